@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make run`, `make test`. Both need only Python >= 3.11 and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export KEDRO_DISABLE_TELEMETRY := 1
+
+.PHONY: run test check install lint slow bench clean
+
+run: install
+	$(BIN)/kedro run --pipeline dual_gating
+	@echo "Report: data/08_reporting/dual_gating/report.html"
+
+test: install
+	$(BIN)/pytest -m "not slow"
+
+# What continuous integration runs: format, lint, types, layers, all tests, every pipeline.
+check: lint
+	$(BIN)/pytest
+	$(BIN)/kedro run --pipeline dual_gating
+
+slow: install
+	$(BIN)/pytest -m slow
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python benchmarks/augmentation.py
+	$(BIN)/python benchmarks/training_step.py
+
+install: $(STAMP)
+
+# Re-installs when the dependencies change.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+# Removes environments, caches and run outputs; keeps data/01_raw and conf/local.
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .viz
+	rm -rf data/02_intermediate data/03_primary data/06_models data/07_model_output data/08_reporting
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
