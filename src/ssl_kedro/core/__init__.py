@@ -1,0 +1,1 @@
+"""What every room may use: checked configuration, seeding and progress bars."""

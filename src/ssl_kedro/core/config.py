@@ -1,0 +1,113 @@
+"""Configuration objects that check themselves.
+
+A configuration is a frozen dataclass derived from :class:`Config`. Ranges stand beside the
+field they limit (``lr: Annotated[float, Range(above=0)]``), so that a value built in Python
+and a value read from a parameter file meet the same check and the same message. The module
+needs nothing but the standard library: parameter files are parsed by pydantic one layer up,
+which reads the same annotations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+
+class ConfigError(ValueError):
+    """A configuration value outside its allowed set.
+
+    Args:
+        field: name of the field.
+        value: what was found.
+        expected: what is allowed, as the end of a sentence ("above 0").
+    """
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{field} = {value!r}: expected {expected}")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed interval of a number; a bound of None is open to infinity."""
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def contains(self, value: float) -> bool:
+        """Whether value lies inside; NaN lies in no range."""
+        return (
+            value == value  # noqa: PLR0124  NaN is the only number unequal to itself
+            and (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+    def __str__(self) -> str:
+        bounds = {
+            "above": self.above,
+            "at least": self.at_least,
+            "below": self.below,
+            "at most": self.at_most,
+        }
+        words = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+        return "a number " + " and ".join(words)
+
+
+PROBABILITY = Range(at_least=0, at_most=1)
+POSITIVE = Range(above=0)
+NOT_NEGATIVE = Range(at_least=0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of every configuration dataclass: checks ranges and choices on construction.
+
+    Raises:
+        ConfigError: a field lies outside its :class:`Range` or its ``Literal`` choices.
+    """
+
+    # Read by pydantic when a parameter file is parsed: an unknown key is an error.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        for field in dataclasses.fields(self):
+            _check(field.name, getattr(self, field.name), hints[field.name])
+
+
+def _check(name: str, value: Any, annotation: Any) -> None:
+    """Raise ConfigError where value breaks a Range or Literal in its annotation."""
+    if value is None:
+        return
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        choices = typing.get_args(annotation)
+        if value not in choices:
+            raise ConfigError(name, value, "one of " + ", ".join(map(str, choices)))
+    elif origin is typing.Annotated:
+        inner, *metadata = typing.get_args(annotation)
+        _check(name, value, inner)
+        for item in metadata:
+            if isinstance(item, Range):
+                _check_range(name, value, item)
+    elif origin is tuple and isinstance(value, tuple):
+        arguments = [a for a in typing.get_args(annotation) if a is not Ellipsis]
+        for index, element in enumerate(value):
+            _check(name, element, arguments[min(index, len(arguments) - 1)])
+
+
+def _check_range(name: str, value: Any, allowed: Range) -> None:
+    elements = value if isinstance(value, tuple) else (value,)
+    for element in elements:
+        if isinstance(element, bool) or not isinstance(element, int | float):
+            raise ConfigError(name, value, str(allowed))
+        if not allowed.contains(element):
+            raise ConfigError(name, value, str(allowed))

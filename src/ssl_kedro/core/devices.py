@@ -1,0 +1,22 @@
+"""Choosing where tensors live."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resolved_device(name: str) -> torch.device:
+    """Device of a parameter value: "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: no such device name, or CUDA asked for on a machine without it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device = {name!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device = {name!r}: this machine has no CUDA device; use auto or cpu")
+    return device

@@ -1,0 +1,33 @@
+"""Progress bars with rate and time left."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress_bar(total: int, description: str, unit: str, **options: Any) -> tqdm[Any]:
+    """Progress bar on standard error that shows count, rate and time left.
+
+    In a terminal it redraws ten times a second; elsewhere (a log file, a scheduler) it
+    writes one line every 30 seconds, so that a log stays readable.
+
+    Args:
+        total: count at the end.
+        description: text in front of the bar.
+        unit: what is counted, e.g. "images".
+        options: passed on to tqdm.
+    """
+    interval = 0.1 if sys.stderr.isatty() else 30.0
+    return tqdm(
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        unit_scale=False,
+        dynamic_ncols=True,
+        mininterval=interval,
+        leave=False,
+        **options,
+    )
