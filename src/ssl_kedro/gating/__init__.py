@@ -1,0 +1,1 @@
+"""Channel gates, channel masks and what they cost."""

@@ -1,0 +1,93 @@
+"""The gate objective L_G: a network-wide sparsity target and per-block bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config, Range
+from ssl_kedro.gating.cost import NetworkCost
+
+
+@dataclass(frozen=True)
+class GateConfig(Config):
+    """Gates and their penalty.
+
+    Args:
+        sparsity: lambda, weight of the squared distance to the budget (thesis eq. 6.3: 5).
+        bound: gamma, weight of the per-block bounds (authors' code: 1).
+        bound_decay: how far the bounds have loosened at the end of training; they follow
+            p = exp(-bound_decay * epoch / epochs). The authors' alpha of 0.02 an epoch over
+            500 epochs is 10.
+        reduction: r of the gate's hidden layer (thesis 6.3: 4).
+        temperature: of the relaxed gate in training (authors' code: 2/3).
+    """
+
+    sparsity: Annotated[float, NOT_NEGATIVE] = 5.0
+    bound: Annotated[float, NOT_NEGATIVE] = 1.0
+    bound_decay: Annotated[float, NOT_NEGATIVE] = 10.0
+    reduction: Annotated[int, Range(at_least=1)] = 4
+    temperature: Annotated[float, POSITIVE] = 2 / 3
+
+
+def sparsity_loss(ratio: Tensor, budget: float) -> Tensor:
+    """Squared distance of the realised cost ratio to the budget t_d (thesis eq. 6.3)."""
+    return (ratio - budget) ** 2
+
+
+def bound_loss(densities: Tensor, budget: float, tightness: float) -> Tensor:
+    """Penalty on blocks whose share of open channels leaves its corridor.
+
+    The corridor [p s, 1 - p + p s] with s = sqrt(t_d) starts as the point s and opens to
+    [0, 1] as p falls, so that early training does not close whole blocks (DGNet; authors'
+    code of chapters 5 and 6).
+
+    Args:
+        densities: mean share of open channels of each block, (L,).
+        budget: t_d.
+        tightness: p in (0, 1].
+
+    Returns:
+        mean relu(p s - den)^2 + mean relu(den - (1 - p + p s))^2, a scalar.
+    """
+    low = tightness * math.sqrt(budget)
+    high = 1 - tightness + low
+    return ((low - densities).relu() ** 2).mean() + ((densities - high).relu() ** 2).mean()
+
+
+def bound_tightness(decay: float, progress: float) -> float:
+    """P = exp(-decay * progress), progress being the share of training done, in [0, 1]."""
+    return math.exp(-decay * progress)
+
+
+def gate_objective(
+    masks: Sequence[Tensor],
+    cost: NetworkCost,
+    budget: float,
+    config: GateConfig,
+    progress: float,
+) -> tuple[Tensor, Tensor]:
+    """L_G = lambda * sparsity + gamma * bound for one branch (thesis eq. 6.3 and 5.5).
+
+    Args:
+        masks: one (N, C_l) tensor a block.
+        cost: prices of the blocks at the training image size.
+        budget: t_d, the wanted share of the dense cost.
+        config: weights.
+        progress: share of training done, in [0, 1].
+
+    Returns:
+        The objective, and the realised cost ratio of the batch; both scalars.
+    """
+    ratio = cost.ratio(masks)
+    densities = torch.stack([mask.mean() for mask in masks])
+    tightness = bound_tightness(config.bound_decay, progress)
+    objective = config.sparsity * sparsity_loss(ratio, budget) + config.bound * bound_loss(
+        densities, budget, tightness
+    )
+    return objective, ratio

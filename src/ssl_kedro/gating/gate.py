@@ -1,0 +1,95 @@
+"""The channel gate: which channels of a residual block are worth computing for this image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def global_average(x: Tensor) -> Tensor:
+    """Mean over a map, (N, C, H, W) -> (N, C), in float32.
+
+    Written as a scaled sum: the gradient of a sum is a broadcast, that of a mean fills and
+    divides a whole map (7 % of a training step on a CPU).
+    """
+    return x.sum(dim=(2, 3), dtype=torch.float32) / (x.shape[2] * x.shape[3])
+
+
+class ChannelGate(nn.Module):
+    """Decides per sample which channels of a block's first convolution are computed.
+
+    Global average pool -> 1x1 convolution C_in -> C_in / r -> batch norm -> ReLU -> 1x1
+    convolution -> C_out logits (thesis eq. 6.2; both convolutions without bias, written as
+    linear layers because the map is 1x1 after pooling). In training a channel is open with
+    probability sigmoid(logit): logistic noise, which is the difference of two Gumbel draws,
+    is added and the result thresholded, with the gradient of the sigmoid at ``temperature``
+    passed straight through. In evaluation a channel is open where its logit is >= 0.
+
+    Args:
+        in_channels: channels of the block's input, C_in.
+        out_channels: channels of the block's first convolution, C_out.
+        reduction: r, by which the hidden layer is narrower than the input.
+        temperature: of the relaxed Bernoulli in training (2/3 in the authors' code).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        reduction: int = 4,
+        temperature: float = 2 / 3,
+    ) -> None:
+        super().__init__()
+        hidden = max(1, in_channels // reduction)
+        self.squeeze = nn.Linear(in_channels, hidden, bias=False)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.expand = nn.Linear(hidden, out_channels, bias=False)
+        self.temperature = temperature
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the two convolutions for one sample."""
+        return self.squeeze.weight.numel() + self.expand.weight.numel()
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Relevance of each channel, (N, C_out), from a block's input (N, C_in, H, W)."""
+        # In float32 whatever the precision around it: the threshold at 0 must not move
+        # between training and evaluation.
+        with torch.autocast(x.device.type, enabled=False):
+            pooled = global_average(x)
+            logits: Tensor = self.expand(torch.relu(self.norm(self.squeeze(pooled))))
+        return logits
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Binary mask (N, C_out) in float32; in training its gradient is the relaxed one.
+
+        Args:
+            x: the block's input, (N, C_in, H, W).
+            generator: source of the training noise, on x's device; None draws from torch's
+                default generator.
+        """
+        logits = self.logits(x)
+        if not self.training:
+            return (logits >= 0).to(logits.dtype)
+        return straight_through_sample(logits, self.temperature, generator)
+
+
+def straight_through_sample(
+    logits: Tensor, temperature: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Hard Bernoulli(sigmoid(logits)) samples with the gradient of their relaxation.
+
+    Binary concrete distribution (Maddison et al. 2017; Jang et al. 2017): the relaxed sample
+    is sigmoid((logits + L) / temperature) with L logistic, the hard one is relaxed >= 1/2.
+    """
+    uniform = torch.rand(
+        logits.shape, generator=generator, device=logits.device, dtype=logits.dtype
+    )
+    # Keeps both logarithms finite; the probability moved is below float32 resolution.
+    uniform = uniform.clamp(torch.finfo(logits.dtype).tiny, 1 - torch.finfo(logits.dtype).eps)
+    noise = torch.log(uniform) - torch.log1p(-uniform)
+    relaxed = torch.sigmoid((logits + noise) / temperature)
+    hard = (relaxed >= 0.5).to(relaxed.dtype)
+    # The difference in brackets is exactly 0, so that the mask is exactly 0 or 1.
+    return hard + (relaxed - relaxed.detach())
