@@ -1,0 +1,275 @@
+"""ResNet-18 with channel gates: one set of convolutions, usable dense and gated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.core.config import Config, Range
+from ssl_kedro.gating.cost import BlockCost, NetworkCost
+from ssl_kedro.gating.gate import ChannelGate, global_average
+
+Branch = Literal["dense", "gated"]
+Stem = Literal["cifar", "cifar_pad1", "imagenet"]
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Config):
+    """Shape of the encoder.
+
+    Args:
+        stem: "cifar" = 3x3, stride 1, padding 2, no pooling (32 px -> 34x34 maps; the
+            authors' padding, which is why the thesis counts 7.03E8); "cifar_pad1" = the same
+            with padding 1; "imagenet" = 7x7, stride 2, padding 3, then 3x3 max-pool stride 2.
+        width: channels of the first stage; 64 is ResNet-18, 16 costs a sixteenth.
+    """
+
+    stem: Stem = "cifar"
+    width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
+
+
+class Encoding(NamedTuple):
+    """Features (N, 8 width) and, for the gated branch, one (N, C_l) mask a block."""
+
+    features: Tensor
+    masks: tuple[Tensor, ...]
+
+
+class GatedBlock(nn.Module):
+    """Residual basic block whose inner channels a gate can switch off per sample.
+
+    Each branch has batch norms of its own for both convolutions; the downsample's is shared
+    (thesis 6.3.1, after slimmable networks). The mask multiplies ReLU(BN(conv1(x))), so a
+    masked channel need be neither computed by conv1 nor read by conv2.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        branches: Sequence[Branch],
+        gate: ChannelGate | None,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn1 = nn.ModuleDict({branch: nn.BatchNorm2d(out_channels) for branch in branches})
+        self.bn2 = nn.ModuleDict({branch: nn.BatchNorm2d(out_channels) for branch in branches})
+        self.gate = gate
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(
+        self, x: Tensor, branch: Branch, generator: torch.Generator | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Output (N, C_out, H', W') and the mask that was applied (None when dense)."""
+        if branch == "gated" and mask is None and self.gate is not None:
+            mask = self.gate(x, generator)
+        inner = torch.relu_(self.bn1[branch](self.conv1(x)))
+        if mask is not None:
+            inner = inner * mask.to(inner.dtype)[:, :, None, None]
+        out = self.bn2[branch](self.conv2(inner))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return torch.relu_(out + shortcut), mask
+
+    def cost(self, name: str, height: int, width: int) -> BlockCost:
+        """Prices at an output map of height x width."""
+        pixels = height * width
+        shortcut = 0
+        if self.downsample is not None:
+            shortcut = pixels * self.conv1.in_channels * self.conv1.out_channels
+        return BlockCost(
+            name=name,
+            channels=self.conv1.out_channels,
+            macs_per_channel=9 * pixels * (self.conv1.in_channels + self.conv2.out_channels),
+            shortcut=shortcut,
+            gate=0 if self.gate is None else self.gate.macs,
+        )
+
+
+class GatedResNet18(nn.Module):
+    """ResNet-18 encoder with a dense branch, a gated branch, or both on shared weights.
+
+    Pixels come as uint8, or as float in [0, 1]; they are normalised here, so that whoever
+    holds the encoder need not know its statistics. Convolutions are initialised Kaiming
+    normal (fan out), batch norms 1 / 0, from torch's default generator.
+
+    Args:
+        config: stem and width.
+        branches: which branches exist; each has its own batch norms in the blocks.
+        image_size: side in px of the images it is trained on; fixes the printed costs.
+        pixel_mean: per channel, in [0, 1].
+        pixel_std: per channel, in [0, 1].
+        gate_reduction: r of the gates.
+        gate_temperature: of the gates in training.
+
+    Raises:
+        ValueError: no branch, or an unknown one.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        *,
+        branches: Sequence[Branch] = ("dense", "gated"),
+        image_size: int = 32,
+        pixel_mean: Sequence[float] = (0.5, 0.5, 0.5),
+        pixel_std: Sequence[float] = (0.25, 0.25, 0.25),
+        gate_reduction: int = 4,
+        gate_temperature: float = 2 / 3,
+    ) -> None:
+        super().__init__()
+        if not branches or set(branches) - {"dense", "gated"}:
+            raise ValueError(f"branches = {tuple(branches)}: expected dense, gated or both")
+        self.config = config
+        self.branches: tuple[Branch, ...] = tuple(branches)
+        self.image_size = image_size
+        self.gate_reduction = gate_reduction
+        self.gate_temperature = gate_temperature
+        self.register_buffer(
+            "pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32).view(1, 3, 1, 1)
+        )
+        self.register_buffer(
+            "pixel_std", torch.tensor(pixel_std, dtype=torch.float32).view(1, 3, 1, 1)
+        )
+        self.stem = _stem(config.stem, config.width)
+        self.blocks = nn.ModuleDict(self._blocks())
+        self._initialise()
+
+    def _blocks(self) -> dict[str, GatedBlock]:
+        blocks: dict[str, GatedBlock] = {}
+        in_channels = self.config.width
+        for stage in range(4):
+            out_channels = self.config.width << stage
+            for index in range(2):
+                gate = None
+                if "gated" in self.branches:
+                    gate = ChannelGate(
+                        in_channels,
+                        out_channels,
+                        reduction=self.gate_reduction,
+                        temperature=self.gate_temperature,
+                    )
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks[f"layer{stage + 1}_{index}"] = GatedBlock(
+                    in_channels, out_channels, stride, self.branches, gate
+                )
+                in_channels = out_channels
+        return blocks
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def residual_blocks(self) -> list[tuple[str, GatedBlock]]:
+        """Names ("layer1.0") and blocks, in order."""
+        return [
+            (name.replace("_", "."), cast(GatedBlock, block)) for name, block in self.blocks.items()
+        ]
+
+    @property
+    def _stem_conv(self) -> nn.Conv2d:
+        return cast(nn.Conv2d, self.stem[0])
+
+    @property
+    def feature_dimensions(self) -> int:
+        """Length of a feature vector, 8 width."""
+        return 8 * self.config.width
+
+    def forward(
+        self,
+        images: Tensor,
+        branch: Branch,
+        generator: torch.Generator | None = None,
+        masks: Sequence[Tensor] | None = None,
+    ) -> Encoding:
+        """Encode images through one branch.
+
+        Args:
+            images: (N, 3, H, W), uint8 or float in [0, 1].
+            branch: "dense" or "gated".
+            generator: source of the gates' training noise.
+            masks: forced masks instead of the gates' own, one (N or 1, C_l) a block.
+
+        Raises:
+            ValueError: the encoder has no such branch, or images have the wrong shape.
+        """
+        if branch not in self.branches:
+            raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
+        x = self.stem(self._normalised(images))
+        applied: list[Tensor] = []
+        for index, (_, block) in enumerate(self.residual_blocks()):
+            forced = None if masks is None else masks[index]
+            x, mask = block(x, branch, generator, forced)
+            if mask is not None:
+                applied.append(mask)
+        return Encoding(global_average(x), tuple(applied))
+
+    def dense(self, images: Tensor) -> Tensor:
+        """Features (N, 8 width) with every channel computed."""
+        return self(images, "dense").features  # type: ignore[no-any-return]
+
+    def gated(self, images: Tensor) -> Tensor:
+        """Features (N, 8 width) with the channels that the gates open."""
+        return self(images, "gated").features  # type: ignore[no-any-return]
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
+        scale = 255.0 if images.dtype == torch.uint8 else 1.0
+        normalised: Tensor = (images / scale - self.pixel_mean) / self.pixel_std
+        # Convolutions run on the layout that the weights were put in.
+        channels_last = self._stem_conv.weight.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return normalised.contiguous(memory_format=layout)
+
+    def cost(self, image_size: int | None = None) -> NetworkCost:
+        """Prices of stem and blocks for one square image.
+
+        Args:
+            image_size: side in px; None = the size it was trained on.
+        """
+        first = self._stem_conv
+        side = _after(image_size or self.image_size, first)
+        stem = side * side * first.out_channels * first.in_channels * first.kernel_size[0] ** 2
+        if self.config.stem == "imagenet":
+            side = (side + 2 - 3) // 2 + 1
+        costs = []
+        for name, block in self.residual_blocks():
+            side = _after(side, block.conv1)
+            costs.append(block.cost(name, side, side))
+        return NetworkCost(stem, tuple(costs))
+
+
+def _after(side: int, conv: nn.Conv2d) -> int:
+    """Side of the map behind a square convolution."""
+    return (side + 2 * int(conv.padding[0]) - conv.kernel_size[0]) // conv.stride[0] + 1
+
+
+def _stem(kind: Stem, width: int) -> nn.Sequential:
+    if kind == "imagenet":
+        return nn.Sequential(
+            nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+    padding = 2 if kind == "cifar" else 1
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=padding, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )

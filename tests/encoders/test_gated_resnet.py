@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from oracles.sliced_resnet import sliced_forward
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
+
+
+def randomised(encoder: GatedResNet18, seed: int = 0) -> GatedResNet18:
+    """Evaluation-mode encoder whose batch norms are not the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            with torch.no_grad():
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.2, generator=generator)
+                module.running_mean.normal_(0, 0.2, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize(
+    ("stem", "size", "total"),
+    [
+        ("cifar", 32, 703_560_448),
+        ("imagenet", 96, 333_103_104),
+        ("imagenet", 224, 1_813_561_344),
+        ("cifar_pad1", 32, 555_417_600),
+    ],
+)
+def test_dense_macs_at_width_64(stem: Stem, size: int, total: int) -> None:
+    encoder = GatedResNet18(EncoderConfig(stem=stem, width=64), image_size=size)
+    assert encoder.cost().dense == total
+
+
+@pytest.mark.parametrize(("stem", "size"), [("cifar", 32), ("imagenet", 96), ("cifar_pad1", 31)])
+def test_masked_network_equals_the_sliced_one_in_output_and_macs(stem: Stem, size: int) -> None:
+    torch.manual_seed(0)
+    encoder = randomised(GatedResNet18(EncoderConfig(stem=stem, width=8), image_size=size))
+    images = torch.rand(3, 3, size, size)
+    with torch.no_grad():
+        features, masks = encoder(images, "gated")
+        macs = encoder.cost().masked(masks)
+        assert 0 < float(torch.cat([m.flatten() for m in masks]).mean()) < 1
+        for sample in range(3):
+            kept = [mask[sample] for mask in masks]
+            expected, counted = sliced_forward(encoder, images[sample], kept, "gated")
+            assert torch.allclose(features[sample], expected, atol=1e-4, rtol=1e-4)
+            assert float(macs[sample]) == counted
+
+
+def test_dense_macs_are_what_the_convolutions_do() -> None:
+    encoder = randomised(GatedResNet18(EncoderConfig(width=8), branches=("dense",)))
+    cost = encoder.cost()
+    ones = [torch.ones(block.channels) for block in cost.blocks]
+    features, counted = sliced_forward(encoder, torch.rand(3, 32, 32), ones, "dense")
+    assert counted == cost.dense
+    assert features.shape == (encoder.feature_dimensions,)
+
+
+def test_all_open_gate_equals_the_dense_path_with_the_same_norms() -> None:
+    encoder = randomised(GatedResNet18(EncoderConfig(width=8)))
+    for _, block in encoder.residual_blocks():
+        block.bn1["gated"].load_state_dict(block.bn1["dense"].state_dict())
+        block.bn2["gated"].load_state_dict(block.bn2["dense"].state_dict())
+    images = torch.rand(4, 3, 32, 32)
+    ones = [torch.ones(1, block.channels) for block in encoder.cost().blocks]
+    with torch.no_grad():
+        opened = encoder(images, "gated", masks=ones).features
+        assert torch.allclose(opened, encoder.dense(images), atol=1e-5)
+        assert not torch.allclose(encoder.gated(images), opened, atol=1e-3)
+
+
+def test_closed_channels_are_not_read() -> None:
+    encoder = randomised(GatedResNet18(EncoderConfig(width=8)))
+    images = torch.rand(2, 3, 32, 32)
+    masks = [torch.ones(1, block.channels) for block in encoder.cost().blocks]
+    masks[3][0, 5] = 0
+    with torch.no_grad():
+        before = encoder(images, "gated", masks=masks).features
+        _, block = encoder.residual_blocks()[3]
+        block.conv1.weight[5] += 100
+        block.conv2.weight[:, 5] -= 100
+        assert torch.equal(encoder(images, "gated", masks=masks).features, before)
+
+
+def test_cost_of_masks_by_hand() -> None:
+    encoder = GatedResNet18(EncoderConfig(width=8))
+    cost = encoder.cost()
+    first, third = cost.blocks[0], cost.blocks[2]
+    # 34x34 maps; the first block has 8 -> 8 channels and no downsample.
+    assert first.macs_per_channel == 9 * 34 * 34 * (8 + 8)
+    assert (first.shortcut, first.gate) == (0, 8 * 2 + 2 * 8)
+    # The third is 8 -> 16 at stride 2: 17x17 maps.
+    assert third.macs_per_channel == 9 * 17 * 17 * (8 + 16)
+    assert (third.shortcut, third.gate) == (17 * 17 * 8 * 16, 8 * 2 + 2 * 16)
+    assert cost.stem == 34 * 34 * 9 * 3 * 8
+
+
+def test_ratio_is_the_batch_mean_of_masked_over_dense() -> None:
+    cost = GatedResNet18(EncoderConfig(width=8)).cost()
+    generator = torch.Generator().manual_seed(1)
+    masks = [(torch.rand(7, b.channels, generator=generator) < 0.3).float() for b in cost.blocks]
+    expected = float(cost.masked(masks).mean()) / cost.dense
+    assert float(cost.ratio(masks)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_masks_of_wrong_length_are_refused() -> None:
+    cost = GatedResNet18(EncoderConfig(width=8)).cost()
+    with pytest.raises(ValueError, match="masks have"):
+        cost.masked([torch.ones(1, 4)])
+
+
+def test_uint8_and_float_images_give_the_same_features() -> None:
+    encoder = randomised(
+        GatedResNet18(EncoderConfig(width=8), pixel_mean=(0.4, 0.5, 0.6), pixel_std=(0.2,) * 3)
+    )
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.allclose(encoder.dense(images), encoder.dense(images / 255), atol=1e-5)
+
+
+def test_gates_add_two_percent_of_parameters_at_width_64() -> None:
+    encoder = GatedResNet18(EncoderConfig(width=64))
+    gates = sum(
+        p.numel() for _, b in encoder.residual_blocks() if b.gate for p in b.gate.parameters()
+    )
+    backbone = sum(
+        p.numel() for p in GatedResNet18(EncoderConfig(width=64), branches=("dense",)).parameters()
+    )
+    assert gates / backbone == pytest.approx(0.0211, abs=0.001)  # thesis 6.3.1: 2.11 %
+
+
+def test_missing_branch_and_wrong_shapes_are_named() -> None:
+    encoder = GatedResNet18(EncoderConfig(width=8), branches=("dense",))
+    with pytest.raises(ValueError, match="no 'gated' branch"):
+        encoder.gated(torch.rand(1, 3, 32, 32))
+    with pytest.raises(ValueError, match=r"\(1, 1, 32, 32\)"):
+        encoder.dense(torch.rand(1, 1, 32, 32))
+    with pytest.raises(ValueError, match="expected dense, gated or both"):
+        GatedResNet18(EncoderConfig(width=8), branches=())
+
+
+def test_initialisation_is_kaiming_fan_out() -> None:
+    torch.manual_seed(0)
+    encoder = GatedResNet18(EncoderConfig(width=64))
+    conv = encoder.residual_blocks()[-1][1].conv2
+    assert float(conv.weight.detach().std()) == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
