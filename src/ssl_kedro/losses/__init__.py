@@ -1,0 +1,1 @@
+"""Objectives on embeddings and masks, one file each."""

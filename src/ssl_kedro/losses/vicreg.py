@@ -1,0 +1,80 @@
+"""VICReg: variance, invariance, covariance (Bardes et al. 2022; thesis eq. 6.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.config import NOT_NEGATIVE, Config
+
+
+@dataclass(frozen=True)
+class VICRegConfig(Config):
+    """Weights of the three terms.
+
+    Args:
+        invariance: weight of the mean squared error between the views (25).
+        variance: weight of the hinge on each dimension's standard deviation (25).
+        covariance: weight of the squared off-diagonal covariances (1). The thesis prints
+            25 / 25 / 1 in the order variance / covariance / invariance; paper and authors'
+            scripts mean the order used here.
+        convention: "thesis" adds the variance terms of both views, as the thesis and its
+            authors' code do; "official" halves that sum, as the paper's own code does.
+    """
+
+    invariance: Annotated[float, NOT_NEGATIVE] = 25.0
+    variance: Annotated[float, NOT_NEGATIVE] = 25.0
+    covariance: Annotated[float, NOT_NEGATIVE] = 1.0
+    convention: Literal["thesis", "official"] = "thesis"
+
+
+def variance_term(z: Tensor) -> Tensor:
+    """Mean over dimensions of max(0, 1 - sqrt(var + 1e-4)), unbiased variance, of z (N, D)."""
+    deviation = torch.sqrt(z.var(dim=0) + 1e-4)
+    return torch.relu(1 - deviation).mean()
+
+
+def covariance_term(z: Tensor) -> Tensor:
+    """Sum of squared off-diagonal covariances (over N - 1) over D, of z (N, D)."""
+    count, dimensions = z.shape
+    centred = z - z.mean(dim=0)
+    covariance = centred.T @ centred / (count - 1)
+    # All squares less those of the diagonal: no D x D mask to build.
+    off_diagonal = covariance.square().sum() - covariance.diagonal().square().sum()
+    return off_diagonal / dimensions
+
+
+def vicreg_loss(z_1: Tensor, z_2: Tensor, config: VICRegConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of the three terms on two views' embeddings.
+
+    Args:
+        z_1: embeddings of the first view, (N, D), N >= 2.
+        z_2: embeddings of the second view, same shape.
+        config: weights and convention.
+
+    Returns:
+        The loss, and its unweighted terms by name (detached).
+
+    Raises:
+        ValueError: the shapes differ, or fewer than two samples.
+    """
+    if z_1.shape != z_2.shape or z_1.ndim != 2:
+        raise ValueError(
+            f"expected two (N, D) embeddings, found {tuple(z_1.shape)} and {tuple(z_2.shape)}"
+        )
+    if len(z_1) < 2:
+        raise ValueError("VICReg needs a batch of at least 2 samples: its variance is over them")
+    z_1, z_2 = z_1.float(), z_2.float()
+    invariance = (z_1 - z_2).square().mean()
+    variance = variance_term(z_1) + variance_term(z_2)
+    if config.convention == "official":
+        variance = variance / 2
+    covariance = covariance_term(z_1) + covariance_term(z_2)
+    loss = (
+        config.invariance * invariance + config.variance * variance + config.covariance * covariance
+    )
+    terms = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    return loss, {name: value.detach() for name, value in terms.items()}
