@@ -1,0 +1,75 @@
+"""The recipe of random views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ssl_kedro.core.config import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROBABILITY,
+    Config,
+    ConfigError,
+    Range,
+)
+
+_SHARE = Range(above=0, at_most=1)
+
+
+@dataclass(frozen=True)
+class ViewConfig(Config):
+    """Recipe of one random view; the defaults are thesis 6.3.1.
+
+    They are the numbers of solo-learn's VICReg recipe for CIFAR.
+
+    Args:
+        crop_scale: smallest and largest share of the image area that a crop covers.
+        crop_ratio: smallest and largest width over height of a crop, drawn log-uniformly.
+        size: height and width of a view in pixels; None keeps those of the input.
+        interpolation: kernel of the resize; both widen it where they shrink the crop.
+        flip: probability of a horizontal flip.
+        jitter: probability of the colour jitter (the four strengths below).
+        brightness: half width of the brightness factor around 1.
+        contrast: half width of the contrast factor around 1.
+        saturation: half width of the saturation factor around 1.
+        hue: largest hue shift either way, in turns.
+        grey: probability of dropping the colour.
+        solarize: probability of inverting all values at or above one half.
+        noise: standard deviation of added Gaussian noise, in units of the range [0, 1].
+        exact_hue: True shifts hue in HSV as torchvision does; False rotates colours about the
+            grey axis, which folds into the same 3 x 3 matrix as the rest and is faster.
+
+    Raises:
+        ConfigError: a value outside its range, or a pair whose first exceeds its second.
+    """
+
+    crop_scale: Annotated[tuple[float, float], _SHARE] = (0.2, 1.0)
+    crop_ratio: Annotated[tuple[float, float], POSITIVE] = (3 / 4, 4 / 3)
+    size: Annotated[int, Range(at_least=1)] | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip: Annotated[float, PROBABILITY] = 0.5
+    jitter: Annotated[float, PROBABILITY] = 0.8
+    brightness: Annotated[float, NOT_NEGATIVE] = 0.4
+    contrast: Annotated[float, NOT_NEGATIVE] = 0.4
+    saturation: Annotated[float, NOT_NEGATIVE] = 0.2
+    hue: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
+    grey: Annotated[float, PROBABILITY] = 0.2
+    solarize: Annotated[float, PROBABILITY] = 0.1
+    noise: Annotated[float, NOT_NEGATIVE] = 0.0
+    exact_hue: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("crop_scale", "crop_ratio"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ConfigError(name, (low, high), "the smaller bound first")
+        if self.size is not None and self.size < 1:
+            raise ConfigError("size", self.size, "a number at least 1, or none")
+
+    @property
+    def changes_colour(self) -> bool:
+        """Whether any view can differ from its crop by a colour map."""
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+        return self.grey > 0 or (self.jitter > 0 and max(strengths) > 0)
