@@ -1,0 +1,1 @@
+"""Self-supervised methods: encoder, heads and objective, one file each."""

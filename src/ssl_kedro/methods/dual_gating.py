@@ -1,0 +1,15 @@
+"""VICReg dual gating (chapter 6, BMVC 2023): one encoder, trained once, dense and gated."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ssl_kedro.encoders.gated_resnet import Branch
+from ssl_kedro.methods.vicreg import VICReg
+
+
+class DualGating(VICReg):
+    """View 1 through the gated branch, view 2 through the dense one; L_G on the gated view."""
+
+    name = "dual_gating"
+    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")

@@ -1,0 +1,22 @@
+"""VICReg (Bardes et al. 2022): the dense baseline of chapter 6 (Baseline-1)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from ssl_kedro.encoders.gated_resnet import Branch
+from ssl_kedro.losses.vicreg import vicreg_loss
+from ssl_kedro.methods.base import SymmetricMethod
+
+
+class VICReg(SymmetricMethod):
+    """Both views through the dense branch; no gates exist."""
+
+    name = "vicreg"
+    view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
+
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """VICReg loss (thesis eq. 6.1)."""
+        return vicreg_loss(z_1, z_2, self.config.vicreg)

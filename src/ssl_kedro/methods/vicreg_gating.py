@@ -1,0 +1,15 @@
+"""VICReg with both views gated: the gated baseline of chapter 6 (Baseline-2)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ssl_kedro.encoders.gated_resnet import Branch
+from ssl_kedro.methods.vicreg import VICReg
+
+
+class VICRegGating(VICReg):
+    """Both views through the gated branch; one set of batch norms, L_G on each view."""
+
+    name = "vicreg_gating"
+    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "gated")

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.gating.budget import GateConfig, gate_objective
+from ssl_kedro.losses.vicreg import vicreg_loss
+from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig, normalised_deviation
+from ssl_kedro.methods.registry import build_method, method_classes
+
+SETUP = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
+CONFIG = MethodConfig(expander=ExpanderConfig(32, 16), gates=GateConfig())
+
+
+def views(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    pair = torch.rand(2, 6, 3, 16, 16, generator=generator)
+    return pair[0], pair[1]
+
+
+def test_the_three_methods_of_table_6_1_are_found() -> None:
+    assert {"vicreg", "vicreg_gating", "dual_gating"} <= method_classes().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "branches", "gated_views"),
+    [
+        ("vicreg", ("dense", "dense"), []),
+        ("vicreg_gating", ("gated", "gated"), [0, 1]),
+        ("dual_gating", ("gated", "dense"), [0]),
+    ],
+)
+def test_step_is_vicreg_plus_gate_objective_of_each_gated_view(
+    name: str, branches: tuple[str, str], gated_views: list[int]
+) -> None:
+    budget = 0.3 if gated_views else None
+    method = build_method(name, SETUP, CONFIG, budget, seed=1)
+    pair = views()
+    loss, scalars = method(*pair, 0.2, torch.Generator().manual_seed(9))
+    # The same by hand, drawing the gates' noise in the same order.
+    twin = build_method(name, SETUP, CONFIG, budget, seed=1)
+    noise = torch.Generator().manual_seed(9)
+    encodings = [
+        twin.encoder(view, branch, noise) for view, branch in zip(pair, branches, strict=True)
+    ]
+    z_1, z_2 = (twin.expander(e.features) for e in encodings)
+    expected, terms = vicreg_loss(z_1, z_2, CONFIG.vicreg)
+    for index in gated_views:
+        objective, _ = gate_objective(
+            encodings[index].masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2
+        )
+        expected = expected + objective
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+    assert float(scalars["invariance"]) == pytest.approx(float(terms["invariance"]), rel=1e-6)
+    assert ("flop_ratio" in scalars) == bool(gated_views)
+
+
+def test_both_branches_train_the_same_convolutions_but_their_own_norms() -> None:
+    method = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=0)
+    names = [name for name, _ in method.encoder.named_parameters()]
+    assert sum("conv1.weight" in name for name in names) == 8
+    assert sum("bn1.dense.weight" in name for name in names) == 8
+    assert sum("bn1.gated.weight" in name for name in names) == 8
+    assert sum("downsample.1.weight" in name for name in names) == 3
+    method(*views(), 0.0).loss.backward()
+    without = [n for n, p in method.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_baselines_have_a_single_branch_and_vicreg_no_gates() -> None:
+    dense = build_method("vicreg", SETUP, CONFIG, None, seed=0)
+    gated = build_method("vicreg_gating", SETUP, CONFIG, 0.5, seed=0)
+    assert dense.encoder.branches == ("dense",)
+    assert dense.gate_parameters() == []
+    assert gated.encoder.branches == ("gated",)
+
+
+def test_weights_follow_the_seed_and_leave_the_global_generator_alone() -> None:
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    again = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=1)
+    other = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=2)
+    weights = [m.encoder.stem[0].weight for m in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_budget_and_name_are_checked() -> None:
+    with pytest.raises(ValueError, match="needs a budget"):
+        build_method("dual_gating", SETUP, CONFIG, None, seed=0)
+    with pytest.raises(ValueError, match=r"budget 0.01 cannot be met"):
+        build_method("dual_gating", SETUP, CONFIG, 0.01, seed=0)
+    with pytest.raises(ValueError, match=r"'dual' is not known; known: .*dual_gating"):
+        build_method("dual", SETUP, CONFIG, 0.5, seed=0)
+
+
+def test_collapse_measure_is_one_on_the_sphere_and_zero_when_collapsed() -> None:
+    spread = torch.randn(4096, 32, generator=torch.Generator().manual_seed(0))
+    assert float(normalised_deviation(spread)) == pytest.approx(1, abs=0.02)
+    assert float(normalised_deviation(torch.ones(16, 8))) == pytest.approx(0, abs=1e-6)
