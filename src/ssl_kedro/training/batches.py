@@ -1,0 +1,69 @@
+"""Batches of uint8 images for the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.seeding import torch_generator
+
+
+class BatchSizeError(ValueError):
+    """A batch larger than the data."""
+
+
+class BatchSource:
+    """Random batches of one image store, without a data-loader process.
+
+    An ordinary array goes to the device once and is indexed there; a memory map stays on
+    disk and only the batches travel.
+
+    Args:
+        images: uint8 (N, 3, H, W), an array or a memory map.
+        batch_size: images a batch; the incomplete last batch of an epoch is left out.
+        device: where the batches are wanted.
+        seed: of the order.
+
+    Raises:
+        BatchSizeError: fewer images than a batch.
+    """
+
+    def __init__(
+        self, images: np.ndarray, batch_size: int, device: torch.device, seed: int
+    ) -> None:
+        if len(images) < batch_size:
+            raise BatchSizeError(
+                f"train.batch_size = {batch_size}: there are only {len(images)} training images; "
+                f"lower the batch size to at most {len(images)} or give more images"
+            )
+        self.batch_size = batch_size
+        self.device = device
+        self.seed = seed
+        self._count = len(images)
+        self._map = images if isinstance(images, np.memmap) else None
+        self._resident = None if self._map is not None else torch.from_numpy(images).to(device)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches in one pass over the images."""
+        return self._count // self.batch_size
+
+    def epoch(self, epoch: int) -> Iterator[Tensor]:
+        """The batches of one epoch, uint8 (B, 3, H, W) on the device, in a seeded order."""
+        order = torch.randperm(self._count, generator=torch_generator(self.seed, "order", epoch))
+        for start in range(0, self.batches_per_epoch * self.batch_size, self.batch_size):
+            yield self._gather(order[start : start + self.batch_size])
+
+    def _gather(self, indices: Tensor) -> Tensor:
+        if self._resident is not None:
+            return self._resident[indices.to(self.device)]
+        if self._map is None:
+            raise RuntimeError("a batch source holds either resident images or a memory map")
+        # Rising offsets read the disk in one sweep; the order within a batch is free.
+        batch = torch.from_numpy(np.asarray(self._map[np.sort(indices.numpy())]))
+        if self.device.type == "cuda":
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        return batch.to(self.device)

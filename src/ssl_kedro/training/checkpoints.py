@@ -1,0 +1,112 @@
+"""Checkpoints without pickle: one safetensors file, replaced in one step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ssl_kedro.core.files import replaced_file
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a training after an epoch.
+
+    Args:
+        tensors: weights, buffers and optimiser state by name.
+        epoch: epochs done.
+        history: one row of metrics an epoch.
+        identity: what the run is (recipe, seed, data, method); must match to resume.
+        seconds: training time so far.
+    """
+
+    tensors: dict[str, Tensor]
+    epoch: int
+    history: list[dict[str, float]]
+    identity: dict[str, Any]
+    seconds: float
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or belongs to another run."""
+
+
+class CheckpointStore:
+    """The newest checkpoint of one training, in one file.
+
+    Args:
+        path: of the file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write, replacing the previous checkpoint only when complete."""
+        description = json.dumps(
+            {
+                "epoch": checkpoint.epoch,
+                "history": checkpoint.history,
+                "identity": checkpoint.identity,
+                "seconds": checkpoint.seconds,
+            }
+        )
+        tensors = {name: value.contiguous() for name, value in checkpoint.tensors.items()}
+        with replaced_file(self.path) as temporary:
+            save_file(tensors, temporary, metadata={"checkpoint": description})
+
+    def load(self) -> Checkpoint | None:
+        """The stored checkpoint on the CPU, or None where there is none.
+
+        Raises:
+            CheckpointError: the file is damaged or not a checkpoint.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                description = json.loads((file.metadata() or {})["checkpoint"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise CheckpointError(
+                f"{self.path} is not a readable checkpoint ({error}); delete it, or run with "
+                "train.resume=false"
+            ) from error
+        return Checkpoint(tensors=tensors, **description)
+
+
+def flattened_state(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Model and optimiser state as one flat dictionary of tensors."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        for name, value in state.items():
+            tensors[f"optimiser.{index}.{name}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore_state(
+    tensors: dict[str, Tensor], model: torch.nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Put a flat dictionary of tensors back into model and optimiser."""
+    model.load_state_dict(
+        {
+            name.removeprefix("model."): value
+            for name, value in tensors.items()
+            if name.startswith("model.")
+        }
+    )
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )

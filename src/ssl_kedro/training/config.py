@@ -1,0 +1,59 @@
+"""The training recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """Recipe of pre-training; the defaults are thesis 6.3.1 and its scripts.
+
+    Args:
+        epochs: passes over the images (500).
+        batch_size: images a step (512).
+        optimiser: "lars" (thesis), "sgd" or "adamw".
+        lr: base learning rate for 256 images; the peak is lr * batch_size / 256 (0.3).
+        warmup_epochs: linear warm-up (10).
+        warmup_lr: learning rate at its start (0.003).
+        momentum: of SGD and LARS, beta_1 of AdamW (0.9).
+        weight_decay: 0 on gates, biases and norms (1e-4).
+        lars_eta: trust coefficient (0.02).
+        gate_lr_factor: learning rate of the gates over that of the rest (1).
+        device: "auto" = CUDA where there is one, else CPU; "cpu"; "cuda"; "cuda:1"...
+        precision: "fp32", "bf16", or "auto" = the faster of the two in a short trial on
+            this machine.
+        checkpoint_every: epochs between checkpoints; the last epoch always has one.
+        resume: continue from checkpoints where they exist, with the same final numbers as
+            an uninterrupted run; else start afresh.
+    """
+
+    epochs: Annotated[int, Range(at_least=1)] = 500
+    batch_size: Annotated[int, Range(at_least=2)] = 512
+    optimiser: Literal["lars", "sgd", "adamw"] = "lars"
+    lr: Annotated[float, POSITIVE] = 0.3
+    warmup_epochs: Annotated[float, NOT_NEGATIVE] = 10
+    warmup_lr: Annotated[float, NOT_NEGATIVE] = 0.003
+    momentum: Annotated[float, PROBABILITY] = 0.9
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-4
+    lars_eta: Annotated[float, POSITIVE] = 0.02
+    gate_lr_factor: Annotated[float, POSITIVE] = 1.0
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    checkpoint_every: Annotated[int, Range(at_least=1)] = 1
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_epochs >= self.epochs and self.epochs > 1:
+            raise ConfigError(
+                "warmup_epochs", self.warmup_epochs, f"fewer than epochs = {self.epochs}"
+            )
+
+    @property
+    def peak_lr(self) -> float:
+        """Learning rate after warm-up, scaled to the batch."""
+        return self.lr * self.batch_size / 256

@@ -1,0 +1,129 @@
+"""LARS with clipping, and the parameter groups of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from ssl_kedro.methods.base import Method
+from ssl_kedro.training.config import TrainConfig
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling over SGD with momentum (You et al. 2017), clipped.
+
+    For a weight with two or more dimensions the gradient g becomes
+    q (g + weight_decay * w) with q = eta |w| / (|g| + weight_decay |w| + 1e-8); clipping, as
+    in solo-learn's ``grad_clip_lars``, limits q / lr to 1, so that a layer never takes a
+    larger step than SGD would. Biases and norm parameters (one dimension) are plain SGD
+    without weight decay. A zero weight or gradient is left unscaled.
+
+    Args:
+        parameters: parameters or groups; a group may set its own lr and weight_decay.
+        lr: learning rate.
+        momentum: of SGD.
+        weight_decay: L2 penalty of weights.
+        eta: trust coefficient.
+        clip: whether to clip.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        eta: float = 0.02,
+        clip: bool = True,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "eta": eta,
+            "clip": clip,
+        }
+        super().__init__(parameters, defaults)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update; all tensors of a group at once (multi-tensor kernels)."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            with_gradient = [p for p in group["params"] if p.grad is not None]
+            adapted = [p for p in with_gradient if p.ndim > 1]
+            plain = [p for p in with_gradient if p.ndim <= 1]
+            if adapted:
+                self._descend(group, adapted, _adapted_gradients(group, adapted))
+            if plain:
+                self._descend(group, plain, [p.grad for p in plain])
+        return loss
+
+    def _descend(self, group: dict[str, Any], weights: list[Tensor], updates: list[Any]) -> None:
+        """SGD with momentum on prepared gradients."""
+        fresh = [p for p in weights if "momentum_buffer" not in self.state[p]]
+        for p in fresh:
+            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        buffers = [self.state[p]["momentum_buffer"] for p in weights]
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, updates)
+        torch._foreach_add_(weights, buffers, alpha=-group["lr"])
+
+
+def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Tensor]:
+    """Gradients with weight decay, scaled by each layer's trust ratio."""
+    gradients = [p.grad for p in weights if p.grad is not None]
+    weight_norms = torch.stack(torch._foreach_norm(weights))
+    gradient_norms = torch.stack(torch._foreach_norm(gradients))
+    decay = group["weight_decay"]
+    ratios = group["eta"] * weight_norms / (gradient_norms + decay * weight_norms + 1e-8)
+    if group["clip"]:
+        # lr 0 (the last step of a cosine) divides by zero: infinity, clipped to 1.
+        ratios = (ratios / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(ratios)
+    usable = (weight_norms != 0) & (gradient_norms != 0)
+    # An unscaled layer takes its bare gradient, without weight decay.
+    factors = torch.where(usable, ratios, torch.ones_like(ratios))
+    decays = torch.where(usable, torch.full_like(ratios, decay), torch.zeros_like(ratios))
+    updates = torch._foreach_mul(weights, list(decays.unbind()))
+    torch._foreach_add_(updates, gradients)
+    torch._foreach_mul_(updates, list(factors.unbind()))
+    return list(updates)
+
+
+def parameter_groups(method: Method, config: TrainConfig) -> list[dict[str, Any]]:
+    """Two groups: gates (no weight decay, own learning-rate factor) and everything else.
+
+    Each group carries ``lr_factor``, by which the schedule multiplies the learning rate.
+    """
+    gates = method.gate_parameters()
+    gate_ids = {id(p) for p in gates}
+    others: list[nn.Parameter] = [p for p in method.parameters() if id(p) not in gate_ids]
+    groups: list[dict[str, Any]] = [
+        {"params": others, "weight_decay": config.weight_decay, "lr_factor": 1.0}
+    ]
+    if gates:
+        groups.append({"params": gates, "weight_decay": 0.0, "lr_factor": config.gate_lr_factor})
+    return groups
+
+
+def build_optimiser(method: Method, config: TrainConfig) -> Optimizer:
+    """The optimiser that the configuration names, over the method's parameter groups."""
+    groups = parameter_groups(method, config)
+    lr = config.peak_lr
+    if config.optimiser == "lars":
+        return LARS(groups, lr, momentum=config.momentum, eta=config.lars_eta)
+    if config.optimiser == "sgd":
+        return SGD(groups, lr, momentum=config.momentum, foreach=True)
+    return AdamW(groups, lr, betas=(config.momentum, 0.999), foreach=True)

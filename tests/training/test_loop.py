@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssl_kedro.augment.views import RandomViews
+from ssl_kedro.methods.base import Method
+from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
+from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.epoch_log import EpochLog
+from ssl_kedro.training.loop import TrainingDiverged, TrainingResult, train
+
+NewMethod = Callable[[], Method]
+
+
+class Killed(BaseException):
+    """Stands for a kill: not an Exception, so that nothing may swallow it."""
+
+
+class KillAfter(RandomViews):
+    """Views that kill the process in the middle of an epoch."""
+
+    def __init__(self, views: RandomViews, calls: int) -> None:
+        super().__init__(views.config)
+        self.calls = calls
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self.calls -= 1
+        if self.calls < 0:
+            raise Killed
+        return super().__call__(images, generator)
+
+
+def config(**changes: object) -> TrainConfig:
+    values = {
+        "epochs": 4,
+        "batch_size": 8,
+        "lr": 3.0,
+        "warmup_epochs": 1,
+        "device": "cpu",
+    }
+    return TrainConfig(**(values | changes))  # type: ignore[arg-type]
+
+
+def run(
+    method: Method, source: BatchSource, views: RandomViews, recipe: TrainConfig, **options: object
+) -> TrainingResult:
+    return train(method, source, views, recipe, precision="fp32", **options)  # type: ignore[arg-type]
+
+
+def numbers(result: TrainingResult) -> list[dict[str, float]]:
+    """History without the timing."""
+    timing = {"images_per_second"}
+    return [{k: v for k, v in row.items() if k not in timing} for row in result.history]
+
+
+@pytest.mark.parametrize("optimiser", ["lars", "sgd", "adamw"])
+@pytest.mark.parametrize("killed_at_call", [3, 15, 35])
+def test_resumed_training_equals_the_uninterrupted_one(
+    tmp_path: Path,
+    source: BatchSource,
+    views: RandomViews,
+    new_method: NewMethod,
+    optimiser: str,
+    killed_at_call: int,
+) -> None:
+    lr = {"lars": 3.0, "sgd": 0.1, "adamw": 0.05}[optimiser]
+    recipe = config(optimiser=optimiser, lr=lr)
+    whole = run(new_method(), source, views, recipe)
+    store = CheckpointStore(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(Killed):  # two views a batch, five batches an epoch
+        run(new_method(), source, KillAfter(views, killed_at_call), recipe, checkpoints=store)
+    again = run(
+        new_method(),
+        source,
+        views,
+        config(optimiser=optimiser, lr=lr, resume=True),
+        checkpoints=store,
+    )
+    assert numbers(again) == numbers(whole)
+    for (name, found), expected in zip(
+        again.method.state_dict().items(), whole.method.state_dict().values(), strict=True
+    ):
+        assert torch.equal(found, expected), name
+
+
+def test_resuming_a_finished_training_changes_nothing(
+    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+) -> None:
+    store = CheckpointStore(tmp_path / "c.safetensors")
+    first = run(new_method(), source, views, config(), checkpoints=store)
+    second = run(new_method(), source, views, config(resume=True), checkpoints=store)
+    assert second.history == first.history
+    assert second.seconds == pytest.approx(first.seconds, abs=1.0)
+    for a, b in zip(
+        first.method.state_dict().values(), second.method.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_same_seed_same_numbers_other_seed_other_numbers(
+    images: object, source: BatchSource, views: RandomViews, new_method: NewMethod
+) -> None:
+    first = run(new_method(), source, views, config(epochs=2))
+    torch.manual_seed(123)  # the global generator has no say
+    second = run(new_method(), source, views, config(epochs=2))
+    assert numbers(first) == numbers(second)
+    other = BatchSource(images, 8, torch.device("cpu"), seed=4)  # type: ignore[arg-type]
+    assert numbers(run(new_method(), other, views, config(epochs=2))) != numbers(first)
+
+
+def test_checkpoint_of_another_run_is_refused_by_name(
+    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+) -> None:
+    store = CheckpointStore(tmp_path / "c.safetensors")
+    run(new_method(), source, views, config(), checkpoints=store, identity={"seed": 1, "lr": 2})
+    with pytest.raises(CheckpointError, match=r"lr: checkpoint 2, now 3.*resume=false"):
+        run(
+            new_method(),
+            source,
+            views,
+            config(resume=True),
+            checkpoints=store,
+            identity={"seed": 1, "lr": 3},
+        )
+
+
+def test_damaged_checkpoint_is_named(
+    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+) -> None:
+    store = CheckpointStore(tmp_path / "c.safetensors")
+    store.path.write_bytes(b"\x10\x00")
+    with pytest.raises(CheckpointError, match=r"c\.safetensors is not a readable checkpoint"):
+        run(new_method(), source, views, config(resume=True), checkpoints=store)
+    # Without resume it is replaced.
+    run(new_method(), source, views, config(epochs=2), checkpoints=store)
+    assert store.load().epoch == 2  # type: ignore[union-attr]
+
+
+class Poisoned(RandomViews):
+    """Views that turn into not-a-number from some call on."""
+
+    def __init__(self, views: RandomViews, calls: int) -> None:
+        super().__init__(views.config)
+        self.calls = calls
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self.calls -= 1
+        found = super().__call__(images, generator)
+        return found * float("nan") if self.calls < 0 else found
+
+
+def test_divergence_stops_before_the_weights_are_touched(
+    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+) -> None:
+    store = CheckpointStore(tmp_path / "c.safetensors")
+    method = new_method()
+    with pytest.raises(TrainingDiverged, match="epoch 2, batch 3") as error:
+        run(method, source, Poisoned(views, 14), config(), checkpoints=store)
+    assert "train.lr" in str(error.value)
+    weights = [p for p in method.parameters()]
+    assert all(bool(torch.isfinite(p).all()) for p in weights)
+    kept = store.load()
+    assert kept is not None
+    assert kept.epoch == 1
+    assert all(bool(torch.isfinite(t).all()) for t in kept.tensors.values())
+
+
+def test_epoch_log_holds_every_epoch_and_restarts(
+    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+) -> None:
+    path = tmp_path / "epochs.jsonl"
+    path.write_text("stale\n")
+    log = EpochLog(path)
+    seen: list[Mapping[str, float]] = []
+    log.subscribe(seen.append)
+    result = run(new_method(), source, views, config(epochs=3), log=log)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows == result.history == seen
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert {"loss", "lr", "invariance", "flop_ratio", "images_per_second"} <= rows[0].keys()
+
+
+def test_checkpoints_follow_the_interval_and_the_last_epoch(
+    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+) -> None:
+    saved: list[int] = []
+
+    class Recording(CheckpointStore):
+        def save(self, checkpoint):  # type: ignore[no-untyped-def]
+            saved.append(checkpoint.epoch)
+
+    store = Recording(tmp_path / "c.safetensors")
+    run(new_method(), source, views, config(epochs=5, checkpoint_every=2), checkpoints=store)
+    assert saved == [2, 4, 5]

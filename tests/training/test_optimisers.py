@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
+from ssl_kedro.methods.registry import build_method
+from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.optimisers import LARS, build_optimiser
+
+
+def slow_lars(
+    weights: list[list[float]],
+    gradients: list[list[list[float]]],
+    *,
+    lr: float,
+    decay: float,
+    eta: float,
+    clip: bool,
+    dimensions: list[int],
+) -> list[list[float]]:
+    """LARS by the formula, one number at a time; gradients[step][tensor][element]."""
+    weights = [list(w) for w in weights]
+    momenta = [[0.0] * len(w) for w in weights]
+    for step in gradients:
+        for k, g in enumerate(step):
+            w = weights[k]
+            w_norm, g_norm = math.hypot(*w), math.hypot(*g)
+            factor, wd = 1.0, 0.0
+            if dimensions[k] > 1 and w_norm and g_norm:
+                wd = decay
+                factor = eta * w_norm / (g_norm + decay * w_norm + 1e-8)
+                factor = min(factor / lr, 1.0) if clip else factor
+            for i in range(len(w)):
+                momenta[k][i] = 0.9 * momenta[k][i] + factor * (g[i] + wd * w[i])
+                w[i] -= lr * momenta[k][i]
+    return weights
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_lars_equals_the_loop(clip: bool, scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(3, 4), (5,), (2, 2, 3, 3), (4, 2)]
+    parameters = [
+        nn.Parameter(torch.randn(s, generator=generator, dtype=torch.float64)) for s in shapes
+    ]
+    with torch.no_grad():
+        parameters[3].zero_()  # a zero weight is left unscaled
+    start = [p.detach().flatten().tolist() for p in parameters]
+    optimiser = LARS(parameters, 0.3, weight_decay=1e-2, eta=0.02, clip=clip)
+    steps = []
+    for _ in range(3):
+        gradients = [
+            scale * torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes
+        ]
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g.clone()
+        steps.append([g.flatten().tolist() for g in gradients])
+        optimiser.step()
+    expected = slow_lars(
+        start, steps, lr=0.3, decay=1e-2, eta=0.02, clip=clip, dimensions=[2, 1, 4, 2]
+    )
+    for p, values in zip(parameters, expected, strict=True):
+        assert p.detach().flatten().tolist() == pytest.approx(values, rel=1e-9, abs=1e-12)
+
+
+def test_clipped_lars_never_steps_further_than_sgd() -> None:
+    weight = nn.Parameter(torch.full((4, 4), 100.0))
+    weight.grad = torch.full((4, 4), 1e-3)
+    LARS([weight], 0.5, momentum=0.0).step()
+    assert torch.allclose(weight.detach(), torch.full((4, 4), 100 - 0.5e-3))
+
+
+def test_lars_at_learning_rate_zero_changes_nothing() -> None:
+    weight = nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.ones(2, 2)
+    LARS([weight], 0.0).step()
+    assert torch.equal(weight.detach(), torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("name", ["lars", "sgd", "adamw"])
+def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
+    setup = EncoderSetup(EncoderConfig(width=8), 32, (0.5,) * 3, (0.25,) * 3)
+    method = build_method(
+        "dual_gating", setup, MethodConfig(expander=ExpanderConfig(16, 16)), 0.5, seed=0
+    )
+    config = TrainConfig(optimiser=name, weight_decay=0.1, gate_lr_factor=3.0)  # type: ignore[arg-type]
+    groups = build_optimiser(method, config).param_groups
+    gates = {id(p) for p in method.gate_parameters()}
+    assert {id(p) for p in groups[1]["params"]} == gates
+    assert len(gates) == 8 * 4
+    assert (groups[0]["weight_decay"], groups[1]["weight_decay"]) == (0.1, 0.0)
+    assert (groups[0]["lr_factor"], groups[1]["lr_factor"]) == (1.0, 3.0)
+    counted = sum(len(group["params"]) for group in groups)
+    assert counted == len(list(method.parameters()))
