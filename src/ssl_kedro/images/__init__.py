@@ -1,0 +1,1 @@
+"""Images from files and data sets, decoded once into uint8 arrays."""

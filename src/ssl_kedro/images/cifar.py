@@ -1,0 +1,60 @@
+"""CIFAR-10 and CIFAR-100 as published, read by torchvision; nothing is downloaded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ssl_kedro.images.arrays import images_from_arrays
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.listing import existing_root
+
+
+def load_cifar(config: DataConfig, training: bool, seed: int) -> ImageSet:
+    """50,000 training or 10,000 test images of 32 x 32 pixels.
+
+    The published batches are pickles. torchvision compares their MD5 sums with the
+    publisher's before it opens them, so that only the published bytes are unpickled.
+
+    Args:
+        config: its ``root`` holds ``cifar-10-batches-py`` or ``cifar-100-python``.
+        training: the training part, else the test part.
+        seed: of the limit.
+
+    Raises:
+        ImageSourceError: the data set is not there or not the published one.
+    """
+    from torchvision.datasets import CIFAR10, CIFAR100  # noqa: PLC0415  slow to import
+
+    kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[config.source]
+    expected = f"a folder that holds {kind.base_folder}/, the unpacked {kind.filename}"
+    remedy = (
+        f"download {kind.url}, unpack it, and set data.root to the folder that holds "
+        f"{kind.base_folder}/"
+    )
+    try:
+        root = existing_root(config, expected)
+        data = kind(root, train=training, download=False)
+    except ImageSourceError as error:
+        raise ImageSourceError("root", config.root, error.found, expected, remedy) from None
+    except RuntimeError as error:
+        there = (root / kind.base_folder).is_dir()
+        found = f"a {kind.base_folder}/ whose files differ from the published ones (MD5)"
+        raise ImageSourceError(
+            "root", config.root, found if there else f"no {kind.base_folder}/", expected, remedy
+        ) from error
+
+    def part(indices: np.ndarray) -> np.ndarray:
+        return np.asarray(data.data[indices].transpose(0, 3, 1, 2))
+
+    return images_from_arrays(
+        config,
+        part,
+        np.array(data.targets, dtype=np.int64),
+        len(data.data),
+        tuple(data.classes),
+        training=training,
+        seed=seed,
+        identity=(),
+    )

@@ -1,0 +1,50 @@
+"""scikit-learn's handwritten digits: 1,797 grey images of 8 x 8 pixels, part of its package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.images.arrays import images_from_arrays
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.subsets import held_out
+
+_SPLIT_SEED = 0
+
+
+def load_digits_images(config: DataConfig, training: bool, seed: int) -> ImageSet:
+    """Digits, resized, grey as three equal channels.
+
+    The data set has no evaluation part of its own: a stratified share of ``eval_fraction``
+    is held out, the same whatever the seed, so that runs of several seeds are compared on
+    the same images.
+
+    Args:
+        config: of the source.
+        training: the training part, else the evaluation part.
+        seed: of the limit.
+    """
+    from sklearn.datasets import load_digits  # noqa: PLC0415  slow to import, rarely used
+
+    digits = load_digits()
+    # Published as 0 to 16.
+    grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    every_label = digits.target.astype(np.int64)
+    generator = numpy_generator(_SPLIT_SEED, "images", "digits")
+    kept, held = held_out(every_label, config.eval_fraction, generator)
+    members = kept if training else held
+
+    def part(indices: np.ndarray) -> np.ndarray:
+        return np.repeat(grey[members[indices], None], 3, axis=1)
+
+    return images_from_arrays(
+        config,
+        part,
+        every_label[members],
+        len(members),
+        tuple(str(name) for name in digits.target_names),
+        training=training,
+        seed=seed,
+        identity=(config.eval_fraction,),
+    )

@@ -1,0 +1,123 @@
+"""Arrays in one NumPy .npz file: x_train, x_test and, where labelled, y_train, y_test."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ssl_kedro.images.arrays import images_from_arrays
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.image_set import ImageSet
+
+_EXPECTED = (
+    "an .npz file with x_train and x_test (uint8, (N, H, W), (N, H, W, 1), (N, H, W, 3) or "
+    "(N, 3, H, W)) and, where there are labels, y_train and y_test (whole numbers, (N,))"
+)
+_REMEDY = "write the file with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
+
+
+def load_npz(config: DataConfig, training: bool, seed: int) -> ImageSet:
+    """Images of an .npz file; pickled objects in it are refused.
+
+    Args:
+        config: its ``root`` is the file.
+        training: the arrays ``*_train``, else ``*_test``.
+        seed: of the limit.
+
+    Raises:
+        ImageSourceError: the file or its arrays cannot be used.
+    """
+    path = _existing_file(config)
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise _error(config, "a single array")
+        with file:
+            images, labels, class_names = _part(file, "train" if training else "test", config)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, ImageSourceError):
+            raise
+        raise _error(config, f"a file that cannot be read ({error})") from error
+    state = path.stat()
+    return images_from_arrays(
+        config,
+        lambda indices: images[indices],
+        labels,
+        len(images),
+        class_names,
+        training=training,
+        seed=seed,
+        identity=(str(path.resolve()), state.st_size, state.st_mtime_ns),
+    )
+
+
+def _error(config: DataConfig, found: str) -> ImageSourceError:
+    return ImageSourceError("root", config.root, found, _EXPECTED, _REMEDY)
+
+
+def _existing_file(config: DataConfig) -> Path:
+    if config.root is None or not config.root.strip():
+        raise _error(config, "no file given")
+    path = Path(config.root).expanduser()
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else f"no such file (looked for {path.absolute()})"
+        raise _error(config, found)
+    return path
+
+
+def _part(
+    file: np.lib.npyio.NpzFile, part: str, config: DataConfig
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Images (N, 3, H, W), labels 0 to C-1 and class names of one part."""
+    if f"x_{part}" not in file.files:
+        raise _error(config, f"no x_{part}; the keys are {', '.join(file.files) or 'none'}")
+    images = _channels_first(file[f"x_{part}"], f"x_{part}", config)
+    if len(images) == 0:
+        raise _error(config, f"no images in x_{part}")
+    if f"y_{part}" not in file.files:
+        return images, None, ()
+    values = _known_labels(file, config)
+    labels = _labels(file, part, config)
+    if len(labels) != len(images):
+        found = f"{len(images)} images in x_{part} and {len(labels)} labels in y_{part}"
+        raise _error(config, found)
+    return images, np.searchsorted(values, labels), tuple(str(value) for value in values)
+
+
+def _known_labels(file: np.lib.npyio.NpzFile, config: DataConfig) -> np.ndarray:
+    """Label values of the training part, sorted; the test part may have no others."""
+    other = [name for name in ("y_train", "y_test") if name in file.files]
+    values = {name: np.unique(_labels(file, name.removeprefix("y_"), config)) for name in other}
+    known = values.get("y_train", values[other[0]])
+    strange = np.setdiff1d(values.get("y_test", known), known)
+    if len(strange):
+        raise _error(config, f"labels in y_test that y_train does not have: {strange[:5].tolist()}")
+    if len(known) < 2:
+        raise _error(config, f"a single class, {known.tolist()}; evaluation needs at least two")
+    return known
+
+
+def _labels(file: np.lib.npyio.NpzFile, part: str, config: DataConfig) -> np.ndarray:
+    labels = np.asarray(file[f"y_{part}"])
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise _error(config, f"y_{part} of {labels.dtype} {labels.shape}")
+    return labels.astype(np.int64)
+
+
+def _channels_first(images: np.ndarray, name: str, config: DataConfig) -> np.ndarray:
+    if images.dtype != np.uint8:
+        raise _error(config, f"{name} of {images.dtype}, not uint8")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim == 4 and images.shape[1] == 3 and images.shape[3] != 3:
+        return images
+    if images.ndim == 4 and images.shape[3] in (1, 3) and min(images.shape[1:3]) > 0:
+        channels_first = images.transpose(0, 3, 1, 2)
+        return np.broadcast_to(channels_first, (len(images), 3, *images.shape[1:3]))
+    raise _error(config, f"{name} of shape {images.shape}")

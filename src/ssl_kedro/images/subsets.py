@@ -1,0 +1,107 @@
+"""Choosing images by class: limited subsets and held-out parts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.errors import ImageSourceError
+
+
+def balanced_subset(labels: np.ndarray, limit: int, generator: np.random.Generator) -> np.ndarray:
+    """Random subset whose classes are as equal in number as they can be.
+
+    Every class gives the same number of images, or all it has where that is fewer. What is
+    left over (fewer than one for each class that has more) goes to classes at random.
+
+    Args:
+        labels: int (N,).
+        limit: images wanted.
+        generator: of the choice.
+
+    Returns:
+        min(limit, N) indices, ascending.
+    """
+    classes, available = np.unique(labels, return_counts=True)
+    quota = np.zeros_like(available)
+    left = min(limit, len(labels))
+    while left > 0:
+        open_classes = np.flatnonzero(quota < available)
+        share = left // len(open_classes)
+        if share == 0:
+            open_classes = generator.permutation(open_classes)[:left]
+            share = 1
+        given = np.minimum(share, available[open_classes] - quota[open_classes])
+        quota[open_classes] += given
+        left -= int(given.sum())
+    chosen = [
+        generator.permutation(np.flatnonzero(labels == name))[:number]
+        for name, number in zip(classes, quota, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
+
+
+def held_out(
+    labels: np.ndarray, fraction: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stratified random split.
+
+    Args:
+        labels: int (N,); every class at least twice.
+        fraction: share of each class that is held out, rounded, at least one image and at
+            most all but one.
+        generator: of the choice.
+
+    Returns:
+        Indices kept and indices held out, each ascending.
+    """
+    out = []
+    for name in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == name))
+        number = min(max(1, round(fraction * len(members))), len(members) - 1)
+        out.append(members[:number])
+    held = np.sort(np.concatenate(out))
+    return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def limited(
+    labels: np.ndarray | None, count: int, config: DataConfig, training: bool, seed: int
+) -> np.ndarray:
+    """Indices that ``limit`` or ``eval_limit`` leaves, ascending.
+
+    Args:
+        labels: int (N,), or None where unlabelled.
+        count: N.
+        config: of the source.
+        training: which limit applies.
+        seed: the run's seed.
+
+    Raises:
+        ImageSourceError: the limit is smaller than the number of classes.
+    """
+    key, limit = config.limit_of(training)
+    if limit is None or limit >= count:
+        return np.arange(count)
+    generator = numpy_generator(seed, "images", key)
+    if labels is None:
+        return np.sort(generator.permutation(count)[:limit])
+    check_limit(config, training, len(np.unique(labels)))
+    return balanced_subset(labels, limit, generator)
+
+
+def check_limit(config: DataConfig, training: bool, classes: int) -> None:
+    """Refuse a limit that cannot hold one image of each class.
+
+    Raises:
+        ImageSourceError: it is smaller than the number of classes.
+    """
+    key, limit = config.limit_of(training)
+    if limit is not None and limit < classes:
+        raise ImageSourceError(
+            key,
+            limit,
+            found=f"{classes} classes",
+            expected=f"a limit of at least {classes}, one image of each class",
+            remedy=f"raise data.{key} or set it to none",
+        )

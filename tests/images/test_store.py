@@ -1,0 +1,269 @@
+"""The memory map: same images as in memory, whole or not there, reused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ssl_kedro
+from ssl_kedro.images import decode_worker
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.load import load_images
+
+SMALL = {"train/a": 60, "train/b": 60, "test/a": 3, "test/b": 3}
+ONE_IMAGE_MB = 3 * 8 * 8 / 2**20
+
+
+@pytest.fixture
+def config(make_folder, tmp_path: Path) -> DataConfig:
+    root = make_folder(SMALL)
+    (root / "train/a/0005.png").write_bytes(b"")
+    return DataConfig(
+        source="folder",
+        root=str(root),
+        size=8,
+        memory_limit_mb=ONE_IMAGE_MB,
+        cache_dir=str(tmp_path / "cache"),
+    )
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Files decoded so far."""
+    seen: list[Path] = []
+    original = decode_worker.decoded_image
+
+    def counted(path: Path, size: int) -> np.ndarray:
+        seen.append(path)
+        return original(path, size)
+
+    monkeypatch.setattr(decode_worker, "decoded_image", counted)
+    return seen
+
+
+def in_memory(config: DataConfig) -> DataConfig:
+    return DataConfig(source="folder", root=config.root, size=8, cache_dir=config.cache_dir)
+
+
+def folders(config: DataConfig) -> list[str]:
+    cache = Path(config.cache_dir)
+    return sorted(path.name for path in cache.iterdir()) if cache.exists() else []
+
+
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    source = Path(ssl_kedro.__file__).parents[1]
+    program = f"import sys; sys.path.insert(0, {str(source)!r})\n{program}"
+    return subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+
+
+def test_memory_map_equals_memory(config: DataConfig) -> None:
+    mapped = load_images(config, "train", 0)
+    plain = load_images(in_memory(config), "train", 0)
+    assert isinstance(mapped.images, np.memmap)
+    assert not isinstance(plain.images, np.memmap)
+    assert not mapped.images.flags.writeable
+    assert mapped.images.flags.c_contiguous
+    assert np.array_equal(mapped.images, plain.images)
+    assert np.array_equal(mapped.labels, plain.labels)
+    assert mapped.class_names == plain.class_names
+    assert mapped.skipped == plain.skipped
+    assert len(mapped.skipped) == 1
+    assert mapped.fingerprint() == plain.fingerprint()
+    assert mapped.channel_statistics() == plain.channel_statistics()
+
+
+def test_limit_decides_between_memory_and_map(config: DataConfig) -> None:
+    def kind(images: int) -> type:
+        limited = DataConfig(
+            source="folder",
+            root=config.root,
+            size=8,
+            memory_limit_mb=images * ONE_IMAGE_MB,
+            cache_dir=config.cache_dir,
+        )
+        return type(load_images(limited, "train", 0).images)
+
+    assert kind(120) is np.ndarray
+    assert kind(119) is np.memmap
+
+
+def test_file_is_a_plain_npy_without_rows_of_skipped_files(config: DataConfig) -> None:
+    images = load_images(config, "train", 0).images
+    (folder,) = folders(config)
+    file = Path(config.cache_dir) / folder / "images.npy"
+    loaded = np.load(file)
+    assert loaded.shape == (119, 3, 8, 8)
+    assert np.array_equal(loaded, images)
+    assert file.stat().st_size == 128 + loaded.nbytes
+
+
+def test_second_load_decodes_nothing(config: DataConfig, decodings: list[Path]) -> None:
+    first = load_images(config, "train", 0)
+    assert len(decodings) == 120
+    second = load_images(config, "train", 0)
+    assert len(decodings) == 120
+    assert np.array_equal(first.images, second.images)
+    assert np.array_equal(first.labels, second.labels)
+    assert (first.class_names, first.skipped) == (second.class_names, second.skipped)
+
+
+def test_changed_file_size_or_list_makes_another_store(
+    config: DataConfig, decodings: list[Path]
+) -> None:
+    before = load_images(config, "train", 0)
+    changed = Path(config.root) / "train/b/0001.png"
+    os.utime(changed, (1, 1))
+    load_images(config, "train", 0)
+    assert len(decodings) == 240
+    changed.unlink()
+    after = load_images(config, "train", 0)
+    assert len(decodings) == 240 + 119
+    assert len(after) == len(before) - 1
+
+
+def test_parts_have_their_own_store(config: DataConfig) -> None:
+    assert len(load_images(config, "train", 0)) == 119
+    assert len(load_images(config, "eval", 0)) == 6
+    assert len(folders(config)) == 2
+
+
+def test_stricter_limit_applies_to_a_store_that_is_there(config: DataConfig) -> None:
+    load_images(config, "train", 0)
+    strict = DataConfig(
+        source="folder",
+        root=config.root,
+        size=8,
+        memory_limit_mb=ONE_IMAGE_MB,
+        cache_dir=config.cache_dir,
+        max_skipped=0,
+    )
+    with pytest.raises(ImageSourceError, match=r"0005\.png"):
+        load_images(strict, "train", 0)
+
+
+@pytest.mark.parametrize("damage", ["no json", "no array", "cut json", "cut array", "other count"])
+def test_damaged_store_is_made_again(config: DataConfig, damage: str) -> None:
+    whole = np.array(load_images(config, "train", 0).images)
+    (name,) = folders(config)
+    folder = Path(config.cache_dir) / name
+    array, description = folder / "images.npy", folder / "store.json"
+    if damage == "no json":
+        description.unlink()
+    elif damage == "no array":
+        array.unlink()
+    elif damage == "cut json":
+        description.write_text(description.read_text()[:50])
+    elif damage == "cut array":
+        array.write_bytes(array.read_bytes()[:-1])
+    else:
+        values = json.loads(description.read_text())
+        description.write_text(json.dumps({**values, "skipped": []}))
+    again = load_images(config, "train", 0)
+    assert np.array_equal(again.images, whole)
+    assert len(again.skipped) == 1
+
+
+def test_failure_leaves_nothing(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: Path, size: int) -> np.ndarray:
+        if path.name == "0040.png":
+            raise KeyboardInterrupt
+        return np.zeros((3, size, size), dtype=np.uint8)
+
+    monkeypatch.setattr(decode_worker, "decoded_image", failing)
+    with pytest.raises(KeyboardInterrupt):
+        load_images(config, "train", 0)
+    assert folders(config) == []
+
+
+def test_killed_process_leaves_no_store(config: DataConfig) -> None:
+    done = run_python(f"""
+import os, signal
+from ssl_kedro.images import decode_worker
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.load import load_images
+original = decode_worker.decoded_image
+def deadly(path, size):
+    if path.parent.name == "b" and path.name == "0050.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(path, size)
+decode_worker.decoded_image = deadly
+load_images({config!r}, "train", 0)
+""")
+    assert done.returncode == -9, done.stderr
+    (left,) = folders(config)
+    assert left.startswith(".")
+    assert left.endswith(".tmp")
+    assert len(load_images(config, "train", 0)) == 119
+    # Its remains go once it is certain that nobody writes to them.
+    assert left in folders(config)
+    hours_ago = time.time() - 2 * 3600
+    for path in [*(Path(config.cache_dir) / left).iterdir(), Path(config.cache_dir) / left]:
+        os.utime(path, (hours_ago, hours_ago))
+    load_images(config, "eval", 0)
+    assert left not in folders(config)
+
+
+def test_full_disk_is_noticed_before_decoding(
+    config: DataConfig, decodings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6, 120 * 192 - 1))
+    with pytest.raises(ImageSourceError) as caught:
+        load_images(config, "train", 0)
+    assert f"data.cache_dir = {config.cache_dir!r}" in str(caught.value)
+    assert "free space" in str(caught.value)
+    assert decodings == []
+
+
+def test_disk_that_fills_while_writing(config: DataConfig) -> None:
+    # A limit on the size of files fails a write just as a full disk does.
+    done = run_python(f"""
+import resource
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.load import load_images
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    load_images({config!r}, "train", 0)
+except ImageSourceError as error:
+    print(error)
+""")
+    assert "data.cache_dir" in done.stdout, done.stderr
+    assert "File too large" in done.stdout
+    assert "free space" in done.stdout
+    assert folders(config) == []
+
+
+def test_cache_dir_that_is_a_file(config: DataConfig) -> None:
+    Path(config.cache_dir).write_text("in the way")
+    with pytest.raises(ImageSourceError, match=r"data\.cache_dir.*another folder"):
+        load_images(config, "train", 0)
+
+
+def test_imagenet100_is_always_mapped(config: DataConfig) -> None:
+    large = DataConfig(source="imagenet100", root=config.root, size=8, cache_dir=config.cache_dir)
+    images = load_images(large, "train", 0)
+    assert isinstance(images.images, np.memmap)
+    assert images.source == "imagenet100"
+
+
+def test_generated_images_are_mapped_too(tmp_path: Path) -> None:
+    options = {"generated": 50, "size": 16}
+    plain = load_images(DataConfig(**options), "train", 0)
+    small = DataConfig(**options, memory_limit_mb=0.01, cache_dir=str(tmp_path / "cache"))
+    mapped = load_images(small, "train", 0)
+    assert isinstance(mapped.images, np.memmap)
+    assert np.array_equal(mapped.images, plain.images)
+    assert not np.array_equal(load_images(small, "train", 1).images, plain.images)
