@@ -1,0 +1,35 @@
+"""Small configurations of the evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from ssl_kedro.core.config import POSITIVE, Config, Range
+
+
+@dataclass(frozen=True)
+class KnnConfig(Config):
+    """Nearest-neighbour evaluation.
+
+    Args:
+        k: neighbours that vote (1, thesis 6.5).
+        normalise: L2-normalise features first (false for Tables 6.1 and 6.4-6.6, true for
+            Table 6.3).
+    """
+
+    k: Annotated[int, Range(at_least=1)] = 1
+    normalise: bool = False
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig(Config):
+    """Two-dimensional embedding for the report.
+
+    Args:
+        samples: evaluation images shown.
+        perplexity: of t-SNE.
+    """
+
+    samples: Annotated[int, Range(at_least=8)] = 500
+    perplexity: Annotated[float, POSITIVE] = 30.0

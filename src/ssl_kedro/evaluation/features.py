@@ -1,0 +1,79 @@
+"""Features of a frozen encoder and, for the gated branch, what its gates did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.encoders.gated_resnet import Branch, GatedResNet18
+
+
+@dataclass(frozen=True)
+class GateRecord:
+    """What the gates of one branch did over a set of images.
+
+    Args:
+        block_names: the residual blocks in order.
+        open_counts: per block, (C_l,) int64: on how many images each channel was open.
+        macs: (N,) float64, multiply-accumulates of each image, gates included.
+    """
+
+    block_names: tuple[str, ...]
+    open_counts: tuple[np.ndarray, ...]
+    macs: np.ndarray
+
+
+@dataclass(frozen=True)
+class BranchFeatures:
+    """Features (N, D) float32 of one branch; gates is None for the dense branch."""
+
+    features: np.ndarray
+    gates: GateRecord | None
+
+
+@torch.inference_mode()
+def extract_features(
+    encoder: GatedResNet18,
+    images: np.ndarray,
+    branch: Branch,
+    *,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    label: str = "features",
+) -> BranchFeatures:
+    """One pass over the images in evaluation mode.
+
+    Args:
+        encoder: moved to the device and put in evaluation mode.
+        images: uint8 (N, 3, H, W), array or memory map, read a batch at a time.
+        branch: "dense" or "gated".
+        batch_size: images a batch.
+        device: where to compute.
+        label: name on the progress bar.
+    """
+    encoder = encoder.to(device=device).to(memory_format=torch.channels_last).eval()
+    cost = encoder.cost(images.shape[-1])
+    features = np.empty((len(images), encoder.feature_dimensions), dtype=np.float32)
+    macs = np.empty(len(images), dtype=np.float64)
+    counts = [torch.zeros(block.channels, device=device) for block in cost.blocks]
+    gated = branch == "gated"
+    with progress_bar(len(images), label, "images") as bar:
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            batch = torch.from_numpy(np.array(images[part])).to(device)
+            encoding = encoder(batch, branch)
+            features[part] = encoding.features.cpu().numpy()
+            if gated:
+                macs[part] = cost.masked(encoding.masks).cpu().numpy()
+                for count, mask in zip(counts, encoding.masks, strict=True):
+                    count.add_(mask.sum(dim=0))
+            bar.update(len(batch))
+    encoder.to("cpu")
+    if not gated:
+        return BranchFeatures(features, None)
+    names = tuple(block.name for block in cost.blocks)
+    opened = tuple(count.cpu().numpy().astype(np.int64) for count in counts)
+    return BranchFeatures(features, GateRecord(names, opened, macs))

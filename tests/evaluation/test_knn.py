@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from ssl_kedro.evaluation.knn import knn_accuracy, nearest_neighbours
+
+
+def data(seed: int = 0, offset: float = 0.0) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(5, 16)) * 1.2
+    labels, asked = rng.integers(0, 5, 400), rng.integers(0, 5, 150)
+    bank = centres[labels] + rng.normal(size=(400, 16)) + offset
+    queries = centres[asked] + rng.normal(size=(150, 16)) + offset
+    return bank.astype(np.float32), labels, queries.astype(np.float32), asked
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_nearest_neighbour_accuracy_equals_scikit_learn(normalise: bool, offset: float) -> None:
+    bank, labels, queries, asked = data(offset=offset)
+    found = knn_accuracy(bank, labels, queries, asked, normalise=normalise)
+    if normalise:
+        bank = bank / np.linalg.norm(bank, axis=1, keepdims=True)
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    oracle = KNeighborsClassifier(1, algorithm="brute").fit(bank.astype(float), labels)
+    assert found == pytest.approx(oracle.score(queries.astype(float), asked), abs=1e-9)
+    assert 0.3 < found < 0.99
+
+
+def test_neighbours_equal_a_double_loop() -> None:
+    bank, _, queries, _ = data()
+    found = nearest_neighbours(torch.from_numpy(bank), torch.from_numpy(queries), 3, block=7)
+    for query, row in zip(queries, found.tolist(), strict=True):
+        distances = [float(((query.astype(float) - b.astype(float)) ** 2).sum()) for b in bank]
+        assert row == sorted(range(len(bank)), key=distances.__getitem__)[:3]
+
+
+def test_equal_votes_go_to_the_nearest() -> None:
+    bank = np.array([[0.0], [1.0], [2.0], [3.0]], dtype=np.float32)
+    query = np.array([[0.1]], dtype=np.float32)
+    assert knn_accuracy(bank, np.array([7, 1, 1, 7]), query, np.array([7]), k=2) == 1.0
+    assert knn_accuracy(bank, np.array([7, 1, 1, 7]), query, np.array([1]), k=3) == 1.0
+    assert knn_accuracy(bank, np.array([7, 1, 1, 7]), query, np.array([7]), k=4) == 1.0
+
+
+def test_impossible_k_is_refused() -> None:
+    bank, labels, queries, asked = data()
+    with pytest.raises(ValueError, match="k = 401: expected 1 to 400"):
+        knn_accuracy(bank, labels, queries, asked, k=401)
