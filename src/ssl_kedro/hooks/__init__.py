@@ -1,0 +1,1 @@
+"""Kedro hooks: parameters, tracking and the run manifest."""

@@ -1,0 +1,234 @@
+"""MLflow's client, made harmless: its first failure switches it off with one warning."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import re
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ssl_kedro.hooks.mlflow_conditions import (
+    client_environment,
+    is_local,
+    quiet_loggers,
+    store_failures,
+    try_server,
+    try_sqlite,
+)
+from ssl_kedro.hooks.tracking_config import TrackingConfig, sqlite_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger("ssl_kedro.tracking")
+
+PARAMETERS_A_BATCH = 100
+METRICS_A_BATCH = 1000
+
+T = TypeVar("T")
+
+
+class TrackingStore:
+    """One experiment of an MLflow store, safe to call whether or not the store answers.
+
+    No method raises because of the store. The first failure is logged as a warning with its
+    remedy and every later call returns at once. Calls may come from several threads; they
+    run one after the other.
+
+    Args:
+        config: which store, which experiment, how patient.
+        project_path: folder that relative paths start from.
+    """
+
+    def __init__(self, config: TrackingConfig, project_path: Path) -> None:
+        self._config = config
+        self._uri = config.store_uri(project_path)
+        self._artifact_uri = config.artifact_uri(project_path)
+        self._lock = threading.RLock()
+        self._on = True
+        self._client: MlflowClient | None = None
+        self._experiment_id = ""
+        self._process = os.getpid()
+
+    def connect(self) -> bool:
+        """Find the store and the experiment, created where absent; whether that worked."""
+        with warnings.catch_warnings():
+            # Deprecations inside MLflow and SQLAlchemy, which Kedro would show, are theirs.
+            warnings.simplefilter("ignore")
+            self._attempt("open the store", lambda: self._probe(at_start=True))
+            if self._on:
+                # On its own: the import sets the levels of the loggers that calls quieten.
+                self._attempt("load MLflow", lambda: importlib.import_module("mlflow"))
+            if self._on:
+                self._attempt("open the store", self._open)
+        return self._usable()
+
+    def _open(self) -> None:
+        # Imported here: it takes a second or more, which `kedro --help` should not pay.
+        from mlflow import MlflowClient  # noqa: PLC0415
+
+        client = MlflowClient(self._uri)
+        self._experiment_id = self._found_or_created_experiment(client)
+        self._client = client
+        logger.info("tracking in %s, experiment %s", redacted(self._uri), self.experiment)
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return self._config.experiment
+
+    def start_run(
+        self, name: str, tags: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> str | None:
+        """Id of a new run; None where the store does not answer."""
+
+        def call(client: MlflowClient) -> str:
+            created = client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
+            run_id = str(created.info.run_id)
+            self._log_parameters(client, run_id, parameters)
+            return run_id
+
+        return self._call("start a run", call)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers of one step, one request for each thousand."""
+
+        def call(client: MlflowClient) -> None:
+            from mlflow.entities import Metric  # noqa: PLC0415
+
+            now = int(time.time() * 1000)
+            items = [Metric(key, value, now, step) for key, value in metrics.items()]
+            for batch in _batches(items, METRICS_A_BATCH):
+                client.log_batch(run_id, metrics=batch)
+
+        if metrics:
+            self._call("log metrics", call)
+
+    def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
+        """Copy a file or folder into a run.
+
+        A file that cannot be copied says nothing about the store: it costs its own warning,
+        and tracking goes on.
+        """
+
+        def call(client: MlflowClient) -> None:
+            try:
+                client.log_artifact(run_id, str(path), folder)
+            except OSError as error:
+                if not is_local(error):
+                    raise
+                logger.warning("tracking could not store the file %s: %s", path, error)
+
+        self._call("store a file", call)
+
+    def end_run(self, run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
+        """Close a run as FINISHED, FAILED or KILLED."""
+
+        def call(client: MlflowClient) -> None:
+            for key, value in (tags or {}).items():
+                client.set_tag(run_id, key, value)
+            client.set_terminated(run_id, status)
+
+        self._call("close a run", call)
+
+    def _usable(self) -> bool:
+        # A forked child must neither use the parent's connection nor close its runs.
+        return self._on and self._client is not None and os.getpid() == self._process
+
+    def _found_or_created_experiment(self, client: MlflowClient) -> str:
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            try:
+                return str(client.create_experiment(self.experiment, self._artifact_uri))
+            except MlflowException:
+                # Another process may have created it since.
+                found = client.get_experiment_by_name(self.experiment)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise ValueError(
+                f"the experiment {self.experiment!r} was deleted there; restore it with "
+                f"`mlflow experiments restore -x {found.experiment_id}` or name another one"
+            )
+        return str(found.experiment_id)
+
+    @staticmethod
+    def _log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, str]) -> None:
+        from mlflow.entities import Param  # noqa: PLC0415
+
+        items = [Param(key, value) for key, value in parameters.items()]
+        for batch in _batches(items, PARAMETERS_A_BATCH):
+            client.log_batch(run_id, params=batch)
+
+    def _call(self, what: str, call: Callable[[MlflowClient], T]) -> T | None:
+        """Result of a call of the client; None where the store is off or fails."""
+        client = self._client
+        if client is None or not self._usable():
+            return None
+
+        def probed() -> T:
+            self._probe(at_start=False)
+            return call(client)
+
+        return self._attempt(what, probed)
+
+    def _attempt(self, what: str, action: Callable[[], T]) -> T | None:
+        """Result of an action; its failure becomes the one warning."""
+        with self._lock, client_environment(self._config.timeout_s), quiet_loggers():
+            if not self._on:
+                return None  # it failed in another thread while this one waited
+            try:
+                return action()
+            except store_failures() as error:
+                self._switch_off(what, error)
+                return None
+
+    def _switch_off(self, what: str, error: BaseException) -> None:
+        self._on = False
+        text = " ".join(str(error).split())[:300]
+        logger.warning(
+            "could not %s at %s (%s: %s). Nothing more is tracked in this run; the run itself "
+            "goes on and its results are complete. %s",
+            what,
+            redacted(self._uri),
+            type(error).__name__,
+            redacted(text),
+            self._remedy(),
+        )
+
+    def _remedy(self) -> str:
+        otherwise = "point MLFLOW_TRACKING_URI elsewhere, or set enabled: false in mlflow.yml."
+        if self._uri.startswith("http"):
+            return f"Start the server (`mlflow server`), {otherwise}"
+        return f"Check that it exists, may be written and is not locked by others, {otherwise}"
+
+    def _probe(self, *, at_start: bool) -> None:
+        """Fail within the time limit where MLflow itself would wait for minutes.
+
+        A server is asked once, at the start: any HTTP answer counts. A sqlite file is tried
+        before every call, which costs well under a millisecond, because MLflow waits 20 s
+        for a locked one and retries for 100 s to open a broken one.
+        """
+        limit = self._config.timeout_s
+        database = sqlite_file(self._uri)
+        if database is not None:
+            try_sqlite(database, limit, create=at_start)
+        elif at_start and self._uri.startswith(("http://", "https://")):
+            try_server(self._uri, limit)
+
+
+def redacted(text: str) -> str:
+    """Text without the user and password of any URL in it."""
+    return re.sub(r"//[^/@\s]+@", "//***@", text)
+
+
+def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,150 @@
+"""Conditions under which MLflow is called: patience, quiet, and which failures count."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+# A failure is reported once, by the store itself; a first run need not list migrations.
+_NOISY_LOGGERS = {
+    "mlflow": logging.CRITICAL,
+    "alembic": logging.CRITICAL,
+    "urllib3.connectionpool": logging.ERROR,
+}
+
+
+@contextmanager
+def client_environment(timeout_s: float) -> Iterator[None]:
+    """MLflow's settings for a call; whatever the user has set stays as it is.
+
+    One retry, because a server may close an idle connection just as it is used again; no
+    waiting in between, so that a server that hangs costs twice the limit and no more.
+    """
+    wanted = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(timeout_s)),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+        "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    added = {key: value for key, value in wanted.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
+
+
+@contextmanager
+def quiet_loggers() -> Iterator[None]:
+    """Keep MLflow, its migrations and its HTTP client from filling the terminal."""
+    loggers = {logging.getLogger(name): level for name, level in _NOISY_LOGGERS.items()}
+    before = {item: item.level for item in loggers}
+    for item, level in loggers.items():
+        item.setLevel(level)
+    try:
+        yield
+    finally:
+        for item, level in before.items():
+            item.setLevel(level)
+
+
+def store_failures() -> tuple[type[BaseException], ...]:
+    """What a store that fails may raise; all of requests' exceptions are OSError.
+
+    ValueError, KeyError, TypeError and AttributeError come from MLflow reading the answer of
+    something that is not an MLflow server. MLflow's own are only looked up once it is
+    imported: before that nobody can raise them.
+    """
+    plain = (OSError, sqlite3.Error, ImportError, RuntimeError)
+    unreadable = (ValueError, KeyError, TypeError, AttributeError)
+    if "mlflow" not in sys.modules:
+        return plain + unreadable
+    from google.protobuf.json_format import (  # type: ignore[import-untyped]  # noqa: PLC0415
+        Error as ProtobufError,
+    )
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    return (*plain, *unreadable, MlflowException, SQLAlchemyError, ProtobufError)
+
+
+def is_local(error: BaseException) -> bool:
+    """Whether an error is about a file and not about a connection."""
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    network = (RequestException, ConnectionError, TimeoutError)
+    return isinstance(error, OSError) and not isinstance(error, network)
+
+
+def _within(seconds: float, ask: Callable[[], None]) -> None:
+    """Run a probe for so long at most; a name server that is slow has no limit of its own.
+
+    Raises:
+        TimeoutError: the time is over.
+        OSError: what the probe raised.
+    """
+    failed: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            ask()
+        except (OSError, ValueError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=attempt, name="tracking probe", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    if failed:
+        raise failed[0]
+
+
+def _ask_server(uri: str, timeout_s: float) -> None:
+    """Ask a server for anything; proxies and certificates are those of its later client."""
+    import requests  # noqa: PLC0415  slow to import for commands that track nothing
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=timeout_s, allow_redirects=False)
+    except requests.exceptions.SSLError:
+        # It does answer. Which certificates to trust is for MLflow's own settings to say.
+        return
+
+
+def try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
+    """Take and return the write lock of a sqlite file.
+
+    Raises:
+        OSError: its folder cannot be created.
+        sqlite3.Error: the file is locked, broken, absent or may not be written.
+    """
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    mode = "rwc" if create else "rw"
+    location = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(location, timeout=timeout_s, isolation_level=None, uri=True)
+    with closing(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+def try_server(uri: str, timeout_s: float) -> None:
+    """Ask a server for anything; any HTTP answer counts.
+
+    Raises:
+        TimeoutError: the time is over.
+        OSError: it cannot be reached.
+        ValueError: the address is none.
+    """
+    _within(timeout_s, lambda: _ask_server(uri, timeout_s))

@@ -1,0 +1,120 @@
+"""How names and values of Kedro become names and values of MLflow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from pydantic import BaseModel
+
+KEY_LIMIT = 250
+PARAMETER_VALUE_LIMIT = 6000
+TAG_VALUE_LIMIT = 5000
+
+_BUDGET = re.compile(r"^budget_(\d+)$")
+# MLflow refuses every other character in the name of a parameter or a metric.
+_REFUSED = re.compile(r"[^\w\-./ :]", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a dotted name says about where its values belong.
+
+    Args:
+        pipeline: first component, "" for a name without a namespace.
+        budget: percent of the first ``budget_NN`` component, None without one.
+        rest: components between pipeline, budget and the last one.
+    """
+
+    pipeline: str
+    budget: int | None
+    rest: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str) -> Place:
+        """Place of a dataset such as "dual_gating.budget_30.vicreg_gating.epoch_log"."""
+        *namespace, _ = name.split(".")
+        pipeline, middle = (namespace[0], namespace[1:]) if namespace else ("", [])
+        return cls(
+            pipeline,
+            budget_of(middle),
+            tuple(part for part in middle if not _BUDGET.match(part)),
+        )
+
+
+def budget_of(components: Iterable[str]) -> int | None:
+    """Percent of the first ``budget_NN`` among the components of a name."""
+    matches = (_BUDGET.match(part) for part in components)
+    return next((int(match[1]) for match in matches if match), None)
+
+
+def pipeline_keys(dataset_names: Iterable[str]) -> frozenset[str]:
+    """Namespaces at the top, one for each pipeline in the run."""
+    return frozenset(
+        name.split(".")[0]
+        for name in dataset_names
+        if "." in name and not name.startswith("params:")
+    )
+
+
+def flattened(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested parameters as dotted keys and text, within MLflow's limits.
+
+    Mappings, dataclasses and pydantic models are descended into; a list becomes one JSON
+    text. Text stays as it is, every other value is written as JSON ("null", "true", "0.1").
+
+    Args:
+        value: parameters of any nesting.
+        prefix: of all keys, without a dot at the end.
+    """
+    fields = _fields(value)
+    if fields:
+        return {
+            key: text
+            for name, item in fields.items()
+            for key, text in flattened(item, f"{prefix}.{name}" if prefix else str(name)).items()
+        }
+    if not prefix:
+        return {}  # no parameters at all
+    text = value if isinstance(value, str) else json.dumps(_plain(value), default=str)
+    return {mlflow_key(prefix): text[:PARAMETER_VALUE_LIMIT]}
+
+
+def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers among values under MLflow's kind of keys; everything else is left out."""
+    return {
+        mlflow_key(f"{prefix}{key}"): float(value)
+        for key, value in values.items()
+        if isinstance(value, Real)
+    }
+
+
+def mlflow_key(name: str) -> str:
+    """Name that MLflow accepts for a parameter or a metric."""
+    return _REFUSED.sub("_", name)[:KEY_LIMIT]
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Content of a mapping, dataclass or pydantic model; None for every other value."""
+    if isinstance(value, BaseModel):
+        return {name: getattr(value, name) for name in type(value).model_fields}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): item for key, item in value.items()}
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Value made of what JSON knows, as far as its containers go."""
+    fields = _fields(value)
+    if fields is not None:
+        return {key: _plain(item) for key, item in fields.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return value

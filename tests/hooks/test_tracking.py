@@ -1,0 +1,330 @@
+"""Tracking against a sqlite store, read back with MLflow's own client."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+from kedro.runner import ThreadRunner
+from mlflow import MlflowClient
+from omegaconf.resolvers import oc
+
+from hooks import tracked_run
+from ssl_kedro.hooks.tracking import TrackingHook
+from ssl_kedro.hooks.tracking_config import TrackingConfigError, parsed_tracking_config
+
+PROJECT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
+
+
+class Stored:
+    """What a store holds of its only parent run."""
+
+    def __init__(self, uri: str, experiment: str = "tests") -> None:
+        self.client = MlflowClient(uri)
+        self.experiment = self.client.get_experiment_by_name(experiment)
+        runs = self.client.search_runs([self.experiment.experiment_id])
+        self.parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+        self.parent = self.parents[-1]
+        self.children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
+
+    def curve(self, run: Any, key: str) -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(run.info.run_id, key)
+        return sorted((item.step, item.value) for item in history)
+
+    def statuses(self) -> set[str]:
+        return {run.info.status for run in (self.parent, *self.children.values())}
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path) -> Path:
+    path = tmp_path / "a project"  # a space, which URIs have to escape
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without experiments; making its tables takes seconds, a copy does not."""
+    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def folder(empty_folder: Path, tables: Path) -> Path:
+    shutil.copy(tables, empty_folder / "mlflow.db")
+    return empty_folder
+
+
+def uri(folder: Path) -> str:
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("runner", [None, ThreadRunner(max_workers=3)], ids=["sequence", "threads"])
+def test_a_run_lands_in_the_store_with_a_child_for_each_budget(folder: Path, runner: Any) -> None:
+    tracked_run.run(folder, runner=runner)
+    stored = Stored(uri(folder))
+    assert stored.statuses() == {"FINISHED"}
+    assert len(stored.parents) == 1
+    assert stored.parent.info.run_name.startswith("dual_gating 2")
+    assert stored.parent.data.tags["kedro.env"] == "local"
+    assert stored.parent.data.tags["kedro.pipelines"] == "dual_gating"
+    assert stored.parent.data.tags["kedro.run_id"] == "2025-01-02T03.04.05.678Z"
+    assert stored.parent.data.params == {
+        "dual_gating.seed": "3",
+        "dual_gating.resume": "false",
+        "dual_gating.root": "null",
+        "dual_gating.train.lr": "0.01",
+        "dual_gating.train.milestones": "[0.6, 0.8]",
+    }
+    assert set(stored.children) == {"budget_30", "budget_50"}
+    for name, share in (("budget_30", 0.3), ("budget_50", 0.5)):
+        child = stored.children[name]
+        assert child.data.tags["mlflow.parentRunId"] == stored.parent.info.run_id
+        assert child.data.params == {"budget": f"{share:.2f}"}
+        assert child.data.metrics["budget"] == share
+
+
+def test_every_epoch_is_a_step_of_the_run_it_belongs_to(folder: Path) -> None:
+    tracked_run.run(folder)
+    stored = Stored(uri(folder))
+    expected = [(1, 9.0), (2, 8.0), (3, 7.0)]
+    assert stored.curve(stored.parent, "vicreg.loss") == expected
+    assert stored.curve(stored.children["budget_30"], "loss") == expected
+    assert stored.curve(stored.children["budget_30"], "vicreg_gating.loss") == expected
+    assert stored.curve(stored.children["budget_50"], "loss") == expected
+    assert stored.curve(stored.parent, "loss") == []
+    assert "epoch" not in stored.children["budget_30"].data.metrics
+
+
+def test_final_metrics_go_to_the_parent_and_to_their_budget(folder: Path) -> None:
+    tracked_run.run(folder)
+    stored = Stored(uri(folder))
+    final = {
+        k: v for k, v in stored.parent.data.metrics.items() if not k.endswith(("loss", "macs"))
+    }
+    assert final == {
+        "vicreg.dense.knn_top1": 0.5,
+        "dual.budget_30.gated.knn_top1": 0.25,
+        "dual.budget_50.gated.knn_top1": 0.75,
+    }
+    assert stored.parent.data.metrics["dense_macs"] == 7
+    of_30 = stored.children["budget_30"].data.metrics
+    assert of_30["dual.budget_30.gated.knn_top1"] == 0.25
+    assert "dual.budget_50.gated.knn_top1" not in of_30
+    assert stored.children["budget_50"].data.metrics["dual.budget_50.gated.knn_top1"] == 0.75
+
+
+def test_only_files_written_by_this_run_become_artifacts_below_the_project(folder: Path) -> None:
+    (folder / "old.txt").write_text("from an earlier run")
+    tracked_run.run(folder)
+    stored = Stored(uri(folder))
+    listed = stored.client.list_artifacts(stored.parent.info.run_id)
+    assert [item.path for item in listed] == ["report.html"]
+    copies = list((folder / "mlruns").rglob("report.html"))
+    assert [copy.read_text() for copy in copies] == ["<p>done</p>"]
+
+
+def test_pipelines_run_together_do_not_mix_their_metrics(folder: Path) -> None:
+    hook = TrackingHook()
+    configuration = {"tracking_uri": uri(folder), "experiment": "tests"}
+    hook.after_context_created(
+        SimpleNamespace(config_loader={"mlflow": configuration}, project_path=folder)
+    )
+    names = ["first.metrics", "second.metrics"]
+    pipeline = Pipeline(
+        [node(lambda: {}, None, name, name=name.replace(".", "_")) for name in names]
+    )
+    catalog = DataCatalog({n: MemoryDataset(metadata={"mlflow": "metrics"}) for n in names})
+    hook.before_pipeline_run({"pipeline_names": ["first", "second"]}, pipeline, catalog)
+    for value, name in enumerate(names):
+        hook.after_dataset_saved(name, {"macs": value, "budget_30.macs": 10 + value})
+    hook.after_pipeline_run()
+    client = MlflowClient(uri(folder))
+    runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    of_children = {
+        run.data.tags["pipeline"]: run.data.metrics["budget_30.macs"]
+        for run in runs
+        if run.info.run_name == "budget_30"
+    }
+    (parent,) = [run for run in runs if run.info.run_name.startswith("first+second")]
+    assert of_children == {"first": 10, "second": 11}
+    assert parent.data.metrics == {
+        "first.macs": 0,
+        "second.macs": 1,
+        "first.budget_30.macs": 10,
+        "second.budget_30.macs": 11,
+    }
+
+
+def test_an_error_leaves_failed_runs_with_its_message(folder: Path) -> None:
+    def fail(epoch: int) -> None:
+        if epoch == 2:
+            raise ValueError("the loss is not a number")
+
+    with pytest.raises(ValueError, match="not a number"):
+        tracked_run.run(folder, each_epoch=fail)
+    stored = Stored(uri(folder))
+    assert stored.statuses() == {"FAILED"}
+    assert stored.parent.data.tags["error"] == "ValueError: the loss is not a number"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, None)])
+def test_an_interrupted_process_leaves_killed_runs(folder: Path, sent: int, code: Any) -> None:
+    command = [sys.executable, tracked_run.__file__, uri(folder), str(folder)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                if line == "training\n":
+                    break
+            process.send_signal(sent)
+            assert process.wait(30) != 0
+        finally:
+            process.kill()
+    assert code in {None, process.returncode}
+    stored = Stored(uri(folder))
+    assert stored.statuses() == {"KILLED"}
+    # The first node in Kedro's order is the one that was interrupted, in its third epoch.
+    assert stored.curve(stored.children["budget_30"], "loss") == [(1, 9.0), (2, 8.0)]
+
+
+def test_a_run_left_open_in_the_same_interpreter_is_closed_by_the_next(folder: Path) -> None:
+    hook = TrackingHook()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tracked_run.run(folder, hook=hook, each_epoch=interrupt)
+    assert Stored(uri(folder)).parent.info.status == "RUNNING"
+    tracked_run.run(folder, hook=hook)
+    statuses = sorted(run.info.status for run in Stored(uri(folder)).parents)
+    assert statuses == ["FINISHED", "KILLED"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_locked_database_costs_one_warning_and_little_time(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracked_run.run(folder)  # creates the tables
+    other = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
+
+    def lock(epoch: int) -> None:
+        if epoch == 2 and not other.in_transaction:
+            other.execute("BEGIN IMMEDIATE")
+
+    start = time.perf_counter()
+    assert tracked_run.run(folder, each_epoch=lock, timeout_s=1) == tracked_run.METRICS
+    seconds = time.perf_counter() - start
+    other.close()
+    assert seconds < 4
+    (warning,) = warnings_in(caplog)
+    assert "database is locked" in warning
+    assert "set enabled: false" in warning
+
+
+@pytest.mark.parametrize("content", ["not a database" * 100, None], ids=["broken", "folder"])
+def test_an_unusable_database_costs_one_warning(
+    empty_folder: Path, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    database = empty_folder / "mlflow.db"
+    database.mkdir() if content is None else database.write_text(content)
+    start = time.perf_counter()
+    assert tracked_run.run(empty_folder, timeout_s=1) == tracked_run.METRICS
+    assert time.perf_counter() - start < 4
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_an_artifact_that_cannot_be_copied_does_not_end_the_tracking(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "mlruns").write_text("a file where the folder should be")
+    tracked_run.run(folder)
+    (warning,) = warnings_in(caplog)
+    assert "report.html" in warning
+    assert Stored(uri(folder)).statuses() == {"FINISHED"}
+
+
+def test_a_first_run_makes_the_database_in_silence(empty_folder: Path) -> None:
+    command = [sys.executable, str(tracked_run.__file__), uri(empty_folder), str(empty_folder)]
+    printed = subprocess.run(
+        [*command, "to the end"], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    everything = printed.stdout + printed.stderr
+    (own,) = [line for line in everything.splitlines() if "tracking in" in line]
+    rest = everything.replace(own, "").replace("a project/mlflow.db", "")
+    for word in ("mlflow", "alembic", "sqlalchemy", "Deprecat", "View run"):
+        assert word not in rest
+    assert Stored(uri(empty_folder)).statuses() == {"FINISHED"}
+
+
+def test_the_environment_is_left_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    before = dict(os.environ)
+    seen: list[dict[str, str]] = []
+    tracked_run.run(folder, each_epoch=lambda _: seen.append(dict(os.environ)))
+    assert dict(os.environ) == before
+    assert all(environment == before for environment in seen)
+
+
+def test_disabled_tracking_touches_nothing(empty_folder: Path) -> None:
+    assert tracked_run.run(empty_folder, enabled=False) == tracked_run.METRICS
+    assert not (empty_folder / "mlflow.db").exists()
+
+
+def test_the_shipped_configuration_follows_the_environment_variable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert shipped().store_uri(folder) == uri(folder)
+    assert shipped().artifact_uri(folder) == (folder / "mlruns").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5001")
+    assert shipped().store_uri(folder) == "http://127.0.0.1:5001"
+    assert shipped().artifact_uri(folder) is None
+
+
+def shipped() -> Any:
+    loader = OmegaConfigLoader(
+        str(PROJECT / "conf"),
+        base_env="base",
+        default_run_env="local",
+        config_patterns={"mlflow": ["mlflow*", "mlflow*/**"]},
+        custom_resolvers={"oc.env": oc.env},
+    )
+    return parsed_tracking_config(loader["mlflow"])
+
+
+def test_an_unknown_key_is_refused_by_name() -> None:
+    context = SimpleNamespace(
+        config_loader={"mlflow": {"tracking_uri": "x", "experiment": "y", "timeout": 3}},
+        project_path=".",
+    )
+    with pytest.raises(TrackingConfigError, match=r"timeout: there is no such key.*timeout_s"):
+        TrackingHook().after_context_created(context)
+
+
+def test_importing_the_hook_does_not_import_mlflow() -> None:
+    code = "import sys, ssl_kedro.hooks.tracking; sys.exit('mlflow' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0
+    )

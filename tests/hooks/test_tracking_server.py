@@ -1,0 +1,213 @@
+"""Tracking against servers: a real one, one that dies, one that hangs, and strangers."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from hooks import tracked_run
+
+TIMEOUT_S = 2
+# Without tracking the pipeline takes a small part of a second.
+SLACK_S = 2
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server in a process group of its own."""
+
+    uri: str
+    store: str
+    process: subprocess.Popen[bytes]
+
+    def send(self, number: int) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[Server]:
+    port, store = free_port(), f"sqlite:///{folder / 'server.db'}"
+    MlflowClient(store).search_experiments()  # tables made here are not made during the wait
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", store]
+    command += ["--artifacts-destination", str(folder / "server_files")]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    server = Server(f"http://127.0.0.1:{port}", store, process)
+    try:
+        wait_until_healthy(port, process)
+        yield server
+    finally:
+        server.send(signal.SIGCONT)
+        server.send(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            server.send(signal.SIGKILL)
+            process.wait(10)
+
+
+def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        assert process.poll() is None, "the server ended; see server.log"
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    raise TimeoutError("the server did not come up within a minute")
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def timed_run(folder: Path, uri: str, **options: object) -> float:
+    """Seconds of a run that has to give its result."""
+    start = time.perf_counter()
+    result = tracked_run.run(folder, tracking_uri=uri, timeout_s=TIMEOUT_S, **options)
+    assert result == tracked_run.METRICS
+    return time.perf_counter() - start
+
+
+def test_a_run_lands_on_a_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with mlflow_server(tmp_path) as server:
+        timed_run(tmp_path, server.uri)
+        client = MlflowClient(server.uri)
+        experiment = client.get_experiment_by_name("tests")
+        runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
+        (parent,) = [run for name, run in runs.items() if name.startswith("dual_gating")]
+        files = client.list_artifacts(parent.info.run_id)
+        curve = client.get_metric_history(runs["budget_30"].info.run_id, "loss")
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert parent.data.metrics["dual.budget_30.gated.knn_top1"] == 0.25
+    assert [(item.step, item.value) for item in curve] == [(1, 9.0), (2, 8.0), (3, 7.0)]
+    assert [item.path for item in files] == ["report.html"]
+    assert len(list((tmp_path / "server_files").rglob("report.html"))) == 1
+    assert not (tmp_path / "mlruns").exists()
+    assert warnings_in(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP], ids=lambda sent: sent.name
+)
+def test_a_server_that_dies_or_hangs_in_the_middle_costs_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: signal.Signals
+) -> None:
+    with mlflow_server(tmp_path) as server:
+        stopping: list[float] = []
+
+        def stop(epoch: int) -> None:
+            if epoch == 3 and not stopping:
+                start = time.perf_counter()
+                server.send(sent)
+                if sent != signal.SIGSTOP:
+                    server.process.wait(30)
+                stopping.append(time.perf_counter() - start)
+
+        seconds = timed_run(tmp_path, server.uri, each_epoch=stop) - stopping[0]
+    assert seconds < 2 * TIMEOUT_S + SLACK_S
+    (warning,) = warnings_in(caplog)
+    assert server.uri in warning
+    assert "mlflow server" in warning
+    stored = MlflowClient(server.store)
+    experiment = stored.get_experiment_by_name("tests")
+    (child,) = [
+        run
+        for run in stored.search_runs([experiment.experiment_id])
+        if "mlflow.parentRunId" in run.data.tags
+    ]
+    curve = stored.get_metric_history(child.info.run_id, "loss")
+    assert [item.step for item in curve][:2] == [1, 2]
+
+
+def test_a_server_that_was_never_started_costs_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = f"http://me:secret@127.0.0.1:{free_port()}"
+    assert timed_run(tmp_path, uri) < SLACK_S
+    (warning,) = warnings_in(caplog)
+    assert "refused" in warning
+    assert "secret" not in warning
+
+
+def test_a_port_that_accepts_and_says_nothing_costs_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        seconds = timed_run(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert TIMEOUT_S <= seconds < 2 * TIMEOUT_S + SLACK_S
+    assert len(warnings_in(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, "<html>hello</html>"),
+        (200, "[]"),
+        (200, '{"experiment": 5}'),
+        (403, "AirTunes"),
+        (503, "busy"),
+    ],
+)
+def test_a_stranger_on_the_port_costs_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, body: str
+) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Retry-After", "60")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_POST = answer  # noqa: N815  the names that the base class looks for
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        try:
+            seconds = timed_run(tmp_path, f"http://127.0.0.1:{stranger.server_port}")
+        finally:
+            stranger.shutdown()
+    assert seconds < 2 * TIMEOUT_S + SLACK_S
+    assert len(warnings_in(caplog)) == 1
+
+
+@pytest.mark.parametrize("uri", ["http://name.invalid:5000", "http://", "file:///x", "nothing:y"])
+def test_an_address_that_leads_nowhere_costs_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, uri: str
+) -> None:
+    assert timed_run(tmp_path, uri) < 2 * TIMEOUT_S + SLACK_S
+    assert len(warnings_in(caplog)) == 1

@@ -1,0 +1,162 @@
+"""A small pipeline shaped like the real ones, run through Kedro's own hooks and runner.
+
+As a program (``python tracked_run.py URI FOLDER [UNTIL]``) it waits in its third epoch to be
+interrupted, unless told to run on.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import CachedDataset, DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.text import TextDataset
+from pydantic import BaseModel
+
+from ssl_kedro.hooks.tracking import TrackingHook
+from ssl_kedro.training.epoch_log import EpochLog
+
+SPACES = (
+    "dual_gating.vicreg",
+    "dual_gating.budget_30",
+    "dual_gating.budget_30.vicreg_gating",
+    "dual_gating.budget_50",
+)
+METRICS = {
+    "dense_macs": 7,
+    "vicreg.dense.knn_top1": 0.5,
+    "dual.budget_30.gated.knn_top1": 0.25,
+    "dual_gating.dual.budget_50.gated.knn_top1": 0.75,
+    "comment": "not a number",
+}
+EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class Train:
+    lr: float = 0.01
+    milestones: tuple[float, ...] = (0.6, 0.8)
+
+
+class Parameters(BaseModel):
+    seed: int = 3
+    resume: bool = False
+    root: str | None = None
+    train: Train = Train()
+
+
+def train(log: EpochLog, parameters: Parameters, each_epoch: Callable[[int], None]) -> str:
+    for epoch in range(1, EPOCHS + 1):
+        each_epoch(epoch)
+        log.append({"epoch": epoch, "loss": 10.0 - epoch, "macs": 100.0 * epoch})
+    return "trained"
+
+
+def pipeline_and_catalog(
+    folder: Path, each_epoch: Callable[[int], None] = lambda _: None
+) -> tuple[Pipeline, DataCatalog]:
+    """Four trainings, then metrics and a report."""
+
+    def training(log: EpochLog, parameters: Parameters) -> str:
+        return train(log, parameters, each_epoch)
+
+    nodes = [
+        node(
+            training,
+            [f"{space}.epoch_log", "params:dual_gating"],
+            f"{space}.training",
+            name=f"train_{space.replace('.', '_')}",
+            namespace=space,
+        )
+        for space in SPACES
+    ]
+    nodes.append(
+        node(
+            lambda *_: (METRICS, "<p>done</p>"),
+            [f"{space}.training" for space in SPACES],
+            ["dual_gating.metrics", "dual_gating.report"],
+            name="gather",
+        )
+    )
+    catalog = DataCatalog(
+        {
+            "params:dual_gating": MemoryDataset(Parameters()),
+            "params:other": MemoryDataset({"unused": 1}),
+            "dual_gating.metrics": JSONDataset(
+                filepath=str(folder / "metrics.json"), metadata={"mlflow": "metrics"}
+            ),
+            "dual_gating.report": CachedDataset(
+                TextDataset(filepath=str(folder / "report.html")),
+                metadata={"mlflow": "artifact"},
+            ),
+            "dual_gating.old_table": TextDataset(
+                filepath=str(folder / "old.txt"), metadata={"mlflow": "artifact"}
+            ),
+        }
+        | {
+            f"{space}.epoch_log": MemoryDataset(EpochLog(folder / f"{space}.jsonl"))
+            for space in SPACES
+        }
+    )
+    return Pipeline(nodes), catalog
+
+
+def run(
+    folder: Path,
+    *,
+    each_epoch: Callable[[int], None] = lambda _: None,
+    runner: Any = None,
+    hook: TrackingHook | None = None,
+    **configuration: Any,
+) -> dict[str, Any]:
+    """Run the pipeline as a Kedro session does; returns the metrics that it saved."""
+    manager = _create_hook_manager()
+    manager.register(hook or TrackingHook())
+    settings = {"tracking_uri": "sqlite:///mlflow.db", "experiment": "tests"} | configuration
+    manager.hook.after_context_created(
+        context=SimpleNamespace(config_loader={"mlflow": settings}, project_path=folder)
+    )
+    pipeline, catalog = pipeline_and_catalog(folder, each_epoch)
+    run_params = {
+        "run_id": "2025-01-02T03.04.05.678Z",
+        "env": "local",
+        "pipeline_names": ["dual_gating"],
+        "runner": "SequentialRunner",
+    }
+    common = {"run_params": run_params, "pipeline": pipeline, "catalog": catalog}
+    manager.hook.before_pipeline_run(**common)
+    try:
+        result = (runner or SequentialRunner()).run(
+            pipeline, catalog, hook_manager=manager, run_id=run_params["run_id"]
+        )
+    except Exception as error:
+        manager.hook.on_pipeline_error(error=error, **common)
+        raise
+    manager.hook.after_pipeline_run(run_result=result, **common)
+    saved: dict[str, Any] = catalog.load("dual_gating.metrics")
+    return saved
+
+
+def wait_to_be_interrupted(epoch: int) -> None:
+    if epoch == EPOCHS:
+        sys.stdout.write("training\n")
+        sys.stdout.flush()
+        time.sleep(60)
+
+
+def main(uri: str, folder: str, until: str = "interrupted") -> None:
+    wait = wait_to_be_interrupted if until == "interrupted" else lambda _: None
+    run(Path(folder), tracking_uri=uri, each_epoch=wait)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
