@@ -3,12 +3,110 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-# Before anything imports MLflow or Kedro: no telemetry, no terminal colours in messages.
+import pytest
+import torch
+
+# Before anything imports MLflow or Kedro: no telemetry.
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-import torch
-
 # Small tensors gain nothing from a second thread and lose much when tests run side by side.
 torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
+
+# A complete run in seconds: every node, one budget, a network too small to learn much.
+TINY = {
+    "data.generated": 200,
+    "data.generated_eval": 60,
+    "data.size": 16,
+    "encoder.width": 4,
+    "expander.hidden": 16,
+    "expander.output": 16,
+    "train.epochs": 3,
+    "train.batch_size": 20,
+    "train.precision": "fp32",
+    "probe.epochs": 5,
+    "probe.runs": 2,
+    "embedding.samples": 40,
+    "budgets": "0.5",
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project's configuration in a folder of its own, with the code linked."""
+
+    path: Path
+
+    def kedro(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Kedro's command line in the copy."""
+        return subprocess.run(
+            [sys.executable, "-m", "kedro", *arguments],
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200", **(environment or {})},
+        )
+
+    def run(
+        self,
+        changes: Mapping[str, object] | None = None,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """``kedro run --pipeline dual_gating`` with the tiny parameters and changes to them."""
+        parameters = ",".join(
+            f"dual_gating.{key}={value}" for key, value in {**TINY, **(changes or {})}.items()
+        )
+        return self.kedro(
+            "run",
+            "--pipeline",
+            "dual_gating",
+            "--params",
+            parameters,
+            *arguments,
+            environment=environment,
+        )
+
+    @property
+    def results(self) -> Path:
+        """Where the pipeline's results lie."""
+        return self.path / "data" / "08_reporting" / "dual_gating"
+
+
+def copied_project(folder: Path) -> Project:
+    """The project's configuration, notebooks and code in another folder, without its data."""
+    for name in ("conf", "notebooks"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints")
+        )
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "src").symlink_to(ROOT / "src")
+    return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh project folder."""
+    return copied_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project folder in which the tiny pipeline has run once; tests only read it."""
+    made = copied_project(tmp_path_factory.mktemp("finished"))
+    done = made.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made

@@ -10,6 +10,7 @@ which reads the same annotations.
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -98,6 +99,9 @@ def _check(name: str, value: Any, annotation: Any) -> None:
         for item in metadata:
             if isinstance(item, Range):
                 _check_range(name, value, item)
+    elif origin in (typing.Union, types.UnionType):
+        for member in typing.get_args(annotation):
+            _check(name, value, member)
     elif origin is tuple and isinstance(value, tuple):
         arguments = [a for a in typing.get_args(annotation) if a is not Ellipsis]
         for index, element in enumerate(value):

@@ -1,0 +1,14 @@
+"""Kedro datasets: image sources, model bundles, tensors and run handles."""
+
+from ssl_kedro.datasets.encoder_bundle import EncoderBundleDataset
+from ssl_kedro.datasets.image_source import ImageSourceDataset
+from ssl_kedro.datasets.run_folder import CheckpointDataset, EpochLogDataset
+from ssl_kedro.datasets.tensors import TensorsDataset
+
+__all__ = [
+    "CheckpointDataset",
+    "EncoderBundleDataset",
+    "EpochLogDataset",
+    "ImageSourceDataset",
+    "TensorsDataset",
+]

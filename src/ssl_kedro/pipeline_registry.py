@@ -1,0 +1,15 @@
+"""The project's pipelines, built from the effective parameters."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from ssl_kedro.pipelines import dual_gating, effective_parameters
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Pipelines by name; budgets come from the parameters where they are known already."""
+    parameters = effective_parameters.current()
+    registered = {"dual_gating": dual_gating.create_pipeline(parameters.get("dual_gating", {}))}
+    registered["__default__"] = registered["dual_gating"]
+    return registered

@@ -1,0 +1,142 @@
+"""Typed parameters: what the pipelines share, and errors that name key, value and remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.gating.cost import NetworkCost
+
+
+class ParameterError(ValueError):
+    """Parameters that no run can start with."""
+
+
+class PipelineParameters(BaseModel):
+    """Base of every pipeline's parameters: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+T = TypeVar("T", bound=PipelineParameters)
+
+
+def budget_list(value: Any) -> Any:
+    """Budgets from a list, one number, or a string such as "0.1;0.3".
+
+    ``--params`` splits its argument at commas, so that a list cannot be given there.
+    """
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(";") if part.strip())
+    if isinstance(value, int | float):
+        return (value,)
+    return value
+
+
+Budgets = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+    BeforeValidator(budget_list),
+    Field(min_length=1),
+]
+
+
+def budget_name(budget: float) -> str:
+    """Namespace of a budget: 0.3 -> "budget_30"."""
+    return f"budget_{round(100 * budget):02d}"
+
+
+def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost) -> None:
+    """Refuse budgets that share a name or lie out of reach.
+
+    Raises:
+        ConfigError: naming the budget and what is allowed.
+    """
+    for budget in budgets:
+        if abs(100 * budget - round(100 * budget)) > 1e-6:
+            raise ConfigError("budgets", budget, "whole percents, such as 0.1 or 0.35")
+        if budget <= cost.smallest_ratio:
+            raise ConfigError(
+                "budgets",
+                budget,
+                f"more than {cost.smallest_ratio:.4f}: stem, downsample and gates alone cost "
+                f"that share of the dense network at this encoder and image size",
+            )
+    if len(set(budgets)) < len(budgets):
+        raise ConfigError("budgets", list(budgets), "each budget once")
+
+
+def cost_at(encoder: EncoderConfig, image_size: int, gate_reduction: int) -> NetworkCost:
+    """Cost of an encoder that is not built: no memory is taken for its weights."""
+    with torch.device("meta"):
+        model = GatedResNet18(encoder, image_size=image_size, gate_reduction=gate_reduction)
+    return model.cost()
+
+
+def checked_device(name: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        ConfigError: naming the value and the remedy.
+    """
+    try:
+        resolved_device(name)
+    except ValueError as error:
+        raise ConfigError("train.device", name, f"another device: {error}") from error
+
+
+def parsed(model: type[T], key: str, values: Mapping[str, Any]) -> T:
+    """Parameters of one pipeline, checked.
+
+    Args:
+        model: the pipeline's parameter model.
+        key: its top-level key, for messages.
+        values: as read from the parameter files and the command line.
+
+    Raises:
+        ParameterError: one line for each fault: key, value, what is allowed.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_explained(key, model, item) for item in error.errors()]
+        raise ParameterError(
+            f"{len(lines)} parameter(s) cannot be used; nothing was started:\n"
+            + "\n".join(f"  - {line}" for line in lines)
+        ) from None
+
+
+def _explained(key: str, model: type[BaseModel], item: Any) -> str:
+    location = [str(part) for part in item["loc"]]
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        name = ".".join([key, *location, cause.field])
+        return f"{name} = {cause.value!r}: expected {cause.expected}"
+    name = ".".join([key, *location])
+    if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        known = _field_names(model, item["loc"][:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{name}: there is no such key; {hint}known keys: {', '.join(known)}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{name} = {item['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _field_names(model: type[Any], location: tuple[Any, ...]) -> list[str]:
+    """Names of the fields at a location inside nested models and dataclasses."""
+    kind: Any = model
+    for part in location:
+        hints = typing.get_type_hints(kind)
+        kind = hints.get(str(part), kind)
+    if dataclasses.is_dataclass(kind):
+        return sorted(field.name for field in dataclasses.fields(kind))
+    fields = getattr(kind, "model_fields", {})
+    return sorted(fields)

@@ -1,0 +1,1 @@
+"""Tables, figures, published figures and the report."""

@@ -1,0 +1,89 @@
+"""What a run was: versions, commit, data, seed, device, time and memory."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "ssl_kedro",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scikit-learn",
+    "kedro",
+    "kedro-datasets",
+    "mlflow",
+)
+
+
+def run_manifest(
+    *,
+    seed: int,
+    data: dict[str, Any],
+    execution: dict[str, Any],
+    parameters: dict[str, Any],
+    training_seconds: float,
+) -> dict[str, Any]:
+    """Everything needed to tell two runs apart, and to repeat one.
+
+    Args:
+        seed: the run's seed.
+        data: summary of the images with their fingerprints.
+        execution: device and precision.
+        parameters: effective parameters.
+        training_seconds: summed over all models.
+    """
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {name: package_version(name) for name in _PACKAGES},
+        "execution": execution,
+        "training_seconds": round(training_seconds, 1),
+        "peak_memory_mb": peak_memory_mb(),
+        "data": data,
+        "parameters": parameters,
+    }
+
+
+def package_version(name: str) -> str | None:
+    """Installed version, None where the package is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def git_commit() -> str | None:
+    """Commit of the project folder, with "+changes" where files differ from it."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident size of this process so far, in MB; None where it is not known."""
+    if sys.platform == "win32":
+        return None
+    import resource  # noqa: PLC0415  does not exist on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def base() -> dict[str, Any]:
+    text = (CONF / "base" / "parameters_dual_gating.yml").read_text()
+    return yaml.safe_load(text)["dual_gating"]  # type: ignore[no-any-return]
+
+
+def merged(environment: str) -> dict[str, Any]:
+    values = base()
+    text = (CONF / environment / "parameters_dual_gating.yml").read_text()
+    for key, value in yaml.safe_load(text)["dual_gating"].items():
+        values[key] = {**values[key], **value} if isinstance(value, dict) else value
+    return values
+
+
+def check(values: dict[str, Any]) -> DualGatingParameters:
+    return parsed(DualGatingParameters, "dual_gating", values)
+
+
+def test_base_parameters_are_valid() -> None:
+    assert check(base()).budgets == (0.1, 0.3, 0.5)
+
+
+def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
+    p = check(merged("cifar10"))
+    assert (p.encoder.width, p.encoder.stem) == (64, "cifar")
+    assert (p.train.epochs, p.train.batch_size, p.train.optimiser) == (500, 512, "lars")
+    assert (p.train.lr, p.train.peak_lr) == (0.3, 0.6)
+    assert (p.train.warmup_epochs, p.train.warmup_lr) == (10, 0.003)
+    assert (p.train.weight_decay, p.train.lars_eta) == (1e-4, 0.02)
+    assert (p.expander.hidden, p.expander.output) == (2048, 2048)
+    assert (p.gates.sparsity, p.gates.bound, p.gates.bound_decay) == (5, 1, 10)
+    assert (p.views.crop_scale, p.views.flip) == ((0.2, 1.0), 0.5)
+    assert (p.views.jitter, p.views.brightness, p.views.contrast) == (0.8, 0.4, 0.4)
+    assert (p.views.saturation, p.views.hue) == (0.2, 0.1)
+    assert (p.views.grey, p.views.solarize) == (0.2, 0.1)
+    assert (p.probe.epochs, p.probe.batch_size, p.probe.lr, p.probe.runs) == (100, 512, 0.3, 5)
+    assert p.image_size == 32
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("train.lr", -1, r"dual_gating\.train\.lr = -1\.0: expected a number above 0"),
+        ("train.lrr", 1, r"dual_gating\.train\.lrr: there is no such key; did you mean 'lr'"),
+        ("trian", {}, r"dual_gating\.trian: there is no such key; did you mean 'train'"),
+        ("train.optimiser", "adam", r"dual_gating\.train\.optimiser = 'adam'.*lars"),
+        ("train.device", "gpu0", r"dual_gating\.train\.device = 'gpu0'"),
+        ("views.flip", 1.5, r"dual_gating\.views\.flip = 1\.5: expected .*at most 1"),
+        ("views.crop_scale", [0.9, 0.2], r"dual_gating\.views\.crop_scale"),
+        ("encoder.stem", "vgg", r"dual_gating\.encoder\.stem = 'vgg'.*imagenet"),
+        ("data.source", "ftp", r"dual_gating\.data\.source = 'ftp'.*textures"),
+        ("budgets", [], r"dual_gating\.budgets"),
+        ("budgets", [0], r"dual_gating\.budgets\.0 = 0"),
+        ("budgets", [1.2], r"dual_gating\.budgets\.0 = 1\.2"),
+        ("budgets", [0.01], r"dual_gating\.budgets = 0\.01: expected more than 0\.03"),
+        ("budgets", [0.305], r"whole percents"),
+        ("budgets", [0.3, 0.3], r"each budget once"),
+        ("budgets", "0.1;x", r"dual_gating\.budgets\.1 = 'x'"),
+        ("seed", "soon", r"dual_gating\.seed = 'soon'"),
+    ],
+)
+def test_errors_name_key_value_and_what_is_allowed(path: str, value: Any, message: str) -> None:
+    values = base()
+    *parents, last = path.split(".")
+    target = values
+    for parent in parents:
+        target = target[parent]
+    target[last] = value
+    with pytest.raises(ParameterError, match=message) as error:
+        check(values)
+    assert "nothing was started" in str(error.value)
+
+
+def test_all_faults_are_reported_together() -> None:
+    values = base()
+    values["train"]["lr"] = 0
+    values["probe"]["runs"] = 0
+    with pytest.raises(ParameterError, match="2 parameter") as error:
+        check(values)
+    assert "dual_gating.probe.runs = 0" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("0.1;0.3", (0.1, 0.3)), (0.3, (0.3,)), ([0.5], (0.5,)), ("0.25", (0.25,))],
+)
+def test_budgets_survive_the_command_line(given: Any, expected: tuple[float, ...]) -> None:
+    assert check(base() | {"budgets": given}).budgets == expected
+
+
+def test_budget_names_are_percents() -> None:
+    assert [budget_name(b) for b in (0.05, 0.1, 0.29, 0.3)] == [
+        "budget_05",
+        "budget_10",
+        "budget_29",
+        "budget_30",
+    ]
+
+
+def test_parameters_pass_through_plain_values_unchanged() -> None:
+    """The catalog and Kedro's own validation read the dumped form."""
+    p = check(base())
+    assert DualGatingParameters.model_validate(p.model_dump()) == p
