@@ -42,7 +42,7 @@ TINY = {
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project's configuration in a folder of its own, with the code linked."""
+    """A copy of the project in a folder of its own."""
 
     path: Path
 
@@ -56,7 +56,7 @@ class Project:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **(environment or {})},
         )
 
     def run(
@@ -87,13 +87,11 @@ class Project:
 
 def copied_project(folder: Path) -> Project:
     """The project's configuration, notebooks and code in another folder, without its data."""
-    for name in ("conf", "notebooks"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints")
-        )
+    ignored = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", "*.egg-info")
+    for name in ("conf", "notebooks", "src"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(ROOT / name, folder / name)
-    (folder / "src").symlink_to(ROOT / "src")
     return Project(folder)
 
 

@@ -99,7 +99,7 @@ def train(
         for epoch in range(start, config.epochs):
             row = _train_epoch(step, source, views, epoch, bar.update)
             history.append(row)
-            bar.set_postfix(loss=f"{row['loss']:.3f}")
+            bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             if log is not None:
                 log.append(row)
             due = (epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == config.epochs

@@ -141,6 +141,8 @@ def _report_nodes(planned: list[Model]) -> list[Node]:
     """Metrics, Table 6.1, figures, manifest and report over all models."""
     keys = tuple(model.key for model in planned)
     spaces = [model.namespace for model in planned]
+    # Fig. 6.2 compares dual gating with the dense baseline.
+    shown = [model for model in planned if model.method != "vicreg_gating"]
     gather: list[tuple[Callable[..., Any], list[str], str | list[str]]] = [
         (
             _given(report_nodes.collect_models, keys=keys),
@@ -153,8 +155,8 @@ def _report_nodes(planned: list[Model]) -> list[Node]:
             f"{KEY}.histories",
         ),
         (
-            _given(report_nodes.embed_features, keys=keys),
-            [PARAMETERS, f"{KEY}.eval_images", *(f"{space}.features" for space in spaces)],
+            _given(report_nodes.embed_features, keys=tuple(model.key for model in shown)),
+            [PARAMETERS, f"{KEY}.eval_images", *(f"{m.namespace}.features" for m in shown)],
             f"{KEY}.embedding",
         ),
         (report_nodes.flat_metrics, [f"{KEY}.models", f"{KEY}.baselines"], f"{KEY}.metrics"),

@@ -12,7 +12,9 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.reporting import chapter6
+from ssl_kedro.reporting import chapter6_figures
+from ssl_kedro.reporting.chapter6_report import dual_gating_report
+from ssl_kedro.reporting.chapter6_table import table_6_1 as measured_beside_published
 from ssl_kedro.reporting.manifest import run_manifest
 
 Json = dict[str, Any]
@@ -46,8 +48,12 @@ def flat_metrics(models: Json, baselines: Json) -> dict[str, float]:
 
 def table_6_1(parameters: DualGatingParameters, metrics: dict[str, float]) -> pd.DataFrame:
     """Table 6.1 with the published figures beside the measured ones."""
-    published = parameters.published if parameters.published_data_is_ours else None
-    return chapter6.table_6_1(metrics, parameters.budgets, published)
+    return measured_beside_published(
+        metrics,
+        parameters.budgets,
+        parameters.published,
+        comparable=parameters.published_data_is_ours,
+    )
 
 
 def embed_features(
@@ -109,10 +115,10 @@ def figures(
 ) -> tuple[Figure, Figure, Figure, Figure]:
     """Training curves, accuracy against cost, channel usage and the embedding."""
     return (
-        chapter6.training_curves(histories),
-        chapter6.accuracy_against_cost(metrics, models),
-        chapter6.channel_usage_figure(models),
-        chapter6.embedding_figure(embedding),
+        chapter6_figures.training_curves(histories),
+        chapter6_figures.accuracy_against_cost(metrics, models),
+        chapter6_figures.channel_usage_figure(models),
+        chapter6_figures.embedding_figure(embedding),
     )
 
 
@@ -127,6 +133,8 @@ def render_report(
 ) -> str:
     """The self-contained HTML report."""
     setup = {
+        "published": parameters.published,
+        "comparable": parameters.published_data_is_ours,
         "source": parameters.data.source,
         "width": parameters.encoder.width,
         "stem": parameters.encoder.stem,
@@ -138,6 +146,4 @@ def render_report(
         "train_images": manifest["data"]["images"]["pretrain"],
         "eval_images": manifest["data"]["images"]["eval"],
     }
-    return chapter6.dual_gating_report(
-        metrics, models, histories, embedding, manifest, setup, table
-    )
+    return dual_gating_report(metrics, models, histories, embedding, manifest, setup, table)
