@@ -11,6 +11,7 @@ from kedro.framework.hooks import hook_impl
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import BundleError
+from ssl_kedro.hooks.tracking_config import TrackingConfigError
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.pipelines.parameters import ParameterError
 from ssl_kedro.training.batches import BatchSizeError
@@ -26,6 +27,7 @@ _MENDABLE = (
     ConfigError,
     ImageSourceError,
     ParameterError,
+    TrackingConfigError,
     TrainingDiverged,
 )
 

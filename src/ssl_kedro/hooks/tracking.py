@@ -204,9 +204,12 @@ class TrackingHook:
         run.store.log_metrics(run.run_id, numbers(metrics, run.prefix(pipeline)))
         of_budgets: dict[int, dict[str, float]] = {}
         for key, value in metrics.items():
-            budget = budget_of(key.split("."))
+            parts = key.split(".")
+            budget = budget_of(parts)
             if budget is not None:
-                of_budgets.setdefault(budget, {})[key] = value
+                # The same name in every child, so that MLflow can chart it over the budget.
+                name = ".".join(part for part in parts if budget_of([part]) is None)
+                of_budgets.setdefault(budget, {})[name] = value
         for budget, own in of_budgets.items():
             run.store.log_metrics(self._child(run, pipeline, budget), own)
 
