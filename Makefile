@@ -30,7 +30,6 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/augmentation.py
-	$(BIN)/python benchmarks/training_step.py
 
 install: $(STAMP)
 
