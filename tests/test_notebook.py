@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import nbformat
 import pytest
-from conftest import Project
 from nbclient import NotebookClient
+
+from conftest import Project
 
 
 def test_quickstart_runs_on_the_results_of_a_run(

@@ -2,13 +2,10 @@
 
 import warnings
 
-from kedro.config import OmegaConfigLoader
-from omegaconf.resolvers import oc
-
+from ssl_kedro.hooks.config_loader import ParameterAwareConfigLoader
 from ssl_kedro.hooks.errors import ErrorMessageHook
 from ssl_kedro.hooks.project import ParameterHook
 from ssl_kedro.hooks.tracking import TrackingHook
-from ssl_kedro.pipelines import effective_parameters
 
 # `--pipeline` is what users type and keeps working; Kedro 1.7 would rather have `--pipelines`.
 warnings.filterwarnings("ignore", message=r"Option '--pipeline' is deprecated")
@@ -18,12 +15,11 @@ warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\
 # Called last to first: messages are shortened before anything can fail.
 HOOKS = (TrackingHook(), ParameterHook(), ErrorMessageHook())
 
-CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     # An environment holds only what differs from base.
     "merge_strategy": {"parameters": "soft"},
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**"]},
-    "custom_resolvers": {"oc.env": oc.env, "parameter": effective_parameters.lookup},
 }

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from ssl_kedro.augment.crops import Boxes
 from ssl_kedro.augment.resample import Interpolation, crop_resize, taps

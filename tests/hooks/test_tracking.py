@@ -15,14 +15,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from kedro.runner import ThreadRunner
 from mlflow import MlflowClient
-from omegaconf.resolvers import oc
 
 from hooks import tracked_run
+from ssl_kedro import settings
 from ssl_kedro.hooks.tracking import TrackingHook
 from ssl_kedro.hooks.tracking_config import TrackingConfigError, parsed_tracking_config
 
@@ -304,13 +303,7 @@ def test_the_shipped_configuration_follows_the_environment_variable(
 
 
 def shipped() -> Any:
-    loader = OmegaConfigLoader(
-        str(PROJECT / "conf"),
-        base_env="base",
-        default_run_env="local",
-        config_patterns={"mlflow": ["mlflow*", "mlflow*/**"]},
-        custom_resolvers={"oc.env": oc.env},
-    )
+    loader = settings.CONFIG_LOADER_CLASS(str(PROJECT / "conf"), **settings.CONFIG_LOADER_ARGS)
     return parsed_tracking_config(loader["mlflow"])
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ssl_kedro.pipelines import dual_gating
-from ssl_kedro.pipelines.effective_parameters import lookup, set_current
+from ssl_kedro.pipelines.effective_parameters import bind, lookup
 
 
 def test_each_budget_is_a_namespace_of_the_same_shape() -> None:
@@ -48,7 +48,7 @@ def test_every_result_the_report_promises_has_a_producer() -> None:
 
 
 def test_catalog_lookup_names_a_missing_parameter() -> None:
-    set_current({"dual_gating": {"seed": 3}})
+    bind(lambda: {"dual_gating": {"seed": 3}})
     assert lookup("dual_gating.seed") == 3
     with pytest.raises(KeyError, match=r"dual_gating\.sed"):
         lookup("dual_gating.sed")

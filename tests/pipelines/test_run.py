@@ -14,10 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY, Project
+from mlflow import MlflowClient
 from PIL import Image
+from safetensors.numpy import load_file
+from sklearn.neighbors import KNeighborsClassifier
 
+from conftest import TINY, Project
 from ssl_kedro.encoders.bundle import load_encoder
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.load import load_images
 
 
 def metrics_of(project: Project) -> dict[str, float]:
@@ -71,12 +76,6 @@ def test_manifest_tells_what_ran(finished: Project) -> None:
 
 def test_metrics_agree_with_the_stored_features(finished: Project) -> None:
     """MACs and 1-NN again from what lies on disk, by other means."""
-    from safetensors.numpy import load_file
-    from sklearn.neighbors import KNeighborsClassifier
-
-    from ssl_kedro.images.config import DataConfig
-    from ssl_kedro.images.load import load_images
-
     metrics = metrics_of(finished)
     data = DataConfig(source="textures", size=16, generated=200, generated_eval=60)
     labels = [load_images(data, split, 0).labels for split in ("train", "eval")]  # type: ignore[arg-type]
@@ -97,8 +96,6 @@ def test_metrics_agree_with_the_stored_features(finished: Project) -> None:
 
 
 def test_tracking_has_parent_child_and_epochs(finished: Project) -> None:
-    from mlflow import MlflowClient
-
     client = MlflowClient(f"sqlite:///{finished.path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("ssl_kedro")
     assert experiment is not None
@@ -235,3 +232,31 @@ def test_unlabelled_images_train_and_say_that_evaluation_was_skipped(
     assert "dual.budget_50.gated.flop_reduction" in metrics
     assert not any("top1" in key for key in metrics)
     assert "label" in (project.results / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_viz_shows_budgets_side_by_side(project: Project) -> None:
+    """Kedro-Viz reads the project with all hooks switched off."""
+    done = project.kedro("viz", "build")
+    assert done.returncode == 0, done.stdout + done.stderr
+    graph = json.loads((project.path / "build" / "api" / "main").read_text())
+    children = {child["id"] for child in graph["modular_pipelines"]["dual_gating"]["children"]}
+    assert {f"dual_gating.budget_{percent}" for percent in (10, 30, 50)} <= children
+
+
+def test_any_config_file_and_the_catalog_see_the_same_parameters(project: Project) -> None:
+    config = project.path / "mine.yml"
+    config.write_text(
+        "run:\n  pipelines: [dual_gating]\n  tags: [budget_70]\n  params:\n"
+        "    dual_gating: {budgets: [0.7], data: {size: 16, generated: 40, generated_eval: 20},"
+        " encoder: {width: 4}, expander: {hidden: 8, output: 8},"
+        " train: {epochs: 2, batch_size: 10, precision: fp32}, probe: {epochs: 2, runs: 1}}\n"
+    )
+    done = project.kedro("run", "--config", str(config))
+    assert done.returncode == 0, done.stderr
+    evaluation = project.path / "data/07_model_output/dual_gating.budget_70/evaluation.json"
+    assert json.loads(evaluation.read_text())["budget"] == 0.7
+    summary = json.loads(
+        (project.path / "data/03_primary/dual_gating/data_summary.json").read_text()
+    )
+    assert summary["images"] == {"pretrain": 40, "train": 40, "eval": 20}

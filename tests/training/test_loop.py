@@ -163,8 +163,7 @@ def test_divergence_stops_before_the_weights_are_touched(
     with pytest.raises(TrainingDiverged, match="epoch 2, batch 3") as error:
         run(method, source, Poisoned(views, 14), config(), checkpoints=store)
     assert "train.lr" in str(error.value)
-    weights = [p for p in method.parameters()]
-    assert all(bool(torch.isfinite(p).all()) for p in weights)
+    assert all(bool(torch.isfinite(p).all()) for p in method.parameters())
     kept = store.load()
     assert kept is not None
     assert kept.epoch == 1

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from ssl_kedro.core.config import ConfigError
@@ -17,8 +19,8 @@ def test_warm_up_is_linear_and_the_cosine_ends_at_zero() -> None:
     assert rates[10] == pytest.approx(0.6)
     assert rates[60] == pytest.approx(0.3)  # half way through the cosine
     assert 0 < rates[-1] < 0.001
-    assert all(a < b for a, b in zip(rates[:10], rates[1:11], strict=True))
-    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates[:11]))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
 
 
 def test_no_warm_up_starts_at_the_peak() -> None:

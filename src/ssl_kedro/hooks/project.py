@@ -6,7 +6,6 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
-from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.parameters import PipelineParameters, parsed
 
@@ -14,7 +13,7 @@ PARAMETER_MODELS: dict[str, type[PipelineParameters]] = {"dual_gating": DualGati
 
 
 class ParameterHook:
-    """Checks the effective parameters, then lets registry and catalog see them."""
+    """Checks the effective parameters, then has the graph built from them."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -24,13 +23,8 @@ class ParameterHook:
             ParameterError: naming each faulty key, its value and what is allowed.
         """
         parameters = context.config_loader["parameters"]
-        checked = {
-            key: parsed(model, key, parameters.get(key, {}))
-            for key, model in PARAMETER_MODELS.items()
-        }
-        effective_parameters.set_current(
-            dict(parameters) | {key: value.model_dump() for key, value in checked.items()}
-        )
+        for key, model in PARAMETER_MODELS.items():
+            parsed(model, key, parameters.get(key, {}))
         # Kedro reads the registry before the configuration is known; told again, it builds
         # the graph from the effective budgets.
         pipelines.configure("ssl_kedro.pipeline_registry")

@@ -2,26 +2,25 @@
 
 The graph follows the parameters (budgets are namespaces) and the image sources in the
 catalog follow them too. Kedro builds its registry and its catalog from code and files, not
-from parameters; the hook that runs once the configuration is known leaves them here.
+from parameters; whoever reads the configuration leaves a way to them here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-_current: dict[str, Any] = {}
+_source: list[Callable[[], Mapping[str, Any]]] = []
 
 
-def set_current(parameters: Mapping[str, Any]) -> None:
-    """Keep the effective parameters: files of the environment plus the command line's."""
-    _current.clear()
-    _current.update(parameters)
+def bind(source: Callable[[], Mapping[str, Any]]) -> None:
+    """Take the effective parameters (environment and command line merged) from here on."""
+    _source[:] = [source]
 
 
-def current() -> dict[str, Any]:
-    """The effective parameters, empty before the configuration was read."""
-    return dict(_current)
+def current() -> Mapping[str, Any]:
+    """The effective parameters, empty before any configuration was opened."""
+    return _source[0]() if _source else {}
 
 
 def lookup(path: str) -> Any:
@@ -30,7 +29,7 @@ def lookup(path: str) -> Any:
     Raises:
         KeyError: there is no such parameter.
     """
-    value: Any = _current
+    value: Any = current()
     for part in path.split("."):
         if not isinstance(value, Mapping) or part not in value:
             raise KeyError(f"the catalog refers to the parameter {path!r}, which is not set")

@@ -208,7 +208,7 @@ def _baselines_section(metrics: Mapping[str, float]) -> Section:
 
 
 def _table_section(table: pd.DataFrame, setup: Mapping[str, Any]) -> Section:
-    columns = (
+    columns: tuple[str, ...] = (
         "Model",
         "Branch",
         "Budget",
