@@ -247,7 +247,7 @@ def test_viz_shows_budgets_side_by_side(project: Project) -> None:
 def test_any_config_file_and_the_catalog_see_the_same_parameters(project: Project) -> None:
     config = project.path / "mine.yml"
     config.write_text(
-        "run:\n  pipelines: [dual_gating]\n  tags: [budget_70]\n  params:\n"
+        "run:\n  pipeline: dual_gating\n  tags: budget_70\n  params:\n"
         "    dual_gating: {budgets: [0.7], data: {size: 16, generated: 40, generated_eval: 20},"
         " encoder: {width: 4}, expander: {hidden: 8, output: 8},"
         " train: {epochs: 2, batch_size: 10, precision: fp32}, probe: {epochs: 2, runs: 1}}\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from ssl_kedro.reporting.chapter6_figures import (
     training_curves,
 )
 from ssl_kedro.reporting.chapter6_report import dual_gating_report
+from ssl_kedro.reporting.chapter6_setup import setup_section
 from ssl_kedro.reporting.chapter6_table import table_6_1
-from ssl_kedro.reporting.published import TABLES, published_table
+from ssl_kedro.reporting.html import Picture
 
 BUDGETS = (0.3, 0.5)
 
@@ -184,8 +186,9 @@ def test_report_is_self_contained_escaped_and_complete() -> None:
     assert "<script" not in page
     assert "train/&lt;i&gt;x&lt;/i&gt;.jpg" in page
     assert "1 file(s) skipped" in page
-    for shown in ("85.0 ± 1.0", "66.0", "+5.0", "90.27 ± 0.03", "30.0 %", "34 %"):
+    for shown in ("85.00 ± 1.00", "66.00", "+5.00", "90.27 ± 0.03", "30.0\N{NO-BREAK SPACE}%"):
         assert shown in without_pictures, shown
+    assert "needs 34\N{NO-BREAK SPACE}% of the dense encoder's" in unescape(without_pictures)
     assert page.count("<img ") == page.count('alt="') == 4
     assert len(page) < 2_000_000
 
@@ -213,47 +216,131 @@ def test_curves_and_cost_show_every_model() -> None:
 
 def test_embedding_has_one_legend_entry_a_class() -> None:
     made = embedding_figure(embedding("cat"))
-    (legend,) = made.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["cat", "dog", "eel"]
+    legends = [axis.get_legend() for axis in made.axes if axis.get_legend()]
+    assert len(legends) == 1
+    assert [text.get_text() for text in legends[0].get_texts()] == ["cat", "dog", "eel"]
+    assert made.legends == []
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_published_tables_load_without_gaps_in_their_keys(table: str) -> None:
-    frame = published_table(table)
-    assert len(frame) > 0
-    assert not frame.duplicated([c for c in frame.columns if "top1" not in c]).any()
-    percents = frame.select_dtypes("number").drop(columns="budget_percent")
-    assert ((percents.isna()) | ((percents >= 0) & (percents <= 100))).all().all()
-    assert frame.attrs["title"]
+def test_embedding_has_a_row_a_branch_and_a_column_a_budget() -> None:
+    made = embedding_figure(embedding("cat"))
+    drawn = [
+        bool(axis.collections) and len(axis.collections[0].get_offsets()) for axis in made.axes
+    ]
+    # Rows dual dense, dual gated, VICReg-Gating gated; columns baseline, 30 %, 50 %.
+    assert drawn == [6, 6, 6, False, 6, 6, False, 6, 6]
+    titles = [axis.get_title(loc="left") for axis in made.axes]
+    assert titles[:3] == ["VICReg, dense (Baseline-1)", "budget 30 %", "budget 50 %"]
+    points = embedding("cat")
+    wanted = points[(points["model"] == "dual.budget_50") & (points["branch"] == "gated")]
+    offsets = np.asarray(made.axes[5].collections[0].get_offsets())
+    np.testing.assert_allclose(offsets, wanted[["x", "y"]].to_numpy())
 
 
-def test_arrows_of_table_6_1_follow_from_its_figures() -> None:
-    """The thesis prints differences to Baseline-1; two do not follow (see the note)."""
-    frame = published_table("6.1").set_index(["dataset", "method", "branch", "budget_percent"])
-    printed = {
-        ("CIFAR-10", 10): (-2.12, -2.17),
-        ("CIFAR-10", 30): (-0.73, -0.84),
-        ("CIFAR-10", 50): (-0.91, -0.71),
-        ("STL-10", 10): (-1.86, -2.86),
-        ("STL-10", 30): (-1.25, -1.30),
-        ("STL-10", 50): (-0.40, -0.43),
-        ("CIFAR-100", 10): (-0.65, -1.55),
-        ("CIFAR-100", 30): (0.04, -0.22),
-        ("CIFAR-100", 50): (0.55, 0.54),
-        ("ImageNet-100", 30): (-2.62, -2.17),
-        ("ImageNet-100", 50): (-1.32, -1.51),
+def test_a_class_keeps_its_colour_in_every_panel() -> None:
+    made = embedding_figure(embedding("cat"))
+    shades = [axis.collections[0].get_facecolor() for axis in made.axes if axis.collections]
+    for shade in shades:
+        np.testing.assert_array_equal(shade, shades[0])
+    assert len(np.unique(shades[0], axis=0)) == 3
+
+
+@pytest.mark.parametrize("name", ["cost $5$ and $", "_hidden", "<b>", "a" * 300, "", "$\\frac{$"])
+@pytest.mark.filterwarnings("error")
+def test_any_class_name_can_be_drawn(name: str) -> None:
+    made = embedding_figure(embedding(name))
+    Picture(made, "", "png").data_uri  # noqa: B018  drawing is what may fail
+    legend = next(axis.get_legend() for axis in made.axes if axis.get_legend())
+    assert len(legend.get_texts()) == 3
+
+
+def test_unlabelled_points_have_one_colour_and_no_legend() -> None:
+    points = embedding("").assign(label=-1, class_name="")
+    made = embedding_figure(points)
+    assert not any(axis.get_legend() for axis in made.axes)
+    assert len(np.unique(made.axes[0].collections[0].get_facecolor(), axis=0)) == 1
+
+
+def test_costs_and_budgets_are_drawn_in_percent() -> None:
+    made = training_curves(histories())
+    ratio = made.axes[1]
+    assert ratio.lines[0].get_ydata() == pytest.approx([50, 50, 50])
+    marks = sorted({float(y) for line in ratio.lines[4:] for y in line.get_ydata()})
+    assert marks == [30, 50]
+
+
+def test_a_spread_panel_appears_where_it_was_measured() -> None:
+    measured = {
+        key: [row | {"embedding_std": 0.9} for row in rows] for key, rows in histories().items()
     }
-    wrong = []
-    accuracy = frame["linear_top1"].to_dict()
-    baselines = {key[0]: value for key, value in accuracy.items() if key[1] == "vicreg"}
-    for (dataset, budget), arrows in printed.items():
-        for branch, arrow in zip(("dense", "gated"), arrows, strict=True):
-            value = accuracy[(dataset, "dual_gating", branch, budget)]
-            if abs(value - baselines[dataset] - arrow) > 0.005:
-                wrong.append((dataset, branch, budget))
-    assert wrong == [("ImageNet-100", "gated", 30), ("ImageNet-100", "gated", 50)]
+    assert len(training_curves(histories()).axes) == 2
+    spread_panel = training_curves(measured).axes[2]
+    assert len(spread_panel.lines) == 5
+    assert spread_panel.get_ylim()[0] == 0
 
 
-def test_unknown_table_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'6\.9' is not published here; known: 5\.1"):
-        published_table("6.9")
+def test_baselines_measured_by_1_nn_stand_in_the_1_nn_panel_only() -> None:
+    linear, nearest = accuracy_against_cost(metrics(), models()).axes
+    horizontal = [line.get_ydata()[0] for line in nearest.lines if line.get_linestyle() == ":"]
+    assert sorted(horizontal) == pytest.approx([10, 20, 30])
+    assert not [line for line in linear.lines if line.get_linestyle() == ":"]
+    poor = {k: 0.1 if "linear_top1_mean" in k else v for k, v in metrics().items()}
+    linear, _ = accuracy_against_cost(poor, models()).axes
+    assert [line.get_ydata()[0] for line in linear.lines if line.get_linestyle() == ":"] == [10]
+
+
+def test_titles_of_the_cost_figure_say_the_result() -> None:
+    linear, nearest = accuracy_against_cost(metrics(), models()).axes
+    assert linear.get_title(loc="left") == "Linear probe: 85.0 % at 34 % of the cost"
+    assert nearest.get_title(loc="left") == "1-NN: 80.0 % at 34 % of the cost"
+
+
+def test_channel_titles_count_the_channels_never_open() -> None:
+    made = channel_usage_figure(models())
+    # 8 blocks of 10 channels with one always off each.
+    assert made.axes[0].get_title(loc="left") == "dual gating, 30 %: 10 % always off"
+
+
+def test_set_up_lists_differences_and_names_what_agrees() -> None:
+    section = setup_section(SETUP | {"batch_size": 512})
+    rows = {row[0]: tuple(row[1:]) for row in section.tables[0].rows}
+    assert rows["Epochs"] == ("3", "500")
+    assert rows["Images"] == ("folder", "CIFAR-10")
+    assert rows["Images to pre-train on"] == ("2,000", "50,000")
+    assert "Batch size" not in rows
+    assert "batch size 512" in section.paragraphs[-1]
+    same_data = setup_section(SETUP | {"comparable": True})
+    assert "Images" not in {row[0] for row in same_data.tables[0].rows}
+
+
+def test_the_same_results_give_the_same_page() -> None:
+    assert report(metrics()) == report(metrics())
+
+
+def test_a_thousand_skipped_files_are_folded_and_cut() -> None:
+    page = report(metrics(), [(f"train/{i}.jpg", "truncated") for i in range(1000)])
+    assert "1,000 file(s) skipped" in page
+    assert "<summary>Show 200 files</summary>" in page
+    assert "train/199.jpg" in page
+    assert "train/200.jpg" not in page
+    assert "<details" not in report(metrics(), [("a.jpg", "truncated")])
+
+
+def test_report_prints_every_measured_number() -> None:
+    page = unescape(re.sub(r"data:[^\"]+", "", report(metrics())))
+    for key, value in metrics().items():
+        if key == "dense_macs":
+            assert "1.0 M" in page
+        elif "std" not in key:
+            assert (
+                f"{100 * value:.2f}" in page or f"{100 * value:.1f}\N{NO-BREAK SPACE}%" in page
+            ), key
+
+
+def test_data_of_the_thesis_adds_differences_to_it() -> None:
+    table = table_6_1(metrics(), BUDGETS, "CIFAR-10", comparable=True)
+    arguments = (metrics(), models(), histories(), embedding(), manifest([]))
+    page = dual_gating_report(*arguments, SETUP | {"comparable": True}, table)
+    assert "Run less published" in page
+    assert '<td class="minus">\N{MINUS SIGN}5.27</td>' in page  # 85 - 90.27
+    assert "Run less published" not in report(metrics())

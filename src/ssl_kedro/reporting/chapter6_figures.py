@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,205 +10,294 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, GREY, ORANGE, figure, title
+from ssl_kedro.reporting.chapter6_models import (
+    SHORT_NAMES,
+    Histories,
+    Models,
+    budget_label,
+    budget_percent,
+    budgets_of,
+    method_of,
+    middle_dual_model,
+)
+from ssl_kedro.reporting.style import (
+    BLUE,
+    DARK,
+    GREY,
+    ORANGE,
+    PALE,
+    class_colours,
+    figure,
+    literal,
+    spread,
+    title,
+)
 
-Models = Mapping[str, Mapping[str, Any]]
-Histories = Mapping[str, Sequence[Mapping[str, float]]]
+LEGEND_CLASSES = 20
 
-_METHOD_COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual_gating": BLUE}
-
-
-def budget_label(key: str) -> str:
-    """Readable name of a model's key: "dual.budget_30" -> "dual gating, 30 %"."""
-    if key == "vicreg":
-        return "VICReg (dense)"
-    method, budget = key.split(".")
-    name = {"dual": "dual gating", "vicreg_gating": "VICReg-Gating"}[method]
-    return f"{name}, {int(budget.removeprefix('budget_'))} %"
+_COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual": BLUE}
+_DASHES = ("-", "--", ":", "-.")
 
 
 def training_curves(histories: Histories) -> Figure:
-    """Loss and realised cost over the epochs, one line a model."""
-    made, (loss, ratio) = figure(10, 3.6, columns=2)
-    styles = _line_styles(histories)
-    for key, rows in histories.items():
-        epochs = [row["epoch"] for row in rows]
-        colour, dashes = styles[key]
-        loss.plot(
-            epochs, [row["loss"] for row in rows], color=colour, ls=dashes, label=budget_label(key)
+    """Loss, realised cost and spread of the embedding over the epochs, one line a model."""
+    panels = [("loss", 1.0, "Training loss", "training loss")]
+    panels.append(
+        ("flop_ratio", 100.0, "Realised cost, training batches", "gated MACs / dense MACs (%)")
+    )
+    if any("embedding_std" in rows[0] for rows in histories.values()):
+        panels.append(
+            ("embedding_std", 1.0, "Spread of the embedding", "normalised std (0: collapsed)")
         )
-        if "flop_ratio" in rows[0]:
-            ratio.plot(epochs, [100 * row["flop_ratio"] for row in rows], color=colour, ls=dashes)
-            target = int(key.rsplit("_", 1)[1])
-            ratio.axhline(target, color=GREY, lw=0.7, ls=":")
-            ratio.annotate(
-                f"budget {target} %",
-                (1, target),
-                xycoords=("axes fraction", "data"),
-                fontsize=8,
-                color="#555",
-                ha="right",
-                va="bottom",
-            )
-    title(loss, "Training loss")
-    loss.set_ylabel("training loss")
-    title(ratio, "Realised cost on training batches")
-    ratio.set_ylabel("gated MACs / dense MACs (%)")
-    ratio.set_ylim(0, 100)
-    for axis in (loss, ratio):
+    made, axes = figure(3.9 * len(panels), 3.7, columns=len(panels))
+    budgets = budgets_of(list(histories))
+    dashes = {percent: _DASHES[i % len(_DASHES)] for i, percent in enumerate(budgets)}
+    for axis, (name, scale, heading, label) in zip(axes, panels, strict=True):
+        for key, rows in histories.items():
+            if name in rows[0]:
+                axis.plot(
+                    [row["epoch"] for row in rows],
+                    [scale * row[name] for row in rows],
+                    color=_COLOURS[method_of(key)],
+                    ls=dashes.get(budget_percent(key) or 0, "-"),
+                    lw=1.3,
+                )
+        title(axis, heading)
         axis.set_xlabel("epoch")
+        axis.set_ylabel(label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    made.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    axes[1].set_ylim(0, 100)
+    _budget_marks(axes[1], budgets)
+    if len(panels) > 2:
+        axes[2].set_ylim(0, max(1.05, axes[2].get_ylim()[1]))
+    methods = list(dict.fromkeys(method_of(key) for key in histories))
+    handles = [
+        Line2D([], [], color=_COLOURS[name], lw=2, label=SHORT_NAMES[name]) for name in methods
+    ]
+    handles += [
+        Line2D([], [], color=DARK, ls=dashes[percent], label=f"budget {percent} %")
+        for percent in budgets
+    ]
+    made.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(6, len(handles)),
+        fontsize=9,
+        frameon=False,
+    )
     return made
 
 
-def _line_styles(histories: Histories) -> dict[str, tuple[str, str]]:
-    """Colour by method, dash pattern by budget."""
-    budgets = sorted({key.rsplit("_", 1)[1] for key in histories if "budget" in key})
-    dashes = dict(zip(budgets, ["-", "--", ":", "-."] * len(budgets), strict=False))
-    methods = {"vicreg": GREY, "dual": BLUE, "vicreg_gating": ORANGE}
-    return {
-        key: (methods[key.split(".")[0]], dashes.get(key.rsplit("_", 1)[-1], "-"))
-        for key in histories
-    }
+def _budget_marks(axis: Axes, budgets: Sequence[int]) -> None:
+    """The budgets that training asks for: thin lines with their names beside the axes."""
+    for percent in budgets:
+        axis.axhline(percent, color=DARK, lw=0.6, alpha=0.5)
+        axis.annotate(
+            f"{percent} %",
+            (1.01, percent),
+            xycoords=("axes fraction", "data"),
+            fontsize=8,
+            color=DARK,
+            va="center",
+        )
 
 
 def accuracy_against_cost(metrics: Mapping[str, float], models: Models) -> Figure:
     """Linear and 1-NN accuracy over the cost of an image, with what they have to beat."""
     made, axes = figure(10, 4.4, columns=2)
+    if "vicreg.dense.linear_top1_mean" not in metrics:
+        for axis in axes:
+            axis.set_axis_off()
+            axis.text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axis.transAxes)
+        return made
+    middle, model = middle_dual_model(models)
+    cost = f"{100 * (1 - model['macs']['flop_reduction']):.0f} % of the cost"
     measures = (("linear_top1_mean", "Linear probe"), ("knn_top1", "1-NN"))
     for axis, (measure, name) in zip(axes, measures, strict=True):
-        if f"vicreg.dense.{measure}" not in metrics:
-            axis.text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axis.transAxes)
-            continue
         _accuracy_panel(axis, metrics, models, measure)
-        title(axis, f"{name}: accuracy against cost")
+        title(axis, f"{name}: {100 * metrics[f'{middle}.gated.{measure}']:.1f} % at {cost}")
         axis.set_ylabel(f"{name} top-1 (%)")
         axis.set_xlabel("FLOPs (MACs) of the dense encoder (%)")
-        axis.set_xlim(0, 112)
+        axis.set_xlim(0, 118)
+        axis.set_xticks(range(0, 101, 20))
     handles = [
         Line2D([], [], marker="s", ls="", color=GREY, label="VICReg, dense (Baseline-1)"),
-        Line2D([], [], marker="^", ls="", color=ORANGE, label="VICReg-Gating (Baseline-2)"),
-        Line2D([], [], marker="o", ls="", color=BLUE, label="dual gating, gated"),
+        Line2D([], [], marker="^", color=ORANGE, lw=1, label="VICReg-Gating (Baseline-2)"),
+        Line2D([], [], marker="o", color=BLUE, lw=1, label="dual gating, gated (label: budget)"),
         Line2D([], [], marker="o", ls="", color=BLUE, mfc="white", label="dual gating, dense"),
     ]
-    made.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    made.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     return made
 
 
 def _accuracy_panel(axis: Axes, metrics: Mapping[str, float], models: Models, measure: str) -> None:
     axis.plot(100, 100 * metrics[f"vicreg.dense.{measure}"], "s", color=GREY, ms=8)
-    points: dict[str, list[tuple[float, float, int]]] = {"vicreg_gating": [], "dual_gating": []}
+    gated: dict[str, list[tuple[float, float, str]]] = {"vicreg_gating": [], "dual": []}
+    dense: list[tuple[float, str]] = []
     for key, model in models.items():
         if model["budget"] is None:
             continue
+        label = f"{budget_percent(key)} %"
         cost = 100 * (1 - model["macs"]["flop_reduction"])
-        accuracy = 100 * metrics[f"{key}.gated.{measure}"]
-        points[model["method"]].append((cost, accuracy, round(100 * model["budget"])))
+        gated[method_of(key)].append((cost, 100 * metrics[f"{key}.gated.{measure}"], label))
         if f"{key}.dense.{measure}" in metrics:
-            dense = 100 * metrics[f"{key}.dense.{measure}"]
-            axis.plot(100, dense, "o", color=BLUE, mfc="white", ms=6)
-    for method, marker in (("vicreg_gating", "^"), ("dual_gating", "o")):
-        ordered = sorted(points[method])
-        colour = _METHOD_COLOURS[method]
-        axis.plot(
-            [p[0] for p in ordered], [p[1] for p in ordered], marker=marker, color=colour, lw=1
-        )
-    for cost, accuracy, percent in points["dual_gating"]:
+            dense.append((100 * metrics[f"{key}.dense.{measure}"], label))
+    for name, marker in (("vicreg_gating", "^"), ("dual", "o")):
+        points = sorted(gated[name])
+        costs, accuracies = [p[0] for p in points], [p[1] for p in points]
+        axis.plot(costs, accuracies, marker=marker, color=_COLOURS[name], lw=1)
+    for cost, accuracy, label in gated["dual"]:
         axis.annotate(
-            f"t_d {percent} %",
+            label,
             (cost, accuracy),
             textcoords="offset points",
-            xytext=(6, 7),
+            xytext=(0, 7),
+            ha="center",
             fontsize=8,
             color=BLUE,
         )
-    _reference_lines(axis, metrics)
+    axis.plot([100] * len(dense), [value for value, _ in dense], "o", color=BLUE, mfc="white", ms=6)
+    _reference_lines(axis, metrics, measure)
+    axis.margins(y=0.12)
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(bottom, top)
+    heights = spread([value for value, _ in dense], 0.045 * (top - bottom), centred=True)
+    for (_, label), height in zip(dense, heights, strict=True):
+        axis.annotate(label, (104, height), fontsize=8, color=BLUE, va="center")
 
 
-def _reference_lines(axis: Axes, metrics: Mapping[str, float]) -> None:
+def _reference_lines(axis: Axes, metrics: Mapping[str, float], measure: str) -> None:
+    """What there is to beat: all in the 1-NN panel, by which raw pixels were measured.
+
+    The linear panel shows differences between encoders, so it keeps only a chance level
+    that lies among them, which tells a run that has learnt nothing.
+    """
     names = (
-        ("raw_pixels.knn_top1", "raw pixels, 1-NN"),
-        ("random_init.knn_top1", "random encoder, 1-NN"),
+        ("raw_pixels.knn_top1", "raw pixels"),
+        ("random_init.knn_top1", "random encoder"),
         ("chance", "chance"),
     )
-    for key, name in names:
-        if key in metrics:
-            axis.axhline(100 * metrics[key], color="#555", lw=0.8, ls=":")
-            axis.annotate(
-                name,
-                (0.01, 100 * metrics[key]),
-                xycoords=("axes fraction", "data"),
-                fontsize=8,
-                color="#555",
-                va="bottom",
-            )
+    lowest = axis.dataLim.y0
+    shown = [(100 * metrics[key], name) for key, name in names if key in metrics]
+    if measure != "knn_top1":
+        shown = [(value, name) for value, name in shown if name == "chance" and value > lowest - 2]
+    if not shown:
+        return
+    values = [value for value, _ in shown]
+    for value in values:
+        axis.axhline(value, color=DARK, lw=0.8, ls=":")
+    span = max(axis.dataLim.y1, *values) - min(axis.dataLim.y0, *values)
+    for (value, name), height in zip(shown, spread(values, 0.05 * span), strict=True):
+        axis.annotate(
+            f"{name} {value:.1f} %",
+            (0.01, height),
+            xycoords=("axes fraction", "data"),
+            fontsize=8,
+            color=DARK,
+            va="bottom",
+        )
 
 
 def channel_usage_figure(models: Models) -> Figure:
     """Share of channels always on, input-dependent and always off, per block (Fig. 5.1)."""
-    gated = {key: model for key, model in models.items() if model["channel_usage"]}
-    columns = max(1, math.ceil(len(gated) / 2)) if len(gated) > 3 else max(1, len(gated))
-    rows = math.ceil(max(1, len(gated)) / columns)
-    made, axes = figure(11, 2.5 * rows + 0.6, rows, columns)
-    parts = (
-        ("always_on", "always on", BLUE),
-        ("dependent", "depends on the image", ORANGE),
-        ("always_off", "always off", "#C9CDD3"),
-    )
-    ordered = sorted(gated.items(), key=lambda item: (item[0].split(".")[0], item[1]["budget"]))
-    for axis, (key, model) in zip(axes, ordered, strict=False):
-        usage = model["channel_usage"]
-        position = np.arange(len(usage))
-        bottom = np.zeros(len(usage))
-        for name, label, colour in parts:
-            share = np.array([100 * block[name] / block["channels"] for block in usage])
-            axis.bar(position, share, 0.8, bottom=bottom, color=colour, label=label)
-            bottom += share
-        axis.set_xticks(position, [block["block"].removeprefix("layer") for block in usage])
-        axis.set_ylim(0, 100)
-        axis.set_ylabel("channels (%)")
-        axis.set_xlabel("residual block")
-        title(axis, budget_label(key))
+    gated = [key for key, model in models.items() if model["channel_usage"]]
+    ordered = sorted(gated, key=lambda key: (method_of(key), budget_percent(key)))
+    columns = max(1, len(budgets_of(gated)) if len(gated) > 3 else len(gated))
+    rows = max(1, -(-len(gated) // columns))
+    made, axes = figure(max(6, 3.7 * columns), 2.6 * rows + 0.5, rows, columns)
     for axis in axes[len(gated) :]:
         axis.set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    for index, (axis, key) in enumerate(zip(axes, ordered, strict=False)):
+        _usage_panel(axis, models[key]["channel_usage"], budget_label(key))
+        if index % columns == 0:
+            axis.set_ylabel("channels (%)")
+        if index >= len(gated) - columns:
+            axis.set_xlabel("residual block (stage.block)")
+    handles = [Patch(color=colour, label=label) for _, label, colour in _USAGE]
+    made.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return made
+
+
+_USAGE = (
+    ("always_on", "always on", BLUE),
+    ("dependent", "depends on the image", ORANGE),
+    ("always_off", "always off", PALE),
+)
+
+
+def _usage_panel(axis: Axes, usage: Sequence[Mapping[str, Any]], name: str) -> None:
+    position = np.arange(len(usage))
+    bottom = np.zeros(len(usage))
+    for part, _, colour in _USAGE:
+        share = np.array([100 * block[part] / block["channels"] for block in usage])
+        axis.bar(position, share, 0.84, bottom=bottom, color=colour, edgecolor="white", lw=0.6)
+        bottom += share
+    channels = sum(block["channels"] for block in usage)
+    off = 100 * sum(block["always_off"] for block in usage) / channels
+    axis.set_xticks(position, [block["block"].removeprefix("layer") for block in usage])
+    axis.set_ylim(0, 100)
+    title(axis, f"{name}: {off:.0f} % always off")
 
 
 def embedding_figure(embedding: pd.DataFrame) -> Figure:
-    """Two-dimensional embeddings: dense features above, gated below, one column a model."""
+    """Two-dimensional embeddings: one column a budget, one row a branch, the baseline left.
+
+    Args:
+        embedding: columns model, branch, x, y, label (-1: unlabelled), class_name.
+    """
     keys = list(dict.fromkeys(embedding["model"]))
-    columns = max(1, len(keys))
-    made, axes = figure(2.9 * columns + 0.4, 6.6, 2, columns)
-    labels = sorted(embedding["label"].unique())
-    colours = {
-        label: CLASS_COLOURS[index % len(CLASS_COLOURS)] if label >= 0 else GREY
-        for index, label in enumerate(labels)
+    budgets = budgets_of(keys)
+    present = {
+        (method_of(m), b) for m, b in zip(embedding["model"], embedding["branch"], strict=True)
     }
-    for row, branch in enumerate(("dense", "gated")):
-        for column, key in enumerate(keys):
+    wanted = (("dual", "dense"), ("dual", "gated"), ("vicreg_gating", "gated"))
+    rows = [row for row in wanted if row in present] or [("dual", "dense")]
+    columns = 1 + len(budgets)
+    made, axes = figure(2.7 * columns, 2.6 * len(rows) + 0.2, len(rows), columns)
+    colours = class_colours(embedding["label"])
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    _scatter(axes[0], embedding[embedding["model"] == "vicreg"], colours)
+    title(axes[0], "VICReg, dense (Baseline-1)")
+    for row, (method, branch) in enumerate(rows):
+        for column, percent in enumerate(budgets, start=1):
             axis = axes[row * columns + column]
-            part = embedding[(embedding["model"] == key) & (embedding["branch"] == branch)]
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-            if part.empty:
-                axis.text(0.5, 0.5, "no gates", ha="center", color=GREY, transform=axis.transAxes)
-                continue
-            axis.scatter(
-                part["x"], part["y"], s=7, lw=0, c=[colours[label] for label in part["label"]]
-            )
-            title(axis, f"{budget_label(key)}: {branch}" if key != "vicreg" else budget_label(key))
+            key = f"{method}.budget_{percent:02d}"
+            same = (embedding["model"] == key) & (embedding["branch"] == branch)
+            _scatter(axis, embedding[same], colours)
+            if row == 0:
+                title(axis, f"budget {percent} %")
+            if column == 1:
+                axis.set_ylabel(f"{SHORT_NAMES[method]}, {branch}", fontsize=10)
+    _class_legend(made, axes[columns] if len(rows) > 1 else None, embedding, colours)
+    return made
+
+
+def _scatter(axis: Axes, points: pd.DataFrame, colours: Mapping[int, str]) -> None:
+    shades = [colours[label] for label in points["label"]]
+    axis.scatter(points["x"], points["y"], s=8, lw=0, c=shades, alpha=0.85)
+
+
+def _class_legend(
+    made: Figure, beside: Axes | None, embedding: pd.DataFrame, colours: Mapping[int, str]
+) -> None:
+    """One legend for all panels, in the free place under the baseline where there is one."""
     names = dict(zip(embedding["label"], embedding["class_name"], strict=True))
     handles = [
-        Line2D([], [], marker="o", ls="", color=colours[label], label=names[label])
-        for label in labels
+        Line2D([], [], marker="o", ls="", color=colours[label], label=literal(names[label]))
+        for label in sorted(names)
         if label >= 0
     ]
-    if 0 < len(handles) <= 20:
+    if not 0 < len(handles) <= LEGEND_CLASSES:
+        return
+    if beside is None:
         made.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
-    return made
+        return
+    columns = 1 if len(handles) <= 10 else 2
+    legend = beside.legend(handles=handles, loc="center", ncols=columns, fontsize=9, frameon=False)
+    # A long class name must not squeeze the panels.
+    legend.set_in_layout(False)

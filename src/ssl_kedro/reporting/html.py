@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 
@@ -21,34 +22,68 @@ class Picture:
     format: Literal["svg", "png"] = "svg"
 
     @property
+    def width_px(self) -> int:
+        """Width on the page at which the figure's text has the size of small print."""
+        return round(110 * self.figure.get_figwidth())
+
+    @property
+    def least_width_px(self) -> int:
+        """Narrower than this its text could not be read: a small screen scrolls instead."""
+        return min(round(0.72 * self.width_px), 800)
+
+    @property
     def data_uri(self) -> str:
         """The picture as text that stands in the page itself."""
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format=self.format, dpi=130)
+        # Without a salt the ids inside an SVG are random, and without this the date is in it:
+        # the same results should give the same page.
+        metadata = {"Date": None} if self.format == "svg" else {}
+        with rc_context({"svg.hashsalt": "ssl_kedro"}):
+            self.figure.savefig(buffer, format=self.format, dpi=130, metadata=metadata)
         kind = "image/svg+xml" if self.format == "svg" else "image/png"
         return f"data:{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under column names; columns named in ``left`` are words, not numbers."""
+    """Rows of text under column names.
+
+    A cell of a number column that starts with "+" or a minus sign is tinted; the sign itself
+    says the same.
+
+    Args:
+        columns: names; the first column names its row.
+        rows: texts, one a column.
+        left: the first so many columns are words, the others numbers.
+        wrap: long words may break over lines.
+        groups: (name, number of columns) above the column names, adding up to all of them.
+        breaks: rows above which a line separates one group of rows from the next.
+        caption: below the table.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: int = 1
+    wrap: bool = False
+    groups: Sequence[tuple[str, int]] = ()
+    breaks: Sequence[int] = ()
     caption: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs, then tables, then pictures, then a list of terms."""
+    """A heading with paragraphs, then tables, then pictures, then a list of terms.
+
+    Args:
+        folded: what to press to see all after the paragraphs; empty where all is shown.
+    """
 
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     terms: Sequence[tuple[str, str]] = ()
-    folded: bool = False
+    folded: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,12 +101,14 @@ class Report:
     Args:
         title: of the page.
         lead: the result in one sentence.
+        origin: which run this is, in a few words under the title.
         cards: key figures.
         sections: in order.
     """
 
     title: str
     lead: str
+    origin: str = ""
     cards: Sequence[Card] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
 

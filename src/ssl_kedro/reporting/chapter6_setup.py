@@ -1,0 +1,73 @@
+"""What differs between a run and the set-up of chapter 6."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ssl_kedro.reporting.html import Section, Table
+from ssl_kedro.reporting.number_format import DASH, counted
+
+_NAMES = {
+    "source": "Images",
+    "width": "Width of the first stage (channels)",
+    "stem": "Stem",
+    "image_size": "Image side (px)",
+    "epochs": "Epochs",
+    "batch_size": "Batch size",
+    "optimiser": "Optimiser",
+    "expander": "Expander width",
+    "train_images": "Images to pre-train on",
+    "eval_images": "Images to evaluate on",
+}
+# Section 6.3.1; image counts are the data sets' own. None: the thesis does not state it.
+_OF_DATASET: dict[str, dict[str, Any]] = {
+    "CIFAR-10": {"stem": "cifar", "image_size": 32, "train_images": 50_000, "eval_images": 10_000},
+    "CIFAR-100": {"stem": "cifar", "image_size": 32, "train_images": 50_000, "eval_images": 10_000},
+    "STL-10": {
+        "stem": "imagenet",
+        "image_size": 96,
+        "train_images": 100_000,
+        "eval_images": 8_000,
+    },
+    "ImageNet-100": {
+        "stem": "imagenet",
+        "image_size": 224,
+        "train_images": None,
+        "eval_images": None,
+    },
+}
+
+
+def thesis_setup(dataset: str) -> dict[str, Any]:
+    """Set-up of chapter 6 for one of its data sets, under the names of a run's set-up."""
+    common = {"width": 64, "epochs": 500, "batch_size": 512, "optimiser": "lars", "expander": 2048}
+    return {"source": dataset, **common, **_OF_DATASET[dataset]}
+
+
+def setup_section(setup: Mapping[str, Any]) -> Section:
+    """Table of what differs, and a sentence with what does not.
+
+    Args:
+        setup: of the run, with "published" (data set of the thesis) and "comparable".
+    """
+    thesis = thesis_setup(setup["published"])
+    run = {**setup, "source": setup["published"] if setup["comparable"] else setup["source"]}
+    same = [name for name in _NAMES if run[name] == thesis[name]]
+    rows = [
+        [_NAMES[name], counted(run[name]), _thesis_text(thesis[name])]
+        for name in _NAMES
+        if name not in same
+    ]
+    paragraphs = []
+    if rows:
+        paragraphs.append("A run with another set-up is another measurement than the thesis'.")
+    if same:
+        listed = ", ".join(f"{_NAMES[name].lower()} {counted(run[name])}" for name in same)
+        paragraphs.append(f"As in the thesis: {listed}.")
+    tables = [Table(("", "This run", "Thesis, 6.3.1"), rows, left=3, wrap=True)] if rows else []
+    return Section("What differs from the published set-up", paragraphs, tables=tables)
+
+
+def _thesis_text(value: Any) -> str:
+    return DASH if value is None else counted(value)

@@ -1,0 +1,41 @@
+"""Numbers as the reports print them; what was not measured is a dash."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Fraction as a percentage, "75.3 %"; the space does not break."""
+    if fraction is None or math.isnan(fraction):
+        return DASH
+    return f"{100 * fraction:.{digits}f}{_NO_BREAK}%"
+
+
+def plain(value: float, digits: int = 2) -> str:
+    """Number with a fixed count of decimals."""
+    return DASH if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Difference with its sign, the minus as typeset; a rounded zero has none."""
+    if pd.isna(value):
+        return DASH
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
+
+
+def with_std(mean: float, std: float, digits: int = 2) -> str:
+    """Mean and standard deviation, "75.27 ± 0.05"."""
+    return DASH if pd.isna(mean) else f"{mean:.{digits}f} ± {std:.{digits}f}"
+
+
+def counted(value: object) -> str:
+    """Whole number with thousands separated; anything else as it is."""
+    return f"{value:,}" if isinstance(value, int) else str(value)

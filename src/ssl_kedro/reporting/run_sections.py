@@ -1,0 +1,57 @@
+"""Sections that every pipeline's report ends with: skipped files and the run's manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ssl_kedro.reporting.html import Section, Table
+from ssl_kedro.reporting.number_format import DASH, counted
+
+# A folder of thousands of broken files must not make the page unreadable.
+_LISTED_FILES = 200
+_OPEN_FILES = 10
+
+
+def skipped_section(manifest: Mapping[str, Any]) -> list[Section]:
+    """One section with the files that could not be read, none where all could.
+
+    Args:
+        manifest: of the run; ``manifest["data"]["skipped"]`` holds (path, reason) pairs.
+    """
+    skipped = manifest["data"]["skipped"]
+    if not skipped:
+        return []
+    paragraphs = ["They could not be decoded and took no part."]
+    if len(skipped) > _LISTED_FILES:
+        paragraphs.append(f"The first {_LISTED_FILES} are listed; the manifest names all.")
+    rows = [[str(path), str(reason)] for path, reason in skipped[:_LISTED_FILES]]
+    return [
+        Section(
+            f"{counted(len(skipped))} file(s) skipped",
+            paragraphs,
+            tables=[Table(("File", "Reason"), rows, left=2, wrap=True)],
+            folded=f"Show {len(rows)} files" if len(rows) > _OPEN_FILES else "",
+        )
+    ]
+
+
+def manifest_section(manifest: Mapping[str, Any]) -> Section:
+    """What the run was: commit, versions, seed, device, data, time and memory."""
+    data, execution = manifest["data"], manifest["execution"]
+    versions = ", ".join(f"{name} {v}" for name, v in manifest["versions"].items() if v)
+    memory = manifest["peak_memory_mb"]
+    rows = [
+        ["Created", str(manifest["created"])],
+        ["Seed", str(manifest["seed"])],
+        ["Commit", str(manifest["git_commit"] or DASH)],
+        ["Platform", f"{manifest['platform']}, Python {manifest['python']}"],
+        ["Versions", versions],
+        ["Device, precision", f"{execution['device']}, {execution['precision']}"],
+        ["Training time", f"{manifest['training_seconds']:,.0f} s"],
+        ["Peak memory", DASH if memory is None else f"{memory:,.0f} MB"],
+        ["Images", ", ".join(f"{name} {n:,}" for name, n in data["images"].items())],
+        ["Fingerprints", ", ".join(f"{n} {v}" for n, v in data["fingerprints"].items())],
+        ["Skipped files", counted(len(data["skipped"]))],
+    ]
+    return Section("Reproducibility", tables=[Table(("", ""), rows, left=2, wrap=True)])
