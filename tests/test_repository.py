@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import ssl_kedro
@@ -36,9 +37,10 @@ def test_notebook_is_stored_without_output() -> None:
                 assert cell.get("execution_count") is None
 
 
-def test_changelog_knows_the_version() -> None:
+def test_changelog_and_metadata_are_in_place() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert "Unreleased" in text
-    assert ssl_kedro.__version__
+    assert "## Unreleased" in text
+    assert "### Changes numbers" in text
+    assert version("ssl_kedro") == ssl_kedro.__version__
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert pyproject["project"]["license"] == "MIT"

@@ -65,9 +65,8 @@ def test_results_stand_beside_each_other(finished: Project) -> None:
 def test_manifest_tells_what_ran(finished: Project) -> None:
     manifest = json.loads((finished.results / "run_manifest.json").read_text())
     assert manifest["seed"] == 0
-    assert manifest["execution"] == {"device": "cpu", "precision": "fp32", "trial_ms": {}} or (
-        manifest["execution"]["precision"] == "fp32"
-    )
+    assert manifest["execution"]["precision"] == "fp32"
+    assert manifest["execution"]["trial_ms"] == {}  # a given precision is not tried out
     assert manifest["data"]["images"] == {"pretrain": 200, "train": 200, "eval": 60}
     assert len(manifest["data"]["fingerprints"]["eval"]) == 16
     assert manifest["versions"]["torch"]

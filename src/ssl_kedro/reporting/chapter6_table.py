@@ -90,7 +90,7 @@ def _row(
     def measured(name: str) -> float:
         return 100 * metrics.get(f"{key}.{name}", float("nan"))
 
-    def of_print(name: str) -> float:
+    def published_value(name: str) -> float:
         return float(printed[name].iloc[0]) if len(printed) else float("nan")
 
     return {
@@ -102,7 +102,7 @@ def _row(
         "linear_std": measured("linear_top1_std"),
         "knn_top1": measured("knn_top1"),
         "flop_reduction": measured("flop_reduction"),
-        "published_linear_top1": of_print("linear_top1"),
-        "published_linear_std": of_print("linear_std"),
-        "published_flop_reduction": of_print("flop_reduction"),
+        "published_linear_top1": published_value("linear_top1"),
+        "published_linear_std": published_value("linear_std"),
+        "published_flop_reduction": published_value("flop_reduction"),
     }
