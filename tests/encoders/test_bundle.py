@@ -9,6 +9,7 @@ import torch
 from ssl_kedro.encoders import bundle
 from ssl_kedro.encoders.bundle import BundleError, load_encoder, save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.pair import EncoderPair
 
 
 def encoder() -> GatedResNet18:
@@ -42,7 +43,12 @@ def test_files_are_json_and_safetensors_only(tmp_path: Path) -> None:
         "weights.safetensors",
     }
     described = json.loads((tmp_path / "encoder" / "config.json").read_text())
-    assert described["encoder"] == {"stem": "cifar_pad1", "width": 4}
+    assert described["encoder"] == {
+        "stem": "cifar_pad1",
+        "width": 4,
+        "inner_channels": None,
+        "zero_init_residual": False,
+    }
 
 
 def test_failed_save_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +80,43 @@ def test_damage_is_named(tmp_path: Path, damage: object, message: str) -> None:
     damage(tmp_path / "encoder")  # type: ignore[operator]
     with pytest.raises(BundleError, match=message):
         load_encoder(tmp_path / "encoder")
+
+
+def test_pair_and_thin_encoders_survive_the_round_trip(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shape = EncoderConfig(stem="cifar_pad1", width=4)
+    pair = EncoderPair(
+        dense=GatedResNet18(shape, branches=("dense",), image_size=20),
+        gated=GatedResNet18(shape, branches=("gated",), image_size=20),
+    ).eval()
+    thin = GatedResNet18(
+        EncoderConfig(width=4, inner_channels=(1, 2, 3, 4, 5, 6, 7, 8)), branches=("dense",)
+    ).eval()
+    images = torch.randint(0, 256, (3, 3, 20, 20), dtype=torch.uint8)
+    for name, original in (("pair", pair), ("thin", thin)):
+        save_encoder(original, tmp_path / name)
+        loaded = load_encoder(tmp_path / name)
+        assert loaded.branches == original.branches
+        assert loaded.cost().dense == original.cost().dense
+        with torch.no_grad():
+            for branch in original.branches:
+                before, after = (e(images, branch).features for e in (original, loaded))
+                assert torch.equal(before, after)
+
+
+def test_pair_answers_each_branch_with_its_own_encoder() -> None:
+    torch.manual_seed(0)
+    shape = EncoderConfig(width=4)
+    dense = GatedResNet18(shape, branches=("dense",), image_size=20).eval()
+    gated = GatedResNet18(shape, branches=("gated",), image_size=20).eval()
+    pair = EncoderPair(dense, gated)
+    images = torch.rand(2, 3, 20, 20)
+    with torch.no_grad():
+        assert torch.equal(pair.dense(images), dense.dense(images))
+        assert torch.equal(pair.gated(images), gated.gated(images))
+    assert pair.gates() == gated.gates()
+    assert pair.cost() == gated.cost()
+    with pytest.raises(ValueError, match="dense and a gated branch"):
+        EncoderPair(gated, dense)
+    with pytest.raises(ValueError, match="one shape"):
+        EncoderPair(dense, GatedResNet18(EncoderConfig(width=8), image_size=20))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from oracles.sliced_resnet import sliced_forward
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
 
 
@@ -41,7 +42,7 @@ def test_masked_network_equals_the_sliced_one_in_output_and_macs(stem: Stem, siz
     encoder = randomised(GatedResNet18(EncoderConfig(stem=stem, width=8), image_size=size))
     images = torch.rand(3, 3, size, size)
     with torch.no_grad():
-        features, masks = encoder(images, "gated")
+        features, masks, _ = encoder(images, "gated")
         macs = encoder.cost().masked(masks)
         assert 0 < float(torch.cat([m.flatten() for m in masks]).mean()) < 1
         for sample in range(3):
@@ -148,3 +149,52 @@ def test_initialisation_is_kaiming_fan_out() -> None:
     encoder = GatedResNet18(EncoderConfig(width=64))
     conv = encoder.residual_blocks()[-1][1].conv2
     assert float(conv.weight.detach().std()) == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
+
+
+def test_thin_network_equals_the_masked_one_with_the_same_channels() -> None:
+    # Keeping the first k channels of every block by mask, or having only those.
+    torch.manual_seed(0)
+    kept = (3, 8, 5, 16, 20, 1, 40, 7)
+    wide = randomised(GatedResNet18(EncoderConfig(width=8), branches=("dense",)))
+    thin = GatedResNet18(EncoderConfig(width=8, inner_channels=kept), branches=("dense",)).eval()
+    weights = {}
+    for name, value in thin.state_dict().items():
+        source = wide.state_dict()[name]
+        weights[name] = source[tuple(slice(n) for n in value.shape)] if value.ndim else source
+    thin.load_state_dict(weights)
+    masks = []
+    for count, block in zip(kept, wide.cost().blocks, strict=True):
+        mask = torch.zeros(1, block.channels)
+        mask[:, :count] = 1
+        masks.append(mask)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        masked = wide(images, "dense", masks=masks).features
+        assert torch.allclose(thin.dense(images), masked, atol=1e-5)
+    assert thin.cost().dense == float(wide.cost().masked(masks))
+
+
+def test_thin_network_needs_a_number_for_every_block() -> None:
+    with pytest.raises(ConfigError, match="one number a block, 8 in all"):
+        EncoderConfig(inner_channels=(4, 4))
+    with pytest.raises(ConfigError, match="at least 1"):
+        EncoderConfig(inner_channels=(4,) * 7 + (0,))
+
+
+def test_decisions_are_the_gates_without_noise() -> None:
+    torch.manual_seed(0)
+    encoder = GatedResNet18(EncoderConfig(width=8), image_size=16)
+    images = torch.rand(4, 3, 16, 16)
+    noisy = encoder(images, "gated", torch.Generator().manual_seed(1))
+    again = encoder(images, "gated", torch.Generator().manual_seed(2))
+    # The first gate sees the same input whatever noise comes after it.
+    assert torch.equal(noisy.decisions[0], again.decisions[0])
+    assert not torch.equal(noisy.masks[0], again.masks[0])
+    first = encoder.gates()[0]
+    logits = first.logits(encoder.stem(encoder._normalised(images)))
+    assert torch.equal(noisy.decisions[0], logits >= 0)
+    encoder.eval()
+    quiet = encoder(images, "gated")
+    for mask, decision in zip(quiet.masks, quiet.decisions, strict=True):
+        assert torch.equal(mask > 0, decision)
+    assert encoder(images, "dense").decisions == ()

@@ -7,11 +7,11 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
 
 
-class EncoderBundleDataset(AbstractDataset[GatedResNet18, GatedResNet18]):
+class EncoderBundleDataset(AbstractDataset[Encoder, Encoder]):
     """Folder with ``config.json`` and ``weights.safetensors``; loading gives a ready encoder.
 
     Args:
@@ -23,11 +23,11 @@ class EncoderBundleDataset(AbstractDataset[GatedResNet18, GatedResNet18]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> GatedResNet18:
+    def load(self) -> Encoder:
         """Encoder on the CPU, in evaluation mode."""
         return load_encoder(self._filepath)
 
-    def save(self, data: GatedResNet18) -> None:
+    def save(self, data: Encoder) -> None:
         """Write, replacing an older bundle only when complete."""
         save_encoder(data, self._filepath)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.core.config import Config, Range
+from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, global_average
 
-Branch = Literal["dense", "gated"]
+BLOCKS = 8
 Stem = Literal["cifar", "cifar_pad1", "imagenet"]
 
 
@@ -26,17 +27,24 @@ class EncoderConfig(Config):
             authors' padding, which is why the thesis counts 7.03E8); "cifar_pad1" = the same
             with padding 1; "imagenet" = 7x7, stride 2, padding 3, then 3x3 max-pool stride 2.
         width: channels of the first stage; 64 is ResNet-18, 16 costs a sixteenth.
+        inner_channels: channels between the two convolutions of each of the eight blocks;
+            None = as many as the block puts out, which is ResNet-18. A thinner network has
+            fewer, for instance as many as learnt gates open on average.
+        zero_init_residual: start each block as its shortcut, with zeros as the weights of
+            its last batch norm (Goyal et al. 2017, 5.1; SimSiam).
     """
 
     stem: Stem = "cifar"
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
+    inner_channels: tuple[Annotated[int, Range(at_least=1)], ...] | None = None
+    zero_init_residual: bool = False
 
-
-class Encoding(NamedTuple):
-    """Features (N, 8 width) and, for the gated branch, one (N, C_l) mask a block."""
-
-    features: Tensor
-    masks: tuple[Tensor, ...]
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.inner_channels is not None and len(self.inner_channels) != BLOCKS:
+            raise ConfigError(
+                "inner_channels", list(self.inner_channels), f"one number a block, {BLOCKS} in all"
+            )
 
 
 class GatedBlock(nn.Module):
@@ -50,15 +58,16 @@ class GatedBlock(nn.Module):
     def __init__(
         self,
         in_channels: int,
+        inner_channels: int,
         out_channels: int,
         stride: int,
         branches: Sequence[Branch],
         gate: ChannelGate | None,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn1 = nn.ModuleDict({branch: nn.BatchNorm2d(out_channels) for branch in branches})
+        self.conv1 = nn.Conv2d(in_channels, inner_channels, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(inner_channels, out_channels, 3, padding=1, bias=False)
+        self.bn1 = nn.ModuleDict({branch: nn.BatchNorm2d(inner_channels) for branch in branches})
         self.bn2 = nn.ModuleDict({branch: nn.BatchNorm2d(out_channels) for branch in branches})
         self.gate = gate
         self.downsample: nn.Sequential | None = None
@@ -70,23 +79,28 @@ class GatedBlock(nn.Module):
 
     def forward(
         self, x: Tensor, branch: Branch, generator: torch.Generator | None, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Output (N, C_out, H', W') and the mask that was applied (None when dense)."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Output (N, C_out, H', W'), the mask that was applied and the gate's decision.
+
+        Both are None when dense; a forced mask is its own decision.
+        """
+        decision = None if mask is None else mask > 0
         if branch == "gated" and mask is None and self.gate is not None:
-            mask = self.gate(x, generator)
+            logits = self.gate.logits(x)
+            mask, decision = self.gate.sample(logits, generator), logits.detach() >= 0
         inner = torch.relu_(self.bn1[branch](self.conv1(x)))
         if mask is not None:
             inner = inner * mask.to(inner.dtype)[:, :, None, None]
         out = self.bn2[branch](self.conv2(inner))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return torch.relu_(out + shortcut), mask
+        return torch.relu_(out + shortcut), mask, decision
 
     def cost(self, name: str, height: int, width: int) -> BlockCost:
         """Prices at an output map of height x width."""
         pixels = height * width
         shortcut = 0
         if self.downsample is not None:
-            shortcut = pixels * self.conv1.in_channels * self.conv1.out_channels
+            shortcut = pixels * self.conv1.in_channels * self.conv2.out_channels
         return BlockCost(
             name=name,
             channels=self.conv1.out_channels,
@@ -96,7 +110,7 @@ class GatedBlock(nn.Module):
         )
 
 
-class GatedResNet18(nn.Module):
+class GatedResNet18(Encoder):
     """ResNet-18 encoder with a dense branch, a gated branch, or both on shared weights.
 
     Pixels come as uint8, or as float in [0, 1]; they are normalised here, so that whoever
@@ -154,17 +168,20 @@ class GatedResNet18(nn.Module):
         for stage in range(4):
             out_channels = self.config.width << stage
             for index in range(2):
+                inner_channels = out_channels
+                if self.config.inner_channels is not None:
+                    inner_channels = self.config.inner_channels[len(blocks)]
                 gate = None
                 if "gated" in self.branches:
                     gate = ChannelGate(
                         in_channels,
-                        out_channels,
+                        inner_channels,
                         reduction=self.gate_reduction,
                         temperature=self.gate_temperature,
                     )
                 stride = 2 if stage > 0 and index == 0 else 1
                 blocks[f"layer{stage + 1}_{index}"] = GatedBlock(
-                    in_channels, out_channels, stride, self.branches, gate
+                    in_channels, inner_channels, out_channels, stride, self.branches, gate
                 )
                 in_channels = out_channels
         return blocks
@@ -173,6 +190,10 @@ class GatedResNet18(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if self.config.zero_init_residual:
+            for _, block in self.residual_blocks():
+                for norm in block.bn2.values():
+                    nn.init.zeros_(cast(nn.BatchNorm2d, norm).weight)
 
     def residual_blocks(self) -> list[tuple[str, GatedBlock]]:
         """Names ("layer1.0") and blocks, in order."""
@@ -196,35 +217,24 @@ class GatedResNet18(nn.Module):
         generator: torch.Generator | None = None,
         masks: Sequence[Tensor] | None = None,
     ) -> Encoding:
-        """Encode images through one branch.
-
-        Args:
-            images: (N, 3, H, W), uint8 or float in [0, 1].
-            branch: "dense" or "gated".
-            generator: source of the gates' training noise.
-            masks: forced masks instead of the gates' own, one (N or 1, C_l) a block.
-
-        Raises:
-            ValueError: the encoder has no such branch, or images have the wrong shape.
-        """
+        """Encode images through one branch; see :class:`Encoder`."""
         if branch not in self.branches:
             raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
         x = self.stem(self._normalised(images))
         applied: list[Tensor] = []
+        decided: list[Tensor] = []
         for index, (_, block) in enumerate(self.residual_blocks()):
             forced = None if masks is None else masks[index]
-            x, mask = block(x, branch, generator, forced)
-            if mask is not None:
+            x, mask, decision = block(x, branch, generator, forced)
+            if mask is not None and decision is not None:
                 applied.append(mask)
-        return Encoding(global_average(x), tuple(applied))
+                decided.append(decision)
+        return Encoding(global_average(x), tuple(applied), tuple(decided))
 
-    def dense(self, images: Tensor) -> Tensor:
-        """Features (N, 8 width) with every channel computed."""
-        return self(images, "dense").features  # type: ignore[no-any-return]
-
-    def gated(self, images: Tensor) -> Tensor:
-        """Features (N, 8 width) with the channels that the gates open."""
-        return self(images, "gated").features  # type: ignore[no-any-return]
+    def gates(self) -> list[ChannelGate]:
+        """The gates in the order of the blocks; empty without a gated branch."""
+        found = [block.gate for _, block in self.residual_blocks()]
+        return [gate for gate in found if gate is not None]
 
     def _normalised(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
@@ -237,11 +247,7 @@ class GatedResNet18(nn.Module):
         return normalised.contiguous(memory_format=layout)
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
-        """Prices of stem and blocks for one square image.
-
-        Args:
-            image_size: side in px; None = the size it was trained on.
-        """
+        """Prices of stem and blocks for one square image; see :class:`Encoder`."""
         first = self._stem_conv
         side = _after(image_size or self.image_size, first)
         stem = side * side * first.out_channels * first.in_channels * first.kernel_size[0] ** 2

@@ -11,12 +11,12 @@ from torch import Tensor
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews
 from ssl_kedro.core.seeding import torch_generator
-from ssl_kedro.encoders.gated_resnet import Branch, GatedResNet18
+from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.evaluation.linear_probe import ProbeBatches, ProbeConfig
 
 
 def augmented_batches(
-    encoder: GatedResNet18,
+    encoder: Encoder,
     images: np.ndarray,
     labels: np.ndarray,
     branch: Branch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.evaluation.config import KnnConfig
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.evaluation.knn import knn_accuracy
@@ -24,7 +24,7 @@ def raw_pixel_knn(
 
 
 def encoder_knn(
-    encoder: GatedResNet18,
+    encoder: Encoder,
     bank: ImageSet,
     queries: ImageSet,
     config: KnnConfig,

@@ -48,3 +48,13 @@ def channel_usage(record: GateRecord) -> list[BlockUsage]:
             )
         )
     return usage
+
+
+def mean_open_channels(record: GateRecord) -> tuple[int, ...]:
+    """How many channels of each block are open on average, rounded, at least one.
+
+    A dense network with these inner channels costs what the gated one does on these images,
+    less its gates: cost is linear in the number of open channels.
+    """
+    images = len(record.macs)
+    return tuple(max(1, round(float(counts.sum()) / images)) for counts in record.open_counts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.encoders.gated_resnet import Branch, GatedResNet18
+from ssl_kedro.encoders.base import Branch, Encoder
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class BranchFeatures:
 
 @torch.inference_mode()
 def extract_features(
-    encoder: GatedResNet18,
+    encoder: Encoder,
     images: np.ndarray,
     branch: Branch,
     *,
@@ -77,3 +78,24 @@ def extract_features(
     names = tuple(block.name for block in cost.blocks)
     opened = tuple(count.cpu().numpy().astype(np.int64) for count in counts)
     return BranchFeatures(features, GateRecord(names, opened, macs))
+
+
+def gate_arrays(record: GateRecord, part: str) -> dict[str, np.ndarray]:
+    """A record as named arrays, ``macs.<part>`` and ``open.<part>.<block>``, for keeping."""
+    opened = zip(record.block_names, record.open_counts, strict=True)
+    return {f"macs.{part}": record.macs} | {f"open.{part}.{name}": n for name, n in opened}
+
+
+def gate_record(arrays: Mapping[str, np.ndarray], part: str) -> GateRecord:
+    """The record that :func:`gate_arrays` took apart.
+
+    Raises:
+        KeyError: there is none of this part.
+    """
+    prefix = f"open.{part}."
+    names = tuple(sorted(name for name in arrays if name.startswith(prefix)))
+    return GateRecord(
+        tuple(name.removeprefix(prefix) for name in names),
+        tuple(arrays[name] for name in names),
+        arrays[f"macs.{part}"],
+    )

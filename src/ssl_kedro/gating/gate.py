@@ -69,7 +69,10 @@ class ChannelGate(nn.Module):
             generator: source of the training noise, on x's device; None draws from torch's
                 default generator.
         """
-        logits = self.logits(x)
+        return self.sample(self.logits(x), generator)
+
+    def sample(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Mask of given logits: drawn in training, their sign in evaluation."""
         if not self.training:
             return (logits >= 0).to(logits.dtype)
         return straight_through_sample(logits, self.temperature, generator)

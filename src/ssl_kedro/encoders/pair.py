@@ -1,0 +1,72 @@
+"""Two encoders behind one entrance: one dense, one gated, no weight in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.encoders.base import Branch, Encoder, Encoding
+from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.gating.gate import ChannelGate
+
+
+class EncoderPair(Encoder):
+    """A dense and a gated encoder side by side (thesis Table 6.5, "2 x ResNet-18").
+
+    Args:
+        dense: serves the dense branch.
+        gated: serves the gated branch.
+
+    Raises:
+        ValueError: an encoder lacks its branch, or the two do not match in shape.
+    """
+
+    branches: tuple[Branch, ...] = ("dense", "gated")
+
+    def __init__(self, dense: GatedResNet18, gated: GatedResNet18) -> None:
+        super().__init__()
+        if "dense" not in dense.branches or "gated" not in gated.branches:
+            raise ValueError(
+                f"expected encoders with a dense and a gated branch, found {dense.branches} "
+                f"and {gated.branches}"
+            )
+        if dense.config != gated.config or dense.image_size != gated.image_size:
+            raise ValueError("the encoders of a pair must have one shape and one image size")
+        self.of_branch = torch.nn.ModuleDict({"dense": dense, "gated": gated})
+        self.image_size = dense.image_size
+
+    def member(self, branch: Branch) -> GatedResNet18:
+        """The encoder behind a branch."""
+        found = self.of_branch[branch]
+        if not isinstance(found, GatedResNet18):
+            raise TypeError(f"{branch!r} holds a {type(found).__name__}, not an encoder")
+        return found
+
+    @property
+    def feature_dimensions(self) -> int:
+        """Length of a feature vector of either encoder."""
+        return self.member("dense").feature_dimensions
+
+    def forward(
+        self,
+        images: Tensor,
+        branch: Branch,
+        generator: torch.Generator | None = None,
+        masks: Sequence[Tensor] | None = None,
+    ) -> Encoding:
+        """Encode images by the branch's encoder; see :class:`Encoder`."""
+        if branch not in self.branches:
+            raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
+        encoding: Encoding = self.member(branch)(images, branch, generator, masks)
+        return encoding
+
+    def cost(self, image_size: int | None = None) -> NetworkCost:
+        """Prices of the gated encoder; its dense total is the dense encoder's too."""
+        return self.member("gated").cost(image_size)
+
+    def gates(self) -> list[ChannelGate]:
+        """The gated encoder's gates."""
+        return self.member("gated").gates()
