@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,11 @@ class GateConfig(Config):
             500 epochs is 10.
         reduction: r of the gate's hidden layer (thesis 6.3: 4).
         temperature: of the relaxed gate in training (authors' code: 2/3).
+        steering: "fixed" keeps the penalty's weights (thesis); "dual_ascent" adds a
+            multiplier that learns the push which the budget needs.
+        steering_rate: how fast the multiplier moves: its change over a whole training for a
+            cost that stays one dense network above the budget (not in the thesis).
+        diversity: weight of the channel-diversity term (0 = thesis).
     """
 
     sparsity: Annotated[float, NOT_NEGATIVE] = 5.0
@@ -33,6 +38,9 @@ class GateConfig(Config):
     bound_decay: Annotated[float, NOT_NEGATIVE] = 10.0
     reduction: Annotated[int, Range(at_least=1)] = 4
     temperature: Annotated[float, POSITIVE] = 2 / 3
+    steering: Literal["fixed", "dual_ascent"] = "fixed"
+    steering_rate: Annotated[float, POSITIVE] = 30.0
+    diversity: Annotated[float, NOT_NEGATIVE] = 0.0
 
 
 def sparsity_loss(ratio: Tensor, budget: float) -> Tensor:
