@@ -197,3 +197,23 @@ def test_checkpoints_follow_the_interval_and_the_last_epoch(
     store = Recording(tmp_path / "c.safetensors")
     run(new_method(), source, views, config(epochs=5, checkpoint_every=2), checkpoints=store)
     assert saved == [2, 4, 5]
+
+
+def test_method_is_told_of_every_update(
+    new_method: NewMethod, source: BatchSource, views: RandomViews
+) -> None:
+    method = new_method()
+    told: list[float] = []
+    weights: list[torch.Tensor] = []
+
+    def after_update(progress: float) -> None:
+        told.append(progress)
+        weights.append(method.encoder.stem[0].weight.detach().clone())
+
+    method.after_update = after_update  # type: ignore[method-assign]
+    train(method, source, views, config(epochs=2), precision="fp32")
+    total = 2 * source.batches_per_epoch
+    assert told == [(step + 1) / total for step in range(total)]
+    # Called behind the update: each time the weights are new.
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[-1], method.encoder.stem[0].weight)

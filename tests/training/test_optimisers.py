@@ -98,3 +98,13 @@ def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
     assert (groups[0]["lr_factor"], groups[1]["lr_factor"]) == (1.0, 3.0)
     counted = sum(len(group["params"]) for group in groups)
     assert counted == len(list(method.parameters()))
+
+
+def test_frozen_parameters_are_left_to_the_method() -> None:
+    setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3)
+    method = build_method("vicreg", setup, MethodConfig(ExpanderConfig(16, 16)), None, seed=0)
+    frozen = method.encoder.stem[0].weight.requires_grad_(False)
+    optimiser = build_optimiser(method, TrainConfig())
+    held = {id(p) for group in optimiser.param_groups for p in group["params"]}
+    assert id(frozen) not in held
+    assert len(held) == len(list(method.parameters())) - 1

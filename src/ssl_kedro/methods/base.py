@@ -1,19 +1,20 @@
-"""What the training loop knows of a method, and the shape most methods share."""
+"""What the training loop knows of a method, and the shapes most methods share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.encoders.gated_resnet import Branch, EncoderConfig, GatedResNet18
-from ssl_kedro.gating.budget import GateConfig, gate_objective
-from ssl_kedro.gating.cost import NetworkCost, check_budget
+from ssl_kedro.encoders.base import Branch, Encoder, Encoding
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.gating.penalty import BudgetPenalty
 from ssl_kedro.losses.vicreg import VICRegConfig
 
 
@@ -31,22 +32,44 @@ class ExpanderConfig(Config):
 
 
 @dataclass(frozen=True)
+class NoOptions(Config):
+    """Of a method that has no parameters of its own."""
+
+
+@dataclass(frozen=True)
 class MethodConfig(Config):
-    """Everything a method may be told; each reads the parts that concern it."""
+    """Everything a method may be told; each reads the parts that concern it.
+
+    Args:
+        expander: shape of the head.
+        vicreg: weights of the VICReg loss.
+        gates: gates and their penalty.
+        options: the method's own parameters, of its ``options_type``; None = its defaults.
+    """
 
     expander: ExpanderConfig = field(default_factory=ExpanderConfig)
     vicreg: VICRegConfig = field(default_factory=VICRegConfig)
     gates: GateConfig = field(default_factory=GateConfig)
+    options: Config | None = None
 
 
 @dataclass(frozen=True)
 class EncoderSetup:
-    """What an encoder is built from: its shape and the images it will see."""
+    """What a method's encoder is built from: its shape and the images it will see.
+
+    Args:
+        config: shape of the encoder.
+        image_size: side in px of the training images.
+        pixel_mean: per channel, in [0, 1].
+        pixel_std: per channel, in [0, 1].
+        teacher: a trained encoder, for methods that distil; others ignore it.
+    """
 
     config: EncoderConfig
     image_size: int
     pixel_mean: tuple[float, float, float]
     pixel_std: tuple[float, float, float]
+    teacher: Encoder | None = None
 
 
 class StepResult(NamedTuple):
@@ -61,11 +84,13 @@ class Method(nn.Module, ABC):
 
     The training loop calls it with two views and the progress of training, and knows nothing
     else of it. A subclass in a module of its own in this package is a new method; its
-    ``name`` is how parameters refer to it.
+    ``name`` is how parameters refer to it, its ``options_type`` the parameters that only it
+    has.
     """
 
     name: ClassVar[str]
-    encoder: GatedResNet18
+    options_type: ClassVar[type[Config]] = NoOptions
+    encoder: Encoder
 
     @abstractmethod
     def forward(
@@ -84,16 +109,52 @@ class Method(nn.Module, ABC):
             generator: source of the gates' noise, on the views' device.
         """
 
+    def after_update(self, progress: float) -> None:
+        """Called after each update of the weights, for state that follows them."""
+
     def gate_parameters(self) -> list[nn.Parameter]:
         """Parameters of the gates: no weight decay, and a learning rate of their own."""
-        gates = [block.gate for _, block in self.encoder.residual_blocks()]
-        return [p for gate in gates if gate is not None for p in gate.parameters()]
+        return [p for gate in self.encoder.gates() for p in gate.parameters()]
+
+    def constant_rate_parameters(self) -> list[nn.Parameter]:
+        """Parameters whose learning rate stays at its peak while the others' follow a cosine."""
+        return []
+
+    @property
+    def macs_per_image(self) -> int:
+        """Multiply-accumulates of one training step over its images, by the usual count.
+
+        Each view goes forward (1) and backward (2) through the encoder, whose channels are
+        all computed in training; heads and losses are not counted.
+        """
+        return 2 * TRAINED_PASS * training_macs(self.encoder)
 
 
-class SymmetricMethod(Method):
-    """Two views through a branch each, one shared expander, one loss, gates on a budget.
+TRAINED_PASS = 3
+Options = TypeVar("Options", bound=Config)
 
-    Subclasses say which branch each view takes and what the loss on the embeddings is.
+
+def training_macs(encoder: Encoder) -> int:
+    """MACs of one forward pass in training: every channel, and the gates."""
+    cost = encoder.cost()
+    return cost.dense + sum(block.gate for block in cost.blocks)
+
+
+def options_of(config: MethodConfig, kind: type[Options]) -> Options:
+    """A method's own parameters, or their defaults.
+
+    Raises:
+        TypeError: the parameters given are those of another method.
+    """
+    if config.options is None:
+        return kind()
+    if not isinstance(config.options, kind):
+        raise TypeError(f"expected {kind.__name__}, found {type(config.options).__name__}")
+    return config.options
+
+
+class TwoViewMethod(Method):
+    """An encoder, a branch for each view, and a budget for the gated ones.
 
     Args:
         setup: the encoder to build.
@@ -109,19 +170,52 @@ class SymmetricMethod(Method):
     def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
         super().__init__()
         self.config = config
-        branches = tuple(sorted(set(self.view_branches)))
-        self.encoder = build_encoder(setup, config.gates, branches)
-        self.cost: NetworkCost = self.encoder.cost()
-        self.budget = budget
-        if "gated" in branches:
+        self.encoder = self.new_encoder(setup, config)
+        self.penalty: BudgetPenalty | None = None
+        if "gated" in self.view_branches:
             if budget is None:
                 raise ValueError(f"method {self.name!r} has a gated branch and needs a budget")
-            check_budget(budget, self.cost)
+            self.penalty = BudgetPenalty(self.encoder.cost(), budget, config.gates)
+
+    def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
+        """The encoder with the branches that the views need."""
+        return build_encoder(setup, config.gates, tuple(sorted(set(self.view_branches))))
+
+    def with_penalty(
+        self,
+        loss: Tensor,
+        scalars: dict[str, Tensor],
+        encodings: Sequence[Encoding],
+        progress: float,
+    ) -> StepResult:
+        """Loss plus the budget penalty of every gated encoding."""
+        terms = [
+            self.penalty(encoding.masks, encoding.decisions, progress)
+            for encoding in encodings
+            if encoding.masks and self.penalty is not None
+        ]
+        for penalty, _ in terms:
+            loss = loss + penalty
+        # Summed penalties, means of everything else.
+        for name in terms[0][1] if terms else ():
+            values = torch.stack([found[name] for _, found in terms])
+            scalars[name] = values.sum() if name == "gate_loss" else values.mean()
+        return StepResult(loss, scalars)
+
+
+class SymmetricMethod(TwoViewMethod):
+    """Two views, one shared expander, one loss on the two embeddings.
+
+    Subclasses say which branch each view takes and what the loss on the embeddings is.
+    """
+
+    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
+        super().__init__(setup, config, budget)
         self.expander = expander(self.encoder.feature_dimensions, config.expander)
 
     @abstractmethod
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss on two embeddings (N, D) and its named terms."""
+        """Loss on two embeddings (N, D) in float32 and its named terms."""
 
     def forward(
         self,
@@ -131,33 +225,16 @@ class SymmetricMethod(Method):
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Embedding loss plus L_G on every gated view; see :class:`Method`."""
-        embeddings, mask_sets = [], []
+        encodings, embeddings = [], []
         for view, branch in zip((view_1, view_2), self.view_branches, strict=True):
             encoding = self.encoder(view, branch, generator)
+            encodings.append(encoding)
             embeddings.append(self.expander(encoding.features))
-            if encoding.masks:
-                mask_sets.append(encoding.masks)
         with torch.autocast(view_1.device.type, enabled=False):
             loss, scalars = self.embedding_loss(embeddings[0].float(), embeddings[1].float())
-            if mask_sets:
-                gate_loss, ratio = self._gate_loss(mask_sets, progress)
-                loss = loss + gate_loss
-                scalars |= {"gate_loss": gate_loss.detach(), "flop_ratio": ratio.detach()}
-        scalars["embedding_std"] = normalised_deviation(embeddings[-1].detach())
-        return StepResult(loss, scalars)
-
-    def _gate_loss(
-        self, mask_sets: Sequence[tuple[Tensor, ...]], progress: float
-    ) -> tuple[Tensor, Tensor]:
-        """L_G summed over the gated views, and their mean cost ratio."""
-        if self.budget is None:
-            raise ValueError("masks without a budget")
-        pairs = [
-            gate_objective(masks, self.cost, self.budget, self.config.gates, progress)
-            for masks in mask_sets
-        ]
-        total = torch.stack([objective for objective, _ in pairs]).sum()
-        return total, torch.stack([ratio for _, ratio in pairs]).mean()
+            result = self.with_penalty(loss, scalars, encodings, progress)
+        result.scalars["embedding_std"] = normalised_deviation(embeddings[-1].detach())
+        return result
 
 
 def build_encoder(

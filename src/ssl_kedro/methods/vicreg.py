@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ssl_kedro.encoders.gated_resnet import Branch
+from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.base import SymmetricMethod
 

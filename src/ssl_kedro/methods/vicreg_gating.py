@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ssl_kedro.encoders.gated_resnet import Branch
+from ssl_kedro.encoders.base import Branch
 from ssl_kedro.methods.vicreg import VICReg
 
 

@@ -183,7 +183,8 @@ class TrainingStep:
         """Forward, backward, update. Returns the result and whether all was finite."""
         lr = self.learning_rate(step)
         for group in self.optimiser.param_groups:
-            group["lr"] = lr * group["lr_factor"]
+            rate = lr if group["scheduled"] else self.config.peak_lr
+            group["lr"] = rate * group["lr_factor"]
         device = view_1.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
             result = self.method(view_1, view_2, step / self.total_steps, generator)
@@ -194,9 +195,10 @@ class TrainingStep:
         finite = torch.isfinite(result.loss.detach()) & torch.isfinite(norm)
         return result, finite
 
-    def update(self) -> None:
+    def update(self, step: int) -> None:
         """Apply the gradients of the last call."""
         self.optimiser.step()
+        self.method.after_update((step + 1) / self.total_steps)
 
 
 def _train_epoch(
@@ -220,7 +222,7 @@ def _train_epoch(
         # it is the price of never applying a gradient that is not a number.
         if not finite:
             raise TrainingDiverged(_divergence_message(step, result, epoch, index))
-        step.update()
+        step.update(first_step + index)
         for name, value in {"loss": result.loss.detach(), **result.scalars}.items():
             sums[name] = sums[name] + value if name in sums else value.clone()
         advance(source.batch_size)

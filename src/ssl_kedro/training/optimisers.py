@@ -103,19 +103,28 @@ def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Ten
 
 
 def parameter_groups(method: Method, config: TrainConfig) -> list[dict[str, Any]]:
-    """Two groups: gates (no weight decay, own learning-rate factor) and everything else.
+    """Gates (no weight decay, own rate), parameters of constant rate, and everything else.
 
-    Each group carries ``lr_factor``, by which the schedule multiplies the learning rate.
+    Each group carries ``lr_factor``, by which its learning rate is multiplied, and
+    ``scheduled``: whether the rate follows the schedule or stays at the peak.
     """
     gates = method.gate_parameters()
-    gate_ids = {id(p) for p in gates}
-    others: list[nn.Parameter] = [p for p in method.parameters() if id(p) not in gate_ids]
+    constant = method.constant_rate_parameters()
+    special = {id(p) for p in (*gates, *constant)}
+    trained = [p for p in method.parameters() if p.requires_grad]
+    others: list[nn.Parameter] = [p for p in trained if id(p) not in special]
+    decay = config.weight_decay
     groups: list[dict[str, Any]] = [
-        {"params": others, "weight_decay": config.weight_decay, "lr_factor": 1.0}
+        {"params": others, "weight_decay": decay, "lr_factor": 1.0, "scheduled": True},
+        {
+            "params": gates,
+            "weight_decay": 0.0,
+            "lr_factor": config.gate_lr_factor,
+            "scheduled": True,
+        },
+        {"params": constant, "weight_decay": decay, "lr_factor": 1.0, "scheduled": False},
     ]
-    if gates:
-        groups.append({"params": gates, "weight_decay": 0.0, "lr_factor": config.gate_lr_factor})
-    return groups
+    return [group for group in groups if group["params"]]
 
 
 def build_optimiser(method: Method, config: TrainConfig) -> Optimizer:

@@ -1,0 +1,23 @@
+"""Barlow Twins in the dual setting (thesis Table 6.4)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from ssl_kedro.encoders.base import Branch
+from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
+from ssl_kedro.methods.base import SymmetricMethod, options_of
+
+
+class BarlowDualGating(SymmetricMethod):
+    """View 1 gated, view 2 dense, as dual gating; Barlow Twins in place of VICReg."""
+
+    name = "barlow_dual_gating"
+    options_type = BarlowTwinsConfig
+    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
+
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Barlow Twins loss with the method's own weights."""
+        return barlow_twins_loss(z_1, z_2, options_of(self.config, BarlowTwinsConfig))

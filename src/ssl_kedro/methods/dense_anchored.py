@@ -1,0 +1,81 @@
+"""Dual gating whose dense branch trains as if it were alone (the thesis' first open question).
+
+In dual gating the dense branch only ever sees gated partners, and ends below a dense encoder
+trained on its own. Here two dense views are compared with each other, as in the dense
+baseline, and the gated view regresses onto the dense embedding of the other view, which is a
+constant to it (the "in-place distillation" of slimmable networks, Yu & Huang 2019). The
+price is a third pass through the encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.config import NOT_NEGATIVE, Config
+from ssl_kedro.encoders.base import Branch
+from ssl_kedro.losses.vicreg import vicreg_loss
+from ssl_kedro.methods.base import (
+    TRAINED_PASS,
+    EncoderSetup,
+    MethodConfig,
+    StepResult,
+    TwoViewMethod,
+    expander,
+    normalised_deviation,
+    options_of,
+    training_macs,
+)
+
+
+@dataclass(frozen=True)
+class AnchorOptions(Config):
+    """Parameters of the anchored method.
+
+    Args:
+        following: weight of the gated view's squared distance to the dense embedding,
+            relative to VICReg's invariance weight.
+    """
+
+    following: Annotated[float, NOT_NEGATIVE] = 1.0
+
+
+class DenseAnchored(TwoViewMethod):
+    """VICReg of two dense views; the gated branch follows the dense one."""
+
+    name = "dense_anchored"
+    options_type = AnchorOptions
+    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
+
+    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
+        super().__init__(setup, config, budget)
+        self.expander = expander(self.encoder.feature_dimensions, config.expander)
+        self.weight = options_of(config, AnchorOptions).following * config.vicreg.invariance
+
+    def forward(
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+    ) -> StepResult:
+        """VICReg(dense 1, dense 2) + weight * mean (gated 1 - dense 2)^2 + L_G."""
+        dense = [self.expander(self.encoder(v, "dense").features) for v in (view_1, view_2)]
+        gated = self.encoder(view_1, "gated", generator)
+        z_gated = self.expander(gated.features)
+        with torch.autocast(view_1.device.type, enabled=False):
+            loss, scalars = vicreg_loss(dense[0].float(), dense[1].float(), self.config.vicreg)
+            following = (z_gated.float() - dense[1].detach().float()).square().mean()
+            scalars["following"] = following.detach()
+            loss = loss + self.weight * following
+            result = self.with_penalty(loss, scalars, [gated], progress)
+        result.scalars["embedding_std"] = normalised_deviation(dense[1].detach())
+        return result
+
+    @property
+    def macs_per_image(self) -> int:
+        """Three passes instead of two."""
+        return 3 * TRAINED_PASS * training_macs(self.encoder)

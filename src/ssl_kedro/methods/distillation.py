@@ -1,0 +1,69 @@
+"""What the distilling methods share: a frozen teacher and a thinner student."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.methods.base import (
+    TRAINED_PASS,
+    EncoderSetup,
+    Method,
+    MethodConfig,
+    build_encoder,
+)
+
+
+class FrozenTeacher:
+    """A trained encoder that is only asked; not a part of the method's state.
+
+    It is no module: its weights belong in no checkpoint of the student and no optimiser.
+
+    Args:
+        encoder: used in evaluation mode, through its dense branch where it has one.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder.eval()
+        self.branch: Branch = "dense" if "dense" in encoder.branches else "gated"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """L2-normalised features (N, D) in float32."""
+        self.encoder.to(images.device)
+        features = self.encoder(images, self.branch).features
+        return torch.nn.functional.normalize(features.float(), dim=1)
+
+
+class DistillationMethod(Method):
+    """A dense student of any shape that learns from a teacher.
+
+    Args:
+        setup: the student's shape and its teacher.
+        config: heads.
+        budget: of the gates that gave the student its channels; its own cost is fixed.
+
+    Raises:
+        ValueError: there is no teacher.
+    """
+
+    def __init__(
+        self,
+        setup: EncoderSetup,
+        config: MethodConfig,
+        budget: float | None,  # noqa: ARG002  every method is built alike
+    ) -> None:
+        super().__init__()
+        if setup.teacher is None:
+            raise ValueError(f"method {self.name!r} distils and needs a teacher")
+        self.config = config
+        self.teacher = FrozenTeacher(setup.teacher)
+        self.encoder = build_encoder(setup, GateConfig(), ("dense",))
+
+    @property
+    def macs_per_image(self) -> int:
+        """Two trained passes of the student and two questions to the teacher."""
+        asked = self.teacher.encoder.cost().dense
+        return 2 * (TRAINED_PASS * self.encoder.cost().dense + asked)

@@ -1,0 +1,95 @@
+"""SEED (Fang et al. 2021): a student learns whom its teacher resembles (thesis Table 6.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.core.config import Config, Range
+from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
+from ssl_kedro.methods.base import (
+    EncoderSetup,
+    MethodConfig,
+    StepResult,
+    normalised_deviation,
+    options_of,
+)
+from ssl_kedro.methods.distillation import DistillationMethod
+
+
+@dataclass(frozen=True)
+class SeedOptions(Config):
+    """Parameters of SEED.
+
+    Args:
+        queue: teacher embeddings kept (65,536 in the paper).
+        temperatures: of the two distributions.
+    """
+
+    queue: Annotated[int, Range(at_least=2)] = 65_536
+    temperatures: SeedTemperatures = field(default_factory=SeedTemperatures)
+
+
+class Seed(DistillationMethod):
+    """Cross-entropy between the similarities of student and teacher to a queue.
+
+    The student's features go through two linear layers to the teacher's dimension (Fang et
+    al. 2021, 3.2). The queue holds the teacher's latest embeddings, oldest replaced first;
+    it starts empty and only what it holds counts, where the official code starts from
+    random vectors. Student and teacher see the same view; both views of an image are used.
+    """
+
+    name = "seed"
+    options_type = SeedOptions
+    queue: Tensor
+    queued: Tensor
+
+    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
+        super().__init__(setup, config, budget)
+        options = options_of(config, SeedOptions)
+        self.temperatures = options.temperatures
+        features = self.encoder.feature_dimensions
+        dimensions = self.teacher.encoder.feature_dimensions
+        self.head = nn.Sequential(
+            nn.Linear(features, 2 * features),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * features, dimensions),
+        )
+        self.register_buffer("queue", torch.zeros(options.queue, dimensions))
+        self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
+        self._waiting = self.queue[:0]
+
+    def forward(
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        progress: float,  # noqa: ARG002
+        generator: torch.Generator | None = None,
+    ) -> StepResult:
+        """Mean over the two views of the SEED loss; the queue moves on in training."""
+        losses, remembered = [], []
+        held = self.queue[: int(self.queued.clamp(max=len(self.queue)))]
+        for view in (view_1, view_2):
+            encoding = self.encoder(view, "dense", generator)
+            student = nn.functional.normalize(self.head(encoding.features).float(), dim=1)
+            wanted = self.teacher(view)
+            with torch.autocast(view.device.type, enabled=False):
+                losses.append(seed_loss(student, wanted, held, self.temperatures))
+            remembered.append(wanted)
+        self._waiting = torch.cat(remembered)
+        loss = torch.stack(losses).mean()
+        return StepResult(loss, {"embedding_std": normalised_deviation(student.detach())})
+
+    @torch.no_grad()
+    def after_update(self, progress: float) -> None:  # noqa: ARG002
+        """Put the batch's teacher embeddings into the ring, over the oldest.
+
+        Not before: the backward pass still needs the queue that the loss was taken over.
+        """
+        kept = self._waiting[-len(self.queue) :]
+        places = (self.queued + torch.arange(len(kept), device=kept.device)) % len(self.queue)
+        self.queue.index_copy_(0, places, kept)
+        self.queued += len(kept)

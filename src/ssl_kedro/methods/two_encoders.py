@@ -1,0 +1,21 @@
+"""Dual gating with two encoders that share nothing (thesis Table 6.5)."""
+
+from __future__ import annotations
+
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.methods.base import EncoderSetup, MethodConfig, build_encoder
+from ssl_kedro.methods.dual_gating import DualGating
+
+
+class TwoEncoders(DualGating):
+    """View 1 through a gated encoder, view 2 through a dense one; only the expander is shared."""
+
+    name = "two_encoders"
+
+    def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
+        """A dense and a gated encoder of one shape."""
+        return EncoderPair(
+            dense=build_encoder(setup, config.gates, ("dense",)),
+            gated=build_encoder(setup, config.gates, ("gated",)),
+        )

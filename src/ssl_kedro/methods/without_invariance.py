@@ -1,0 +1,18 @@
+"""Dual gating without the invariance term (thesis Table 6.6): collapses, and shows why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ssl_kedro.methods.base import EncoderSetup, MethodConfig
+from ssl_kedro.methods.dual_gating import DualGating
+
+
+class WithoutInvariance(DualGating):
+    """Dual gating whose views are regularised but never compared."""
+
+    name = "without_invariance"
+
+    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
+        vicreg = dataclasses.replace(config.vicreg, invariance=0.0)
+        super().__init__(setup, dataclasses.replace(config, vicreg=vicreg), budget)

@@ -1,0 +1,235 @@
+"""The methods beyond Table 6.1, each against a step written out by hand."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.gating.budget import GateConfig, gate_objective
+from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
+from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
+from ssl_kedro.losses.vicreg import vicreg_loss
+from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.dense_anchored import AnchorOptions
+from ssl_kedro.methods.registry import build_method, method_classes
+from ssl_kedro.methods.seed import Seed, SeedOptions
+from ssl_kedro.methods.simsiam import SimSiamOptions
+
+SETUP = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
+CONFIG = MethodConfig(expander=ExpanderConfig(32, 16), gates=GateConfig())
+
+
+def views(seed: int = 0) -> tuple[Tensor, Tensor]:
+    pair = torch.rand(2, 6, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return pair[0], pair[1]
+
+
+def noise() -> torch.Generator:
+    return torch.Generator().manual_seed(9)
+
+
+def teacher() -> GatedResNet18:
+    torch.manual_seed(5)
+    return GatedResNet18(EncoderConfig(width=4), branches=("dense",), image_size=16).eval()
+
+
+def built(name: str, config: MethodConfig = CONFIG) -> Method:
+    setup = dataclasses.replace(SETUP, teacher=teacher())
+    return build_method(name, setup, config, 0.3, seed=1)
+
+
+def test_every_method_takes_a_step_that_reaches_all_it_trains() -> None:
+    gate_free = {"vicreg", "simsiam"}
+    for name in method_classes():
+        setup = dataclasses.replace(SETUP, teacher=teacher())
+        method = build_method(name, setup, CONFIG, None if name in gate_free else 0.3, seed=0)
+        result = method(*views(), 0.1, noise())
+        result.loss.backward()
+        trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
+        assert [n for n, p in trained.items() if p.grad is None] == [], name
+        assert all(torch.isfinite(value).all() for value in result.scalars.values()), name
+        method.after_update(0.2)
+
+
+def test_barlow_dual_is_barlow_twins_plus_the_gate_objective() -> None:
+    options = BarlowTwinsConfig(redundancy=0.01, scale=0.5)
+    method = built("barlow_dual_gating", dataclasses.replace(CONFIG, options=options))
+    loss, scalars = method(*views(), 0.2, noise())
+    twin = built("barlow_dual_gating", dataclasses.replace(CONFIG, options=options))
+    gated = twin.encoder(views()[0], "gated", noise())
+    dense = twin.encoder(views()[1], "dense")
+    z = [twin.expander(encoding.features) for encoding in (gated, dense)]
+    expected, _ = barlow_twins_loss(*z, options)
+    penalty, ratio = gate_objective(gated.masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2)
+    assert float(loss.detach()) == pytest.approx(float((expected + penalty).detach()), rel=1e-6)
+    assert float(scalars["flop_ratio"]) == pytest.approx(float(ratio.detach()))
+
+
+def test_options_of_another_method_are_refused() -> None:
+    wrong = dataclasses.replace(CONFIG, options=SimSiamOptions())
+    with pytest.raises(TypeError, match="expected BarlowTwinsConfig, found SimSiamOptions"):
+        built("barlow_dual_gating", wrong)(*views(), 0.0)
+
+
+def test_two_encoders_share_nothing_but_the_expander() -> None:
+    method = built("two_encoders")
+    assert isinstance(method.encoder, EncoderPair)
+    loss, _ = method(*views(), 0.2, noise())
+    dense, gated = method.encoder.member("dense"), method.encoder.member("gated")
+    assert dense.gates() == []
+    assert not {id(p) for p in dense.parameters()} & {id(p) for p in gated.parameters()}
+    # By hand, each view through its own encoder.
+    twin = built("two_encoders")
+    first = twin.encoder.member("gated")(views()[0], "gated", noise())
+    second = twin.encoder.member("dense")(views()[1], "dense")
+    z = [twin.expander(e.features) for e in (first, second)]
+    expected, _ = vicreg_loss(*z, CONFIG.vicreg)
+    penalty, _ = gate_objective(first.masks, gated.cost(), 0.3, CONFIG.gates, 0.2)
+    assert float(loss.detach()) == pytest.approx(float((expected + penalty).detach()), rel=1e-6)
+    # The gated view's loss does not move the dense encoder: its gradient is the dense view's.
+    assert sorted(map(id, method.gate_parameters())) == sorted(
+        id(p) for gate in gated.gates() for p in gate.parameters()
+    )
+
+
+def test_without_invariance_is_dual_gating_less_that_term() -> None:
+    loss, scalars = built("without_invariance")(*views(), 0.2, noise())
+    whole, _ = built("dual_gating")(*views(), 0.2, noise())
+    missing = CONFIG.vicreg.invariance * float(scalars["invariance"])
+    assert float(whole.detach()) == pytest.approx(float(loss.detach()) + missing, rel=1e-5)
+    assert missing > 0.1
+
+
+def test_anchored_dense_branch_gets_the_gradient_of_plain_vicreg() -> None:
+    # With following and gate penalty off, nothing of the gated pass may reach the weights.
+    config = dataclasses.replace(
+        CONFIG, options=AnchorOptions(following=0.0), gates=GateConfig(sparsity=0, bound=0)
+    )
+    method = built("dense_anchored", config)
+    method(*views(), 0.0, noise()).loss.backward()
+    twin = built("dense_anchored", config)
+    z = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
+    vicreg_loss(*z, CONFIG.vicreg)[0].backward()
+    for name, wanted in twin.encoder.named_parameters():
+        found = dict(method.encoder.named_parameters())[name].grad
+        if wanted.grad is None:
+            assert found is None or not found.any(), name
+        else:
+            assert found is not None
+            assert torch.allclose(found, wanted.grad, atol=1e-6), name
+
+
+def test_anchored_gated_view_follows_the_other_views_dense_embedding() -> None:
+    method = built("dense_anchored")
+    loss, scalars = method(*views(), 0.2, noise())
+    twin = built("dense_anchored")
+    dense = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
+    gated = twin.encoder(views()[0], "gated", noise())
+    following = ((twin.expander(gated.features) - dense[1]) ** 2).mean()
+    penalty, _ = gate_objective(gated.masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2)
+    expected = vicreg_loss(*dense, CONFIG.vicreg)[0] + 25 * following + penalty
+    assert float(scalars["following"]) == pytest.approx(float(following.detach()), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+    assert method.macs_per_image == pytest.approx(1.5 * built("dual_gating").macs_per_image)
+
+
+@pytest.mark.parametrize(
+    ("name", "branches"),
+    [("simsiam", ("dense", "dense")), ("simsiam_dual_gating", ("gated", "dense"))],
+)
+def test_simsiam_predicts_each_view_from_the_other(name: str, branches: tuple[str, str]) -> None:
+    method = built(name)
+    loss, scalars = method(*views(), 0.2, noise())
+    twin = built(name)
+    generator = noise()
+    encodings = [
+        twin.encoder(view, branch, generator)
+        for view, branch in zip(views(), branches, strict=True)
+    ]
+    z = [twin.projector(encoding.features) for encoding in encodings]
+    p = [twin.predictor(value) for value in z]
+    cosines = [
+        float((nn.functional.normalize(a, dim=1) * nn.functional.normalize(b, dim=1)).sum(1).mean())
+        for a, b in ((p[0], z[1]), (p[1], z[0]))
+    ]
+    expected = -sum(cosines) / 2
+    assert float(scalars["similarity"]) == pytest.approx(-expected, rel=1e-5)
+    if "gated" in branches:
+        masks = encodings[0].masks
+        penalty, _ = gate_objective(masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2)
+        expected += float(penalty.detach())
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_simsiam_targets_are_constants() -> None:
+    # A predictor that puts out a constant leaves no path to the encoder but the targets.
+    method = built("simsiam")
+    last = method.predictor[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(1.0)
+    method(*views(), 0.0).loss.backward()
+    assert all(not p.grad.any() for p in method.encoder.parameters() if p.grad is not None)
+
+
+def test_students_need_a_teacher_and_leave_it_alone() -> None:
+    for name in ("simreg", "seed"):
+        with pytest.raises(ValueError, match="needs a teacher"):
+            build_method(name, SETUP, CONFIG, 0.3, seed=0)
+        method = built(name)
+        before = copy.deepcopy(method.teacher.encoder.state_dict())
+        method.train()
+        method(*views(), 0.0).loss.backward()
+        after = method.teacher.encoder.state_dict()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+        assert not any("teacher" in key for key in method.state_dict())
+        # Forward and backward of the student, forward of the teacher, for two views.
+        student, asked = method.encoder.cost().dense, method.teacher.encoder.cost().dense
+        assert method.macs_per_image == 2 * (3 * student + asked)
+
+
+def test_simreg_regresses_normalised_features_of_both_views() -> None:
+    method = built("simreg")
+    loss, _ = method(*views(), 0.0)
+    twin = built("simreg")
+    distances = []
+    for view in views():
+        prediction = nn.functional.normalize(twin.head(twin.encoder(view, "dense").features), dim=1)
+        with torch.no_grad():
+            target = nn.functional.normalize(teacher()(view, "dense").features, dim=1)
+        distances.append(((prediction - target) ** 2).sum(1).mean())
+    assert float(loss.detach()) == pytest.approx(float(sum(distances)) / 2, rel=1e-5)
+
+
+def test_seed_queue_is_a_ring_of_the_teachers_latest_embeddings() -> None:
+    options = SeedOptions(queue=20, temperatures=SeedTemperatures(0.2, 0.05))
+    method = built("seed", dataclasses.replace(CONFIG, options=options))
+    assert isinstance(method, Seed)
+    remembered: list[Tensor] = []
+    for step in range(3):
+        pair = views(step)
+        held = torch.cat(remembered)[-20:] if remembered else torch.zeros(0, 32)
+        twin = copy.deepcopy(method)
+        loss, _ = method(*pair, 0.0)
+        expected = []
+        for view in pair:
+            student = nn.functional.normalize(
+                twin.head(twin.encoder(view, "dense").features), dim=1
+            )
+            with torch.no_grad():
+                wanted = nn.functional.normalize(teacher()(view, "dense").features, dim=1)
+            expected.append(seed_loss(student, wanted, held, options.temperatures))
+            remembered.append(wanted)
+        assert float(loss.detach()) == pytest.approx(float(sum(expected)) / 2, rel=1e-5)
+        loss.backward()
+        method.after_update(0.0)
+    # 36 embeddings through a ring of 20: the last 20, in any order.
+    latest = torch.cat(remembered)[-20:]
+    distances = torch.cdist(latest, method.queue)
+    assert float(distances.min(dim=1).values.max()) < 1e-5
