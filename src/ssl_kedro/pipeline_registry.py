@@ -10,6 +10,9 @@ from ssl_kedro.pipelines import dual_gating, effective_parameters
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines by name; budgets come from the parameters where they are known already."""
     parameters = effective_parameters.current()
-    registered = {"dual_gating": dual_gating.create_pipeline(parameters.get("dual_gating", {}))}
+    asked = effective_parameters.asked_tags()
+    registered = {
+        "dual_gating": dual_gating.create_pipeline(parameters.get("dual_gating", {}), asked)
+    }
     registered["__default__"] = registered["dual_gating"]
     return registered

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -70,6 +70,32 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
         ("budgets", [0.3, 0.3], r"each budget once"),
         ("budgets", "0.1;x", r"dual_gating\.budgets\.1 = 'x'"),
         ("seed", "soon", r"dual_gating\.seed = 'soon'"),
+        ("repeats", 0, r"dual_gating\.repeats = 0"),
+        ("parts", "table_6_9", r"dual_gating\.parts\.0 = 'table_6_9'.*'table_6_1'"),
+        ("gates.steering", "pid", r"dual_gating\.gates\.steering = 'pid'.*dual_ascent"),
+        ("methods.moco", {}, r"dual_gating\.methods = 'moco': expected names among .*simreg"),
+        (
+            "methods.seed.options.queue",
+            1,
+            r"dual_gating\.methods\.seed\.options\.queue = 1: expected .*at least 2",
+        ),
+        (
+            "methods.seed.options.que",
+            9,
+            r"dual_gating\.methods\.seed\.options\.que = 9: .*keys there: queue, temperatures",
+        ),
+        (
+            "methods.simreg.train.lr",
+            0,
+            r"dual_gating\.methods\.simreg\.train\.lr = 0\.0: expected a number above 0",
+        ),
+        (
+            "transfer.targets",
+            "digits;stl",
+            r"dual_gating\.transfer\.targets = \['stl'\]: expected names among digits, textures",
+        ),
+        ("transfer.sources", ["textures"], r"dual_gating\.transfer\.sources = \['textures'\]"),
+        ("transfer.own", "digits", r"dual_gating\.transfer\.own = 'digits'"),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(path: str, value: Any, message: str) -> None:
@@ -114,3 +140,22 @@ def test_parameters_pass_through_plain_values_unchanged() -> None:
     """The catalog and Kedro's own validation read the dumped form."""
     p = check(base())
     assert DualGatingParameters.model_validate(p.model_dump()) == p
+
+
+def test_a_method_overrides_the_recipe_and_keeps_the_rest() -> None:
+    p = check(base() | {"methods": {"simreg": {"train": {"epochs": 9, "lr": 0.05}}}})
+    assert (p.train_config("simreg").epochs, p.train_config("simreg").lr) == (9, 0.05)
+    assert p.train_config("simreg").batch_size == p.train.batch_size
+    assert p.train_config("vicreg") == p.train
+
+
+def test_gate_parameters_of_a_variant_leave_the_runs_own_alone() -> None:
+    p = check(base())
+    changed = p.method_config("dual_gating", {"steering": "dual_ascent"}).gates
+    assert (changed.steering, p.gates.steering) == ("dual_ascent", "fixed")
+    assert changed.sparsity == p.gates.sparsity
+
+
+def test_all_parts_can_be_asked_for_by_one_word() -> None:
+    assert check(base() | {"parts": "all"}).parts == ALL_PARTS
+    assert check(base() | {"parts": "table_6_4;question_1"}).parts == ("table_6_4", "question_1")

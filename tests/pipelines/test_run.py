@@ -30,7 +30,8 @@ def metrics_of(project: Project) -> dict[str, float]:
 
 
 def expected_keys(budgets: list[int]) -> set[str]:
-    accuracies = ("linear_top1_mean", "linear_top1_std", "knn_top1")
+    accuracies = ("linear_top1_mean", "linear_top1_std", "knn_top1", "knn_normalised_top1")
+    shares = ("always_on", "always_off", "dependent")
     keys = {"dense_macs", "chance", "raw_pixels.knn_top1", "random_init.knn_top1"}
     keys |= {f"vicreg.dense.{a}" for a in accuracies}
     for b in budgets:
@@ -38,7 +39,9 @@ def expected_keys(budgets: list[int]) -> set[str]:
         keys |= {
             f"dual.budget_{b}.{branch}.{a}" for branch in ("dense", "gated") for a in accuracies
         }
-        keys |= {f"{m}.budget_{b}.gated.flop_reduction" for m in ("vicreg_gating", "dual")}
+        for model in ("vicreg_gating", "dual"):
+            keys.add(f"{model}.budget_{b}.gated.flop_reduction")
+            keys |= {f"{model}.budget_{b}.channels.{share}" for share in shares}
     return keys
 
 
@@ -88,7 +91,8 @@ def test_metrics_agree_with_the_stored_features(finished: Project) -> None:
     encoder = load_encoder(finished.path / "data/06_models/dual_gating.budget_50/encoder")
     cost = encoder.cost(16)
     macs = float(cost.fixed) + sum(
-        block.macs_per_channel * features[f"open.{block.name}"].sum() / 60 for block in cost.blocks
+        block.macs_per_channel * features[f"open.eval.{block.name}"].sum() / 60
+        for block in cost.blocks
     )
     assert metrics["dense_macs"] == cost.dense
     assert metrics["dual.budget_50.gated.flop_reduction"] == pytest.approx(1 - macs / cost.dense)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
@@ -28,6 +29,8 @@ class ImageSourceDataset(AbstractDataset[ImageSet, ImageSet]):
         split: "pretrain", "train" or "eval".
         data: fields of :class:`ssl_kedro.images.config.DataConfig`.
         seed: of subsets, splits and generated images.
+        entry: takes ``data`` as named configurations and reads the one of this name.
+        size: side in px to resize to, in place of the configuration's own.
         metadata: for Kedro-Viz and tracking; not read here.
     """
 
@@ -37,10 +40,14 @@ class ImageSourceDataset(AbstractDataset[ImageSet, ImageSet]):
         split: Split,
         data: dict[str, Any],
         seed: int = 0,
+        entry: str | None = None,
+        size: int | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._split = split
-        self._config = TypeAdapter(DataConfig).validate_python(dict(data))
+        chosen = data if entry is None else _named(data, entry)
+        config = TypeAdapter(DataConfig).validate_python(dict(chosen))
+        self._config = config if size is None else dataclasses.replace(config, size=size)
         self._seed = seed
         self.metadata = metadata
 
@@ -58,3 +65,12 @@ class ImageSourceDataset(AbstractDataset[ImageSet, ImageSet]):
     def _describe(self) -> dict[str, Any]:
         root = None if self._config.root is None else str(PurePosixPath(self._config.root))
         return {"source": self._config.source, "split": self._split, "root": root}
+
+
+def _named(data: dict[str, Any], entry: str) -> dict[str, Any]:
+    """One of several named configurations."""
+    if entry not in data:
+        known = ", ".join(sorted(data)) or "none"
+        raise DatasetError(f"there is no image source named {entry!r}; known: {known}")
+    chosen: dict[str, Any] = data[entry]
+    return chosen

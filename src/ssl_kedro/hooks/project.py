@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines import effective_parameters
+from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
 from ssl_kedro.pipelines.parameters import PipelineParameters, parsed
 
 PARAMETER_MODELS: dict[str, type[PipelineParameters]] = {"dual_gating": DualGatingParameters}
+
+
+def _command_line_tags() -> tuple[str, ...]:
+    """Tags of the ``kedro run`` that is being executed.
+
+    Kedro tells hooks of them only when the graph is fixed. Commands that show the graph
+    instead of running it (``kedro viz``) get the tags of every part, so that they show all.
+    """
+    command = click.get_current_context(silent=True)
+    if command is None:
+        return ()
+    if command.info_name != "run" or "tags" not in command.params:
+        return ALL_PARTS
+    given = command.params["tags"] or ()
+    return tuple(given.split(",") if isinstance(given, str) else given)
 
 
 class ParameterHook:
@@ -25,6 +42,7 @@ class ParameterHook:
         parameters = context.config_loader["parameters"]
         for key, model in PARAMETER_MODELS.items():
             parsed(model, key, parameters.get(key, {}))
+        effective_parameters.ask_for(_command_line_tags())
         # Kedro reads the registry before the configuration is known; told again, it builds
-        # the graph from the effective budgets.
+        # the graph from the effective budgets and the parts that are asked for.
         pipelines.configure("ssl_kedro.pipeline_registry")

@@ -7,10 +7,11 @@ from parameters; whoever reads the configuration leaves a way to them here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _source: list[Callable[[], Mapping[str, Any]]] = []
+_tags: list[str] = []
 
 
 def bind(source: Callable[[], Mapping[str, Any]]) -> None:
@@ -21,6 +22,16 @@ def bind(source: Callable[[], Mapping[str, Any]]) -> None:
 def current() -> Mapping[str, Any]:
     """The effective parameters, empty before any configuration was opened."""
     return _source[0]() if _source else {}
+
+
+def ask_for(tags: Iterable[str]) -> None:
+    """Take the tags that the run at hand selects nodes by; a part of a chapter is one."""
+    _tags[:] = list(tags)
+
+
+def asked_tags() -> tuple[str, ...]:
+    """Tags of the run at hand; empty where it selects none."""
+    return tuple(_tags)
 
 
 def lookup(path: str) -> Any:

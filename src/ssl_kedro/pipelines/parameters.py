@@ -35,11 +35,7 @@ def budget_list(value: Any) -> Any:
 
     ``--params`` splits its argument at commas, so that a list cannot be given there.
     """
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(";") if part.strip())
-    if isinstance(value, int | float):
-        return (value,)
-    return value
+    return (value,) if isinstance(value, int | float) else name_list(value)
 
 
 Budgets = Annotated[
@@ -47,6 +43,16 @@ Budgets = Annotated[
     BeforeValidator(budget_list),
     Field(min_length=1),
 ]
+
+
+def name_list(value: Any) -> Any:
+    """Names from a list or a string such as "a;b"; see :func:`budget_list`."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(";") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(name_list)]
 
 
 def budget_name(budget: float) -> str:

@@ -11,15 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
+from ssl_kedro.reporting.chapter6_curves import training_curves
 from ssl_kedro.reporting.chapter6_models import (
     SHORT_NAMES,
-    Histories,
     Models,
     budget_label,
     budget_percent,
     budgets_of,
+    in_table_order,
     method_of,
     middle_dual_model,
 )
@@ -36,112 +36,74 @@ from ssl_kedro.reporting.style import (
     title,
 )
 
+__all__ = [
+    "LEGEND_CLASSES",
+    "accuracy_against_cost",
+    "channel_usage_figure",
+    "embedding_figure",
+    "training_curves",
+]
+
 LEGEND_CLASSES = 20
 
 _COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual": BLUE}
-_DASHES = ("-", "--", ":", "-.")
-
-
-def training_curves(histories: Histories) -> Figure:
-    """Loss, realised cost and spread of the embedding over the epochs, one line a model."""
-    panels = [("loss", 1.0, "Training loss", "training loss")]
-    panels.append(
-        ("flop_ratio", 100.0, "Realised cost, training batches", "gated MACs / dense MACs (%)")
-    )
-    if any("embedding_std" in rows[0] for rows in histories.values()):
-        panels.append(
-            ("embedding_std", 1.0, "Spread of the embedding", "normalised std (0: collapsed)")
-        )
-    made, axes = figure(3.9 * len(panels), 3.7, columns=len(panels))
-    budgets = budgets_of(list(histories))
-    dashes = {percent: _DASHES[i % len(_DASHES)] for i, percent in enumerate(budgets)}
-    for axis, (name, scale, heading, label) in zip(axes, panels, strict=True):
-        for key, rows in histories.items():
-            if name in rows[0]:
-                axis.plot(
-                    [row["epoch"] for row in rows],
-                    [scale * row[name] for row in rows],
-                    color=_COLOURS[method_of(key)],
-                    ls=dashes.get(budget_percent(key) or 0, "-"),
-                    lw=1.3,
-                )
-        title(axis, heading)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(label)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[1].set_ylim(0, 100)
-    _budget_marks(axes[1], budgets)
-    if len(panels) > 2:
-        axes[2].set_ylim(0, max(1.05, axes[2].get_ylim()[1]))
-    methods = list(dict.fromkeys(method_of(key) for key in histories))
-    handles = [
-        Line2D([], [], color=_COLOURS[name], lw=2, label=SHORT_NAMES[name]) for name in methods
-    ]
-    handles += [
-        Line2D([], [], color=DARK, ls=dashes[percent], label=f"budget {percent} %")
-        for percent in budgets
-    ]
-    made.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(6, len(handles)),
-        fontsize=9,
-        frameon=False,
-    )
-    return made
-
-
-def _budget_marks(axis: Axes, budgets: Sequence[int]) -> None:
-    """The budgets that training asks for: thin lines with their names beside the axes."""
-    for percent in budgets:
-        axis.axhline(percent, color=DARK, lw=0.6, alpha=0.5)
-        axis.annotate(
-            f"{percent} %",
-            (1.01, percent),
-            xycoords=("axes fraction", "data"),
-            fontsize=8,
-            color=DARK,
-            va="center",
-        )
+_MEASURES = (("linear_top1_mean", "Linear probe"), ("knn_top1", "1-NN"))
+# More rows of panels than these are drawn flatter, more panels of one budget on several rows.
+_TALL_ROWS = 4
+_PANELS_A_ROW = 4
 
 
 def accuracy_against_cost(metrics: Mapping[str, float], models: Models) -> Figure:
-    """Linear and 1-NN accuracy over the cost of an image, with what they have to beat."""
+    """Linear and 1-NN accuracy of Table 6.1's models over the cost of an image."""
     made, axes = figure(10, 4.4, columns=2)
-    if "vicreg.dense.linear_top1_mean" not in metrics:
+    shown = [key for key in models if method_of(key) in _COLOURS]
+    if not any(key.endswith(".linear_top1_mean") for key in metrics):
         for axis in axes:
             axis.set_axis_off()
             axis.text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axis.transAxes)
         return made
-    middle, model = middle_dual_model(models)
-    cost = f"{100 * (1 - model['macs']['flop_reduction']):.0f} % of the cost"
-    measures = (("linear_top1_mean", "Linear probe"), ("knn_top1", "1-NN"))
-    for axis, (measure, name) in zip(axes, measures, strict=True):
-        _accuracy_panel(axis, metrics, models, measure)
-        title(axis, f"{name}: {100 * metrics[f'{middle}.gated.{measure}']:.1f} % at {cost}")
+    middle = middle_dual_model(models)
+    for axis, (measure, name) in zip(axes, _MEASURES, strict=True):
+        _accuracy_panel(axis, metrics, shown, measure)
+        title(axis, name if middle is None else _result(metrics, middle[0], measure, name))
         axis.set_ylabel(f"{name} top-1 (%)")
         axis.set_xlabel("FLOPs (MACs) of the dense encoder (%)")
         axis.set_xlim(0, 118)
         axis.set_xticks(range(0, 101, 20))
-    handles = [
-        Line2D([], [], marker="s", ls="", color=GREY, label="VICReg, dense (Baseline-1)"),
-        Line2D([], [], marker="^", color=ORANGE, lw=1, label="VICReg-Gating (Baseline-2)"),
-        Line2D([], [], marker="o", color=BLUE, lw=1, label="dual gating, gated (label: budget)"),
-        Line2D([], [], marker="o", ls="", color=BLUE, mfc="white", label="dual gating, dense"),
-    ]
-    made.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    handles = {
+        "vicreg": Line2D([], [], marker="s", ls="", color=GREY, label="VICReg, dense (Baseline-1)"),
+        "vicreg_gating": Line2D(
+            [], [], marker="^", color=ORANGE, lw=1, label="VICReg-Gating (Baseline-2)"
+        ),
+        "dual": Line2D(
+            [], [], marker="o", color=BLUE, lw=1, label="dual gating, gated (label: budget)"
+        ),
+    }
+    present = [handles[name] for name in in_table_order(shown)]
+    if middle is not None:
+        label = "dual gating, dense"
+        present.append(Line2D([], [], marker="o", ls="", color=BLUE, mfc="white", label=label))
+    made.legend(handles=present, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     return made
 
 
-def _accuracy_panel(axis: Axes, metrics: Mapping[str, float], models: Models, measure: str) -> None:
-    axis.plot(100, 100 * metrics[f"vicreg.dense.{measure}"], "s", color=GREY, ms=8)
+def _result(metrics: Mapping[str, float], key: str, measure: str, name: str) -> str:
+    """Title that says what one dual model reaches at its cost."""
+    cost = 100 * (1 - metrics[f"{key}.gated.flop_reduction"])
+    return f"{name}: {100 * metrics[f'{key}.gated.{measure}']:.1f} % at {cost:.0f} % of the cost"
+
+
+def _accuracy_panel(
+    axis: Axes, metrics: Mapping[str, float], keys: Sequence[str], measure: str
+) -> None:
     gated: dict[str, list[tuple[float, float, str]]] = {"vicreg_gating": [], "dual": []}
     dense: list[tuple[float, str]] = []
-    for key, model in models.items():
-        if model["budget"] is None:
+    for key in keys:
+        if budget_percent(key) is None:
+            axis.plot(100, 100 * metrics[f"{key}.dense.{measure}"], "s", color=GREY, ms=8)
             continue
         label = f"{budget_percent(key)} %"
-        cost = 100 * (1 - model["macs"]["flop_reduction"])
+        cost = 100 * (1 - metrics[f"{key}.gated.flop_reduction"])
         gated[method_of(key)].append((cost, 100 * metrics[f"{key}.gated.{measure}"], label))
         if f"{key}.dense.{measure}" in metrics:
             dense.append((100 * metrics[f"{key}.dense.{measure}"], label))
@@ -202,12 +164,19 @@ def _reference_lines(axis: Axes, metrics: Mapping[str, float], measure: str) -> 
 
 
 def channel_usage_figure(models: Models) -> Figure:
-    """Share of channels always on, input-dependent and always off, per block (Fig. 5.1)."""
+    """Share of channels always on, input-dependent and always off, per block (Fig. 5.1).
+
+    One row a model with its budgets side by side, dual gating first; up to three panels, or
+    those of a single budget, fill the rows one after another.
+    """
     gated = [key for key, model in models.items() if model["channel_usage"]]
-    ordered = sorted(gated, key=lambda key: (method_of(key), budget_percent(key)))
-    columns = max(1, len(budgets_of(gated)) if len(gated) > 3 else len(gated))
-    rows = max(1, -(-len(gated) // columns))
-    made, axes = figure(max(6, 3.7 * columns), 2.6 * rows + 0.5, rows, columns)
+    names = sorted(in_table_order(gated), key=lambda name: name != "dual")
+    ordered = sorted(gated, key=lambda key: (names.index(method_of(key)), budget_percent(key)))
+    budgets = len(budgets_of(gated))
+    columns = budgets if budgets > 1 and len(gated) > 3 else min(len(gated), _PANELS_A_ROW)
+    rows = max(1, -(-len(gated) // max(1, columns)))
+    height = 2.6 if rows <= _TALL_ROWS else 1.8
+    made, axes = figure(max(6, 3.7 * columns), height * rows + 0.5, rows, max(1, columns))
     for axis in axes[len(gated) :]:
         axis.set_visible(False)
     for index, (axis, key) in enumerate(zip(axes, ordered, strict=False)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -14,10 +15,18 @@ from ssl_kedro.reporting.chapter6_figures import (
     embedding_figure,
     training_curves,
 )
-from ssl_kedro.reporting.chapter6_models import Histories, Models, middle_dual_model
+from ssl_kedro.reporting.chapter6_models import (
+    Histories,
+    Models,
+    dual_models,
+    middle_dual_model,
+)
+from ssl_kedro.reporting.chapter6_part_sections import part_sections
+from ssl_kedro.reporting.chapter6_results import has_several_seeds
 from ssl_kedro.reporting.chapter6_setup import setup_section
-from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import DASH, MINUS, percent, plain, signed, with_std
+from ssl_kedro.reporting.chapter6_table_section import table_6_1_section
+from ssl_kedro.reporting.html import Card, Picture, Report, Section, rendered
+from ssl_kedro.reporting.number_format import MINUS, percent
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 
 _NO_LABELS = (
@@ -25,6 +34,7 @@ _NO_LABELS = (
     "which is why accuracies are a dash. Training, costs and channel usage are complete. To "
     "evaluate, put the images into one folder a class."
 )
+_NO_TABLES: Mapping[str, pd.DataFrame] = MappingProxyType({})
 _GLOSSARY = (
     ("Budget, t_d", "The share of the dense encoder's cost that training asks the gates for."),
     (
@@ -43,8 +53,8 @@ _GLOSSARY = (
     ),
     (
         "Linear probe",
-        "Top-1 accuracy of one linear layer trained on frozen features; mean and standard "
-        "deviation over its runs.",
+        "Top-1 accuracy of one linear layer trained on frozen features, mean of its runs; the "
+        "standard deviation is over training seeds, or over those runs where there is one seed.",
     ),
     ("1-NN", "Top-1 accuracy of naming the class of the nearest training image in feature space."),
 )
@@ -54,28 +64,32 @@ def dual_gating_report(
     metrics: Mapping[str, float],
     models: Models,
     histories: Histories,
-    embedding: pd.DataFrame,
+    embedding: pd.DataFrame | None,
     manifest: Mapping[str, Any],
     setup: Mapping[str, Any],
-    table: pd.DataFrame,
+    table: pd.DataFrame | None,
+    part_tables: Mapping[str, pd.DataFrame] = _NO_TABLES,
 ) -> str:
-    """Self-contained HTML with the results of chapter 6.
+    """Self-contained HTML with the results of whatever parts of chapter 6 were run.
 
     Args:
-        metrics: flat metrics (fractions).
-        models: evaluation of every model.
-        histories: per-epoch rows of every model.
-        embedding: 2-D points of every model and branch.
+        metrics: flat metrics (fractions), means over seeds.
+        models: evaluation of every model, of the first seed.
+        histories: per-epoch rows of every model, of the first seed.
+        embedding: 2-D points of every model and branch; None without Fig. 6.2.
         manifest: of the run.
         setup: what differs from the thesis' set-up, with "published" and "comparable".
-        table: Table 6.1.
+        table: Table 6.1; None where it was not made, and with it accuracy against cost.
+        part_tables: the other tables and the questions, by part.
     """
     sections = [
-        _table_section(metrics, table, setup),
-        _cost_section(metrics, models, setup),
-        _training_section(models, histories),
-        _channels_section(models),
-        _embedding_section(embedding),
+        *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
+        *([] if table is None else [table_6_1_section(metrics, table, setup)]),
+        *part_sections(part_tables, setup),
+        *([] if table is None else [_cost_section(metrics, models, setup)]),
+        _training_section(metrics, models, histories),
+        *_channels_section(models),
+        *([] if embedding is None else [_embedding_section(embedding)]),
         setup_section(setup),
         *skipped_section(manifest),
         manifest_section(manifest),
@@ -95,8 +109,11 @@ def dual_gating_report(
 
 
 def _lead(metrics: Mapping[str, float], models: Models) -> str:
-    key, model = middle_dual_model(models)
-    cost = percent(1 - model["macs"]["flop_reduction"], 0)
+    middle = middle_dual_model(models)
+    if middle is None:
+        return f"{len(models)} encoders were trained; the tables below compare them."
+    key, model = middle
+    cost = percent(1 - metrics[f"{key}.gated.flop_reduction"], 0)
     sentence = (
         f"Trained for a budget of {percent(model['budget'], 0)}, the gated encoder needs {cost} of "
         "the dense encoder's FLOPs (MACs)"
@@ -105,11 +122,14 @@ def _lead(metrics: Mapping[str, float], models: Models) -> str:
         return sentence + ". The images have no labels, so accuracy was not evaluated."
     gated = percent(metrics[f"{key}.gated.linear_top1_mean"])
     dense = percent(metrics[f"{key}.dense.linear_top1_mean"])
-    baseline = percent(metrics["vicreg.dense.linear_top1_mean"])
-    return (
+    reached = (
         f"{sentence} and reaches {gated} in linear evaluation; the same weights used dense reach "
-        f"{dense}, a dense encoder trained on its own {baseline}."
+        f"{dense}"
     )
+    if "vicreg.dense.linear_top1_mean" not in metrics:
+        return f"{reached}."
+    baseline = percent(metrics["vicreg.dense.linear_top1_mean"])
+    return f"{reached}, a dense encoder trained on its own {baseline}."
 
 
 def _cards(metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any]) -> list[Card]:
@@ -122,69 +142,14 @@ def _cards(metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any
     if "vicreg.dense.linear_top1_mean" in metrics:
         baseline = percent(metrics["vicreg.dense.linear_top1_mean"])
         cards.append(Card(baseline, "linear top-1 of VICReg, dense (Baseline-1)"))
-    for key, model in models.items():
-        if model["method"] != "dual_gating":
-            continue
+    for key, model in dual_models(models).items():
         label = f"FLOPs (MACs) saved at budget {percent(model['budget'], 0)}"
         if f"{key}.gated.linear_top1_mean" in metrics:
             gated = percent(metrics[f"{key}.gated.linear_top1_mean"])
             dense = percent(metrics[f"{key}.dense.linear_top1_mean"])
             label += f"; linear top-1 {gated} gated, {dense} dense"
-        cards.append(Card(percent(model["macs"]["flop_reduction"], 0), label))
+        cards.append(Card(percent(metrics[f"{key}.gated.flop_reduction"], 0), label))
     return cards
-
-
-def _table_section(
-    metrics: Mapping[str, float], table: pd.DataFrame, setup: Mapping[str, Any]
-) -> Section:
-    groups = [
-        ("", 3),
-        ("This run", 3),
-        ("Linear less baseline", 2),
-        (f"Published ({setup['published']}, width 64, 500 epochs)", 2),
-    ]
-    columns = ["Model", "Branch", "Budget", "Linear", "1-NN", "FLOP reduction"]
-    columns += ["1", "2", "Linear", "FLOP reduction"]
-    if setup["comparable"]:
-        groups.append(("Run less published", 2))
-        columns += ["Linear", "FLOP reduction"]
-    rows = [_table_row(row)[: len(columns)] for row in table.to_dict("records")]
-    budgets = list(table["budget_percent"].fillna(0))
-    breaks = [i for i in range(1, len(budgets)) if budgets[i] != budgets[i - 1]]
-    explained = (
-        ""
-        if setup["comparable"]
-        else f" This run did not use {setup['published']}, so it takes no difference to the "
-        "published figures: they stand beside for scale."
-    )
-    caption = (
-        "Top-1 accuracies and FLOPs (MACs) reductions in percent, differences in percentage "
-        f"points, costs with the “{setup['stem']}” stem; ± is the standard deviation over the "
-        f"probe's runs. Published: thesis, Table 6.1.{explained}"
-    )
-    return Section(
-        "Table 6.1: linear evaluation",
-        () if "chance" in metrics else (_NO_LABELS,),
-        tables=[Table(columns, rows, left=2, groups=groups, breaks=breaks, caption=caption)],
-    )
-
-
-def _table_row(row: Mapping[Any, Any]) -> list[str]:
-    budget = row["budget_percent"]
-    return [
-        row["model"],
-        row["branch"],
-        DASH if pd.isna(budget) else percent(int(budget) / 100, 0),
-        with_std(row["linear_top1"], row["linear_std"]),
-        plain(row["knn_top1"]),
-        plain(row["flop_reduction"]),
-        signed(row["against_baseline_1"]),
-        signed(row["against_baseline_2"]),
-        with_std(row["published_linear_top1"], row["published_linear_std"]),
-        plain(row["published_flop_reduction"]),
-        signed(row["difference_linear"]),
-        signed(row["difference_flop_reduction"]),
-    ]
 
 
 def _cost_section(
@@ -195,7 +160,7 @@ def _cost_section(
             "Accuracy against cost",
             ("Not evaluated: the images carry no labels. Costs are in Table 6.1.",),
         )
-    dense = percent(metrics["vicreg.dense.knn_top1"])
+    dense = percent(metrics.get("vicreg.dense.knn_top1"))
     to_beat = (
         f"What there is to beat, by 1-NN: chance {percent(metrics['chance'])} (the most frequent "
         f"class), raw pixels {percent(metrics['raw_pixels.knn_top1'])}, an encoder with random "
@@ -213,11 +178,14 @@ def _cost_section(
     return Section("Accuracy against cost", (to_beat, how), pictures=[picture])
 
 
-def _training_section(models: Models, histories: Histories) -> Section:
+def _training_section(
+    metrics: Mapping[str, float], models: Models, histories: Histories
+) -> Section:
     seconds = sum(model["training"]["seconds"] for model in models.values())
     rates = [model["training"]["images_per_second"] for model in models.values()]
+    of_seed = " of the first seed" if has_several_seeds(metrics) else ""
     sentence = (
-        f"{len(models)} trainings took {seconds / 60:.1f} minutes in all, at "
+        f"{len(models)} trainings{of_seed} took {seconds / 60:.1f} minutes in all, at "
         f"{min(rates):,.0f} to {max(rates):,.0f} images a second (two views each). Losses of "
         "different methods have different terms: compare their shapes, not their heights."
     )
@@ -228,7 +196,9 @@ def _training_section(models: Models, histories: Histories) -> Section:
     return Section("Training", (sentence,), pictures=[picture])
 
 
-def _channels_section(models: Models) -> Section:
+def _channels_section(models: Models) -> list[Section]:
+    if not any(model["channel_usage"] for model in models.values()):
+        return []
     sentence = (
         "Per residual block, the share of channels that the gates open for every evaluation "
         "image, for some, and for none. “Always off” is an observation on these images."
@@ -238,7 +208,7 @@ def _channels_section(models: Models) -> Section:
         "Stacked bars of channel usage for each residual block and model: always on, depends on "
         "the image, always off",
     )
-    return Section("Channels", (sentence,), pictures=[picture])
+    return [Section("Channels", (sentence,), pictures=[picture])]
 
 
 def _embedding_section(embedding: pd.DataFrame) -> Section:

@@ -32,8 +32,23 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def with_std(mean: float, std: float, digits: int = 2) -> str:
-    """Mean and standard deviation, "75.27 ± 0.05"."""
-    return DASH if pd.isna(mean) else f"{mean:.{digits}f} ± {std:.{digits}f}"
+    """Mean and standard deviation, "75.27 ± 0.05"; the mean alone where there is no deviation."""
+    if pd.isna(mean) or pd.isna(std):
+        return plain(mean, digits)
+    return f"{mean:.{digits}f} ± {std:.{digits}f}"
+
+
+def signed_with_std(mean: float, std: float, digits: int = 2) -> str:
+    """Difference with its sign and standard deviation, "+1.20 ± 0.30"."""
+    text = signed(mean, digits)
+    return text if pd.isna(mean) or pd.isna(std) else f"{text} ± {std:.{digits}f}"
+
+
+def three_digits(value: float) -> str:
+    """Quantity of unknown size: three significant digits, thousands separated."""
+    if pd.isna(value):
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def counted(value: object) -> str:

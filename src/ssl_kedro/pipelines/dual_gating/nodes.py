@@ -1,9 +1,8 @@
-"""Nodes of the dual_gating pipeline: typed parameters in, library calls, plain values out."""
+"""Nodes that prepare, train and evaluate: typed parameters in, library calls, values out."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,23 @@ import numpy as np
 from ssl_kedro.augment.views import RandomViews
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.gated_resnet import Branch, GatedResNet18
+from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.evaluation.augmented import augmented_batches
 from ssl_kedro.evaluation.baselines import chance_level, encoder_knn, raw_pixel_knn
-from ssl_kedro.evaluation.channel_usage import channel_usage
-from ssl_kedro.evaluation.features import GateRecord, extract_features
+from ssl_kedro.evaluation.channel_usage import channel_usage, mean_open_channels
+from ssl_kedro.evaluation.features import extract_features, gate_arrays, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.methods.base import EncoderSetup, Method
-from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.base import Method
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.trainings import (
+    Training,
+    new_method,
+    training_identity,
+    weight_fingerprint,
+)
+from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.epoch_log import EpochLog
@@ -55,7 +60,7 @@ def summarise_data(
 
 def select_execution(parameters: DualGatingParameters, data: Json) -> Json:
     """Device and precision that every training of this run shares."""
-    method = _method(parameters, data, "dual_gating", max(parameters.budgets))
+    method = new_method(parameters, data, Training("dual_gating", max(parameters.budgets), 0))
     chosen = choose_execution(method, parameters.image_size, parameters.train)
     return dataclasses.asdict(chosen)
 
@@ -67,7 +72,7 @@ def measure_baselines(
     if not data["labelled"]:
         return {}
     device = resolved_device(parameters.train.device)
-    untrained = _method(parameters, data, "vicreg", None).encoder
+    untrained = new_method(parameters, data, Training("vicreg", None, parameters.seed)).encoder
     knn = parameters.knn
     return {
         "chance": chance_level(eval_images),
@@ -84,40 +89,79 @@ def pretrain(
     checkpoints: CheckpointStore,
     log: EpochLog,
     *,
-    method: str,
-    budget: float | None,
-) -> tuple[GatedResNet18, Json]:
+    training: Training,
+) -> tuple[Encoder, Json]:
     """Train one method; returns its encoder and how the training went."""
+    method = new_method(parameters, data, training)
+    identity = training_identity(parameters, data, execution, training)
+    return _trained(parameters, execution, images, checkpoints, log, training, method, identity)
+
+
+def distil(
+    parameters: DualGatingParameters,
+    data: Json,
+    execution: Json,
+    images: ImageSet,
+    checkpoints: CheckpointStore,
+    log: EpochLog,
+    teacher: Encoder,
+    gate_features: Arrays,
+    *,
+    training: Training,
+) -> tuple[Encoder, Json]:
+    """Train a student with the channels that learnt gates open on average."""
+    channels = mean_open_channels(gate_record(gate_features, "train"))
+    method = new_method(parameters, data, training, teacher=teacher, inner_channels=channels)
+    identity = training_identity(parameters, data, execution, training) | {
+        "inner_channels": list(channels),
+        "teacher": weight_fingerprint(teacher),
+    }
+    return _trained(parameters, execution, images, checkpoints, log, training, method, identity)
+
+
+def _trained(
+    parameters: DualGatingParameters,
+    execution: Json,
+    images: ImageSet,
+    checkpoints: CheckpointStore,
+    log: EpochLog,
+    training: Training,
+    method: Method,
+    identity: Json,
+) -> tuple[Encoder, Json]:
+    config = parameters.train_config(training.method)
     device = resolved_device(execution["device"])
-    label = method if budget is None else f"{method} at {budget:.0%}"
+    source = BatchSource(images.images, config.batch_size, device, training.seed)
     result = train(
-        _method(parameters, data, method, budget),
-        BatchSource(images.images, parameters.train.batch_size, device, parameters.seed),
+        method,
+        source,
         RandomViews(parameters.views),
-        parameters.train,
+        config,
         precision=execution["precision"],
-        label=label,
-        identity=_identity(parameters, data, execution, method, budget),
+        label=training.label,
+        identity=identity,
         log=log,
         checkpoints=checkpoints,
     )
     rates = [row["images_per_second"] for row in result.history]
-    training = {
+    steps = len(result.history) * source.batches_per_epoch
+    found = {
         "history": result.history,
         "epochs": len(result.history),
         "seconds": result.seconds,
         "images_per_second": float(np.median(rates)),
+        "macs": method.macs_per_image * steps * config.batch_size,
     }
-    return result.method.encoder, training
+    return result.method.encoder, found
 
 
 def extract(
     parameters: DualGatingParameters,
-    encoder: GatedResNet18,
+    encoder: Encoder,
     train_images: ImageSet,
     eval_images: ImageSet,
 ) -> Arrays:
-    """Features of both parts through every branch, and what the gates did on the eval part."""
+    """Features of both parts through every branch, and what the gates did on them."""
     device = resolved_device(parameters.train.device)
     arrays: Arrays = {}
     for branch in encoder.branches:
@@ -126,26 +170,21 @@ def extract(
                 encoder, images.images, branch, device=device, label=f"{branch} features"
             )
             arrays[f"{branch}.{part}"] = found.features
-            if part == "eval" and found.gates is not None:
-                arrays["macs"] = found.gates.macs
-                for name, counts in zip(
-                    found.gates.block_names, found.gates.open_counts, strict=True
-                ):
-                    arrays[f"open.{name}"] = counts
+            if found.gates is not None:
+                arrays |= gate_arrays(found.gates, part)
     return arrays
 
 
 def evaluate(
     parameters: DualGatingParameters,
     data: Json,
-    encoder: GatedResNet18,
+    encoder: Encoder,
     features: Arrays,
     training: Json,
     train_images: ImageSet,
     eval_images: ImageSet,
     *,
-    method: str,
-    budget: float | None,
+    trained: Training,
 ) -> Json:
     """Accuracies, cost and channel usage of one trained encoder."""
     branches = {}
@@ -153,110 +192,104 @@ def evaluate(
         accuracies: Json = {}
         if data["labelled"]:
             accuracies = _accuracies(
-                parameters, encoder, branch, features, train_images, eval_images
+                parameters, encoder, branch, features, train_images, eval_images, trained.seed
             )
         branches[branch] = accuracies
-    dense_macs = encoder.cost(eval_images.images.shape[-1]).dense
-    macs: Json = {"dense": dense_macs, "gated_mean": None, "flop_reduction": None}
-    usage: list[Json] = []
-    if "macs" in features:
-        mean = float(features["macs"].mean())
-        macs |= {"gated_mean": mean, "flop_reduction": 1 - mean / dense_macs}
-        usage = [dataclasses.asdict(block) for block in channel_usage(_gate_record(features))]
     return {
-        "method": method,
-        "budget": budget,
+        "method": trained.method,
+        "budget": trained.budget,
+        "seed": trained.seed,
         "branches": branches,
-        "macs": macs,
-        "channel_usage": usage,
+        **_costs(parameters, encoder, features, eval_images.images.shape[-1]),
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "training": {key: value for key, value in training.items() if key != "history"},
     }
 
 
+def _costs(
+    parameters: DualGatingParameters, encoder: Encoder, features: Arrays, image_size: int
+) -> Json:
+    """MACs of the whole network, of this one used dense, and of what its gates leave."""
+    whole = cost_at(parameters.encoder, image_size, parameters.gates.reduction).dense
+    macs: Json = {
+        "dense": whole,
+        "own": encoder.cost(image_size).dense,
+        "gated_mean": None,
+        "flop_reduction": None,
+    }
+    usage: list[Json] = []
+    if "gated" in encoder.branches:
+        record = gate_record(features, "eval")
+        mean = float(record.macs.mean())
+        macs |= {"gated_mean": mean, "flop_reduction": 1 - mean / whole}
+        usage = [dataclasses.asdict(block) for block in channel_usage(record)]
+    return {"macs": macs, "channel_usage": usage}
+
+
 def _accuracies(
     parameters: DualGatingParameters,
-    encoder: GatedResNet18,
+    encoder: Encoder,
     branch: Branch,
     features: Arrays,
     train_images: ImageSet,
     eval_images: ImageSet,
+    seed: int,
 ) -> Json:
-    """Linear probe and nearest-neighbour accuracy of one branch."""
-    if train_images.labels is None or eval_images.labels is None:
-        raise ValueError("accuracies need labels")
+    """Linear probe and nearest-neighbour accuracies of one branch."""
+    linear = labelled_probe(parameters, encoder, branch, features, train_images, eval_images, seed)
+    knn = parameters.knn
+    sides = _sides(features, branch, train_images, eval_images)
     device = resolved_device(parameters.train.device)
-    sides = (
-        features[f"{branch}.train"],
-        train_images.labels,
-        features[f"{branch}.eval"],
-        eval_images.labels,
-    )
-    probe, seed = parameters.probe, parameters.seed
+    nearest = {
+        normalise: knn_accuracy(*sides, k=knn.k, normalise=normalise, device=device)
+        for normalise in {knn.normalise, True}
+    }
+    return {
+        "linear_top1": linear,
+        "knn_top1": nearest[knn.normalise],
+        "knn_normalised_top1": nearest[True],
+    }
+
+
+def labelled_probe(
+    parameters: DualGatingParameters,
+    encoder: Encoder,
+    branch: Branch,
+    features: Arrays,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    seed: int,
+) -> list[float]:
+    """Linear accuracies of one branch, one a run of the probe."""
+    device = resolved_device(parameters.train.device)
+    sides = _sides(features, branch, train_images, eval_images)
+    probe = parameters.probe
     batches = None
     if probe.features == "augmented":
         batches = augmented_batches(
             encoder,
             train_images.images,
-            train_images.labels,
+            sides[1],
             branch,
             probe,
             parameters.views,
             seed=derived_seed(seed, "probe", branch),
             device=device,
         )
-    linear = linear_probe_accuracies(
+    return linear_probe_accuracies(
         *sides, probe, seed=seed, batches=batches, device=device, label=f"linear, {branch}"
     )
-    knn = parameters.knn
-    nearest = knn_accuracy(*sides, k=knn.k, normalise=knn.normalise, device=device)
-    return {"linear_top1": linear, "knn_top1": nearest}
 
 
-def _method(
-    parameters: DualGatingParameters, data: Json, name: str, budget: float | None
-) -> Method:
-    setup = EncoderSetup(
-        config=parameters.encoder,
-        image_size=parameters.image_size,
-        pixel_mean=tuple(data["pixel_mean"]),
-        pixel_std=tuple(data["pixel_std"]),
+def _sides(
+    features: Arrays, branch: Branch, train_images: ImageSet, eval_images: ImageSet
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Features and labels of the training part, then of the evaluation part."""
+    if train_images.labels is None or eval_images.labels is None:
+        raise ValueError("accuracies need labels")
+    return (
+        features[f"{branch}.train"],
+        train_images.labels,
+        features[f"{branch}.eval"],
+        eval_images.labels,
     )
-    return build_method(name, setup, parameters.method_config, budget, parameters.seed)
-
-
-def _gate_record(features: Arrays) -> GateRecord:
-    names = tuple(name.removeprefix("open.") for name in features if name.startswith("open."))
-    order = tuple(sorted(names))
-    return GateRecord(order, tuple(features[f"open.{name}"] for name in order), features["macs"])
-
-
-def _identity(
-    parameters: DualGatingParameters,
-    data: Json,
-    execution: Json,
-    method: str,
-    budget: float | None,
-) -> Json:
-    """What decides a training's numbers; a checkpoint of another identity is not resumed."""
-    recipe = dict(_flat("", parameters.model_dump(include=_TRAINED_BY)))
-    for irrelevant in ("train.resume", "train.checkpoint_every", "train.device"):
-        del recipe[irrelevant]
-    return recipe | {
-        "method": method,
-        "budget": budget,
-        "data": data["fingerprints"]["pretrain"],
-        "device": execution["device"],
-        "precision": execution["precision"],
-    }
-
-
-_TRAINED_BY = {"seed", "views", "encoder", "expander", "vicreg", "gates", "train"}
-
-
-def _flat(prefix: str, values: Json) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value

@@ -1,199 +1,290 @@
-"""The graph of chapter 6: one namespace a budget, added by configuration."""
+"""The graph of chapter 6: parts of the chapter, budgets and seeds, all by configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, update_wrapper
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.images.load import has_unlabelled_part
-from ssl_kedro.pipelines.dual_gating import nodes, report_nodes
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating import nodes, report_nodes, transfer_nodes
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
+from ssl_kedro.pipelines.dual_gating.plan import (
+    KEY,
+    Model,
+    Transfer,
+    data_namespace,
+    planned_models,
+    planned_transfers,
+    sibling,
+)
+from ssl_kedro.pipelines.dual_gating.trainings import Training
 from ssl_kedro.pipelines.parameters import budget_name
 
-KEY = "dual_gating"
 PARAMETERS = f"params:{KEY}"
-TABLE_TAG = "table_6_1"
+OWN_IMAGES = [f"{KEY}.train_images", f"{KEY}.eval_images"]
 
 
-@dataclass(frozen=True)
-class Model:
-    """One training of the pipeline.
-
-    Args:
-        key: its name in metrics, e.g. "dual.budget_30".
-        namespace: of its nodes and of its data in the catalog.
-        method: the method's name.
-        budget: t_d, or None for a dense method.
-    """
-
-    key: str
-    namespace: str
-    method: str
-    budget: float | None
+def create_pipeline(parameters: DualGatingParameters, parts: Sequence[PartName]) -> Pipeline:
+    """These parts of chapter 6; what several of them need is made once."""
+    models = planned_models(parameters, parts)
+    transfers = planned_transfers(parameters, models)
+    common = [*parts, *(budget_name(budget) for budget in parameters.budgets)]
+    graph = _preparation(parameters, common)
+    for source in sorted({model.source for model in models if model.source}):
+        graph.append(_data_summary(parameters, source, ["table_6_2"]))
+    for model in models:
+        graph += _model_nodes(parameters, models, model)
+    graph += [_transfer_node(parameters, transfer) for transfer in transfers]
+    return Pipeline([*graph, *_report_nodes(models, transfers, parts)])
 
 
-def models(parameters: DualGatingParameters) -> list[Model]:
-    """What is trained: the dense baseline once, two gated methods a budget."""
-    planned = [Model("vicreg", f"{KEY}.vicreg", "vicreg", None)]
-    for budget in parameters.budgets:
-        name = budget_name(budget)
-        space = f"{KEY}.{name}"
-        planned += [
-            Model(f"vicreg_gating.{name}", f"{space}.vicreg_gating", "vicreg_gating", budget),
-            Model(f"dual.{name}", space, "dual_gating", budget),
-        ]
-    return planned
+def _images(parameters: DualGatingParameters, source: str | None, split: str) -> str:
+    """Catalog name of one part of a data set."""
+    kind = parameters.data if source is None else parameters.transfer.data[source]
+    if split == "pretrain" and not has_unlabelled_part(kind.source):
+        split = "train"
+    return f"{data_namespace(source)}.{split}_images"
 
 
-def create_pipeline(parameters: DualGatingParameters) -> Pipeline:
-    """Chapter 6 for these parameters."""
-    planned = models(parameters)
-    pretrain_part = "pretrain" if has_unlabelled_part(parameters.data.source) else "train"
-    every_budget = [f"budget_{tag.split('_')[1]}" for tag in map(budget_name, parameters.budgets)]
-    graph = _preparation(pretrain_part, every_budget)
-    for model in planned:
-        graph += _model_nodes(model, pretrain_part, every_budget)
-    return Pipeline([*graph, *_report_nodes(planned)])
+def _data_summary(
+    parameters: DualGatingParameters, source: str | None, tags: Iterable[str]
+) -> Node:
+    return node(
+        nodes.summarise_data,
+        [_images(parameters, source, split) for split in ("pretrain", "train", "eval")],
+        f"{data_namespace(source)}.data_summary",
+        name="summarise_data" if source is None else f"summarise_{source}",
+        tags=tags,
+    )
 
 
-def _preparation(pretrain_part: str, tags: list[str]) -> list[Node]:
-    """Data summary, arithmetic and baselines, which every budget needs."""
+def _preparation(parameters: DualGatingParameters, tags: list[str]) -> list[Node]:
+    """Data summary, arithmetic and baselines, which every model needs."""
     return [
-        node(
-            nodes.summarise_data,
-            [f"{KEY}.{pretrain_part}_images", f"{KEY}.train_images", f"{KEY}.eval_images"],
-            f"{KEY}.data_summary",
-            name="summarise_data",
-            tags=[TABLE_TAG, *tags],
-        ),
+        _data_summary(parameters, None, tags),
         node(
             nodes.select_execution,
             [PARAMETERS, f"{KEY}.data_summary"],
             f"{KEY}.execution",
             name="select_execution",
-            tags=[TABLE_TAG, *tags],
+            tags=tags,
         ),
         node(
             nodes.measure_baselines,
-            [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.train_images", f"{KEY}.eval_images"],
+            [PARAMETERS, f"{KEY}.data_summary", *OWN_IMAGES],
             f"{KEY}.baselines",
             name="measure_baselines",
-            tags=[TABLE_TAG, *tags],
+            tags=tags,
         ),
     ]
 
 
-def _model_nodes(model: Model, pretrain_part: str, every_budget: list[str]) -> list[Node]:
+def _tags(parameters: DualGatingParameters, model: Model) -> list[str]:
+    """Parts, method and budget; a dense model belongs to every budget."""
+    budgets = parameters.budgets if model.budget is None else (model.budget,)
+    return [*model.parts, model.variant.method, *(budget_name(budget) for budget in budgets)]
+
+
+def _node_name(action: str, model: Model) -> str:
+    source = f"_{model.source}" if model.source else ""
+    seed = f"_seed_{model.seed}" if model.repeat else ""
+    return f"{action}_{model.key.replace('.', '_')}{source}{seed}"
+
+
+def _training(model: Model) -> Training:
+    return Training(model.variant.method, model.budget, model.seed, model.variant.gates)
+
+
+def _model_nodes(
+    parameters: DualGatingParameters, models: Sequence[Model], model: Model
+) -> list[Node]:
     """Training, features and evaluation of one model, inside its namespace."""
-    space = model.namespace
-    tags = [TABLE_TAG, model.method]
-    tags += every_budget if model.budget is None else [budget_name(model.budget)]
-    given = {"method": model.method, "budget": model.budget}
-    name = model.key.replace(".", "_")
+    trained = _training_node(parameters, models, model)
+    if model.source is not None:
+        # Further sources exist for transfer alone.
+        return [trained]
+    space, tags = model.namespace, _tags(parameters, model)
     return [
-        node(
-            _given(nodes.pretrain, **given),
-            [
-                PARAMETERS,
-                f"{KEY}.data_summary",
-                f"{KEY}.execution",
-                f"{KEY}.{pretrain_part}_images",
-                f"{space}.checkpoint",
-                f"{space}.epoch_log",
-            ],
-            [f"{space}.encoder", f"{space}.training"],
-            name=f"pretrain_{name}",
-            namespace=space,
-            tags=[*tags, "pretrain"],
-        ),
+        trained,
         node(
             nodes.extract,
-            [PARAMETERS, f"{space}.encoder", f"{KEY}.train_images", f"{KEY}.eval_images"],
+            [PARAMETERS, f"{space}.encoder", *OWN_IMAGES],
             f"{space}.features",
-            name=f"extract_{name}",
+            name=_node_name("extract", model),
             namespace=space,
             tags=tags,
         ),
         node(
-            _given(nodes.evaluate, **given),
+            _given(nodes.evaluate, trained=_training(model)),
             [
                 PARAMETERS,
                 f"{KEY}.data_summary",
                 f"{space}.encoder",
                 f"{space}.features",
                 f"{space}.training",
-                f"{KEY}.train_images",
-                f"{KEY}.eval_images",
+                *OWN_IMAGES,
             ],
             f"{space}.evaluation",
-            name=f"evaluate_{name}",
+            name=_node_name("evaluate", model),
             namespace=space,
             tags=tags,
         ),
     ]
 
 
-def _report_nodes(planned: list[Model]) -> list[Node]:
-    """Metrics, Table 6.1, figures, manifest and report over all models."""
-    keys = tuple(model.key for model in planned)
-    spaces = [model.namespace for model in planned]
-    # Fig. 6.2 compares dual gating with the dense baseline.
-    shown = [model for model in planned if model.method != "vicreg_gating"]
-    gather: list[tuple[Callable[..., Any], list[str], str | list[str]]] = [
+def _training_node(parameters: DualGatingParameters, models: Sequence[Model], model: Model) -> Node:
+    space = model.namespace
+    inputs = [
+        PARAMETERS,
+        f"{model.data_namespace}.data_summary",
+        f"{KEY}.execution",
+        _images(parameters, model.source, "pretrain"),
+        f"{space}.checkpoint",
+        f"{space}.epoch_log",
+    ]
+    function: Callable[..., Any] = nodes.pretrain
+    if model.variant.student:
+        function = nodes.distil
+        teacher = parameters.distillation.teacher
+        if teacher == "vicreg":
+            teacher = f"{sibling(models, model, 'vicreg').namespace}.encoder"
+        inputs += [teacher, f"{sibling(models, model, 'dual').namespace}.features"]
+    return node(
+        _given(function, training=_training(model)),
+        inputs,
+        [f"{space}.encoder", f"{space}.training"],
+        name=_node_name(function.__name__, model),
+        namespace=space,
+        tags=[*_tags(parameters, model), "pretrain"],
+    )
+
+
+def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node:
+    """Linear evaluation of one encoder on one target."""
+    model = transfer.model
+    tags = [tag for tag in _tags(parameters, model) if tag not in model.parts]
+    return node(
+        _given(transfer_nodes.evaluate_transfer, seed=model.seed),
+        [
+            PARAMETERS,
+            f"{model.namespace}.encoder",
+            _images(parameters, transfer.target_source, "train"),
+            _images(parameters, transfer.target_source, "eval"),
+        ],
+        transfer.output,
+        name=_node_name(f"transfer_to_{transfer.target}", model),
+        namespace=model.namespace,
+        tags=[*tags, "table_6_2"],
+    )
+
+
+def _report_nodes(
+    models: Sequence[Model], transfers: Sequence[Transfer], parts: Sequence[PartName]
+) -> list[Node]:
+    """Runs, metrics, tables, figures, manifest and report over all models."""
+    own = [model for model in models if model.source is None]
+    evaluations = [f"{model.namespace}.evaluation" for model in own]
+    first = [model for model in own if model.repeat == 0]
+    keys = tuple(model.key for model in first)
+    made: list[tuple[Callable[..., Any], list[str], str]] = [
+        (
+            _given(report_nodes.collect_runs, names=tuple(model.name for model in own)),
+            evaluations,
+            "runs",
+        ),
         (
             _given(report_nodes.collect_models, keys=keys),
-            [f"{space}.evaluation" for space in spaces],
-            f"{KEY}.models",
+            [f"{model.namespace}.evaluation" for model in first],
+            "models",
         ),
         (
             _given(report_nodes.collect_histories, keys=keys),
-            [f"{space}.training" for space in spaces],
-            f"{KEY}.histories",
+            [f"{model.namespace}.training" for model in first],
+            "histories",
         ),
-        (
-            _given(report_nodes.embed_features, keys=tuple(model.key for model in shown)),
-            [PARAMETERS, f"{KEY}.eval_images", *(f"{m.namespace}.features" for m in shown)],
-            f"{KEY}.embedding",
-        ),
-        (report_nodes.flat_metrics, [f"{KEY}.models", f"{KEY}.baselines"], f"{KEY}.metrics"),
-        (report_nodes.table_6_1, [PARAMETERS, f"{KEY}.metrics"], f"{KEY}.table_6_1"),
+        (report_nodes.metrics, [f"{KEY}.runs", f"{KEY}.baselines"], "metrics"),
         (
             report_nodes.describe_run,
-            [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.models"],
-            f"{KEY}.run_manifest",
+            [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.runs"],
+            "run_manifest",
         ),
-        (
-            report_nodes.figures,
-            [f"{KEY}.metrics", f"{KEY}.models", f"{KEY}.histories", f"{KEY}.embedding"],
-            [
-                f"{KEY}.training_curves",
-                f"{KEY}.accuracy_against_cost",
-                f"{KEY}.channel_usage",
-                f"{KEY}.embedding_plot",
-            ],
-        ),
-        (
-            report_nodes.render_report,
-            [
-                PARAMETERS,
-                f"{KEY}.metrics",
-                f"{KEY}.models",
-                f"{KEY}.histories",
-                f"{KEY}.embedding",
-                f"{KEY}.run_manifest",
-                f"{KEY}.table_6_1",
-            ],
-            f"{KEY}.report",
-        ),
+        (report_nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
     ]
+    if any(model.variant.gated and not model.variant.student for model in first):
+        made.append((report_nodes.channel_usage, [f"{KEY}.models"], "channel_usage"))
+    if "table_6_1" in parts:
+        inputs = [f"{KEY}.metrics", f"{KEY}.models"]
+        made.append((report_nodes.accuracy_against_cost, inputs, "accuracy_against_cost"))
+    if "figure_6_2" in parts:
+        made += _embedding_parts(first)
+    made += _table_parts(transfers, parts)
+    made.append(_report_part(parts))
     return [
-        node(function, inputs, outputs, name=function.__name__, tags=[TABLE_TAG, "report"])
-        for function, inputs, outputs in gather
+        node(
+            function,
+            inputs,
+            f"{KEY}.{output}",
+            name=output,
+            tags=[output, "report"] if output in parts else [*parts, "report"],
+        )
+        for function, inputs, output in made
     ]
+
+
+Made = tuple[Callable[..., Any], list[str], str]
+
+
+def _embedding_parts(models: Sequence[Model]) -> list[Made]:
+    """Fig. 6.2: dual gating beside the dense baseline."""
+    shown = [model for model in models if "figure_6_2" in model.parts]
+    keys = tuple(model.key for model in shown)
+    features = [f"{model.namespace}.features" for model in shown]
+    return [
+        (
+            _given(report_nodes.embed_features, keys=keys),
+            [PARAMETERS, f"{KEY}.eval_images", *features],
+            "embedding",
+        ),
+        (report_nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"),
+    ]
+
+
+def _table_parts(transfers: Sequence[Transfer], parts: Sequence[PartName]) -> list[Made]:
+    """A CSV for every table and question among the parts."""
+    made: list[Made] = []
+    if "table_6_2" in parts:
+        pairs = tuple((t.source, t.target, t.model.name, t.model.budget) for t in transfers)
+        seeds = tuple(transfer.model.seed for transfer in transfers)
+        made.append(
+            (
+                _given(report_nodes.collect_transfers, pairs=pairs, seeds=seeds),
+                [transfer.output for transfer in transfers],
+                "transfer",
+            )
+        )
+    for part in _with_table(parts):
+        source = "transfer" if part == "table_6_2" else "runs"
+        inputs = [PARAMETERS, f"{KEY}.{source}"]
+        made.append((_given(report_nodes.part_table, part=part), inputs, part))
+    return made
+
+
+def _report_part(parts: Sequence[PartName]) -> Made:
+    tables = _with_table(parts)
+    inputs = ["metrics", "models", "histories", "run_manifest"]
+    embedding = ["embedding"] if "figure_6_2" in parts else []
+    return (
+        _given(report_nodes.render_report, parts=(*embedding, *tables)),
+        [PARAMETERS, *(f"{KEY}.{name}" for name in (*inputs, *embedding, *tables))],
+        "report",
+    )
+
+
+def _with_table(parts: Sequence[PartName]) -> list[PartName]:
+    return [part for part in parts if not part.startswith("figure")]
 
 
 def _given(function: Callable[..., Any], **constants: Any) -> Callable[..., Any]:

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
 from ssl_kedro.reporting import chapter6_figures
+from ssl_kedro.reporting.chapter6_parts import part_frame
 from ssl_kedro.reporting.chapter6_report import dual_gating_report
-from ssl_kedro.reporting.chapter6_table import table_6_1 as measured_beside_published
+from ssl_kedro.reporting.chapter6_results import flat_metrics
 from ssl_kedro.reporting.manifest import run_manifest
 
 Json = dict[str, Any]
@@ -31,29 +32,104 @@ def collect_histories(*trainings: Json, keys: tuple[str, ...]) -> Json:
     return {key: training["history"] for key, training in zip(keys, trainings, strict=True)}
 
 
-def flat_metrics(models: Json, baselines: Json) -> dict[str, float]:
+def collect_runs(*evaluations: Json, names: tuple[str, ...]) -> pd.DataFrame:
+    """One row a training and branch: what every table is made of; fractions, not percent."""
+    rows = [
+        row
+        for name, evaluation in zip(names, evaluations, strict=True)
+        for row in _run_rows(name, evaluation)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _run_rows(name: str, evaluation: Json) -> list[Json]:
+    """The rows of one training, one a branch."""
+    macs, training = evaluation["macs"], evaluation["training"]
+    budget = evaluation["budget"]
+    rows = []
+    for branch, accuracies in evaluation["branches"].items():
+        linear = np.asarray(accuracies.get("linear_top1", [np.nan]))
+        spent = macs["own"] if branch == "dense" else macs["gated_mean"]
+        # A dense branch of the whole network saves nothing, and no figure is given for it.
+        saves = branch == "gated" or macs["own"] != macs["dense"]
+        rows.append(
+            {
+                "model": name,
+                "method": evaluation["method"],
+                "budget_percent": None if budget is None else round(100 * budget),
+                "seed": evaluation["seed"],
+                "branch": branch,
+                "linear_top1": float(linear.mean()),
+                "linear_std": float(linear.std()),
+                "knn_top1": accuracies.get("knn_top1", np.nan),
+                "knn_normalised_top1": accuracies.get("knn_normalised_top1", np.nan),
+                "macs": spent,
+                "dense_macs": macs["dense"],
+                "flop_reduction": 1 - spent / macs["dense"] if saves else np.nan,
+                **_channel_shares(evaluation["channel_usage"] if branch == "gated" else []),
+                "training_seconds": training["seconds"],
+                "training_macs": training["macs"],
+                "images_per_second": training["images_per_second"],
+            }
+        )
+    return rows
+
+
+def _channel_shares(usage: list[Json]) -> dict[str, float]:
+    """Shares of all inner channels that are always on, always off, or depend on the image."""
+    names = ("always_on", "always_off", "dependent")
+    total = sum(block["channels"] for block in usage)
+    return {name: sum(b[name] for b in usage) / total if total else np.nan for name in names}
+
+
+def collect_transfers(
+    *evaluations: Json,
+    pairs: tuple[tuple[str, str, str, float | None], ...],
+    seeds: tuple[int, ...],
+) -> pd.DataFrame:
+    """One row a source model, branch, target and seed."""
+    rows = []
+    for evaluation, (source, target, name, budget), seed in zip(
+        evaluations, pairs, seeds, strict=True
+    ):
+        for branch, accuracies in evaluation.items():
+            rows.append(
+                {
+                    "source": source,
+                    "target": target,
+                    "model": name,
+                    "budget_percent": None if budget is None else round(100 * budget),
+                    "seed": seed,
+                    "branch": branch,
+                    "linear_top1": float(np.mean(accuracies)),
+                    "linear_std": float(np.std(accuracies)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def metrics(runs: pd.DataFrame, baselines: Json) -> dict[str, float]:
     """The numbers of the run under flat keys; accuracies and reductions are fractions."""
-    metrics: dict[str, float] = {"dense_macs": models["vicreg"]["macs"]["dense"], **baselines}
-    for key, model in models.items():
-        for branch, accuracies in model["branches"].items():
-            if accuracies:
-                linear = np.asarray(accuracies["linear_top1"])
-                metrics[f"{key}.{branch}.linear_top1_mean"] = float(linear.mean())
-                metrics[f"{key}.{branch}.linear_top1_std"] = float(linear.std())
-                metrics[f"{key}.{branch}.knn_top1"] = accuracies["knn_top1"]
-        if model["macs"]["flop_reduction"] is not None:
-            metrics[f"{key}.gated.flop_reduction"] = model["macs"]["flop_reduction"]
-    return metrics
+    return flat_metrics(_with_whole_budgets(runs), baselines)
 
 
-def table_6_1(parameters: DualGatingParameters, metrics: dict[str, float]) -> pd.DataFrame:
-    """Table 6.1 with the published figures beside the measured ones."""
-    return measured_beside_published(
-        metrics,
-        parameters.budgets,
-        parameters.published,
+def part_table(
+    parameters: DualGatingParameters, rows: pd.DataFrame, *, part: PartName
+) -> pd.DataFrame:
+    """One table or question of the chapter, measured beside published."""
+    return part_frame(
+        part,
+        _with_whole_budgets(rows),
+        budgets=parameters.budgets,
+        dataset=parameters.published,
         comparable=parameters.published_data_is_ours,
+        published_names=parameters.transfer.published,
     )
+
+
+def _with_whole_budgets(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with budgets as whole numbers, which CSV keeps as decimals."""
+    return frame.assign(budget_percent=frame["budget_percent"].astype("Int64"))
 
 
 def embed_features(
@@ -97,10 +173,11 @@ def embed_features(
 
 
 def describe_run(
-    parameters: DualGatingParameters, data: Json, execution: Json, models: Json
+    parameters: DualGatingParameters, data: Json, execution: Json, runs: pd.DataFrame
 ) -> Json:
     """Versions, commit, data, seed, device and cost of the run."""
-    seconds = sum(model["training"]["seconds"] for model in models.values())
+    trainings = runs.drop_duplicates(["model", "budget_percent", "seed"])
+    seconds = float(trainings["training_seconds"].sum())
     return run_manifest(
         seed=parameters.seed,
         data=data,
@@ -110,16 +187,24 @@ def describe_run(
     )
 
 
-def figures(
-    metrics: dict[str, float], models: Json, histories: Json, embedding: pd.DataFrame
-) -> tuple[Figure, Figure, Figure, Figure]:
-    """Training curves, accuracy against cost, channel usage and the embedding."""
-    return (
-        chapter6_figures.training_curves(histories),
-        chapter6_figures.accuracy_against_cost(metrics, models),
-        chapter6_figures.channel_usage_figure(models),
-        chapter6_figures.embedding_figure(embedding),
-    )
+def training_curves(histories: Json) -> Figure:
+    """Loss, realised cost and spread over the epochs."""
+    return chapter6_figures.training_curves(histories)
+
+
+def accuracy_against_cost(metrics: dict[str, float], models: Json) -> Figure:
+    """Accuracy of each encoder over its cost."""
+    return chapter6_figures.accuracy_against_cost(metrics, models)
+
+
+def channel_usage(models: Json) -> Figure:
+    """Always on, always off, dependent: per block and model."""
+    return chapter6_figures.channel_usage_figure(models)
+
+
+def embedding_plot(embedding: pd.DataFrame) -> Figure:
+    """Fig. 6.2."""
+    return chapter6_figures.embedding_figure(embedding)
 
 
 def render_report(
@@ -127,11 +212,12 @@ def render_report(
     metrics: dict[str, float],
     models: Json,
     histories: Json,
-    embedding: pd.DataFrame,
     manifest: Json,
-    table: pd.DataFrame,
+    *frames: pd.DataFrame,
+    parts: tuple[str, ...],
 ) -> str:
-    """The self-contained HTML report."""
+    """The self-contained HTML report of whatever parts were run."""
+    tables = dict(zip(parts, frames, strict=True))
     setup = {
         "published": parameters.published,
         "comparable": parameters.published_data_is_ours,
@@ -146,4 +232,13 @@ def render_report(
         "train_images": manifest["data"]["images"]["pretrain"],
         "eval_images": manifest["data"]["images"]["eval"],
     }
-    return dual_gating_report(metrics, models, histories, embedding, manifest, setup, table)
+    return dual_gating_report(
+        metrics,
+        models,
+        histories,
+        tables.pop("embedding", None),
+        manifest,
+        setup,
+        tables.pop("table_6_1", None),
+        tables,
+    )
