@@ -16,6 +16,7 @@ from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
 from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.byol_dual_gating import BYOLOptions
 from ssl_kedro.methods.dense_anchored import AnchorOptions
 from ssl_kedro.methods.registry import build_method, method_classes
 from ssl_kedro.methods.seed import Seed, SeedOptions
@@ -233,3 +234,38 @@ def test_seed_queue_is_a_ring_of_the_teachers_latest_embeddings() -> None:
     latest = torch.cat(remembered)[-20:]
     distances = torch.cdist(latest, method.queue)
     assert float(distances.min(dim=1).values.max()) < 1e-5
+
+
+def test_byol_target_follows_the_online_network_and_gets_no_gradient() -> None:
+    options = BYOLOptions(momentum=0.9)
+    method = built("byol_dual_gating", dataclasses.replace(CONFIG, options=options))
+    start = [p.clone() for p in method.target.parameters()]
+    online = [*method.encoder.parameters(), *method.projector.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(start, online, strict=True))
+    method(*views(), 0.0, noise()).loss.backward()
+    assert all(p.grad is None for p in method.target.parameters())
+    with torch.no_grad():
+        for p in online:
+            p += 1.0
+    method.after_update(0.5)
+    # Halfway along the cosine the momentum is (0.9 + 1) / 2: five hundredths of the way.
+    for before, after in zip(start, method.target.parameters(), strict=True):
+        assert torch.allclose(after, before + 0.05, atol=1e-5)
+    method.after_update(1.0)
+    assert torch.allclose(next(method.target.parameters()), start[0] + 0.05, atol=1e-5)
+
+
+def test_byol_regresses_each_prediction_onto_the_other_views_target() -> None:
+    method = built("byol_dual_gating")
+    loss, _ = method(*views(), 0.2, noise())
+    twin = built("byol_dual_gating")
+    first = twin.encoder(views()[0], "gated", noise())
+    second = twin.encoder(views()[1], "dense")
+    q = [twin.predictor(twin.projector(e.features)) for e in (first, second)]
+    # Before any update the target is the dense online network.
+    fresh = built("byol_dual_gating")
+    t = [fresh.projector(fresh.encoder(view, "dense").features) for view in views()]
+    unit = [nn.functional.normalize(x, dim=1) for x in (*q, *t)]
+    expected = ((unit[0] - unit[3]) ** 2).sum(1).mean() + ((unit[1] - unit[2]) ** 2).sum(1).mean()
+    penalty, _ = gate_objective(first.masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2)
+    assert float(loss.detach()) == pytest.approx(float((expected + penalty).detach()), rel=1e-5)

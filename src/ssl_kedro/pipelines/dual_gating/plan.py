@@ -44,6 +44,7 @@ def variants(parameters: DualGatingParameters) -> dict[str, Variant]:
             "dual_gating", gates={"diversity": parameters.ablation.diversity}
         ),
         "simsiam_dual": Variant("simsiam_dual_gating"),
+        "byol_dual": Variant("byol_dual_gating"),
         "dual_ascent": Variant("dual_gating", gates={"steering": "dual_ascent"}),
     }
 
@@ -60,7 +61,7 @@ PARTS: dict[PartName, tuple[str, ...]] = {
     "figure_6_2": ("vicreg", "dual"),
     "question_1": ("vicreg", "dual", "dense_anchored"),
     "question_2": ("dual", "channel_diversity"),
-    "question_3": ("dual", "simsiam_dual"),
+    "question_3": ("dual", "simsiam_dual", "byol_dual"),
     "question_4": ("dual", "dual_ascent"),
 }
 

@@ -1,0 +1,97 @@
+"""BYOL in the dual setting (the thesis' third open question; Grill et al. 2020)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.core.config import Config, Range
+from ssl_kedro.encoders.base import Branch
+from ssl_kedro.losses.cosine import normalised_regression
+from ssl_kedro.methods.base import (
+    TRAINED_PASS,
+    EncoderSetup,
+    MethodConfig,
+    StepResult,
+    TwoViewMethod,
+    expander,
+    normalised_deviation,
+    options_of,
+    training_macs,
+)
+from ssl_kedro.methods.simsiam import predictor
+
+
+@dataclass(frozen=True)
+class BYOLOptions(Config):
+    """Parameters of BYOL.
+
+    Args:
+        momentum: of the target network at the start; it rises to 1 on a cosine (0.996).
+    """
+
+    momentum: Annotated[float, Range(at_least=0, below=1)] = 0.996
+
+
+class BYOLDualGating(TwoViewMethod):
+    """View 1 gated, view 2 dense; each predicts what a slow dense copy makes of the other.
+
+    The target network is the exponential moving average of encoder and projector, always
+    dense: the gated branch learns from what it is meant to replace.
+    """
+
+    name = "byol_dual_gating"
+    options_type = BYOLOptions
+    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
+
+    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
+        super().__init__(setup, config, budget)
+        self.momentum = options_of(config, BYOLOptions).momentum
+        self.projector = expander(self.encoder.feature_dimensions, config.expander)
+        self.predictor = predictor(config.expander, config.expander.hidden)
+        self.target = nn.ModuleDict(
+            {"encoder": copy.deepcopy(self.encoder), "projector": copy.deepcopy(self.projector)}
+        ).requires_grad_(False)
+
+    def forward(
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+    ) -> StepResult:
+        """|q(z_1) - t_2|^2 + |q(z_2) - t_1|^2 of normalised vectors, plus L_G."""
+        views = (view_1, view_2)
+        with torch.no_grad():
+            targets = [
+                self.target["projector"](self.target["encoder"](view, "dense").features).float()
+                for view in views
+            ]
+        encodings = [
+            self.encoder(view, branch, generator)
+            for view, branch in zip(views, self.view_branches, strict=True)
+        ]
+        predicted = [self.predictor(self.projector(e.features)).float() for e in encodings]
+        with torch.autocast(view_1.device.type, enabled=False):
+            loss = normalised_regression(predicted[0], targets[1])
+            loss = loss + normalised_regression(predicted[1], targets[0])
+            result = self.with_penalty(loss, {"distance": loss.detach()}, encodings, progress)
+        result.scalars["embedding_std"] = normalised_deviation(targets[1])
+        return result
+
+    @torch.no_grad()
+    def after_update(self, progress: float) -> None:
+        """Move the target towards the online network (Grill et al. 2020, eq. 1 and 3.3)."""
+        momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        online = [*self.encoder.parameters(), *self.projector.parameters()]
+        torch._foreach_lerp_(list(self.target.parameters()), online, 1 - momentum)
+
+    @property
+    def macs_per_image(self) -> int:
+        """Two trained passes and two of the target."""
+        return (2 * TRAINED_PASS + 2) * training_macs(self.encoder)
