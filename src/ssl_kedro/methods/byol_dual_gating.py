@@ -88,7 +88,7 @@ class BYOLDualGating(TwoViewMethod):
     def after_update(self, progress: float) -> None:
         """Move the target towards the online network (Grill et al. 2020, eq. 1 and 3.3)."""
         momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
-        online = [*self.encoder.parameters(), *self.projector.parameters()]
+        online: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
         torch._foreach_lerp_(list(self.target.parameters()), online, 1 - momentum)
 
     @property

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial, update_wrapper
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.images.load import has_unlabelled_part
-from ssl_kedro.pipelines.dual_gating import nodes, report_nodes, transfer_nodes
+from ssl_kedro.pipelines.dual_gating import report_nodes, student_nodes, transfer_nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
 from ssl_kedro.pipelines.dual_gating.plan import (
     KEY,
@@ -20,11 +19,18 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     planned_transfers,
     sibling,
 )
-from ssl_kedro.pipelines.dual_gating.trainings import Training
+from ssl_kedro.pipelines.encoder_graph import (
+    PlannedTraining,
+    data_summary_node,
+    evaluation_nodes,
+    given,
+    preparation_nodes,
+    training_node,
+)
 from ssl_kedro.pipelines.parameters import budget_name
+from ssl_kedro.pipelines.trainings import Training
 
 PARAMETERS = f"params:{KEY}"
-OWN_IMAGES = [f"{KEY}.train_images", f"{KEY}.eval_images"]
 
 
 def create_pipeline(parameters: DualGatingParameters, parts: Sequence[PartName]) -> Pipeline:
@@ -32,9 +38,11 @@ def create_pipeline(parameters: DualGatingParameters, parts: Sequence[PartName])
     models = planned_models(parameters, parts)
     transfers = planned_transfers(parameters, models)
     common = [*parts, *(budget_name(budget) for budget in parameters.budgets)]
-    graph = _preparation(parameters, common)
+    graph = preparation_nodes(KEY, _images(parameters, None, "pretrain"), common)
     for source in sorted({model.source for model in models if model.source}):
-        graph.append(_data_summary(parameters, source, ["table_6_2"]))
+        images = [_images(parameters, source, split) for split in ("pretrain", "train", "eval")]
+        space = data_namespace(source)
+        graph.append(data_summary_node(space, images, f"summarise_{source}", ["table_6_2"]))
     for model in models:
         graph += _model_nodes(parameters, models, model)
     graph += [_transfer_node(parameters, transfer) for transfer in transfers]
@@ -49,125 +57,52 @@ def _images(parameters: DualGatingParameters, source: str | None, split: str) ->
     return f"{data_namespace(source)}.{split}_images"
 
 
-def _data_summary(
-    parameters: DualGatingParameters, source: str | None, tags: Iterable[str]
-) -> Node:
-    return node(
-        nodes.summarise_data,
-        [_images(parameters, source, split) for split in ("pretrain", "train", "eval")],
-        f"{data_namespace(source)}.data_summary",
-        name="summarise_data" if source is None else f"summarise_{source}",
-        tags=tags,
-    )
-
-
-def _preparation(parameters: DualGatingParameters, tags: list[str]) -> list[Node]:
-    """Data summary, arithmetic and baselines, which every model needs."""
-    return [
-        _data_summary(parameters, None, tags),
-        node(
-            nodes.select_execution,
-            [PARAMETERS, f"{KEY}.data_summary"],
-            f"{KEY}.execution",
-            name="select_execution",
-            tags=tags,
-        ),
-        node(
-            nodes.measure_baselines,
-            [PARAMETERS, f"{KEY}.data_summary", *OWN_IMAGES],
-            f"{KEY}.baselines",
-            name="measure_baselines",
-            tags=tags,
-        ),
-    ]
-
-
 def _tags(parameters: DualGatingParameters, model: Model) -> list[str]:
-    """Parts, method and budget; a dense model belongs to every budget."""
+    """Method and budget; a dense model belongs to every budget."""
     budgets = parameters.budgets if model.budget is None else (model.budget,)
-    return [*model.parts, model.variant.method, *(budget_name(budget) for budget in budgets)]
+    return [model.variant.method, *(budget_name(budget) for budget in budgets)]
 
 
-def _node_name(action: str, model: Model) -> str:
+def _planned(
+    parameters: DualGatingParameters, model: Model, tags: Sequence[str]
+) -> PlannedTraining:
     source = f"_{model.source}" if model.source else ""
     seed = f"_seed_{model.seed}" if model.repeat else ""
-    return f"{action}_{model.key.replace('.', '_')}{source}{seed}"
-
-
-def _training(model: Model) -> Training:
-    return Training(model.variant.method, model.budget, model.seed, model.variant.gates)
+    variant = model.variant
+    return PlannedTraining(
+        pipeline=KEY,
+        namespace=model.namespace,
+        label=f"{model.key.replace('.', '_')}{source}{seed}",
+        training=Training(variant.method, model.budget, model.seed, variant.gates),
+        pretrain_images=_images(parameters, model.source, "pretrain"),
+        data_summary=f"{model.data_namespace}.data_summary",
+        tags=(*tags, *_tags(parameters, model)),
+    )
 
 
 def _model_nodes(
     parameters: DualGatingParameters, models: Sequence[Model], model: Model
 ) -> list[Node]:
     """Training, features and evaluation of one model, inside its namespace."""
-    trained = _training_node(parameters, models, model)
-    if model.source is not None:
-        # Further sources exist for transfer alone.
-        return [trained]
-    space, tags = model.namespace, _tags(parameters, model)
-    return [
-        trained,
-        node(
-            nodes.extract,
-            [PARAMETERS, f"{space}.encoder", *OWN_IMAGES],
-            f"{space}.features",
-            name=_node_name("extract", model),
-            namespace=space,
-            tags=tags,
-        ),
-        node(
-            _given(nodes.evaluate, trained=_training(model)),
-            [
-                PARAMETERS,
-                f"{KEY}.data_summary",
-                f"{space}.encoder",
-                f"{space}.features",
-                f"{space}.training",
-                *OWN_IMAGES,
-            ],
-            f"{space}.evaluation",
-            name=_node_name("evaluate", model),
-            namespace=space,
-            tags=tags,
-        ),
-    ]
-
-
-def _training_node(parameters: DualGatingParameters, models: Sequence[Model], model: Model) -> Node:
-    space = model.namespace
-    inputs = [
-        PARAMETERS,
-        f"{model.data_namespace}.data_summary",
-        f"{KEY}.execution",
-        _images(parameters, model.source, "pretrain"),
-        f"{space}.checkpoint",
-        f"{space}.epoch_log",
-    ]
-    function: Callable[..., Any] = nodes.pretrain
+    planned = _planned(parameters, model, model.parts)
     if model.variant.student:
-        function = nodes.distil
         teacher = parameters.distillation.teacher
         if teacher == "vicreg":
             teacher = f"{sibling(models, model, 'vicreg').namespace}.encoder"
-        inputs += [teacher, f"{sibling(models, model, 'dual').namespace}.features"]
-    return node(
-        _given(function, training=_training(model)),
-        inputs,
-        [f"{space}.encoder", f"{space}.training"],
-        name=_node_name(function.__name__, model),
-        namespace=space,
-        tags=[*_tags(parameters, model), "pretrain"],
-    )
+        gates = f"{sibling(models, model, 'dual').namespace}.features"
+        trained = training_node(planned, student_nodes.distil, [teacher, gates])
+    else:
+        trained = training_node(planned)
+    # Further sources exist for transfer alone.
+    return [trained, *(evaluation_nodes(planned) if model.source is None else [])]
 
 
 def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node:
     """Linear evaluation of one encoder on one target."""
     model = transfer.model
-    tags = [tag for tag in _tags(parameters, model) if tag not in model.parts]
-    return node(
-        _given(transfer_nodes.evaluate_transfer, seed=model.seed),
+    return _planned(parameters, model, ["table_6_2"]).node(
+        f"transfer_to_{transfer.target}",
+        given(transfer_nodes.evaluate_transfer, seed=model.seed),
         [
             PARAMETERS,
             f"{model.namespace}.encoder",
@@ -175,9 +110,6 @@ def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node
             _images(parameters, transfer.target_source, "eval"),
         ],
         transfer.output,
-        name=_node_name(f"transfer_to_{transfer.target}", model),
-        namespace=model.namespace,
-        tags=[*tags, "table_6_2"],
     )
 
 
@@ -191,17 +123,17 @@ def _report_nodes(
     keys = tuple(model.key for model in first)
     made: list[tuple[Callable[..., Any], list[str], str]] = [
         (
-            _given(report_nodes.collect_runs, names=tuple(model.name for model in own)),
+            given(report_nodes.collect_runs, names=tuple(model.name for model in own)),
             evaluations,
             "runs",
         ),
         (
-            _given(report_nodes.collect_models, keys=keys),
+            given(report_nodes.collect_models, keys=keys),
             [f"{model.namespace}.evaluation" for model in first],
             "models",
         ),
         (
-            _given(report_nodes.collect_histories, keys=keys),
+            given(report_nodes.collect_histories, keys=keys),
             [f"{model.namespace}.training" for model in first],
             "histories",
         ),
@@ -244,7 +176,7 @@ def _embedding_parts(models: Sequence[Model]) -> list[Made]:
     features = [f"{model.namespace}.features" for model in shown]
     return [
         (
-            _given(report_nodes.embed_features, keys=keys),
+            given(report_nodes.embed_features, keys=keys),
             [PARAMETERS, f"{KEY}.eval_images", *features],
             "embedding",
         ),
@@ -260,7 +192,7 @@ def _table_parts(transfers: Sequence[Transfer], parts: Sequence[PartName]) -> li
         seeds = tuple(transfer.model.seed for transfer in transfers)
         made.append(
             (
-                _given(report_nodes.collect_transfers, pairs=pairs, seeds=seeds),
+                given(report_nodes.collect_transfers, pairs=pairs, seeds=seeds),
                 [transfer.output for transfer in transfers],
                 "transfer",
             )
@@ -268,7 +200,7 @@ def _table_parts(transfers: Sequence[Transfer], parts: Sequence[PartName]) -> li
     for part in _with_table(parts):
         source = "transfer" if part == "table_6_2" else "runs"
         inputs = [PARAMETERS, f"{KEY}.{source}"]
-        made.append((_given(report_nodes.part_table, part=part), inputs, part))
+        made.append((given(report_nodes.part_table, part=part), inputs, part))
     return made
 
 
@@ -277,7 +209,7 @@ def _report_part(parts: Sequence[PartName]) -> Made:
     inputs = ["metrics", "models", "histories", "run_manifest"]
     embedding = ["embedding"] if "figure_6_2" in parts else []
     return (
-        _given(report_nodes.render_report, parts=(*embedding, *tables)),
+        given(report_nodes.render_report, parts=(*embedding, *tables)),
         [PARAMETERS, *(f"{KEY}.{name}" for name in (*inputs, *embedding, *tables))],
         "report",
     )
@@ -285,8 +217,3 @@ def _report_part(parts: Sequence[PartName]) -> Made:
 
 def _with_table(parts: Sequence[PartName]) -> list[PartName]:
     return [part for part in parts if not part.startswith("figure")]
-
-
-def _given(function: Callable[..., Any], **constants: Any) -> Callable[..., Any]:
-    """Function with constants bound, under its own name."""
-    return update_wrapper(partial(function, **constants), function)

@@ -6,8 +6,8 @@ from typing import Any
 
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.pipelines.dual_gating.nodes import extract, labelled_probe
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.encoder_nodes import extract, labelled_probe
 
 Json = dict[str, Any]
 
@@ -29,7 +29,14 @@ def evaluate_transfer(
     features = extract(parameters, encoder, train_images, eval_images)
     return {
         branch: labelled_probe(
-            parameters, encoder, branch, features, train_images, eval_images, seed
+            parameters,
+            parameters.probe,
+            encoder,
+            branch,
+            features,
+            train_images,
+            eval_images,
+            seed,
         )
         for branch in encoder.branches
     }

@@ -1,4 +1,7 @@
-"""Nodes that prepare, train and evaluate: typed parameters in, library calls, values out."""
+"""Nodes that prepare, train and evaluate encoders; shared by the pipelines that do.
+
+Typed parameters in, library calls, plain values out.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,19 @@ from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.evaluation.augmented import augmented_batches
 from ssl_kedro.evaluation.baselines import chance_level, encoder_knn, raw_pixel_knn
-from ssl_kedro.evaluation.channel_usage import channel_usage, mean_open_channels
+from ssl_kedro.evaluation.channel_usage import channel_usage
 from ssl_kedro.evaluation.features import extract_features, gate_arrays, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
-from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
+from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import Method
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.dual_gating.trainings import (
+from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.parameters import cost_at
+from ssl_kedro.pipelines.trainings import (
     Training,
     new_method,
     training_identity,
-    weight_fingerprint,
 )
-from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.epoch_log import EpochLog
@@ -58,21 +60,25 @@ def summarise_data(
     }
 
 
-def select_execution(parameters: DualGatingParameters, data: Json) -> Json:
+def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
     """Device and precision that every training of this run shares."""
-    method = new_method(parameters, data, Training("dual_gating", max(parameters.budgets), 0))
+    method = new_method(
+        parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
+    )
     chosen = choose_execution(method, parameters.image_size, parameters.train)
     return dataclasses.asdict(chosen)
 
 
 def measure_baselines(
-    parameters: DualGatingParameters, data: Json, train_images: ImageSet, eval_images: ImageSet
+    parameters: EncoderPipelineParameters, data: Json, train_images: ImageSet, eval_images: ImageSet
 ) -> Json:
     """Chance, raw pixels and a random encoder; empty without labels."""
     if not data["labelled"]:
         return {}
     device = resolved_device(parameters.train.device)
-    untrained = new_method(parameters, data, Training("vicreg", None, parameters.seed)).encoder
+    untrained = new_method(
+        parameters, data, Training(parameters.dense_method, None, parameters.seed)
+    ).encoder
     knn = parameters.knn
     return {
         "chance": chance_level(eval_images),
@@ -82,7 +88,7 @@ def measure_baselines(
 
 
 def pretrain(
-    parameters: DualGatingParameters,
+    parameters: EncoderPipelineParameters,
     data: Json,
     execution: Json,
     images: ImageSet,
@@ -94,33 +100,11 @@ def pretrain(
     """Train one method; returns its encoder and how the training went."""
     method = new_method(parameters, data, training)
     identity = training_identity(parameters, data, execution, training)
-    return _trained(parameters, execution, images, checkpoints, log, training, method, identity)
+    return run_training(parameters, execution, images, checkpoints, log, training, method, identity)
 
 
-def distil(
-    parameters: DualGatingParameters,
-    data: Json,
-    execution: Json,
-    images: ImageSet,
-    checkpoints: CheckpointStore,
-    log: EpochLog,
-    teacher: Encoder,
-    gate_features: Arrays,
-    *,
-    training: Training,
-) -> tuple[Encoder, Json]:
-    """Train a student with the channels that learnt gates open on average."""
-    channels = mean_open_channels(gate_record(gate_features, "train"))
-    method = new_method(parameters, data, training, teacher=teacher, inner_channels=channels)
-    identity = training_identity(parameters, data, execution, training) | {
-        "inner_channels": list(channels),
-        "teacher": weight_fingerprint(teacher),
-    }
-    return _trained(parameters, execution, images, checkpoints, log, training, method, identity)
-
-
-def _trained(
-    parameters: DualGatingParameters,
+def run_training(
+    parameters: EncoderPipelineParameters,
     execution: Json,
     images: ImageSet,
     checkpoints: CheckpointStore,
@@ -129,6 +113,7 @@ def _trained(
     method: Method,
     identity: Json,
 ) -> tuple[Encoder, Json]:
+    """The training itself: its encoder, and history, time and cost."""
     config = parameters.train_config(training.method)
     device = resolved_device(execution["device"])
     source = BatchSource(images.images, config.batch_size, device, training.seed)
@@ -156,7 +141,7 @@ def _trained(
 
 
 def extract(
-    parameters: DualGatingParameters,
+    parameters: EncoderPipelineParameters,
     encoder: Encoder,
     train_images: ImageSet,
     eval_images: ImageSet,
@@ -176,7 +161,7 @@ def extract(
 
 
 def evaluate(
-    parameters: DualGatingParameters,
+    parameters: EncoderPipelineParameters,
     data: Json,
     encoder: Encoder,
     features: Arrays,
@@ -207,7 +192,7 @@ def evaluate(
 
 
 def _costs(
-    parameters: DualGatingParameters, encoder: Encoder, features: Arrays, image_size: int
+    parameters: EncoderPipelineParameters, encoder: Encoder, features: Arrays, image_size: int
 ) -> Json:
     """MACs of the whole network, of this one used dense, and of what its gates leave."""
     whole = cost_at(parameters.encoder, image_size, parameters.gates.reduction).dense
@@ -227,7 +212,7 @@ def _costs(
 
 
 def _accuracies(
-    parameters: DualGatingParameters,
+    parameters: EncoderPipelineParameters,
     encoder: Encoder,
     branch: Branch,
     features: Arrays,
@@ -236,7 +221,6 @@ def _accuracies(
     seed: int,
 ) -> Json:
     """Linear probe and nearest-neighbour accuracies of one branch."""
-    linear = labelled_probe(parameters, encoder, branch, features, train_images, eval_images, seed)
     knn = parameters.knn
     sides = _sides(features, branch, train_images, eval_images)
     device = resolved_device(parameters.train.device)
@@ -244,15 +228,20 @@ def _accuracies(
         normalise: knn_accuracy(*sides, k=knn.k, normalise=normalise, device=device)
         for normalise in {knn.normalise, True}
     }
-    return {
-        "linear_top1": linear,
+    accuracies: Json = {
         "knn_top1": nearest[knn.normalise],
         "knn_normalised_top1": nearest[True],
     }
+    if parameters.probe is not None:
+        accuracies["linear_top1"] = labelled_probe(
+            parameters, parameters.probe, encoder, branch, features, train_images, eval_images, seed
+        )
+    return accuracies
 
 
 def labelled_probe(
-    parameters: DualGatingParameters,
+    parameters: EncoderPipelineParameters,
+    probe: ProbeConfig,
     encoder: Encoder,
     branch: Branch,
     features: Arrays,
@@ -263,7 +252,6 @@ def labelled_probe(
     """Linear accuracies of one branch, one a run of the probe."""
     device = resolved_device(parameters.train.device)
     sides = _sides(features, branch, train_images, eval_images)
-    probe = parameters.probe
     batches = None
     if probe.features == "augmented":
         batches = augmented_batches(

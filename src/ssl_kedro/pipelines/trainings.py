@@ -11,7 +11,7 @@ from typing import Any
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.methods.base import EncoderSetup, Method
 from ssl_kedro.methods.registry import build_method
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
 
 Json = dict[str, Any]
 
@@ -41,7 +41,7 @@ class Training:
 
 
 def new_method(
-    parameters: DualGatingParameters,
+    parameters: EncoderPipelineParameters,
     data: Json,
     training: Training,
     *,
@@ -64,7 +64,7 @@ def new_method(
 
 
 def training_identity(
-    parameters: DualGatingParameters, data: Json, execution: Json, training: Training
+    parameters: EncoderPipelineParameters, data: Json, execution: Json, training: Training
 ) -> Json:
     """What decides a training's numbers; a checkpoint of another identity is not resumed."""
     config = parameters.method_config(training.method, training.gates)

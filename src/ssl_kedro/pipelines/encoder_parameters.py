@@ -1,0 +1,150 @@
+"""Parameters of pipelines that train encoders: what chapters 5 and 6 share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.core.config import Config, ConfigError
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.evaluation.config import KnnConfig
+from ssl_kedro.evaluation.linear_probe import ProbeConfig
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.losses.vicreg import VICRegConfig
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.registry import method_classes
+from ssl_kedro.pipelines.parameters import (
+    Budgets,
+    PipelineParameters,
+    checked_budgets,
+    checked_device,
+    cost_at,
+)
+from ssl_kedro.training.config import TrainConfig
+
+
+class MethodParameters(BaseModel):
+    """What one method does differently.
+
+    Args:
+        train: fields of the training recipe that it overrides.
+        options: its own parameters.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class EncoderPipelineParameters(PipelineParameters):
+    """What every pipeline that trains gated encoders takes.
+
+    Args:
+        seed: of weights, order, views, gate noise, subsets and probes.
+        budgets: target budgets t_d, shares of the dense cost, as a list or "0.1;0.3".
+        probe: recipe of the linear evaluation; None = there is none.
+        methods: what single methods do differently, by name.
+    """
+
+    # The method whose untrained encoder is the random one, and one that uses the gates.
+    dense_method: ClassVar[str]
+    gated_method: ClassVar[str]
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    budgets: Budgets = (0.1, 0.3, 0.5)
+    data: DataConfig = DataConfig()
+    views: ViewConfig = ViewConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    expander: ExpanderConfig = ExpanderConfig()
+    gates: GateConfig = GateConfig()
+    train: TrainConfig = TrainConfig()
+    probe: ProbeConfig | None = None
+    knn: KnnConfig = KnnConfig()
+    methods: dict[str, MethodParameters] = Field(default_factory=dict)
+
+    @property
+    def vicreg_config(self) -> VICRegConfig:
+        """Weights of the VICReg loss, for methods that have one."""
+        return VICRegConfig()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        size = self.views.size or self.data.size
+        checked_budgets(self.budgets, cost_at(self.encoder, size, self.gates.reduction))
+        checked_device(self.train.device)
+        return self
+
+    @model_validator(mode="after")
+    def _check_methods(self) -> Self:
+        known = method_classes()
+        for name in self.methods:
+            if name not in known:
+                raise ConfigError("methods", name, f"names among {', '.join(sorted(known))}")
+            self.train_config(name)
+            self.method_config(name)
+        return self
+
+    def method_config(
+        self, method: str, gates: Mapping[str, float | str] | None = None
+    ) -> MethodConfig:
+        """What a method reads: heads, losses, gates and its own options.
+
+        Args:
+            method: its name.
+            gates: gate parameters that differ from the run's.
+
+        Raises:
+            ConfigError: the method's options cannot be used.
+        """
+        kind = method_classes()[method].options_type
+        given = self.methods.get(method, MethodParameters()).options
+        options = _validated(kind, given, f"methods.{method}.options")
+        changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
+        return MethodConfig(self.expander, self.vicreg_config, changed, options)
+
+    def train_config(self, method: str) -> TrainConfig:
+        """The training recipe with the method's overrides.
+
+        Raises:
+            ConfigError: an override cannot be used.
+        """
+        given = self.methods.get(method, MethodParameters()).train
+        whole = dataclasses.asdict(self.train) | given
+        return _validated(TrainConfig, whole, f"methods.{method}.train")
+
+    @property
+    def image_size(self) -> int:
+        """Side in px of the images that the encoder sees in training."""
+        return self.views.size or self.data.size
+
+
+C = TypeVar("C", bound=Config)
+
+
+def _validated(kind: type[C], values: Mapping[str, Any], location: str) -> C:
+    """A configuration of some kind, with errors that name the whole key."""
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join([location, *map(str, first["loc"])])
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, ConfigError):
+            raise ConfigError(f"{location}.{cause.field}", cause.value, cause.expected) from None
+        fields = ", ".join(sorted(field.name for field in dataclasses.fields(kind))) or "none"
+        raise ConfigError(
+            name, first["input"], f"{first['msg'].lower()} (keys there: {fields})"
+        ) from None
