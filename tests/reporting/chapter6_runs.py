@@ -19,6 +19,7 @@ METHODS = {
     "dense_anchored": "dense_anchored",
     "channel_diversity": "dual_gating",
     "simsiam_dual": "simsiam_dual_gating",
+    "byol_dual": "byol_dual_gating",
     "dual_ascent": "dual_gating",
 }
 DENSE_ONLY = ("vicreg", "simreg", "seed")

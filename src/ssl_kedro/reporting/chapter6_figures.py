@@ -50,7 +50,7 @@ _COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual": BLUE}
 _MEASURES = (("linear_top1_mean", "Linear probe"), ("knn_top1", "1-NN"))
 # More rows of panels than these are drawn flatter, more panels of one budget on several rows.
 _TALL_ROWS = 4
-_PANELS_A_ROW = 4
+_PANELS_A_ROW = 3
 
 
 def accuracy_against_cost(metrics: Mapping[str, float], models: Models) -> Figure:

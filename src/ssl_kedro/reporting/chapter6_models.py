@@ -23,6 +23,8 @@ SHORT_NAMES = {
     "simsiam_dual": "SimSiam dual",
     "byol_dual": "BYOL dual",
     "dual_ascent": "dual ascent",
+    "simsiam": "SimSiam",
+    "simsiam_gating": "SimSiam, gated",
 }
 
 
@@ -50,7 +52,8 @@ def in_table_order(keys: Iterable[str]) -> list[str]:
 def budget_label(key: str) -> str:
     """Readable name: "dual.budget_30" -> "dual gating, 30 %"."""
     percent = budget_percent(key)
-    return "VICReg (dense)" if percent is None else f"{SHORT_NAMES[method_of(key)]}, {percent} %"
+    name = SHORT_NAMES[method_of(key)]
+    return f"{name} (dense)" if percent is None else f"{name}, {percent} %"
 
 
 def middle_dual_model(models: Models) -> tuple[str, Mapping[str, Any]] | None:

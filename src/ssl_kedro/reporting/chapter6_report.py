@@ -88,7 +88,7 @@ def dual_gating_report(
         *part_sections(part_tables, setup),
         *([] if table is None else [_cost_section(metrics, models, setup)]),
         _training_section(metrics, models, histories),
-        *_channels_section(models),
+        *_channels_section(metrics, models),
         *([] if embedding is None else [_embedding_section(embedding)]),
         setup_section(setup),
         *skipped_section(manifest),
@@ -196,13 +196,15 @@ def _training_section(
     return Section("Training", (sentence,), pictures=[picture])
 
 
-def _channels_section(models: Models) -> list[Section]:
+def _channels_section(metrics: Mapping[str, float], models: Models) -> list[Section]:
     if not any(model["channel_usage"] for model in models.values()):
         return []
     sentence = (
         "Per residual block, the share of channels that the gates open for every evaluation "
         "image, for some, and for none. “Always off” is an observation on these images."
     )
+    if has_several_seeds(metrics):
+        sentence += " Shown is the first seed."
     picture = Picture(
         channel_usage_figure(models),
         "Stacked bars of channel usage for each residual block and model: always on, depends on "

@@ -16,6 +16,7 @@ _NAMES = {
     "epochs": "Epochs",
     "batch_size": "Batch size",
     "optimiser": "Optimiser",
+    "lr": "Learning rate for 256 images",
     "expander": "Expander width",
     "train_images": "Images to pre-train on",
     "eval_images": "Images to evaluate on",
@@ -45,18 +46,25 @@ def thesis_setup(dataset: str) -> dict[str, Any]:
     return {"source": dataset, **common, **_OF_DATASET[dataset]}
 
 
-def setup_section(setup: Mapping[str, Any]) -> Section:
+def setup_section(
+    setup: Mapping[str, Any],
+    thesis: Mapping[str, Any] | None = None,
+    where: str = "Thesis, 6.3.1",
+) -> Section:
     """Table of what differs, and a sentence with what does not.
 
     Args:
         setup: of the run, with "published" (data set of the thesis) and "comparable".
+        thesis: the published set-up under the same names; None = chapter 6's.
+        where: in the thesis it stands.
     """
-    thesis = thesis_setup(setup["published"])
+    thesis = thesis_setup(setup["published"]) if thesis is None else thesis
     run = {**setup, "source": setup["published"] if setup["comparable"] else setup["source"]}
-    same = [name for name in _NAMES if run[name] == thesis[name]]
+    known = [name for name in _NAMES if name in run and name in thesis]
+    same = [name for name in known if run[name] == thesis[name]]
     rows = [
         [_NAMES[name], counted(run[name]), _thesis_text(thesis[name])]
-        for name in _NAMES
+        for name in known
         if name not in same
     ]
     paragraphs = []
@@ -65,7 +73,7 @@ def setup_section(setup: Mapping[str, Any]) -> Section:
     if same:
         listed = ", ".join(f"{_NAMES[name].lower()} {counted(run[name])}" for name in same)
         paragraphs.append(f"As in the thesis: {listed}.")
-    tables = [Table(("", "This run", "Thesis, 6.3.1"), rows, left=3, wrap=True)] if rows else []
+    tables = [Table(("", "This run", where), rows, left=3, wrap=True)] if rows else []
     return Section("What differs from the published set-up", paragraphs, tables=tables)
 
 
