@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from ssl_kedro.core.config import POSITIVE, Config, Range
+from ssl_kedro.core.config import Config, Range
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class KnnConfig(Config):
 
 @dataclass(frozen=True)
 class EmbeddingConfig(Config):
-    """Two-dimensional embedding for the report.
+    """Two-dimensional embedding for the report (UMAP, thesis Fig. 6.2).
 
     Args:
         samples: evaluation images shown.
-        perplexity: of t-SNE.
+        neighbours: of a point whose distances are kept (15, McInnes et al. 2018).
+        min_dist: smallest distance of neighbours in the picture (0.1).
     """
 
     samples: Annotated[int, Range(at_least=8)] = 500
-    perplexity: Annotated[float, POSITIVE] = 30.0
+    neighbours: Annotated[int, Range(at_least=2)] = 15
+    min_dist: Annotated[float, Range(at_least=0, at_most=1)] = 0.1

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.evaluation.config import EmbeddingConfig
 
 
-def embed_2d(features: np.ndarray, *, seed: int, perplexity: float = 30.0) -> np.ndarray:
-    """t-SNE of features, started from their principal components.
+def embed_2d(
+    features: np.ndarray, config: EmbeddingConfig | None = None, *, seed: int
+) -> np.ndarray:
+    """UMAP of features by Euclidean distance (McInnes et al. 2018), as in Figure 6.2.
+
+    It runs on one thread: with more, UMAP does not repeat itself. The first call in a process
+    takes seconds longer, in which numba compiles.
 
     Args:
         features: (N, D), N >= 4.
+        config: ``neighbours``, lowered to N - 1 where N is small, and ``min_dist``; None =
+            their defaults.
         seed: of the optimisation.
-        perplexity: effective number of neighbours, lowered to (N - 1) / 3 where N is small.
 
     Returns:
         (N, 2) float32 coordinates; only neighbourhoods in it mean anything.
@@ -25,13 +30,13 @@ def embed_2d(features: np.ndarray, *, seed: int, perplexity: float = 30.0) -> np
     """
     if len(features) < 4:
         raise ValueError(f"an embedding needs at least 4 samples, found {len(features)}")
-    components = min(50, *features.shape)
-    random_state = derived_seed(seed, "embedding") % 2**32
-    reduced = PCA(components, random_state=random_state).fit_transform(features)
-    tsne = TSNE(
-        2,
-        perplexity=min(perplexity, (len(features) - 1) / 3),
-        init="pca",
-        random_state=random_state,
+    from umap import UMAP  # noqa: PLC0415  slow to import: it loads numba
+
+    config = config or EmbeddingConfig()
+    umap = UMAP(
+        n_neighbors=min(config.neighbours, len(features) - 1),
+        min_dist=config.min_dist,
+        random_state=derived_seed(seed, "embedding") % 2**32,
+        n_jobs=1,
     )
-    return np.asarray(tsne.fit_transform(reduced), dtype=np.float32)
+    return np.asarray(umap.fit_transform(features), dtype=np.float32)

@@ -86,6 +86,7 @@ def dual_gating_report(
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
         *([] if table is None else [table_6_1_section(metrics, table, setup)]),
         *part_sections(part_tables, setup),
+        *([] if table is not None else _to_beat_section(metrics)),
         *([] if table is None else [_cost_section(metrics, models, setup)]),
         _training_section(metrics, models, histories),
         *_channels_section(metrics, models),
@@ -152,6 +153,23 @@ def _cards(metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any
     return cards
 
 
+def _to_beat(metrics: Mapping[str, float]) -> str:
+    """Baselines in a sentence; the dense encoder's where it was trained."""
+    sentence = (
+        f"What there is to beat, by 1-NN: chance {percent(metrics['chance'])} (the most frequent "
+        f"class), raw pixels {percent(metrics['raw_pixels.knn_top1'])}, an encoder with random "
+        f"weights {percent(metrics['random_init.knn_top1'])}."
+    )
+    if "vicreg.dense.knn_top1" not in metrics:
+        return sentence
+    return f"{sentence} VICReg, dense, reaches {percent(metrics['vicreg.dense.knn_top1'])}."
+
+
+def _to_beat_section(metrics: Mapping[str, float]) -> list[Section]:
+    """The baselines, for a page without accuracy against cost; nothing without labels."""
+    return [Section("Baselines", (_to_beat(metrics),))] if "chance" in metrics else []
+
+
 def _cost_section(
     metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any]
 ) -> Section:
@@ -160,12 +178,7 @@ def _cost_section(
             "Accuracy against cost",
             ("Not evaluated: the images carry no labels. Costs are in Table 6.1.",),
         )
-    dense = percent(metrics.get("vicreg.dense.knn_top1"))
-    to_beat = (
-        f"What there is to beat, by 1-NN: chance {percent(metrics['chance'])} (the most frequent "
-        f"class), raw pixels {percent(metrics['raw_pixels.knn_top1'])}, an encoder with random "
-        f"weights {percent(metrics['random_init.knn_top1'])}. VICReg, dense, reaches {dense}."
-    )
+    to_beat = _to_beat(metrics)
     how = (
         f"Cost is in FLOPs (MACs) with the “{setup['stem']}” stem, relative to the dense encoder. "
         "The left axis is magnified and does not start at zero."
@@ -215,7 +228,7 @@ def _channels_section(metrics: Mapping[str, float], models: Models) -> list[Sect
 
 def _embedding_section(embedding: pd.DataFrame) -> Section:
     paragraphs = [
-        "t-SNE of evaluation features with a fixed seed. Neighbourhoods mean something, distances "
+        "UMAP of evaluation features with a fixed seed. Neighbourhoods mean something, distances "
         "between clusters do not."
     ]
     classes = int(embedding.loc[embedding["label"] >= 0, "label"].nunique())

@@ -153,9 +153,7 @@ def embed_features(
             if f"{branch}.eval" not in arrays:
                 continue
             points = embed_2d(
-                arrays[f"{branch}.eval"][chosen],
-                seed=parameters.seed,
-                perplexity=parameters.embedding.perplexity,
+                arrays[f"{branch}.eval"][chosen], parameters.embedding, seed=parameters.seed
             )
             frames.append(
                 pd.DataFrame(
