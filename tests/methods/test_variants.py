@@ -14,7 +14,7 @@ from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
-from ssl_kedro.losses.vicreg import vicreg_loss
+from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.byol_dual_gating import BYOLOptions
 from ssl_kedro.methods.dense_anchored import AnchorOptions
@@ -137,12 +137,25 @@ def test_anchored_gated_view_follows_the_other_views_dense_embedding() -> None:
     expected = vicreg_loss(*dense, CONFIG.vicreg)[0] + 25 * following + penalty
     assert float(scalars["following"]) == pytest.approx(float(following.detach()), rel=1e-5)
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+    # The gated view leaves the shared head alone: with VICReg off it has no gradient.
+    silent = dataclasses.replace(
+        CONFIG, vicreg=VICRegConfig(invariance=25, variance=0, covariance=0)
+    )
+    lone = built("dense_anchored", silent)
+    same_views = (views()[0], views()[0])
+    lone(*same_views, 0.2, noise()).loss.backward()
+    assert all(p.grad is None or not p.grad.any() for p in lone.expander.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in lone.encoder.parameters())
     assert method.macs_per_image == pytest.approx(1.5 * built("dual_gating").macs_per_image)
 
 
 @pytest.mark.parametrize(
     ("name", "branches"),
-    [("simsiam", ("dense", "dense")), ("simsiam_dual_gating", ("gated", "dense"))],
+    [
+        ("simsiam", ("dense", "dense")),
+        ("simsiam_dual_gating", ("gated", "dense")),
+        ("simsiam_gating", ("gated", "gated")),
+    ],
 )
 def test_simsiam_predicts_each_view_from_the_other(name: str, branches: tuple[str, str]) -> None:
     method = built(name)
@@ -161,10 +174,12 @@ def test_simsiam_predicts_each_view_from_the_other(name: str, branches: tuple[st
     ]
     expected = -sum(cosines) / 2
     assert float(scalars["similarity"]) == pytest.approx(-expected, rel=1e-5)
-    if "gated" in branches:
-        masks = encodings[0].masks
-        penalty, _ = gate_objective(masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2)
-        expected += float(penalty.detach())
+    for encoding in encodings:
+        # The gate losses of the views add up.
+        if encoding.masks:
+            cost = twin.encoder.cost()
+            penalty, _ = gate_objective(encoding.masks, cost, 0.3, CONFIG.gates, 0.2)
+            expected += float(penalty.detach())
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
 
 

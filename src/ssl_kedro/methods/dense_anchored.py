@@ -65,7 +65,7 @@ class DenseAnchored(TwoViewMethod):
         """VICReg(dense 1, dense 2) + weight * mean (gated 1 - dense 2)^2 + L_G."""
         dense = [self.expander(self.encoder(v, "dense").features) for v in (view_1, view_2)]
         gated = self.encoder(view_1, "gated", generator)
-        z_gated = self.expander(gated.features)
+        z_gated = self._constant_expander(gated.features)
         with torch.autocast(view_1.device.type, enabled=False):
             loss, scalars = vicreg_loss(dense[0].float(), dense[1].float(), self.config.vicreg)
             following = (z_gated.float() - dense[1].detach().float()).square().mean()
@@ -74,6 +74,16 @@ class DenseAnchored(TwoViewMethod):
             result = self.with_penalty(loss, scalars, [gated], progress)
         result.scalars["embedding_std"] = normalised_deviation(dense[1].detach())
         return result
+
+    def _constant_expander(self, features: Tensor) -> Tensor:
+        """The expander with its weights as constants: the gated view trains the encoder only.
+
+        If it could also move the expander, that would move the target as well, which is a
+        constant to the loss: the distance would stay and the embeddings drift without end.
+        """
+        weights = {name: p.detach() for name, p in self.expander.named_parameters()}
+        embeddings: Tensor = torch.func.functional_call(self.expander, weights, (features,))
+        return embeddings
 
     @property
     def macs_per_image(self) -> int:
