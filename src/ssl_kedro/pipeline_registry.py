@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from ssl_kedro.pipelines import dual_gating, effective_parameters
+from ssl_kedro.pipelines import dual_gating, dynamic_channels, effective_parameters
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -12,7 +12,10 @@ def register_pipelines() -> dict[str, Pipeline]:
     parameters = effective_parameters.current()
     asked = effective_parameters.asked_tags()
     registered = {
-        "dual_gating": dual_gating.create_pipeline(parameters.get("dual_gating", {}), asked)
+        "dual_gating": dual_gating.create_pipeline(parameters.get("dual_gating", {}), asked),
+        "dynamic_channels": dynamic_channels.create_pipeline(
+            parameters.get("dynamic_channels", {})
+        ),
     }
     registered["__default__"] = registered["dual_gating"]
     return registered

@@ -198,3 +198,16 @@ def test_decisions_are_the_gates_without_noise() -> None:
     for mask, decision in zip(quiet.masks, quiet.decisions, strict=True):
         assert torch.equal(mask > 0, decision)
     assert encoder(images, "dense").decisions == ()
+
+
+def test_zero_initialised_blocks_start_as_their_shortcuts() -> None:
+    torch.manual_seed(0)
+    encoder = GatedResNet18(EncoderConfig(width=4, zero_init_residual=True), image_size=16)
+    x = torch.rand(2, 4, 16, 16)
+    for branch in encoder.branches:
+        first, second = (block for _, block in encoder.residual_blocks()[1:3])
+        out, *_ = first(x, branch, None, None)
+        assert torch.equal(out, x)
+        out, *_ = second(x, branch, None, None)
+        assert second.downsample is not None
+        assert torch.allclose(out, torch.relu(second.downsample(x)), atol=1e-6)

@@ -10,6 +10,7 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import build_method
 from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.loop import TrainingStep
 from ssl_kedro.training.optimisers import LARS, build_optimiser
 
 
@@ -98,6 +99,24 @@ def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
     assert (groups[0]["lr_factor"], groups[1]["lr_factor"]) == (1.0, 3.0)
     counted = sum(len(group["params"]) for group in groups)
     assert counted == len(list(method.parameters()))
+
+
+def test_rate_of_the_predictor_stays_at_the_peak() -> None:
+    setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3)
+    config = MethodConfig(ExpanderConfig(16, 16))
+    method = build_method("simsiam", setup, config, None, seed=0)
+    recipe = TrainConfig(epochs=4, batch_size=8, warmup_epochs=1, device="cpu")
+    step = TrainingStep(method, recipe, "fp32", torch.device("cpu"), batches_per_epoch=5)
+    predictor = {id(p) for p in method.predictor.parameters()}
+    for index in (0, 7, 19):
+        step(torch.rand(8, 3, 16, 16), torch.rand(8, 3, 16, 16), index, torch.Generator())
+        rates = {
+            id(p): group["lr"] for group in step.optimiser.param_groups for p in group["params"]
+        }
+        for key, rate in rates.items():
+            expected = recipe.peak_lr if key in predictor else step.learning_rate(index)
+            assert rate == expected
+    assert step.learning_rate(19) < 0.1 * recipe.peak_lr
 
 
 def test_frozen_parameters_are_left_to_the_method() -> None:

@@ -9,9 +9,13 @@ from kedro.framework.project import pipelines
 
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.parameters import PipelineParameters, parsed
 
-PARAMETER_MODELS: dict[str, type[PipelineParameters]] = {"dual_gating": DualGatingParameters}
+PARAMETER_MODELS: dict[str, type[PipelineParameters]] = {
+    "dual_gating": DualGatingParameters,
+    "dynamic_channels": DynamicChannelsParameters,
+}
 
 
 def _command_line_tags() -> tuple[str, ...]:

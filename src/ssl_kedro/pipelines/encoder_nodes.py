@@ -6,6 +6,7 @@ Typed parameters in, library calls, plain values out.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import train
 
 Json = dict[str, Any]
+# Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
+COLLAPSED_BELOW = 0.1
 Arrays = dict[str, np.ndarray]
 
 
@@ -136,8 +139,22 @@ def run_training(
         "seconds": result.seconds,
         "images_per_second": float(np.median(rates)),
         "macs": method.macs_per_image * steps * config.batch_size,
+        "collapsed": _collapsed(training, result.history[-1]),
     }
     return result.method.encoder, found
+
+
+def _collapsed(training: Training, last: dict[str, float]) -> bool:
+    """Whether all embeddings have become nearly one point; warned of by name."""
+    found = last.get("embedding_std", 1.0) < COLLAPSED_BELOW
+    if found:
+        logging.getLogger(__name__).warning(
+            "%s has collapsed: the spread of its embeddings is %.3f where an even one has 1; "
+            "its accuracies mean nothing. Lower train.lr or lengthen train.warmup_epochs",
+            training.label,
+            last["embedding_std"],
+        )
+    return found
 
 
 def extract(

@@ -76,6 +76,11 @@ class EncoderPipelineParameters(PipelineParameters):
     methods: dict[str, MethodParameters] = Field(default_factory=dict)
 
     @property
+    def base_train(self) -> TrainConfig:
+        """The training recipe, before a method's overrides."""
+        return self.train
+
+    @property
     def vicreg_config(self) -> VICRegConfig:
         """Weights of the VICReg loss, for methods that have one."""
         return VICRegConfig()
@@ -111,7 +116,7 @@ class EncoderPipelineParameters(PipelineParameters):
         """
         kind = method_classes()[method].options_type
         given = self.methods.get(method, MethodParameters()).options
-        options = _validated(kind, given, f"methods.{method}.options")
+        options = validated_config(kind, given, f"methods.{method}.options")
         changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
         return MethodConfig(self.expander, self.vicreg_config, changed, options)
 
@@ -122,8 +127,8 @@ class EncoderPipelineParameters(PipelineParameters):
             ConfigError: an override cannot be used.
         """
         given = self.methods.get(method, MethodParameters()).train
-        whole = dataclasses.asdict(self.train) | given
-        return _validated(TrainConfig, whole, f"methods.{method}.train")
+        whole = dataclasses.asdict(self.base_train) | given
+        return validated_config(TrainConfig, whole, f"methods.{method}.train")
 
     @property
     def image_size(self) -> int:
@@ -134,8 +139,12 @@ class EncoderPipelineParameters(PipelineParameters):
 C = TypeVar("C", bound=Config)
 
 
-def _validated(kind: type[C], values: Mapping[str, Any], location: str) -> C:
-    """A configuration of some kind, with errors that name the whole key."""
+def validated_config(kind: type[C], values: Mapping[str, Any], location: str) -> C:
+    """A configuration of some kind from plain values.
+
+    Raises:
+        ConfigError: a value cannot be used; the error names the whole key.
+    """
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:

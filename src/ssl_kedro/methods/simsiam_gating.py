@@ -1,0 +1,15 @@
+"""SimSiam with both views gated: dynamic channel selection (thesis chapter 5)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ssl_kedro.encoders.base import Branch
+from ssl_kedro.methods.simsiam import SimSiam
+
+
+class SimSiamGating(SimSiam):
+    """Both views through the gated branch; one set of batch norms, L_G on each view."""
+
+    name = "simsiam_gating"
+    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "gated")

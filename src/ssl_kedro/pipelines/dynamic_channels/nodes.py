@@ -1,0 +1,123 @@
+"""Nodes of chapter 5 that gather what the models left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.parameters import budget_name
+from ssl_kedro.reporting import chapter5_figures, chapter6_figures
+from ssl_kedro.reporting.chapter5_report import dynamic_channels_report
+from ssl_kedro.reporting.chapter5_table import operating_point
+from ssl_kedro.reporting.chapter5_table import table_5_1 as measured_beside_published
+from ssl_kedro.reporting.manifest import run_manifest
+
+Json = dict[str, Any]
+
+
+def collect_models(*evaluations: Json, keys: tuple[str, ...]) -> Json:
+    """All models' evaluations by model name."""
+    return {_model_name(k): e for k, e in zip(keys, evaluations, strict=True)}
+
+
+def collect_histories(*trainings: Json, keys: tuple[str, ...]) -> Json:
+    """All models' per-epoch rows by model name."""
+    return {_model_name(k): t["history"] for k, t in zip(keys, trainings, strict=True)}
+
+
+def _model_name(label: str) -> str:
+    return f"simsiam_gating.{label}" if label.startswith("budget_") else label
+
+
+def metrics(parameters: DynamicChannelsParameters, models: Json, baselines: Json) -> Json:
+    """The numbers of the run under flat keys; accuracies and shares are fractions."""
+    found: Json = {"dense_macs": models["simsiam"]["macs"]["dense"], **baselines}
+    accuracies = models["simsiam"]["branches"]["dense"]
+    if accuracies:
+        found["simsiam.knn_top1"] = accuracies["knn_top1"]
+    for budget in parameters.budgets:
+        name = budget_name(budget)
+        model = models[f"simsiam_gating.{name}"]
+        if model["branches"]["gated"]:
+            found[f"{name}.knn_top1"] = model["branches"]["gated"]["knn_top1"]
+        found[f"{name}.flop_reduction"] = model["macs"]["flop_reduction"]
+        channels = sum(block["channels"] for block in model["channel_usage"])
+        for use in ("always_on", "always_off", "dependent"):
+            share = sum(block[use] for block in model["channel_usage"]) / channels
+            found[f"{name}.channels.{use}"] = share
+    chosen = operating_point(found, parameters.budgets, parameters.operating_point_within)
+    return found if chosen is None else found | {"operating_point.budget": chosen}
+
+
+def table_5_1(parameters: DynamicChannelsParameters, metrics: Json) -> pd.DataFrame:
+    """Table 5.1 with the published figures beside the measured ones."""
+    return measured_beside_published(
+        metrics,
+        parameters.budgets,
+        parameters.published,
+        comparable=parameters.published_data_is_ours,
+    )
+
+
+def describe_run(
+    parameters: DynamicChannelsParameters, data: Json, execution: Json, models: Json
+) -> Json:
+    """Versions, commit, data, seed, device and cost of the run."""
+    return run_manifest(
+        seed=parameters.seed,
+        data=data,
+        execution=execution,
+        parameters=parameters.model_dump(mode="json"),
+        training_seconds=sum(model["training"]["seconds"] for model in models.values()),
+    )
+
+
+def training_curves(histories: Json) -> Figure:
+    """Loss, realised cost and spread over the epochs."""
+    return chapter6_figures.training_curves(histories)
+
+
+def channel_usage(models: Json) -> Figure:
+    """Fig. 5.1: always on, always off, dependent, per block and budget."""
+    return chapter6_figures.channel_usage_figure(models)
+
+
+def accuracy_against_cost(
+    parameters: DynamicChannelsParameters, metrics: Json, table: pd.DataFrame
+) -> Figure:
+    """1-NN accuracy over FLOPs with the baseline as a line and the operating point marked."""
+    return chapter5_figures.accuracy_against_cost(
+        metrics, table, within_points=parameters.operating_point_within
+    )
+
+
+def render_report(
+    parameters: DynamicChannelsParameters,
+    metrics: Json,
+    models: Json,
+    histories: Json,
+    manifest: Json,
+    table: pd.DataFrame,
+) -> str:
+    """The self-contained HTML report."""
+    train = parameters.base_train
+    setup = {
+        "published": parameters.published,
+        "comparable": parameters.published_data_is_ours,
+        "source": parameters.data.source,
+        "width": parameters.encoder.width,
+        "stem": parameters.encoder.stem,
+        "image_size": parameters.image_size,
+        "epochs": train.epochs,
+        "batch_size": train.batch_size,
+        "optimiser": train.optimiser,
+        "lr": train.lr,
+        "expander": parameters.expander.output,
+        "train_images": manifest["data"]["images"]["pretrain"],
+        "eval_images": manifest["data"]["images"]["eval"],
+        "within_points": parameters.operating_point_within,
+    }
+    return dynamic_channels_report(metrics, models, histories, manifest, setup, table)

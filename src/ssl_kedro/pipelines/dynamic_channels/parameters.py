@@ -1,0 +1,58 @@
+"""Parameters of the dynamic_channels pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.pipelines.encoder_parameters import (
+    EncoderPipelineParameters,
+    validated_config,
+)
+from ssl_kedro.training.config import TrainConfig
+
+PublishedData = Literal["CIFAR-10", "CIFAR-100", "ImageNet-100"]
+
+
+class DynamicChannelsParameters(EncoderPipelineParameters):
+    """Everything of chapter 5 that a user may want to change.
+
+    Args:
+        recipe: which of ``recipes`` trains; "" = none, ``train`` as it stands.
+        recipes: named changes to ``train``. The thesis' text and its authors' script give
+            different learning rates; both stand here.
+        operating_point_within: the operating point is the cheapest budget whose 1-NN accuracy
+            is at most so many percentage points below the baseline's.
+        published: data set of the thesis whose figures stand beside the measured ones.
+        published_data_is_ours: whether the measured data is that data set.
+    """
+
+    dense_method = "simsiam"
+    gated_method = "simsiam_gating"
+
+    recipe: str = ""
+    recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    operating_point_within: Annotated[float, Field(ge=0, le=100)] = 4.0
+    published: PublishedData = "CIFAR-10"
+    published_data_is_ours: bool = False
+
+    @model_validator(mode="after")
+    def _check_recipes(self) -> Self:
+        if self.recipe and self.recipe not in self.recipes:
+            known = ", ".join(sorted(self.recipes)) or "none"
+            raise ConfigError("recipe", self.recipe, f'one of recipes ({known}), or "" for train')
+        for name in self.recipes:
+            self._with_recipe(name)
+        return self
+
+    @property
+    def base_train(self) -> TrainConfig:
+        """The recipe chosen."""
+        return self._with_recipe(self.recipe) if self.recipe else self.train
+
+    def _with_recipe(self, name: str) -> TrainConfig:
+        whole = dataclasses.asdict(self.train) | self.recipes.get(name, {})
+        return validated_config(TrainConfig, whole, f"recipes.{name}")

@@ -1,0 +1,104 @@
+"""The graph of chapter 5: the ungated baseline and one namespace a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kedro.pipeline import Node, Pipeline, node
+
+from ssl_kedro.images.load import has_unlabelled_part
+from ssl_kedro.pipelines.dynamic_channels import nodes
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.encoder_graph import (
+    PlannedTraining,
+    evaluation_nodes,
+    given,
+    preparation_nodes,
+    training_node,
+)
+from ssl_kedro.pipelines.parameters import budget_name
+from ssl_kedro.pipelines.trainings import Training
+
+KEY = "dynamic_channels"
+PARAMETERS = f"params:{KEY}"
+
+
+def create_pipeline(parameters: DynamicChannelsParameters) -> Pipeline:
+    """Chapter 5 for these parameters."""
+    part = "pretrain" if has_unlabelled_part(parameters.data.source) else "train"
+    images = f"{KEY}.{part}_images"
+    budgets = tuple(budget_name(budget) for budget in parameters.budgets)
+    models = [_model(parameters, None, images, budgets)]
+    models += [
+        _model(parameters, budget, images, (budget_name(budget),)) for budget in parameters.budgets
+    ]
+    graph = preparation_nodes(KEY, images, budgets)
+    for model in models:
+        graph += [training_node(model), *evaluation_nodes(model)]
+    return Pipeline([*graph, *_report_nodes(models)])
+
+
+def _model(
+    parameters: DynamicChannelsParameters,
+    budget: float | None,
+    images: str,
+    tags: tuple[str, ...],
+) -> PlannedTraining:
+    method = parameters.dense_method if budget is None else parameters.gated_method
+    label = method if budget is None else budget_name(budget)
+    return PlannedTraining(
+        pipeline=KEY,
+        namespace=f"{KEY}.{label}",
+        label=label,
+        training=Training(method, budget, parameters.seed),
+        pretrain_images=images,
+        data_summary=f"{KEY}.data_summary",
+        tags=(*tags, method),
+    )
+
+
+def _report_nodes(models: Sequence[PlannedTraining]) -> list[Node]:
+    """Metrics, Table 5.1, figures, manifest and report over all models."""
+    keys = tuple(model.label for model in models)
+    made: list[tuple[Callable[..., Any], list[str], str]] = [
+        (
+            given(nodes.collect_models, keys=keys),
+            [f"{model.namespace}.evaluation" for model in models],
+            "models",
+        ),
+        (
+            given(nodes.collect_histories, keys=keys),
+            [f"{model.namespace}.training" for model in models],
+            "histories",
+        ),
+        (nodes.metrics, [PARAMETERS, f"{KEY}.models", f"{KEY}.baselines"], "metrics"),
+        (nodes.table_5_1, [PARAMETERS, f"{KEY}.metrics"], "table_5_1"),
+        (
+            nodes.describe_run,
+            [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.models"],
+            "run_manifest",
+        ),
+        (nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
+        (nodes.channel_usage, [f"{KEY}.models"], "channel_usage"),
+        (
+            nodes.accuracy_against_cost,
+            [PARAMETERS, f"{KEY}.metrics", f"{KEY}.table_5_1"],
+            "accuracy_against_cost",
+        ),
+        (
+            nodes.render_report,
+            [
+                PARAMETERS,
+                *(
+                    f"{KEY}.{name}"
+                    for name in ("metrics", "models", "histories", "run_manifest", "table_5_1")
+                ),
+            ],
+            "report",
+        ),
+    ]
+    return [
+        node(function, inputs, f"{KEY}.{output}", name=f"{KEY}_{output}", tags=["report"])
+        for function, inputs, output in made
+    ]
