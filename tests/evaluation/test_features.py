@@ -6,7 +6,6 @@ import torch
 
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.evaluation.channel_usage import channel_usage
-from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.evaluation.features import GateRecord, extract_features
 
 
@@ -48,15 +47,3 @@ def test_channel_usage_by_hand() -> None:
     assert (first.always_on, first.always_off, first.dependent) == (2, 1, 1)
     assert (second.always_on, second.always_off, second.dependent) == (0, 2, 2)
     assert first.mean_open == pytest.approx(9 / 16)
-
-
-def test_embedding_keeps_separate_clusters_apart_and_repeats() -> None:
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(3), 20)
-    features = rng.normal(size=(3, 10))[labels] * 20 + rng.normal(size=(60, 10))
-    points = embed_2d(features.astype(np.float32), seed=1)
-    assert np.array_equal(points, embed_2d(features.astype(np.float32), seed=1))
-    distance = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(60)
-    assert (labels[distance.argmin(axis=1)] == labels).all()
-    with pytest.raises(ValueError, match="at least 4"):
-        embed_2d(features[:3], seed=0)

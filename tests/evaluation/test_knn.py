@@ -30,9 +30,11 @@ def test_nearest_neighbour_accuracy_equals_scikit_learn(normalise: bool, offset:
     assert 0.3 < found < 0.99
 
 
-def test_neighbours_equal_a_double_loop() -> None:
+@pytest.mark.parametrize("bank_block", [2, 150, 399, 400, 1000])
+def test_neighbours_equal_a_double_loop(bank_block: int) -> None:
     bank, _, queries, _ = data()
-    found = nearest_neighbours(torch.from_numpy(bank), torch.from_numpy(queries), 3, block=7)
+    sides = torch.from_numpy(bank), torch.from_numpy(queries)
+    found = nearest_neighbours(*sides, 3, block=7, bank_block=bank_block)
     for query, row in zip(queries, found.tolist(), strict=True):
         distances = [float(((query.astype(float) - b.astype(float)) ** 2).sum()) for b in bank]
         assert row == sorted(range(len(bank)), key=distances.__getitem__)[:3]

@@ -68,10 +68,10 @@ def _accuracy(
 
 def _pixels(images: np.ndarray, side: int = 32, block: int = 1024) -> np.ndarray:
     """Pixels in [0, 1] as (N, 3 s s) float32, averaged down to at most ``side`` px."""
-    parts = []
+    found = np.empty((len(images), 3 * min(side, images.shape[-1]) ** 2), dtype=np.float32)
     for start in range(0, len(images), block):
         batch = torch.from_numpy(np.array(images[start : start + block])).float() / 255
         if batch.shape[-1] > side:
             batch = torch.nn.functional.adaptive_avg_pool2d(batch, side)
-        parts.append(batch.flatten(1).numpy())
-    return np.concatenate(parts)
+        found[start : start + block] = batch.flatten(1).numpy()
+    return found

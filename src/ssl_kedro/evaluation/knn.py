@@ -8,27 +8,42 @@ from torch import Tensor
 
 
 @torch.inference_mode()
-def nearest_neighbours(bank: Tensor, queries: Tensor, k: int, *, block: int = 1024) -> Tensor:
+def nearest_neighbours(
+    bank: Tensor, queries: Tensor, k: int, *, block: int = 1024, bank_block: int = 16_384
+) -> Tensor:
     """Indices of the k nearest bank vectors by Euclidean distance, (Q, k), nearest first.
 
     Distances come from blocked matrix products, |b|^2 - 2 q.b, which is the squared
     distance less the query's own norm; centring both sides first keeps float32 exact enough
-    for features far from the origin.
+    for features far from the origin. Only a block of the bank is copied at a time.
 
     Args:
         bank: (N, D).
         queries: (Q, D), on the same device.
         k: at most N.
         block: queries at a time.
+        bank_block: bank vectors at a time.
     """
     centre = bank.mean(dim=0)
-    bank, queries = bank - centre, queries - centre
-    norms = bank.square().sum(dim=1)
-    found = [
-        (norms - 2 * part @ bank.T).topk(k, dim=1, largest=False).indices
+    nearest = [
+        torch.full((len(part), k), torch.inf, device=bank.device)
         for part in torch.split(queries, block)
     ]
-    return torch.cat(found)
+    indices = [
+        torch.zeros(len(part), k, dtype=torch.int64, device=bank.device)
+        for part in torch.split(queries, block)
+    ]
+    for start in range(0, len(bank), bank_block):
+        known = bank[start : start + bank_block] - centre
+        norms = known.square().sum(dim=1)
+        for index, part in enumerate(torch.split(queries, block)):
+            found = norms - 2 * (part - centre) @ known.T
+            distances, places = found.topk(min(k, len(known)), dim=1, largest=False)
+            merged = torch.cat([nearest[index], distances], dim=1)
+            candidates = torch.cat([indices[index], places + start], dim=1)
+            nearest[index], order = merged.topk(k, dim=1, largest=False)
+            indices[index] = candidates.gather(1, order)
+    return torch.cat(indices)
 
 
 def knn_accuracy(
