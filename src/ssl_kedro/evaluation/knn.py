@@ -9,7 +9,7 @@ from torch import Tensor
 
 @torch.inference_mode()
 def nearest_neighbours(
-    bank: Tensor, queries: Tensor, k: int, *, block: int = 1024, bank_block: int = 16_384
+    bank: Tensor, queries: Tensor, k: int, *, block: int = 1024, bank_block: int = 4096
 ) -> Tensor:
     """Indices of the k nearest bank vectors by Euclidean distance, (Q, k), nearest first.
 
@@ -35,7 +35,7 @@ def nearest_neighbours(
     ]
     for start in range(0, len(bank), bank_block):
         known = bank[start : start + bank_block] - centre
-        norms = known.square().sum(dim=1)
+        norms = torch.linalg.vector_norm(known, dim=1).square()
         for index, part in enumerate(torch.split(queries, block)):
             found = norms - 2 * (part - centre) @ known.T
             distances, places = found.topk(min(k, len(known)), dim=1, largest=False)

@@ -39,7 +39,7 @@ class GateConfig(Config):
     reduction: Annotated[int, Range(at_least=1)] = 4
     temperature: Annotated[float, POSITIVE] = 2 / 3
     steering: Literal["fixed", "dual_ascent"] = "fixed"
-    steering_rate: Annotated[float, POSITIVE] = 30.0
+    steering_rate: Annotated[float, POSITIVE] = 50.0
     diversity: Annotated[float, NOT_NEGATIVE] = 0.0
 
 
