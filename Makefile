@@ -18,6 +18,7 @@ test: install
 check: lint
 	$(BIN)/pytest
 	$(BIN)/kedro run --pipeline dual_gating
+	$(BIN)/kedro run --pipeline dynamic_channels
 
 slow: install
 	$(BIN)/pytest -m slow
