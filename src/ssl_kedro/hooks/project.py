@@ -8,7 +8,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
 from ssl_kedro.pipelines import effective_parameters
-from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.parameters import PipelineParameters, parsed
 
@@ -21,14 +21,12 @@ PARAMETER_MODELS: dict[str, type[PipelineParameters]] = {
 def _command_line_tags() -> tuple[str, ...]:
     """Tags of the ``kedro run`` that is being executed.
 
-    Kedro tells hooks of them only when the graph is fixed. Commands that show the graph
-    instead of running it (``kedro viz``) get the tags of every part, so that they show all.
+    Kedro tells hooks of them only when the graph is fixed. Other commands and sessions started
+    from Python have none.
     """
     command = click.get_current_context(silent=True)
-    if command is None:
+    if command is None or "tags" not in command.params:
         return ()
-    if command.info_name != "run" or "tags" not in command.params:
-        return ALL_PARTS
     given = command.params["tags"] or ()
     return tuple(given.split(",") if isinstance(given, str) else given)
 
