@@ -126,6 +126,30 @@ def test_anchored_dense_branch_gets_the_gradient_of_plain_vicreg() -> None:
             assert torch.allclose(found, wanted.grad, atol=1e-6), name
 
 
+def test_anchored_dense_branch_takes_the_steps_of_the_dense_baseline() -> None:
+    # With everything on: what the branches share learns from the dense views alone.
+    method, twin = built("dense_anchored"), built("dense_anchored")
+    method(*views(), 0.1, noise()).loss.backward()
+    z = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
+    vicreg_loss(*z, CONFIG.vicreg)[0].backward()
+    gates = {id(p) for p in method.gate_parameters()}
+    for name, p in method.encoder.named_parameters():
+        wanted = twin.encoder.get_parameter(name).grad
+        if id(p) in gates or ".gated." in name:
+            assert p.grad is not None, name
+            assert p.grad.any(), name
+        else:
+            assert p.grad is not None
+            assert wanted is not None
+            assert torch.allclose(p.grad, wanted, atol=1e-6), name
+    everything = built(
+        "dense_anchored", dataclasses.replace(CONFIG, options=AnchorOptions(shared=True))
+    )
+    everything(*views(), 0.1, noise()).loss.backward()
+    mixed, alone = (m.encoder.stem[0].weight.grad for m in (everything, method))
+    assert not torch.allclose(mixed, alone, atol=1e-6)
+
+
 def test_anchored_gated_view_follows_the_other_views_dense_embedding() -> None:
     method = built("dense_anchored")
     loss, scalars = method(*views(), 0.2, noise())

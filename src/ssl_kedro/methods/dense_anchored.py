@@ -4,7 +4,8 @@ In dual gating the dense branch only ever sees gated partners, and ends below a 
 trained on its own. Here two dense views are compared with each other, as in the dense
 baseline, and the gated view regresses onto the dense embedding of the other view, which is a
 constant to it (the "in-place distillation" of slimmable networks, Yu & Huang 2019). The
-price is a third pass through the encoder.
+price is a third pass through the encoder. What is left between the two: the batch norms of
+the downsample path, whose running statistics both branches feed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
-from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.base import Branch, Encoding
 from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
@@ -38,9 +39,13 @@ class AnchorOptions(Config):
     Args:
         following: weight of the gated view's squared distance to the dense embedding,
             relative to VICReg's invariance weight.
+        shared: whether the gated view trains the weights that both branches share. False
+            leaves them to the dense views alone: the dense branch then takes the steps of
+            the dense baseline, and the gated view trains its gates and its batch norms.
     """
 
     following: Annotated[float, NOT_NEGATIVE] = 1.0
+    shared: bool = False
 
 
 class DenseAnchored(TwoViewMethod):
@@ -53,7 +58,9 @@ class DenseAnchored(TwoViewMethod):
     def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
         super().__init__(setup, config, budget)
         self.expander = expander(self.encoder.feature_dimensions, config.expander)
-        self.weight = options_of(config, AnchorOptions).following * config.vicreg.invariance
+        options = options_of(config, AnchorOptions)
+        self.weight = options.following * config.vicreg.invariance
+        self.shared = options.shared
 
     def forward(
         self,
@@ -64,7 +71,7 @@ class DenseAnchored(TwoViewMethod):
     ) -> StepResult:
         """VICReg(dense 1, dense 2) + weight * mean (gated 1 - dense 2)^2 + L_G."""
         dense = [self.expander(self.encoder(v, "dense").features) for v in (view_1, view_2)]
-        gated = self.encoder(view_1, "gated", generator)
+        gated = self._gated(view_1, generator)
         z_gated = self._constant_expander(gated.features)
         with torch.autocast(view_1.device.type, enabled=False):
             loss, scalars = vicreg_loss(dense[0].float(), dense[1].float(), self.config.vicreg)
@@ -74,6 +81,19 @@ class DenseAnchored(TwoViewMethod):
             result = self.with_penalty(loss, scalars, [gated], progress)
         result.scalars["embedding_std"] = normalised_deviation(dense[1].detach())
         return result
+
+    def _gated(self, view: Tensor, generator: torch.Generator | None) -> Encoding:
+        """The gated pass, with the shared weights as constants unless they are to learn."""
+        own = {id(p) for p in self.gate_parameters()}
+        constants = {
+            name: p.detach()
+            for name, p in self.encoder.named_parameters()
+            if not (self.shared or id(p) in own or ".gated." in name)
+        }
+        found: Encoding = torch.func.functional_call(
+            self.encoder, constants, (view, "gated", generator)
+        )
+        return found
 
     def _constant_expander(self, features: Tensor) -> Tensor:
         """The expander with its weights as constants: the gated view trains the encoder only.
