@@ -100,6 +100,16 @@ def test_penalty_is_the_sum_of_its_switched_parts() -> None:
     )
 
 
+def test_multiplier_learns_at_once_where_no_bounds_hold_the_cost() -> None:
+    encoder = GatedResNet18(EncoderConfig(width=8))
+    masks, decisions = masks_and_decisions(encoder)
+    config = GateConfig(bound=0, bound_decay=0, steering="dual_ascent", steering_rate=20.0)
+    penalty = BudgetPenalty(encoder.cost(), 0.3, config)
+    _, found = penalty(masks, decisions, 0.1)
+    violation = float(encoder.cost().ratio([d.double() for d in decisions])) - 0.3
+    assert float(found["multiplier"]) == pytest.approx(20.0 * 0.1 * violation, rel=1e-5)
+
+
 def test_penalty_refuses_an_unreachable_budget() -> None:
     with pytest.raises(ValueError, match="cannot be met"):
         BudgetPenalty(GatedResNet18(EncoderConfig(width=8)).cost(), 0.01, GateConfig())

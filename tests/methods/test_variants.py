@@ -93,7 +93,12 @@ def test_two_encoders_share_nothing_but_the_expander() -> None:
     expected, _ = vicreg_loss(*z, CONFIG.vicreg)
     penalty, _ = gate_objective(first.masks, gated.cost(), 0.3, CONFIG.gates, 0.2)
     assert float(loss.detach()) == pytest.approx(float((expected + penalty).detach()), rel=1e-6)
-    # The gated view's loss does not move the dense encoder: its gradient is the dense view's.
+    # With the dense view as a constant nothing moves the dense encoder, and only it.
+    lone = built("two_encoders")
+    gated_z = lone.expander(lone.encoder(views()[0], "gated", noise()).features)
+    vicreg_loss(gated_z, z[1].detach(), CONFIG.vicreg)[0].backward()
+    assert all(p.grad is None for p in lone.encoder.member("dense").parameters())
+    assert all(p.grad is not None for p in lone.encoder.member("gated").parameters())
     assert sorted(map(id, method.gate_parameters())) == sorted(
         id(p) for gate in gated.gates() for p in gate.parameters()
     )
@@ -228,6 +233,7 @@ def test_students_need_a_teacher_and_leave_it_alone() -> None:
         method(*views(), 0.0).loss.backward()
         after = method.teacher.encoder.state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
+        assert all(p.grad is None for p in method.teacher.encoder.parameters())
         assert not any("teacher" in key for key in method.state_dict())
         # Forward and backward of the student, forward of the teacher, for two views.
         student, asked = method.encoder.cost().dense, method.teacher.encoder.cost().dense

@@ -95,6 +95,13 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
             r"dual_gating\.transfer\.targets = \['stl'\]: expected names among digits, textures",
         ),
         ("transfer.sources", ["textures"], r"dual_gating\.transfer\.sources = \['textures'\]"),
+        ("transfer.data", {"a b": {}}, r"dual_gating\.transfer\.data = 'a b': expected names of"),
+        (
+            "methods.vicreg.train.precision",
+            "fp32",
+            r"methods\.vicreg\.train\.precision = 'fp32': expected nothing: it is set for",
+        ),
+        ("gates", {"steering": "dual_ascent", "bound_decay": 0}, r"gates\.bound_decay = 0"),
         ("transfer.own", "digits", r"dual_gating\.transfer\.own = 'digits'"),
     ],
 )
@@ -103,7 +110,7 @@ def test_errors_name_key_value_and_what_is_allowed(path: str, value: Any, messag
     *parents, last = path.split(".")
     target = values
     for parent in parents:
-        target = target[parent]
+        target = target.setdefault(parent, {})
     target[last] = value
     with pytest.raises(ParameterError, match=message) as error:
         check(values)
@@ -158,4 +165,5 @@ def test_gate_parameters_of_a_variant_leave_the_runs_own_alone() -> None:
 
 def test_all_parts_can_be_asked_for_by_one_word() -> None:
     assert check(base() | {"parts": "all"}).parts == ALL_PARTS
-    assert check(base() | {"parts": "table_6_4;question_1"}).parts == ("table_6_4", "question_1")
+    given = "table_6_4;question_1;table_6_4"
+    assert check(base() | {"parts": given}).parts == ("table_6_4", "question_1")

@@ -112,6 +112,23 @@ def test_transfer_without_targets_is_refused() -> None:
         dual_gating.create_pipeline({"budgets": [0.3]}, ["table_6_2"])
 
 
+@pytest.mark.parametrize(
+    ("part", "gates"),
+    [("question_2", {"diversity": 0.5}), ("question_4", {"steering": "dual_ascent"})],
+)
+def test_questions_need_plain_dual_gating_to_compare_with(
+    part: str, gates: dict[str, object]
+) -> None:
+    with pytest.raises(ParameterError, match=f"{part} compares it with plain dual gating"):
+        dual_gating.create_pipeline({"budgets": [0.3], "gates": gates}, [part])
+
+
+def test_a_budget_alone_brings_the_summaries_of_further_sources() -> None:
+    given = {"budgets": [0.3], "transfer": TRANSFER, "parts": ["table_6_2"]}
+    alone = dual_gating.create_pipeline(given).filter(tags=["budget_30"])
+    assert not any("data_summary" in name for name in alone.inputs())
+
+
 def test_tags_that_name_no_part_leave_the_parts_of_the_parameters() -> None:
     usual = dual_gating.create_pipeline({"budgets": [0.3]})
     tagged = dual_gating.create_pipeline({"budgets": [0.3]}, ["budget_30", "report"])

@@ -8,7 +8,11 @@ import pytest
 import torch
 
 from ssl_kedro.augment.views import RandomViews
-from ssl_kedro.methods.base import Method
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
 from ssl_kedro.training.config import TrainConfig
@@ -87,6 +91,35 @@ def test_resumed_training_equals_the_uninterrupted_one(
         again.method.state_dict().items(), whole.method.state_dict().values(), strict=True
     ):
         assert torch.equal(found, expected), name
+
+
+@pytest.mark.parametrize("name", ["seed", "byol_dual_gating", "dual_gating"])
+def test_methods_with_state_of_their_own_resume_exactly(
+    tmp_path: Path, source: BatchSource, views: RandomViews, name: str
+) -> None:
+    """SEED's queue, BYOL's target and the multiplier of dual ascent."""
+    torch.manual_seed(0)
+    shape = EncoderConfig(width=4)
+    teacher = GatedResNet18(shape, branches=("dense",), image_size=16).eval()
+    setup = EncoderSetup(shape, 16, (0.5,) * 3, (0.25,) * 3, teacher)
+    options = SeedOptions(queue=20) if name == "seed" else None
+    gates = GateConfig(steering="dual_ascent")
+    method_config = MethodConfig(ExpanderConfig(16, 16), gates=gates, options=options)
+
+    def fresh() -> Method:
+        return build_method(name, setup, method_config, 0.5, seed=3)
+
+    whole = run(fresh(), source, views, config(lr=0.5))
+    store = CheckpointStore(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(Killed):
+        run(fresh(), source, KillAfter(views, 15), config(lr=0.5), checkpoints=store)
+    again = run(fresh(), source, views, config(lr=0.5, resume=True), checkpoints=store)
+    assert numbers(again) == numbers(whole)
+    state = again.method.state_dict()
+    for key, expected in whole.method.state_dict().items():
+        assert torch.equal(state[key], expected), key
+    own = {"seed": "queue", "byol_dual_gating": "target.", "dual_gating": "multiplier"}[name]
+    assert any(own in key for key in state)
 
 
 def test_resuming_a_finished_training_changes_nothing(

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config, Range
+from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config, ConfigError, Range
 from ssl_kedro.gating.cost import NetworkCost
 
 
@@ -41,6 +41,16 @@ class GateConfig(Config):
     steering: Literal["fixed", "dual_ascent"] = "fixed"
     steering_rate: Annotated[float, POSITIVE] = 50.0
     diversity: Annotated[float, NOT_NEGATIVE] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steering == "dual_ascent" and self.bound > 0 and self.bound_decay == 0:
+            raise ConfigError(
+                "bound_decay",
+                0,
+                "above 0 with steering = dual_ascent, or bound = 0: the "
+                "multiplier learns as the bounds loosen",
+            )
 
 
 def sparsity_loss(ratio: Tensor, budget: float) -> Tensor:

@@ -52,7 +52,8 @@ class BudgetPenalty(nn.Module):
             scalars["channel_diversity"] = diversity.detach()
         if self.ascent is not None:
             decided = self.cost.ratio([decision.to(masks[0].dtype) for decision in decisions])
-            loosened = 1 - bound_tightness(self.config.bound_decay, progress)
+            tight = bound_tightness(self.config.bound_decay, progress)
+            loosened = 1 - tight if self.config.bound > 0 else 1.0
             loss = loss + self.ascent(ratio, decided, progress, loosened)
             scalars["decided_ratio"] = decided
             scalars["multiplier"] = self.ascent.multiplier.clone()

@@ -233,7 +233,7 @@ class SymmetricMethod(TwoViewMethod):
         with torch.autocast(view_1.device.type, enabled=False):
             loss, scalars = self.embedding_loss(embeddings[0].float(), embeddings[1].float())
             result = self.with_penalty(loss, scalars, encodings, progress)
-        result.scalars["embedding_std"] = normalised_deviation(embeddings[-1].detach())
+        result.scalars["embedding_std"] = smallest_deviation(embeddings)
         return result
 
 
@@ -274,3 +274,8 @@ def normalised_deviation(z: Tensor) -> Tensor:
     z = nn.functional.normalize(z.float(), dim=1)
     deviation: Tensor = z.std(dim=0).mean() * z.shape[1] ** 0.5
     return deviation
+
+
+def smallest_deviation(embeddings: Sequence[Tensor]) -> Tensor:
+    """The least spread among views: a method has collapsed where one of them has."""
+    return torch.stack([normalised_deviation(z.detach()) for z in embeddings]).min()

@@ -20,8 +20,8 @@ from ssl_kedro.methods.base import (
     StepResult,
     TwoViewMethod,
     expander,
-    normalised_deviation,
     options_of,
+    smallest_deviation,
     training_macs,
 )
 from ssl_kedro.methods.simsiam import predictor
@@ -76,12 +76,13 @@ class BYOLDualGating(TwoViewMethod):
             self.encoder(view, branch, generator)
             for view, branch in zip(views, self.view_branches, strict=True)
         ]
-        predicted = [self.predictor(self.projector(e.features)).float() for e in encodings]
+        projected = [self.projector(encoding.features) for encoding in encodings]
+        predicted = [self.predictor(z).float() for z in projected]
         with torch.autocast(view_1.device.type, enabled=False):
             loss = normalised_regression(predicted[0], targets[1])
             loss = loss + normalised_regression(predicted[1], targets[0])
             result = self.with_penalty(loss, {"distance": loss.detach()}, encodings, progress)
-        result.scalars["embedding_std"] = normalised_deviation(targets[1])
+        result.scalars["embedding_std"] = smallest_deviation(projected)
         return result
 
     @torch.no_grad()

@@ -26,8 +26,8 @@ from ssl_kedro.methods.base import (
     StepResult,
     TwoViewMethod,
     expander,
-    normalised_deviation,
     options_of,
+    smallest_deviation,
     training_macs,
 )
 
@@ -79,7 +79,7 @@ class DenseAnchored(TwoViewMethod):
             scalars["following"] = following.detach()
             loss = loss + self.weight * following
             result = self.with_penalty(loss, scalars, [gated], progress)
-        result.scalars["embedding_std"] = normalised_deviation(dense[1].detach())
+        result.scalars["embedding_std"] = smallest_deviation([z_gated, dense[1]])
         return result
 
     def _gated(self, view: Tensor, generator: torch.Generator | None) -> Encoding:

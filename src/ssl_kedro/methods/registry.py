@@ -36,7 +36,8 @@ def build_method(
     """A method with freshly initialised weights.
 
     The weights depend on the seed and on nothing drawn before: torch's global generator is
-    left as it was found. Two methods with the same seed start from the same convolutions.
+    left as it was found. Methods of one seed share data, order and views; their weights only
+    where they build the same modules in the same order.
 
     Args:
         name: as in the method's class.

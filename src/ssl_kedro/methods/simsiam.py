@@ -18,8 +18,8 @@ from ssl_kedro.methods.base import (
     StepResult,
     TwoViewMethod,
     expander,
-    normalised_deviation,
     options_of,
+    smallest_deviation,
 )
 
 
@@ -77,7 +77,7 @@ class SimSiam(TwoViewMethod):
             loss = (similarity + negative_cosine(p_2.float(), z_1.float())) / 2
             scalars = {"similarity": -loss.detach()}
             result = self.with_penalty(loss, scalars, encodings, progress)
-        result.scalars["embedding_std"] = normalised_deviation(z_2.detach())
+        result.scalars["embedding_std"] = smallest_deviation([z_1, z_2])
         return result
 
     def constant_rate_parameters(self) -> list[nn.Parameter]:

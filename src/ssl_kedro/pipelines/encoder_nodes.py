@@ -68,7 +68,7 @@ def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
     method = new_method(
         parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
     )
-    chosen = choose_execution(method, parameters.image_size, parameters.train)
+    chosen = choose_execution(method, parameters.image_size, parameters.base_train)
     return dataclasses.asdict(chosen)
 
 

@@ -127,13 +127,30 @@ class EncoderPipelineParameters(PipelineParameters):
             ConfigError: an override cannot be used.
         """
         given = self.methods.get(method, MethodParameters()).train
-        whole = dataclasses.asdict(self.base_train) | given
-        return validated_config(TrainConfig, whole, f"methods.{method}.train")
+        return changed_recipe(self.base_train, given, f"methods.{method}.train")
 
     @property
     def image_size(self) -> int:
         """Side in px of the images that the encoder sees in training."""
         return self.views.size or self.data.size
+
+
+# One choice for all trainings of a run.
+_OF_THE_RUN = ("device", "precision", "resume")
+
+
+def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str) -> TrainConfig:
+    """A training recipe with some fields replaced.
+
+    Raises:
+        ConfigError: a field cannot be used, or belongs to the run as a whole.
+    """
+    for name in _OF_THE_RUN:
+        if name in changes:
+            raise ConfigError(
+                f"{location}.{name}", changes[name], "nothing: it is set for the whole run in train"
+            )
+    return validated_config(TrainConfig, dataclasses.asdict(train) | dict(changes), location)
 
 
 C = TypeVar("C", bound=Config)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
@@ -52,7 +52,12 @@ def name_list(value: Any) -> Any:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(name_list)]
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names, each once, in order."""
+    return tuple(dict.fromkeys(names))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(name_list), AfterValidator(distinct)]
 
 
 def budget_name(budget: float) -> str:

@@ -40,10 +40,10 @@ _TITLES = {
 }
 _NOTES = {
     "table_6_3": (
-        "1-NN is measured on L2-normalised features. A student needs its teacher (VICReg), the "
-        "gates that give its channel counts (dual gating) and its own distillation; dual gating "
-        "needs only itself. TMACs: 10¹² multiply-accumulates, a backward pass counted as two "
-        "forward passes."
+        "1-NN is measured on L2-normalised features. A student needs its teacher (VICReg; with "
+        "another one, whose cost is not known, the total is a dash), the gates that give its "
+        "channel counts (dual gating) and its own distillation; dual gating needs only itself. "
+        "TMACs: 10¹² multiply-accumulates, a backward pass counted as two forward passes."
     ),
     "question_1": "Training time is relative to dual gating of the same budget and seed.",
     "question_2": "Channels: shares of all inner channels over the evaluation images.",

@@ -11,7 +11,6 @@ from ssl_kedro.reporting.chapter6_results import flat_metrics
 from ssl_kedro.reporting.chapter6_table import table_6_1
 
 _OF_RUNS: dict[str, Callable[..., pd.DataFrame]] = {
-    "table_6_3": chapter6_tables.table_6_3,
     "table_6_4": chapter6_tables.table_6_4,
     "table_6_5": chapter6_tables.table_6_5,
     "table_6_6": chapter6_tables.table_6_6,
@@ -32,6 +31,7 @@ def part_frame(
     dataset: str,
     comparable: bool,
     published_names: Mapping[str, str],
+    own_teacher: bool = True,
 ) -> pd.DataFrame:
     """Table of one part of chapter 6.
 
@@ -42,6 +42,7 @@ def part_frame(
         dataset: data set of the thesis whose figures stand beside.
         comparable: whether the run used that data set.
         published_names: for Table 6.2, the thesis' name of each data set that has one.
+        own_teacher: for Table 6.3, whether the run's dense baseline taught the students.
 
     Raises:
         ValueError: there is no such part.
@@ -50,6 +51,10 @@ def part_frame(
         return table_6_1(flat_metrics(rows, {}), budgets, dataset, comparable=comparable)
     if part == "table_6_2":
         return chapter6_tables.table_6_2(rows, published_names)
+    if part == "table_6_3":
+        return chapter6_tables.table_6_3(
+            rows, dataset, comparable=comparable, own_teacher=own_teacher
+        )
     if part in _OF_RUNS:
         return _OF_RUNS[part](rows, dataset, comparable=comparable)
     if part in _QUESTIONS:

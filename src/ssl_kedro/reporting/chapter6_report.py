@@ -157,8 +157,8 @@ def _to_beat(metrics: Mapping[str, float]) -> str:
     """Baselines in a sentence; the dense encoder's where it was trained."""
     sentence = (
         f"What there is to beat, by 1-NN: chance {percent(metrics['chance'])} (the most frequent "
-        f"class), raw pixels {percent(metrics['raw_pixels.knn_top1'])}, an encoder with random "
-        f"weights {percent(metrics['random_init.knn_top1'])}."
+        f"class), raw pixels {percent(metrics.get('raw_pixels.knn_top1'))}, an encoder with random "
+        f"weights {percent(metrics.get('random_init.knn_top1'))}."
     )
     if "vicreg.dense.knn_top1" not in metrics:
         return sentence

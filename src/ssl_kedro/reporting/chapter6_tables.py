@@ -96,7 +96,9 @@ def _transfer_rows(
     ]
 
 
-def table_6_3(runs: pd.DataFrame, dataset: str, *, comparable: bool) -> pd.DataFrame:
+def table_6_3(
+    runs: pd.DataFrame, dataset: str, *, comparable: bool, own_teacher: bool = True
+) -> pd.DataFrame:
     """Distilled students beside the gated encoder, with all that has to be trained for each.
 
     A student needs the dense baseline as its teacher, dual gating for its channel counts, and
@@ -107,6 +109,8 @@ def table_6_3(runs: pd.DataFrame, dataset: str, *, comparable: bool) -> pd.DataF
         dataset: data set of the thesis whose figures stand beside.
         comparable: whether the run used that data set. Rows of the thesis that were trained on
             other images take no difference even then.
+        own_teacher: whether the students' teacher is the run's dense baseline. Another
+            encoder's training cost is not known, and the students' totals with it.
 
     Returns:
         Columns model, branch, budget_percent, knn_normalised_top1, knn_normalised_top1_std,
@@ -124,7 +128,7 @@ def table_6_3(runs: pd.DataFrame, dataset: str, *, comparable: bool) -> pd.DataF
         for metric in ("knn_normalised_top1", "flop_reduction"):
             row |= _measured(runs, model, branch, budget, metric, metric)
         row["seeds"] = len(by_seed(runs, model, "training_seconds", branch, budget))
-        row |= _training_cost(runs, model, budget)
+        row |= _training_cost(runs, model, budget, own_teacher)
         method = _PRINTED_METHODS[model]
         figure = _printed(printed, "knn_top1", method, budget)
         trained_on, teacher = _published_training(printed, method, budget)
@@ -139,7 +143,9 @@ def table_6_3(runs: pd.DataFrame, dataset: str, *, comparable: bool) -> pd.DataF
     return _with_whole_budgets(pd.DataFrame(rows))
 
 
-def _training_cost(runs: pd.DataFrame, model: str, budget: int | None) -> dict[str, float]:
+def _training_cost(
+    runs: pd.DataFrame, model: str, budget: int | None, own_teacher: bool
+) -> dict[str, float]:
     """Mean cost of the model itself, and of all that a user trains to end up with it."""
     needed = {model: "dense" if model in _STUDENTS else "gated"}
     if model in _STUDENTS:
@@ -151,7 +157,8 @@ def _training_cost(runs: pd.DataFrame, model: str, budget: int | None) -> dict[s
         if metric == "training_seconds":
             found[metric] = mean_and_std(list(spent[0].values()))[0]
         totals = [sum(values[seed] for values in spent) for seed in sorted(seeds)]
-        found[f"total_{metric}"] = mean_and_std(totals)[0]
+        known = own_teacher or model not in _STUDENTS
+        found[f"total_{metric}"] = mean_and_std(totals)[0] if known else math.nan
     return found
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.evaluation.config import EmbeddingConfig
@@ -12,7 +13,7 @@ from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.parameters import Names, name_list
+from ssl_kedro.pipelines.parameters import Names, distinct, name_list
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
 PartName = Literal[
@@ -58,6 +59,11 @@ class TransferParameters(BaseModel):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
+        for name in (self.own, *self.data):
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ConfigError(
+                    "data", name, "names of letters, digits, _ and -: they become names of nodes"
+                )
         if self.own in self.data:
             raise ConfigError("own", self.own, "a name that transfer.data does not use")
         for field, names, known in (
@@ -110,7 +116,12 @@ class DualGatingParameters(EncoderPipelineParameters):
     gated_method = "dual_gating"
 
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    parts: Annotated[tuple[PartName, ...], BeforeValidator(part_list), Field(min_length=1)] = (
+    parts: Annotated[
+        tuple[PartName, ...],
+        BeforeValidator(part_list),
+        AfterValidator(distinct),
+        Field(min_length=1),
+    ] = (
         "table_6_1",
         "figure_6_1",
         "figure_6_2",

@@ -42,7 +42,7 @@ def create_pipeline(parameters: DualGatingParameters, parts: Sequence[PartName])
     for source in sorted({model.source for model in models if model.source}):
         images = [_images(parameters, source, split) for split in ("pretrain", "train", "eval")]
         space = data_namespace(source)
-        graph.append(data_summary_node(space, images, f"summarise_{source}", ["table_6_2"]))
+        graph.append(data_summary_node(space, images, f"summarise_{source}", common))
     for model in models:
         graph += _model_nodes(parameters, models, model)
     graph += [_transfer_node(parameters, transfer) for transfer in transfers]

@@ -117,7 +117,12 @@ def data_namespace(name: str | None) -> str:
 
 
 def planned_models(parameters: DualGatingParameters, parts: Sequence[PartName]) -> list[Model]:
-    """What has to be trained for these parts; what several parts share stands once."""
+    """What has to be trained for these parts; what several parts share stands once.
+
+    Raises:
+        ParameterError: a question's baseline would already have what the question adds.
+    """
+    _check_baselines(parameters, parts)
     known = variants(parameters)
     wanted = [name for name in known if any(name in PARTS[part] for part in parts)]
     models = []
@@ -136,6 +141,19 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[PartName]) 
                 for repeat in range(parameters.repeats)
             ]
     return models
+
+
+def _check_baselines(parameters: DualGatingParameters, parts: Sequence[PartName]) -> None:
+    gates = parameters.gates
+    for part, key, value, plain in (
+        ("question_2", "diversity", gates.diversity, 0.0),
+        ("question_4", "steering", gates.steering, "fixed"),
+    ):
+        if part in parts and value != plain:
+            raise ParameterError(
+                f"{KEY}.gates.{key} = {value!r}: {part} compares it with plain dual gating and "
+                f"sets it itself; leave it at {plain!r} for that part"
+            )
 
 
 def sibling(models: Sequence[Model], of: Model, name: str) -> Model:

@@ -124,6 +124,7 @@ def part_table(
         dataset=parameters.published,
         comparable=parameters.published_data_is_ours,
         published_names=parameters.transfer.published,
+        own_teacher=parameters.distillation.teacher == "vicreg",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines.encoder_parameters import (
     EncoderPipelineParameters,
-    validated_config,
+    changed_recipe,
 )
 from ssl_kedro.training.config import TrainConfig
 
@@ -54,5 +53,4 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
         return self._with_recipe(self.recipe) if self.recipe else self.train
 
     def _with_recipe(self, name: str) -> TrainConfig:
-        whole = dataclasses.asdict(self.train) | self.recipes.get(name, {})
-        return validated_config(TrainConfig, whole, f"recipes.{name}")
+        return changed_recipe(self.train, self.recipes[name], f"recipes.{name}")
