@@ -40,16 +40,20 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
 
     @model_validator(mode="after")
     def _check_recipes(self) -> Self:
-        if self.recipe and self.recipe not in self.recipes:
-            known = ", ".join(sorted(self.recipes)) or "none"
-            raise ConfigError("recipe", self.recipe, f'one of recipes ({known}), or "" for train')
         for name in self.recipes:
             self._with_recipe(name)
         return self
 
     @property
     def base_train(self) -> TrainConfig:
-        """The recipe chosen."""
+        """The recipe chosen.
+
+        Raises:
+            ConfigError: there is no recipe of that name.
+        """
+        if self.recipe and self.recipe not in self.recipes:
+            known = ", ".join(sorted(self.recipes)) or "none"
+            raise ConfigError("recipe", self.recipe, f'one of recipes ({known}), or "" for train')
         return self._with_recipe(self.recipe) if self.recipe else self.train
 
     def _with_recipe(self, name: str) -> TrainConfig:
