@@ -15,7 +15,13 @@ from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.base import (
+    EncoderSetup,
+    ExpanderConfig,
+    Method,
+    MethodConfig,
+    TwoViewMethod,
+)
 from ssl_kedro.methods.byol_dual_gating import BYOLOptions
 from ssl_kedro.methods.dense_anchored import AnchorOptions
 from ssl_kedro.methods.registry import build_method, method_classes
@@ -55,7 +61,7 @@ def test_every_method_takes_a_step_that_reaches_all_it_trains() -> None:
         trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
         assert [n for n, p in trained.items() if p.grad is None] == [], name
         assert all(torch.isfinite(value).all() for value in result.scalars.values()), name
-        method.after_update(0.2)
+        method.after_update(views()[0], 0.2)
 
 
 def test_barlow_dual_is_barlow_twins_plus_the_gate_objective() -> None:
@@ -274,7 +280,7 @@ def test_seed_queue_is_a_ring_of_the_teachers_latest_embeddings() -> None:
             remembered.append(wanted)
         assert float(loss.detach()) == pytest.approx(float(sum(expected)) / 2, rel=1e-5)
         loss.backward()
-        method.after_update(0.0)
+        method.after_update(views()[0], 0.0)
     # 36 embeddings through a ring of 20: the last 20, in any order.
     latest = torch.cat(remembered)[-20:]
     distances = torch.cdist(latest, method.queue)
@@ -292,11 +298,11 @@ def test_byol_target_follows_the_online_network_and_gets_no_gradient() -> None:
     with torch.no_grad():
         for p in online:
             p += 1.0
-    method.after_update(0.5)
+    method.after_update(views()[0], 0.5)
     # Halfway along the cosine the momentum is (0.9 + 1) / 2: five hundredths of the way.
     for before, after in zip(start, method.target.parameters(), strict=True):
         assert torch.allclose(after, before + 0.05, atol=1e-5)
-    method.after_update(1.0)
+    method.after_update(views()[0], 1.0)
     assert torch.allclose(next(method.target.parameters()), start[0] + 0.05, atol=1e-5)
 
 
@@ -314,3 +320,23 @@ def test_byol_regresses_each_prediction_onto_the_other_views_target() -> None:
     expected = ((unit[0] - unit[3]) ** 2).sum(1).mean() + ((unit[1] - unit[2]) ** 2).sum(1).mean()
     penalty, _ = gate_objective(first.masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2)
     assert float(loss.detach()) == pytest.approx(float((expected + penalty).detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dual_gating", "simsiam_gating", "byol_dual_gating"])
+def test_steered_methods_measure_what_their_gates_cost_as_deployed(name: str) -> None:
+    gates = dataclasses.replace(CONFIG.gates, steering="dual_ascent")
+    method = built(name, dataclasses.replace(CONFIG, gates=gates))
+    assert isinstance(method, TwoViewMethod)
+    assert method.penalty is not None
+    view = views()[0]
+    decided = method(*views(), 0.1, noise()).scalars["deployed_ratio"]
+    method.after_update(view, 0.1001)
+    assert float(method.penalty.deployed_gap) == 0.0
+    method.after_update(view, 0.2)
+    assert method.encoder.training
+    method.encoder.eval()
+    deployed = method.encoder.cost().ratio(method.encoder(view, "gated").masks)
+    if name != "simsiam_gating":  # Whose last decisions are those of the other view.
+        expected = 0.2 * float(deployed - decided)
+        assert float(method.penalty.deployed_gap) == pytest.approx(expected, abs=1e-6)
+    assert float(method.penalty.deployed_gap) != 0.0

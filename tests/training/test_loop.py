@@ -239,7 +239,8 @@ def test_method_is_told_of_every_update(
     told: list[float] = []
     weights: list[torch.Tensor] = []
 
-    def after_update(progress: float) -> None:
+    def after_update(images: torch.Tensor, progress: float) -> None:
+        assert (len(images), images.dtype) == (source.batch_size, torch.uint8)
         told.append(progress)
         weights.append(method.encoder.stem[0].weight.detach().clone())
 

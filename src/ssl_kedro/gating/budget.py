@@ -39,7 +39,7 @@ class GateConfig(Config):
     reduction: Annotated[int, Range(at_least=1)] = 4
     temperature: Annotated[float, POSITIVE] = 2 / 3
     steering: Literal["fixed", "dual_ascent"] = "fixed"
-    steering_rate: Annotated[float, POSITIVE] = 50.0
+    steering_rate: Annotated[float, POSITIVE] = 100.0
     diversity: Annotated[float, NOT_NEGATIVE] = 0.0
 
     def __post_init__(self) -> None:
@@ -89,6 +89,7 @@ def gate_objective(
     budget: float,
     config: GateConfig,
     progress: float,
+    deployed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """L_G = lambda * sparsity + gamma * bound for one branch (thesis eq. 6.3 and 5.5).
 
@@ -98,11 +99,15 @@ def gate_objective(
         budget: t_d, the wanted share of the dense cost.
         config: weights.
         progress: share of training done, in [0, 1].
+        deployed: cost ratio as deployed, without noise. Given, it is the value that is held
+            against the budget, while the gradient stays that of the sampled cost.
 
     Returns:
-        The objective, and the realised cost ratio of the batch; both scalars.
+        The objective, and the cost ratio held against the budget; both scalars.
     """
     ratio = cost.ratio(masks)
+    if deployed is not None:
+        ratio = deployed.detach() + (ratio - ratio.detach())
     densities = torch.stack([mask.mean() for mask in masks])
     tightness = bound_tightness(config.bound_decay, progress)
     objective = config.sparsity * sparsity_loss(ratio, budget) + config.bound * bound_loss(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ssl_kedro.gating.budget import GateConfig, bound_tightness, gate_objective
 from ssl_kedro.gating.cost import NetworkCost, check_budget
 from ssl_kedro.gating.diversity import channel_diversity_loss
 from ssl_kedro.gating.steering import DualAscent
+
+# Times in a training that the deployed cost is measured, and how much the last one counts.
+_MEASUREMENTS = 100
+_MEASUREMENT_WEIGHT = 0.2
+# Without bounds the target of the multiplier moves as it does with the authors' bounds.
+_TARGET_DECAY = 10.0
 
 
 class BudgetPenalty(nn.Module):
@@ -24,6 +31,8 @@ class BudgetPenalty(nn.Module):
         ValueError: the budget is out of reach.
     """
 
+    deployed_gap: Tensor
+
     def __init__(self, cost: NetworkCost, budget: float, config: GateConfig) -> None:
         super().__init__()
         check_budget(budget, cost)
@@ -33,6 +42,9 @@ class BudgetPenalty(nn.Module):
         self.ascent: DualAscent | None = None
         if config.steering == "dual_ascent":
             self.ascent = DualAscent(budget, config.steering_rate)
+            self.register_buffer("deployed_gap", torch.zeros(()))
+        self._decided = torch.zeros(())
+        self._progress = 0.0
 
     def forward(
         self, masks: Sequence[Tensor], decisions: Sequence[Tensor], progress: float
@@ -44,17 +56,43 @@ class BudgetPenalty(nn.Module):
             decisions: the same gates without noise, boolean.
             progress: share of training done, in [0, 1].
         """
-        loss, ratio = gate_objective(masks, self.cost, self.budget, self.config, progress)
-        scalars = {"flop_ratio": ratio.detach()}
+        deployed = None
+        if self.ascent is not None:
+            # What must meet the budget is what is deployed: decisions without noise in any
+            # block, on images that are not augmented. Measuring that takes a pass of its own,
+            # so it is done now and then, and the gap to this step's decisions remembered.
+            self._decided = self.cost.ratio([d.to(masks[0].dtype) for d in decisions]).detach()
+            self._progress = progress
+            deployed = self._decided + self.deployed_gap
+        loss, ratio = gate_objective(masks, self.cost, self.budget, self.config, progress, deployed)
+        scalars = {"flop_ratio": self.cost.ratio(masks).detach()}
         if self.config.diversity > 0:
             diversity = channel_diversity_loss(masks)
             loss = loss + self.config.diversity * diversity
             scalars["channel_diversity"] = diversity.detach()
-        if self.ascent is not None:
-            decided = self.cost.ratio([decision.to(masks[0].dtype) for decision in decisions])
-            tight = bound_tightness(self.config.bound_decay, progress)
-            loosened = 1 - tight if self.config.bound > 0 else 1.0
-            loss = loss + self.ascent(ratio, decided, progress, loosened)
-            scalars["decided_ratio"] = decided
+        if self.ascent is not None and deployed is not None:
+            # The bounds open on the same schedule: until then they fix the cost themselves.
+            decay = self.config.bound_decay if self.config.bound > 0 else _TARGET_DECAY
+            remaining = bound_tightness(decay, progress)
+            loss = loss + self.ascent(ratio, progress, remaining)
+            scalars["deployed_ratio"] = deployed
             scalars["multiplier"] = self.ascent.multiplier.clone()
         return loss, scalars | {"gate_loss": loss.detach()}
+
+    def wants_deployed_cost(self, progress: float) -> bool:
+        """Whether the cost as deployed should be measured after this step.
+
+        Depends on nothing but the step, so that a resumed training measures at the same ones.
+        """
+        if self.ascent is None:
+            return False
+        return int(progress * _MEASUREMENTS) > int(self._progress * _MEASUREMENTS)
+
+    def observe_deployed(self, masks: Sequence[Tensor]) -> None:
+        """Learn the gap between the cost as deployed and that of the last step's decisions.
+
+        Args:
+            masks: one (N, C_l) tensor a block, of the encoder in evaluation mode.
+        """
+        gap = self.cost.ratio(masks) - self._decided.to(masks[0].device)
+        self.deployed_gap.lerp_(gap.to(self.deployed_gap.dtype), _MEASUREMENT_WEIGHT)

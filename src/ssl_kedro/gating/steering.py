@@ -16,8 +16,10 @@ from torch import Tensor, nn
 class DualAscent(nn.Module):
     """Term mu (r - t_d) with a multiplier that follows the violation.
 
-    The gradient goes through the sampled cost r; the multiplier follows the cost of the
-    gates' noise-free decisions, because those are what is deployed.
+    The cost starts far from the budget and takes time to get there. A multiplier that adds
+    up that way as violation overshoots and has to unlearn it (integrator windup, Astrom &
+    Hagglund, PID Controllers, 1995), so the violation is the distance to a target that
+    itself moves from the first cost to the budget.
 
     Args:
         budget: t_d.
@@ -26,6 +28,7 @@ class DualAscent(nn.Module):
 
     multiplier: Tensor
     updated_at: Tensor
+    first_ratio: Tensor
 
     def __init__(self, budget: float, rate: float) -> None:
         super().__init__()
@@ -34,21 +37,23 @@ class DualAscent(nn.Module):
         self.register_buffer("multiplier", torch.zeros(()))
         # Progress at the last update: steps and repeated calls within one are told apart by it.
         self.register_buffer("updated_at", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("first_ratio", torch.full((), torch.nan))
 
-    def forward(self, ratio: Tensor, decided: Tensor, progress: float, loosened: float) -> Tensor:
+    def forward(self, ratio: Tensor, progress: float, remaining: float) -> Tensor:
         """The term; in training the multiplier moves afterwards.
 
         Args:
-            ratio: sampled cost ratio of the batch, a scalar with gradient.
-            decided: cost ratio of the noise-free decisions, a scalar.
+            ratio: cost ratio of the batch, a scalar with gradient.
             progress: share of training done, in [0, 1].
-            loosened: how far the per-block bounds have opened, in [0, 1]. While they are
-                tight they fix the cost themselves, and learning from it would overshoot.
+            remaining: share of the way from the first cost to the budget that the target
+                still has to go, in [0, 1].
         """
         term = self.multiplier.clone() * (ratio - self.budget)
         if self.training:
+            held = ratio.detach()
+            self.first_ratio.copy_(torch.where(self.first_ratio.isnan(), held, self.first_ratio))
+            target = self.budget + remaining * (self.first_ratio - self.budget)
             elapsed = progress - self.updated_at
-            step = self.rate * elapsed.to(ratio.dtype) * loosened
-            self.multiplier += step * (decided.detach() - self.budget)
+            self.multiplier += self.rate * elapsed.to(ratio.dtype) * (held - target)
             self.updated_at.fill_(progress)
         return term

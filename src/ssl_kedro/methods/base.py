@@ -109,8 +109,13 @@ class Method(nn.Module, ABC):
             generator: source of the gates' noise, on the views' device.
         """
 
-    def after_update(self, progress: float) -> None:
-        """Called after each update of the weights, for state that follows them."""
+    def after_update(self, images: Tensor, progress: float) -> None:
+        """Called after each update of the weights, for state that follows them.
+
+        Args:
+            images: uint8 (N, 3, H, W), the batch that the update came from, not augmented.
+            progress: share of training done with this update, in (0, 1].
+        """
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """Parameters of the gates: no weight decay, and a learning rate of their own."""
@@ -180,6 +185,16 @@ class TwoViewMethod(Method):
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
         """The encoder with the branches that the views need."""
         return build_encoder(setup, config.gates, tuple(sorted(set(self.view_branches))))
+
+    @torch.no_grad()
+    def after_update(self, images: Tensor, progress: float) -> None:
+        """Now and then, tell the penalty what the gates cost as they are deployed."""
+        if self.penalty is not None and self.penalty.wants_deployed_cost(progress):
+            training = self.encoder.training
+            self.encoder.eval()
+            masks = self.encoder(images, "gated").masks
+            self.encoder.train(training)
+            self.penalty.observe_deployed(masks)
 
     def with_penalty(
         self,

@@ -86,8 +86,9 @@ class BYOLDualGating(TwoViewMethod):
         return result
 
     @torch.no_grad()
-    def after_update(self, progress: float) -> None:
+    def after_update(self, images: Tensor, progress: float) -> None:
         """Move the target towards the online network (Grill et al. 2020, eq. 1 and 3.3)."""
+        super().after_update(images, progress)
         momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
         online: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
         torch._foreach_lerp_(list(self.target.parameters()), online, 1 - momentum)

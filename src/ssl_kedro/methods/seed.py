@@ -84,7 +84,7 @@ class Seed(DistillationMethod):
         return StepResult(loss, {"embedding_std": normalised_deviation(student.detach())})
 
     @torch.no_grad()
-    def after_update(self, progress: float) -> None:  # noqa: ARG002
+    def after_update(self, images: Tensor, progress: float) -> None:  # noqa: ARG002
         """Put the batch's teacher embeddings into the ring, over the oldest.
 
         Not before: the backward pass still needs the queue that the loss was taken over.

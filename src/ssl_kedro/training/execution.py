@@ -78,6 +78,6 @@ def _timed(step: TrainingStep, views: torch.Tensor, noise: torch.Generator) -> f
         torch.cuda.synchronize(views.device)
     began = time.perf_counter()
     _, finite = step(views[0], views[1], 0, noise)
-    step.update(0)
+    step.update(views[0], 0)
     bool(finite)  # waits for the device
     return time.perf_counter() - began

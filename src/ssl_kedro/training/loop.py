@@ -195,10 +195,10 @@ class TrainingStep:
         finite = torch.isfinite(result.loss.detach()) & torch.isfinite(norm)
         return result, finite
 
-    def update(self, step: int) -> None:
-        """Apply the gradients of the last call."""
+    def update(self, images: Tensor, step: int) -> None:
+        """Apply the gradients of the last call, which saw views of these images."""
         self.optimiser.step()
-        self.method.after_update((step + 1) / self.total_steps)
+        self.method.after_update(images, (step + 1) / self.total_steps)
 
 
 def _train_epoch(
@@ -222,7 +222,7 @@ def _train_epoch(
         # it is the price of never applying a gradient that is not a number.
         if not finite:
             raise TrainingDiverged(_divergence_message(step, result, epoch, index))
-        step.update(first_step + index)
+        step.update(images, first_step + index)
         for name, value in {"loss": result.loss.detach(), **result.scalars}.items():
             sums[name] = sums[name] + value if name in sums else value.clone()
         advance(source.batch_size)
