@@ -5,12 +5,15 @@ import math
 import pytest
 import torch
 
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import (
     GateConfig,
     bound_loss,
     bound_tightness,
     gate_objective,
+    gating_progress,
+    opening_at,
     sparsity_loss,
 )
 from ssl_kedro.gating.cost import check_budget
@@ -73,3 +76,12 @@ def test_unreachable_budget_names_the_reachable_minimum() -> None:
     for budget in (0.0, 0.01, 1.0, 1.2):
         with pytest.raises(ValueError, match=r"above 0\.015 and below 1"):
             check_budget(budget, cost)
+
+
+def test_warmup_opens_the_gates_and_then_leaves_the_schedule_to_the_rest() -> None:
+    assert opening_at(0.0, 0.0) == 0.0
+    assert [opening_at(p, 0.5) for p in (0.0, 0.25, 0.5, 0.9)] == [20.0, 10.0, 0.0, 0.0]
+    assert [gating_progress(p, 0.5) for p in (0.0, 0.5, 0.75, 1.0)] == [0.0, 0.0, 0.5, 1.0]
+    assert gating_progress(0.3, 0.0) == 0.3
+    with pytest.raises(ConfigError, match="warmup = 1"):
+        GateConfig(warmup=1.0)

@@ -86,3 +86,16 @@ def test_global_average_equals_mean_and_has_its_gradient() -> None:
     assert torch.allclose(global_average(x), x.mean(dim=(2, 3)), atol=1e-7)
     global_average(x).sum().backward()
     assert torch.allclose(x.grad, torch.full_like(x, 1 / 20))
+
+
+def test_opening_holds_the_gate_open_in_training_only() -> None:
+    torch.manual_seed(0)
+    gate = ChannelGate(8, 16)
+    logits = torch.linspace(-4, 4, 4000)
+    gate.opening = 20.0
+    assert bool((gate.sample(logits) == 1).all())
+    gate.opening = 2.0
+    mask = gate.sample(torch.full((4000,), -1.0))
+    assert float(mask.mean()) == pytest.approx(1 / (1 + math.exp(-1.0)), abs=0.03)
+    gate.eval()
+    assert torch.equal(gate.sample(logits), (logits >= 0).float())

@@ -192,3 +192,16 @@ def test_deployed_cost_is_measured_a_hundred_times_in_a_long_training() -> None:
     fixed = BudgetPenalty(encoder.cost(), 0.3, GateConfig())
     fixed(masks, decisions, 0.0)
     assert not fixed.wants_deployed_cost(1.0)
+
+
+def test_bounds_and_multiplier_wait_for_the_warmup() -> None:
+    encoder = GatedResNet18(EncoderConfig(width=8))
+    cost = encoder.cost()
+    masks, decisions = masks_and_decisions(encoder)
+    late = BudgetPenalty(cost, 0.3, GateConfig(warmup=0.5))(masks, decisions, 0.6)[0]
+    expected, _ = gate_objective(masks, cost, 0.3, GateConfig(), 0.2)
+    assert float(late) == pytest.approx(float(expected))
+    steered = BudgetPenalty(cost, 0.3, GateConfig(warmup=0.5, steering="dual_ascent"))
+    for step in range(50):
+        _, found = steered(masks, decisions, step / 100)
+    assert float(found["multiplier"]) == pytest.approx(0.0, abs=1e-6)

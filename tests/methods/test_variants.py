@@ -340,3 +340,15 @@ def test_steered_methods_measure_what_their_gates_cost_as_deployed(name: str) ->
         expected = 0.2 * float(deployed - decided)
         assert float(method.penalty.deployed_gap) == pytest.approx(expected, abs=1e-6)
     assert float(method.penalty.deployed_gap) != 0.0
+
+
+@pytest.mark.parametrize("name", ["vicreg_gating", "two_encoders", "simsiam_gating"])
+def test_warmup_reaches_every_gate_of_a_method(name: str) -> None:
+    gates = dataclasses.replace(CONFIG.gates, warmup=0.4)
+    method = built(name, dataclasses.replace(CONFIG, gates=gates))
+    method.before_step(0.0)
+    assert float(method(*views(), 0.0, noise()).scalars["flop_ratio"]) == pytest.approx(1, abs=0.01)
+    method.before_step(0.1)
+    assert {gate.opening for gate in method.encoder.gates()} == {15.0}
+    method.before_step(0.5)
+    assert {gate.opening for gate in method.encoder.gates()} == {0.0}

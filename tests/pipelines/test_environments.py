@@ -56,6 +56,7 @@ COMMON: dict[str, Any] = {
     "gates.temperature": pytest.approx(2 / 3),
     "gates.steering": "fixed",
     "gates.diversity": 0,
+    "gates.warmup": 0,
     "train.epochs": 500,
     "train.batch_size": 512,
     "train.optimiser": "lars",

@@ -244,10 +244,13 @@ def test_method_is_told_of_every_update(
         told.append(progress)
         weights.append(method.encoder.stem[0].weight.detach().clone())
 
+    started: list[float] = []
+    method.before_step = started.append  # type: ignore[method-assign]
     method.after_update = after_update  # type: ignore[method-assign]
     train(method, source, views, config(epochs=2), precision="fp32")
     total = 2 * source.batches_per_epoch
     assert told == [(step + 1) / total for step in range(total)]
+    assert started == [step / total for step in range(total)]
     # Called behind the update: each time the weights are new.
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[-1], method.encoder.stem[0].weight)

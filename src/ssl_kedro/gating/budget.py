@@ -31,6 +31,9 @@ class GateConfig(Config):
         steering_rate: how fast the multiplier moves: its change over a whole training for a
             cost that stays one dense network above the budget (not in the thesis).
         diversity: weight of the channel-diversity term (0 = thesis).
+        warmup: share of the training over which the gates ease from open to their own
+            decisions, for trainings too short to recover from a start with half the channels
+            closed (0 = thesis).
     """
 
     sparsity: Annotated[float, NOT_NEGATIVE] = 5.0
@@ -41,6 +44,7 @@ class GateConfig(Config):
     steering: Literal["fixed", "dual_ascent"] = "fixed"
     steering_rate: Annotated[float, POSITIVE] = 100.0
     diversity: Annotated[float, NOT_NEGATIVE] = 0.0
+    warmup: Annotated[float, Range(at_least=0, below=1)] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,6 +55,20 @@ class GateConfig(Config):
                 "above 0 with steering = dual_ascent, or bound = 0: the "
                 "multiplier learns as the bounds loosen",
             )
+
+
+# Where the warm-up starts: open with probability 1 - 2e-9.
+_OPEN_LOGIT = 20.0
+
+
+def opening_at(progress: float, warmup: float) -> float:
+    """What is added to the logits in training: falls linearly to 0 at the end of the warm-up."""
+    return _OPEN_LOGIT * max(0.0, 1 - progress / warmup) if warmup > 0 else 0.0
+
+
+def gating_progress(progress: float, warmup: float) -> float:
+    """Share done of what comes after the warm-up; 0 until then."""
+    return max(0.0, (progress - warmup) / (1 - warmup))
 
 
 def sparsity_loss(ratio: Tensor, budget: float) -> Tensor:

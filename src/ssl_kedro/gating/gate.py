@@ -25,6 +25,9 @@ class ChannelGate(nn.Module):
     is added and the result thresholded, with the gradient of the sigmoid at ``temperature``
     passed straight through. In evaluation a channel is open where its logit is >= 0.
 
+    ``opening`` is added to the logits in training: a warm-up sets it high, so that gates start
+    open, and lets it fall to 0. Decisions and evaluation do not know it.
+
     Args:
         in_channels: channels of the block's input, C_in.
         out_channels: channels of the block's first convolution, C_out.
@@ -46,6 +49,7 @@ class ChannelGate(nn.Module):
         self.norm = nn.BatchNorm1d(hidden)
         self.expand = nn.Linear(hidden, out_channels, bias=False)
         self.temperature = temperature
+        self.opening = 0.0
 
     @property
     def macs(self) -> int:
@@ -75,7 +79,7 @@ class ChannelGate(nn.Module):
         """Mask of given logits: drawn in training, their sign in evaluation."""
         if not self.training:
             return (logits >= 0).to(logits.dtype)
-        return straight_through_sample(logits, self.temperature, generator)
+        return straight_through_sample(logits + self.opening, self.temperature, generator)
 
 
 def straight_through_sample(

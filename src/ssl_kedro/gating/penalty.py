@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.gating.budget import GateConfig, bound_tightness, gate_objective
+from ssl_kedro.gating.budget import (
+    GateConfig,
+    bound_tightness,
+    gate_objective,
+    gating_progress,
+)
 from ssl_kedro.gating.cost import NetworkCost, check_budget
 from ssl_kedro.gating.diversity import channel_diversity_loss
 from ssl_kedro.gating.steering import DualAscent
@@ -64,7 +69,9 @@ class BudgetPenalty(nn.Module):
             self._decided = self.cost.ratio([d.to(masks[0].dtype) for d in decisions]).detach()
             self._progress = progress
             deployed = self._decided + self.deployed_gap
-        loss, ratio = gate_objective(masks, self.cost, self.budget, self.config, progress, deployed)
+        # While the warm-up holds the gates open, neither bounds nor multiplier have a say.
+        gating = gating_progress(progress, self.config.warmup)
+        loss, ratio = gate_objective(masks, self.cost, self.budget, self.config, gating, deployed)
         scalars = {"flop_ratio": self.cost.ratio(masks).detach()}
         if self.config.diversity > 0:
             diversity = channel_diversity_loss(masks)
@@ -73,7 +80,7 @@ class BudgetPenalty(nn.Module):
         if self.ascent is not None and deployed is not None:
             # The bounds open on the same schedule: until then they fix the cost themselves.
             decay = self.config.bound_decay if self.config.bound > 0 else _TARGET_DECAY
-            remaining = bound_tightness(decay, progress)
+            remaining = bound_tightness(decay, gating)
             loss = loss + self.ascent(ratio, progress, remaining)
             scalars["deployed_ratio"] = deployed
             scalars["multiplier"] = self.ascent.multiplier.clone()

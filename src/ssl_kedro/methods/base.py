@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.gating.budget import GateConfig, opening_at
 from ssl_kedro.gating.penalty import BudgetPenalty
 from ssl_kedro.losses.vicreg import VICRegConfig
 
@@ -109,6 +109,9 @@ class Method(nn.Module, ABC):
             generator: source of the gates' noise, on the views' device.
         """
 
+    def before_step(self, progress: float) -> None:
+        """Called before each forward pass of the training, for state that follows progress."""
+
     def after_update(self, images: Tensor, progress: float) -> None:
         """Called after each update of the weights, for state that follows them.
 
@@ -185,6 +188,11 @@ class TwoViewMethod(Method):
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
         """The encoder with the branches that the views need."""
         return build_encoder(setup, config.gates, tuple(sorted(set(self.view_branches))))
+
+    def before_step(self, progress: float) -> None:
+        """Let the gates open wide at first, as far as the warm-up says."""
+        for gate in self.encoder.gates():
+            gate.opening = opening_at(progress, self.config.gates.warmup)
 
     @torch.no_grad()
     def after_update(self, images: Tensor, progress: float) -> None:

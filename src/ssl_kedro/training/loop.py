@@ -185,9 +185,11 @@ class TrainingStep:
         for group in self.optimiser.param_groups:
             rate = lr if group["scheduled"] else self.config.peak_lr
             group["lr"] = rate * group["lr_factor"]
+        progress = step / self.total_steps
+        self.method.before_step(progress)
         device = view_1.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
-            result = self.method(view_1, view_2, step / self.total_steps, generator)
+            result = self.method(view_1, view_2, progress, generator)
         self.optimiser.zero_grad(set_to_none=True)
         result.loss.backward()
         gradients = [p.grad for p in self.parameters if p.grad is not None]
