@@ -149,3 +149,9 @@ def test_spread_keeps_order_and_gap(centred: bool) -> None:
     else:
         assert heights == pytest.approx([3.0, 1.0, 1.5, 2.0, 9.0])
     assert spread([], 1.0, centred=centred) == []
+
+
+def test_tints_change_places_where_lower_is_better() -> None:
+    table = Table(["m", "cost", "gain"], [["a", f"{MINUS}1", f"{MINUS}2"]], lower_is_better=[1])
+    page = rendered(Report("r", "", sections=[Section("s", tables=[table])]))
+    assert f'<td class="plus">{MINUS}1</td><td class="minus">{MINUS}2</td>' in page

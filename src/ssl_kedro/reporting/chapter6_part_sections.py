@@ -97,7 +97,12 @@ def _table(
         groups=_groups(columns, frame),
         breaks=[i for i in range(1, len(keys)) if keys[i] != keys[i - 1]],
         caption=caption,
+        lower_is_better=[i for i, column in enumerate(columns) if _lower_is_better(column)],
     )
+
+
+def _lower_is_better(column: Column) -> bool:
+    return column.source.startswith(("always_off_", "distance_"))
 
 
 def _is_shown(column: Column, frame: pd.DataFrame) -> bool:

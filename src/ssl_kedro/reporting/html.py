@@ -59,6 +59,7 @@ class Table:
         groups: (name, number of columns) above the column names, adding up to all of them.
         breaks: rows above which a line separates one group of rows from the next.
         caption: below the table.
+        lower_is_better: indices of columns whose tints change places.
     """
 
     columns: Sequence[str]
@@ -68,6 +69,7 @@ class Table:
     groups: Sequence[tuple[str, int]] = ()
     breaks: Sequence[int] = ()
     caption: str = ""
+    lower_is_better: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
