@@ -129,6 +129,27 @@ class EncoderPipelineParameters(PipelineParameters):
         given = self.methods.get(method, MethodParameters()).train
         return changed_recipe(self.base_train, given, f"methods.{method}.train")
 
+    def report_setup(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """What a report compares with the thesis' set-up, under the names that it uses."""
+        train = self.base_train
+        return {
+            "source": self.data.source,
+            "width": self.encoder.width,
+            "stem": self.encoder.stem,
+            "image_size": self.image_size,
+            "epochs": train.epochs,
+            "batch_size": train.batch_size,
+            "optimiser": train.optimiser,
+            "lr": train.lr,
+            "expander": self.expander.output,
+            "sparsity": self.gates.sparsity,
+            "bound": self.gates.bound,
+            "gate_warmup": self.gates.warmup,
+            "steering": self.gates.steering,
+            "train_images": manifest["data"]["images"]["pretrain"],
+            "eval_images": manifest["data"]["images"]["eval"],
+        }
+
     @property
     def image_size(self) -> int:
         """Side in px of the images that the encoder sees in training."""

@@ -18,6 +18,10 @@ _NAMES = {
     "optimiser": "Optimiser",
     "lr": "Learning rate for 256 images",
     "expander": "Expander width",
+    "sparsity": "Weight of the cost penalty",
+    "bound": "Weight of the per-block bounds",
+    "gate_warmup": "Share of the training in which gates ease from open",
+    "steering": "Steering of the penalty",
     "train_images": "Images to pre-train on",
     "eval_images": "Images to evaluate on",
 }
@@ -42,7 +46,18 @@ _OF_DATASET: dict[str, dict[str, Any]] = {
 
 def thesis_setup(dataset: str) -> dict[str, Any]:
     """Set-up of chapter 6 for one of its data sets, under the names of a run's set-up."""
-    common = {"width": 64, "epochs": 500, "batch_size": 512, "optimiser": "lars", "expander": 2048}
+    common = {
+        "width": 64,
+        "epochs": 500,
+        "batch_size": 512,
+        "optimiser": "lars",
+        "lr": 0.3,
+        "expander": 2048,
+        "sparsity": 5.0,
+        "bound": 1.0,
+        "gate_warmup": 0.0,
+        "steering": "fixed",
+    }
     return {"source": dataset, **common, **_OF_DATASET[dataset]}
 
 

@@ -217,19 +217,9 @@ def render_report(
 ) -> str:
     """The self-contained HTML report of whatever parts were run."""
     tables = dict(zip(parts, frames, strict=True))
-    setup = {
+    setup = parameters.report_setup(manifest) | {
         "published": parameters.published,
         "comparable": parameters.published_data_is_ours,
-        "source": parameters.data.source,
-        "width": parameters.encoder.width,
-        "stem": parameters.encoder.stem,
-        "image_size": parameters.image_size,
-        "epochs": parameters.train.epochs,
-        "batch_size": parameters.train.batch_size,
-        "optimiser": parameters.train.optimiser,
-        "expander": parameters.expander.output,
-        "train_images": manifest["data"]["images"]["pretrain"],
-        "eval_images": manifest["data"]["images"]["eval"],
     }
     return dual_gating_report(
         metrics,

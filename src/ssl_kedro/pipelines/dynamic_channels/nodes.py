@@ -103,21 +103,9 @@ def render_report(
     table: pd.DataFrame,
 ) -> str:
     """The self-contained HTML report."""
-    train = parameters.base_train
-    setup = {
+    setup = parameters.report_setup(manifest) | {
         "published": parameters.published,
         "comparable": parameters.published_data_is_ours,
-        "source": parameters.data.source,
-        "width": parameters.encoder.width,
-        "stem": parameters.encoder.stem,
-        "image_size": parameters.image_size,
-        "epochs": train.epochs,
-        "batch_size": train.batch_size,
-        "optimiser": train.optimiser,
-        "lr": train.lr,
-        "expander": parameters.expander.output,
-        "train_images": manifest["data"]["images"]["pretrain"],
-        "eval_images": manifest["data"]["images"]["eval"],
         "within_points": parameters.operating_point_within,
     }
     return dynamic_channels_report(metrics, models, histories, manifest, setup, table)
