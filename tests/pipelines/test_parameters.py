@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,9 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
         ("encoder.stem", "vgg", r"dual_gating\.encoder\.stem = 'vgg'.*imagenet"),
         ("data.source", "ftp", r"dual_gating\.data\.source = 'ftp'.*textures"),
         ("budgets", [], r"dual_gating\.budgets"),
-        ("budgets", [0], r"dual_gating\.budgets\.0 = 0"),
-        ("budgets", [1.2], r"dual_gating\.budgets\.0 = 1\.2"),
+        ("budgets", [0], r"dual_gating\.budgets = 0\.0: expected more than 0\.03\d+ and below 1"),
+        ("budgets", [1.2], r"dual_gating\.budgets = 1\.2: expected more than 0\.03\d+ and below 1"),
+        ("budgets", [math.nan], r"dual_gating\.budgets = nan: expected more than 0\.03"),
         ("budgets", [0.01], r"dual_gating\.budgets = 0\.01: expected more than 0\.03"),
         ("budgets", [0.305], r"whole percents"),
         ("budgets", [0.3, 0.3], r"each budget once"),

@@ -39,7 +39,8 @@ def budget_list(value: Any) -> Any:
 
 
 Budgets = Annotated[
-    tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+    # Their range depends on the encoder: see checked_budgets.
+    tuple[float, ...],
     BeforeValidator(budget_list),
     Field(min_length=1),
 ]
@@ -72,15 +73,15 @@ def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost) -> None:
         ConfigError: naming the budget and what is allowed.
     """
     for budget in budgets:
-        if abs(100 * budget - round(100 * budget)) > 1e-6:
-            raise ConfigError("budgets", budget, "whole percents, such as 0.1 or 0.35")
-        if budget <= cost.smallest_ratio:
+        if not cost.smallest_ratio < budget < 1:
             raise ConfigError(
                 "budgets",
                 budget,
-                f"more than {cost.smallest_ratio:.4f}: stem, downsample and gates alone cost "
-                f"that share of the dense network at this encoder and image size",
+                f"more than {cost.smallest_ratio:.4f} and below 1: stem, downsample and gates "
+                f"alone cost that share of the dense network at this encoder and image size",
             )
+        if abs(100 * budget - round(100 * budget)) > 1e-6:
+            raise ConfigError("budgets", budget, "whole percents, such as 0.1 or 0.35")
     if len(set(budgets)) < len(budgets):
         raise ConfigError("budgets", list(budgets), "each budget once")
 
