@@ -1,0 +1,1 @@
+"""Instance retrieval with frozen encoders (thesis chapter 3)."""
