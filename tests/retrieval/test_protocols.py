@@ -7,118 +7,126 @@ import numpy as np
 import pytest
 
 from ssl_kedro.retrieval.protocols import (
-    LEVELS,
-    Relevance,
+    CLASSIC,
+    REVISITED,
+    Judgements,
     average_precisions,
-    listed_from,
-    listed_positions,
-    positions_of,
+    places_by_similarity,
+    places_in_rankings,
     precisions_at,
-    revisited_relevance,
 )
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
+NONE = np.array([], dtype=int)
 
 
-def slow_precision(ranking: list[int], positives: set[int], junk: set[int]) -> float:
-    """The definition, image by image in exact order: a polygon through (recall, precision)."""
+def slow_average_precision(ranking: list[int], positives: set[int], junk: set[int]) -> float:
+    """The definition, image by image: area of a polygon through (recall, precision)."""
     area, seen, hits = 0.0, 0, 0
     recall, precision = 0.0, 1.0
     for image in ranking:
         if image in junk:
             continue
         seen += 1
-        if image in positives:
-            hits += 1
+        hits += image in positives
         new_recall, new_precision = hits / len(positives), hits / seen
         area += (new_recall - recall) * (precision + new_precision) / 2
         recall, precision = new_recall, new_precision
     return area
 
 
-def drawn(seed: int, images: int = 60, queries: int = 7) -> tuple[np.ndarray, Relevance]:
+def slow_precision(ranking: list[int], positives: set[int], junk: set[int], k: int) -> float:
+    clean = [image for image in ranking if image not in junk]
+    last = max(clean.index(image) for image in positives) + 1
+    looked_at = clean[: min(k, last)]
+    return sum(image in positives for image in looked_at) / len(looked_at)
+
+
+def drawn(seed: int, images: int = 60, queries: int = 7) -> tuple[np.ndarray, Judgements]:
     generator = np.random.default_rng(seed)
     # One decimal: many ties.
     similarities = generator.normal(size=(images, queries)).round(1)
-    positives, junk = [], []
+    lists: dict[str, list[np.ndarray]] = {"easy": [], "hard": [], "junk": []}
     for _ in range(queries):
-        listed = generator.permutation(images)[:20]
-        cut = int(generator.integers(1, 15))
-        positives.append(listed[:cut])
-        junk.append(listed[cut:])
-    return similarities, Relevance(positives, junk)
+        judged = generator.permutation(images)[:20]
+        first, second = np.sort(generator.choice(np.arange(1, 20), 2, replace=False))
+        for name, part in zip(lists, np.split(judged, [first, second]), strict=True):
+            lists[name].append(part)
+    return similarities, Judgements(lists)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_average_precision_is_the_area_under_the_polygon(seed: int) -> None:
-    similarities, relevance = drawn(seed)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("level", ["easy", "medium", "hard"])
+def test_values_are_those_of_the_definition(seed: int, level: str) -> None:
+    similarities, judged = drawn(seed)
     rankings = np.argsort(-similarities, axis=0, kind="stable")
-    found = average_precisions(listed_from(positions_of(rankings), relevance), relevance)
-    for query, (positives, junk) in enumerate(
-        zip(relevance.positives, relevance.junk, strict=True)
+    easy, hard, junk = judged.lists.values()
+    for places in (
+        places_in_rankings(rankings, judged),
+        places_by_similarity(similarities, judged),
     ):
-        expected = slow_precision(
-            rankings[:, query].tolist(), set(positives.tolist()), set(junk.tolist())
-        )
-        assert found[query] == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_places_without_a_ranking_equal_those_of_a_stable_sort(seed: int) -> None:
-    similarities, relevance = drawn(seed)
-    rankings = np.argsort(-similarities, axis=0, kind="stable")
-    expected = listed_from(positions_of(rankings), relevance)
-    for found, wanted in zip(listed_positions(similarities, relevance), expected, strict=True):
-        assert np.array_equal(found, wanted)
+        found = average_precisions(places.hits(REVISITED[level]))
+        at = precisions_at(places.hits(REVISITED[level]), [1, 5, 100])
+        for query in range(len(easy)):
+            e, h, j = (set(part[query].tolist()) for part in (easy, hard, junk))
+            positives, ignored = {
+                "easy": (e, j | h),
+                "medium": (e | h, j),
+                "hard": (h, j | e),
+            }[level]
+            ranking = rankings[:, query].tolist()
+            assert found[query] == pytest.approx(
+                slow_average_precision(ranking, positives, ignored), abs=1e-12
+            )
+            expected = [slow_precision(ranking, positives, ignored, k) for k in (1, 5, 100)]
+            assert at[query] == pytest.approx(expected)
 
 
 def test_values_by_hand() -> None:
-    # + - + with junk in between: (1 + 1) / 2 and (1/2 + 2/3) / 2.
-    relevance = Relevance([np.array([0, 3])], [np.array([1])])
-    positions = listed_from(positions_of(np.array([[0], [1], [2], [3], [4]])), relevance)
-    assert average_precisions(positions, relevance)[0] == pytest.approx((1 + 7 / 12) / 2)
+    # + junk - +: (1 + 1) / 2 and (1/2 + 2/3) / 2.
+    judged = Judgements({"ok": [np.array([0, 3])], "junk": [np.array([1])]})
+    places = places_in_rankings(np.arange(5)[:, None], judged)
+    assert average_precisions(places.hits(CLASSIC))[0] == pytest.approx((1 + 7 / 12) / 2)
     # Two of the first three; past the last positive nothing is looked at.
-    assert precisions_at(positions, relevance, [1, 2, 3, 10])[0] == pytest.approx(
+    assert precisions_at(places.hits(CLASSIC), [1, 2, 3, 10])[0] == pytest.approx(
         [1, 1 / 2, 2 / 3, 2 / 3]
     )
 
 
 def test_perfect_and_worst_rankings() -> None:
-    relevance = Relevance([np.arange(5)], [np.array([], dtype=int)])
-    best = listed_from(positions_of(np.arange(1000)[:, None]), relevance)
-    worst = listed_from(positions_of(np.arange(1000)[::-1, None]), relevance)
-    assert average_precisions(best, relevance)[0] == 1.0
-    assert average_precisions(worst, relevance)[0] < 0.01
-
-
-def test_levels_move_images_between_positives_and_junk() -> None:
-    easy, hard, junk = ([np.array([0, 1])], [np.array([2])], [np.array([3, 4])])
-    found = {level: revisited_relevance(easy, hard, junk, level) for level in LEVELS}
-    positives = {level: sorted(r.positives[0].tolist()) for level, r in found.items()}
-    ignored = {level: sorted(r.junk[0].tolist()) for level, r in found.items()}
-    assert positives == {"easy": [0, 1], "medium": [0, 1, 2], "hard": [2]}
-    assert ignored == {"easy": [2, 3, 4], "medium": [3, 4], "hard": [0, 1, 3, 4]}
+    judged = Judgements({"ok": [np.arange(5)], "junk": [NONE]})
+    best = places_in_rankings(np.arange(1000)[:, None], judged)
+    worst = places_in_rankings(np.arange(1000)[::-1, None], judged)
+    assert average_precisions(best.hits(CLASSIC))[0] == pytest.approx(1.0)
+    assert average_precisions(worst.hits(CLASSIC))[0] < 0.01
 
 
 def test_a_query_without_positives_is_not_a_number() -> None:
-    relevance = Relevance([np.array([], dtype=int), np.array([1])], [np.array([0])] * 2)
-    positions = listed_from(positions_of(np.array([[0, 1], [1, 0]])), relevance)
-    assert np.isnan(average_precisions(positions, relevance)).tolist() == [True, False]
-    assert np.isnan(precisions_at(positions, relevance, [1])).ravel().tolist() == [True, False]
+    judged = Judgements({"ok": [NONE, np.array([1]), NONE], "junk": [np.array([0])] * 3})
+    rankings = np.tile([[0], [1]], 3)
+    places = places_in_rankings(rankings, judged)
+    assert np.isnan(average_precisions(places.hits(CLASSIC))).tolist() == [True, False, True]
+    assert np.isnan(precisions_at(places.hits(CLASSIC), [1])).ravel().tolist() == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_faulty_input_is_named() -> None:
-    with pytest.raises(ValueError, match="query 1: image 4 is listed more than once"):
-        Relevance([np.array([1]), np.array([4])], [np.array([2]), np.array([4])])
-    with pytest.raises(ValueError, match="lacks image 1"):
-        positions_of(np.array([[0], [0]]))
-    with pytest.raises(ValueError, match="found indices from 0 to 2"):
-        positions_of(np.array([[0], [2]]))
-    relevance = Relevance([np.array([0])], [np.array([1])])
+    with pytest.raises(ValueError, match=r"query 1: image 4 is listed more than once"):
+        Judgements({"ok": [np.array([1]), np.array([4])], "junk": [np.array([2]), np.array([4])]})
+    with pytest.raises(ValueError, match=r"equally many queries, found \{'ok': 1, 'junk': 0\}"):
+        Judgements({"ok": [NONE], "junk": []})
+    judged = Judgements({"ok": [np.array([0])], "junk": [np.array([1])]})
+    with pytest.raises(ValueError, match="holds 1 of its 2 judged images"):
+        places_in_rankings(np.array([[0], [2], [2]]), judged)
+    with pytest.raises(ValueError, match="query 0 lists image 1, but the database has 1"):
+        places_in_rankings(np.array([[0]]), judged)
     with pytest.raises(ValueError, match="query 0 and image 1 is not a number"):
-        listed_positions(np.array([[0.1], [np.nan]]), relevance)
-    with pytest.raises(ValueError, match="2 columns for 1 queries"):
-        listed_positions(np.zeros((2, 2)), relevance)
+        places_by_similarity(np.array([[0.1], [np.nan]]), judged)
+    with pytest.raises(ValueError, match=r"each of 1 queries, found an array of shape \(2, 2\)"):
+        places_by_similarity(np.zeros((2, 2)), judged)
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference values are not here")
@@ -128,23 +136,17 @@ def test_agrees_with_the_published_evaluation(name: str, ground_truth_folder: Pa
     with np.load(REFERENCE / f"synthetic_features_{name}.npz") as features:
         similarities = features["X"].astype(np.float64) @ features["Q"].astype(np.float64).T
     gnd = json.loads(next(ground_truth_folder.rglob(f"gnd_{name}.json")).read_text())["gnd"]
-    lists = {key: [np.array(g[key], dtype=int) for g in gnd] for key in gnd[0] if key != "bbx"}
-    if name == "roxford5k":
-        cases = [
-            (
-                expected[level[0].upper()],
-                revisited_relevance(lists["easy"], lists["hard"], lists["junk"], level),
-            )
-            for level in LEVELS
-        ]
-    else:
-        cases = [(expected, Relevance(lists["ok"], lists["junk"]))]
-    for values, relevance in cases:
-        positions = listed_positions(similarities, relevance)
-        found = average_precisions(positions, relevance)
+    judged = Judgements(
+        {key: [np.array(g[key], dtype=int) for g in gnd] for key in gnd[0] if key != "bbx"}
+    )
+    levels = REVISITED if name == "roxford5k" else {"": CLASSIC}
+    places = places_by_similarity(similarities, judged)
+    for key, level in levels.items():
+        values = expected[key[0].upper()] if key else expected
+        found = average_precisions(places.hits(level))
         wanted = np.array(values["AP"], dtype=np.float64)
-        kept = [i for i, p in enumerate(relevance.positives) if len(p)]
+        kept = ~np.isnan(found)
         assert np.abs(found[kept] - wanted[kept]).max() < 1e-9
         assert np.nanmean(found) == pytest.approx(values["mAP"], abs=1e-9)
-        at = np.nanmean(precisions_at(positions, relevance, [1, 5, 10]), axis=0)
+        at = np.nanmean(precisions_at(places.hits(level), [1, 5, 10]), axis=0)
         assert at == pytest.approx(values["mP@1,5,10"], abs=1e-9)

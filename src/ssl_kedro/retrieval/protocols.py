@@ -7,206 +7,251 @@ that finding it neither helps nor harms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 
-Level = Literal["easy", "medium", "hard"]
-LEVELS: tuple[Level, ...] = ("easy", "medium", "hard")
+
+@dataclass(frozen=True)
+class Level:
+    """Which lists of a ground truth are positives and which are junk; others count as wrong."""
+
+    positives: frozenset[str]
+    junk: frozenset[str]
+
+
+# Radenovic et al. 2018, section 3.3, and Philbin et al. 2007.
+REVISITED: Mapping[str, Level] = {
+    "easy": Level(frozenset({"easy"}), frozenset({"junk", "hard"})),
+    "medium": Level(frozenset({"easy", "hard"}), frozenset({"junk"})),
+    "hard": Level(frozenset({"hard"}), frozenset({"junk", "easy"})),
+}
+CLASSIC = Level(frozenset({"ok"}), frozenset({"junk"}))
 
 
 @dataclass(frozen=True)
-class Relevance:
-    """What each query should find, and what does not count.
+class Judgements:
+    """Database images that somebody has judged for each query, in named lists.
 
     Args:
-        positives: database indices of each query, each (P_q,), every index once.
-        junk: the same for images that are taken out of the ranking.
+        lists: for each name (such as "easy") and query the database indices, each (K,).
 
     Raises:
-        ValueError: lists of unequal length, an index twice, or one in both lists of a query.
+        ValueError: lists of unequal numbers of queries, or an image twice for one query.
     """
 
-    positives: Sequence[np.ndarray]
-    junk: Sequence[np.ndarray]
+    lists: Mapping[str, Sequence[np.ndarray]]
 
     def __post_init__(self) -> None:
-        if len(self.positives) != len(self.junk):
-            raise ValueError(
-                f"positives are given for {len(self.positives)} queries, junk for {len(self.junk)}"
-            )
-        for query, (positives, junk) in enumerate(zip(self.positives, self.junk, strict=True)):
-            listed = np.concatenate([positives, junk])
-            if len(np.unique(listed)) < len(listed):
-                values, counts = np.unique(listed, return_counts=True)
+        counts = {name: len(queries) for name, queries in self.lists.items()}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"expected lists for equally many queries, found {counts}")
+        for query, images in enumerate(self.images):
+            values, times = np.unique(images, return_counts=True)
+            if len(values) < len(images):
                 raise ValueError(
-                    f"query {query}: image {values[counts > 1][0]} is listed more than once among "
-                    f"its positives and junk; an image is one of the two, once"
+                    f"query {query}: image {values[times > 1][0]} is listed more than once; "
+                    f"expected it in one of {', '.join(self.names)}, once"
                 )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the lists; a kind is an index into them, plus 1."""
+        return tuple(self.lists)
 
-def revisited_relevance(
-    easy: Sequence[np.ndarray],
-    hard: Sequence[np.ndarray],
-    junk: Sequence[np.ndarray],
-    level: Level,
-) -> Relevance:
-    """Positives and junk of the revisited protocols (Radenovic et al. 2018, section 3.3).
+    @cached_property
+    def images(self) -> list[np.ndarray]:
+        """Of each query, list after list."""
+        return [
+            np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
+            for parts in zip(*self.lists.values(), strict=True)
+        ]
 
-    Easy: easy images are positives, hard ones join the junk. Medium: both are positives. Hard:
-    hard images are positives, easy ones join the junk.
+    @cached_property
+    def kinds(self) -> list[np.ndarray]:
+        """The same images' lists: index into ``names``, plus 1."""
+        return [
+            np.repeat(np.arange(1, len(parts) + 1, dtype=np.uint8), [len(part) for part in parts])
+            for parts in zip(*self.lists.values(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the judged images stand in the rankings, all queries in one row.
 
     Args:
-        easy: database indices of each query.
-        hard: the same.
-        junk: the same.
-        level: of the protocol.
+        names: of the lists.
+        places: counted from 0, ascending within each query, (M,).
+        kinds: list of each, index into ``names`` plus 1, (M,).
+        starts: first entry of each query, and M, (Q + 1,).
     """
-    parts = {"easy": ((easy,), (junk, hard)), "hard": ((hard,), (junk, easy))}
-    positives, ignored = parts.get(level, ((easy, hard), (junk,)))
-    return Relevance(_joined(positives), _joined(ignored))
+
+    names: tuple[str, ...]
+    places: np.ndarray
+    kinds: np.ndarray
+    starts: np.ndarray
+
+    def hits(self, level: Level) -> Hits:
+        """Places of the positives once junk is out."""
+        wanted, junk = self._in(level.positives), self._in(level.junk)
+        before = np.zeros(len(junk) + 1, dtype=np.int64)
+        np.cumsum(junk, out=before[1:])
+        within = before[:-1] - np.repeat(before[self.starts[:-1]], np.diff(self.starts))
+        counted = np.zeros(len(wanted) + 1, dtype=np.int64)
+        np.cumsum(wanted, out=counted[1:])
+        return Hits((self.places - within)[wanted], counted[self.starts])
+
+    def _in(self, names: frozenset[str]) -> np.ndarray:
+        table = np.array([False, *(name in names for name in self.names)])
+        return np.asarray(table[self.kinds])
 
 
-def _joined(lists: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    return [
-        np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
-        for parts in zip(*lists, strict=True)
-    ]
-
-
-def positions_of(rankings: np.ndarray) -> np.ndarray:
-    """Where each image stands in each ranking: the inverse permutation of every column.
+@dataclass(frozen=True)
+class Hits:
+    """What each query found, all queries in one row.
 
     Args:
-        rankings: (N, Q), each column holding every database index once.
+        places: in the ranking without junk, counted from 0, ascending within each query, (H,).
+        starts: first entry of each query, and H, (Q + 1,).
+    """
 
-    Returns:
-        (N, Q): row i, column q is the place of image i for query q, counted from 0.
+    places: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Positives of each query, (Q,)."""
+        return np.asarray(np.diff(self.starts))
+
+
+def places_in_rankings(rankings: np.ndarray, judgements: Judgements) -> Places:
+    """Find the judged images in full rankings.
+
+    Args:
+        rankings: (N, Q), each column holding every database index once, best first.
+        judgements: what is judged.
 
     Raises:
-        ValueError: a column does not hold every index once.
+        ValueError: a ranking for each query is needed; a judged image is not in its ranking.
     """
-    count, queries = rankings.shape
-    columns = np.arange(queries)
-    if count and not 0 <= rankings.min() <= rankings.max() < count:
-        raise ValueError(
-            f"expected rankings of {count} images, found indices from {rankings.min()} to "
-            f"{rankings.max()}"
-        )
-    positions = np.full((count, queries), -1, dtype=np.int64)
-    positions[rankings, columns] = np.arange(count)[:, None]
-    if (positions < 0).any():
-        image, query = np.argwhere(positions < 0)[0]
-        raise ValueError(
-            f"the ranking of query {query} lacks image {image}: expected every image once"
-        )
-    return positions
+    count = len(rankings)
+    _check_queries(rankings, judgements)
+    table = np.zeros(count, dtype=np.uint8)
+    places, kinds = [], []
+    for query, (images, of_list) in enumerate(
+        zip(judgements.images, judgements.kinds, strict=True)
+    ):
+        _check_range(images, count, query)
+        table[images] = of_list
+        in_order = table[rankings[:, query]]
+        table[images] = 0
+        found = np.flatnonzero(in_order)
+        if len(found) != len(images):
+            raise ValueError(
+                f"the ranking of query {query} holds {len(found)} of its {len(images)} judged "
+                f"images; expected every image of the database once"
+            )
+        places.append(found)
+        kinds.append(in_order[found])
+    return _joined(judgements, places, kinds)
 
 
-def listed_positions(similarities: np.ndarray, relevance: Relevance) -> list[np.ndarray]:
-    """Places of the listed images alone, without ranking the others.
+def places_by_similarity(similarities: np.ndarray, judgements: Judgements) -> Places:
+    """Find the judged images without ranking the others.
 
     Ties stand in the order of the database, as in a stable descending sort.
 
     Args:
         similarities: (N, Q), higher is nearer.
-        relevance: positives and junk.
-
-    Returns:
-        For each query the places of its positives, then of its junk, (P_q + J_q,).
+        judgements: what is judged.
 
     Raises:
-        ValueError: as many queries as there are columns are needed; a value is not a number.
+        ValueError: a column for each query is needed; a value is not a number.
     """
-    if similarities.shape[1] != len(relevance.positives):
-        raise ValueError(
-            f"similarities have {similarities.shape[1]} columns for {len(relevance.positives)} "
-            f"queries"
-        )
+    _check_queries(similarities, judgements)
     if np.isnan(similarities).any():
         image, query = np.argwhere(np.isnan(similarities))[0]
         raise ValueError(f"the similarity of query {query} and image {image} is not a number")
-    found = []
-    for query, (positives, junk) in enumerate(
-        zip(relevance.positives, relevance.junk, strict=True)
+    places, kinds = [], []
+    for query, (images, of_list) in enumerate(
+        zip(judgements.images, judgements.kinds, strict=True)
     ):
+        _check_range(images, len(similarities), query)
         column = np.ascontiguousarray(similarities[:, query])
-        listed = np.concatenate([positives, junk]).astype(np.int64)
-        values = column[listed]
-        ordered = np.sort(column)
-        nearer = len(column) - np.searchsorted(ordered, values, side="right")
-        equal = np.searchsorted(ordered, values, side="right") - np.searchsorted(ordered, values)
-        for at in np.flatnonzero(equal > 1):
-            nearer[at] += np.count_nonzero(column[: listed[at]] == values[at])
-        found.append(nearer)
-    return found
+        ordered, values = np.sort(column), column[images]
+        end = np.searchsorted(ordered, values, side="right")
+        nearer = len(column) - end
+        for at in np.flatnonzero(end - np.searchsorted(ordered, values) > 1):
+            nearer[at] += np.count_nonzero(column[: images[at]] == values[at])
+        order = np.argsort(nearer)
+        places.append(nearer[order])
+        kinds.append(of_list[order])
+    return _joined(judgements, places, kinds)
 
 
-def average_precisions(positions: Sequence[np.ndarray], relevance: Relevance) -> np.ndarray:
+def _joined(
+    judgements: Judgements, places: Sequence[np.ndarray], kinds: Sequence[np.ndarray]
+) -> Places:
+    starts = np.concatenate([[0], np.cumsum([len(found) for found in places])])
+    return Places(judgements.names, np.concatenate(places), np.concatenate(kinds), starts)
+
+
+def average_precisions(hits: Hits) -> np.ndarray:
     """AP of each query: area under the precision-recall polygon, by the trapezoidal rule.
 
     Each positive adds the mean of the precision just before and just after it, as in the
     original benchmark's ``compute_ap``.
 
-    Args:
-        positions: for each query the places of its positives, then of its junk; see
-            :func:`listed_positions` and :func:`listed_from`.
-        relevance: positives and junk.
-
     Returns:
         (Q,), float64 in [0, 1]; NaN for a query without positives.
     """
-    return np.array([_average_precision(places) for places in _cleaned(positions, relevance)])
-
-
-def _average_precision(places: np.ndarray) -> float:
-    if len(places) == 0:
-        return float("nan")
-    found = np.arange(len(places))
+    found = np.arange(len(hits.places)) - np.repeat(hits.starts[:-1], hits.counts)
     # Nothing stands before the first place: precision there counts as 1.
-    before = np.where(places > 0, found / np.maximum(places, 1), 1.0)
-    after = (found + 1) / (places + 1)
-    return float((before + after).mean() / 2)
+    before = np.where(hits.places > 0, found / np.maximum(hits.places, 1), 1.0)
+    area = np.zeros(len(found) + 1)
+    np.cumsum(before + (found + 1) / (hits.places + 1), out=area[1:])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.diff(area[hits.starts]) / (2 * hits.counts))
 
 
-def precisions_at(
-    positions: Sequence[np.ndarray], relevance: Relevance, ks: Sequence[int]
-) -> np.ndarray:
+def precisions_at(hits: Hits, ks: Sequence[int]) -> np.ndarray:
     """Precision among the first k, where k stops at the last positive (revisited benchmarks).
 
     Args:
-        positions: as in :func:`average_precisions`.
-        relevance: positives and junk.
+        hits: of each query.
         ks: numbers of results looked at, each at least 1.
 
     Returns:
         (Q, K), float64 in [0, 1]; NaN for a query without positives.
     """
-    rows = []
-    for places in _cleaned(positions, relevance):
-        if len(places) == 0:
-            rows.append([float("nan")] * len(ks))
-            continue
-        looked_at = [min(k, int(places[-1]) + 1) for k in ks]
-        rows.append([float((places < k).sum()) / k for k in looked_at])
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(ks))
+    queries = np.arange(len(hits.counts))
+    past_last = np.zeros(len(queries), dtype=np.int64)
+    some = hits.counts > 0
+    past_last[some] = hits.places[hits.starts[1:][some] - 1] + 1
+    looked_at = np.minimum(np.asarray(ks)[None, :], past_last[:, None])
+    # One sorted row for all queries: each has its own stretch of numbers.
+    stretch = int(past_last.max(initial=0)) + 1
+    row = hits.places + stretch * np.repeat(queries, hits.counts)
+    found = np.searchsorted(row, looked_at + stretch * queries[:, None]) - hits.starts[:-1, None]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(found / looked_at)
 
 
-def listed_from(positions: np.ndarray, relevance: Relevance) -> list[np.ndarray]:
-    """Places of the listed images out of those of all, (N, Q); see :func:`positions_of`."""
-    return [
-        positions[np.concatenate([positives, junk]).astype(np.int64), query]
-        for query, (positives, junk) in enumerate(
-            zip(relevance.positives, relevance.junk, strict=True)
+def _check_queries(columns: np.ndarray, judgements: Judgements) -> None:
+    if columns.ndim != 2 or columns.shape[1] != len(judgements.images):
+        raise ValueError(
+            f"expected a column for each of {len(judgements.images)} queries, found an array of "
+            f"shape {columns.shape}"
         )
-    ]
 
 
-def _cleaned(positions: Sequence[np.ndarray], relevance: Relevance) -> Iterator[np.ndarray]:
-    """Each query's places of its positives in the ranking without junk, ascending."""
-    for places, positives in zip(positions, relevance.positives, strict=True):
-        found = np.sort(places[: len(positives)])
-        junk = np.sort(places[len(positives) :])
-        yield found - np.searchsorted(junk, found)
+def _check_range(images: np.ndarray, count: int, query: int) -> None:
+    if len(images) and not 0 <= images.min() <= images.max() < count:
+        outside = images[(images < 0) | (images >= count)][0]
+        raise ValueError(
+            f"query {query} lists image {outside}, but the database has {count}: "
+            f"expected indices from 0 to {count - 1}"
+        )
