@@ -1,0 +1,134 @@
+"""PCA-whitening, learnt once for every dimension (Jegou & Chum 2012; thesis 3.3.1).
+
+The components stand in the order of their variance, so that the first d columns of the
+transform are the transform to d dimensions: a sweep over d learns nothing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Components below this share of the largest variance are rounding noise of float32 input;
+# dividing by their standard deviation would blow it up to unit variance.
+_NOISE = 1e-9
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """y = (x - mean) @ projection.
+
+    Args:
+        mean: (D,), float32.
+        projection: (D, K), float32; component k divided by its standard deviation, most
+            variance first, K at most D and at most the number of vectors less one.
+        variances: of the components, (K,), float64.
+    """
+
+    mean: np.ndarray
+    projection: np.ndarray
+    variances: np.ndarray
+
+    @property
+    def dimensions(self) -> int:
+        """Components there are: the most that :meth:`applied` can give."""
+        return self.projection.shape[1]
+
+    def applied(self, vectors: Tensor, dimensions: int | None = None) -> Tensor:
+        """Whitened vectors, (..., D) -> (..., d).
+
+        Args:
+            vectors: float32.
+            dimensions: d; None = all there are.
+
+        Raises:
+            ValueError: more dimensions than there are components.
+        """
+        wanted = self.dimensions if dimensions is None else dimensions
+        if not 1 <= wanted <= self.dimensions:
+            raise ValueError(
+                f"expected 1 to {self.dimensions} dimensions, which is what the whitening set "
+                f"spans, found {wanted}"
+            )
+        mean = torch.from_numpy(self.mean).to(vectors.device)
+        projection = torch.from_numpy(self.projection[:, :wanted].copy()).to(vectors.device)
+        return (vectors - mean) @ projection
+
+
+def learnt_whitening(
+    blocks: Iterable[np.ndarray], *, whiten: bool = True, normalise: bool = True
+) -> Whitening:
+    """PCA of vectors that come block by block; memory does not grow with their number.
+
+    Args:
+        blocks: float (M_b, D) each, all of one D.
+        whiten: divide each component by its standard deviation; else plain PCA.
+        normalise: bring each vector to unit length first, as descriptors are (thesis 3.3.1).
+
+    Raises:
+        ValueError: fewer than two vectors, unequal lengths, a value that is not finite, or
+            vectors that are all equal.
+    """
+    count, shift, total, outer = _moments(blocks, normalise)
+    mean = total / count
+    covariance = outer / count - np.outer(mean, mean)
+    variances, components = np.linalg.eigh(covariance)
+    variances, components = variances[::-1], components[:, ::-1]
+    if variances[0] <= _NOISE:
+        raise ValueError(
+            "the vectors to learn whitening from are all equal: expected images that differ, or "
+            "an encoder that has not collapsed"
+        )
+    kept = np.flatnonzero(variances > _NOISE * variances[0])[: count - 1]
+    variances, components = variances[kept], components[:, kept]
+    # Eigenvectors have no sign of their own; without a rule it would differ between machines.
+    largest = np.abs(components).argmax(axis=0)
+    components = components * np.sign(components[largest, np.arange(len(kept))])
+    if whiten:
+        components = components / np.sqrt(variances)
+    return Whitening(
+        (mean + shift).astype(np.float32), components.astype(np.float32), variances.copy()
+    )
+
+
+def _moments(
+    blocks: Iterable[np.ndarray], normalise: bool
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Count, shift, sum and sum of outer products of the vectors less the shift."""
+    count = 0
+    shift = total = outer = np.zeros(0)
+    for block in blocks:
+        if not len(block):
+            continue
+        if block.ndim != 2 or not np.isfinite(block).all():
+            raise ValueError(
+                f"expected blocks of finite vectors, (M, D); found shape {block.shape}"
+                + ("" if block.ndim != 2 else " with values that are not finite")
+            )
+        vectors = np.asarray(block, dtype=np.float32)
+        if normalise:
+            vectors = unit_rows(vectors)
+        if not count:
+            # Near the mean, so that the variance is not a difference of large numbers.
+            shift = vectors.mean(axis=0, dtype=np.float64)
+            total, outer = np.zeros_like(shift), np.zeros((len(shift), len(shift)))
+        elif vectors.shape[1] != len(shift):
+            raise ValueError(f"expected vectors of length {len(shift)}, found {vectors.shape[1]}")
+        centred = torch.from_numpy(vectors - shift.astype(np.float32))
+        total += centred.sum(dim=0, dtype=torch.float64).numpy()
+        outer += (centred.T @ centred).numpy()
+        count += len(vectors)
+    if count < 2:
+        raise ValueError(f"expected at least 2 vectors to learn whitening from, found {count}")
+    # The shift that was subtracted is the rounded one.
+    return count, shift.astype(np.float32).astype(np.float64), total, outer
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., D) divided by their length; zero stays zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12))
