@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -75,12 +77,73 @@ def decoded_image(path: Path, size: int) -> np.ndarray:
     Raises:
         UnreadableImageError: the file cannot be decoded; the text is the reason.
     """
+    return _read(path, lambda image: _pixels(resized_square(_upright(image, 2 * size), size)))
+
+
+def decoded_part(path: Path, resize: Resize, box: Sequence[float] | None = None) -> np.ndarray:
+    """One file, or a box of it, as uint8 (3, H, W), RGB, without cropping to a square.
+
+    Args:
+        path: of the file.
+        resize: to which height and width.
+        box: left, top, right, bottom in px of the upright image; rounded, clipped to it.
+
+    Raises:
+        UnreadableImageError: the file cannot be decoded, or the box is empty.
+    """
+
+    def part(image: Image.Image) -> np.ndarray:
+        # A box is in pixels of the full image, so that a reduced one would not do.
+        whole = _upright(image, None if box is not None else 2 * resize.side)
+        cut = (0.0, 0.0, float(whole.width), float(whole.height))
+        if box is not None:
+            cut = _within(box, whole.size)
+        shape = resize.shape(cut[2] - cut[0], cut[3] - cut[1])
+        return _pixels(whole.resize(shape, Image.Resampling.BILINEAR, box=cut))
+
+    return _read(path, part)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """To which size images are brought.
+
+    Args:
+        side: in px.
+        keep_aspect: bring the longer side to ``side`` and the other in proportion; else both
+            (which distorts, as thesis 3.4.1 does: a fixed resolution of 724 x 724).
+    """
+
+    side: int
+    keep_aspect: bool = False
+
+    def shape(self, width: float, height: float) -> tuple[int, int]:
+        """Width and height of the result in px."""
+        if not self.keep_aspect:
+            return self.side, self.side
+        scale = self.side / max(width, height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _within(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (round(float(value)) for value in box)
+    left, right = max(0, left), min(size[0], right)
+    top, bottom = max(0, top), min(size[1], bottom)
+    if left >= right or top >= bottom:
+        raise UnreadableImageError(
+            f"the box {tuple(map(float, box))} holds no pixel of an image of {size[0]} x {size[1]}"
+        )
+    return left, top, right, bottom
+
+
+def _read(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """What ``decode`` makes of a file, with every fault as an UnreadableImageError."""
     try:
         data = path.read_bytes()
         if not data:
             raise UnreadableImageError("empty file")
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
-            return _decoded(image, size)
+            return decode(image)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -101,18 +164,29 @@ def resized_square(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
-def _decoded(image: Image.Image, size: int) -> np.ndarray:
+def _upright(image: Image.Image, least: int | None) -> Image.Image:
+    """The whole image in RGB, the way up that it was taken.
+
+    Args:
+        image: opened, not loaded.
+        least: a JPEG may be decoded at a reduced scale with sides of at least so many px;
+            None = at full scale.
+    """
     width, height = image.size
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > limit:
         raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {limit}")
-    image.draft(None, (2 * size, 2 * size))
+    if least is not None:
+        image.draft(None, (least, least))
     image.load()
     upright: Image.Image = image
     if image.getexif().get(_ORIENTATION, 1) != 1:
         upright = ImageOps.exif_transpose(image)
-    pixels = np.asarray(resized_square(_rgb(upright), size))
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return _rgb(upright)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -75,6 +75,11 @@ def loose_images(root: Path, part: str) -> list[str]:
     return _direct_images(root, part)
 
 
+def images_below(root: Path) -> list[str]:
+    """All images at any depth below a folder, relative to it, sorted; hidden ones left out."""
+    return _images(root, "")
+
+
 def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
 

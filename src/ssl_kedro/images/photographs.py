@@ -1,0 +1,224 @@
+"""Images that are decoded when they are needed: a collection too large, or too large in
+pixels, to keep.
+
+Each is brought to one size as it is read; a box cuts a part out before that. Reading runs
+ahead of the reader in threads (Pillow decodes outside Python's lock), so that a network works
+while the next images are decoded, and only a few batches are in memory at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssl_kedro.images.decode import Resize, decoded_part
+from ssl_kedro.images.errors import UnreadableImageError
+
+# Images of one shape that follow each other come in batches; this many wait, per worker.
+_AHEAD = 8
+
+
+class Photographs(ABC):
+    """A sequence of images by index.
+
+    Args:
+        names: of the images.
+        boxes: (N, 4), left, top, right, bottom in px, NaN rows for whole images; None = all
+            whole.
+
+    Raises:
+        ValueError: a box for each image is needed.
+    """
+
+    def __init__(self, names: Sequence[str], boxes: np.ndarray | None = None) -> None:
+        if boxes is not None and boxes.shape != (len(names), 4):
+            raise ValueError(f"expected boxes of shape ({len(names)}, 4), found {boxes.shape}")
+        self.names = tuple(names)
+        self.boxes = boxes
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def box(self, index: int) -> np.ndarray | None:
+        """Box of one image, None where it is whole."""
+        if self.boxes is None or np.isnan(self.boxes[index]).any():
+            return None
+        return np.asarray(self.boxes[index])
+
+    def decoded(self, index: int, resize: Resize) -> np.ndarray:
+        """One image, uint8 (3, H, W).
+
+        Raises:
+            UnreadableImageError: it cannot be decoded.
+        """
+        return self._part(index, resize, self.box(index))
+
+    def whole(self, index: int, resize: Resize) -> np.ndarray:
+        """One image without regard to its box, uint8 (3, H, W), for people to look at."""
+        return self._part(index, resize, None)
+
+    @abstractmethod
+    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray: ...
+
+    @abstractmethod
+    def _content(self, index: int) -> bytes:
+        """What changes when the image does."""
+
+    def fingerprint(self) -> str:
+        """Changes with names, boxes and content of the images."""
+        found = hashlib.sha256()
+        for index, name in enumerate(self.names):
+            box = self.box(index)
+            found.update(f"{name}\x1f{None if box is None else box.tolist()}\x1e".encode())
+            found.update(self._content(index))
+        return found.hexdigest()[:16]
+
+
+class FilePhotographs(Photographs):
+    """Image files.
+
+    Args:
+        paths: of the files.
+        names: to call them by.
+        boxes: as for :class:`Photographs`.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], names: Sequence[str], boxes: np.ndarray | None = None
+    ) -> None:
+        super().__init__(names, boxes)
+        if len(paths) != len(names):
+            raise ValueError(f"expected a file for each of {len(names)} names, found {len(paths)}")
+        self.paths = tuple(paths)
+
+    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:
+        return decoded_part(self.paths[index], resize, None if box is None else box.tolist())
+
+    def _content(self, index: int) -> bytes:
+        try:
+            state = self.paths[index].stat()
+        except OSError:  # a link to nothing, which reading will report
+            return b"missing"
+        return f"{state.st_size} {state.st_mtime_ns}".encode()
+
+
+class ArrayPhotographs(Photographs):
+    """Images in memory.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        names: to call them by.
+        boxes: as for :class:`Photographs`.
+    """
+
+    def __init__(
+        self, images: np.ndarray, names: Sequence[str], boxes: np.ndarray | None = None
+    ) -> None:
+        super().__init__(names, boxes)
+        if images.shape[:1] != (len(names),) or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"expected images of shape ({len(names)}, 3, H, W), found {images.shape}"
+            )
+        self._images = images
+
+    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:
+        image = Image.fromarray(self._images[index].transpose(1, 2, 0))
+        if box is not None:
+            image = image.crop(tuple(round(float(value)) for value in box))
+        shape = resize.shape(*image.size)
+        if shape != image.size:
+            image = image.resize(shape, Image.Resampling.BILINEAR)
+        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+    def _content(self, index: int) -> bytes:
+        return self._images[index].tobytes()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one shape that follow each other.
+
+    Args:
+        indices: in the collection, (B,), ascending.
+        images: uint8 (B, 3, H, W).
+    """
+
+    indices: np.ndarray
+    images: np.ndarray
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be decoded."""
+
+    index: int
+    reason: str
+
+
+def batches(
+    photographs: Photographs, resize: Resize, batch_size: int, workers: int | None = None
+) -> Iterator[Batch | Unreadable]:
+    """All images in their order; those that cannot be decoded come as what is wrong with them.
+
+    Args:
+        photographs: the images.
+        resize: to which size.
+        batch_size: images of one shape in a batch, at most.
+        workers: threads that decode; None = one for each core.
+    """
+    waiting: list[tuple[int, np.ndarray]] = []
+    for index, found in _decoded_ahead(photographs, resize, workers or os.cpu_count() or 1):
+        if isinstance(found, str):
+            yield Unreadable(index, found)
+            continue
+        waiting.append((index, found))
+        shape = waiting[0][1].shape
+        if found.shape != shape:
+            yield _batch(waiting[:-1])
+            waiting = waiting[-1:]
+        if len(waiting) == batch_size:
+            yield _batch(waiting)
+            waiting = []
+    if waiting:
+        yield _batch(waiting)
+
+
+def _batch(decoded: Sequence[tuple[int, np.ndarray]]) -> Batch:
+    return Batch(
+        np.array([index for index, _ in decoded]), np.stack([image for _, image in decoded])
+    )
+
+
+def _decoded_ahead(
+    photographs: Photographs, resize: Resize, workers: int
+) -> Iterator[tuple[int, np.ndarray | str]]:
+    """Index and image, or what is wrong with it, in order."""
+
+    def decoded(index: int) -> np.ndarray | str:
+        try:
+            return photographs.decoded(index, resize)
+        except UnreadableImageError as error:
+            return str(error)
+
+    pending: deque[tuple[int, Future[np.ndarray | str]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for index in range(len(photographs)):
+                pending.append((index, pool.submit(decoded, index)))
+                if len(pending) > workers * _AHEAD:
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
