@@ -1,0 +1,156 @@
+"""MATLAB's two container formats, as far as ground truths use them.
+
+Version 5 files are read by SciPy, version 7.3 files, which are HDF5, by h5py; both are imported
+when the first such file is read. MATLAB counts from 1, so every index is lowered by 1 here, and
+all that follows counts from 0. Boxes stay as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+
+_VARIABLES = ("gnd", "imlist", "qimlist", "qidx", "q_name")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# MATLAB puts 512 bytes of its own before the HDF5 part.
+_HDF5_STARTS = (0, 512)
+_REMEDY = "fetch the file from its publisher again, or use its JSON version"
+# What SciPy and h5py raise on damaged files, found by damaging them at random.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    NotImplementedError,
+    EOFError,
+    zlib.error,
+)
+
+
+def is_version_5(data: bytes) -> bool:
+    """Whether content is a MATLAB 5 file: its header says so in bytes 124 to 128."""
+    return data[124:128] in (b"\x00\x01IM", b"\x01\x00MI")
+
+
+def is_version_73(data: bytes) -> bool:
+    """Whether content is an HDF5 file, as MATLAB 7.3 writes."""
+    return any(data[start : start + len(_HDF5)] == _HDF5 for start in _HDF5_STARTS)
+
+
+def table_of_version_5(data: bytes, path: Path) -> dict[str, object]:
+    """Variables of a MATLAB 5 file; see :func:`~.published.ground_truth_of_table`.
+
+    Raises:
+        GroundTruthError: the file is damaged, or a variable is not what it should be.
+    """
+    import scipy.io  # noqa: PLC0415  heavy
+
+    try:
+        content = scipy.io.loadmat(io.BytesIO(data), variable_names=_VARIABLES)
+        found = {key: content[key] for key in _VARIABLES if key in content}
+        return {key: _value_5(key, value) for key, value in found.items()}
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def table_of_version_73(data: bytes, path: Path) -> dict[str, object]:
+    """Variables of a MATLAB 7.3 file; see :func:`~.published.ground_truth_of_table`.
+
+    Raises:
+        GroundTruthError: the file is damaged, or a variable is not what it should be.
+    """
+    import h5py  # noqa: PLC0415  heavy
+
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            found = {key: file[key] for key in _VARIABLES if key in file}
+            return {key: _value_73(file, key, value) for key, value in found.items()}
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _value_5(key: str, value: np.ndarray) -> object:
+    if key == "gnd":
+        fields = value.dtype.names
+        if fields is None:
+            raise ValueError("gnd is no struct array")
+        return [
+            {name: _field(name, np.asarray(entry[name])) for name in fields}
+            for entry in value.ravel()
+        ]
+    if key == "qidx":
+        return _from_zero(value)
+    if value.dtype.kind == "U":
+        # A char matrix: rows padded with blanks.
+        return [str(name).rstrip() for name in value.ravel()]
+    return ["".join(map(str, np.asarray(cell).ravel())) for cell in value.ravel()]
+
+
+def _value_73(file: Any, key: str, value: Any) -> object:
+    if key == "gnd":
+        columns = {name: _cells(file, value[name]) for name in value}
+        counts = {len(cells) for cells in columns.values()}
+        if len(counts) > 1:
+            raise ValueError("the fields of gnd are of unequal length")
+        return [
+            {name: _field(name, cells[query]) for name, cells in columns.items()}
+            for query in range(counts.pop() if counts else 0)
+        ]
+    if key == "qidx":
+        return _from_zero(_numbers(value))
+    return ["".join(map(chr, _numbers(value).ravel())) for value in _objects(file, value)]
+
+
+def _cells(file: Any, column: Any) -> list[np.ndarray]:
+    """A struct array's field: references, or the value itself where the array has one entry."""
+    if column.dtype.kind == "O":
+        return [_numbers(value) for value in _objects(file, column)]
+    return [_numbers(column)]
+
+
+def _objects(file: Any, references: Any) -> list[Any]:
+    if references.attrs.get("MATLAB_empty", 0):
+        return []
+    if references.dtype.kind != "O":
+        raise ValueError("expected a cell array")
+    return [file[reference] for reference in references[()].ravel()]
+
+
+def _numbers(dataset: Any) -> np.ndarray:
+    # An empty array is stored as its size.
+    if dataset.attrs.get("MATLAB_empty", 0):
+        return np.zeros(0, dtype=np.uint16)
+    return np.asarray(dataset[()])
+
+
+def _field(name: str, values: np.ndarray) -> np.ndarray:
+    return values.ravel().astype(np.float64) if name == "bbx" else _from_zero(values)
+
+
+def _from_zero(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values).ravel()
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"indices of type {values.dtype}")
+    whole = values.astype(np.int64)
+    if (whole != values).any():
+        raise ValueError("indices that are not whole numbers")
+    return np.asarray(whole - 1)
+
+
+def _damaged(path: Path, error: BaseException) -> GroundTruthError:
+    return GroundTruthError(
+        path,
+        f"a MATLAB file that cannot be read ({str(error) or type(error).__name__})",
+        "a whole file with gnd, imlist, and qimlist or qidx",
+        _REMEDY,
+    )
