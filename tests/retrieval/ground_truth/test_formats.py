@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from retrieval.ground_truth.writers import (
     Table,
     write_json,
@@ -18,7 +19,6 @@ from retrieval.ground_truth.writers import (
     write_pickle,
     write_text,
 )
-
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.protocols import (

@@ -7,7 +7,9 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+import scipy.io
 
 Table = dict[str, Any]
 
@@ -26,8 +28,6 @@ def _matlab_entry(entry: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def write_matlab_5(table: Table, path: Path, compressed: bool = True) -> None:
-    import scipy.io
-
     def cells(names: list[str]) -> np.ndarray:
         array = np.empty((1, len(names)), dtype=object)
         array[0, :] = names
@@ -47,8 +47,6 @@ def write_matlab_5(table: Table, path: Path, compressed: bool = True) -> None:
 
 
 def write_matlab_73(table: Table, path: Path) -> None:
-    import h5py
-
     with h5py.File(path, "w", userblock_size=512) as file:
         store = file.create_group("#refs#")
 

@@ -1,27 +1,31 @@
 """MATLAB's two container formats, as far as ground truths use them.
 
-Version 5 files are read by SciPy, version 7.3 files, which are HDF5, by h5py; both are imported
-when the first such file is read. MATLAB counts from 1, so every index is lowered by 1 here, and
-all that follows counts from 0. Boxes stay as they are.
+MATLAB counts from 1, so every index is lowered by 1 here, and all that follows counts from 0.
+Boxes stay as they are. Version 7.3 files are HDF5 and read by h5py, which is imported when the
+first such file is read.
 """
 
 from __future__ import annotations
 
 import io
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+from ssl_kedro.retrieval.ground_truth.matlab_5 import Value, variables_of_version_5
+
+# Of one array of an HDF5 file, which can claim more than it holds.
+MOST_ENTRIES = 50_000_000
 
 _VARIABLES = ("gnd", "imlist", "qimlist", "qidx", "q_name")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # MATLAB puts 512 bytes of its own before the HDF5 part.
 _HDF5_STARTS = (0, 512)
 _REMEDY = "fetch the file from its publisher again, or use its JSON version"
-# What SciPy and h5py raise on damaged files, found by damaging them at random.
+# What h5py and the conversions raise on damaged files, found by damaging them at random.
 _DAMAGE = (
     OSError,
     ValueError,
@@ -33,13 +37,7 @@ _DAMAGE = (
     MemoryError,
     NotImplementedError,
     EOFError,
-    zlib.error,
 )
-
-
-def is_version_5(data: bytes) -> bool:
-    """Whether content is a MATLAB 5 file: its header says so in bytes 124 to 128."""
-    return data[124:128] in (b"\x00\x01IM", b"\x01\x00MI")
 
 
 def is_version_73(data: bytes) -> bool:
@@ -53,11 +51,8 @@ def table_of_version_5(data: bytes, path: Path) -> dict[str, object]:
     Raises:
         GroundTruthError: the file is damaged, or a variable is not what it should be.
     """
-    import scipy.io  # noqa: PLC0415  heavy
-
     try:
-        content = scipy.io.loadmat(io.BytesIO(data), variable_names=_VARIABLES)
-        found = {key: content[key] for key in _VARIABLES if key in content}
+        found = variables_of_version_5(data, _VARIABLES)
         return {key: _value_5(key, value) for key, value in found.items()}
     except _DAMAGE as error:
         raise _damaged(path, error) from error
@@ -79,21 +74,29 @@ def table_of_version_73(data: bytes, path: Path) -> dict[str, object]:
         raise _damaged(path, error) from error
 
 
-def _value_5(key: str, value: np.ndarray) -> object:
+def _value_5(key: str, value: Value) -> object:
     if key == "gnd":
-        fields = value.dtype.names
-        if fields is None:
+        if not isinstance(value, list):
             raise ValueError("gnd is no struct array")
-        return [
-            {name: _field(name, np.asarray(entry[name])) for name in fields}
-            for entry in value.ravel()
-        ]
+        return [_fields(entry) for entry in value]
     if key == "qidx":
-        return _from_zero(value)
-    if value.dtype.kind == "U":
-        # A char matrix: rows padded with blanks.
-        return [str(name).rstrip() for name in value.ravel()]
-    return ["".join(map(str, np.asarray(cell).ravel())) for cell in value.ravel()]
+        return _from_zero(_number_array(value))
+    if isinstance(value, str):
+        return [value]
+    # An empty text is stored as no numbers.
+    return ["" if isinstance(cell, np.ndarray) and not cell.size else cell for cell in value]
+
+
+def _fields(entry: object) -> dict[str, np.ndarray]:
+    if not isinstance(entry, Mapping):
+        raise ValueError("gnd is no struct array")
+    return {name: _field(name, _number_array(value)) for name, value in entry.items()}
+
+
+def _number_array(value: object) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
+    raise ValueError(f"found {type(value).__name__} in the place of numbers")
 
 
 def _value_73(file: Any, key: str, value: Any) -> object:
@@ -123,6 +126,7 @@ def _objects(file: Any, references: Any) -> list[Any]:
         return []
     if references.dtype.kind != "O":
         raise ValueError("expected a cell array")
+    _check_count(references.size)
     return [file[reference] for reference in references[()].ravel()]
 
 
@@ -130,6 +134,7 @@ def _numbers(dataset: Any) -> np.ndarray:
     # An empty array is stored as its size.
     if dataset.attrs.get("MATLAB_empty", 0):
         return np.zeros(0, dtype=np.uint16)
+    _check_count(dataset.size)
     return np.asarray(dataset[()])
 
 
@@ -145,6 +150,12 @@ def _from_zero(values: np.ndarray) -> np.ndarray:
     if (whole != values).any():
         raise ValueError("indices that are not whole numbers")
     return np.asarray(whole - 1)
+
+
+def _check_count(count: int) -> None:
+    # Without the array's name: HDF5 searches the whole file for it.
+    if count > MOST_ENTRIES:
+        raise ValueError(f"an array claims {count} entries, more than {MOST_ENTRIES}")
 
 
 def _damaged(path: Path, error: BaseException) -> GroundTruthError:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.matlab import (
-    is_version_5,
     is_version_73,
     table_of_version_5,
     table_of_version_73,
 )
+from ssl_kedro.retrieval.ground_truth.matlab_5 import is_version_5
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ground_truth.oxford_text import ground_truth_of_text_files
 from ssl_kedro.retrieval.ground_truth.published import ground_truth_of_table
