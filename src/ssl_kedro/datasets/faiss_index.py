@@ -1,0 +1,53 @@
+"""Kedro dataset of a faiss index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+from ssl_kedro.core.files import replaced_file
+
+
+class FaissIndexDataset(AbstractDataset[Any, Any]):
+    """An index as faiss writes it.
+
+    Args:
+        filepath: of the file.
+        metadata: for Kedro-Viz and tracking; not read here.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        """The index, ready to search.
+
+        Raises:
+            DatasetError: damaged, or not an index.
+        """
+        import faiss  # noqa: PLC0415  heavy
+
+        try:
+            return faiss.read_index(str(self._filepath))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise DatasetError(
+                f"{self._filepath}: expected a faiss index, found a file that cannot be read as "
+                f"one: {reason}. Remove it, and run the pipeline to build it again"
+            ) from error
+
+    def save(self, data: Any) -> None:
+        """Write, replacing an older file only when complete."""
+        import faiss  # noqa: PLC0415
+
+        with replaced_file(self._filepath) as temporary:
+            faiss.write_index(data, str(temporary))
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
