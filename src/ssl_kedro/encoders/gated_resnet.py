@@ -218,6 +218,21 @@ class GatedResNet18(Encoder):
         masks: Sequence[Tensor] | None = None,
     ) -> Encoding:
         """Encode images through one branch; see :class:`Encoder`."""
+        x, applied, decided = self.maps(images, branch, generator, masks)
+        return Encoding(global_average(x), applied, decided)
+
+    def maps(
+        self,
+        images: Tensor,
+        branch: Branch,
+        generator: torch.Generator | None = None,
+        masks: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Maps of the last block (N, 8 width, h, w), whose mean is the feature vector.
+
+        With them the masks that were applied and the gates' decisions, as in
+        :class:`~ssl_kedro.encoders.base.Encoding`; arguments are those of ``forward``.
+        """
         if branch not in self.branches:
             raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
         x = self.stem(self._normalised(images))
@@ -229,7 +244,7 @@ class GatedResNet18(Encoder):
             if mask is not None and decision is not None:
                 applied.append(mask)
                 decided.append(decision)
-        return Encoding(global_average(x), tuple(applied), tuple(decided))
+        return x, tuple(applied), tuple(decided)
 
     def gates(self) -> list[ChannelGate]:
         """The gates in the order of the blocks; empty without a gated branch."""

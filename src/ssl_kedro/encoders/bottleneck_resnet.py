@@ -1,0 +1,119 @@
+"""ResNet-50 and ResNet-101 of any width, without their classifier.
+
+Names of parameters are torchvision's, so that its files and those that follow it load as they
+are. The stride is in the 3x3 convolution ("v1.5"), as in torchvision, MoCo and SimCLR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.core.config import Config, Range
+from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
+
+MaxPool = Literal["symmetric", "same"]
+_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+_EXPANSION = 4
+
+
+@dataclass(frozen=True)
+class BottleneckConfig(Config):
+    """Shape of the network.
+
+    Args:
+        depth: 50 or 101.
+        width: channels of the stem; 64 is ResNet-50, 128 SimCLR's "2x", 256 its "4x", which
+            widen every layer.
+        max_pool: "symmetric" pads the stem's pooling by 1 on both sides (PyTorch); "same" by
+            as much as needed, first after, then before (TensorFlow): 0 and 1 on an even map.
+    """
+
+    depth: Literal[50, 101] = 50
+    width: Annotated[int, Range(at_least=1, at_most=1024)] = 64
+    max_pool: MaxPool = "symmetric"
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 around a shortcut (He et al. 2016)."""
+
+    def __init__(self, in_channels: int, inner: int, stride: int) -> None:
+        super().__init__()
+        out_channels = _EXPANSION * inner
+        self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, 4 inner, h', w')."""
+        inner = torch.relu_(self.bn1(self.conv1(x)))
+        inner = torch.relu_(self.bn2(self.conv2(inner)))
+        out = self.bn3(self.conv3(inner))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return torch.relu_(out + shortcut)
+
+
+class BottleneckResNet(NormalisedMaps):
+    """Maps of the last block, (N, 32 width, H / 32, W / 32).
+
+    Args:
+        config: depth, width, pooling.
+        pixel_mean: per channel, in [0, 1].
+        pixel_std: per channel, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        config: BottleneckConfig,
+        *,
+        pixel_mean: Sequence[float] = IMAGENET_MEAN,
+        pixel_std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__(pixel_mean, pixel_std)
+        self.config = config
+        self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(config.width)
+        channels = config.width
+        for stage, count in enumerate(_BLOCKS[config.depth]):
+            inner = config.width << stage
+            blocks = []
+            for index in range(count):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(Bottleneck(channels, inner, stride))
+                channels = _EXPANSION * inner
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.map_channels = channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps of the last block; see :class:`MapNetwork`."""
+        x = torch.relu_(self.bn1(self.conv1(self.normalised(images))))
+        x = self._pooled(x)
+        for stage in range(4):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
+        return x
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        if self.config.max_pool == "symmetric":
+            return nn.functional.max_pool2d(x, 3, stride=2, padding=1)
+        pads = []
+        for side in (x.shape[3], x.shape[2]):
+            needed = max((-(-side // 2) - 1) * 2 + 3 - side, 0)
+            pads += [needed // 2, needed - needed // 2]
+        # After a ReLU, zeros never win over what is there.
+        return nn.functional.max_pool2d(nn.functional.pad(x, pads), 3, stride=2)

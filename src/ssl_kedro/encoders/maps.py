@@ -1,0 +1,156 @@
+"""Networks that give maps of features: images in, (N, C, h, w) of the last convolution out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.pair import EncoderPair
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class MapNetwork(nn.Module, ABC):
+    """Images (N, 3, H, W), uint8 or float in [0, 1], RGB, to maps (N, C, h, w).
+
+    Pixels are normalised inside. ``map_channels`` is C.
+    """
+
+    map_channels: int
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps of the last convolution, after its activation."""
+
+    def used_modules(self) -> Iterable[nn.Module]:
+        """Modules that maps are made with; all, where nothing else is said."""
+        return self.modules()
+
+
+class NormalisedMaps(MapNetwork):
+    """A map network that subtracts a mean from pixels and divides by a deviation.
+
+    Args:
+        pixel_mean: per channel, in [0, 1].
+        pixel_std: per channel, in [0, 1].
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        pixel_mean: Sequence[float] = IMAGENET_MEAN,
+        pixel_std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+            tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, tensor)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Pixels as the layers expect them.
+
+        Raises:
+            ValueError: not (N, 3, H, W).
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
+        scale = 255.0 if images.dtype == torch.uint8 else 1.0
+        return (images / scale - self.pixel_mean) / self.pixel_std
+
+
+class BranchMaps(MapNetwork):
+    """One branch of this project's own encoders.
+
+    Args:
+        encoder: a gated ResNet-18 or a pair of them.
+        branch: "dense" or "gated".
+
+    Raises:
+        ValueError: the encoder has no such branch.
+    """
+
+    def __init__(self, encoder: Encoder, branch: Branch) -> None:
+        super().__init__()
+        if branch not in encoder.branches:
+            raise ValueError(f"this encoder has no {branch!r} branch, only {encoder.branches}")
+        member = encoder.member(branch) if isinstance(encoder, EncoderPair) else encoder
+        if not isinstance(member, GatedResNet18):
+            raise TypeError(f"expected a gated ResNet-18, found a {type(member).__name__}")
+        self.encoder = member
+        self.branch: Branch = branch
+        self.map_channels = member.feature_dimensions
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps before the global average: their mean is the encoder's feature vector."""
+        return self.encoder.maps(images, self.branch)[0]
+
+    def used_modules(self) -> Iterable[nn.Module]:
+        """All but the batch norms of the other branch."""
+        for name, module in self.encoder.named_modules():
+            parts = name.split(".")
+            of_branch = [p for p in parts if p in ("dense", "gated")]
+            if not of_branch or of_branch == [self.branch]:
+                yield module
+
+
+@torch.no_grad()
+def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
+    """Take batch norm statistics from images, in one pass (thesis 3.4.1).
+
+    Each layer's mean and variance become those over all images, every layer fed by layers
+    that normalise by the batch, as in training. Batches count by their size. Weights stay, and
+    so does every module's mode.
+
+    Args:
+        network: changed in place.
+        batches: images (N, 3, H, W) each.
+
+    Raises:
+        ValueError: no images.
+    """
+    norms = [m for m in network.used_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    sums: dict[nn.Module, list[Tensor]] = {}
+
+    def add(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        x = inputs[0].detach().transpose(0, 1).flatten(1).double()
+        found = [torch.tensor(float(x.shape[1])), x.sum(dim=1), (x * x).sum(dim=1)]
+        known = sums.get(module)
+        sums[module] = (
+            found if known is None else [a + b for a, b in zip(known, found, strict=True)]
+        )
+
+    kept = [(m, m.running_mean, m.running_var, m.num_batches_tracked) for m in norms]
+    handles = [module.register_forward_hook(add) for module in norms]
+    try:
+        for module in norms:  # by the batch, and nothing moves until all is seen
+            module.train()
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+        for images in batches:
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mean, variance, tracked in kept:
+            module.running_mean, module.running_var = mean, variance
+            module.num_batches_tracked = tracked
+        for module, mode in modes.items():
+            module.training = mode
+    if norms and not sums:
+        raise ValueError("expected images to take batch statistics from, found none")
+    for module, (count, total, squares) in sums.items():
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
+            continue
+        mean = total / count
+        unbiased = (squares / count - mean * mean).clamp(min=0) * count / (count - 1).clamp(min=1)
+        if module.running_mean is not None and module.running_var is not None:
+            module.running_mean.copy_(mean)
+            module.running_var.copy_(unbiased)
