@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +11,9 @@ import numpy as np
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import derived_seed, numpy_generator
+from ssl_kedro.retrieval.search import Rows, ordered, pair_products
 
-# Exact search of a million vectors of 512 numbers takes 2 GB and a tenth of a second a query.
+# A scan of a million vectors of 512 numbers reads 2 GB; see docs/scaling.md for what it takes.
 _EXACT_UP_TO = 1_000_000
 # faiss warns below so many training points a cell, and results suffer.
 _POINTS_A_CELL = 39
@@ -23,8 +23,9 @@ _EXAMPLES = '"Flat", "IVF4096,PQ64", "OPQ64,IVF4096,PQ64" or "HNSW32"'
 def recommended_factory(count: int, dimensions: int) -> str:
     """Factory string for a database: exact up to a million vectors, then inverted lists.
 
-    Cells are the power of two nearest to 4 sqrt(N), as faiss' guidelines have it; codes take
-    as many bytes as an eighth of the dimensions, 8 to 64.
+    Cells are the power of two nearest to 4 sqrt(N), as faiss' guidelines have it. Codes take one
+    byte a sub-vector: as many as the largest divisor of D up to 64. Where D has none of 8 or
+    more, the rotation in front shortens the vectors to the next multiple of 64 or of 8.
 
     Args:
         count: N.
@@ -33,12 +34,19 @@ def recommended_factory(count: int, dimensions: int) -> str:
     if count <= _EXACT_UP_TO:
         return "Flat"
     cells = 2 ** round(np.log2(4 * np.sqrt(count)))
-    size = max((b for b in (8, 16, 32, 64) if dimensions % b == 0 and b <= dimensions), default=1)
-    return f"OPQ{size},IVF{cells},PQ{size}"
+    size, kept = _code_bytes(dimensions), dimensions
+    if size < min(8, dimensions):
+        kept -= dimensions % (64 if dimensions > 64 else 8)
+        size = _code_bytes(kept)
+    rotation = f"OPQ{size}" if kept == dimensions else f"OPQ{size}_{kept}"
+    return f"{rotation},IVF{cells},PQ{size}"
 
 
 def empty_index(factory: str, dimensions: int) -> Any:
     """A faiss index of a factory string, for inner products, neither trained nor filled.
+
+    Codes are not ordered for polysemous search, as faiss would do unasked: it takes a second and
+    a half a byte of code, and no search here makes use of it.
 
     Raises:
         ConfigError: faiss does not know the string, or it does not fit the dimensions.
@@ -46,7 +54,7 @@ def empty_index(factory: str, dimensions: int) -> Any:
     import faiss  # noqa: PLC0415  heavy, and not needed for exact search
 
     try:
-        return faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
+        made = faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise ConfigError(
             "index",
@@ -54,18 +62,28 @@ def empty_index(factory: str, dimensions: int) -> Any:
             f'"exact" or a faiss factory string that fits {dimensions} dimensions, such as '
             f"{_EXAMPLES}; faiss says: {str(error).strip().splitlines()[-1]}",
         ) from None
+    inner = _inner(faiss, made)
+    if hasattr(inner, "do_polysemous_training"):
+        inner.do_polysemous_training = False
+    return made
 
 
 def trained_index(
-    descriptors: np.ndarray, factory: str, *, train_points: int = 200_000, seed: int = 0
+    descriptors: Rows,
+    factory: str,
+    *,
+    train_points: int = 200_000,
+    seed: int = 0,
+    threads: int | None = None,
 ) -> Any:
     """An index trained on a random part of the rows, still empty.
 
     Args:
-        descriptors: (N, D) float32, may be a memory map.
+        descriptors: (N, D) float32, may be a memory map or shards; only the rows chosen are read.
         factory: faiss factory string.
         train_points: rows to train on, at most.
         seed: of their choice and of faiss' own clustering.
+        threads: of faiss; None = as many as it is set to.
 
     Raises:
         ConfigError: an unknown factory string, or fewer rows than it needs.
@@ -73,7 +91,7 @@ def trained_index(
     import faiss  # noqa: PLC0415
 
     made = empty_index(factory, descriptors.shape[1])
-    needed = _needed_points(factory)
+    needed = _needed_points(faiss, made)
     count = min(train_points, len(descriptors))
     if count < needed and not made.is_trained:
         raise ConfigError(
@@ -86,35 +104,49 @@ def trained_index(
         _seed(faiss, made, seed)
         generator = numpy_generator(seed, "index training")
         chosen = np.sort(generator.choice(len(descriptors), count, replace=False))
-        made.train(np.ascontiguousarray(descriptors[chosen], dtype=np.float32))
+        rows = _finite(descriptors[chosen])
+        with _threads(faiss, threads):
+            made.train(rows)
     return made
 
 
 def build_index(
-    descriptors: np.ndarray,
+    descriptors: Rows,
     factory: str,
     *,
     train_points: int = 200_000,
     seed: int = 0,
     block: int = 65_536,
+    threads: int | None = None,
 ) -> Any:
-    """A trained index that holds all rows; see :func:`trained_index`."""
-    made = trained_index(descriptors, factory, train_points=train_points, seed=seed)
-    fill(made, descriptors, block)
+    """A trained index that holds all rows; see :func:`trained_index` and :func:`fill`."""
+    made = trained_index(
+        descriptors, factory, train_points=train_points, seed=seed, threads=threads
+    )
+    fill(made, descriptors, block, threads=threads)
     return made
 
 
-def fill(index: Any, descriptors: np.ndarray, block: int = 65_536) -> None:
-    """Add all rows, reading so many of them at a time."""
-    with progress_bar(len(descriptors), "index", "vectors") as bar:
+def fill(index: Any, descriptors: Rows, block: int = 65_536, *, threads: int | None = None) -> None:
+    """Add all rows, reading so many of them at a time.
+
+    Raises:
+        ValueError: a row is not of finite numbers; faiss would leave it out without a word.
+    """
+    import faiss  # noqa: PLC0415
+
+    with (
+        _threads(faiss, threads),
+        progress_bar(len(descriptors), "index", "vectors") as bar,
+    ):
         for first in range(0, len(descriptors), block):
-            rows = np.ascontiguousarray(descriptors[first : first + block], dtype=np.float32)
+            rows = _finite(descriptors[first : first + block], first)
             index.add(rows)
             bar.update(len(rows))
 
 
 def search_index(
-    index: Any, queries: np.ndarray, count: int, *, probes: int = 16
+    index: Any, queries: np.ndarray, count: int, *, probes: int = 16, threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first results of each query: similarities (Q, k) and indices (Q, k), -1 where none.
 
@@ -122,40 +154,50 @@ def search_index(
         index: a filled faiss index.
         queries: (Q, D) float32.
         count: k.
-        probes: cells of an inverted file that are looked at; for HNSW the breadth of search.
+        probes: cells of an inverted file that are looked at; for HNSW the breadth of search
+            (at least k there).
+        threads: of faiss; None = as many as it is set to.
 
     Raises:
-        ValueError: queries of another dimension.
+        ValueError: queries of another dimension or not of finite numbers, or k below 1.
     """
+    import faiss  # noqa: PLC0415
+
+    if count < 1:
+        raise ValueError(f"expected 1 result or more, found {count}")
     if queries.ndim != 2 or queries.shape[1] != index.d:
         raise ValueError(f"expected queries (Q, {index.d}), found {queries.shape}")
-    with _probing(index, probes):
-        scores, found = index.search(np.ascontiguousarray(queries, dtype=np.float32), count)
+    asked = _finite(queries)
+    with _threads(faiss, threads), _probing(faiss, index, probes, count):
+        scores, found = index.search(asked, count)
     return scores, found
 
 
 def refined(
-    descriptors: np.ndarray, queries: np.ndarray, candidates: np.ndarray, count: int
+    descriptors: Rows, queries: np.ndarray, candidates: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best of each query's candidates by exact similarity, read from the descriptors.
 
     Args:
-        descriptors: (N, D), may be a memory map: only the candidates' rows are read.
+        descriptors: (N, D), may be a memory map or shards: only the candidates' rows are read.
         queries: (Q, D).
         candidates: indices from a coarse search, (Q, R), -1 where none.
         count: k, at most R.
 
     Returns:
-        Similarities (Q, k) and indices (Q, k).
+        Similarities (Q, k) and indices (Q, k); -inf and -1 where there are fewer candidates.
+
+    Raises:
+        ValueError: k is not between 1 and R.
     """
-    scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
-    found = np.full((len(queries), count), -1, dtype=np.int64)
-    for at, (query, mine) in enumerate(zip(queries, candidates, strict=True)):
-        rows = np.sort(mine[mine >= 0])
-        exact = np.asarray(descriptors[rows], dtype=np.float32) @ query
-        order = np.argsort(-exact, kind="stable")[:count]
-        scores[at, : len(order)], found[at, : len(order)] = exact[order], rows[order]
-    return scores, found
+    if not 1 <= count <= candidates.shape[1]:
+        raise ValueError(
+            f"expected 1 to {candidates.shape[1]} results, as there are candidates; found {count}"
+        )
+    exact = pair_products(descriptors, queries, np.maximum(candidates, 0))
+    exact[candidates < 0] = -np.inf
+    scores, found = ordered(exact, candidates, count)
+    return scores.astype(np.float32), found
 
 
 def recall_at(found: np.ndarray, exact: np.ndarray, count: int) -> float:
@@ -172,28 +214,66 @@ def recall_at(found: np.ndarray, exact: np.ndarray, count: int) -> float:
     return float(np.mean(hits)) / count
 
 
-def _needed_points(factory: str) -> int:
-    cells = [int(n) for n in re.findall(r"IVF(\d+)", factory)]
-    codes = 256 if "PQ" in factory else 1
-    return max([codes, *(_POINTS_A_CELL * n for n in cells)])
+def _needed_points(faiss: Any, index: Any) -> int:
+    """Training vectors below which cells or codes are not worth having; 0 where there are none."""
+    inner = _inner(faiss, index)
+    cells = inner.nlist if isinstance(inner, faiss.IndexIVF) else 0
+    if isinstance(inner, faiss.IndexHNSW):
+        inner = faiss.downcast_index(inner.storage)
+    codes = inner.pq.ksub if hasattr(inner, "pq") else 0
+    return max(_POINTS_A_CELL * cells, codes)
+
+
+def _inner(faiss: Any, index: Any) -> Any:
+    """What searches, inside rotations and refinements."""
+    inner = faiss.downcast_index(index)
+    while isinstance(inner, faiss.IndexPreTransform | faiss.IndexRefine):
+        wraps = isinstance(inner, faiss.IndexPreTransform)
+        inner = faiss.downcast_index(inner.index if wraps else inner.base_index)
+    return inner
 
 
 def _seed(faiss: Any, index: Any, seed: int) -> None:
     """Set the seed of the clustering of cells; codes have a fixed one of their own."""
-    try:
-        faiss.extract_index_ivf(index).cp.seed = derived_seed(seed, "faiss") % 2**31
-    except RuntimeError:  # no inverted file in it
-        return
+    inner = _inner(faiss, index)
+    if isinstance(inner, faiss.IndexIVF):
+        inner.cp.seed = derived_seed(seed, "faiss") % 2**31
+
+
+def _code_bytes(dimensions: int) -> int:
+    return max(size for size in range(1, 65) if dimensions % size == 0)
+
+
+def _finite(rows: np.ndarray, first: int = 0) -> np.ndarray:
+    """Rows as faiss takes them, all finite."""
+    taken = np.ascontiguousarray(rows, dtype=np.float32)
+    good = np.isfinite(taken).all(axis=1)
+    if not good.all():
+        raise ValueError(
+            f"row {first + int(np.argmin(good))} has a value that is not a number: expected "
+            "finite descriptors"
+        )
+    return taken
 
 
 @contextmanager
-def _probing(index: Any, probes: int) -> Iterator[None]:
-    """Look at so many cells during a search; the index is left as it was."""
-    import faiss  # noqa: PLC0415
+def _threads(faiss: Any, count: int | None) -> Iterator[None]:
+    """So many threads in faiss, whose setting is the process' own: put back afterwards."""
+    if count is None:
+        yield
+        return
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
-    inner = faiss.downcast_index(index)
-    while isinstance(inner, faiss.IndexPreTransform):
-        inner = faiss.downcast_index(inner.index)
+
+@contextmanager
+def _probing(faiss: Any, index: Any, probes: int, count: int) -> Iterator[None]:
+    """Look at so many cells during a search; the index is left as it was."""
+    inner = _inner(faiss, index)
     if isinstance(inner, faiss.IndexIVF):
         before, inner.nprobe = inner.nprobe, min(probes, inner.nlist)
         try:
@@ -201,7 +281,7 @@ def _probing(index: Any, probes: int) -> Iterator[None]:
         finally:
             inner.nprobe = before
     elif isinstance(inner, faiss.IndexHNSW):
-        before, inner.hnsw.efSearch = inner.hnsw.efSearch, probes
+        before, inner.hnsw.efSearch = inner.hnsw.efSearch, max(probes, count)
         try:
             yield
         finally:

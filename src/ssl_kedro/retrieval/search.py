@@ -7,6 +7,7 @@ queries (Q, D). Equal similarities stand in the order of the database.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,18 +15,38 @@ import torch
 # Rows of the database in memory at a time, and of similarities in one product.
 _BLOCK_BYTES = 256e6
 _QUERIES = 1024
+# Candidates beyond those asked for, at first; a query that needs more gets this many times more.
+_SPARE, _MORE = 12, 8
+# Pairs multiplied at a time: what a processor's cache holds.
+_PAIR_BYTES = 1e6
 
 
-def similarities(database: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Inner products, (N, Q) float32.
+class Rows(Protocol):
+    """Descriptors (N, D) wherever they lie: an array, a memory map, or shards of them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any) -> np.ndarray: ...
+
+
+def similarities(database: Rows, queries: np.ndarray) -> np.ndarray:
+    """Inner products, (N, Q) float64.
+
+    In double precision: among thousands of images some lie so near to each other that rounding
+    to single precision changes their order, and with it the published benchmarks' scores.
 
     Raises:
-        ValueError: shapes do not fit, or a value is not a number.
+        ValueError: shapes do not fit, or a value is not a finite number.
     """
-    _check(database, queries)
-    found = np.empty((len(database), len(queries)), dtype=np.float32)
-    asked = torch.from_numpy(np.array(queries, dtype=np.float32)).T
-    for first, block in _blocks(database):
+    check_shapes(database, queries)
+    found = np.empty((len(database), len(queries)), dtype=np.float64)
+    asked = torch.from_numpy(np.array(queries, dtype=np.float64)).T
+    for first, block in _blocks(database, np.float64):
         torch.mm(block, asked, out=torch.from_numpy(found[first : first + len(block)]))
     _check_numbers(found)
     return found
@@ -41,81 +62,139 @@ def full_rankings(found: np.ndarray) -> np.ndarray:
     return np.asarray(order.to(torch.int32).numpy())
 
 
-def nearest(database: np.ndarray, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    database: Rows, queries: np.ndarray, count: int, *, exclude_self: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The first results of each query: similarities (Q, k) float32 and indices (Q, k) int64.
+
+    The same, bit for bit, for any blocking of the database and any number of threads; see
+    :func:`nearest_exact`.
 
     Args:
         database: (N, D).
         queries: (Q, D); may be the database itself.
-        count: k, 1 to N.
+        count: k, 1 to N (N - 1 without itself).
+        exclude_self: query i is row i of the database, and is left out of its own results.
 
     Raises:
-        ValueError: shapes do not fit, k out of range, or a value is not a number.
+        ValueError: shapes do not fit, k out of range, or a value is not a finite number.
     """
-    _check(database, queries)
-    if not 1 <= count <= len(database):
-        raise ValueError(f"expected 1 to {len(database)} results, found {count}")
-    scores = np.empty((len(queries), count), dtype=np.float32)
+    check_shapes(database, queries)
+    if exclude_self and len(queries) != len(database):
+        raise ValueError(
+            f"expected the {len(database)} rows of the database as queries, since each is to be "
+            f"left out of its own results; found {len(queries)}"
+        )
+    if not 1 <= count <= len(database) - exclude_self:
+        raise ValueError(f"expected 1 to {len(database) - exclude_self} results, found {count}")
+    scores, indices = nearest_exact(database, queries, count + exclude_self)
+    if exclude_self:
+        itself = indices == np.arange(len(queries))[:, None]
+        # Behind more than k equals the row does not find itself: then the last one goes.
+        itself[~itself.any(axis=1), -1] = True
+        scores, indices = (part[~itself].reshape(-1, count) for part in (scores, indices))
+    return scores.astype(np.float32), indices
+
+
+def nearest_exact(database: Rows, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`nearest`, with the similarities in float64, by which results are ordered.
+
+    A matrix product gives equal rows unequal values, in the last bits, by where in the block they
+    stand. So its float32 values only choose candidates: more than asked for, until the last of
+    them lies farther below the k-th than rounding can reach (D 2^-23 |x| |q| for the two). Those
+    are then compared by products of one pair at a time, in float64, which depend on the pair alone.
+    """
+    check_shapes(database, queries)
+    scores = np.empty((len(queries), count))
     indices = np.empty((len(queries), count), dtype=np.int64)
     for first in range(0, len(queries), _QUERIES):
-        rows = slice(first, first + _QUERIES)
-        asked = torch.from_numpy(np.array(queries[rows], dtype=np.float32))
-        found = _nearest_of(database, asked, count)
-        scores[rows], indices[rows] = (part.numpy() for part in found)
-    _check_numbers(scores)
+        asked = np.array(queries[first : first + _QUERIES], dtype=np.float32)
+        _check_numbers(asked)
+        open_ones, spare = np.arange(len(asked)), _SPARE
+        while len(open_ones):
+            wanted = min(count + spare, len(database))
+            kept, found, certain = _certain(database, asked[open_ones], count, wanted)
+            done = first + open_ones[certain]
+            scores[done], indices[done] = kept[certain], found[certain]
+            open_ones, spare = open_ones[~certain], spare * _MORE
     return scores, indices
 
 
-def _nearest_of(
-    database: np.ndarray, asked: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Best so far over the blocks of the database."""
-    scores = torch.empty(len(asked), 0)
-    indices = torch.empty(len(asked), 0, dtype=torch.int64)
-    for first, block in _blocks(database):
-        of_block, places = _top(asked @ block.T, min(count, len(block)))
-        # What came first stands first among equals, and `_first` keeps their order.
-        scores = torch.cat([scores, of_block], dim=1)
-        indices = torch.cat([indices, places + first], dim=1)
-        scores, indices = _first(scores, indices, count)
-    return scores, indices
+def pair_products(database: Rows, queries: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Inner product of each query and each row named for it, (Q, R) float64.
+
+    Each is summed alone, in one order, whatever stands beside it.
+
+    Args:
+        database: (N, D); only the rows named are read.
+        queries: (Q, D).
+        indices: of rows, (Q, R).
+    """
+    products = np.empty(indices.shape)
+    width = max(1, indices.shape[1] * database.shape[1])
+    step = max(1, int(_PAIR_BYTES / (16 * width)))
+    for at in range(0, len(indices), step):
+        mine = indices[at : at + step]
+        rows = np.asarray(database[mine.ravel()], dtype=np.float64)
+        asked = np.repeat(np.asarray(queries[at : at + step], np.float64), mine.shape[1], axis=0)
+        products[at : at + step] = np.einsum("ij,ij->i", rows, asked).reshape(mine.shape)
+    return products
 
 
-def _top(found: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest of each row, ties by place: topk alone leaves open which of equals it takes."""
-    scores, places = found.topk(count, dim=1)
-    last = scores[:, -1:]
-    # Rows where the last place is shared with values that were not taken.
-    shared = (found == last).sum(dim=1) > (scores == last).sum(dim=1)
-    for row in torch.nonzero(shared)[:, 0].tolist():
-        order = torch.sort(found[row], descending=True, stable=True)
-        scores[row], places[row] = order.values[:count], order.indices[:count]
-    by_place = places.argsort(dim=1)
-    return _first(scores.gather(1, by_place), places.gather(1, by_place), count)
+def ordered(scores: np.ndarray, indices: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first ``count`` of each row by falling score, lower index first among equals."""
+    order = np.lexsort((indices, -scores), axis=1)[:, :count]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
-def _first(
-    scores: torch.Tensor, indices: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The largest scores of each row in falling order, earlier columns first among equals."""
-    kept = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :count]
-    return scores.gather(1, kept), indices.gather(1, kept)
-
-
-def _blocks(database: np.ndarray) -> Iterator[tuple[int, torch.Tensor]]:
-    rows = max(1, int(_BLOCK_BYTES / (4 * max(database.shape[1], _QUERIES))))
-    for first in range(0, len(database), rows):
-        yield first, torch.from_numpy(np.array(database[first : first + rows], dtype=np.float32))
-
-
-def _check(database: np.ndarray, queries: np.ndarray) -> None:
-    if database.ndim != 2 or queries.ndim != 2 or database.shape[1] != queries.shape[1]:
+def check_shapes(database: Rows, queries: np.ndarray) -> None:
+    """Raise ValueError where database and queries are not rows of one dimension."""
+    if len(database.shape) != 2 or queries.ndim != 2 or database.shape[1] != queries.shape[1]:
         raise ValueError(
             f"expected a database (N, D) and queries (Q, D) of one D, found {database.shape} and "
             f"{queries.shape}"
         )
 
 
+def _certain(
+    database: Rows, asked: np.ndarray, count: int, wanted: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Results from so many candidates, and for which queries no other row can be among them."""
+    rough, candidates, length = _candidates(database, torch.from_numpy(asked), wanted)
+    kept, found = ordered(pair_products(database, asked, candidates), candidates, count)
+    if wanted == len(database):
+        return kept, found, np.ones(len(asked), dtype=bool)
+    reach = database.shape[1] * 2.0**-23 * length * np.linalg.norm(asked, axis=1)
+    return kept, found, kept[:, -1] - rough[:, -1] > reach
+
+
+def _candidates(
+    database: Rows, asked: torch.Tensor, count: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Best so far over the blocks: float32 values (Q, count), indices, and the longest row."""
+    scores = torch.empty(len(asked), 0)
+    indices = torch.empty(len(asked), 0, dtype=torch.int64)
+    longest = 0.0
+    for first, block in _blocks(database):
+        length = float(torch.linalg.vector_norm(block, dim=1).max())
+        _check_numbers(np.array(length))  # not a number where one in the block is not
+        longest = max(longest, length)
+        of_block, places = (asked @ block.T).topk(min(count, len(block)), dim=1)
+        scores = torch.cat([scores, of_block], dim=1)
+        indices = torch.cat([indices, places + first], dim=1)
+        scores, kept = scores.topk(min(count, scores.shape[1]), dim=1)
+        indices = indices.gather(1, kept)
+    return scores.numpy(), indices.numpy(), longest
+
+
+def _blocks(
+    database: Rows, kind: type[np.floating[Any]] = np.float32
+) -> Iterator[tuple[int, torch.Tensor]]:
+    rows = max(1, int(_BLOCK_BYTES / (8 * max(database.shape[1], _QUERIES))))
+    for first in range(0, len(database), rows):
+        yield first, torch.from_numpy(np.array(database[first : first + rows], dtype=kind))
+
+
 def _check_numbers(found: np.ndarray) -> None:
-    if np.isnan(found).any():
+    if not np.isfinite(found).all():
         raise ValueError("a similarity is not a number: expected finite descriptors")

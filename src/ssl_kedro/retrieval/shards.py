@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.retrieval.index import fill, search_index, trained_index
-from ssl_kedro.retrieval.search import nearest
+from ssl_kedro.retrieval.search import check_shapes, nearest_exact, ordered
 
 _NAME = re.compile(r"shard_(\d{12})\.npy")
 
@@ -32,8 +31,21 @@ def write_shard(folder: Path, first: int, rows: np.ndarray) -> Path:
     Args:
         folder: of all shards of a database.
         first: index of the first row in the database.
-        rows: (M, D).
+        rows: (M, D), finite.
+
+    Raises:
+        ShardError: no rows, not rows of numbers, or a first index that cannot be.
     """
+    if rows.ndim != 2 or not rows.size or first < 0:
+        raise ShardError(
+            f"expected one row or more (M, D) from an index of 0 or more on, found {rows.shape} "
+            f"from {first} on"
+        )
+    if not np.isfinite(rows).all():
+        raise ShardError(
+            f"rows from {first} on: found a value that is not a number, expected finite "
+            "descriptors; see which images gave it"
+        )
     path = folder / f"shard_{first:012d}.npy"
     with replaced_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, np.asarray(rows, dtype=np.float32), allow_pickle=False)
@@ -42,7 +54,7 @@ def write_shard(folder: Path, first: int, rows: np.ndarray) -> Path:
 
 @dataclass(frozen=True)
 class ShardedDescriptors:
-    """Shards of one database, in order.
+    """Shards of one database, in order; read as one array by slices and by indices of rows.
 
     Args:
         firsts: index of each shard's first row.
@@ -63,10 +75,12 @@ class ShardedDescriptors:
         Raises:
             ShardError: no shards, gaps or overlaps, unequal D, or fewer rows than expected.
         """
-        found = sorted((int(m[1]), p) for p in folder.glob("*.npy") if (m := _NAME.match(p.name)))
+        found = sorted(
+            (int(m[1]), p) for p in folder.glob("*.npy") if (m := _NAME.fullmatch(p.name))
+        )
         if not found:
             raise ShardError(f"{folder}: expected files shard_<first row>.npy, found none")
-        shards = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for _, path in found)
+        shards = tuple(_mapped(path) for _, path in found)
         expected = 0
         for (first, path), shard in zip(found, shards, strict=True):
             if shard.ndim != 2 or shard.shape[1] != shards[0].shape[1]:
@@ -91,19 +105,50 @@ class ShardedDescriptors:
     def __len__(self) -> int:
         return self.firsts[-1] + len(self.shards[-1])
 
-    def indexes(self, factory: str, *, train_points: int = 200_000, seed: int = 0) -> list[Any]:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole, (N, D)."""
+        return len(self), self.shards[0].shape[1]
+
+    def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
+        """Rows of the whole: a slice of step 1, or indices (M,) in any order."""
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step != 1:
+                raise IndexError(f"expected a slice of step 1, found {key}")
+            key = np.arange(start, stop)
+        key = np.asarray(key)
+        if key.size and not (key.min() >= 0 and key.max() < len(self)):
+            raise IndexError(f"expected rows 0 to {len(self) - 1}, found {key.min()}, {key.max()}")
+        rows = np.empty((len(key), self.shape[1]), dtype=np.float32)
+        of_shard = np.searchsorted(self.firsts, key, side="right") - 1
+        for at in np.unique(of_shard):
+            mine = of_shard == at
+            rows[mine] = self.shards[at][key[mine] - self.firsts[at]]
+        return rows
+
+    def indexes(
+        self,
+        factory: str,
+        *,
+        train_points: int = 200_000,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> list[Any]:
         """A faiss index of each shard, all with the cells and codes that one training gave.
 
-        What is trained on is a random part of the first shard: rows should not be sorted by
-        content.
+        It is the training that an index of the whole would have, on the same rows, so that a
+        vector has one code wherever it lies and similarities from two shards compare.
         """
         import faiss  # noqa: PLC0415  heavy, and not needed for exact search
 
-        trained = trained_index(self.shards[0], factory, train_points=train_points, seed=seed)
+        trained = trained_index(
+            self, factory, train_points=train_points, seed=seed, threads=threads
+        )
         made = []
         for shard in self.shards:
             index = faiss.clone_index(trained)
-            fill(index, shard)
+            fill(index, shard, threads=threads)
             made.append(index)
         return made
 
@@ -121,24 +166,45 @@ def search_shards(
     Args:
         descriptors: the shards.
         queries: (Q, D).
-        count: k.
+        count: k, 1 to N.
         indexes: of each shard; None = exact search.
         probes: cells that a query visits in each index.
 
     Returns:
-        As from one search of the whole: equal similarities in the order of the database.
+        As from one search of the whole: equal similarities in the order of the database. Exact
+        search gives the same bits; so do indexes of one training, but where codes are equal at
+        the last place an index alone may choose another of them. -1 where an index finds fewer.
+
+    Raises:
+        ValueError: shapes do not fit, k out of range, or as many indexes as shards are not given.
     """
+    check_shapes(descriptors, queries)
+    if not 1 <= count <= len(descriptors):
+        raise ValueError(f"expected 1 to {len(descriptors)} results, found {count}")
+    if indexes is not None and len(indexes) != len(descriptors.shards):
+        raise ValueError(
+            f"expected an index of each of {len(descriptors.shards)} shards, found {len(indexes)}"
+        )
     scores, found = [], []
     for at, (first, shard) in enumerate(zip(descriptors.firsts, descriptors.shards, strict=True)):
         wanted = min(count, len(shard))
         if indexes is None:
-            of_shard, places = nearest(shard, queries, wanted)
+            of_shard, places = nearest_exact(shard, queries, wanted)
         else:
             of_shard, places = search_index(indexes[at], queries, wanted, probes=probes)
         scores.append(of_shard)
         found.append(np.where(places >= 0, places + first, -1))
     merged, places = np.concatenate(scores, axis=1), np.concatenate(found, axis=1)
-    merged = np.where(places >= 0, merged, -np.inf)
-    order = torch.sort(torch.from_numpy(merged), dim=1, descending=True, stable=True).indices
-    kept = order[:, :count].numpy()
-    return np.take_along_axis(merged, kept, axis=1), np.take_along_axis(places, kept, axis=1)
+    merged[places < 0] = -np.inf
+    kept, indices = ordered(merged, places, count)
+    return kept.astype(np.float32), indices
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise ShardError(
+            f"{path}: expected rows as write_shard writes them, found a file that cannot be read "
+            f"as such: {error}. Write this shard again"
+        ) from error
