@@ -15,11 +15,16 @@ class FaissIndexDataset(AbstractDataset[Any, Any]):
 
     Args:
         filepath: of the file.
+        mapped: read the lists of an inverted file from disk as a search visits them, for an
+            index larger than the memory; such an index can be searched, not added to.
         metadata: for Kedro-Viz and tracking; not read here.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, mapped: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._filepath = Path(filepath)
+        self._mapped = mapped
         self.metadata = metadata
 
     def load(self) -> Any:
@@ -31,7 +36,8 @@ class FaissIndexDataset(AbstractDataset[Any, Any]):
         import faiss  # noqa: PLC0415  heavy
 
         try:
-            return faiss.read_index(str(self._filepath))
+            how = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if self._mapped else 0
+            return faiss.read_index(str(self._filepath), how)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise DatasetError(
@@ -50,4 +56,4 @@ class FaissIndexDataset(AbstractDataset[Any, Any]):
         return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": str(self._filepath), "mapped": self._mapped}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 # Rows of the database in memory at a time, and of similarities in one product.
-_BLOCK_BYTES = 256e6
+_BLOCK_BYTES = 64e6
 _QUERIES = 1024
 # Candidates beyond those asked for, at first; a query that needs more gets this many times more.
 _SPARE, _MORE = 12, 8
@@ -191,8 +191,12 @@ def _blocks(
     database: Rows, kind: type[np.floating[Any]] = np.float32
 ) -> Iterator[tuple[int, torch.Tensor]]:
     rows = max(1, int(_BLOCK_BYTES / (8 * max(database.shape[1], _QUERIES))))
+    # One piece of memory for all: fresh pages for each take longer than reading a map.
+    block = np.empty((min(rows, len(database)), database.shape[1]), dtype=kind)
     for first in range(0, len(database), rows):
-        yield first, torch.from_numpy(np.array(database[first : first + rows], dtype=kind))
+        part = database[first : first + rows]
+        block[: len(part)] = part
+        yield first, torch.from_numpy(block[: len(part)])
 
 
 def _check_numbers(found: np.ndarray) -> None:
