@@ -151,3 +151,23 @@ def test_no_value_that_is_not_a_number_passes(value: float) -> None:
             nearest(database, queries, 2)
         with pytest.raises(ValueError, match="not a number"):
             similarities(database, queries)
+
+
+def test_thousands_of_equal_queries_and_rows_are_settled_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = unit(6000)
+    database[1000:4000] = 0  # images that could not be read
+    rounds: list[int] = []
+    monkeypatch.setattr(
+        search,
+        "_candidates",
+        lambda d, asked, k, inner=search._candidates: (
+            rounds.append(len(asked)),
+            inner(d, asked, k),
+        )[1],
+    )
+    _, indices = nearest(database, database[1000:2000], 5)
+    assert (indices == np.arange(5)).all()
+    assert rounds[0] == 1000
+    assert set(rounds[1:]) == {1}

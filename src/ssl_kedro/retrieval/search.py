@@ -110,13 +110,8 @@ def nearest_exact(database: Rows, queries: np.ndarray, count: int) -> tuple[np.n
     for first in range(0, len(queries), _QUERIES):
         asked = np.array(queries[first : first + _QUERIES], dtype=np.float32)
         _check_numbers(asked)
-        open_ones, spare = np.arange(len(asked)), _SPARE
-        while len(open_ones):
-            wanted = min(count + spare, len(database))
-            kept, found, certain = _certain(database, asked[open_ones], count, wanted)
-            done = first + open_ones[certain]
-            scores[done], indices[done] = kept[certain], found[certain]
-            open_ones, spare = open_ones[~certain], spare * _MORE
+        part = slice(first, first + len(asked))
+        scores[part], indices[part] = _settled(database, asked, count)
     return scores, indices
 
 
@@ -130,15 +125,15 @@ def pair_products(database: Rows, queries: np.ndarray, indices: np.ndarray) -> n
         queries: (Q, D).
         indices: of rows, (Q, R).
     """
-    products = np.empty(indices.shape)
-    width = max(1, indices.shape[1] * database.shape[1])
-    step = max(1, int(_PAIR_BYTES / (16 * width)))
-    for at in range(0, len(indices), step):
-        mine = indices[at : at + step]
-        rows = np.asarray(database[mine.ravel()], dtype=np.float64)
-        asked = np.repeat(np.asarray(queries[at : at + step], np.float64), mine.shape[1], axis=0)
-        products[at : at + step] = np.einsum("ij,ij->i", rows, asked).reshape(mine.shape)
-    return products
+    named, products = indices.ravel(), np.empty(indices.size)
+    owners = np.repeat(np.arange(len(indices)), indices.shape[1])
+    step = max(1, int(_PAIR_BYTES / (16 * max(1, database.shape[1]))))
+    for at in range(0, len(named), step):
+        part = slice(at, at + step)
+        rows = np.asarray(database[named[part]], dtype=np.float64)
+        asked = np.asarray(queries[owners[part]], dtype=np.float64)
+        products[part] = np.einsum("ij,ij->i", rows, asked)
+    return products.reshape(indices.shape)
 
 
 def ordered(scores: np.ndarray, indices: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,10 +151,30 @@ def check_shapes(database: Rows, queries: np.ndarray) -> None:
         )
 
 
+def _settled(database: Rows, asked: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Results of some queries, with as many candidates as it takes to be certain of them."""
+    spare = _SPARE
+    kept, found, certain = _certain(database, asked, count, count + spare)
+    while not certain.all():
+        spare *= _MORE
+        left = np.flatnonzero(~certain)
+        # What has many equals is often one of them itself: each is asked for once.
+        rows, which = np.unique(asked[left], axis=0, return_inverse=True)
+        step = max(1, int(_BLOCK_BYTES / (16 * min(count + spare, len(database)))))
+        parts = [
+            _certain(database, rows[at : at + step], count, count + spare)
+            for at in range(0, len(rows), step)
+        ]
+        of_left = [np.concatenate(part)[which.ravel()] for part in zip(*parts, strict=True)]
+        kept[left], found[left], certain[left] = of_left
+    return kept, found
+
+
 def _certain(
     database: Rows, asked: np.ndarray, count: int, wanted: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Results from so many candidates, and for which queries no other row can be among them."""
+    wanted = min(wanted, len(database))
     rough, candidates, length = _candidates(database, torch.from_numpy(asked), wanted)
     kept, found = ordered(pair_products(database, asked, candidates), candidates, count)
     if wanted == len(database):
