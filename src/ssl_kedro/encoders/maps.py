@@ -131,17 +131,17 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     kept = [(m, m.running_mean, m.running_var, m.num_batches_tracked) for m in norms]
     handles = [module.register_forward_hook(add) for module in norms]
     try:
-        for module in norms:  # by the batch, and nothing moves until all is seen
-            module.train()
-            module.running_mean = module.running_var = module.num_batches_tracked = None
+        for norm in norms:  # by the batch, and nothing moves until all is seen
+            norm.train()
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
         for images in batches:
             network(images)
     finally:
         for handle in handles:
             handle.remove()
-        for module, mean, variance, tracked in kept:
-            module.running_mean, module.running_var = mean, variance
-            module.num_batches_tracked = tracked
+        for norm, mean, variance, tracked in kept:
+            norm.running_mean, norm.running_var = mean, variance
+            norm.num_batches_tracked = tracked
         for module, mode in modes.items():
             module.training = mode
     if norms and not sums:
