@@ -105,8 +105,8 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     """Take batch norm statistics from images, in one pass (thesis 3.4.1).
 
     Each layer's mean and variance become those over all images, every layer fed by layers
-    that normalise by the batch, as in training. Batches count by their size. Weights stay, and
-    so does every module's mode.
+    that normalise by the batch, as in training. Batches count by their size; one of a single
+    image has no statistics and is passed over. Weights stay, and so does every module's mode.
 
     Args:
         network: changed in place.
@@ -135,7 +135,8 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
             norm.train()
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
         for images in batches:
-            network(images)
+            if len(images) > 1:
+                network(images)
     finally:
         for handle in handles:
             handle.remove()
@@ -145,7 +146,9 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
         for module, mode in modes.items():
             module.training = mode
     if norms and not sums:
-        raise ValueError("expected images to take batch statistics from, found none")
+        raise ValueError(
+            "expected at least one batch of two or more images to take statistics from, found none"
+        )
     for module, (count, total, squares) in sums.items():
         if not isinstance(module, nn.modules.batchnorm._BatchNorm):
             continue

@@ -136,13 +136,13 @@ def places_in_rankings(
         rankings: (K, Q), each column holding database indices once, best first. Entries below
             0 are places that a search could not fill.
         judgements: what is judged.
-        count: images in the database; None = K, the rankings are full. Where a ranking is the
-            start of a longer one, judged images that it lacks stand last: their share of
-            the average precision is a lower bound.
+        count: images in the database, where rankings may lack some of them: judged images
+            that they lack stand last, so that their share of the average precision is a
+            lower bound. None = K, the rankings are full.
 
     Raises:
         ValueError: a ranking for each query is needed; a judged image is not in its ranking
-            though that is full.
+            though that has to be full.
     """
     depth = len(rankings)
     total = depth if count is None else count
@@ -157,7 +157,7 @@ def places_in_rankings(
         in_order = table[rankings[:, query]]
         found = np.flatnonzero(in_order)
         missing = len(images) - len(found)
-        if depth == total and missing:
+        if count is None and missing:
             raise ValueError(
                 f"the ranking of query {query} holds {len(found)} of its {len(images)} judged "
                 f"images; expected every image of the database once"
