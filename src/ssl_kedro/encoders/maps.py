@@ -122,7 +122,9 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
 
     def add(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
         x = inputs[0].detach().transpose(0, 1).flatten(1).double()
-        found = [torch.tensor(float(x.shape[1])), x.sum(dim=1), (x * x).sum(dim=1)]
+        # Float64 counts too: large sets have more positions than float32 has integers.
+        count = torch.tensor(x.shape[1], dtype=torch.float64, device=x.device)
+        found = [count, x.sum(dim=1), (x * x).sum(dim=1)]
         known = sums.get(module)
         sums[module] = (
             found if known is None else [a + b for a, b in zip(known, found, strict=True)]
@@ -131,17 +133,17 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     kept = [(m, m.running_mean, m.running_var, m.num_batches_tracked) for m in norms]
     handles = [module.register_forward_hook(add) for module in norms]
     try:
-        for module in norms:  # by the batch, and nothing moves until all is seen
-            module.train()
-            module.running_mean = module.running_var = module.num_batches_tracked = None
+        for norm in norms:  # by the batch, and nothing moves until all is seen
+            norm.train()
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
         for images in batches:
             network(images)
     finally:
         for handle in handles:
             handle.remove()
-        for module, mean, variance, tracked in kept:
-            module.running_mean, module.running_var = mean, variance
-            module.num_batches_tracked = tracked
+        for norm, old_mean, old_variance, tracked in kept:
+            norm.running_mean, norm.running_var = old_mean, old_variance
+            norm.num_batches_tracked = tracked
         for module, mode in modes.items():
             module.training = mode
     if norms and not sums:
