@@ -110,3 +110,18 @@ def test_sizes_without_an_encoder_are_refused() -> None:
         encoder(encoder_size=96)
     with pytest.raises(ValueError, match="expected images of shape"):
         encoder()(torch.rand(1, 1, 128, 128))
+
+
+@pytest.mark.parametrize(
+    ("shape", "millions"),
+    [  # as He et al. 2020 (MoCo), Table 6, count AMDIM's small and large encoders
+        ({"ndf": 192, "n_rkhs": 1536, "n_depth": 8}, 194),
+        ({"ndf": 320, "n_rkhs": 2560, "n_depth": 10}, 626),
+    ],
+)
+def test_published_shapes_have_the_published_number_of_parameters(
+    shape: dict[str, int], millions: int
+) -> None:
+    with torch.device("meta"):
+        network = AmdimEncoder(AmdimConfig(**shape))  # type: ignore[arg-type]
+    assert int(sum(p.numel() for p in network.parameters()) / 1e6) == millions
