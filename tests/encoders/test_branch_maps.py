@@ -85,7 +85,7 @@ class TwoNorms(NormalisedMaps):
 def batches() -> list[Tensor]:
     """Of several sizes and shapes, far from what the norms know."""
     generator = torch.Generator().manual_seed(3)
-    sizes = ((4, 9, 12), (1, 12, 9), (7, 8, 8), (2, 20, 6))
+    sizes = ((4, 9, 12), (3, 12, 9), (7, 8, 8), (2, 20, 6))
     return [
         0.3 * torch.rand(n, 3, h, w, generator=generator) + i / 10
         for i, (n, h, w) in enumerate(sizes)
