@@ -141,8 +141,8 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     finally:
         for handle in handles:
             handle.remove()
-        for norm, old_mean, old_variance, tracked in kept:
-            norm.running_mean, norm.running_var = old_mean, old_variance
+        for norm, mean, variance, tracked in kept:
+            norm.running_mean, norm.running_var = mean, variance
             norm.num_batches_tracked = tracked
         for module, mode in modes.items():
             module.training = mode

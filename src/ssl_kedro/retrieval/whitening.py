@@ -36,7 +36,7 @@ class Whitening:
     @property
     def dimensions(self) -> int:
         """Components there are: the most that :meth:`applied` can give."""
-        return self.projection.shape[1]
+        return int(self.projection.shape[1])
 
     def applied(self, vectors: Tensor, dimensions: int | None = None) -> Tensor:
         """Whitened vectors, (..., D) -> (..., d).
