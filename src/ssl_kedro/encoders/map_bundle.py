@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,16 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], MapNetwork]] = {
 }
 
 
-def save_map_network(network: MapNetwork, folder: Path, report: KeyReport | None = None) -> None:
+def save_map_network(
+    network: MapNetwork, folder: Path, provenance: KeyReport | Mapping[str, Any] | None = None
+) -> None:
     """Write a network, replacing an older bundle only when complete.
 
     Args:
         network: with this project's own branches it becomes the bundle of its encoder.
         folder: to write.
-        report: of the import; becomes the provenance, and its extras a file beside the weights.
+        provenance: where weights come from; of an import its report, whose extras become a
+            file beside the weights.
 
     Raises:
         TypeError: a network of a kind that has no bundle format.
@@ -62,13 +65,13 @@ def save_map_network(network: MapNetwork, folder: Path, report: KeyReport | None
         "network": config,
         "map_channels": network.map_channels,
         "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
-        "provenance": None if report is None else report.as_json(),
+        "provenance": _origin(provenance),
     }
     with replaced_folder(folder) as temporary:
         (temporary / CONFIG_NAME).write_text(json.dumps(description, indent=2) + "\n")
         save_file(_plain(network.state_dict()), temporary / WEIGHTS_NAME)
-        if report is not None and report.extras:
-            save_file(_plain(report.extras), temporary / EXTRAS_NAME)
+        if isinstance(provenance, KeyReport) and provenance.extras:
+            save_file(_plain(provenance.extras), temporary / EXTRAS_NAME)
 
 
 def load_map_network(folder: Path, branch: Branch = "dense") -> MapNetwork:
@@ -109,6 +112,12 @@ def provenance_of(folder: Path) -> dict[str, Any] | None:
     """
     found = _description(folder).get("provenance")
     return found if isinstance(found, dict) else None
+
+
+def _origin(provenance: KeyReport | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if isinstance(provenance, KeyReport):
+        return provenance.as_json()
+    return None if provenance is None else dict(provenance)
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_maps_equal_an_independent_network(tmp_path: Path, prefix: str) -> None:
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
     assert isinstance(network, AmdimEncoder)
     assert network.config.map_side == 23
-    assert report.facts == {**SHAPE, "use_bn": False}
+    assert report.notes == {**SHAPE, "use_bn": False}
     assert sorted(report.used.values()) == sorted(state)
     assert len(report.dropped) == 5
     save_map_network(network, tmp_path / "bundle", report)

@@ -54,12 +54,12 @@ def test_provenance_and_extras_of_an_import_are_kept(tmp_path: Path) -> None:
         "fc.bias": torch.zeros(2),
     }
     torch.save({"state_dict": state}, tmp_path / "gem.pt")
-    network, report = import_weights("gem_ap_resnet101", tmp_path / "gem.pt")
+    network, report = import_weights("gem_ap", tmp_path / "gem.pt")
     save_map_network(network, tmp_path / "bundle", report)
     found = provenance_of(tmp_path / "bundle")
     assert found is not None
-    assert found["kind"] == "gem_ap_resnet101"
-    assert found["facts"] == {"gem_p": 2.5}
+    assert found["kind"] == "gem_ap"
+    assert found["notes"] == {"gem_p": 2.5}
     assert found["files"] == dict(report.files)
     assert list(found["files"]) == ["gem.pt"]
     assert found["dropped"]["fc.weight"] == "the learnt whitening, kept apart"

@@ -72,10 +72,13 @@ def test_round_trip_through_many_blocks_and_shards(tmp_path: Path, shards: int) 
     bundle_writer.write(tmp_path / "model.ckpt-7", expected, shards)
     for path in (tmp_path, tmp_path / "model.ckpt-7", tmp_path / "model.ckpt-7.index"):
         bundle = TensorBundle(path)
-        assert set(bundle.entries) == set(expected)
+        assert bundle.names() == sorted(expected, key=str.encode)
+        assert "global_step" in bundle
+        assert "nothing" not in bundle
         for name, values in expected.items():
-            found = bundle.read(name)
+            found = bundle.tensor(name)
             assert found.dtype == values.dtype
+            assert bundle.shape(name) == values.shape
             np.testing.assert_array_equal(found, values)
 
 
@@ -90,7 +93,7 @@ def test_every_damaged_byte_of_the_index_is_noticed_or_harmless(tmp_path: Path) 
         try:
             bundle = TensorBundle(index)
             for name, values in expected.items():
-                np.testing.assert_array_equal(bundle.read(name), values)
+                np.testing.assert_array_equal(bundle.tensor(name), values)
         except WeightsError:
             noticed += 1
     # The empty block of filters (8 bytes and its trailer of 5), its handle of 2, and the padding
@@ -108,15 +111,15 @@ def test_faults_of_the_data_are_named(tmp_path: Path) -> None:
     data = tmp_path / "m.data-00000-of-00001"
     whole = data.read_bytes()
     data.write_bytes(whole[:-1])
-    TensorBundle(prefix).read("a")
+    TensorBundle(prefix).tensor("a")
     with pytest.raises(WeightsError, match="end of the file within b"):
-        TensorBundle(prefix).read("b")
+        TensorBundle(prefix).tensor("b")
     data.write_bytes(b"\1" + whole[1:])
     with pytest.raises(WeightsError, match="wrong checksum of a"):
-        TensorBundle(prefix).read("a")
+        TensorBundle(prefix).tensor("a")
     data.unlink()
     with pytest.raises(WeightsError, match="data-00000-of-00001"):
-        TensorBundle(prefix).read("a")
+        TensorBundle(prefix).tensor("a")
 
 
 def raw_index(path: Path, entries: list[tuple[bytes, bytes]]) -> Path:
@@ -152,7 +155,7 @@ def test_entries_that_lie_about_their_size_are_refused(tmp_path: Path) -> None:
     bundle = TensorBundle(raw_index(tmp_path / "m.index", entries))
     for name in claims:
         with pytest.raises(WeightsError, match=name):
-            bundle.read(name)
+            bundle.tensor(name)
 
 
 def test_several_checkpoints_in_a_folder_need_a_choice(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ssl_kedro.encoders.importers.inert import InertObject, read_inert
 from ssl_kedro.encoders.importers.torch_file import read_torch
 
 PICKLED = [kind for kind in KINDS if not kind.startswith("simclr")]
-TOLERANT = ("gem_ap_resnet101", "solo_learn_resnet50")
+TOLERANT = ("gem_ap", "solo_learn")
 
 
 class MakesFolder:
@@ -34,8 +34,8 @@ class MakesFolder:
 
 
 def malicious(kind: str, trap: Path) -> dict[str, Any]:
-    state = random_state(101 if "101" in kind else 50, 4)
-    names = {"solo_learn_resnet50": "backbone.", "moco_v1": "module.encoder_q."}
+    state = random_state(101 if kind in ("gem_ap", "torchvision_resnet101") else 50, 4)
+    names = {"solo_learn": "backbone.", "moco_v1": "module.encoder_q."}
     state = {names.get(kind, "") + name: value for name, value in state.items()}
     return {"state_dict": state, "model": state, "hyperparams": {}, "trap": MakesFolder(trap)}
 
@@ -48,8 +48,8 @@ def test_code_in_a_file_never_runs(tmp_path: Path, kind: str, zipped: bool) -> N
     try:
         import_weights(kind, path)
     except WeightsError as error:
-        assert kind not in TOLERANT or "tensors" not in error.found
-        assert kind in TOLERANT or "more than tensors and plain values" in error.found
+        assert kind not in TOLERANT
+        assert "more than tensors and plain values" in str(error)
     else:
         assert kind in TOLERANT
     assert not trap.exists()
@@ -75,8 +75,8 @@ def test_objects_of_scikit_learn_become_stand_ins(tmp_path: Path, zipped: bool) 
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(WeightsError, match="more than tensors"):
         read_torch(path)
-    network, report = import_weights("gem_ap_resnet101", path)
-    assert report.facts["gem_p"] == 3
+    network, report = import_weights("gem_ap", path)
+    assert report.notes["gem_p"] == 3
     assert "pca" in report.dropped
     for name, value in network.state_dict().items():
         if name in state:
@@ -174,7 +174,7 @@ def test_false_claims_are_refused(tmp_path: Path, arguments: Any, numel: int) ->
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("kind", ["gem_ap_resnet101", "moco_v2"])
+@pytest.mark.parametrize("kind", ["gem_ap", "moco_v2"])
 def test_damaged_files_are_refused_cleanly(tmp_path: Path, kind: str, zipped: bool) -> None:
     path = tmp_path / "w.pt"
     torch.save(

@@ -13,8 +13,8 @@ from ssl_kedro.encoders.importers.amdim_file import amdim_network, read_amdim
 from ssl_kedro.encoders.importers.report import (
     KeyReport,
     Selection,
-    WeightsError,
     compared,
+    fault,
     fill,
     require_fit,
     sha256_of,
@@ -33,20 +33,20 @@ class Kind:
 
     Args:
         publisher: who trained it.
-        file_name: as the publisher calls it.
+        file: as the publisher calls it.
         hosted: the publisher's page or address.
         normalisation: of pixels, in words.
-        table_row: in Tables 3.1-3.4 of the thesis; "" where it has none.
+        row: in Tables 3.1-3.4 of the thesis; "" where it has none.
         read: file -> tensors under the network's names.
         network: tensors -> a network of their shape, still without them.
         sources: path that the user gives -> files that are read.
     """
 
     publisher: str
-    file_name: str
+    file: str
     hosted: str
     normalisation: str
-    table_row: str
+    row: str
     read: Callable[[Path], Selection]
     network: Callable[[Selection, Path], MapNetwork]
     sources: Callable[[Path], Sequence[Path]] = lambda path: (path,)
@@ -73,7 +73,7 @@ def _resnet(
     def build(selection: Selection, path: Path) -> MapNetwork:
         stem = selection.tensors.get("conv1.weight")
         if stem is None or stem.ndim != 4 or not 1 <= stem.shape[0] <= 1024:
-            raise WeightsError(
+            raise fault(
                 path,
                 f"keys such as {next(iter(selection.sources.values()), None)!r}, without a "
                 "first convolution conv1.weight",
@@ -81,7 +81,7 @@ def _resnet(
                 "check the kind of the file",
             )
         if width not in (None, stem.shape[0]):
-            raise WeightsError(
+            raise fault(
                 path,
                 f"{stem.shape[0]} channels after the first convolution",
                 f"{width}",
@@ -97,10 +97,10 @@ def _simclr(multiplier: int) -> Kind:
     """SimCLR v1 of one width."""
     return Kind(
         publisher="Chen et al. 2020 (Google Research)",
-        file_name=f"ResNet50_{multiplier}x.zip, unpacked: model.ckpt-<n>.index and .data-*",
+        file=f"ResNet50_{multiplier}x.zip, unpacked: model.ckpt-<n>.index and .data-*",
         hosted="https://github.com/google-research/simclr (README, SimCLRv1 models)",
         normalisation="none: pixels in [0, 1]",
-        table_row=f"SimCLR {multiplier}x",
+        row=f"SimCLR {multiplier}x",
         read=read_simclr,
         network=_resnet(
             max_pool="same", width=64 * multiplier, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
@@ -113,19 +113,19 @@ _TORCHVISION = "https://download.pytorch.org/models/ (weights of torchvision.mod
 KINDS: dict[str, Kind] = {
     "torchvision_resnet50": Kind(
         publisher="torchvision (supervised on ImageNet)",
-        file_name="resnet50-0676ba61.pth (IMAGENET1K_V1)",
+        file="resnet50-0676ba61.pth (IMAGENET1K_V1)",
         hosted=_TORCHVISION,
         normalisation=_IMAGENET,
-        table_row="Baseline",
+        row="Baseline",
         read=files.read_torchvision,
         network=_resnet(),
     ),
     "torchvision_resnet101": Kind(
         publisher="torchvision (supervised on ImageNet)",
-        file_name="resnet101-63fe2227.pth (IMAGENET1K_V1)",
+        file="resnet101-63fe2227.pth (IMAGENET1K_V1)",
         hosted=_TORCHVISION,
         normalisation=_IMAGENET,
-        table_row="",
+        row="",
         read=files.read_torchvision,
         network=_resnet(101),
     ),
@@ -134,64 +134,64 @@ KINDS: dict[str, Kind] = {
     "simclr_4x": _simclr(4),
     "moco_v1": Kind(
         publisher="He et al. 2020 (Facebook AI Research)",
-        file_name="moco_v1_200ep_pretrain.pth.tar",
+        file="moco_v1_200ep_pretrain.pth.tar",
         hosted="https://github.com/facebookresearch/moco (README, Models)",
         normalisation=_IMAGENET,
-        table_row="MoCo v1",
+        row="MoCo v1",
         read=files.read_moco,
         network=_resnet(),
     ),
     "moco_v2": Kind(
         publisher="Chen et al. 2020 (Facebook AI Research)",
-        file_name="moco_v2_800ep_pretrain.pth.tar",
+        file="moco_v2_800ep_pretrain.pth.tar",
         hosted="https://github.com/facebookresearch/moco (README, Models)",
         normalisation=_IMAGENET,
-        table_row="MoCo v2",
+        row="MoCo v2",
         read=files.read_moco,
         network=_resnet(),
     ),
     "amdim": Kind(
         publisher="Bachman et al. 2019 (Microsoft Research)",
-        file_name="amdim_ndf320_rkhs2560_rd10.pth (large) or amdim_ndf256_rkhs2048_rd10.pth",
+        file="amdim_ndf320_rkhs2560_rd10.pth (large) or amdim_ndf256_rkhs2048_rd10.pth",
         hosted="https://github.com/Philip-Bachman/amdim-public (README, Pre-trained Models)",
         normalisation=f"{_IMAGENET}, for its encoders of 128 px",
-        table_row="AMDIM",
+        row="AMDIM",
         read=read_amdim,
         network=amdim_network,
     ),
-    "vicreg_resnet50": Kind(
+    "vicreg": Kind(
         publisher="Bardes et al. 2022 (Facebook AI Research)",
-        file_name="resnet50.pth or resnet50_fullckpt.pth",
+        file="resnet50.pth or resnet50_fullckpt.pth",
         hosted="https://github.com/facebookresearch/vicreg (README, Pretrained models)",
         normalisation=_IMAGENET,
-        table_row="",
+        row="",
         read=files.read_backbone,
         network=_resnet(),
     ),
-    "barlow_twins_resnet50": Kind(
+    "barlow_twins": Kind(
         publisher="Zbontar et al. 2021 (Facebook AI Research)",
-        file_name="resnet50.pth or checkpoint.pth",
+        file="resnet50.pth or checkpoint.pth",
         hosted="https://github.com/facebookresearch/barlowtwins (README, Pretrained model)",
         normalisation=_IMAGENET,
-        table_row="",
+        row="",
         read=files.read_backbone,
         network=_resnet(),
     ),
-    "solo_learn_resnet50": Kind(
+    "solo_learn": Kind(
         publisher="da Costa et al. 2022 (solo-learn)",
-        file_name="<method>-<id>-ep=<n>.ckpt",
+        file="<method>-<id>-ep=<n>.ckpt",
         hosted="https://github.com/vturrisi/solo-learn (README, Results)",
         normalisation=_IMAGENET,
-        table_row="",
+        row="",
         read=files.read_solo_learn,
         network=_resnet(),
     ),
-    "gem_ap_resnet101": Kind(
+    "gem_ap": Kind(
         publisher="Revaud et al. 2019 (Naver Labs Europe)",
-        file_name="Resnet101-AP-GeM.pt",
+        file="Resnet101-AP-GeM.pt",
         hosted="https://github.com/naver/deep-image-retrieval (README, Pre-trained models)",
         normalisation=_IMAGENET,
-        table_row="GeM (AP)",
+        row="GeM (AP)",
         read=files.read_gem_ap,
         network=_resnet(101),
     ),
@@ -219,10 +219,10 @@ def import_weights(kind: str, path: Path) -> tuple[MapNetwork, KeyReport]:
     path = Path(path).expanduser()
     sources = found.sources(path)
     if not sources or not all(source.is_file() for source in sources):
-        raise WeightsError(
+        raise fault(
             path,
             "no such file",
-            f"{found.file_name} of {found.publisher}",
+            f"{found.file} of {found.publisher}",
             f"fetch it from {found.hosted} and put it there, or give the path where it is",
         )
     selection = found.read(path)

@@ -16,29 +16,16 @@ _CHUNK = 1 << 20
 
 
 class WeightsError(ValueError):
-    """A weight file that cannot be used.
+    """A weight file that is missing, damaged, unsafe, or not what its kind says.
 
     Args:
-        path: the file at fault.
-        found: what was found there.
-        expected: what is needed.
-        remedy: what to do.
+        message: what was found, what was expected, and what to do.
         report: the keys, where the file could be read that far.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        found: str,
-        expected: str,
-        remedy: str,
-        report: KeyReport | None = None,
-    ) -> None:
-        self.path = path
-        self.found = found
-        self.expected = expected
+    def __init__(self, message: str, report: KeyReport | None = None) -> None:
         self.report = report
-        super().__init__(f"{path}: found {found}; expected {expected}. To solve it, {remedy}.")
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,7 @@ class KeyReport:
         missing: names in the network that the file lacks.
         unexpected: names in the file that the network lacks.
         wrong_shapes: name in the network -> (shape in the file, shape needed).
-        facts: other values of the file worth keeping, e.g. "gem_p".
+        notes: other values of the file worth keeping, e.g. "gem_p".
         extras: tensors kept apart from the network, e.g. "classifier.weight".
     """
 
@@ -70,7 +57,7 @@ class KeyReport:
     wrong_shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(
         default_factory=dict
     )
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -85,11 +72,20 @@ class KeyReport:
             "publisher": self.publisher,
             "hosted": self.hosted,
             "files": dict(self.files),
-            "facts": dict(self.facts),
+            "notes": dict(self.notes),
             "extras": sorted(self.extras),
             "used": dict(self.used),
             "dropped": dict(self.dropped),
         }
+
+
+def fault(
+    path: Path, found: str, expected: str, remedy: str, report: KeyReport | None = None
+) -> WeightsError:
+    """An error about a file, in the one form that all of them have."""
+    return WeightsError(
+        f"{path}: found {found}; expected {expected}. To solve it, {remedy}.", report
+    )
 
 
 @dataclass(frozen=True)
@@ -100,14 +96,14 @@ class Selection:
         tensors: name in the network -> value.
         sources: name in the network -> name in the file.
         dropped: name in the file -> why it is not used.
-        facts: see :class:`KeyReport`.
+        notes: see :class:`KeyReport`.
         extras: see :class:`KeyReport`.
     """
 
     tensors: Mapping[str, Tensor]
     sources: Mapping[str, str]
     dropped: Mapping[str, str]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -147,7 +143,7 @@ def compared(
             for n, shape in offered.items()
             if n in needed and needed[n] != shape
         },
-        facts=selection.facts,
+        notes=selection.notes,
         extras=selection.extras,
         **origin,
     )
@@ -171,7 +167,7 @@ def require_fit(report: KeyReport, path: Path) -> None:
         )
         if names
     ]
-    raise WeightsError(
+    raise fault(
         path,
         "keys " + "; ".join(parts),
         f"exactly those of kind {report.kind!r}",
@@ -190,7 +186,7 @@ def fill(network: nn.Module, selection: Selection, path: Path) -> None:
     state = network.state_dict(keep_vars=True)
     for name, value in selection.tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise WeightsError(
+            raise fault(
                 path,
                 f"values that are not finite in {selection.sources[name]}",
                 "numbers",

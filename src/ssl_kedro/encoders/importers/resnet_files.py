@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ssl_kedro.encoders.importers.report import Selection, WeightsError
+from ssl_kedro.encoders.importers.report import Selection, fault
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 
 Reader = Callable[[Path], Selection]
@@ -39,7 +39,7 @@ def read_moco(path: Path) -> Selection:
     heads = ({"fc.weight", "fc.bias"}, {f"fc.{i}.{n}" for i in (0, 2) for n in ("weight", "bias")})
     found = {k.removeprefix(prefix) for k in selection.dropped if k.startswith(f"{prefix}fc.")}
     if found not in heads:
-        raise WeightsError(
+        raise fault(
             path,
             f"the projection head {sorted(found)}",
             "fc.weight and fc.bias (v1), or fc.0.* and fc.2.* (v2)",
@@ -55,7 +55,7 @@ def read_solo_learn(path: Path) -> Selection:
     prefixes = ("backbone.", "encoder.")
     prefix = next((p for p in prefixes if any(k.startswith(p) for k in tensors)), None)
     if prefix is None:
-        raise WeightsError(
+        raise fault(
             path,
             f"keys such as {next(iter(tensors))!r}",
             "keys that begin with backbone. or encoder.",
@@ -64,7 +64,7 @@ def read_solo_learn(path: Path) -> Selection:
     if f"{prefix}layer1.0.conv1.weight" in tensors and (
         f"{prefix}layer1.0.conv3.weight" not in tensors
     ):
-        raise WeightsError(
+        raise fault(
             path,
             "a ResNet of basic blocks (ResNet-18 or 34)",
             "a ResNet-50, the only one of solo-learn's networks that can be imported",
@@ -103,15 +103,15 @@ def read_backbone(path: Path) -> Selection:
 def read_gem_ap(path: Path) -> Selection:
     """Deep image retrieval (Revaud et al. 2019): the encoder, the pooling's p, the whitening.
 
-    ``adpool.p`` becomes the fact "gem_p", ``fc`` the extras "whitening.weight" and
+    ``adpool.p`` becomes the note "gem_p", ``fc`` the extras "whitening.weight" and
     "whitening.bias": y = W x + b after pooling. Objects of scikit-learn under "pca" are not read.
     """
     content = read_torch(path, foreign_objects=True)
     tensors = tensors_of(entry(content, "state_dict", path), path)
     plain = {key.removeprefix("module."): value for key, value in tensors.items()}
-    facts: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
     if "adpool.p" in plain and plain["adpool.p"].numel() == 1:
-        facts["gem_p"] = float(plain["adpool.p"])
+        notes["gem_p"] = float(plain["adpool.p"])
     extras = {
         f"whitening.{name}": plain[f"fc.{name}"]
         for name in ("weight", "bias")
@@ -132,7 +132,7 @@ def read_gem_ap(path: Path) -> Selection:
         if str(key) not in ("state_dict",)
     }
     return Selection(
-        selection.tensors, selection.sources, {**selection.dropped, **others}, facts, extras
+        selection.tensors, selection.sources, {**selection.dropped, **others}, notes, extras
     )
 
 
@@ -163,7 +163,7 @@ def _selected(
         prefix = next((p for p in prefixes if key.startswith(p)), "")
         name = key.removeprefix(prefix)
         if name in chosen:
-            raise WeightsError(
+            raise fault(
                 path, f"{name} twice, as {sources[name]} and {key}", "once", "check the file"
             )
         chosen[name], sources[name] = value, key

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.importers.report import Selection, WeightsError
+from ssl_kedro.encoders.importers.report import Selection, fault
 from ssl_kedro.encoders.importers.tensor_bundle import TensorBundle
 
 _BLOCKS = (3, 4, 6, 3)
@@ -89,12 +89,12 @@ def _name(variable: str, layers: list[tuple[str, str]]) -> str | None:
 
 
 def _tensor(bundle: TensorBundle, variable: str, path: Path) -> Tensor:
-    values = bundle.read(variable)
+    values = bundle.tensor(variable)
     if values.dtype.kind != "f":
-        raise WeightsError(
+        raise fault(
             path, f"{variable} of type {values.dtype}", "float32", "check the kind of the file"
         )
-    tensor = torch.from_numpy(values.copy())
+    tensor = torch.from_numpy(values)
     if tensor.ndim == 4:
         return tensor.permute(3, 2, 0, 1)
     return tensor.T.contiguous() if tensor.ndim == 2 else tensor

@@ -60,10 +60,9 @@ def bundle_prefix(path: Path) -> Path:
     indices = sorted(path.glob(f"*{INDEX}"))
     if len(indices) > 1:
         raise WeightsError(
-            path,
-            f"{len(indices)} checkpoints ({', '.join(p.name for p in indices[:5])})",
-            "a folder with one",
-            "give the path of its .index file",
+            f"{path}: found {len(indices)} checkpoints "
+            f"({', '.join(p.name for p in indices[:5])}); expected a folder with one. To solve "
+            "it, give the path of its .index file."
         )
     name = indices[0].name if indices else f"model.ckpt{INDEX}"
     return path / name.removesuffix(INDEX)
@@ -109,7 +108,18 @@ class TensorBundle:
             raise ValueError("an index without a header")
         return shards
 
-    def read(self, name: str) -> NDArray[np.generic]:
+    def __contains__(self, name: str) -> bool:
+        return name in self.entries
+
+    def names(self) -> list[str]:
+        """Of all tensors, in the order of the index."""
+        return list(self.entries)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Sides of a tensor, without reading it."""
+        return self.entries[name].shape
+
+    def tensor(self, name: str) -> NDArray[np.generic]:
         """One tensor, its checksum verified.
 
         Args:
@@ -143,11 +153,11 @@ class TensorBundle:
             raise self._error(path, str(error), f"a file that holds {name}") from error
         if masked(crc32c(data)) != entry.checksum:
             raise self._error(path, f"a wrong checksum of {name}", "undamaged values")
-        return np.frombuffer(data, dtype=kind).reshape(entry.shape)
+        return np.frombuffer(bytearray(data), dtype=kind).reshape(entry.shape)
 
     @staticmethod
     def _error(path: Path, found: str, expected: str) -> WeightsError:
-        return WeightsError(path, found, expected, _REFETCH)
+        return WeightsError(f"{path}: found {found}; expected {expected}. To solve it, {_REFETCH}.")
 
 
 def _shards_of(header: bytes) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.encoders.importers.inert import DAMAGE, InertObject, read_inert
-from ssl_kedro.encoders.importers.report import WeightsError
+from ssl_kedro.encoders.importers.report import WeightsError, fault
 
 _REFETCH = "fetch the file from its publisher again"
 
@@ -33,7 +33,7 @@ def read_torch(path: Path, *, foreign_objects: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         if foreign_objects:
             return _with_stand_ins(path)
-        raise WeightsError(
+        raise fault(
             path,
             f"a pickle that needs more than tensors and plain values ({_first_line(error)})",
             "tensors, numbers, strings, lists and dictionaries only",
@@ -52,7 +52,7 @@ def _with_stand_ins(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: BaseException) -> WeightsError:
-    return WeightsError(
+    return fault(
         path, f"a damaged file ({_first_line(error)})", "one that torch.save wrote", _REFETCH
     )
 
@@ -71,7 +71,7 @@ def entry(content: Any, name: str, path: Path) -> dict[str, Any]:
     found = content.get(name) if isinstance(content, dict) else None
     if not isinstance(found, dict):
         keys = list(content)[:10] if isinstance(content, dict) else type(content).__name__
-        raise WeightsError(
+        raise fault(
             path, f"{keys}", f"a dictionary with the entry {name!r}", "check the kind of the file"
         )
     return found
@@ -87,7 +87,7 @@ def tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(state, dict) and not isinstance(state, InertObject):
         tensors = {str(k): v for k, v in state.items() if isinstance(v, Tensor)}
     if not tensors:
-        raise WeightsError(
+        raise fault(
             path,
             f"no tensors ({type(state).__name__})",
             "a dictionary of tensors by name",
