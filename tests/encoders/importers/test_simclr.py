@@ -11,10 +11,11 @@ from torch import Tensor
 
 from encoders.importers import bundle_writer
 from encoders.importers.resnet_oracle import maps, random_state, relative_error
-from ssl_kedro.encoders.bottleneck_resnet import BottleneckResNet
+from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
 from ssl_kedro.encoders.importers.kinds import _resnet
 from ssl_kedro.encoders.importers.report import Selection
+from ssl_kedro.encoders.importers.simclr import _layers
 
 WIDTH = 2
 COUNTS = (3, 4, 6, 3)
@@ -199,3 +200,37 @@ def test_published_widths_are_those_of_the_kinds() -> None:
             network = kind.network(Selection(shapes, {}, {}), Path("x"))
         assert network.map_channels == 2048 * multiplier
         assert network.get_parameter("layer4.2.conv2.weight").shape[0] == 512 * multiplier
+
+
+# Shapes (height, width, in, out) that the published 4x checkpoint lists for some of its kernels.
+LISTED_4X = {
+    0: (7, 7, 3, 256),
+    1: (1, 1, 256, 1024),
+    2: (1, 1, 256, 256),
+    3: (3, 3, 256, 256),
+    4: (1, 1, 256, 1024),
+    5: (1, 1, 1024, 256),
+    11: (1, 1, 1024, 2048),
+    12: (1, 1, 1024, 512),
+    13: (3, 3, 512, 512),
+    24: (1, 1, 2048, 4096),
+    25: (1, 1, 2048, 1024),
+    42: (1, 1, 1024, 4096),
+    43: (1, 1, 4096, 8192),
+    44: (1, 1, 4096, 2048),
+    45: (3, 3, 2048, 2048),
+    46: (1, 1, 2048, 8192),
+    52: (1, 1, 2048, 8192),
+}
+
+
+def test_order_of_layers_fits_the_published_checkpoint() -> None:
+    with torch.device("meta"):
+        network = BottleneckResNet(BottleneckConfig(50, 256, "same"))
+    layers = list(_layers())
+    assert len(layers) == 53
+    for number, (height, width, inputs, outputs) in LISTED_4X.items():
+        convolution, norm = layers[number]
+        weight = network.get_parameter(f"{convolution}.weight")
+        assert tuple(weight.shape) == (outputs, inputs, height, width)
+        assert tuple(network.get_parameter(f"{norm}.weight").shape) == (outputs,)

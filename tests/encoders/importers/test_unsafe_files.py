@@ -173,6 +173,7 @@ def test_false_claims_are_refused(tmp_path: Path, arguments: Any, numel: int) ->
         read_inert(claims(tmp_path / "w.pt", arguments, numel))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("kind", ["gem_ap", "moco_v2"])
 def test_damaged_files_are_refused_cleanly(tmp_path: Path, kind: str, zipped: bool) -> None:

@@ -143,7 +143,7 @@ KINDS: dict[str, Kind] = {
     ),
     "moco_v2": Kind(
         publisher="Chen et al. 2020 (Facebook AI Research)",
-        file="moco_v2_800ep_pretrain.pth.tar",
+        file="moco_v2_800ep_pretrain.pth.tar or moco_v2_200ep_pretrain.pth.tar",
         hosted="https://github.com/facebookresearch/moco (README, Models)",
         normalisation=_IMAGENET,
         row="MoCo v2",

@@ -49,7 +49,7 @@ def read_moco(path: Path) -> Selection:
 
 
 def read_solo_learn(path: Path) -> Selection:
-    """A Lightning checkpoint of solo-learn: ``backbone.`` (``encoder.`` before version 1.0.3)."""
+    """A Lightning checkpoint of solo-learn: ``backbone.``, or ``encoder.`` in older ones."""
     content = read_torch(path, foreign_objects=True)
     tensors = tensors_of(entry(content, "state_dict", path), path)
     prefixes = ("backbone.", "encoder.")
