@@ -122,7 +122,9 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
 
     def add(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
         x = inputs[0].detach().transpose(0, 1).flatten(1).double()
-        found = [torch.tensor(float(x.shape[1])), x.sum(dim=1), (x * x).sum(dim=1)]
+        # Float64 counts too: large sets have more positions than float32 has integers.
+        count = torch.tensor(x.shape[1], dtype=torch.float64, device=x.device)
+        found = [count, x.sum(dim=1), (x * x).sum(dim=1)]
         known = sums.get(module)
         sums[module] = (
             found if known is None else [a + b for a, b in zip(known, found, strict=True)]
