@@ -35,11 +35,14 @@ class Convolution(MapNetwork):
         return torch.relu(self.conv(images / 255))
 
 
+SQUARE = Resize(40)
+
+
 def images(count: int = 11) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 3, 30, 40), np.uint8)
 
 
-def extracted(store: VectorStore, network: MapNetwork, photographs, resize=Resize(40), **config):  # type: ignore[no-untyped-def]
+def extracted(store: VectorStore, network: MapNetwork, photographs, resize=SQUARE, **config):  # type: ignore[no-untyped-def]
     return extract_vectors(
         photographs,
         network,

@@ -115,7 +115,7 @@ def test_indexed_shards_share_one_training(tmp_path: Path) -> None:
     assert all(type(index) is whole for index in indexes)
     one = build_index(DATABASE[:2500], "IVF16,PQ8", train_points=2500, seed=3)
     one.add(DATABASE[2500:])
-    scores, expected = search_index(one, QUERIES, 10, probes=16)
+    _, expected = search_index(one, QUERIES, 10, probes=16)
     assert recall_at(found, expected, 10) > 0.999  # equal codes have equal scores
 
 
