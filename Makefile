@@ -22,6 +22,7 @@ check: lint
 	$(TESTS)
 	$(BIN)/kedro run --pipeline dual_gating
 	$(BIN)/kedro run --pipeline dynamic_channels
+	$(BIN)/kedro run --pipeline retrieval_eval
 
 slow: install
 	$(TESTS) -m slow
@@ -46,5 +47,5 @@ $(STAMP): pyproject.toml
 # Removes environments, caches and run outputs; keeps data/01_raw and conf/local.
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .viz
-	rm -rf data/02_intermediate data/03_primary data/06_models data/07_model_output data/08_reporting
+	rm -rf data/02_intermediate data/03_primary data/04_feature data/05_model_input data/06_models data/07_model_output data/08_reporting
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from ssl_kedro.pipelines import dual_gating, dynamic_channels, effective_parameters
+from ssl_kedro.pipelines import (
+    dual_gating,
+    dynamic_channels,
+    effective_parameters,
+    retrieval_eval,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -16,6 +21,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "dynamic_channels": dynamic_channels.create_pipeline(
             parameters.get("dynamic_channels", {})
         ),
+        "retrieval_eval": retrieval_eval.create_pipeline(parameters.get("retrieval_eval", {})),
     }
     registered["__default__"] = registered["dual_gating"]
     return registered

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ def slow(
 ) -> np.ndarray:
     """Region by region in float64, as thesis 3.3.1 says it."""
     rows = []
-    for first, last in zip(starts, starts[1:], strict=False):
+    for first, last in pairwise(starts):
         total = 0.0
         for region in vectors[first:last].astype(np.float64):
             y = region / np.linalg.norm(region)

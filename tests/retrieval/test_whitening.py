@@ -61,6 +61,17 @@ def test_components_are_at_most_what_the_vectors_span() -> None:
         applied(x, whitening, 6)
 
 
+def test_few_vectors_are_trusted_for_few_dimensions() -> None:
+    assert learnt_whitening([vectors(400)]).reliable_dimensions == 24
+    assert learnt_whitening([vectors(40)]).reliable_dimensions == 10
+    assert learnt_whitening([vectors(3)]).reliable_dimensions == 1
+    # what happens otherwise: all distances are equal
+    x = vectors(12)
+    y = applied(x, learnt_whitening([x]))
+    distances = np.linalg.norm(y[:, None] - y[None], axis=2)[np.triu_indices(12, 1)]
+    assert distances.std() < 0.02 * distances.mean()
+
+
 def test_plain_pca_keeps_the_variances() -> None:
     x = vectors()
     whitening = learnt_whitening([x], whiten=False)

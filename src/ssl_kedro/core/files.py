@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+class DamagedFileError(ValueError):
+    """A file whose content is not what its place says."""
+
+
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """Temporary path beside ``path`` that takes its place when the block ends well.

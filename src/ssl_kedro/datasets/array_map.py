@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset
 
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import DamagedFileError, replaced_file
 
 
 class ArrayMapDataset(AbstractDataset[np.ndarray, np.ndarray]):
@@ -27,12 +27,12 @@ class ArrayMapDataset(AbstractDataset[np.ndarray, np.ndarray]):
         """The array, a read-only memory map.
 
         Raises:
-            DatasetError: not an ``.npy`` file of plain numbers.
+            DamagedFileError: not an ``.npy`` file of plain numbers.
         """
         try:
             return np.asarray(np.load(self._filepath, mmap_mode="r", allow_pickle=False))
         except (ValueError, EOFError) as error:
-            raise DatasetError(
+            raise DamagedFileError(
                 f"{self._filepath}: expected an array of numbers as numpy.save writes it "
                 f"(.npy), found a file that cannot be read as one: {error}"
             ) from error

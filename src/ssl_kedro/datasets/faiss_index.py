@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset
 
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import DamagedFileError, replaced_file
 
 
 class FaissIndexDataset(AbstractDataset[Any, Any]):
@@ -31,7 +31,7 @@ class FaissIndexDataset(AbstractDataset[Any, Any]):
         """The index, ready to search.
 
         Raises:
-            DatasetError: damaged, or not an index.
+            DamagedFileError: damaged, or not an index.
         """
         import faiss  # noqa: PLC0415  heavy
 
@@ -40,7 +40,7 @@ class FaissIndexDataset(AbstractDataset[Any, Any]):
             return faiss.read_index(str(self._filepath), how)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise DatasetError(
+            raise DamagedFileError(
                 f"{self._filepath}: expected a faiss index, found a file that cannot be read as "
                 f"one: {reason}. Remove it, and run the pipeline to build it again"
             ) from error

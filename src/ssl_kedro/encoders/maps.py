@@ -105,8 +105,8 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     """Take batch norm statistics from images, in one pass (thesis 3.4.1).
 
     Each layer's mean and variance become those over all images, every layer fed by layers
-    that normalise by the batch, as in training. Batches count by their size. Weights stay, and
-    so does every module's mode.
+    that normalise by the batch, as in training. Batches count by their size; one of a single
+    image has no statistics and is passed over. Weights stay, and so does every module's mode.
 
     Args:
         network: changed in place.
@@ -117,40 +117,59 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     """
     norms = [m for m in network.used_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     modes = {module: module.training for module in network.modules()}
-    network.eval()
-    sums: dict[nn.Module, list[Tensor]] = {}
+    kept = [(m, m.running_mean, m.running_var, m.num_batches_tracked, m.momentum) for m in norms]
+    found = {norm: _Moments() for norm in norms}
 
     def add(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        x = inputs[0].detach().transpose(0, 1).flatten(1).double()
-        found = [torch.tensor(float(x.shape[1])), x.sum(dim=1), (x * x).sum(dim=1)]
-        known = sums.get(module)
-        sums[module] = (
-            found if known is None else [a + b for a, b in zip(known, found, strict=True)]
-        )
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            found[module].add(module, inputs[0].numel() // module.num_features)
 
-    kept = [(m, m.running_mean, m.running_var, m.num_batches_tracked) for m in norms]
-    handles = [module.register_forward_hook(add) for module in norms]
+    handles = [norm.register_forward_hook(add) for norm in norms]
     try:
-        for module in norms:  # by the batch, and nothing moves until all is seen
-            module.train()
-            module.running_mean = module.running_var = module.num_batches_tracked = None
+        network.eval()
+        for norm in norms:
+            norm.train()
+            # With momentum 1 a layer's running statistics are those of its last batch, which it
+            # computes anyway.
+            norm.momentum, norm.num_batches_tracked = 1.0, None
+            norm.running_mean = torch.zeros(norm.num_features, device=norm.weight.device)
+            norm.running_var = torch.ones_like(norm.running_mean)
         for images in batches:
-            network(images)
+            if len(images) > 1:
+                network(images)
     finally:
         for handle in handles:
             handle.remove()
-        for module, mean, variance, tracked in kept:
-            module.running_mean, module.running_var = mean, variance
-            module.num_batches_tracked = tracked
+        for norm, mean, variance, tracked, momentum in kept:
+            norm.running_mean, norm.running_var = mean, variance
+            norm.num_batches_tracked, norm.momentum = tracked, momentum
         for module, mode in modes.items():
             module.training = mode
-    if norms and not sums:
-        raise ValueError("expected images to take batch statistics from, found none")
-    for module, (count, total, squares) in sums.items():
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
-            continue
-        mean = total / count
-        unbiased = (squares / count - mean * mean).clamp(min=0) * count / (count - 1).clamp(min=1)
-        if module.running_mean is not None and module.running_var is not None:
-            module.running_mean.copy_(mean)
-            module.running_var.copy_(unbiased)
+    if norms and not any(moments.count for moments in found.values()):
+        raise ValueError(
+            "expected at least one batch of two or more images to take statistics from, found none"
+        )
+    for norm, moments in found.items():
+        if moments.count and norm.running_mean is not None and norm.running_var is not None:
+            norm.running_mean.copy_(moments.mean)
+            norm.running_var.copy_(moments.squares / max(moments.count - 1, 1))
+
+
+class _Moments:
+    """Mean and variance of values that come in batches (Chan, Golub & LeVeque 1979)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros(())
+        self.squares = torch.zeros(())  # sum of squared distances from the mean
+
+    def add(self, norm: nn.modules.batchnorm._BatchNorm, count: int) -> None:
+        """Take in the last batch of a layer, of so many values a channel."""
+        if norm.running_mean is None or norm.running_var is None:
+            return
+        mean, squares = norm.running_mean.double(), norm.running_var.double() * (count - 1)
+        total = self.count + count
+        step = mean - self.mean
+        self.squares = self.squares + squares + step * step * self.count * count / total
+        self.mean = self.mean + step * count / total
+        self.count = total

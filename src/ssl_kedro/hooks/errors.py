@@ -10,10 +10,14 @@ from types import TracebackType
 from kedro.framework.hooks import hook_impl
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.files import DamagedFileError
 from ssl_kedro.encoders.bundle import BundleError
+from ssl_kedro.encoders.importers import WeightsError
 from ssl_kedro.hooks.tracking_config import TrackingConfigError
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.pipelines.parameters import ParameterError
+from ssl_kedro.retrieval.checks import DescriptorError
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.training.batches import BatchSizeError
 from ssl_kedro.training.checkpoints import CheckpointError
 from ssl_kedro.training.loop import TrainingDiverged
@@ -25,10 +29,14 @@ _MENDABLE = (
     BundleError,
     CheckpointError,
     ConfigError,
+    DamagedFileError,
+    DescriptorError,
+    GroundTruthError,
     ImageSourceError,
     ParameterError,
     TrackingConfigError,
     TrainingDiverged,
+    WeightsError,
 )
 
 

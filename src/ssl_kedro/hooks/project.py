@@ -7,14 +7,17 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
+from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.parameters import PipelineParameters, parsed
+from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 
 PARAMETER_MODELS: dict[str, type[PipelineParameters]] = {
     "dual_gating": DualGatingParameters,
     "dynamic_channels": DynamicChannelsParameters,
+    "retrieval_eval": RetrievalEvalParameters,
 }
 
 
@@ -48,3 +51,4 @@ class ParameterHook:
         # Kedro reads the registry before the configuration is known; told again, it builds
         # the graph from the effective budgets and the parts that are asked for.
         pipelines.configure("ssl_kedro.pipeline_registry")
+        keep_freed_memory()

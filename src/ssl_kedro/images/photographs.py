@@ -1,5 +1,4 @@
-"""Images that are decoded when they are needed: a collection too large, or too large in
-pixels, to keep.
+"""Images that are decoded when they are needed: too many, or too large, to keep.
 
 Each is brought to one size as it is read; a box cuts a part out before that. Reading runs
 ahead of the reader in threads (Pillow decodes outside Python's lock), so that a network works
@@ -133,14 +132,15 @@ class ArrayPhotographs(Photographs):
     def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:
         image = Image.fromarray(self._images[index].transpose(1, 2, 0))
         if box is not None:
-            image = image.crop(tuple(round(float(value)) for value in box))
+            left, top, right, bottom = (round(float(value)) for value in box)
+            image = image.crop((left, top, right, bottom))
         shape = resize.shape(*image.size)
         if shape != image.size:
             image = image.resize(shape, Image.Resampling.BILINEAR)
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
     def _content(self, index: int) -> bytes:
-        return self._images[index].tobytes()
+        return bytes(self._images[index].tobytes())
 
 
 @dataclass(frozen=True)

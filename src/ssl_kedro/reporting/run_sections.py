@@ -36,8 +36,13 @@ def skipped_section(manifest: Mapping[str, Any]) -> list[Section]:
     ]
 
 
-def manifest_section(manifest: Mapping[str, Any]) -> Section:
-    """What the run was: commit, versions, seed, device, data, time and memory."""
+def manifest_section(manifest: Mapping[str, Any], time_label: str = "Training time") -> Section:
+    """What the run was: commit, versions, seed, device, data, time and memory.
+
+    Args:
+        manifest: of the run.
+        time_label: what its ``training_seconds`` were spent on.
+    """
     data, execution = manifest["data"], manifest["execution"]
     versions = ", ".join(f"{name} {v}" for name, v in manifest["versions"].items() if v)
     memory = manifest["peak_memory_mb"]
@@ -48,7 +53,7 @@ def manifest_section(manifest: Mapping[str, Any]) -> Section:
         ["Platform", f"{manifest['platform']}, Python {manifest['python']}"],
         ["Versions", versions],
         ["Device, precision", f"{execution['device']}, {execution['precision']}"],
-        ["Training time", f"{manifest['training_seconds']:,.0f} s"],
+        [time_label, f"{manifest['training_seconds']:,.0f} s"],
         ["Peak memory", DASH if memory is None else f"{memory:,.0f} MB"],
         ["Images", ", ".join(f"{name} {n:,}" for name, n in data["images"].items())],
         ["Fingerprints", ", ".join(f"{n} {v}" for n, v in data["fingerprints"].items())],

@@ -127,35 +127,46 @@ class Hits:
         return np.asarray(np.diff(self.starts))
 
 
-def places_in_rankings(rankings: np.ndarray, judgements: Judgements) -> Places:
-    """Find the judged images in full rankings.
+def places_in_rankings(
+    rankings: np.ndarray, judgements: Judgements, count: int | None = None
+) -> Places:
+    """Find the judged images in rankings.
 
     Args:
-        rankings: (N, Q), each column holding every database index once, best first.
+        rankings: (K, Q), each column holding database indices once, best first. Entries below
+            0 are places that a search could not fill.
         judgements: what is judged.
+        count: images in the database, where rankings may lack some of them: judged images
+            that they lack stand last, so that their share of the average precision is a
+            lower bound. None = K, the rankings are full.
 
     Raises:
-        ValueError: a ranking for each query is needed; a judged image is not in its ranking.
+        ValueError: a ranking for each query is needed; a judged image is not in its ranking
+            though that has to be full.
     """
-    count = len(rankings)
+    depth = len(rankings)
+    total = depth if count is None else count
     _check_queries(rankings, judgements)
-    table = np.zeros(count, dtype=np.uint8)
+    table = np.zeros(total + 1, dtype=np.uint8)  # the last is for places that were not filled
     places, kinds = [], []
     for query, (images, of_list) in enumerate(
         zip(judgements.images, judgements.kinds, strict=True)
     ):
-        _check_range(images, count, query)
+        _check_range(images, total, query)
         table[images] = of_list
         in_order = table[rankings[:, query]]
-        table[images] = 0
         found = np.flatnonzero(in_order)
-        if len(found) != len(images):
+        missing = len(images) - len(found)
+        if count is None and missing:
             raise ValueError(
                 f"the ranking of query {query} holds {len(found)} of its {len(images)} judged "
                 f"images; expected every image of the database once"
             )
-        places.append(found)
-        kinds.append(in_order[found])
+        table[rankings[found, query]] = 0
+        last = table[images]
+        table[images] = 0
+        places.append(np.concatenate([found, np.arange(total - missing, total)]))
+        kinds.append(np.concatenate([in_order[found], last[last > 0]]))
     return _joined(judgements, places, kinds)
 
 

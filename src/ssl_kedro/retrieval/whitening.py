@@ -16,6 +16,7 @@ from torch import Tensor
 # Components below this share of the largest variance are rounding noise of float32 input;
 # dividing by their standard deviation would blow it up to unit variance.
 _NOISE = 1e-9
+_VECTORS_A_DIMENSION = 4
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,27 @@ class Whitening:
         projection: (D, K), float32; component k divided by its standard deviation, most
             variance first, K at most D and at most the number of vectors less one.
         variances: of the components, (K,), float64.
+        count: vectors that it was learnt from.
     """
 
     mean: np.ndarray
     projection: np.ndarray
     variances: np.ndarray
+    count: int
 
     @property
     def dimensions(self) -> int:
         """Components there are: the most that :meth:`applied` can give."""
-        return self.projection.shape[1]
+        return int(self.projection.shape[1])
+
+    @property
+    def reliable_dimensions(self) -> int:
+        """Components with enough vectors behind them.
+
+        As many dimensions as vectors would place every vector equally far from every other,
+        whatever they show: the last components separate single vectors.
+        """
+        return max(1, min(self.dimensions, self.count // _VECTORS_A_DIMENSION))
 
     def applied(self, vectors: Tensor, dimensions: int | None = None) -> Tensor:
         """Whitened vectors, (..., D) -> (..., d).
@@ -91,7 +103,7 @@ def learnt_whitening(
     if whiten:
         components = components / np.sqrt(variances)
     return Whitening(
-        (mean + shift).astype(np.float32), components.astype(np.float32), variances.copy()
+        (mean + shift).astype(np.float32), components.astype(np.float32), variances.copy(), count
     )
 
 

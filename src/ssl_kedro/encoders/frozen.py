@@ -1,0 +1,150 @@
+"""Encoders that are used as they are.
+
+They come from the project's own bundles, from files that others publish, with random weights,
+or are no network at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
+from ssl_kedro.encoders.importers import KINDS, import_weights
+from ssl_kedro.encoders.map_bundle import load_map_network
+from ssl_kedro.encoders.maps import MapNetwork
+
+OWN_KINDS = ("random", "pixels", "bundle")
+
+
+@dataclass(frozen=True)
+class FrozenEncoderConfig(Config):
+    """One encoder and where its weights come from.
+
+    Args:
+        kind: "bundle" = a folder that this project wrote; "random" = ResNet-50 or 101 as it
+            is initialised; "pixels" = the image itself, made small; or one of
+            ``importers.KINDS``: a file as its publisher gives it out.
+        file: the bundle's folder or the published file.
+        branch: of a bundle: "dense" or "gated".
+        depth: of "random": 50 or 101.
+        width: of "random": channels of the first stage; 64 is ResNet-50.
+        side: of "pixels": px.
+        adapt_batch_norm: take batch statistics of the images to be searched before the
+            extraction (thesis 3.4.1).
+        image_size: side in px of the images it sees; None = that of the run.
+        row: its name in the thesis' tables ("SimCLR 2x"); "" where it is not there.
+        optional: leave it out without an error where ``file`` does not exist.
+    """
+
+    kind: str = "bundle"
+    file: str | None = None
+    branch: Branch = "dense"
+    depth: Literal[50, 101] = 50
+    width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
+    side: Annotated[int, Range(at_least=1, at_most=64)] = 16
+    adapt_batch_norm: bool = True
+    image_size: Annotated[int, Range(at_least=8)] | None = None
+    row: str = ""
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = (*OWN_KINDS, *KINDS)
+        if self.kind not in known:
+            raise ConfigError("kind", self.kind, f"one of {', '.join(known)}")
+        if self.needs_file and not self.file:
+            raise ConfigError("file", self.file, f'a path, which kind "{self.kind}" needs')
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether weights are read."""
+        return self.kind not in ("random", "pixels")
+
+    @property
+    def present(self) -> bool:
+        """Whether its file is there, or none is needed."""
+        if not self.needs_file:
+            return True
+        path = Path(self.file or "").expanduser()
+        # A TensorFlow checkpoint is named by what its files' names begin with.
+        return path.exists() or any(path.parent.glob(f"{path.name}*"))
+
+
+def frozen_encoder(config: FrozenEncoderConfig, seed: int) -> MapNetwork:
+    """The network, on the CPU, in evaluation mode.
+
+    Args:
+        config: which.
+        seed: of random weights.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        WeightsError: the published file is missing or not what its kind says.
+    """
+    if config.kind == "pixels":
+        return PixelMaps(config.side)
+    if config.kind == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, "random encoder", config.depth, config.width))
+            network: MapNetwork = BottleneckResNet(BottleneckConfig(config.depth, config.width))
+        return network.eval()
+    path = Path(config.file or "").expanduser()
+    if config.kind == "bundle":
+        return load_map_network(path, config.branch)
+    network, _ = import_weights(config.kind, path)
+    return network.eval()
+
+
+def check_present(encoders: Mapping[str, FrozenEncoderConfig]) -> None:
+    """Refuse encoders whose files are not there, all in one message, before any work starts.
+
+    Raises:
+        ConfigError: naming each file and where it comes from.
+    """
+    absent = {name: config for name, config in encoders.items() if not config.present}
+    if not absent:
+        return
+    lines = []
+    for name, config in absent.items():
+        origin = "the dual_gating or dynamic_channels pipeline, which writes it"
+        if config.kind != "bundle":
+            origin = f"{KINDS[config.kind].hosted} ({KINDS[config.kind].file})"
+        lines.append(f"{name}: {config.file}, from {origin}")
+    raise ConfigError(
+        "encoders",
+        list(absent),
+        "files that exist; these do not:\n    "
+        + "\n    ".join(lines)
+        + "\n  Put them there, or name in `use` the encoders that you have.",
+    )
+
+
+class PixelMaps(MapNetwork):
+    """The image at a small size as one vector: what there is to beat.
+
+    Args:
+        side: in px; the vector has 3 side^2 values.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.map_channels = 3 * side * side
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Less each channel's mean, (N, 3, H, W) -> (N, 3 side^2, 1, 1)."""
+        x = images / 255.0 if images.dtype == torch.uint8 else images
+        small = nn.functional.interpolate(
+            x, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False
+        )
+        small = small - small.mean(dim=(2, 3), keepdim=True)
+        return small.flatten(1)[:, :, None, None]

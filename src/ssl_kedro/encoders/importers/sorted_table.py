@@ -1,0 +1,74 @@
+"""The sorted table of TensorFlow's checkpoint index: LevelDB's format, uncompressed.
+
+https://github.com/google/leveldb/blob/main/doc/table_format.md. A footer of 48 bytes points to
+an index block, whose values point to blocks of data. A block holds keys that leave out what
+they share with the key before, then restart points; its kind and checksum follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ssl_kedro.encoders.importers.crc32c import crc32c, masked
+from ssl_kedro.encoders.importers.protobuf import read_varint
+
+_FOOTER = 48
+_MAGIC = 0xDB4775248B80FB57
+_TRAILER = 5  # one byte for the kind of compression, four for the checksum
+
+
+def table_entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a whole table, in order.
+
+    Args:
+        data: content of the file.
+
+    Raises:
+        ValueError: not such a table, damaged, or compressed.
+    """
+    if len(data) < _FOOTER or int.from_bytes(data[-8:], "little") != _MAGIC:
+        raise ValueError("no table: its last bytes are not those of one, or it is cut off")
+    footer = data[-_FOOTER:]
+    _, place = _handle(footer, 0)  # of the block about filters, which has nothing to read
+    index, _ = _handle(footer, place)
+    last: bytes | None = None
+    for _, value in _block(data, *index):
+        for key, found in _block(data, *_handle(value, 0)[0]):
+            if last is not None and key <= last:
+                raise ValueError("keys out of order")
+            last = key
+            yield key, found
+
+
+def _handle(data: bytes, place: int) -> tuple[tuple[int, int], int]:
+    """Offset and size of a block, and the place behind them."""
+    offset, place = read_varint(data, place)
+    size, place = read_varint(data, place)
+    return (offset, size), place
+
+
+def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    end = offset + size
+    if end + _TRAILER > len(data) - _FOOTER:
+        raise ValueError("a block past the end of the table")
+    checksum = int.from_bytes(data[end + 1 : end + _TRAILER], "little")
+    if masked(crc32c(data[offset : end + 1])) != checksum:
+        raise ValueError(f"a block with a wrong checksum at byte {offset}")
+    if data[end] != 0:
+        raise ValueError("a compressed block, which TensorFlow does not write")
+    block = data[offset:end]
+    restarts = int.from_bytes(block[-4:], "little")
+    stop = len(block) - 4 * (restarts + 1)
+    if stop < 0:
+        raise ValueError("a block shorter than its restart points")
+    key, place = b"", 0
+    while place < stop:
+        shared, place = read_varint(block, place)
+        fresh, place = read_varint(block, place)
+        length, place = read_varint(block, place)
+        if shared > len(key) or fresh + length > stop - place:
+            raise ValueError("an entry that does not fit its block")
+        key = key[:shared] + block[place : place + fresh]
+        place += fresh
+        yield key, block[place : place + length]
+        place += length

@@ -1,0 +1,302 @@
+"""Parameters of the retrieval_eval pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.encoders.frozen import FrozenEncoderConfig
+from ssl_kedro.images.decode import Resize
+from ssl_kedro.pipelines.parameters import (
+    Names,
+    PipelineParameters,
+    budget_list,
+    checked_device,
+)
+from ssl_kedro.retrieval.descriptors import PoolingConfig
+from ssl_kedro.retrieval.extraction import ExtractConfig
+from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_config
+
+# A dataset's name in ``whitening.learn_on`` for itself, and for no whitening at all.
+ITSELF, NONE = "itself", "none"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+Dimensions = Annotated[tuple[int, ...], BeforeValidator(budget_list)]
+
+
+def _without_nulls(value: Any) -> Any:
+    """An environment takes an entry of base out by setting it to null."""
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+class DatasetOverride(PipelineParameters):
+    """One task, and what is different about it; fields as in RetrievalDataConfig."""
+
+    name: str | None = None
+    source: Source | None = None
+    root: str | None = None
+    ground_truth: str | None = None
+    crop_queries: bool | None = None
+    easy_within_deg: float | None = None
+    max_queries: int | None = None
+
+
+class WhiteningParameters(PipelineParameters):
+    """How descriptors are whitened.
+
+    Args:
+        dimensions: d of the descriptors; where the whitening set spans fewer, those.
+        learn_on: names of data sets, "itself" (the database that is searched: what the thesis
+            does, and a leak) or "none". The first makes the descriptors; the others are
+            compared with it in the report.
+        sweep: further d to evaluate (Table 3.4).
+        true_dimension: also evaluate without whitening, in the encoder's own dimension.
+    """
+
+    dimensions: Annotated[int, Field(ge=1)] = 512
+    learn_on: Annotated[Names, Field(min_length=1)] = (ITSELF,)
+    sweep: Dimensions = ()
+    true_dimension: bool = True
+
+
+@dataclass(frozen=True)
+class RerankingConfig(Config):
+    """How many neighbours each re-ranking takes (thesis 3.4.1).
+
+    Args:
+        aqe: N of average query expansion.
+        dba: N' of database-side augmentation.
+        dba_aqe: N of query expansion on the augmented database.
+        alpha_qe: N of alpha-QE.
+        alpha: exponent of the similarity there (Radenovic et al. 2019: 3).
+    """
+
+    aqe: Annotated[int, Range(at_least=1)] = 10
+    dba: Annotated[int, Range(at_least=1)] = 20
+    dba_aqe: Annotated[int, Range(at_least=1)] = 1
+    alpha_qe: Annotated[int, Range(at_least=1)] = 10
+    alpha: Annotated[float, Range(at_least=0)] = 3.0
+
+
+@dataclass(frozen=True)
+class SearchConfig(Config):
+    """How neighbours are found.
+
+    Args:
+        index: "exact", or a faiss factory string such as "IVF4096,PQ64" or "HNSW32".
+        probes: cells of an inverted file that a query visits.
+        depth: results of a query, where the index is not exact.
+        train_points: vectors that an index is trained on, at most.
+    """
+
+    index: str = "exact"
+    probes: Annotated[int, Range(at_least=1)] = 16
+    depth: Annotated[int, Range(at_least=1)] = 1000
+    train_points: Annotated[int, Range(at_least=1)] = 200_000
+
+
+class OwnDescriptors(PipelineParameters):
+    """Descriptors that are there already.
+
+    Args:
+        database: ``.npy`` file, (N, D), in the order of the ground truth's images.
+        queries: ``.npy`` file, (Q, D).
+        name: what to call them.
+    """
+
+    database: str | None = None
+    queries: str | None = None
+    name: str = "own"
+
+
+@dataclass(frozen=True)
+class GalleryConfig(Config):
+    """What the galleries show: so many queries, so many results of each."""
+
+    queries: Annotated[int, Range(at_least=1, at_most=20)] = 4
+    results: Annotated[int, Range(at_least=1, at_most=20)] = 8
+
+
+@dataclass(frozen=True)
+class ImageConfig(Config):
+    """Size that images are brought to.
+
+    Args:
+        size: px (thesis 3.4.1: 724).
+        keep_aspect: of the longer side, the other in proportion; else of both.
+    """
+
+    size: Annotated[int, Range(at_least=8, at_most=4096)] = 724
+    keep_aspect: bool = False
+
+
+class RetrievalEvalParameters(PipelineParameters):
+    """Everything of chapter 3 that a user may want to change.
+
+    Args:
+        seed: of generated images, random weights, draws and chance.
+        dataset: one task alone, by name, and what differs from its entry in ``datasets``.
+        evaluate: names of the tasks to evaluate, where ``dataset.name`` is not set.
+        datasets: tasks by name.
+        encoders: encoders by name.
+        use: names of the encoders and ensembles of a run; empty = all.
+        ensembles: members by name; their descriptors are concatenated and reduced by PCA.
+        image: size of the images that encoders see.
+        pooling: from maps to vectors.
+        whitening: from vectors to descriptors.
+        reranking: numbers of neighbours.
+        search: exact or by an index.
+        extract: device, precision, batch size.
+        descriptors: a user's own, in place of all encoders.
+        gallery: of the pictures.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    dataset: DatasetOverride = Field(default_factory=DatasetOverride)
+    evaluate: Names = ()
+    datasets: dict[str, RetrievalDataConfig] = Field(default_factory=dict)
+    encoders: dict[str, FrozenEncoderConfig] = Field(default_factory=dict)
+    use: Names = ()
+    ensembles: Annotated[dict[str, Names], BeforeValidator(_without_nulls)] = Field(
+        default_factory=dict
+    )
+    image: ImageConfig = field(default_factory=ImageConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    whitening: WhiteningParameters = Field(default_factory=WhiteningParameters)
+    reranking: RerankingConfig = field(default_factory=RerankingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    descriptors: OwnDescriptors = Field(default_factory=OwnDescriptors)
+    gallery: GalleryConfig = field(default_factory=GalleryConfig)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        checked_device(self.extract.device)
+        _check_names("encoders", [*self.encoders, *self.ensembles, self.descriptors.name])
+        _check_names("datasets", [*self.datasets, *self.tasks])
+        if not self.tasks:
+            raise ConfigError("evaluate", [], "the name of a data set, or dataset.name")
+        for name in self.tasks:
+            config = self.data(name)
+            if config.source == "images":
+                raise ConfigError(
+                    "evaluate", name, 'a task with a ground truth; "images" only teach whitening'
+                )
+        if (self.descriptors.database is None) != (self.descriptors.queries is None):
+            missing = "queries" if self.descriptors.queries is None else "database"
+            raise ConfigError(
+                f"descriptors.{missing}", None, "a .npy file, as the other of the two has"
+            )
+        for role in ("database", "queries"):
+            path = getattr(self.descriptors, role)
+            if path is not None and not Path(path).expanduser().is_file():
+                raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
+        for name in self.whitening.learn_on:
+            if name not in (ITSELF, NONE, *self.datasets, *self.tasks):
+                known = ", ".join([ITSELF, NONE, *self.datasets])
+                raise ConfigError("whitening.learn_on", name, f"one of {known}")
+        self._check_encoders()
+        return self
+
+    def _check_encoders(self) -> None:
+        for name, members in self.ensembles.items():
+            if len(members) < 2 or set(members) - set(self.encoders):
+                raise ConfigError(
+                    f"ensembles.{name}",
+                    list(members),
+                    f"two or more of the encoders {', '.join(self.encoders)}",
+                )
+        for name in self.use:
+            if name not in (*self.encoders, *self.ensembles):
+                known = ", ".join([*self.encoders, *self.ensembles])
+                raise ConfigError("use", name, f"one of {known}")
+        if not self.own_descriptors and not self.present_encoders:
+            raise ConfigError("encoders", {}, "at least one encoder whose file is there")
+
+    @property
+    def own_descriptors(self) -> bool:
+        """Whether a user's descriptors are evaluated in place of encoders."""
+        return self.descriptors.database is not None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks to evaluate."""
+        return (self.dataset.name,) if self.dataset.name else self.evaluate
+
+    def data(self, name: str) -> RetrievalDataConfig:
+        """Configuration of a task or whitening set."""
+        return effective_config(self.datasets, self.dataset.model_dump(), name)
+
+    @property
+    def present_encoders(self) -> tuple[str, ...]:
+        """Encoders of the run: asked for, and not left out for want of a file."""
+        asked = set(self.use) or {*self.encoders, *self.ensembles}
+        asked |= {m for name in asked for m in self.ensembles.get(name, ())}
+        return tuple(
+            name
+            for name, config in self.encoders.items()
+            if name in asked and (config.present or not config.optional)
+        )
+
+    @property
+    def absent_encoders(self) -> tuple[str, ...]:
+        """Optional encoders of the run whose file is not there."""
+        return tuple(
+            name
+            for name, config in self.encoders.items()
+            if config.optional and not config.present and (not self.use or name in self.use)
+        )
+
+    @property
+    def present_ensembles(self) -> dict[str, Names]:
+        """Ensembles of the run, those with an absent member left out."""
+        return {
+            name: members
+            for name, members in self.ensembles.items()
+            if (not self.use or name in self.use) and set(members) <= set(self.present_encoders)
+        }
+
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """All that has descriptors: encoders and ensembles, or the user's own."""
+        if self.own_descriptors:
+            return (self.descriptors.name,)
+        return (*self.present_encoders, *self.present_ensembles)
+
+    def whitening_sets(self, task: str) -> tuple[str, ...]:
+        """Data sets that whitening for a task is learnt on, "none" among them; first = main."""
+        return tuple(
+            dict.fromkeys(task if name == ITSELF else name for name in self.whitening.learn_on)
+        )
+
+    def resize(self, encoder: str) -> Resize:
+        """Size of the images that an encoder sees."""
+        size = self.encoders[encoder].image_size or self.image.size
+        return Resize(size, self.image.keep_aspect)
+
+
+def _check_names(key: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name) or name in (ITSELF, NONE):
+            raise ConfigError(
+                key, name, f'letters, digits and underscores, other than "{ITSELF}" and "{NONE}"'
+            )
+
+
+Ranking = Literal["g", "aqe", "dba", "dba_aqe", "alpha_qe"]
+
+
+def ranking_labels(reranking: RerankingConfig) -> dict[str, Any]:
+    """What each ranking is, for tables."""
+    return {
+        "g": "global search",
+        "aqe": f"+ AQE (N = {reranking.aqe})",
+        "dba": f"+ DBA (N' = {reranking.dba})",
+        "dba_aqe": f"+ DBA (N' = {reranking.dba}) + AQE (N = {reranking.dba_aqe})",
+        "alpha_qe": f"+ alpha-QE (N = {reranking.alpha_qe}, alpha = {reranking.alpha:g})",
+    }

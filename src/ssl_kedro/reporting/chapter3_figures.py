@@ -1,0 +1,221 @@
+"""Figures of chapter 3: galleries of results and mAP over the dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ssl_kedro.images.decode import Resize
+from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.photographs import Photographs
+from ssl_kedro.reporting.chapter3_tables import headline_level
+from ssl_kedro.reporting.style import (
+    BLUE,
+    CLASS_COLOURS,
+    DARK,
+    GREY,
+    ORANGE,
+    PALE,
+    figure,
+    literal,
+    spread,
+    title,
+)
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth
+from ssl_kedro.retrieval.sets import RetrievalSet
+
+_THUMBNAIL = Resize(112, keep_aspect=True)
+# Not by colour alone: each has its own line.
+_FRAMES: dict[str, tuple[str, Literal["-", "--", ":"], float]] = {
+    "correct": (BLUE, "-", 3.0),
+    "wrong": (ORANGE, "--", 2.0),
+    "junk": (GREY, ":", 2.0),
+    "itself": (PALE, "-", 1.0),
+}
+
+
+def gallery(
+    task: RetrievalSet,
+    rankings: np.ndarray,
+    scores: Mapping[str, Any],
+    queries: int,
+    results: int,
+) -> Figure:
+    """Queries from the best to the worst found, each with its first results.
+
+    Args:
+        task: images and ground truth.
+        rankings: database indices, best first, (K, Q).
+        scores: of these rankings, by level, with "ap".
+        queries: rows.
+        results: columns.
+
+    Raises:
+        ValueError: a task without images or without ground truth.
+    """
+    truth, database = task.truth, task.database
+    if truth is None or database is None:
+        raise ValueError(f"a gallery of {task.name} needs its images and its ground truth")
+    level = headline_level(scores)
+    chosen = _spread_over(scores[level]["ap"], queries)
+    shown = min(results, len(rankings))
+    made = Figure(figsize=(1.15 * (shown + 1) + 0.2, 1.35 * max(len(chosen), 1) + 0.5), dpi=110)
+    axes = made.subplots(max(len(chosen), 1), shown + 1, squeeze=False)
+    made.subplots_adjust(0.01, 0.02, 0.99, 1 - 0.62 / made.get_figheight(), 0.06, 0.28)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for row, query in enumerate(chosen):
+        ap = scores[level]["ap"][query]
+        _picture(axes[row, 0], *_query_image(task, query), f"query, AP {100 * ap:.0f}", DARK)
+        judged = _judged(truth, level, query, int(task.own_rows[query]))
+        for column, image in enumerate(rankings[:shown, query]):
+            if image < 0:
+                continue
+            kind = judged.get(int(image), "wrong")
+            axis = axes[row, column + 1]
+            _picture(axis, database, int(image), str(column + 1), DARK)
+            _framed(axis, kind)
+    made.legend(
+        handles=[
+            Patch(facecolor="white", edgecolor=colour, linestyle=line, linewidth=width, label=kind)
+            for kind, (colour, line, width) in _FRAMES.items()
+            if kind != "itself" or (task.own_rows >= 0).any()
+        ],
+        loc="upper left",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+    )
+    return made
+
+
+def _spread_over(ap: list[float | None], count: int) -> list[int]:
+    """Queries at even steps from the best to the worst AP."""
+    known = sorted((q for q, value in enumerate(ap) if value is not None), key=lambda q: -ap[q])  # type: ignore[operator]
+    if len(known) <= count:
+        return known
+    return [known[round(at)] for at in np.linspace(0, len(known) - 1, count)]
+
+
+def _judged(truth: GroundTruth, level: str, query: int, own_row: int) -> dict[int, str]:
+    """What each judged image is for a query; others are wrong."""
+    found: dict[int, str] = {}
+    for name, of_queries in truth.judgements.lists.items():
+        positives, junk = truth.levels[level].positives, truth.levels[level].junk
+        kind = "correct" if name in positives else "junk" if name in junk else "wrong"
+        found |= {int(image): kind for image in of_queries[query]}
+    return found | ({own_row: "itself"} if own_row >= 0 else {})
+
+
+def _query_image(task: RetrievalSet, query: int) -> tuple[Photographs, int]:
+    """Where a query's picture is."""
+    if task.queries is not None:
+        return task.queries, query
+    if task.database is None:
+        raise ValueError(f"{task.name} has no images")
+    return task.database, int(task.own_rows[query])
+
+
+def _picture(axis: Any, photographs: Photographs, index: int, text: str, colour: str) -> None:
+    try:
+        image = photographs.decoded(index, _THUMBNAIL).transpose(1, 2, 0)
+    except UnreadableImageError:
+        image = np.full((64, 64, 3), 235, dtype=np.uint8)
+    axis.set_axis_on()
+    axis.imshow(image)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_anchor("N")
+    axis.spines[:].set_visible(False)
+    axis.set_title(text, fontsize=8, color=colour, pad=3)
+
+
+def _framed(axis: Any, kind: str) -> None:
+    colour, line, width = _FRAMES[kind]
+    axis.spines[:].set_visible(True)
+    for spine in axis.spines.values():
+        spine.set(color=colour, linestyle=line, linewidth=width)
+
+
+def dimensions(data: Mapping[str, Any], results: Mapping[str, Any]) -> Figure:
+    """MAP under global search over the PCA dimension, one panel a task, one line an encoder.
+
+    The encoder's own dimension, not whitened, stands at the right edge.
+    """
+    tasks = [task for task, encoders in results["sweeps"].items() if encoders] or ["none"]
+    columns = min(len(tasks), 2)
+    rows = -(-len(tasks) // columns)
+    made, axes = figure(5.6 * columns, 3.6 * rows, rows, columns)
+    for axis in axes[len(tasks) :]:
+        axis.set_visible(False)
+    for axis, task in zip(axes, tasks, strict=False):
+        encoders = results["sweeps"].get(task, {})
+        _dimension_panel(axis, task, encoders, data)
+    return made
+
+
+def _dimension_panel(
+    axis: Any, task: str, encoders: Mapping[str, Any], data: Mapping[str, Any]
+) -> None:
+    ends: list[tuple[str, float, str]] = []
+    swept = sorted({int(d) for found in encoders.values() for d in found["dimensions"]})
+    edge = 2 * (swept[-1] if swept else 32)
+    level = ""
+    for colour, (encoder, found) in zip(_colours(len(encoders)), encoders.items(), strict=True):
+        points = {int(d): scores for d, scores in found["dimensions"].items()}
+        if "true_dimension" in found:
+            points[edge] = found["true_dimension"]
+        if not points:
+            continue
+        level = headline_level(next(iter(points.values())))
+        heights = [100 * points[d][level]["map"] for d in sorted(points)]
+        whitened = [d for d in sorted(points) if d != edge or "true_dimension" not in found]
+        axis.plot(whitened, heights[: len(whitened)], "o-", color=colour, markersize=4)
+        if "true_dimension" in found:
+            axis.plot([edge], heights[-1:], "s", color=colour, markersize=5, fillstyle="none")
+        ends.append((encoder, heights[-1], colour))
+    axis.set_xscale("log", base=2)
+    shown = [*swept, edge] if ends else []
+    axis.set_xticks(shown, [*map(str, swept), "own"] if ends else [])
+    axis.minorticks_off()
+    if ends:
+        _line_names(axis, ends, edge)
+        chance = 100 * data[task]["chance"][level]["map"]
+        axis.axhline(chance, color=GREY, linewidth=1)
+        axis.annotate(
+            "chance",
+            (swept[0] if swept else edge, chance),
+            (2, 3),
+            fontsize=8,
+            color=DARK,
+            textcoords="offset points",
+        )
+        axis.set_ylim(bottom=0)
+    axis.set_xlabel("PCA dimension (own: the encoder's, not whitened)")
+    axis.set_ylabel(f"mAP{f', {level}' if level else ''} (%)")
+    title(axis, literal(task))
+
+
+def _colours(count: int) -> list[str]:
+    return [CLASS_COLOURS[at % len(CLASS_COLOURS)] for at in range(count)]
+
+
+def _line_names(axis: Any, ends: list[tuple[str, float, str]], edge: int) -> None:
+    """Names at the right of the lines, moved apart where they would cover each other."""
+    top = max(height for _, height, _ in ends)
+    heights = spread([height for _, height, _ in ends], 0.055 * max(top, 1), centred=True)
+    for (name, _, colour), height in zip(ends, heights, strict=True):
+        axis.annotate(
+            literal(name),
+            (edge, height),
+            (8, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )

@@ -1,0 +1,239 @@
+"""Vectors of many images on disk, written as they come: memory does not grow with the number.
+
+One file of vectors serves every whitening, dimension and re-ranking; it is made again only
+when something that it was made from has changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BufferedWriter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.files import replaced_folder
+from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
+from ssl_kedro.images.decode import Resize
+from ssl_kedro.images.photographs import Batch, Photographs, batches
+from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
+
+_VECTORS, _STARTS, _DESCRIPTION = "vectors.npy", "starts.npy", "description.json"
+
+
+@dataclass(frozen=True)
+class ExtractConfig(Config):
+    """How images go through a network.
+
+    Args:
+        device: "auto" = CUDA where there is one.
+        precision: of the network; vectors are stored in float32.
+        batch_size: images of one shape at a time.
+        workers: threads that decode; None = one for each core.
+        max_skipped: share of images that may be unreadable.
+    """
+
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    batch_size: Annotated[int, Range(at_least=1)] = 8
+    workers: Annotated[int, Range(at_least=1)] | None = None
+    max_skipped: Annotated[float, Range(at_least=0, at_most=1)] = 0.01
+
+
+class VectorStore:
+    """A folder that holds the vectors of a collection of images.
+
+    Args:
+        folder: where; need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def description(self) -> dict[str, Any] | None:
+        """What the vectors were made from, None where there are none, or not all."""
+        try:
+            found = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            complete = (
+                len(self.vectors()) == found["vectors"]
+                and len(self.starts()) == found["images"] + 1
+            )
+        except (OSError, ValueError, KeyError):
+            return None
+        return found if complete else None
+
+    def holds(self, identity: Mapping[str, Any]) -> bool:
+        """Whether all vectors are there that would be made from this."""
+        found = self.description()
+        return found is not None and found["identity"] == dict(identity)
+
+    def vectors(self) -> np.ndarray:
+        """(M, C) float32, a read-only memory map."""
+        return np.asanyarray(np.load(self.folder / _VECTORS, mmap_mode="r", allow_pickle=False))
+
+    def starts(self) -> np.ndarray:
+        """First vector of each image, and M, (N + 1,) int64."""
+        return np.asarray(np.load(self.folder / _STARTS, allow_pickle=False))
+
+    def write(
+        self,
+        pieces: Iterable[tuple[np.ndarray, np.ndarray]],
+        images: int,
+        channels: int,
+        description: Mapping[str, Any],
+    ) -> None:
+        """Write vectors as they come; what was there stays until all are written.
+
+        Args:
+            pieces: image indices (B,), ascending over all pieces, and vectors (B, R, C).
+            images: N; images that no piece names have no vectors.
+            channels: C.
+            description: to be read back with :meth:`description`.
+        """
+        counts = np.zeros(images, dtype=np.int64)
+        with replaced_folder(self.folder) as temporary:
+            with (temporary / _VECTORS).open("wb") as file:
+                _write_header(file, 2**62, channels)
+                for indices, vectors in pieces:
+                    counts[indices] = vectors.shape[1]
+                    file.write(np.ascontiguousarray(vectors, dtype="<f4").data)
+                total = int(counts.sum())
+                file.seek(0)
+                # NumPy pads headers so that another count needs no more room.
+                _write_header(file, total, channels)
+            starts = np.concatenate([[0], np.cumsum(counts)])
+            np.save(temporary / _STARTS, starts, allow_pickle=False)
+            written = {**description, "images": images, "vectors": total, "channels": channels}
+            (temporary / _DESCRIPTION).write_text(json.dumps(written, indent=2), encoding="utf-8")
+
+
+def _write_header(file: BufferedWriter, count: int, channels: int) -> None:
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "<f4", "fortran_order": False, "shape": (count, channels)}
+    )
+
+
+def network_fingerprint(network: MapNetwork) -> str:
+    """Changes with the network's weights and shape."""
+    found = hashlib.sha256(type(network).__name__.encode())
+    for name, value in network.state_dict().items():
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def adapted(
+    network: MapNetwork, photographs: Photographs, resize: Resize, config: ExtractConfig
+) -> MapNetwork:
+    """A copy whose batch norms hold the statistics of these images (thesis 3.4.1)."""
+    device = resolved_device(config.device)
+    copied = copy.deepcopy(network).to(device)
+    with progress_bar(len(photographs), "batch norm adaptation", "images") as bar:
+
+        def images() -> Iterator[Tensor]:
+            for found in batches(photographs, resize, config.batch_size, config.workers):
+                if isinstance(found, Batch):
+                    bar.update(len(found.images))
+                    yield torch.from_numpy(found.images).to(device)
+
+        adapt_batch_norm(copied, images())
+    return copied
+
+
+def extract_vectors(
+    photographs: Photographs,
+    network: MapNetwork,
+    resize: Resize,
+    pooling: PoolingConfig,
+    config: ExtractConfig,
+    store: VectorStore,
+    identity: Mapping[str, Any],
+    label: str,
+) -> dict[str, Any]:
+    """Pooled vectors of all images into a store, unless it holds them already.
+
+    Decoding runs ahead in threads while the network works.
+
+    Args:
+        photographs: N images.
+        network: images in, maps out; already adapted where that is wanted.
+        resize: size of the images it sees.
+        pooling: of the maps.
+        config: device, precision, batch size.
+        store: where the vectors go.
+        identity: what the vectors are made from; equal identities mean equal vectors.
+        label: for the progress bar and messages.
+
+    Returns:
+        The store's description: "identity", "images", "vectors", "channels", "seconds",
+        "skipped" (name and reason of images that could not be decoded).
+
+    Raises:
+        ConfigError: more unreadable images than ``max_skipped``, or no readable one.
+    """
+    known = store.description()
+    if known is not None and store.holds(identity):
+        return known
+    device = resolved_device(config.device)
+    network = network.to(device).eval()
+    if device.type != "cuda":
+        network = network.to(memory_format=torch.channels_last)
+    skipped: list[list[str]] = []
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    began = time.perf_counter()
+
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        with (
+            torch.inference_mode(),
+            autocast,
+            progress_bar(len(photographs), label, "images") as bar,
+        ):
+            for found in batches(photographs, resize, config.batch_size, config.workers):
+                if not isinstance(found, Batch):
+                    skipped.append([photographs.names[found.index], found.reason])
+                    _check_skipped(skipped, len(photographs), config.max_skipped, label)
+                    bar.update(1)
+                    continue
+                maps = network(torch.from_numpy(found.images).to(device))
+                yield found.indices, pooled(maps, pooling).float().cpu().numpy()
+                bar.update(len(found.indices))
+        if len(skipped) == len(photographs):
+            _check_skipped(skipped, len(photographs), -1.0, label)
+
+    description = {"identity": dict(identity), "skipped": skipped, "seconds": 0.0}
+    store.write(
+        _timed(pieces(), began, description), len(photographs), network.map_channels, description
+    )
+    return {**description, **(store.description() or {})}
+
+
+def _timed(
+    pieces: Iterator[tuple[np.ndarray, np.ndarray]], began: float, description: dict[str, Any]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The pieces; how long all took goes into the description before it is written."""
+    yield from pieces
+    description["seconds"] = round(time.perf_counter() - began, 2)
+
+
+def _check_skipped(skipped: list[list[str]], count: int, allowed: float, label: str) -> None:
+    if len(skipped) <= allowed * count:
+        return
+    named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:5])
+    raise ConfigError(
+        "max_skipped",
+        allowed,
+        f"at most {max(allowed, 0):.2%} of the {count} images of {label} to be unreadable, found "
+        f"{len(skipped)} so far: {named}. Repair or remove these files, or raise "
+        f"extract.max_skipped to go on without them",
+    )

@@ -1,0 +1,137 @@
+"""Rankings by global search, and the same after query expansion and augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ssl_kedro.retrieval.index import search_index
+from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
+from ssl_kedro.retrieval.search import full_rankings, nearest, similarities
+
+# Below every similarity of unit vectors: where images without a descriptor stand.
+_BELOW_ALL = -2.0
+
+
+class Searcher:
+    """Finds neighbours in one database, exactly or by an index.
+
+    Args:
+        database: (N, D) float32, unit rows; zero rows (images that could not be read) are
+            found last.
+        index: a faiss index of the rows; None = exact search.
+        probes: cells that a query visits, for inverted files.
+        depth: results of a query by an index.
+        rebuild: index of other rows, made as ``index`` was; used with an index only.
+    """
+
+    def __init__(
+        self,
+        database: np.ndarray,
+        index: Any = None,
+        *,
+        probes: int = 16,
+        depth: int = 1000,
+        rebuild: Callable[[np.ndarray], Any] | None = None,
+    ) -> None:
+        self.database = database
+        self._index = index
+        self._probes, self._depth, self._rebuild = probes, min(depth, len(database)), rebuild
+
+    def rankings(self, queries: np.ndarray) -> np.ndarray:
+        """Database indices, best first, (N, Q) where exact, else (depth, Q), int32."""
+        if self._index is not None:
+            return self.nearest(queries, self._depth).T.copy()
+        found = similarities(self.database, queries)
+        found[~self.database.any(axis=1)] = _BELOW_ALL
+        return full_rankings(found)
+
+    def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
+        """The first results, (Q, count), int32."""
+        wanted = min(count, len(self.database))
+        if self._index is not None:
+            _, found = search_index(self._index, queries, wanted, probes=self._probes)
+        else:
+            _, found = nearest(self.database, queries, wanted)
+        return np.asarray(found, dtype=np.int32)
+
+    def of(self, database: np.ndarray) -> Searcher:
+        """A searcher of the same kind in other rows."""
+        rebuilt = None
+        if self._index is not None and self._rebuild is not None:
+            rebuilt = self._rebuild(database)
+        return Searcher(
+            database, rebuilt, probes=self._probes, depth=self._depth, rebuild=self._rebuild
+        )
+
+    def augmented(self, count: int) -> Searcher:
+        """A searcher in the database after augmentation with so many neighbours."""
+        others = self._others(count - 1)
+        rows = augmented_database(np.asarray(self.database), others, others.shape[1] + 1)
+        # What could not be read does not become the mean of strangers.
+        rows[~self.database.any(axis=1)] = 0
+        return self.of(rows)
+
+    def _others(self, count: int) -> np.ndarray:
+        """Nearest rows of each row but itself, (N, count)."""
+        found = self.nearest(np.asarray(self.database), min(count, len(self.database) - 1) + 1)
+        return without(found, np.arange(len(self.database)))
+
+
+def without(neighbours: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Neighbours less one row each, (Q, K) -> (Q, K - 1); the last goes where it is not there.
+
+    Args:
+        neighbours: (Q, K).
+        rows: to leave out, (Q,); -1 leaves the last out.
+    """
+    matches = neighbours == rows[:, None]
+    matches[~matches.any(axis=1), -1] = True
+    return np.asarray(neighbours[~matches].reshape(len(neighbours), -1))
+
+
+def reranked(
+    searcher: Searcher,
+    queries: np.ndarray,
+    global_rankings: np.ndarray,
+    own_rows: np.ndarray,
+    *,
+    aqe: int,
+    dba: int,
+    dba_aqe: int,
+    alpha_qe: int,
+    alpha: float,
+) -> dict[str, np.ndarray]:
+    """Rankings after AQE, DBA, DBA then AQE, and alpha-QE, each as from the searcher.
+
+    Args:
+        searcher: of the database.
+        queries: (Q, D).
+        global_rankings: of the searcher, (K, Q).
+        own_rows: the database row that is the query itself, (Q,), -1 = none; it does not
+            expand it.
+        aqe: N.
+        dba: N', the vector itself among them.
+        dba_aqe: N on the augmented database.
+        alpha_qe: N.
+        alpha: exponent of the similarities.
+    """
+    augmented = searcher.augmented(dba)
+    after = augmented.rankings(queries)
+
+    def expanded(by: Searcher, rankings: np.ndarray, count: int, power: float) -> np.ndarray:
+        neighbours = without(rankings[: count + 1].T, own_rows)[:, :count]
+        gathered = np.asarray(by.database[neighbours])
+        weights = np.einsum("qkd,qd->qk", gathered, queries) if power else None
+        return by.rankings(
+            expanded_queries(queries, by.database, neighbours, similarities=weights, alpha=power)
+        )
+
+    return {
+        "aqe": expanded(searcher, global_rankings, aqe, 0.0),
+        "dba": after,
+        "dba_aqe": expanded(augmented, after, dba_aqe, 0.0),
+        "alpha_qe": expanded(searcher, global_rankings, alpha_qe, alpha),
+    }

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.images.decode import Resize
+from ssl_kedro.images.photographs import ArrayPhotographs, FilePhotographs
+from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
+from ssl_kedro.retrieval.extraction import (
+    ExtractConfig,
+    VectorStore,
+    extract_vectors,
+    network_fingerprint,
+)
+
+
+class Convolution(MapNetwork):
+    map_channels = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 6, 5, stride=4)
+        self.calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.relu(self.conv(images / 255))
+
+
+SQUARE = Resize(40)
+
+
+def images(count: int = 11) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 30, 40), np.uint8)
+
+
+def extracted(store: VectorStore, network: MapNetwork, photographs, resize=SQUARE, **config):  # type: ignore[no-untyped-def]
+    return extract_vectors(
+        photographs,
+        network,
+        resize,
+        PoolingConfig(),
+        ExtractConfig(device="cpu", **config),
+        store,
+        {"images": photographs.fingerprint(), "network": network_fingerprint(network)},
+        "test",
+    )
+
+
+def test_vectors_on_disk_are_the_pooled_maps_of_each_image(tmp_path: Path) -> None:
+    pixels, network, store = images(), Convolution(), VectorStore(tmp_path / "v")
+    photographs = ArrayPhotographs(pixels, [f"{i}" for i in range(11)])
+    found = extracted(store, network, photographs, Resize(40, keep_aspect=True), batch_size=4)
+    assert found["images"] == 11
+    starts, vectors = store.starts(), store.vectors()
+    for index in range(11):
+        with torch.no_grad():
+            expected = pooled(network(torch.from_numpy(pixels[index : index + 1])), PoolingConfig())
+        mine = vectors[starts[index] : starts[index + 1]]
+        assert np.allclose(mine, expected[0].numpy(), atol=1e-6)
+    assert len(vectors) == found["vectors"] == 11 * 20  # a 4:3 map has 20 regions
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
+    network, store = Convolution(), VectorStore(tmp_path / "v")
+    photographs = ArrayPhotographs(images(), [f"{i}" for i in range(11)])
+    first = extracted(store, network, photographs)
+    calls = network.calls
+    assert extracted(store, network, photographs) == first
+    assert network.calls == calls
+    with torch.no_grad():
+        network.conv.weight[0, 0, 0, 0] += 1
+    extracted(store, network, photographs)
+    assert network.calls > calls
+
+
+def broken_folder(folder: Path, count: int, broken: int) -> FilePhotographs:
+    for index, pixels in enumerate(images(count)):
+        path = folder / f"{index}.png"
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(path)
+        if index < broken:
+            path.write_bytes(b"not an image")
+    return FilePhotographs(
+        [folder / f"{i}.png" for i in range(count)], [f"{i}" for i in range(count)]
+    )
+
+
+def test_a_broken_image_has_no_vectors_and_is_named(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path / "v")
+    photographs = broken_folder(tmp_path, 8, 1)
+    found = extracted(store, Convolution(), photographs, max_skipped=0.2)
+    assert [name for name, _ in found["skipped"]] == ["0"]
+    assert store.starts()[:3].tolist() == [0, 0, 14]
+
+
+def test_too_many_broken_images_end_it_and_what_was_there_stays(tmp_path: Path) -> None:
+    store, network = VectorStore(tmp_path / "v"), Convolution()
+    good = ArrayPhotographs(images(), [f"{i}" for i in range(11)])
+    extracted(store, network, good)
+    kept = np.array(store.vectors())
+    with pytest.raises(ConfigError, match=r"1.00% of the 8 images .* broken header"):
+        extracted(store, network, broken_folder(tmp_path, 8, 1))
+    assert np.array_equal(store.vectors(), kept)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["v"]
+
+
+def test_a_killed_extraction_leaves_no_half_store(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path / "v")
+
+    class Failing(Convolution):
+        def forward(self, images: Tensor) -> Tensor:
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().forward(images)
+
+    photographs = ArrayPhotographs(images(), [f"{i}" for i in range(11)])
+    with pytest.raises(KeyboardInterrupt):
+        extracted(store, Failing(), photographs, batch_size=2)
+    assert store.description() is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_store_counts_as_absent(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path / "v")
+    extracted(store, Convolution(), ArrayPhotographs(images(), [f"{i}" for i in range(11)]))
+    path = tmp_path / "v" / "vectors.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert store.description() is None
