@@ -9,6 +9,7 @@ import pytest
 from ssl_kedro.retrieval.checks import checked_descriptors
 from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
+from ssl_kedro.retrieval.index import build_index, recall_at
 from ssl_kedro.retrieval.protocols import Judgements
 from ssl_kedro.retrieval.ranking import Searcher, reranked, without
 from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
@@ -180,3 +181,17 @@ def test_images_that_could_not_be_read_stand_last_and_stay_so() -> None:
         alpha=3.0,
     )
     assert all((ranking[-1] == 7).all() for ranking in found.values())
+
+
+def test_an_index_with_refinement_ranks_what_it_finds_exactly() -> None:
+    database, queries = unit(600, 0), unit(6, 1)
+    index = build_index(database, "IVF4,PQ4", train_points=600)
+
+    def agreement(refine: bool) -> float:
+        searcher = Searcher(database, index, probes=4, depth=100, refine=refine)
+        found = searcher.rankings(queries)
+        assert found.shape == (100, 6)
+        exact = Searcher(database).rankings(queries)
+        return recall_at(found[:10].T, exact[:10].T, 10)
+
+    assert agreement(refine=True) > max(0.9, agreement(refine=False))

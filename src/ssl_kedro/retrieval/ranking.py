@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.retrieval.index import search_index
+from ssl_kedro.retrieval.index import refined, search_index
 from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
 from ssl_kedro.retrieval.search import full_rankings, nearest, similarities
 
@@ -24,6 +24,7 @@ class Searcher:
         index: a faiss index of the rows; None = exact search.
         probes: cells that a query visits, for inverted files.
         depth: results of a query by an index.
+        refine: order what an index finds by exact similarity, read from the database.
         rebuild: index of other rows, made as ``index`` was; used with an index only.
     """
 
@@ -34,11 +35,13 @@ class Searcher:
         *,
         probes: int = 16,
         depth: int = 1000,
+        refine: bool = True,
         rebuild: Callable[[np.ndarray], Any] | None = None,
     ) -> None:
         self.database = database
         self._index = index
-        self._probes, self._depth, self._rebuild = probes, min(depth, len(database)), rebuild
+        self._probes, self._depth = probes, min(depth, len(database))
+        self._refine, self._rebuild = refine, rebuild
 
     def rankings(self, queries: np.ndarray) -> np.ndarray:
         """Database indices, best first, (N, Q) where exact, else (depth, Q), int32."""
@@ -53,6 +56,8 @@ class Searcher:
         wanted = min(count, len(self.database))
         if self._index is not None:
             _, found = search_index(self._index, queries, wanted, probes=self._probes)
+            if self._refine:
+                _, found = refined(self.database, queries, found, wanted)
         else:
             _, found = nearest(self.database, queries, wanted)
         return np.asarray(found, dtype=np.int32)
@@ -63,7 +68,12 @@ class Searcher:
         if self._index is not None and self._rebuild is not None:
             rebuilt = self._rebuild(database)
         return Searcher(
-            database, rebuilt, probes=self._probes, depth=self._depth, rebuild=self._rebuild
+            database,
+            rebuilt,
+            probes=self._probes,
+            depth=self._depth,
+            refine=self._refine,
+            rebuild=self._rebuild,
         )
 
     def augmented(self, count: int) -> Searcher:

@@ -243,6 +243,7 @@ def _searcher(
         found_index[0] if found_index else None,
         probes=config.probes,
         depth=config.depth,
+        refine=config.refine,
         rebuild=lambda rows: index(parameters, rows),
     )
 

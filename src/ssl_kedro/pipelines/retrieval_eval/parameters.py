@@ -91,12 +91,14 @@ class SearchConfig(Config):
         index: "exact", or a faiss factory string such as "IVF4096,PQ64" or "HNSW32".
         probes: cells of an inverted file that a query visits.
         depth: results of a query, where the index is not exact.
+        refine: order these by exact similarity, read from the descriptors.
         train_points: vectors that an index is trained on, at most.
     """
 
     index: str = "exact"
     probes: Annotated[int, Range(at_least=1)] = 16
     depth: Annotated[int, Range(at_least=1)] = 1000
+    refine: bool = True
     train_points: Annotated[int, Range(at_least=1)] = 200_000
 
 
