@@ -71,3 +71,10 @@ def test_a_file_that_is_no_array_is_named(tmp_path: Path, content: bytes | str) 
         path.write_bytes(content)  # type: ignore[arg-type]
     with pytest.raises(DatasetError, match=r"x\.npy: expected an array of numbers"):
         ArrayMapDataset(filepath=str(path)).load()
+
+
+def test_an_entry_without_a_path_is_refused_by_loading_only() -> None:
+    dataset = ArrayMapDataset(filepath=None)
+    assert not dataset.exists()
+    with pytest.raises(DatasetError, match="set its parameter"):
+        dataset.load()
