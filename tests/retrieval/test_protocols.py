@@ -93,6 +93,14 @@ def test_values_by_hand() -> None:
     )
 
 
+def test_places_that_were_not_filled_stand_for_no_image() -> None:
+    judged = Judgements({"ok": [np.array([0, 5])], "junk": [NONE]})
+    places = places_in_rankings(np.array([[0], [-1], [-1]]), judged, count=6)
+    # 0 is first, 5 was not found and stands last of six: (1 + 1) / 2 and (1/5 + 2/6) / 2.
+    expected = (1 + (1 / 5 + 2 / 6) / 2) / 2
+    assert average_precisions(places.hits(CLASSIC))[0] == pytest.approx(expected)
+
+
 def test_perfect_and_worst_rankings() -> None:
     judged = Judgements({"ok": [np.arange(5)], "junk": [NONE]})
     best = places_in_rankings(np.arange(1000)[:, None], judged)
@@ -123,6 +131,9 @@ def test_faulty_input_is_named() -> None:
         places_in_rankings(np.array([[0], [2], [2]]), judged)
     with pytest.raises(ValueError, match="query 0 lists image 1, but the database has 1"):
         places_in_rankings(np.array([[0]]), judged)
+    for entry in (3, -2):
+        with pytest.raises(ValueError, match="expected images 0 to 2 of the database"):
+            places_in_rankings(np.array([[0], [1], [entry]]), judged)
     with pytest.raises(ValueError, match="query 0 and image 1 is not a number"):
         places_by_similarity(np.array([[0.1], [np.nan]]), judged)
     with pytest.raises(ValueError, match=r"each of 1 queries, found an array of shape \(2, 2\)"):

@@ -133,20 +133,24 @@ def places_in_rankings(
     """Find the judged images in rankings.
 
     Args:
-        rankings: (K, Q), each column holding database indices once, best first. Entries below
-            0 are places that a search could not fill.
+        rankings: (K, Q), each column holding database indices once, best first. Entries of -1
+            are places that a search could not fill.
         judgements: what is judged.
         count: images in the database, where rankings may lack some of them: judged images
             that they lack stand last, so that their share of the average precision is a
             lower bound. None = K, the rankings are full.
 
     Raises:
-        ValueError: a ranking for each query is needed; a judged image is not in its ranking
-            though that has to be full.
+        ValueError: a ranking for each query is needed; an entry is no image of the database; a
+            judged image is not in its ranking though that has to be full.
     """
-    depth = len(rankings)
-    total = depth if count is None else count
+    total = len(rankings) if count is None else count
     _check_queries(rankings, judgements)
+    if rankings.size and (rankings.min() < -1 or rankings.max() >= total):
+        raise ValueError(
+            f"rankings hold entries from {rankings.min()} to {rankings.max()}; expected images "
+            f"0 to {total - 1} of the database, or -1 for a place that was not filled"
+        )
     table = np.zeros(total + 1, dtype=np.uint8)  # the last is for places that were not filled
     places, kinds = [], []
     for query, (images, of_list) in enumerate(
@@ -154,19 +158,24 @@ def places_in_rankings(
     ):
         _check_range(images, total, query)
         table[images] = of_list
-        in_order = table[rankings[:, query]]
-        found = np.flatnonzero(in_order)
+        # The range is checked above: "wrap" spares the check per entry, and -1 is the last slot.
+        in_order = table.take(rankings[:, query], mode="wrap")
+        (found,) = (in_order != 0).nonzero()
         missing = len(images) - len(found)
         if count is None and missing:
             raise ValueError(
                 f"the ranking of query {query} holds {len(found)} of its {len(images)} judged "
                 f"images; expected every image of the database once"
             )
-        table[rankings[found, query]] = 0
-        last = table[images]
+        of_found = in_order[found]
+        if missing:
+            table[rankings[found, query]] = 0
+            last = table[images]
+            found = np.concatenate([found, np.arange(total - missing, total)])
+            of_found = np.concatenate([of_found, last[last > 0]])
         table[images] = 0
-        places.append(np.concatenate([found, np.arange(total - missing, total)]))
-        kinds.append(np.concatenate([in_order[found], last[last > 0]]))
+        places.append(found)
+        kinds.append(of_found)
     return _joined(judgements, places, kinds)
 
 
