@@ -134,6 +134,7 @@ def test_the_thesis_settings_of_oxford_and_paris() -> None:
         ({"descriptors": {"database": "nowhere.npy"}}, "descriptors.queries = None"),
         ({"pooling": {"kind": "vlad"}}, "pooling.kind"),
         ({"imagesize": 3}, "there is no such key"),
+        ({"search": {"index": "IFV3"}}, "search.index = 'IFV3': expected \"exact\" or a faiss"),
     ],
 )
 def test_impossible_parameters_name_key_and_remedy(changes: dict[str, Any], message: str) -> None:
@@ -277,6 +278,10 @@ def test_a_folder_of_ones_own(done: Project, folder: Path, tmp_path: Path) -> No
     assert found["folder.pixels.g.map"] > 0.8  # noise on the same picture
     assert found["folder.pixels.true_dimension.map"] == 1
     assert found["folder.chance.map"] < 0.6
+    report = (results(project) / "report.html").read_text()
+    table = report.split("Table 3.2: folder</h2>")[1].split("</section>")[0]
+    assert "pixels" in table
+    assert "random" in table
     manifest = json.loads((results(project) / "run_manifest.json").read_text())
     assert manifest["data"]["images"] == {"folder": 12}
 

@@ -142,7 +142,7 @@ def retrieval_set(
         return _facades(name, generated_facades(config.facades, seed + config.seed), config)
     if config.source == "published":
         return _published(name, config, images=images)
-    root = _root(config)
+    root = _root(name, config)
     if config.source == "images":
         found = _all_images(root)
         names = [path.relative_to(root).as_posix() for path in found]
@@ -167,7 +167,7 @@ def _published(name: str, config: RetrievalDataConfig, *, images: bool) -> Retri
     if not images:
         truth = read_ground_truth(path)
         return RetrievalSet(name, None, None, truth, cropped=config.crop_queries)
-    root = _root(config)
+    root = _root(name, config)
     # Oxford's text files do not list the database: it is what lies in the folder.
     names = [found.stem for found in _all_images(root)] if path.is_dir() else []
     truth = read_ground_truth(path, database=names)
@@ -185,7 +185,7 @@ def _with_queries(
     if (inside >= 0).all() and not cropped:
         return RetrievalSet(name, database, None, truth, cropped=False)
     outside = [query for query, row in zip(truth.queries, inside, strict=True) if row < 0]
-    elsewhere = dict(zip(outside, located(_root(config), outside), strict=True))
+    elsewhere = dict(zip(outside, located(_root(name, config), outside), strict=True))
     paths = [
         elsewhere[query] if row < 0 else database.paths[row]
         for query, row in zip(truth.queries, inside, strict=True)
@@ -225,13 +225,13 @@ def _facades(name: str, made: FacadeSet, config: RetrievalDataConfig) -> Retriev
 _KINDS = ("easy", "hard", "junk")
 
 
-def _root(config: RetrievalDataConfig) -> Path:
-    expected = "a folder with the images"
+def _root(name: str, config: RetrievalDataConfig) -> Path:
+    key, expected = f"datasets.{name}.root", "a folder with the images"
     if config.root is None or not config.root.strip():
-        raise ConfigError("root", config.root, f"{expected}; set it with dataset.root")
+        raise ConfigError(key, config.root, f"{expected}; set it, or dataset.root")
     root = Path(config.root).expanduser()
     if not root.is_dir():
-        raise ConfigError("root", config.root, f"{expected}; found nothing at {root.absolute()}")
+        raise ConfigError(key, config.root, f"{expected}; found nothing at {root.absolute()}")
     return root
 
 

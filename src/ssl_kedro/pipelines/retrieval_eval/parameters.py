@@ -21,6 +21,7 @@ from ssl_kedro.pipelines.parameters import (
 )
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import ExtractConfig
+from ssl_kedro.retrieval.index import empty_index
 from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_config
 
 # A dataset's name in ``whitening.learn_on`` for itself, and for no whitening at all.
@@ -194,6 +195,11 @@ class RetrievalEvalParameters(PipelineParameters):
             raise ConfigError(
                 f"descriptors.{missing}", None, "a .npy file, as the other of the two has"
             )
+        if self.search.index != "exact":
+            try:
+                empty_index(self.search.index, self.whitening.dimensions)
+            except ConfigError as error:
+                raise ConfigError("search.index", error.value, error.expected) from None
         for role in ("database", "queries"):
             path = getattr(self.descriptors, role)
             if path is not None and not Path(path).expanduser().is_file():
