@@ -124,7 +124,8 @@ def _task_section(
     first = next(iter(evaluations.values()))
     level = headline_level(first["rankings"]["g"])
     table = tables["3.2"]
-    table = table[(table["task"] == task) & (table["level"] == level)]
+    # A file of comma-separated values does not tell an empty word from a missing one.
+    table = table[(table["task"] == task) & (table["level"].fillna("") == level)]
     printed = [name for name in RANKINGS[:4] if table[f"published_{name}"].notna().any()]
     columns = ["Encoder", "Whitened on", "d", "G", "+ AQE", "+ DBA", "+ DBA + AQE", "alpha-QE"]
     columns += [_SHORT[name] for name in printed]
@@ -253,12 +254,13 @@ def _whitening_section(results: Mapping[str, Any]) -> list[Section]:
         return []
     columns = ["Encoder", "Data set", "on itself"]
     for name in names:
-        columns += [f"on {name}", "leak"]
+        columns += [f"on {name}", "difference"]
     width = len(columns)
     rows = [row + [DASH] * (width - len(row)) for row in rows]
     text = (
         "mAP by global search with PCA-whitening learnt on the searched database (as the thesis "
-        "does) and on other images. The difference is what the leak adds, in points."
+        "does, a leak) and on other images. Difference: what learning on the searched images adds, "
+        "in points; on a small database it takes away, for want of images to learn from."
     )
     return [Section("Whitening", (text,), tables=[Table(columns, rows, left=2)])]
 
