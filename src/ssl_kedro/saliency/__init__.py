@@ -1,0 +1,1 @@
+"""Where people look in panoramas: data, ground truth, metrics, prediction."""

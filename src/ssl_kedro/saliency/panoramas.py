@@ -1,0 +1,127 @@
+"""Panoramas with what is known of where people looked, whatever they come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Split = Literal["train", "test", "unlabelled"]
+
+
+@dataclass(frozen=True)
+class Fixations:
+    """Where viewers looked at one panorama.
+
+    Args:
+        longitude_deg: float64 (F,), -180 at the left edge to 180 at the right.
+        latitude_deg: float64 (F,), 90 at the top to -90 at the bottom.
+        viewer: int64 (F,), who looked; fixations of one viewer have equal numbers.
+
+    Raises:
+        ValueError: unequal lengths, a value that is not finite, or an angle out of range.
+    """
+
+    longitude_deg: np.ndarray
+    latitude_deg: np.ndarray
+    viewer: np.ndarray
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.longitude_deg), len(self.latitude_deg), len(self.viewer)}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"expected one longitude, latitude and viewer a fixation, found "
+                f"{len(self.longitude_deg)}, {len(self.latitude_deg)} and {len(self.viewer)}"
+            )
+        for name, values, limit in (
+            ("longitude", self.longitude_deg, 180),
+            ("latitude", self.latitude_deg, 90),
+        ):
+            wrong = ~(np.abs(values) <= limit)  # also where the value is not a number
+            if wrong.any():
+                at = int(np.flatnonzero(wrong)[0])
+                raise ValueError(
+                    f"fixation {at + 1} has {name} {values[at]:g} degrees; expected -{limit} to "
+                    f"{limit}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.longitude_deg)
+
+    def of(self, chosen: np.ndarray) -> Fixations:
+        """Those that a mask or indices choose."""
+        return Fixations(self.longitude_deg[chosen], self.latitude_deg[chosen], self.viewer[chosen])
+
+
+class PanoramaSource(ABC):
+    """Panoramas by index; images and maps are read when they are asked for.
+
+    Args:
+        names: of the panoramas, unique; results are listed by them.
+        scenes: of each; panoramas of one scene (frames of a video) are never on both sides
+            of a split.
+        splits: of each: "train" and "test" have a map or fixations, "unlabelled" has
+            neither and serves pre-training.
+
+    Raises:
+        ValueError: unequal lengths, a name that occurs twice, a scene in both splits.
+    """
+
+    def __init__(
+        self, names: Sequence[str], scenes: Sequence[str], splits: Sequence[Split]
+    ) -> None:
+        if not len(names) == len(scenes) == len(splits):
+            raise ValueError(
+                f"expected one scene and split a panorama, found {len(names)} names, "
+                f"{len(scenes)} scenes, {len(splits)} splits"
+            )
+        twice = (
+            sorted({name for name in names if names.count(name) > 1})
+            if (len(set(names)) < len(names))
+            else []
+        )
+        if twice:
+            raise ValueError(f"panoramas need unique names; these occur twice: {', '.join(twice)}")
+        sides: dict[str, set[str]] = {}
+        for scene, split in zip(scenes, splits, strict=True):
+            if split != "unlabelled":
+                sides.setdefault(scene, set()).add(split)
+        both = sorted(scene for scene, found in sides.items() if len(found) > 1)
+        if both:
+            raise ValueError(
+                f"scenes in the training and in the test split: {', '.join(both)}; a model that "
+                "has seen a scene cannot be tested on it: give each scene one split"
+            )
+        self.names = tuple(names)
+        self.scenes = tuple(scenes)
+        self.splits = tuple(splits)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def image(self, index: int, height: int, width: int) -> np.ndarray:
+        """One panorama brought to a size, uint8 (3, height, width).
+
+        Raises:
+            UnreadableImageError: it cannot be decoded, or is not twice as wide as high.
+        """
+
+    @abstractmethod
+    def saliency(self, index: int) -> np.ndarray | None:
+        """Its map, float32 (h, w), h x 2h, not negative, not all zero; None = there is none.
+
+        Values are densities per solid angle: what looks uniform is uniform on the sphere.
+        """
+
+    @abstractmethod
+    def fixations(self, index: int) -> Fixations | None:
+        """Where its viewers looked; None = not known."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes with what the source holds; cheap: from names, sizes and dates of files."""
