@@ -346,9 +346,9 @@ def test_steered_methods_measure_what_their_gates_cost_as_deployed(name: str) ->
 def test_warmup_reaches_every_gate_of_a_method(name: str) -> None:
     gates = dataclasses.replace(CONFIG.gates, warmup=0.4)
     method = built(name, dataclasses.replace(CONFIG, gates=gates))
-    method.before_step(0.0)
+    method.before_step(0.0, torch.arange(4))
     assert float(method(*views(), 0.0, noise()).scalars["flop_ratio"]) == pytest.approx(1, abs=0.01)
-    method.before_step(0.1)
+    method.before_step(0.1, torch.arange(4))
     assert {gate.opening for gate in method.encoder.gates()} == {15.0}
-    method.before_step(0.5)
+    method.before_step(0.5, torch.arange(4))
     assert {gate.opening for gate in method.encoder.gates()} == {0.0}

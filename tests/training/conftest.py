@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews
+from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.registry import build_method
@@ -25,8 +25,8 @@ def source(images: np.ndarray) -> BatchSource:
 
 
 @pytest.fixture
-def views() -> RandomViews:
-    return RandomViews(ViewConfig())
+def views() -> TwoViews:
+    return TwoViews(RandomViews(ViewConfig()))
 
 
 @pytest.fixture

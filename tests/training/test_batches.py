@@ -13,7 +13,11 @@ def test_an_epoch_visits_images_once_in_a_seeded_order(images: np.ndarray) -> No
     images[:, 0, 0, 0] = np.arange(len(images))
     source = BatchSource(images, 16, torch.device("cpu"), seed=0)
     assert source.batches_per_epoch == 2
-    orders = [[int(b) for batch in source.epoch(e) for b in batch[:, 0, 0, 0]] for e in (0, 0, 1)]
+    orders: list[list[int]] = []
+    for epoch in (0, 0, 1):
+        batches = list(source.epoch(epoch))
+        orders.append([int(mark) for batch in batches for mark in batch.images[:, 0, 0, 0]])
+        assert [int(index) for batch in batches for index in batch.indices] == orders[-1]
     assert orders[0] == orders[1] != orders[2]
     assert len(set(orders[0])) == 32
 
@@ -27,7 +31,8 @@ def test_memory_map_gives_the_same_batches_up_to_order_within(
     a = BatchSource(images, 8, torch.device("cpu"), seed=5)
     b = BatchSource(mapped, 8, torch.device("cpu"), seed=5)
     for left, right in zip(a.epoch(2), b.epoch(2), strict=True):
-        as_sets = [{x.numpy().tobytes() for x in batch} for batch in (left, right)]
+        as_sets = [{x.numpy().tobytes() for x in batch.images} for batch in (left, right)]
+        assert np.array_equal(right.images.numpy(), images[right.indices.numpy()])
         assert as_sets[0] == as_sets[1]
 
 

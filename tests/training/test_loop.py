@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_kedro.augment.views import RandomViews
+from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
@@ -52,12 +52,12 @@ def config(**changes: object) -> TrainConfig:
 
 
 def run(
-    method: Method, source: BatchSource, views: RandomViews, recipe: TrainConfig, **options: object
-) -> TrainingResult:
+    method: Method, source: BatchSource, views: TwoViews, recipe: TrainConfig, **options: object
+) -> TrainingResult[Method]:
     return train(method, source, views, recipe, precision="fp32", **options)  # type: ignore[arg-type]
 
 
-def numbers(result: TrainingResult) -> list[dict[str, float]]:
+def numbers(result: TrainingResult[Method]) -> list[dict[str, float]]:
     """History without the timing."""
     timing = {"images_per_second"}
     return [{k: v for k, v in row.items() if k not in timing} for row in result.history]
@@ -68,7 +68,7 @@ def numbers(result: TrainingResult) -> list[dict[str, float]]:
 def test_resumed_training_equals_the_uninterrupted_one(
     tmp_path: Path,
     source: BatchSource,
-    views: RandomViews,
+    views: TwoViews,
     new_method: NewMethod,
     optimiser: str,
     killed_at_call: int,
@@ -78,7 +78,13 @@ def test_resumed_training_equals_the_uninterrupted_one(
     whole = run(new_method(), source, views, recipe)
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")
     with pytest.raises(Killed):  # two views a batch, five batches an epoch
-        run(new_method(), source, KillAfter(views, killed_at_call), recipe, checkpoints=store)
+        run(
+            new_method(),
+            source,
+            TwoViews(KillAfter(views.views, killed_at_call)),
+            recipe,
+            checkpoints=store,
+        )
     again = run(
         new_method(),
         source,
@@ -95,7 +101,7 @@ def test_resumed_training_equals_the_uninterrupted_one(
 
 @pytest.mark.parametrize("name", ["seed", "byol_dual_gating", "dual_gating"])
 def test_methods_with_state_of_their_own_resume_exactly(
-    tmp_path: Path, source: BatchSource, views: RandomViews, name: str
+    tmp_path: Path, source: BatchSource, views: TwoViews, name: str
 ) -> None:
     """SEED's queue, BYOL's target and the multiplier of dual ascent."""
     torch.manual_seed(0)
@@ -112,7 +118,9 @@ def test_methods_with_state_of_their_own_resume_exactly(
     whole = run(fresh(), source, views, config(lr=0.5))
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")
     with pytest.raises(Killed):
-        run(fresh(), source, KillAfter(views, 15), config(lr=0.5), checkpoints=store)
+        run(
+            fresh(), source, TwoViews(KillAfter(views.views, 15)), config(lr=0.5), checkpoints=store
+        )
     again = run(fresh(), source, views, config(lr=0.5, resume=True), checkpoints=store)
     assert numbers(again) == numbers(whole)
     state = again.method.state_dict()
@@ -123,7 +131,7 @@ def test_methods_with_state_of_their_own_resume_exactly(
 
 
 def test_resuming_a_finished_training_changes_nothing(
-    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     first = run(new_method(), source, views, config(), checkpoints=store)
@@ -137,7 +145,7 @@ def test_resuming_a_finished_training_changes_nothing(
 
 
 def test_same_seed_same_numbers_other_seed_other_numbers(
-    images: object, source: BatchSource, views: RandomViews, new_method: NewMethod
+    images: object, source: BatchSource, views: TwoViews, new_method: NewMethod
 ) -> None:
     first = run(new_method(), source, views, config(epochs=2))
     torch.manual_seed(123)  # the global generator has no say
@@ -148,7 +156,7 @@ def test_same_seed_same_numbers_other_seed_other_numbers(
 
 
 def test_checkpoint_of_another_run_is_refused_by_name(
-    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     run(new_method(), source, views, config(), checkpoints=store, identity={"seed": 1, "lr": 2})
@@ -164,7 +172,7 @@ def test_checkpoint_of_another_run_is_refused_by_name(
 
 
 def test_damaged_checkpoint_is_named(
-    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     store.path.write_bytes(b"\x10\x00")
@@ -189,12 +197,12 @@ class Poisoned(RandomViews):
 
 
 def test_divergence_stops_before_the_weights_are_touched(
-    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     method = new_method()
     with pytest.raises(TrainingDiverged, match="epoch 2, batch 3") as error:
-        run(method, source, Poisoned(views, 14), config(), checkpoints=store)
+        run(method, source, TwoViews(Poisoned(views.views, 14)), config(), checkpoints=store)
     assert "train.lr" in str(error.value)
     assert all(bool(torch.isfinite(p).all()) for p in method.parameters())
     kept = store.load()
@@ -204,7 +212,7 @@ def test_divergence_stops_before_the_weights_are_touched(
 
 
 def test_epoch_log_holds_every_epoch_and_restarts(
-    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
 ) -> None:
     path = tmp_path / "epochs.jsonl"
     path.write_text("stale\n")
@@ -219,7 +227,7 @@ def test_epoch_log_holds_every_epoch_and_restarts(
 
 
 def test_checkpoints_follow_the_interval_and_the_last_epoch(
-    tmp_path: Path, source: BatchSource, views: RandomViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
 ) -> None:
     saved: list[int] = []
 
@@ -233,7 +241,7 @@ def test_checkpoints_follow_the_interval_and_the_last_epoch(
 
 
 def test_method_is_told_of_every_update(
-    new_method: NewMethod, source: BatchSource, views: RandomViews
+    new_method: NewMethod, source: BatchSource, views: TwoViews
 ) -> None:
     method = new_method()
     told: list[float] = []
@@ -245,12 +253,20 @@ def test_method_is_told_of_every_update(
         weights.append(method.encoder.stem[0].weight.detach().clone())
 
     started: list[float] = []
-    method.before_step = started.append  # type: ignore[method-assign]
+    seen: list[int] = []
+
+    def before_step(progress: float, indices: torch.Tensor) -> None:
+        started.append(progress)
+        seen.extend(indices.tolist())
+
+    method.before_step = before_step  # type: ignore[method-assign]
     method.after_update = after_update  # type: ignore[method-assign]
     train(method, source, views, config(epochs=2), precision="fp32")
     total = 2 * source.batches_per_epoch
     assert told == [(step + 1) / total for step in range(total)]
     assert started == [step / total for step in range(total)]
+    per_epoch = source.batches_per_epoch * source.batch_size
+    assert len(set(seen[:per_epoch])) == per_epoch
     # Called behind the update: each time the weights are new.
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[-1], method.encoder.stem[0].weight)

@@ -109,7 +109,8 @@ def test_rate_of_the_predictor_stays_at_the_peak() -> None:
     step = TrainingStep(method, recipe, "fp32", torch.device("cpu"), batches_per_epoch=5)
     predictor = {id(p) for p in method.predictor.parameters()}
     for index in (0, 7, 19):
-        step(torch.rand(8, 3, 16, 16), torch.rand(8, 3, 16, 16), index, torch.Generator())
+        images = torch.rand(2, 8, 3, 16, 16)
+        step(images[0], images[1], torch.arange(8), index, torch.Generator())
         rates = {
             id(p): group["lr"] for group in step.optimiser.param_groups for p in group["params"]
         }

@@ -145,6 +145,21 @@ class RandomViews:
         return self.config.size, self.config.size
 
 
+class TwoViews:
+    """Two views of one recipe, drawn independently.
+
+    Args:
+        views: the recipe.
+    """
+
+    def __init__(self, views: RandomViews) -> None:
+        self.views = views
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Two random views of every image; see :class:`RandomViews`."""
+        return self.views(images, generator), self.views(images, generator)
+
+
 def _solarize(views: Tensor, chosen: Tensor) -> Tensor:
     """Invert values of at least one half in the chosen samples.
 

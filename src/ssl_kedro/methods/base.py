@@ -79,18 +79,8 @@ class StepResult(NamedTuple):
     scalars: dict[str, Tensor]
 
 
-class Method(nn.Module, ABC):
-    """A self-supervised method: owns its encoder, its heads and its objective.
-
-    The training loop calls it with two views and the progress of training, and knows nothing
-    else of it. A subclass in a module of its own in this package is a new method; its
-    ``name`` is how parameters refer to it, its ``options_type`` the parameters that only it
-    has.
-    """
-
-    name: ClassVar[str]
-    options_type: ClassVar[type[Config]] = NoOptions
-    encoder: Encoder
+class Trainable(nn.Module, ABC):
+    """What the training loop calls: two views and the progress of training in, a loss out."""
 
     @abstractmethod
     def forward(
@@ -109,8 +99,14 @@ class Method(nn.Module, ABC):
             generator: source of the gates' noise, on the views' device.
         """
 
-    def before_step(self, progress: float) -> None:
-        """Called before each forward pass of the training, for state that follows progress."""
+    def before_step(self, progress: float, indices: Tensor) -> None:
+        """Called before each forward pass of the training.
+
+        Args:
+            progress: share of training done, in [0, 1), for state that follows it.
+            indices: int64 (N,) on the CPU, which of the training images the batch holds, for
+                methods that remember them.
+        """
 
     def after_update(self, images: Tensor, progress: float) -> None:
         """Called after each update of the weights, for state that follows them.
@@ -122,11 +118,32 @@ class Method(nn.Module, ABC):
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """Parameters of the gates: no weight decay, and a learning rate of their own."""
-        return [p for gate in self.encoder.gates() for p in gate.parameters()]
+        return []
 
     def constant_rate_parameters(self) -> list[nn.Parameter]:
         """Parameters whose learning rate stays at its peak while the others' follow a cosine."""
         return []
+
+    @property
+    @abstractmethod
+    def macs_per_image(self) -> int:
+        """Multiply-accumulates of one training step over its images, by the usual count."""
+
+
+class Method(Trainable):
+    """A self-supervised method: owns its encoder, its heads and its objective.
+
+    A subclass in a module of its own in this package is a new method; its ``name`` is how
+    parameters refer to it, its ``options_type`` the parameters that only it has.
+    """
+
+    name: ClassVar[str]
+    options_type: ClassVar[type[Config]] = NoOptions
+    encoder: Encoder
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the encoder's gates; see :class:`Trainable`."""
+        return [p for gate in self.encoder.gates() for p in gate.parameters()]
 
     @property
     def macs_per_image(self) -> int:
@@ -189,7 +206,7 @@ class TwoViewMethod(Method):
         """The encoder with the branches that the views need."""
         return build_encoder(setup, config.gates, tuple(sorted(set(self.view_branches))))
 
-    def before_step(self, progress: float) -> None:
+    def before_step(self, progress: float, indices: Tensor) -> None:  # noqa: ARG002
         """Let the gates open wide at first, as far as the warm-up says."""
         for gate in self.encoder.gates():
             gate.opening = opening_at(progress, self.config.gates.warmup)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.augment.views import RandomViews
+from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
@@ -68,7 +68,9 @@ def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
     method = new_method(
         parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
     )
-    chosen = choose_execution(method, parameters.image_size, parameters.base_train)
+    chosen = choose_execution(
+        method, (parameters.image_size, parameters.image_size), parameters.base_train
+    )
     return dataclasses.asdict(chosen)
 
 
@@ -123,7 +125,7 @@ def run_training(
     result = train(
         method,
         source,
-        RandomViews(parameters.views),
+        TwoViews(RandomViews(parameters.views)),
         config,
         precision=execution["precision"],
         label=training.label,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,18 @@ from ssl_kedro.core.seeding import torch_generator
 
 class BatchSizeError(ValueError):
     """A batch larger than the data."""
+
+
+class Batch(NamedTuple):
+    """Some of the training images.
+
+    Args:
+        images: uint8 (B, 3, H, W) on the device.
+        indices: int64 (B,) on the CPU, their places among all training images.
+    """
+
+    images: Tensor
+    indices: Tensor
 
 
 class BatchSource:
@@ -51,19 +64,20 @@ class BatchSource:
         """Whole batches in one pass over the images."""
         return self._count // self.batch_size
 
-    def epoch(self, epoch: int) -> Iterator[Tensor]:
-        """The batches of one epoch, uint8 (B, 3, H, W) on the device, in a seeded order."""
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, in a seeded order."""
         order = torch.randperm(self._count, generator=torch_generator(self.seed, "order", epoch))
         for start in range(0, self.batches_per_epoch * self.batch_size, self.batch_size):
             yield self._gather(order[start : start + self.batch_size])
 
-    def _gather(self, indices: Tensor) -> Tensor:
+    def _gather(self, indices: Tensor) -> Batch:
         if self._resident is not None:
-            return self._resident[indices.to(self.device)]
+            return Batch(self._resident[indices.to(self.device)], indices)
         if self._map is None:
             raise RuntimeError("a batch source holds either resident images or a memory map")
         # Rising offsets read the disk in one sweep; the order within a batch is free.
-        batch = torch.from_numpy(np.asarray(self._map[np.sort(indices.numpy())]))
+        indices = indices.sort().values
+        batch = torch.from_numpy(np.asarray(self._map[indices.numpy()]))
         if self.device.type == "cuda":
-            return batch.pin_memory().to(self.device, non_blocking=True)
-        return batch.to(self.device)
+            return Batch(batch.pin_memory().to(self.device, non_blocking=True), indices)
+        return Batch(batch.to(self.device), indices)

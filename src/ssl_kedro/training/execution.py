@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.methods.base import Method
+from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import TrainingStep
 
@@ -34,7 +34,9 @@ class Execution:
     trial_ms: dict[str, float]
 
 
-def choose_execution(method: Method, image_size: int, config: TrainConfig) -> Execution:
+def choose_execution(
+    method: Trainable, image_size: tuple[int, int], config: TrainConfig
+) -> Execution:
     """Device and precision of a run.
 
     With ``precision: auto`` both precisions take a few training steps of the run's own batch
@@ -43,14 +45,14 @@ def choose_execution(method: Method, image_size: int, config: TrainConfig) -> Ex
 
     Args:
         method: a freshly built method, left untouched.
-        image_size: side of the views in px.
+        image_size: height and width of the views in px.
         config: the recipe.
     """
     device = resolved_device(config.device)
     if config.precision != "auto":
         return Execution(str(device), config.precision, {})
     steps = {name: _trial(method, config, device, name) for name in ("fp32", "bf16")}
-    views = torch.rand(2, config.batch_size, 3, image_size, image_size, device=device)
+    views = torch.rand(2, config.batch_size, 3, *image_size, device=device)
     noise = torch.Generator(device=device)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_number in range(4):
@@ -68,7 +70,7 @@ def choose_execution(method: Method, image_size: int, config: TrainConfig) -> Ex
 
 
 def _trial(
-    method: Method, config: TrainConfig, device: torch.device, precision: str
+    method: Trainable, config: TrainConfig, device: torch.device, precision: str
 ) -> TrainingStep:
     return TrainingStep(copy.deepcopy(method), config, precision, device, batches_per_epoch=1)
 
@@ -77,7 +79,7 @@ def _timed(step: TrainingStep, views: torch.Tensor, noise: torch.Generator) -> f
     if views.device.type == "cuda":
         torch.cuda.synchronize(views.device)
     began = time.perf_counter()
-    _, finite = step(views[0], views[1], 0, noise)
+    _, finite = step(views[0], views[1], torch.arange(views.shape[1]), 0, noise)
     step.update(views[0], 0)
     bool(finite)  # waits for the device
     return time.perf_counter() - began

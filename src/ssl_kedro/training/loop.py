@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import torch_generator
-from ssl_kedro.methods.base import Method, StepResult
+from ssl_kedro.methods.base import StepResult, Trainable
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import (
     Checkpoint,
@@ -31,8 +31,9 @@ from ssl_kedro.training.optimisers import build_optimiser
 from ssl_kedro.training.schedule import warmup_cosine
 
 History = list[dict[str, float]]
-# A uint8 batch (N, 3, H, W) and a generator on its device -> a random view, float in [0, 1].
-Views = Callable[[Tensor, torch.Generator], Tensor]
+# A uint8 batch (N, 3, H, W) and a generator on its device -> two views, float in [0, 1].
+PairOfViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+M = TypeVar("M", bound=Trainable)
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818  the field's word for it
@@ -40,7 +41,7 @@ class TrainingDiverged(RuntimeError):  # noqa: N818  the field's word for it
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Generic[M]):
     """What a training leaves behind.
 
     Args:
@@ -49,15 +50,15 @@ class TrainingResult:
         seconds: training time, over all resumed parts.
     """
 
-    method: Method
+    method: M
     history: History
     seconds: float
 
 
 def train(
-    method: Method,
+    method: M,
     source: BatchSource,
-    views: Views,
+    views: PairOfViews,
     config: TrainConfig,
     *,
     precision: str,
@@ -65,7 +66,7 @@ def train(
     identity: dict[str, Any] | None = None,
     log: EpochLog | None = None,
     checkpoints: CheckpointStore | None = None,
-) -> TrainingResult:
+) -> TrainingResult[M]:
     """Train a method, or finish a training that was interrupted.
 
     Every random draw of an epoch comes from generators seeded by the run's seed and the
@@ -108,7 +109,7 @@ def train(
                 tensors = flattened_state(step.method, step.optimiser)
                 checkpoints.save(Checkpoint(tensors, epoch + 1, history, identity, seconds))
     seconds = time.perf_counter() - began if start < config.epochs else spent
-    return TrainingResult(step.method.eval().to("cpu"), history, seconds)
+    return TrainingResult(method.eval().to("cpu"), history, seconds)
 
 
 def _resumed(
@@ -152,13 +153,13 @@ class TrainingStep:
 
     def __init__(
         self,
-        method: Method,
+        method: Trainable,
         config: TrainConfig,
         precision: str,
         device: torch.device,
         batches_per_epoch: int,
     ) -> None:
-        self.method: Method = method.to(device=device).to(memory_format=torch.channels_last)
+        self.method = method.to(device=device).to(memory_format=torch.channels_last)
         self.method.train()
         self.optimiser = build_optimiser(self.method, config)
         self.config = config
@@ -178,15 +179,20 @@ class TrainingStep:
         )
 
     def __call__(
-        self, view_1: Tensor, view_2: Tensor, step: int, generator: torch.Generator
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        indices: Tensor,
+        step: int,
+        generator: torch.Generator,
     ) -> tuple[StepResult, Tensor]:
-        """Forward, backward, update. Returns the result and whether all was finite."""
+        """Forward and backward pass. Returns the result and whether all was finite."""
         lr = self.learning_rate(step)
         for group in self.optimiser.param_groups:
             rate = lr if group["scheduled"] else self.config.peak_lr
             group["lr"] = rate * group["lr_factor"]
         progress = step / self.total_steps
-        self.method.before_step(progress)
+        self.method.before_step(progress, indices)
         device = view_1.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
             result = self.method(view_1, view_2, progress, generator)
@@ -206,7 +212,7 @@ class TrainingStep:
 def _train_epoch(
     step: TrainingStep,
     source: BatchSource,
-    views: Views,
+    views: PairOfViews,
     epoch: int,
     advance: Callable[[int], object],
 ) -> dict[str, float]:
@@ -216,10 +222,9 @@ def _train_epoch(
     gate_noise = torch_generator(source.seed, "gates", epoch, device=source.device)
     sums: dict[str, Tensor] = {}
     first_step = epoch * source.batches_per_epoch
-    for index, images in enumerate(source.epoch(epoch)):
-        view_1 = views(images, view_noise)
-        view_2 = views(images, view_noise)
-        result, finite = step(view_1, view_2, first_step + index, gate_noise)
+    for index, (images, indices) in enumerate(source.epoch(epoch)):
+        view_1, view_2 = views(images, view_noise)
+        result, finite = step(view_1, view_2, indices, first_step + index, gate_noise)
         # Reading the flag waits for the device, which by then has the whole step queued;
         # it is the price of never applying a gradient that is not a number.
         if not finite:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from ssl_kedro.methods.base import Method
+from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.config import TrainConfig
 
 
@@ -102,7 +102,7 @@ def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Ten
     return list(updates)
 
 
-def parameter_groups(method: Method, config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, Any]]:
     """Gates (no weight decay, own rate), parameters of constant rate, and everything else.
 
     Each group carries ``lr_factor``, by which its learning rate is multiplied, and
@@ -127,7 +127,7 @@ def parameter_groups(method: Method, config: TrainConfig) -> list[dict[str, Any]
     return [group for group in groups if group["params"]]
 
 
-def build_optimiser(method: Method, config: TrainConfig) -> Optimizer:
+def build_optimiser(method: Trainable, config: TrainConfig) -> Optimizer:
     """The optimiser that the configuration names, over the method's parameter groups."""
     groups = parameter_groups(method, config)
     lr = config.peak_lr
