@@ -98,7 +98,7 @@ def test_every_environment_is_valid(environment: str) -> None:
     parameters = check(merged(environment))
     assert parameters.tasks
     names = {node.name for node in retrieval_eval.create_pipeline(merged(environment)).nodes}
-    assert "check_data" in names
+    assert "retrieval_eval.check_data" in names
 
 
 def test_the_thesis_settings_of_oxford_and_paris() -> None:

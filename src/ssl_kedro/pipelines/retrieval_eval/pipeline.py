@@ -50,7 +50,7 @@ def _data_nodes(parameters: RetrievalEvalParameters) -> list[Node]:
     if not parameters.own_descriptors:
         names |= dict.fromkeys(_whitening_sets(parameters))
     inputs = [PARAMETERS, *(_task_data(name) for name in names)]
-    return [node(nodes.check_data, inputs, DATA, name="check_data", tags=["extract"])]
+    return [_shared_node(nodes.check_data, inputs, DATA, "check_data", ["extract"])]
 
 
 def _node(
@@ -70,6 +70,17 @@ def _node(
         namespace=f"{KEY}.{task}.{encoder}",
         tags=[*tags, task, encoder],
     )
+
+
+def _shared_node(
+    function: Callable[..., Any],
+    inputs: list[str],
+    outputs: str | list[str],
+    name: str,
+    tags: Iterable[str],
+) -> Node:
+    """A node of all tasks. Kedro-Viz folds away what only the nodes of one namespace read."""
+    return node(function, inputs, outputs, name=name, namespace=KEY, tags=list(tags))
 
 
 def _extract_node(task: str, encoder: str) -> Node:
@@ -296,6 +307,6 @@ def _report_nodes(parameters: RetrievalEvalParameters) -> list[Node]:
         ),
     ]
     return [
-        node(function, inputs, outputs, name=f"{KEY}_{name}", tags=["evaluate", "report"])
+        _shared_node(function, inputs, outputs, name, ["evaluate", "report"])
         for function, inputs, outputs, name in made
     ]
