@@ -57,7 +57,7 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
         ("train.lr", -1, r"dual_gating\.train\.lr = -1\.0: expected a number above 0"),
         ("train.lrr", 1, r"dual_gating\.train\.lrr: there is no such key; did you mean 'lr'"),
         ("trian", {}, r"dual_gating\.trian: there is no such key; did you mean 'train'"),
-        ("train.optimiser", "adam", r"dual_gating\.train\.optimiser = 'adam'.*lars"),
+        ("train.optimiser", "adagrad", r"dual_gating\.train\.optimiser = 'adagrad'.*lars"),
         ("train.device", "gpu0", r"dual_gating\.train\.device = 'gpu0'"),
         ("views.flip", 1.5, r"dual_gating\.views\.flip = 1\.5: expected .*at most 1"),
         ("views.crop_scale", [0.9, 0.2], r"dual_gating\.views\.crop_scale"),

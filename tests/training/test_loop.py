@@ -63,7 +63,7 @@ def numbers(result: TrainingResult[Method]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k not in timing} for row in result.history]
 
 
-@pytest.mark.parametrize("optimiser", ["lars", "sgd", "adamw"])
+@pytest.mark.parametrize("optimiser", ["lars", "sgd", "adam", "adamw"])
 @pytest.mark.parametrize("killed_at_call", [3, 15, 35])
 def test_resumed_training_equals_the_uninterrupted_one(
     tmp_path: Path,
@@ -73,7 +73,7 @@ def test_resumed_training_equals_the_uninterrupted_one(
     optimiser: str,
     killed_at_call: int,
 ) -> None:
-    lr = {"lars": 3.0, "sgd": 0.1, "adamw": 0.05}[optimiser]
+    lr = {"lars": 3.0, "sgd": 0.1, "adam": 0.05, "adamw": 0.05}[optimiser]
     recipe = config(optimiser=optimiser, lr=lr)
     whole = run(new_method(), source, views, recipe)
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")

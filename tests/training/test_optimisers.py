@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
+from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig, StepResult, Trainable
 from ssl_kedro.methods.registry import build_method
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import TrainingStep
@@ -84,7 +84,32 @@ def test_lars_at_learning_rate_zero_changes_nothing() -> None:
     assert torch.equal(weight.detach(), torch.ones(2, 2))
 
 
-@pytest.mark.parametrize("name", ["lars", "sgd", "adamw"])
+class OneWeight(Trainable):
+    """A weight without a gradient: all that moves it is weight decay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[2.0]]))
+        self.weight.grad = torch.zeros(1, 1)
+
+    def forward(self, *views: object) -> StepResult:
+        raise NotImplementedError
+
+    @property
+    def macs_per_image(self) -> int:
+        return 0
+
+
+# Adam divides the decay by its own size; AdamW and SGD subtract lr * decay * weight.
+@pytest.mark.parametrize(("name", "moved"), [("adam", 0.1), ("adamw", 0.02), ("sgd", 0.02)])
+def test_weight_decay_of_each_optimiser(name: str, moved: float) -> None:
+    method = OneWeight()
+    config = TrainConfig(optimiser=name, lr=0.1, batch_size=256, weight_decay=0.1)  # type: ignore[arg-type]
+    build_optimiser(method, config).step()
+    assert float(2 - method.weight.detach()) == pytest.approx(moved, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lars", "sgd", "adam", "adamw"])
 def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
     setup = EncoderSetup(EncoderConfig(width=8), 32, (0.5,) * 3, (0.25,) * 3)
     method = build_method(

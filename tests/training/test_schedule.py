@@ -6,7 +6,7 @@ import pytest
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.schedule import warmup_cosine
+from ssl_kedro.training.schedule import warmup_constant, warmup_cosine
 
 
 def test_warm_up_is_linear_and_the_cosine_ends_at_zero() -> None:
@@ -34,3 +34,8 @@ def test_thesis_recipe_peaks_at_base_rate_times_batch_over_256() -> None:
 def test_warm_up_longer_than_training_is_refused() -> None:
     with pytest.raises(ConfigError, match="warmup_epochs = 10: expected fewer than epochs = 5"):
         TrainConfig(epochs=5)
+
+
+def test_a_constant_rate_stays_after_the_warm_up() -> None:
+    rates = [warmup_constant(step=s, warmup_steps=4, start=0.1, peak=0.5) for s in range(8)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5, 0.5])

@@ -69,7 +69,7 @@ def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
         parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
     )
     chosen = choose_execution(
-        method, (parameters.image_size, parameters.image_size), parameters.base_train
+        method, (3, parameters.image_size, parameters.image_size), parameters.base_train
     )
     return dataclasses.asdict(chosen)
 

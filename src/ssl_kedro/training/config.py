@@ -15,11 +15,12 @@ class TrainConfig(Config):
     Args:
         epochs: passes over the images (500).
         batch_size: images a step (512).
-        optimiser: "lars" (thesis), "sgd" or "adamw".
+        optimiser: "lars" (thesis), "sgd", "adam" (weight decay in the gradient) or "adamw".
         lr: base learning rate for 256 images; the peak is lr * batch_size / 256 (0.3).
+        schedule: after the warm-up half a "cosine" down to 0, or "constant".
         warmup_epochs: linear warm-up (10).
         warmup_lr: learning rate at its start (0.003).
-        momentum: of SGD and LARS, beta_1 of AdamW (0.9).
+        momentum: of SGD and LARS, beta_1 of Adam (0.9).
         weight_decay: 0 on gates, biases and norms (1e-4).
         lars_eta: trust coefficient (0.02).
         gate_lr_factor: learning rate of the gates over that of the rest (1).
@@ -33,8 +34,9 @@ class TrainConfig(Config):
 
     epochs: Annotated[int, Range(at_least=1)] = 500
     batch_size: Annotated[int, Range(at_least=2)] = 512
-    optimiser: Literal["lars", "sgd", "adamw"] = "lars"
+    optimiser: Literal["lars", "sgd", "adam", "adamw"] = "lars"
     lr: Annotated[float, POSITIVE] = 0.3
+    schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: Annotated[float, NOT_NEGATIVE] = 10
     warmup_lr: Annotated[float, NOT_NEGATIVE] = 0.003
     momentum: Annotated[float, PROBABILITY] = 0.9

@@ -35,7 +35,7 @@ class Execution:
 
 
 def choose_execution(
-    method: Trainable, image_size: tuple[int, int], config: TrainConfig
+    method: Trainable, sample_shape: tuple[int, ...], config: TrainConfig
 ) -> Execution:
     """Device and precision of a run.
 
@@ -45,14 +45,14 @@ def choose_execution(
 
     Args:
         method: a freshly built method, left untouched.
-        image_size: height and width of the views in px.
+        sample_shape: of one view, (3, H, W) or whatever the method takes.
         config: the recipe.
     """
     device = resolved_device(config.device)
     if config.precision != "auto":
         return Execution(str(device), config.precision, {})
     steps = {name: _trial(method, config, device, name) for name in ("fp32", "bf16")}
-    views = torch.rand(2, config.batch_size, 3, *image_size, device=device)
+    views = torch.rand(2, config.batch_size, *sample_shape, device=device)
     noise = torch.Generator(device=device)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_number in range(4):

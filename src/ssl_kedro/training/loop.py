@@ -28,7 +28,7 @@ from ssl_kedro.training.checkpoints import (
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.optimisers import build_optimiser
-from ssl_kedro.training.schedule import warmup_cosine
+from ssl_kedro.training.schedule import warmup_constant, warmup_cosine
 
 History = list[dict[str, float]]
 # A uint8 batch (N, 3, H, W) and a generator on its device -> two views, float in [0, 1].
@@ -170,6 +170,13 @@ class TrainingStep:
 
     def learning_rate(self, step: int) -> float:
         """Rate of a step counted from 0."""
+        if self.config.schedule == "constant":
+            return warmup_constant(
+                step=step,
+                warmup_steps=self.warmup_steps,
+                start=self.config.warmup_lr,
+                peak=self.config.peak_lr,
+            )
         return warmup_cosine(
             step,
             total_steps=self.total_steps,

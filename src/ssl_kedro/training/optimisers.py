@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.config import TrainConfig
@@ -135,4 +135,6 @@ def build_optimiser(method: Trainable, config: TrainConfig) -> Optimizer:
         return LARS(groups, lr, momentum=config.momentum, eta=config.lars_eta)
     if config.optimiser == "sgd":
         return SGD(groups, lr, momentum=config.momentum, foreach=True)
+    if config.optimiser == "adam":
+        return Adam(groups, lr, betas=(config.momentum, 0.999), foreach=True)
     return AdamW(groups, lr, betas=(config.momentum, 0.999), foreach=True)

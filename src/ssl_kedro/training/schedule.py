@@ -1,8 +1,13 @@
-"""Learning-rate schedule: linear warm-up, then half a cosine."""
+"""Learning-rate schedules: linear warm-up, then half a cosine or a constant rate."""
 
 from __future__ import annotations
 
 import math
+
+
+def warmup_constant(*, step: int, warmup_steps: int, start: float, peak: float) -> float:
+    """Learning rate of a step: linear from ``start`` as in :func:`warmup_cosine`, then ``peak``."""
+    return start + (peak - start) * step / warmup_steps if step < warmup_steps else peak
 
 
 def warmup_cosine(
@@ -21,6 +26,6 @@ def warmup_cosine(
         peak: highest learning rate.
     """
     if step < warmup_steps:
-        return start + (peak - start) * step / warmup_steps
+        return warmup_constant(step=step, warmup_steps=warmup_steps, start=start, peak=peak)
     remaining = max(1, total_steps - warmup_steps)
     return 0.5 * peak * (1 + math.cos(math.pi * (step - warmup_steps) / remaining))
