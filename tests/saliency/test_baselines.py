@@ -9,6 +9,7 @@ from ssl_kedro.saliency.baselines import (
     ceiling_scores,
     equator_prior,
     gaussian_equator,
+    mean_map,
     uniform_map,
 )
 from ssl_kedro.saliency.metrics import METRICS, MODES, scores_by_mode
@@ -45,6 +46,15 @@ def test_prior_is_the_mean_over_longitude_by_hand() -> None:
     np.testing.assert_allclose(found, np.repeat(rows[:, None], 4, axis=1) / (2 * math.pi))
     shared = equator_prior(maps, 2, 4, smoothing_deg=0, uniform_share=0.5)
     np.testing.assert_allclose(shared, (found + uniform_map(2, 4)) / 2, rtol=1e-6)
+
+
+def test_mean_map_by_hand() -> None:
+    maps = [np.array([[1.0, 3, 0, 0], [0, 0, 0, 0]]), np.array([[100.0] * 4, [300.0] * 4])]
+    # Every pixel has an eighth of the sphere.
+    expected = (maps[0] / 4 + maps[1] / 1600) / 2 * 8 / (4 * math.pi)
+    np.testing.assert_allclose(mean_map(maps, 2, 4), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="found no training maps"):
+        mean_map([], 2, 4)
 
 
 def test_prior_finds_the_function_of_latitude_back() -> None:
@@ -119,6 +129,24 @@ def test_halves_are_of_viewers() -> None:
     found = ceiling_scores(fixations, np.random.default_rng(0), height=32, repeats=4)
     assert found["sphere"]["cc"] < 0
     assert found["sphere"]["sim"] < 0.02
+
+
+def test_the_uniform_share_changes_no_ranks() -> None:
+    fixations = viewed([(-60, 0), (30, 40)], 10)
+    pure, mixed = (
+        ceiling_scores(
+            fixations,
+            np.random.default_rng(0),
+            height=32,
+            repeats=2,
+            uniform_share=share,
+            equator_prior=uniform_map(32, 64),
+        )
+        for share in (0, 0.01)
+    )
+    for mode in ("planar", "sphere"):
+        for name in ("auc_judd", "nss", "cc"):
+            assert mixed[mode][name] == pytest.approx(pure[mode][name], abs=1e-6)
 
 
 def test_equal_generators_draw_equal_halves() -> None:

@@ -1,4 +1,4 @@
-"""What a model has to be printed beside: uniform, equator prior, other viewers."""
+"""What a model has to be printed beside: uniform, equator prior, mean map, other viewers."""
 
 from __future__ import annotations
 
@@ -74,18 +74,30 @@ def equator_prior(
             f"{smoothing_deg} and {uniform_share}"
         )
     areas = _row_areas(height)
-    total, count = np.zeros(height), 0
-    for count, training_map in enumerate(training_maps, start=1):
-        values = checked_map(f"training map {count}", training_map)
-        profile = resized(values, height, width).mean(axis=1)
-        total += profile / (areas @ profile)
-    if not count:
-        raise ValueError(
-            "found no training maps; expected at least one, or use gaussian_equator instead"
-        )
-    profile = _smoothed(total / count, areas, smoothing_deg)
+    profile = _mean_density(training_maps, height, width).mean(axis=1)
+    profile = _smoothed(profile, areas, smoothing_deg)
     profile /= areas @ profile
     return _zonal((1 - uniform_share) * profile + uniform_share / (4 * math.pi), width)
+
+
+def mean_map(training_maps: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Mean density of the training maps, where panoramas share a front.
+
+    Viewers begin in one direction and many stay near it: where that is the middle of every
+    panorama, this knows more than the equator prior without seeing any image.
+
+    Args:
+        training_maps: densities per solid angle (h, 2h), each given the same mass.
+        height: rows wanted.
+        width: columns wanted.
+
+    Returns:
+        float32 (height, width), per steradian, x solid angles it sums to 1.
+
+    Raises:
+        ValueError: no map, or one that is no density.
+    """
+    return _mean_density(training_maps, height, width).astype(np.float32)
 
 
 def ceiling_scores(
@@ -105,8 +117,9 @@ def ceiling_scores(
     The viewers are halved at random (of an odd number one half has one more), the map of each
     half is scored against map and fixations of the other, both ways, and the scores of all
     repeats are averaged. A half holds fewer viewers than the whole: a lower bound of the
-    ceiling. The uniform share, which changes no ranks, deviations or correlations in `planar`
-    and `sphere` mode, keeps directions where one half did not look from being impossible.
+    ceiling, to compare with models scored at the same size. The uniform share keeps directions
+    where one half did not look from being impossible; it changes no ranks, deviations or
+    correlations in `planar` and `sphere` mode.
 
     Args:
         fixations: of one panorama, by viewer.
@@ -141,7 +154,8 @@ def ceiling_scores(
     found = []
     for at, map_ in enumerate(maps):
         other = at ^ 1  # halves stand in pairs
-        predicted = (1 - uniform_share) * map_ + uniform_share / (4 * math.pi)
+        # In single precision the uniform part would swallow the ranks of the tails.
+        predicted = (1 - uniform_share) * map_.astype(np.float64) + uniform_share / (4 * math.pi)
         found.append(
             scores_by_mode(
                 predicted,
@@ -156,6 +170,20 @@ def ceiling_scores(
         mode: {name: float(np.mean([one[mode][name] for one in found])) for name in METRICS}
         for mode in modes
     }
+
+
+def _mean_density(training_maps: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Mean of maps that are each given mass 1, float64 (height, width)."""
+    areas = _row_areas(height) / width
+    total, count = np.zeros((height, width)), 0
+    for count, training_map in enumerate(training_maps, start=1):
+        values = resized(checked_map(f"training map {count}", training_map), height, width)
+        total += values / (areas @ values.sum(axis=1))
+    if not count:
+        raise ValueError(
+            "found no training maps; expected at least one, or use gaussian_equator instead"
+        )
+    return total / count
 
 
 def _latitudes_deg(height: int) -> np.ndarray:
