@@ -1,7 +1,7 @@
 """Area under the ROC curve as the Mann-Whitney statistic: ties get half credit, exactly.
 
 AUC = P(positive > negative) + P(positive = negative) / 2. Published code sums trapezoids between
-the thresholds at the fixations; its curve cuts each step's corner, which adds up to 1 / (2 F) for
+the thresholds at the fixations; its curve cuts each step's corner, which adds at most 1 / (2 F) for
 F fixations, and counts a tie of several fixations once for each.
 """
 

@@ -24,11 +24,12 @@ in MIT's binary fixation map; in `sphere` mode each fixation counts. Missing fix
 set of none) make the metrics of fixations NaN, a missing truth map those of maps, a missing prior
 info_gain and missing fixations of other images sauc.
 
-Three places leave MIT's code. AUC is the exact Mann-Whitney statistic (`auc.py`), also for sauc,
+Four places leave MIT's code. AUC is the exact Mann-Whitney statistic (`auc.py`), also for sauc,
 which MIT samples. info_gain normalises by the sum only, as densities demand, and does not first
-subtract the minimum. The standard deviation divides by N. In `authors` mode cc is the correlation
-weighted by the sine, not that of the products: so does the Salient360! toolbox whose values the
-tests hold; it leaves the metrics of fixations without weights, which are those of `planar` mode.
+subtract the minimum. The standard deviation divides by N. Maps are resized bilinearly, across the
+seam. In `authors` mode cc is the correlation weighted by the sine, not that of the products, as
+in the Salient360! toolbox, whose values the tests hold. For metrics of fixations `authors` takes
+the prediction times the sine; the toolbox takes it as it is, which is `planar` mode.
 
 Sources: Bylinskii et al., "What do different evaluation metrics tell us about saliency models?",
 arXiv:1604.03605, and code_forMetrics of the MIT saliency benchmark; Kuemmerer, Wallis and Bethge,
