@@ -1,0 +1,211 @@
+"""What a model has to be printed beside: uniform, equator prior, mean map, other viewers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from ssl_kedro.saliency.ground_truth import SIGMA_DEG, saliency_maps
+from ssl_kedro.saliency.metrics import METRICS, MODES, Mode, resized, scores_by_mode
+from ssl_kedro.saliency.metrics.maps import checked_map
+from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.spherical.sphere import pixel_solid_angles
+
+
+def uniform_map(height: int, width: int) -> np.ndarray:
+    """The same density in every direction, float32 (height, width), 1 / (4 pi)."""
+    return np.full((height, width), 1 / (4 * math.pi), dtype=np.float32)
+
+
+def gaussian_equator(height: int, width: int, *, sigma_deg: float = 20.0) -> np.ndarray:
+    """Prior of the equator where there are no training maps: a Gaussian of latitude.
+
+    Args:
+        height: rows.
+        width: columns.
+        sigma_deg: standard deviation in degrees. 20 is a convention.
+
+    Returns:
+        float32 (height, width), per steradian, x solid angles it sums to 1.
+
+    Raises:
+        ValueError: sigma is not positive.
+    """
+    if not sigma_deg > 0:
+        raise ValueError(f"sigma_deg = {sigma_deg}: expected a positive angle in degrees")
+    return _zonal(np.exp(-0.5 * (_latitudes_deg(height) / sigma_deg) ** 2), width)
+
+
+def equator_prior(
+    training_maps: Iterable[np.ndarray],
+    height: int,
+    width: int,
+    *,
+    smoothing_deg: float = 3.0,
+    uniform_share: float = 0.01,
+) -> np.ndarray:
+    """Mean density of the training maps at each latitude.
+
+    Every map has the same mass, whatever its scale. The profile is smoothed by a Gaussian of
+    latitude that weighs rows by their solid angle, which leaves a uniform profile as it is:
+    near the poles a row holds so little that few maps decide its value. A small uniform share
+    keeps directions that nobody trained on from being impossible, which would make one fixation
+    there outweigh all others in information gain.
+
+    Args:
+        training_maps: densities per solid angle (h, 2h), sizes may differ. Maps of test
+            images have no place here.
+        height: rows wanted.
+        width: columns wanted.
+        smoothing_deg: standard deviation of the smoothing in degrees; 0 = none.
+        uniform_share: share of the mass that is uniform, in [0, 1].
+
+    Returns:
+        float32 (height, width), per steradian, equal along a row; x solid angles it sums to 1.
+
+    Raises:
+        ValueError: no map, one that is no density, or a parameter out of range.
+    """
+    if smoothing_deg < 0 or not 0 <= uniform_share <= 1:
+        raise ValueError(
+            "expected smoothing_deg of at least 0 and uniform_share in [0, 1], found "
+            f"{smoothing_deg} and {uniform_share}"
+        )
+    areas = _row_areas(height)
+    profile = _mean_density(training_maps, height, width).mean(axis=1)
+    profile = _smoothed(profile, areas, smoothing_deg)
+    profile /= areas @ profile
+    return _zonal((1 - uniform_share) * profile + uniform_share / (4 * math.pi), width)
+
+
+def mean_map(training_maps: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Mean density of the training maps, where panoramas share a front.
+
+    Viewers begin in one direction and many stay near it: where that is the middle of every
+    panorama, this knows more than the equator prior without seeing any image.
+
+    Args:
+        training_maps: densities per solid angle (h, 2h), each given the same mass.
+        height: rows wanted.
+        width: columns wanted.
+
+    Returns:
+        float32 (height, width), per steradian, x solid angles it sums to 1.
+
+    Raises:
+        ValueError: no map, or one that is no density.
+    """
+    return _mean_density(training_maps, height, width).astype(np.float32)
+
+
+def ceiling_scores(
+    fixations: Fixations,
+    generator: np.random.Generator,
+    *,
+    height: int = 128,
+    sigma_deg: float = SIGMA_DEG,
+    repeats: int = 10,
+    uniform_share: float = 0.01,
+    equator_prior: np.ndarray | None = None,
+    other_fixations: Fixations | None = None,
+    modes: tuple[Mode, ...] = MODES,
+) -> dict[Mode, dict[str, float]]:
+    """How well half of the viewers predict the other half: no model is expected to do better.
+
+    The viewers are halved at random (of an odd number one half has one more), the map of each
+    half is scored against map and fixations of the other, both ways, and the scores of all
+    repeats are averaged. A half holds fewer viewers than the whole: a lower bound of the
+    ceiling, to compare with models scored at the same size. The uniform share keeps directions
+    where one half did not look from being impossible; it changes no ranks, deviations or
+    correlations in `planar` and `sphere` mode.
+
+    Args:
+        fixations: of one panorama, by viewer.
+        generator: draws the halves.
+        height: rows of the maps, which are twice as wide.
+        sigma_deg: of the Gaussian; see `saliency_map`.
+        repeats: random halvings.
+        uniform_share: share of the predicting map that is uniform, in [0, 1].
+        equator_prior: for information gain; see `scores_by_mode`.
+        other_fixations: for sAUC.
+        modes: of scoring.
+
+    Returns:
+        By mode, by metric; all NaN with fewer than two viewers.
+
+    Raises:
+        ValueError: no repeats, or uniform_share outside [0, 1].
+    """
+    if repeats < 1 or not 0 <= uniform_share <= 1:
+        raise ValueError(
+            f"expected at least one repeat and uniform_share in [0, 1], found {repeats} and "
+            f"{uniform_share}"
+        )
+    viewers = np.unique(fixations.viewer)
+    if len(viewers) < 2:
+        return {mode: dict.fromkeys(METRICS, float("nan")) for mode in modes}
+    halves: list[Fixations] = []
+    for _ in range(repeats):
+        first = np.isin(fixations.viewer, generator.permutation(viewers)[: len(viewers) // 2])
+        halves += [fixations.of(first), fixations.of(~first)]
+    maps = saliency_maps(halves, height, 2 * height, sigma_deg=sigma_deg)
+    found = []
+    for at, map_ in enumerate(maps):
+        other = at ^ 1  # halves stand in pairs
+        # In single precision the uniform part would swallow the ranks of the tails.
+        predicted = (1 - uniform_share) * map_.astype(np.float64) + uniform_share / (4 * math.pi)
+        found.append(
+            scores_by_mode(
+                predicted,
+                maps[other],
+                halves[other],
+                equator_prior=equator_prior,
+                other_fixations=other_fixations,
+                modes=modes,
+            )
+        )
+    return {
+        mode: {name: float(np.mean([one[mode][name] for one in found])) for name in METRICS}
+        for mode in modes
+    }
+
+
+def _mean_density(training_maps: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Mean of maps that are each given mass 1, float64 (height, width)."""
+    areas = _row_areas(height) / width
+    total, count = np.zeros((height, width)), 0
+    for count, training_map in enumerate(training_maps, start=1):
+        values = resized(checked_map(f"training map {count}", training_map), height, width)
+        total += values / (areas @ values.sum(axis=1))
+    if not count:
+        raise ValueError(
+            "found no training maps; expected at least one, or use gaussian_equator instead"
+        )
+    return total / count
+
+
+def _latitudes_deg(height: int) -> np.ndarray:
+    return 90 - (np.arange(height) + 0.5) * (180 / height)
+
+
+def _row_areas(height: int) -> np.ndarray:
+    """Steradians of each row, sum 4 pi."""
+    return pixel_solid_angles(height, 1)[:, 0].numpy()
+
+
+def _smoothed(profile: np.ndarray, areas: np.ndarray, sigma_deg: float) -> np.ndarray:
+    if not sigma_deg:
+        return profile
+    latitude = _latitudes_deg(len(profile))
+    apart = (latitude[:, None] - latitude) / sigma_deg
+    weights = np.exp(-0.5 * apart**2) * areas
+    smoothed: np.ndarray = (weights @ profile) / weights.sum(axis=1)
+    return smoothed
+
+
+def _zonal(profile: np.ndarray, width: int) -> np.ndarray:
+    """Map of a function of latitude, of mass 1."""
+    profile = profile / (_row_areas(len(profile)) @ profile)
+    return np.repeat(profile[:, None], width, axis=1).astype(np.float32)
