@@ -74,10 +74,7 @@ def training_identity(
         "method": dataclasses.asdict(config),
         "train": dataclasses.asdict(parameters.train_config(training.method)),
     }
-    flat = dict(_flat("", recipe))
-    for irrelevant in ("train.resume", "train.checkpoint_every", "train.device"):
-        del flat[irrelevant]
-    return flat | {
+    return recipe_identity(recipe) | {
         "name": training.method,
         "budget": training.budget,
         "seed": training.seed,
@@ -85,6 +82,14 @@ def training_identity(
         "device": execution["device"],
         "precision": execution["precision"],
     }
+
+
+def recipe_identity(recipe: Json) -> Json:
+    """A recipe with its configuration under "train" as flat values, without what cannot matter."""
+    flat = dict(_flat("", recipe))
+    for irrelevant in ("train.resume", "train.checkpoint_every", "train.device"):
+        del flat[irrelevant]
+    return flat
 
 
 def weight_fingerprint(encoder: Encoder) -> str:

@@ -20,16 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.photographs import Batch, Photographs, batches
+from ssl_kedro.images.skipping import check_skipped
 from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
 
 _VECTORS, _STARTS, _DESCRIPTION = "vectors.npy", "starts.npy", "description.json"
+_SKIPPING = "extract.max_skipped"
 
 
 @dataclass(frozen=True)
@@ -202,14 +204,14 @@ def extract_vectors(
             for found in batches(photographs, resize, config.batch_size, config.workers):
                 if not isinstance(found, Batch):
                     skipped.append([photographs.names[found.index], found.reason])
-                    _check_skipped(skipped, len(photographs), config.max_skipped, label)
+                    check_skipped(skipped, len(photographs), config.max_skipped, label, _SKIPPING)
                     bar.update(1)
                     continue
                 maps = network(torch.from_numpy(found.images).to(device))
                 yield found.indices, pooled(maps, pooling).float().cpu().numpy()
                 bar.update(len(found.indices))
         if len(skipped) == len(photographs):
-            _check_skipped(skipped, len(photographs), -1.0, label)
+            check_skipped(skipped, len(photographs), -1.0, label, _SKIPPING)
 
     description = {"identity": dict(identity), "skipped": skipped, "seconds": 0.0}
     store.write(
@@ -224,16 +226,3 @@ def _timed(
     """The pieces; how long all took goes into the description before it is written."""
     yield from pieces
     description["seconds"] = round(time.perf_counter() - began, 2)
-
-
-def _check_skipped(skipped: list[list[str]], count: int, allowed: float, label: str) -> None:
-    if len(skipped) <= allowed * count:
-        return
-    named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:5])
-    raise ConfigError(
-        "max_skipped",
-        allowed,
-        f"at most {max(allowed, 0):.2%} of the {count} images of {label} to be unreadable, found "
-        f"{len(skipped)} so far: {named}. Repair or remove these files, or raise "
-        f"extract.max_skipped to go on without them",
-    )

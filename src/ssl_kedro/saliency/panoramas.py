@@ -102,6 +102,13 @@ class PanoramaSource(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
+    def check(self) -> None:  # noqa: B027  a source that cannot be wrong has nothing to check
+        """Look at everything that is cheap to look at, before any long work.
+
+        Raises:
+            ValueError: naming the file, what was expected and what to do.
+        """
+
     @abstractmethod
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama brought to a size, uint8 (3, height, width).

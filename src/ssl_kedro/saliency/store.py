@@ -1,0 +1,152 @@
+"""Panoramas of one size on disk, written as they are decoded: memory does not grow with the number.
+
+A store is made once for a source and a size and read by memory map afterwards; it is made again
+only when the source or the size has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_kedro.core.files import replaced_folder
+from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.skipping import check_skipped
+from ssl_kedro.saliency.panoramas import PanoramaSource
+
+_IMAGES, _DESCRIPTION = "images.npy", "description.json"
+# Decoded panoramas that wait to be written, per thread.
+_AHEAD = 4
+
+
+class PanoramaStore:
+    """A folder that holds the panoramas of a source, all of one size.
+
+    Args:
+        folder: where; need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def description(self) -> dict[str, Any] | None:
+        """What it holds, None where it holds nothing, or not all.
+
+        "identity", "size" (height, width), and for each panorama, in the order of
+        :meth:`images`: "names", "scenes", "splits", "indices" (into the source); "skipped"
+        (name and reason of those that could not be decoded).
+        """
+        try:
+            found = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            complete = self.images().shape == (len(found["names"]), 3, *found["size"])
+        except (OSError, ValueError, KeyError):
+            return None
+        return found if complete else None
+
+    def images(self) -> np.ndarray:
+        """uint8 (N, 3, H, W), a read-only memory map."""
+        return np.asanyarray(np.load(self.folder / _IMAGES, mmap_mode="r", allow_pickle=False))
+
+    def fill(
+        self,
+        source: PanoramaSource,
+        indices: list[int],
+        size: tuple[int, int],
+        *,
+        label: str,
+        max_skipped: float = 0.01,
+        workers: int | None = None,
+    ) -> dict[str, Any]:
+        """Decode and write some panoramas of a source, unless they are there already.
+
+        Args:
+            source: the panoramas.
+            indices: which of them, in this order.
+            size: height and width in px.
+            label: for the progress bar and messages.
+            max_skipped: share that may be unreadable.
+            workers: threads that decode; None = one for each core.
+
+        Returns:
+            :meth:`description`.
+
+        Raises:
+            ConfigError: more unreadable panoramas than allowed, or no readable one.
+        """
+        identity = {
+            "source": source.fingerprint,
+            "names": [source.names[i] for i in indices],
+            "scenes": [source.scenes[i] for i in indices],
+            "splits": [source.splits[i] for i in indices],
+            "size": list(size),
+        }
+        known = self.description()
+        if known is not None and known["identity"] == identity:
+            return known
+        kept: list[int] = []
+        skipped: list[list[str]] = []
+        with replaced_folder(self.folder) as temporary:
+            with (temporary / _IMAGES).open("wb") as file:
+                # NumPy pads headers, so that the final count needs no more room.
+                header = {"descr": "|u1", "fortran_order": False}
+                np.lib.format.write_array_header_1_0(file, header | {"shape": (2**62, 3, *size)})
+                for index, found in _decoded(source, indices, size, label, workers):
+                    if isinstance(found, UnreadableImageError):
+                        skipped.append([source.names[index], str(found)])
+                        check_skipped(skipped, len(indices), max_skipped, label, "data.max_skipped")
+                        continue
+                    kept.append(index)
+                    file.write(np.ascontiguousarray(found).data)
+                if indices and not kept:
+                    check_skipped(skipped, len(indices), -1.0, label, "data.max_skipped")
+                file.seek(0)
+                shape = (len(kept), 3, *size)
+                np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+            description = {
+                "identity": identity,
+                "size": list(size),
+                "names": [source.names[i] for i in kept],
+                "scenes": [source.scenes[i] for i in kept],
+                "splits": [source.splits[i] for i in kept],
+                "indices": kept,
+                "skipped": skipped,
+            }
+            (temporary / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+        return description
+
+
+def _decoded(
+    source: PanoramaSource,
+    indices: list[int],
+    size: tuple[int, int],
+    label: str,
+    workers: int | None,
+) -> Iterator[tuple[int, np.ndarray | UnreadableImageError]]:
+    """Each panorama in order, or why there is none; a few are decoded ahead."""
+    count = workers or os.cpu_count() or 1
+    waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
+    with (
+        ThreadPoolExecutor(count) as pool,
+        progress_bar(len(indices), f"panoramas of {label}", "images") as bar,
+    ):
+        queue = iter(indices)
+        while True:
+            while len(waiting) < _AHEAD * count and (index := next(queue, None)) is not None:
+                waiting.append((index, pool.submit(source.image, index, *size)))
+            if not waiting:
+                return
+            index, future = waiting.popleft()
+            try:
+                found: np.ndarray | UnreadableImageError = future.result()
+            except UnreadableImageError as error:
+                found = error
+            bar.update(1)
+            yield index, found

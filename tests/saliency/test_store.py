@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saliency.sources_for_tests import Plain
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.saliency.panoramas import Split
+from ssl_kedro.saliency.store import PanoramaStore
+
+SIX: list[Split] = ["train", "test", "train", "unlabelled", "train", "test"]
+
+
+def test_panoramas_are_written_in_order_and_mapped(tmp_path: Path) -> None:
+    store = PanoramaStore(tmp_path / "store")
+    assert store.description() is None
+    found = store.fill(Plain(SIX), [4, 1, 0], (4, 8), label="data")
+    images = store.images()
+    assert isinstance(images, np.memmap)
+    assert (images.shape, images.dtype) == ((3, 3, 4, 8), np.uint8)
+    assert images[:, 0, 0, 0].tolist() == [40, 10, 0]
+    assert found["names"] == ["p4", "p1", "p0"]
+    assert found["splits"] == ["train", "test", "train"]
+    assert store.description() == found
+
+
+def test_nothing_is_decoded_twice_until_something_changes(tmp_path: Path) -> None:
+    store, source = PanoramaStore(tmp_path), Plain(SIX)
+    store.fill(source, [0, 1], (4, 8), label="data")
+    assert sorted(source.decoded) == [0, 1]
+    store.fill(source, [0, 1], (4, 8), label="data")
+    assert len(source.decoded) == 2
+    store.fill(source, [0, 1], (8, 16), label="data")
+    store.fill(Plain(SIX, mark="b"), [0, 1], (8, 16), label="data")
+    assert len(source.decoded) == 4
+    store.fill(source, [0, 1], (8, 16), label="data")
+    assert len(source.decoded) == 6
+    (tmp_path / "images.npy").write_bytes(b"cut off")
+    assert store.description() is None
+    store.fill(source, [0, 1], (8, 16), label="data")
+    assert len(source.decoded) == 8
+
+
+def test_a_broken_panorama_is_left_out_and_named(tmp_path: Path) -> None:
+    store = PanoramaStore(tmp_path)
+    found = store.fill(
+        Plain(SIX, broken=(2,)), [0, 2, 4], (4, 8), label="data", max_skipped=0.4, workers=1
+    )
+    assert found["names"] == ["p0", "p4"]
+    assert found["indices"] == [0, 4]
+    assert found["skipped"] == [["p2", "it ends too early"]]
+    assert store.images()[:, 0, 0, 0].tolist() == [0, 40]
+
+
+def test_too_many_broken_ones_end_the_run_and_keep_what_was_there(tmp_path: Path) -> None:
+    store = PanoramaStore(tmp_path / "store")
+    before = store.fill(Plain(SIX), [0], (4, 8), label="data")
+    with pytest.raises(ConfigError, match=r"1\.00% of the 3 images of data .* p2 \(it ends"):
+        store.fill(Plain(SIX, broken=(2,), mark="b"), [0, 2, 4], (4, 8), label="data")
+    assert store.description() == before
+    with pytest.raises(ConfigError, match="max_skipped"):
+        store.fill(Plain(SIX, broken=(2,)), [2], (4, 8), label="data", max_skipped=1.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

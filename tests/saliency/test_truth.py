@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from saliency.sources_for_tests import Plain, looks
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.saliency.ground_truth import saliency_map
+from ssl_kedro.saliency.truth import fixations_of, truth_arrays
+
+MAP = np.arange(32, dtype=np.float32).reshape(4, 8)
+LOOKED = looks((10, 20), (-170, 5), viewers=[3, 4])
+
+
+def source() -> Plain:
+    return Plain(["train"] * 3, maps={0: MAP, 1: MAP}, fixations={1: LOOKED, 2: LOOKED})
+
+
+def test_maps_come_first_and_fixations_where_there_is_none() -> None:
+    found = truth_arrays(source(), [2, 1, 0], "auto", 4, 20.0)
+    assert np.array_equal(found["maps"][1], MAP)
+    assert np.array_equal(found["maps"][2], MAP)
+    assert np.array_equal(found["maps"][0], saliency_map(LOOKED, 4, 8, sigma_deg=20.0))
+    assert found["made_from_fixations"].tolist() == [True, False, False]
+
+
+def test_fixations_only() -> None:
+    found = truth_arrays(source(), [1], "fixations", 4, 20.0)
+    assert np.array_equal(found["maps"][0], saliency_map(LOOKED, 4, 8, sigma_deg=20.0))
+
+
+def test_fixations_come_back_by_panorama() -> None:
+    found = truth_arrays(source(), [2, 0, 1], "auto", 4, 20.0)
+    assert fixations_of(found, 1) is None
+    for row in (0, 2):
+        fixations = fixations_of(found, row)
+        assert fixations is not None
+        assert fixations.longitude_deg.tolist() == [10, -170]
+        assert fixations.latitude_deg.tolist() == [20, 5]
+        assert fixations.viewer.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(("made_from", "index"), [("maps", 2), ("fixations", 0)])
+def test_a_missing_truth_names_the_panorama(made_from: str, index: int) -> None:
+    with pytest.raises(ConfigError, match=f"expected {made_from} of p{index}, found none"):
+        truth_arrays(source(), [index], made_from, 4, 20.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected a map or fixations of p0"):
+        truth_arrays(Plain(["train"]), [0], "auto", 4, 20.0)
