@@ -38,7 +38,7 @@ def test_another_seed_deals_otherwise() -> None:
 
 
 def test_impossible_splits_are_refused() -> None:
-    with pytest.raises(ConfigError, match="folds = 5: expected at most one a scene, .* 4"):
+    with pytest.raises(ConfigError, match=r"folds = 5: expected at most one a scene, .* 4"):
         part("fold_1", SCENES, SPLITS, 5, seed=0)
     with pytest.raises(ConfigError, match="found 5 for training and 0 for testing"):
         part("given", SCENES, [s.replace("test", "unlabelled") for s in SPLITS], 0, seed=0)
