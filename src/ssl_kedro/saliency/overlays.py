@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 # The most salient .2 % of the sphere are one colour: a single hot pixel does not dim the rest.
 _PERCENTILE = 99.8
 # Overlays begin with the first colour that is one: lower ones of the table read as shadow on a
-# bright panorama and as nothing on a dark one.
-_FIRST_COLOUR = 0.30
+# bright panorama and as nothing on a dark one. They end before the last, which are nearly white:
+# a peak on snow must not look like snow.
+_FIRST_COLOUR, _LAST_COLOUR = 0.30, 0.90
 # Opacity grows as value ** this: below 1, so that weaker places are seen too.
 _OPACITY_POWER = 0.6
 # Warm pictures (a fire, a lit room) would pass for salience: they lose half of their own colour.
@@ -217,9 +218,8 @@ def _blending(opacity: float) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"opacity = {opacity}: expected 0 to 1")
     level = np.linspace(0, 1, 256)
     share = np.round(256 * opacity * level**_OPACITY_POWER)
-    colour = _colours()[
-        :, np.round(255 * (_FIRST_COLOUR + (1 - _FIRST_COLOUR) * level)).astype(int)
-    ]
+    places = 255 * (_FIRST_COLOUR + (_LAST_COLOUR - _FIRST_COLOUR) * level)
+    colour = _colours()[:, np.round(places).astype(int)]
     return share.astype(np.uint16), (share * colour).astype(np.uint16)
 
 

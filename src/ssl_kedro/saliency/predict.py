@@ -141,7 +141,7 @@ def predictions(
     Raises:
         ValueError: the model gives something else than a map an image.
     """
-    with _at_work(model, resolved_device(config.device)) as device:
+    with model_at_work(model, resolved_device(config.device)) as device:
         yield from _of_images(model, files, config, device)
         for name in files.videos:
             yield from _of_video(model, files.root, name, config, device)
@@ -195,8 +195,8 @@ def _maps(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndar
 
 
 @contextmanager
-def _at_work(model: nn.Module, device: torch.device) -> Iterator[torch.device]:
-    """The model on a device in evaluation mode, and back to how it was."""
+def model_at_work(model: nn.Module, device: torch.device) -> Iterator[torch.device]:
+    """A model on a device and in evaluation mode; afterwards it is where and how it was."""
     training = {module: module.training for module in model.modules()}
     tensor = next(iter(model.parameters()), None)
     home = device if tensor is None else tensor.device
