@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.files import replaced_file
+from ssl_kedro.saliency.predict import model_at_work
 
 INPUT, OUTPUT = "images", "saliency"
 TOLERANCE = 1e-4
@@ -99,7 +100,7 @@ def export_onnx(
             "writes (it would write that one without a word)"
         )
     compared = _compared_images(images, height, width)
-    with _on_cpu(model), replaced_file(path) as temporary:
+    with model_at_work(model, torch.device("cpu")), replaced_file(path) as temporary:
         began = time.perf_counter()
         _write(model, temporary, compared[:2], opset)
         exported = time.perf_counter()
@@ -182,7 +183,7 @@ def _write(model: nn.Module, path: Path, example: Tensor, opset: int) -> None:
 
 def _run(path: Path, images: np.ndarray) -> np.ndarray:
     """Maps by ONNX Runtime: the first image alone, then the others together."""
-    import onnxruntime  # noqa: PLC0415  optional
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
@@ -204,22 +205,8 @@ def _opset(path: Path) -> int:
     import onnx  # noqa: PLC0415  optional
 
     model = onnx.load(str(path), load_external_data=False)
-    return max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-
-
-@contextmanager
-def _on_cpu(model: nn.Module) -> Iterator[None]:
-    """The model on the CPU in evaluation mode, and back to how it was."""
-    training = {module: module.training for module in model.modules()}
-    tensor = next(iter(model.parameters()), None)
-    home = torch.device("cpu") if tensor is None else tensor.device
-    model.to("cpu").eval()
-    try:
-        yield
-    finally:
-        model.to(home)
-        for module, was in training.items():
-            module.training = was
+    versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return int(max(versions))
 
 
 @contextmanager
