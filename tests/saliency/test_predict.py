@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.saliency import predict
 from ssl_kedro.saliency.predict import (
     PredictConfig,
     Prediction,
@@ -179,6 +180,18 @@ def test_frames_of_a_video_are_predicted_for_one_by_one(tmp_path: Path) -> None:
         assert isinstance(item, Prediction) and item.frame is not None
         assert item.frame.number == k and item.frame.picture.shape == (3, 32, 64)
         assert item.saliency.mean() == pytest.approx((20 + 10 * k) / 255, abs=0.02)
+
+
+def test_a_video_that_gives_no_frame_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    panorama(folder / "a.png")
+    video(folder / "v.mp4")
+    monkeypatch.setattr(predict, "frames", lambda *_: (frame for frame in ()))
+    rows = write_predictions(Brightness(), config(folder, tmp_path / "out"))
+    assert [(row.input, row.frames) for row in rows] == [("a.png", 1), ("v.mp4", 0)]
+    assert "without a frame" in rows[1].skipped
 
 
 def test_broken_files_among_good_ones_are_listed(tmp_path: Path) -> None:

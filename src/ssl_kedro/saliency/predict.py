@@ -172,14 +172,19 @@ def _of_video(
                 image = in_shape(frame.picture, config.height, config.width)
                 yield Frame(frame.number, frame.time_s, shown), image
 
+    any_frame = False
     try:
         with closing(ahead(prepared(), config.batch_size)) as coming:
             while part := list(islice(coming, config.batch_size)):
                 maps = _maps(model, np.stack([image for _, image in part]), device)
+                any_frame = True
                 for (frame, _), saliency in zip(part, maps, strict=True):
                     yield Prediction(name, saliency, frame)
     except UnreadableImageError as error:
         yield Unpredicted(name, str(error))
+        return
+    if not any_frame:
+        yield Unpredicted(name, "a video without a frame that can be decoded")
 
 
 def _maps(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
