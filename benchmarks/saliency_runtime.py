@@ -1,0 +1,110 @@
+"""Time of a saliency prediction per image by stage, as in thesis Table 4.2.
+
+python benchmarks/saliency_runtime.py [--threads 1] [--device auto] [--batch 16] [PANORAMA ...]
+
+Without panoramas, generated ones of 2048 x 1024 px are measured with. The weights are random:
+time does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ssl_kedro.core.memory import keep_freed_memory
+from ssl_kedro.saliency.runtime import PUBLISHED_SECONDS, RuntimeConfig, runtimes
+
+
+class StandIn(nn.Module):
+    """ResNet-50 up to its third stage, two 1 x 1 layers, and the decoder of thesis 4.3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import resnet50  # noqa: PLC0415  only where it stands in
+
+        network = resnet50(weights=None)
+        self.encoder = nn.Sequential(
+            *list(network.children())[:7],
+            nn.Conv2d(1024, 512, 1, bias=False),
+            nn.BatchNorm2d(512),
+            nn.Conv2d(512, 512, 1, bias=False),
+            nn.BatchNorm2d(512),
+            nn.ReLU(),
+        )
+        layers: list[nn.Module] = []
+        for block in ((512, 512), (512, 512), (512, 256), (256, 128, 128), (128, 64, 64)):
+            for before, after in pairwise(block):
+                layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+            if block[-1] != 64:
+                layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))
+        self.decoder = nn.Sequential(*layers, nn.Conv2d(64, 1, 1), nn.Sigmoid())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps (N, 1, H, W) of images (N, 3, H, W)."""
+        return self.decoder(self.encoder(images))  # type: ignore[no-any-return]
+
+
+def network() -> tuple[str, nn.Module]:
+    """The project's own model of the thesis' size, or what stands in for it."""
+    try:
+        from ssl_kedro.encoders import saliency_model  # type: ignore[attr-defined]  # noqa: PLC0415
+    except ImportError:
+        return "stand-in of the thesis' size", StandIn()
+    encoder = saliency_model.build_panorama_encoder()
+    return "thesis' model", saliency_model.SaliencyModel(encoder, saliency_model.build_decoder())
+
+
+def generated(folder: Path, count: int = 4) -> list[Path]:
+    """JPEG files of smooth noise, about as large as photographs."""
+    paths = []
+    for index in range(count):
+        random = np.random.default_rng(index)
+        small = random.integers(0, 256, (128, 256, 3), dtype=np.uint8)
+        path = folder / f"{index}.jpg"
+        Image.fromarray(small).resize((2048, 1024), Image.Resampling.BICUBIC).save(path)
+        paths.append(path)
+    return paths
+
+
+def main() -> None:
+    """Print a table of milliseconds an image."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("panoramas", nargs="*", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repetitions", type=int, default=15)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    # Else a large batch spends a third of its time on pages that the kernel clears again.
+    keep_freed_memory()
+    name, model = network()
+    config = RuntimeConfig(
+        batch_sizes=(1, options.batch),
+        repetitions=options.repetitions,
+        threads=options.threads,
+        device=options.device,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        found = runtimes(model, options.panoramas or generated(Path(folder)), config)
+    first = found[0]
+    print(
+        f"{name} on {first.device}, {first.threads} threads, medians of {first.repetitions} "
+        "(quartiles), ms per image"
+    )
+    for row in found:
+        spread = f"({row.low_ms:.2f} to {row.high_ms:.2f})"
+        print(f"batch {row.batch_size:3d}  {row.stage:18s} {row.milliseconds:9.2f} {spread}")
+    published = ", ".join(f"{who} {1e3 * s:.0f}" for who, s in PUBLISHED_SECONDS.items())
+    print(f"published, on an RTX 3090, ms per image: {published}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""What to predict for: one image, one video, or a folder of them, checked before a model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssl_kedro.images.decode import EXTENSIONS, Resize, decoded_part
+from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.photographs import FilePhotographs
+from ssl_kedro.saliency.video_file import VIDEO_EXTENSIONS, video_facts
+
+# Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.
+_ASPECT_TOLERANCE = 0.01
+_NAMED = 5
+
+
+class PredictionInputError(ValueError):
+    """An input that cannot be predicted for.
+
+    Args:
+        key: the parameter at fault, e.g. "input".
+        value: what it was set to.
+        found: what was found there.
+        expected: what is needed.
+        remedy: what to do.
+    """
+
+    def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
+        self.key = key
+        self.value = value
+        super().__init__(
+            f"predict.{key} = {value!r}: found {found}; expected {expected}. To solve it, {remedy}."
+        )
+
+
+@dataclass(frozen=True)
+class Unpredicted:
+    """A file for which there is no prediction.
+
+    Args:
+        name: of the file, relative to the input.
+        reason: what is wrong with it.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PredictionInput:
+    """Files to predict for.
+
+    Args:
+        root: folder that names are relative to.
+        images: names of the images, sorted.
+        videos: names of the videos, sorted.
+        broken: files that cannot be opened, found before any model ran.
+    """
+
+    root: Path
+    images: tuple[str, ...]
+    videos: tuple[str, ...]
+    broken: tuple[Unpredicted, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Images, then videos."""
+        return self.images + self.videos
+
+
+def found_input(given: str | None) -> PredictionInput:
+    """Look at an input: files that cannot be opened are listed, others must be panoramas.
+
+    Only headers are read. A folder is searched to any depth; hidden files and files with
+    other extensions are passed over.
+
+    Args:
+        given: path of an image, a video or a folder.
+
+    Raises:
+        PredictionInputError: no path, nothing there, no image or video in a folder, files that
+            are not twice as wide as high, or none that can be opened.
+    """
+    known = "a panorama or a video (.jpg, .png, .mp4, ...), or a folder of them"
+    remedy = "set predict.input to the path of one"
+    if given is None or not given.strip():
+        raise PredictionInputError("input", given, "no path given", known, remedy)
+    path = Path(given).expanduser()
+    if not path.exists():
+        found = f"no such file or folder (looked in {path.absolute()})"
+        raise PredictionInputError("input", given, found, known, remedy)
+    if path.is_dir():
+        images, videos = images_below(path), _videos_below(path)
+        root = path
+    else:
+        suffix, root = path.suffix.lower(), path.parent
+        images = [path.name] if suffix in EXTENSIONS else []
+        videos = [path.name] if suffix in VIDEO_EXTENSIONS else []
+    if not images and not videos:
+        what = "a folder without images or videos" if path.is_dir() else f"a {path.suffix} file"
+        if not path.is_dir() and not path.suffix:
+            what = "a file without an extension"
+        raise PredictionInputError("input", given, what, known, remedy)
+    return _checked(given, root, images, videos)
+
+
+def _videos_below(folder: Path) -> list[str]:
+    found = []
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if file.suffix.lower() in VIDEO_EXTENSIONS and not hidden and file.is_file():
+            found.append(name.as_posix())
+    return sorted(found)
+
+
+def _checked(
+    given: str, root: Path, images: Sequence[str], videos: Sequence[str]
+) -> PredictionInput:
+    broken: list[Unpredicted] = []
+    flat: list[str] = []
+    opened: set[str] = set()
+    for at, name in enumerate((*images, *videos)):
+        try:
+            size = image_size(root / name) if at < len(images) else video_facts(root / name).size
+        except UnreadableImageError as error:
+            broken.append(Unpredicted(name, str(error)))
+            continue
+        if not is_panorama(*size):
+            flat.append(f"{name} ({size[0]} x {size[1]})")
+        opened.add(name)
+    if flat:
+        more = f" and {len(flat) - _NAMED} more" if len(flat) > _NAMED else ""
+        raise PredictionInputError(
+            "input",
+            given,
+            f"{len(flat)} that cannot be whole panoramas: {', '.join(flat[:_NAMED])}{more}",
+            "equirectangular panoramas, twice as wide as high (360 x 180 degrees)",
+            "take these files away, or bring them to 2:1: a partial panorama is to be padded to "
+            "the whole sphere, a stereo pair to be cut into its two eyes",
+        )
+    if not opened:
+        raise nothing_readable(given, broken)
+    return PredictionInput(
+        root,
+        tuple(name for name in images if name in opened),
+        tuple(name for name in videos if name in opened),
+        tuple(broken),
+    )
+
+
+def nothing_readable(given: object, broken: Sequence[Unpredicted]) -> PredictionInputError:
+    """The error of an input of which not one file could be decoded."""
+    named = "; ".join(f"{file.name} ({file.reason})" for file in broken[:_NAMED])
+    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    return PredictionInputError(
+        "input",
+        given,
+        f"no file that can be read: {named}{more}",
+        "at least one readable panorama or video",
+        "repair these files or choose others",
+    )
+
+
+def is_panorama(width: int, height: int) -> bool:
+    """Whether a size is that of a whole sphere: 2:1 to within 1 %."""
+    return abs(width - 2 * height) <= _ASPECT_TOLERANCE * width
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file in px, the way up that it is shown, from its header.
+
+    Raises:
+        UnreadableImageError: not an image, or a broken header.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5  # orientations that swap the sides
+            return (image.height, image.width) if turned else image.size
+    except Exception as error:  # Pillow raises many kinds on damaged headers
+        reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"
+        raise UnreadableImageError(reason) from error
+
+
+class PanoramaFiles(FilePhotographs):
+    """Image files of panoramas, decoded to exactly ``side / 2`` rows and ``side`` columns."""
+
+    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:  # noqa: ARG002
+        decoded = decoded_part(self.paths[index], Resize(resize.side, keep_aspect=True))
+        return in_shape(decoded, resize.side // 2, resize.side)
+
+    def picture(self, index: int, height: int, width: int) -> np.ndarray:
+        """One panorama to draw on, uint8 (3, height, width).
+
+        Raises:
+            UnreadableImageError: it cannot be decoded.
+        """
+        return in_shape(self.whole(index, Resize(width)), height, width)
+
+
+def in_shape(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An image uint8 (3, H, W) at another size, antialiased bilinear."""
+    if image.shape[1:] == (height, width):
+        return image
+    pixels = Image.fromarray(image.transpose(1, 2, 0))
+    resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
