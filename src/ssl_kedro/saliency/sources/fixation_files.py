@@ -128,9 +128,7 @@ def _from_table(table: Table, columns: FixationColumns, size: tuple[int, int] | 
     first, second = _direction_columns(table.path, table.names, columns)
     across, down = table.numbers(first), table.numbers(second)
     if (first, second) in ((columns.u, columns.v), _FRACTIONS):
-        _check_within(table, first, across, 0, 1)
-        _check_within(table, second, down, 0, 1)
-        longitude, latitude = across * 360 - 180, 90 - down * 180
+        longitude, latitude = directions_of_fractions(table, first, second)
     elif (first, second) in ((columns.x, columns.y), _PIXELS):
         width, height = _pixel_size(table.path, columns, size)
         # Whole numbers count pixels, so that the last is one less than there are.
@@ -148,6 +146,18 @@ def _from_table(table: Table, columns: FixationColumns, size: tuple[int, int] | 
     if viewer is not None:
         numbers = viewer_numbers(table.texts(viewer))
     return Fixations(longitude, latitude, numbers)
+
+
+def directions_of_fractions(table: Table, across: str, down: str) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes in degrees of fractions of the image, from its left top corner.
+
+    Raises:
+        SaliencyDataError: a fraction that is not in 0 to 1.
+    """
+    u, v = table.numbers(across), table.numbers(down)
+    _check_within(table, across, u, 0, 1)
+    _check_within(table, down, v, 0, 1)
+    return u * 360 - 180, 90 - v * 180
 
 
 def viewer_numbers(viewers: list[str]) -> np.ndarray:
