@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
+
+# What NumPy raises on headers that are cut or changed.
+_FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    TokenError,
+)
 
 
 def array_header(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -30,9 +43,9 @@ def read_array(path: Path) -> np.ndarray:
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        # A file of length 0 cannot be mapped, and says so in its own way.
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
+        # Maps the values: only what is used is read. Python objects cannot be mapped.
+        values = np.lib.format.open_memmap(path, mode="r")
+    except _FAULTS as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SaliencyDataError(
             path,
@@ -40,7 +53,7 @@ def _mapped(path: Path) -> np.ndarray:
             expected="an array saved by numpy.save, without Python objects",
             remedy="save the numbers again with numpy.save(path, array, allow_pickle=False)",
         ) from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+    if values.dtype.kind not in "fiub":
         raise SaliencyDataError(
             path,
             found="values that are not real numbers",

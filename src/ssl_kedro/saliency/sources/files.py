@@ -16,7 +16,7 @@ from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
 from ssl_kedro.saliency.sources.config import FixationColumns
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, raise_all
-from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
+from ssl_kedro.saliency.sources.fixation_files import Size, check_fixations, read_fixations
 from ssl_kedro.saliency.sources.grey import opened
 from ssl_kedro.saliency.sources.saliency_files import check_saliency, read_saliency
 
@@ -125,7 +125,9 @@ class FilePanoramas(CheckedSource):
                 except SaliencyDataError as error:
                     errors.append(error)
                 except UnreadableImageError as error:
-                    errors.append(_unreadable(path, error))
+                    # One that names another file is about the image, and was found before.
+                    if str(error).startswith(str(path)):
+                        errors.append(_unreadable(path, error))
         raise_all(self.root, errors)
 
     def _check_file(self, panorama: PanoramaFiles, path: Path) -> None:
@@ -139,11 +141,14 @@ class FilePanoramas(CheckedSource):
 
     def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:
         """Of one file; a source whose files are of another kind reads them here."""
-        size = panorama_size(panorama.image)
-        return read_fixations(path, self.columns, size).fixations
+        return read_fixations(path, self.columns, _size_of(panorama)).fixations
 
     def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:
-        check_fixations(path, self.columns, panorama_size(panorama.image))
+        check_fixations(path, self.columns, _size_of(panorama))
+
+
+def _size_of(panorama: PanoramaFiles) -> Size:
+    return lambda: panorama_size(panorama.image)
 
 
 def decoded_panorama(path: Path, height: int, width: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from ssl_kedro.saliency.sources.tables import Table, read_header, read_table, re
 TABLES = frozenset({".csv", ".txt", ".tsv"})
 PICTURES = frozenset({".png"})
 EXTENSIONS = TABLES | PICTURES | {".npy"}
+
+Size = Callable[[], tuple[int, int]]
 
 _DEGREES = (("lon_deg", "lat_deg"), ("longitude_deg", "latitude_deg"), ("longitude", "latitude"))
 _FRACTIONS = ("u", "v")
@@ -38,9 +41,7 @@ class Gaze:
     t_s: np.ndarray | None = None
 
 
-def read_fixations(
-    path: Path, columns: FixationColumns, size: tuple[int, int] | None = None
-) -> Gaze:
+def read_fixations(path: Path, columns: FixationColumns, size: Size | None = None) -> Gaze:
     """Fixations of one panorama from one file.
 
     Accepted are tables (``.csv``, ``.txt``, ``.tsv``; see :class:`FixationColumns`), arrays
@@ -51,7 +52,8 @@ def read_fixations(
     Args:
         path: of the file.
         columns: names of a table's columns.
-        size: width and height of the panorama in px, for tables in pixels that do not say.
+        size: gives width and height of the panorama in px; asked where a table counts pixels
+            and the columns do not say of which image.
 
     Raises:
         SaliencyDataError: empty, not understood, or a direction off the sphere; the text names
@@ -69,9 +71,7 @@ def read_fixations(
     return Gaze(_from_table(table, columns, size), None if times is None else table.numbers(times))
 
 
-def check_fixations(
-    path: Path, columns: FixationColumns, size: tuple[int, int] | None = None
-) -> None:
+def check_fixations(path: Path, columns: FixationColumns, size: Size | None = None) -> None:
     """Refuse a file that :func:`read_fixations` would, as far as its first line or header shows.
 
     Raises:
@@ -124,7 +124,7 @@ def _direction_columns(
     )
 
 
-def _from_table(table: Table, columns: FixationColumns, size: tuple[int, int] | None) -> Fixations:
+def _from_table(table: Table, columns: FixationColumns, size: Size | None) -> Fixations:
     first, second = _direction_columns(table.path, table.names, columns)
     across, down = table.numbers(first), table.numbers(second)
     if (first, second) in ((columns.u, columns.v), _FRACTIONS):
@@ -246,9 +246,7 @@ def _check_within(table: Table, name: str, values: np.ndarray, low: float, high:
         )
 
 
-def _pixel_size(
-    path: Path, columns: FixationColumns, size: tuple[int, int] | None
-) -> tuple[int, int]:
+def _pixel_size(path: Path, columns: FixationColumns, size: Size | None) -> tuple[int, int]:
     if columns.width_px is not None and columns.height_px is not None:
         return columns.width_px, columns.height_px
     if size is None:
@@ -259,7 +257,7 @@ def _pixel_size(
             remedy="set columns.width_px and columns.height_px",
             line=1,
         )
-    return size
+    return size()
 
 
 def _named_or_usual(name: str | None, usual: tuple[str, ...], names: tuple[str, ...]) -> str | None:
