@@ -66,6 +66,11 @@ class Salient360Panoramas(FilePanoramas):
         images = _images(root)
         maps = _numbered(root / folder, MAPS, map_name, _any)
         paths = _numbered(root / folder, frozenset({".txt", ".csv"}), scanpath_name, _eye(config))
+        second = [path for found in maps.values() for path in found[1:]]
+        if second:
+            raise SaliencyDataError(
+                second[0], "a second map of its image", "one", "move one of them elsewhere"
+            )
         without = [path.name for key, path in images.items() if not {key} & {*maps, *paths}]
         strangers = sorted(
             path.name
