@@ -176,6 +176,24 @@ def test_viewers_keep_their_numbers() -> None:
     assert viewer_numbers(["99999999999999999999", "1"]).tolist() == [1, 0]
 
 
+def test_names_of_one_form_may_hold_another(text) -> None:
+    path = text("a.csv", "x,y,u,v\n90,45,0.5,0.25\n")
+    for columns, expected in (
+        (FixationColumns(longitude="x", latitude="y"), (90, 45)),
+        (FixationColumns(longitude="u", latitude="v"), (0.5, 0.25)),
+        (FixationColumns(u="u", v="v"), (0, 45)),
+    ):
+        check_fixations(path, columns)
+        assert directions(path, columns) == [(*expected, 0)]
+
+
+def test_a_quotation_mark_spoils_its_own_line_only(text) -> None:
+    path = text("a.csv", 'lon_deg,lat_deg\n1,2\n"3,4\n5,6\n')
+    with pytest.raises(SaliencyDataError, match="line 3: found 1 values; expected 2"):
+        directions(path)
+    assert directions(text("b.csv", 'lon_deg,lat_deg,subject\n1,2,"a,b"\n')) == [(1, 2, 0)]
+
+
 def test_columns_come_in_pairs() -> None:
     with pytest.raises(ConfigError, match="latitude = None: expected a value, because longitude"):
         FixationColumns(longitude="a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,9 +22,14 @@ EXTENSIONS = TABLES | PICTURES | {".npy"}
 
 Size = Callable[[], tuple[int, int]]
 
-_DEGREES = (("lon_deg", "lat_deg"), ("longitude_deg", "latitude_deg"), ("longitude", "latitude"))
-_FRACTIONS = ("u", "v")
-_PIXELS = ("x", "y")
+_Form = Literal["degrees", "fractions", "pixels"]
+_USUAL: tuple[tuple[_Form, str, str], ...] = (
+    ("degrees", "lon_deg", "lat_deg"),
+    ("degrees", "longitude_deg", "latitude_deg"),
+    ("degrees", "longitude", "latitude"),
+    ("fractions", "u", "v"),
+    ("pixels", "x", "y"),
+)
 _VIEWERS = ("subject", "viewer", "user", "observer")
 _TIMES = ("t_s",)
 
@@ -85,12 +91,12 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
         _check_two_to_one(path, *grey_size(path))
     elif kind in TABLES:
         names = read_header(path)
-        first, _ = wanted = _direction_columns(path, names, columns)
+        form, *wanted = _direction_columns(path, names, columns)
         viewer = _named_or_usual(columns.viewer, _VIEWERS, names)
         times = _named_or_usual(columns.t_s, _TIMES, names)
         optional = [name for name in (viewer, times) if name is not None]
         require_columns(path, names, [*wanted, *optional])
-        if first == (columns.x or _PIXELS[0]):
+        if form == "pixels":
             _pixel_size(path, columns, size)
     else:
         raise SaliencyDataError(
@@ -103,17 +109,18 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
 
 def _direction_columns(
     path: Path, names: tuple[str, ...], columns: FixationColumns
-) -> tuple[str, str]:
-    """The two columns that hold directions."""
-    for pair in (
-        (columns.longitude, columns.latitude),
-        (columns.u, columns.v),
-        (columns.x, columns.y),
-    ):
-        if pair[0] is not None and pair[1] is not None:
-            return pair[0], pair[1]
-    for usual in (*_DEGREES, _FRACTIONS, _PIXELS):
-        if set(usual) <= set(names):
+) -> tuple[_Form, str, str]:
+    """The form of directions, and the two columns that hold them."""
+    named: tuple[tuple[_Form, str | None, str | None], ...] = (
+        ("degrees", columns.longitude, columns.latitude),
+        ("fractions", columns.u, columns.v),
+        ("pixels", columns.x, columns.y),
+    )
+    for form, first, second in named:
+        if first is not None and second is not None:
+            return form, first, second
+    for usual in _USUAL:
+        if set(usual[1:]) <= set(names):
             return usual
     raise SaliencyDataError(
         path,
@@ -125,11 +132,11 @@ def _direction_columns(
 
 
 def _from_table(table: Table, columns: FixationColumns, size: Size | None) -> Fixations:
-    first, second = _direction_columns(table.path, table.names, columns)
+    form, first, second = _direction_columns(table.path, table.names, columns)
     across, down = table.numbers(first), table.numbers(second)
-    if (first, second) in ((columns.u, columns.v), _FRACTIONS):
+    if form == "fractions":
         longitude, latitude = directions_of_fractions(table, first, second)
-    elif (first, second) in ((columns.x, columns.y), _PIXELS):
+    elif form == "pixels":
         width, height = _pixel_size(table.path, columns, size)
         # Whole numbers count pixels, so that the last is one less than there are.
         whole = bool((across == np.floor(across)).all() and (down == np.floor(down)).all())

@@ -93,7 +93,7 @@ def read_header(path: Path) -> tuple[str, ...]:
         header = lines.readline()
     if not header.strip():
         raise _empty(path, "an empty file" if not header else "an empty first line")
-    return _split([header])[0]
+    return _split(path, [header], [1])[0]
 
 
 def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -121,14 +121,22 @@ def _rows(path: Path) -> tuple[list[tuple[str, ...]], list[int]]:
     lines = [number for number, line in enumerate(text, 1) if line.strip()]
     if not lines:
         raise _empty(path, "an empty file")
-    return _split([text[number - 1] for number in lines]), lines
+    return _split(path, [text[number - 1] for number in lines], lines), lines
 
 
-def _split(lines: list[str]) -> list[tuple[str, ...]]:
-    counts = {mark: lines[0].count(mark) for mark in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda mark: counts[mark])
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    return [tuple(value.strip() for value in row) for row in reader]
+def _split(path: Path, texts: list[str], lines: list[int]) -> list[tuple[str, ...]]:
+    """The values of each line; each is read on its own, since no value goes over two."""
+    delimiter = max(_DELIMITERS, key=texts[0].count)
+    rows = []
+    for text, line in zip(texts, lines, strict=True):
+        try:
+            [row] = csv.reader([text], delimiter=delimiter, skipinitialspace=True)
+        except csv.Error as error:
+            raise SaliencyDataError(
+                path, f"no values ({error})", "values with commas between", "mend it", line=line
+            ) from error
+        rows.append(tuple(value.strip() for value in row))
+    return rows
 
 
 @contextmanager
