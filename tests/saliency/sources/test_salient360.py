@@ -43,6 +43,8 @@ def test_scanpaths(text) -> None:
     assert found.longitude_deg.tolist() == [0, -180, 180, 90, -90, 0]
     assert found.latitude_deg.tolist() == [0, 90, -90, 45, 0, 0]
     assert found.viewer.tolist() == [0, 0, 0, 1, 1, 2]
+    single = read_scanpaths(text("d.txt", SCANPATHS + "0, 0.5, 0.5, 0.0\n"))
+    assert single.viewer.tolist() == [0, 0, 0, 1, 1, 2, 3]  # observers of one sample each
     with pytest.raises(SaliencyDataError, match=r"line 3: found longitude = -0\.1"):
         read_scanpaths(text("b.txt", SCANPATHS.replace("1, 0.0, 0.0", "1, -0.1, 0.0")))
     with pytest.raises(SaliencyDataError, match="no column Idx"):
