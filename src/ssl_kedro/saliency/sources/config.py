@@ -1,0 +1,138 @@
+"""Which panoramas, from where, and how their files are to be understood."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, ConfigError, Range
+
+SourceKind = Literal["generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann"]
+_COUNT = Range(at_least=0)
+
+
+@dataclass(frozen=True)
+class FixationColumns(Config):
+    """Names of the columns of fixation tables, for those that are not called as usual.
+
+    Directions stand in one of three forms. Give the two names of one; where none is given, the
+    header is searched for the usual names, in this order:
+
+    * degrees: ``lon_deg``/``lat_deg``, ``longitude_deg``/``latitude_deg``,
+      ``longitude``/``latitude``; longitude -180 to 180 (left to right), latitude 90 (top) to -90;
+    * fractions of the image: ``u`` (0 left to 1 right) and ``v`` (0 top to 1 bottom);
+    * pixels of an image of ``width_px`` x ``height_px``: ``x`` and ``y``. Whole numbers are
+      indices of pixels, whose centres are meant; others are distances from the left top corner.
+
+    Args:
+        longitude: in degrees.
+        latitude: in degrees.
+        u: fraction of the width.
+        v: fraction of the height, from the top.
+        x: in px.
+        y: in px.
+        width_px: of the image that x counts; None = of the panorama's own file.
+        height_px: of the image that y counts; None = of the panorama's own file.
+        viewer: who looked; None searches for ``subject``, ``viewer``, ``user``, ``observer``;
+            where there is none, all fixations are viewer 0's.
+        t_s: seconds since the start; None searches for ``t_s``.
+
+    Raises:
+        ConfigError: one name of a pair alone, or more than one pair.
+    """
+
+    longitude: str | None = None
+    latitude: str | None = None
+    u: str | None = None
+    v: str | None = None
+    x: str | None = None
+    y: str | None = None
+    width_px: Annotated[int | None, Range(at_least=1)] = None
+    height_px: Annotated[int | None, Range(at_least=1)] = None
+    viewer: str | None = None
+    t_s: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pairs = (("longitude", "latitude"), ("u", "v"), ("x", "y"), ("width_px", "height_px"))
+        for first, second in pairs:
+            for name, other in ((first, second), (second, first)):
+                if getattr(self, name) is not None and getattr(self, other) is None:
+                    raise ConfigError(other, None, f"a value, because {name} is given")
+        given = [first for first, _ in pairs[:3] if getattr(self, first) is not None]
+        if len(given) > 1:
+            raise ConfigError(
+                given[1], getattr(self, given[1]), f"none, because {given[0]} is given"
+            )
+
+
+@dataclass(frozen=True)
+class SourceConfig(Config):
+    """One source of panoramas.
+
+    Args:
+        kind: which one; see the modules of this package.
+        root: folder of the data set, or the manifest's file; None for generated panoramas.
+        limit: at most so many panoramas of each split, chosen at random; None keeps all.
+        seed: of generated panoramas, of the split and of the limit.
+        count_train: generated panoramas for training.
+        count_test: generated panoramas for testing.
+        count_unlabelled: generated panoramas without ground truth.
+        images: folder of the panoramas below root.
+        saliency: folder of the maps below root.
+        fixations: folder of the fixations below root.
+        scene_pattern: regular expression with one group, searched in the names; what the group
+            matches is the scene. None = each panorama is its own scene.
+        test_share: share of the scenes that are for testing, where nothing else says which.
+        test_names: panoramas or videos that are for testing (Salient360!, VR-EyeTracking,
+            Sitzmann); () = ``test_share`` decides.
+        columns: names of the columns of fixation tables.
+        movement: of Salient360!: of head and eyes, or of the head alone.
+        eye: of Salient360! (head and eyes): whose scanpaths count.
+        frame_rate: frames taken of a video in a second.
+
+    Raises:
+        ConfigError: a value outside its range, a pattern that is none or has not one group, a
+            root that is missing or not needed.
+    """
+
+    kind: SourceKind = "generated"
+    root: str | None = None
+    limit: Annotated[int | None, Range(at_least=1)] = None
+    seed: int = 0
+    count_train: Annotated[int, _COUNT] = 64
+    count_test: Annotated[int, _COUNT] = 32
+    count_unlabelled: Annotated[int, _COUNT] = 0
+    images: str = "images"
+    saliency: str = "saliency"
+    fixations: str = "fixations"
+    scene_pattern: str | None = None
+    test_share: Annotated[float, PROBABILITY] = 0.2
+    test_names: tuple[str, ...] = ()
+    columns: FixationColumns = FixationColumns()
+    movement: Literal["head_and_eye", "head"] = "head_and_eye"
+    eye: Literal["left", "right", "both"] = "left"
+    frame_rate: Annotated[float, POSITIVE] = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scene_pattern is not None:
+            _check_pattern(self.scene_pattern)
+        given = self.root is not None and bool(self.root.strip())
+        if self.kind == "generated" and given:
+            raise ConfigError("root", self.root, "none, because kind = generated reads no files")
+        if self.kind != "generated" and not given:
+            what = "the manifest's path" if self.kind == "manifest" else "the data set's folder"
+            raise ConfigError("root", self.root, f"{what}, because kind = {self.kind}")
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ConfigError(
+            "scene_pattern", pattern, f"a regular expression; this one is wrong: {error}"
+        ) from error
+    if groups != 1:
+        raise ConfigError("scene_pattern", pattern, f"exactly one group, found {groups}")

@@ -1,0 +1,281 @@
+"""Panoramas, maps and fixations that lie in files."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssl_kedro.images.decode import Resize, decoded_part
+from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
+from ssl_kedro.saliency.sources.config import FixationColumns
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, raise_all
+from ssl_kedro.saliency.sources.fixation_files import Size, check_fixations, read_fixations
+from ssl_kedro.saliency.sources.grey import opened
+from ssl_kedro.saliency.sources.saliency_files import check_saliency, read_saliency
+
+_ORIENTATION = 0x0112
+_TURNED = frozenset({5, 6, 7, 8})
+
+
+@dataclass(frozen=True)
+class PanoramaFiles:
+    """One panorama.
+
+    Args:
+        name: to call it by.
+        scene: what it shows.
+        split: which side it is on.
+        image: its file.
+        saliency: its map, None = none.
+        fixations: files of its fixations; () = none.
+    """
+
+    name: str
+    scene: str
+    split: Split
+    image: Path
+    saliency: Path | None = None
+    fixations: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of it."""
+        maps = () if self.saliency is None else (self.saliency,)
+        return (self.image, *maps, *self.fixations)
+
+
+class CheckedSource(PanoramaSource):
+    """A source that can be looked through before any long work."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Look at what is cheap to look at: that files are there, headers, sizes, pairs.
+
+        Raises:
+            SaliencyDataError: naming what cannot be used, at most twenty files, then a count.
+        """
+
+
+class FilePanoramas(CheckedSource):
+    """Panoramas of which each has its own image file.
+
+    Args:
+        panoramas: the files.
+        root: folder they lie in, for messages.
+        columns: names of the columns of fixation tables.
+
+    Raises:
+        ValueError: as :class:`PanoramaSource`.
+    """
+
+    def __init__(
+        self,
+        panoramas: Sequence[PanoramaFiles],
+        root: Path,
+        columns: FixationColumns | None = None,
+    ) -> None:
+        super().__init__(
+            [each.name for each in panoramas],
+            [each.scene for each in panoramas],
+            [each.split for each in panoramas],
+        )
+        self.panoramas = tuple(panoramas)
+        self.root = root
+        self.columns = columns or FixationColumns()
+
+    def image(self, index: int, height: int, width: int) -> np.ndarray:
+        """One panorama brought to a size; see :class:`PanoramaSource`."""
+        return decoded_panorama(self.panoramas[index].image, height, width)
+
+    def saliency(self, index: int) -> np.ndarray | None:
+        """Its map, None where there is none; see :class:`PanoramaSource`."""
+        path = self.panoramas[index].saliency
+        return None if path is None else read_saliency(path)
+
+    def fixations(self, index: int) -> Fixations | None:
+        """Where its viewers looked, None where that is not known."""
+        panorama = self.panoramas[index]
+        if not panorama.fixations:
+            return None
+        return joined_fixations([self._fixations(panorama, path) for path in panorama.fixations])
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with names, scenes, splits, columns, and sizes and dates of the files."""
+        described = [f"{each.name}\x1f{each.scene}\x1f{each.split}" for each in self.panoramas]
+        return files_fingerprint(
+            [*described, repr(self.columns)],
+            (path for each in self.panoramas for path in each.files),
+        )
+
+    def check(self) -> None:
+        """Look at the headers of all files; see :class:`CheckedSource`."""
+        errors = []
+        for panorama in self.panoramas:
+            for path in panorama.files:
+                try:
+                    self._check_file(panorama, path)
+                except SaliencyDataError as error:
+                    errors.append(error)
+                except UnreadableImageError as error:
+                    # One that names another file is about the image, and was found before.
+                    if str(error).startswith(str(path)):
+                        errors.append(_unreadable(path, error))
+        raise_all(self.root, errors)
+
+    def _check_file(self, panorama: PanoramaFiles, path: Path) -> None:
+        _check_there(path)
+        if path == panorama.image:
+            check_panorama(path)
+        elif path == panorama.saliency:
+            check_saliency(path)
+        else:
+            self._check_fixations(panorama, path)
+
+    def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:
+        """Of one file; a source whose files are of another kind reads them here."""
+        return read_fixations(path, self.columns, _size_of(panorama)).fixations
+
+    def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:
+        check_fixations(path, self.columns, _size_of(panorama))
+
+
+def _size_of(panorama: PanoramaFiles) -> Size:
+    return lambda: panorama_size(panorama.image)
+
+
+def decoded_panorama(path: Path, height: int, width: int) -> np.ndarray:
+    """One panorama, uint8 (3, height, width), antialiased.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded, or is not twice as wide as high.
+    """
+    try:
+        _require_two_to_one(panorama_size(path))
+        return decoded_part(path, _Exactly(max(height, -(-width // 2)), False, height, width))
+    except UnreadableImageError as error:
+        text = str(error)
+        raise UnreadableImageError(text if str(path) in text else f"{path}: {text}") from error
+
+
+def panorama_size(path: Path) -> tuple[int, int]:
+    """Width and height of a panorama the way up that it was taken; reads the header.
+
+    Raises:
+        UnreadableImageError: not an image, or a broken header.
+    """
+    with opened(path) as image:
+        width, height = image.size
+        # Only where it matters: a PNG is decoded to look for its orientation.
+        turned = (
+            not two_to_one(width, height)
+            and two_to_one(height, width)
+            and image.getexif().get(_ORIENTATION, 1) in _TURNED
+        )
+        return (height, width) if turned else (width, height)
+
+
+def two_to_one(width: int, height: int) -> bool:
+    """Whether a size is a whole sphere's, give or take the one pixel that rounding leaves."""
+    return height >= 1 and abs(width - 2 * height) <= 1
+
+
+def check_panorama(path: Path) -> None:
+    """Refuse a panorama whose header shows that it cannot be used.
+
+    Raises:
+        SaliencyDataError: not twice as wide as high, or too large to be decoded.
+        UnreadableImageError: not an image.
+    """
+    width, height = panorama_size(path)
+    if not two_to_one(width, height):
+        stereo = (
+            "; a stereo panorama (one eye's view above the other's) has to be cut to one eye's"
+            if two_to_one(width, height // 2)
+            else ""
+        )
+        raise SaliencyDataError(
+            path,
+            found=f"an image of {width} x {height} px",
+            expected=f"a panorama twice as wide as high{stereo}",
+            remedy="bring it to equirectangular projection of the whole sphere, or leave it out",
+        )
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > limit:
+        raise SaliencyDataError(
+            path,
+            found=f"an image of {width} x {height} px",
+            expected=f"at most {limit} pixels, Pillow's limit against decompression bombs",
+            remedy="save it at half the size: it is reduced to far less anyway",
+        )
+
+
+def joined_fixations(parts: Sequence[Fixations]) -> Fixations:
+    """Fixations of several files of one panorama; equal viewers keep equal numbers."""
+    if len(parts) == 1:
+        return parts[0]
+    return Fixations(
+        np.concatenate([part.longitude_deg for part in parts]),
+        np.concatenate([part.latitude_deg for part in parts]),
+        np.concatenate([part.viewer for part in parts]),
+    )
+
+
+def files_fingerprint(described: Iterable[str], paths: Iterable[Path]) -> str:
+    """Changes with descriptions, and with names, sizes and dates of files."""
+    found = hashlib.sha256()
+    for text in described:
+        found.update(f"{text}\x1e".encode())
+    for path in paths:
+        try:
+            state = path.stat()
+            content = f"{state.st_size} {state.st_mtime_ns}"
+        except OSError:  # checking reports it
+            content = "missing"
+        found.update(f"{path.name}\x1f{content}\x1e".encode())
+    return found.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Exactly(Resize):
+    """To one size for all, refusing what is not a whole sphere."""
+
+    height: int = 1
+    width: int = 2
+
+    def shape(self, width: float, height: float) -> tuple[int, int]:
+        _require_two_to_one((round(width), round(height)))
+        return self.width, self.height
+
+
+def _require_two_to_one(size: tuple[int, int]) -> None:
+    if not two_to_one(*size):
+        raise UnreadableImageError(
+            f"{size[0]} x {size[1]} px, which is not a panorama: twice as wide as high"
+        )
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise SaliencyDataError(path, "no such file", "a file", "correct its name or remove it")
+    if path.stat().st_size == 0:
+        raise SaliencyDataError(
+            path, "an empty file", "its content", "fetch the file again, or remove it"
+        )
+
+
+def _unreadable(path: Path, error: UnreadableImageError) -> SaliencyDataError:
+    reason = str(error).removeprefix(f"{path}: ")
+    return SaliencyDataError(
+        path,
+        found=f"an image that {reason}" if reason.startswith("cannot") else reason,
+        expected="an image that can be decoded",
+        remedy="fetch it again, or leave it out",
+    )

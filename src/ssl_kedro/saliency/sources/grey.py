@@ -1,0 +1,84 @@
+"""Grey pictures whose values are data: saliency and fixation maps.
+
+Photographs lose nothing that matters when they become 8-bit RGB; a map of 16 bits does.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssl_kedro.images.errors import UnreadableImageError
+
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
+_FAULTS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def grey_size(path: Path) -> tuple[int, int]:
+    """Width and height in px; the header alone is read.
+
+    Raises:
+        UnreadableImageError: not a picture, or a broken header.
+    """
+    with opened(path) as image:
+        return image.size
+
+
+def grey_values(path: Path) -> np.ndarray:
+    """Values of a grey picture, (height, width), in the type they are stored in.
+
+    Pictures with three equal channels are grey too, and transparency is left out of account.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded, or has colours.
+    """
+    with opened(path) as image:
+        image.load()
+        values = np.asarray(image)
+        if image.mode in ("RGB", "RGBA", "LA", "La", "P", "PA", "CMYK", "YCbCr"):
+            colours = np.asarray(image.convert("RGB"))
+            if (colours != colours[..., :1]).any():
+                raise UnreadableImageError(
+                    f"{path}: a picture with colours, whose order as a map is not known; "
+                    "save the map in grey"
+                )
+            values = colours[..., 0]
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    return values
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture with its header read; faults are UnreadableImageErrors that name the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=_FORMATS)
+        with image:
+            yield image
+    except UnreadableImageError:
+        raise
+    except _FAULTS as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadableImageError(f"{path}: cannot be decoded: {reason}") from error

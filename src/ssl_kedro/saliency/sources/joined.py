@@ -1,0 +1,67 @@
+"""Several sources as one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
+from ssl_kedro.saliency.sources.files import CheckedSource
+
+
+class JoinedSources(CheckedSource):
+    """Panoramas of several sources, called ``source/name``; scenes likewise.
+
+    So pre-training sees unlabelled panoramas together with the training scenes of another set.
+
+    Args:
+        sources: by the names that come before those of their panoramas.
+
+    Raises:
+        ValueError: no source, or a name that is empty or holds a slash.
+    """
+
+    def __init__(self, sources: Mapping[str, PanoramaSource]) -> None:
+        wrong = [name for name in sources if not name or "/" in name]
+        if not sources or wrong:
+            found = f"the name {wrong[0]!r}" if wrong else "none"
+            raise ValueError(f"expected sources under names without a slash, found {found}")
+        self.sources = dict(sources)
+        self._places = [
+            (source, index) for source in self.sources.values() for index in range(len(source))
+        ]
+        items = self.sources.items()
+        super().__init__(
+            [f"{prefix}/{name}" for prefix, source in items for name in source.names],
+            [f"{prefix}/{scene}" for prefix, source in items for scene in source.scenes],
+            [split for source in self.sources.values() for split in source.splits],
+        )
+
+    def image(self, index: int, height: int, width: int) -> np.ndarray:
+        """One panorama brought to a size; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.image(place, height, width)
+
+    def saliency(self, index: int) -> np.ndarray | None:
+        """Its map, None where there is none; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.saliency(place)
+
+    def fixations(self, index: int) -> Fixations | None:
+        """Where its viewers looked, None where that is not known."""
+        source, place = self._places[index]
+        return source.fixations(place)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the names and with what each source holds."""
+        parts = [f"{name}\x1f{source.fingerprint}" for name, source in self.sources.items()]
+        return hashlib.sha256("\x1e".join(parts).encode()).hexdigest()[:16]
+
+    def check(self) -> None:
+        """Look through each source that can be."""
+        for source in self.sources.values():
+            if isinstance(source, CheckedSource):
+                source.check()

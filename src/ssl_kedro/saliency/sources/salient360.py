@@ -1,0 +1,188 @@
+"""The Salient360! images of LS2N, Nantes (grand challenges of 2017 and 2018).
+
+What is on disk, by the description of the release (Zenodo record 10650505), its tools and the
+programs that read it::
+
+    Stimuli/P1_4000x2000.jpg                 or images/, Images/; the number follows the P
+    H/SalMaps/Hsalmap_1_2048x1024_32b.bin    head: float32 by rows, isotropic Gaussian
+    H/Scanpaths/Hscanpath_1.txt              head: 100 samples of each observer
+    HE/SalMaps/HEsalmap_1_2048x1024_32b.bin  head and eyes
+    HE/Scanpaths/L/HEscanpath_1.txt          fixations of the left eye; R/ of the right
+
+Both folders may lie in a folder ``Images``. Names of maps of the 2017 release, ``SH1.bin``,
+``SHE1.bin`` (also ``SHM``), and grey pictures instead of raw floats are read too; these could not
+be checked against the release itself.
+
+Scanpaths have the header ``Idx, longitude, latitude, start timestamp``. Longitude and latitude
+are fractions of a turn and a half turn from the left top corner, 0 to 1. ``Idx`` counts the
+samples of an observer from 0: where it does not grow, the next observer begins. The k-th
+observer of the left and the right eye is taken to be one person, which the release does not say.
+
+The release names no split of its 85 images that could be confirmed (programs cut it at their
+own places), so that ``test_names`` or ``test_share`` decides.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ssl_kedro.images.listing import images_below
+from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
+from ssl_kedro.saliency.sources.fixation_files import directions_of_fractions
+from ssl_kedro.saliency.sources.folder import existing_folder, files_below
+from ssl_kedro.saliency.sources.saliency_files import EXTENSIONS as MAPS
+from ssl_kedro.saliency.sources.saliency_files import stem
+from ssl_kedro.saliency.sources.splits import chosen, scenes_of, split_by_names, split_scenes
+from ssl_kedro.saliency.sources.tables import read_header, read_table, require_columns
+
+_STIMULI = ("Stimuli", "stimuli", "Images", "images")
+_IMAGE = re.compile(r"^P(\d+)(?:_\d+x\d+)?$", re.IGNORECASE)
+_INDEX, _LONGITUDE, _LATITUDE = "Idx", "longitude", "latitude"
+# By movement: folder, and the names of maps and scanpaths.
+_HEAD = ("H", r"^(?:Hsalmap_|SHM?_?)(\d+)$", r"^Hscanpath_(\d+)$")
+_EYES = ("HE", r"^(?:HEsalmap_|SHE_?)(\d+)$", r"^HEscanpath_(\d+)$")
+
+
+class Salient360Panoramas(FilePanoramas):
+    """The images with maps and fixations of head and eyes, or of the head alone.
+
+    Args:
+        config: ``root`` (the folder that holds ``Stimuli`` or ``Images``), ``movement``,
+            ``eye``, ``test_names`` (``P1``, ...) or ``test_share``, ``limit``, ``seed``.
+
+    Raises:
+        SaliencyDataError: no such folders, or images without a map and without a scanpath.
+    """
+
+    def __init__(self, config: SourceConfig) -> None:
+        root = _base(existing_folder(config))
+        folder, map_name, scanpath_name = _HEAD if config.movement == "head" else _EYES
+        images = _images(root)
+        maps = _numbered(root / folder, MAPS, map_name, _any)
+        paths = _numbered(root / folder, frozenset({".txt", ".csv"}), scanpath_name, _eye(config))
+        second = [path for found in maps.values() for path in found[1:]]
+        if second:
+            raise SaliencyDataError(
+                second[0], "a second map of its image", "one", "move one of them elsewhere"
+            )
+        without = [path.name for key, path in images.items() if not {key} & {*maps, *paths}]
+        strangers = sorted(
+            path.name
+            for found in (maps, paths)
+            for key, each in found.items()
+            if key not in images
+            for path in each
+        )
+        if without or strangers:
+            raise SaliencyDataError(
+                root,
+                found=f"{len(without) + len(strangers)} files without a partner of the same "
+                f"number: {named([*without, *strangers])}",
+                expected=f"for each image P<number> a map or a scanpath in {folder}/",
+                remedy="add or remove these files",
+            )
+        names = [f"P{key}" for key in images]
+        scenes = scenes_of(names, config.scene_pattern, root)
+        if config.test_names:
+            splits = split_by_names(names, config.test_names, root)
+        else:
+            splits = split_scenes(scenes, config.test_share, config.seed, root)
+        panoramas = [
+            PanoramaFiles(
+                f"P{key}", scene, split, image, maps.get(key, (None,))[0], paths.get(key, ())
+            )
+            for (key, image), scene, split in zip(images.items(), scenes, splits, strict=True)
+        ]
+        super().__init__([panoramas[i] for i in chosen(splits, config.limit, config.seed)], root)
+
+    def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
+        return read_scanpaths(path)
+
+    def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:  # noqa: ARG002
+        require_columns(path, read_header(path), (_INDEX, _LONGITUDE, _LATITUDE))
+
+
+def read_scanpaths(path: Path) -> Fixations:
+    """Fixations of one scanpath file; observers are numbered from 0.
+
+    Raises:
+        SaliencyDataError: columns are missing, or a direction is off the sphere.
+    """
+    table = read_table(path)
+    require_columns(path, table.names, (_INDEX, _LONGITUDE, _LATITUDE))
+    longitude, latitude = directions_of_fractions(table, _LONGITUDE, _LATITUDE)
+    starts = np.diff(table.numbers(_INDEX)) <= 0
+    viewer = np.concatenate([[0], np.cumsum(starts)]).astype(np.int64)
+    return Fixations(longitude, latitude, viewer)
+
+
+def _base(root: Path) -> Path:
+    """The folder that holds the stimuli and H or HE: the root, or Images in it."""
+    inner = root / "Images"
+    return inner if (inner / "H").is_dir() or (inner / "HE").is_dir() else root
+
+
+def _images(root: Path) -> dict[int, Path]:
+    for name in _STIMULI:
+        place = root / name
+        if place.is_dir():
+            break
+    else:
+        raise SaliencyDataError(
+            root,
+            found=f"none of the folders {', '.join(_STIMULI)}",
+            expected="the panoramas of the release",
+            remedy="set root to the folder that holds Stimuli",
+        )
+    found: dict[int, Path] = {}
+    for file in images_below(place):
+        path = place / file
+        match = _IMAGE.match(path.stem)
+        if match is None or int(match[1]) in found:
+            raise SaliencyDataError(
+                path,
+                found="a name without a number" if match is None else "the number of another",
+                expected="P<number>.jpg or P<number>_<width>x<height>.jpg, each number once",
+                remedy="move the file elsewhere, or rename it",
+            )
+        found[int(match[1])] = path
+    if not found:
+        raise SaliencyDataError(place, "no images", "P1.jpg and so on", "fetch the release again")
+    return dict(sorted(found.items()))
+
+
+def _numbered(
+    folder: Path, extensions: frozenset[str], pattern: str, belongs: re.Pattern[str]
+) -> dict[int, tuple[Path, ...]]:
+    """Files at any depth whose names match, by number."""
+    if not folder.is_dir():
+        raise SaliencyDataError(
+            folder,
+            found="no such folder",
+            expected="SalMaps and Scanpaths of this movement",
+            remedy="fetch it, or set movement to the one that is there",
+        )
+    found: dict[int, tuple[Path, ...]] = {}
+    for file in sorted(files_below(folder, extensions)):
+        match = re.match(pattern, stem(folder / file), re.IGNORECASE)
+        if match and belongs.search(file):
+            key = int(match[1])
+            found[key] = (*found.get(key, ()), folder / file)
+    return found
+
+
+_any = re.compile("")
+
+
+def _eye(config: SourceConfig) -> re.Pattern[str]:
+    """Which scanpaths count, by their path below H or HE."""
+    if config.movement == "head" or config.eye == "both":
+        return _any
+    other = "R" if config.eye == "left" else "L"
+    return re.compile(rf"^(?!(?:.*/)?{other}/)")

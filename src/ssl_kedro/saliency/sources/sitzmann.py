@@ -1,0 +1,164 @@
+"""Saliency in VR: 22 still panoramas of Sitzmann et al. (TVCG 2018).
+
+The release has ``img_files/cubemap_0000.png`` and, for each condition (``vr``, ``seated_vr``,
+``browser``), one file of runs for each panorama, ``vr/cubemap_0000.pck`` (also ``.pkl``): a
+pickled table of Python 2 whose rows hold arrays for each viewer, among them ``gaze_fixations``,
+(samples, 2), fractions of width and height from the left top corner, (0, 0) where there is no
+fixation, and one fixation repeated for as long as it lasts.
+
+Such a pickle can run any program when it is loaded, and is refused. Convert it once, in a place
+where that would not matter, into one file of the same name for each panorama::
+
+    vr/cubemap_0000.npy   (F, 3): the columns of gaze_fixations, and the viewer's number
+    vr/cubemap_0000.csv   the columns u, v, viewer
+
+Repetitions and (0, 0) are left out here, so that the arrays can be stacked as they are.
+``fixations`` chooses the condition ("fixations", the default, means ``vr``) and ``images`` the
+folder of the panoramas ("images" means ``img_files`` where there is no such folder).
+
+No split is published; programs since have tested on cubemap_0000, cubemap_0006 and
+cubemap_0009, which ``test_names`` can say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ssl_kedro.images.listing import images_below
+from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.sources.arrays import array_header, read_array
+from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
+from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
+from ssl_kedro.saliency.sources.folder import by_stem, existing_folder, files_below
+from ssl_kedro.saliency.sources.splits import chosen, scenes_of, split_by_names, split_scenes
+
+_PICKLES = frozenset({".pck", ".pkl", ".pickle"})
+_RUNS = frozenset({".npy", ".csv"})
+_COLUMNS = FixationColumns(u="u", v="v", viewer="viewer")
+
+
+class SitzmannPanoramas(FilePanoramas):
+    """The panoramas with the fixations of one condition.
+
+    Args:
+        config: ``root``, ``fixations`` (the condition), ``images``, ``test_names`` or
+            ``test_share``, ``scene_pattern``, ``limit``, ``seed``.
+
+    Raises:
+        SaliencyDataError: folders or files that are missing, or pickles.
+    """
+
+    def __init__(self, config: SourceConfig) -> None:
+        root = existing_folder(config)
+        place = _folder(root, config.images, "img_files")
+        condition = _folder(root, "vr" if config.fixations == "fixations" else config.fixations)
+        images = by_stem(place, images_below(place))
+        runs = by_stem(condition, files_below(condition, _RUNS))
+        _refuse_pickles(condition, runs)
+        unpaired = [
+            *(f"{place.name}/{path.name}" for key, path in images.items() if key not in runs),
+            *(f"{condition.name}/{path.name}" for key, path in runs.items() if key not in images),
+        ]
+        if unpaired or not images:
+            raise SaliencyDataError(
+                root,
+                found=f"{len(unpaired)} files without a partner of the same stem: {named(unpaired)}"
+                if unpaired
+                else "no panoramas",
+                expected=f"a file of runs in {condition.name}/ for each panorama in {place.name}/",
+                remedy="add or remove these files",
+            )
+        names = list(images)
+        scenes = scenes_of(names, config.scene_pattern, root)
+        if config.test_names:
+            splits = split_by_names(names, config.test_names, root)
+        else:
+            splits = split_scenes(scenes, config.test_share, config.seed, root)
+        panoramas = [
+            PanoramaFiles(name, scene, split, images[name], None, (runs[name],))
+            for name, scene, split in zip(names, scenes, splits, strict=True)
+        ]
+        kept = chosen(splits, config.limit, config.seed)
+        super().__init__([panoramas[index] for index in kept], root, _COLUMNS)
+
+    def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
+        if path.suffix.lower() == ".npy":
+            found = _from_array(path)
+        else:
+            found = read_fixations(path, self.columns).fixations
+        kept = _lasting_once(found)
+        if not kept.any():
+            raise SaliencyDataError(
+                path, "no fixations, only (0, 0)", "fixations", "convert the runs again"
+            )
+        return found.of(kept)
+
+    def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:  # noqa: ARG002
+        if path.suffix.lower() == ".npy":
+            _check_shape(path, array_header(path)[0])
+        else:
+            check_fixations(path, self.columns)
+
+
+def _from_array(path: Path) -> Fixations:
+    values = read_array(path).astype(np.float64)
+    _check_shape(path, values.shape)
+    wrong = np.flatnonzero(~((values[:, :2] >= 0) & (values[:, :2] <= 1)).all(axis=1))
+    if len(wrong):
+        row = int(wrong[0])
+        raise SaliencyDataError(
+            path,
+            found=f"{values[row, :2].tolist()} in row {row} of the array",
+            expected="fractions of width and height, 0 to 1, as gaze_fixations has them",
+            remedy="leave out rows without a fixation, and give no degrees here",
+        )
+    viewer = values[:, 2] if values.shape[1] == 3 else np.zeros(len(values))
+    return Fixations(values[:, 0] * 360 - 180, 90 - values[:, 1] * 180, viewer.astype(np.int64))
+
+
+def _lasting_once(found: Fixations) -> np.ndarray:
+    """Whether each is one, and not the one before going on; boolean (F,)."""
+    places = np.stack([found.longitude_deg, found.latitude_deg, found.viewer], axis=1)
+    going_on = np.concatenate([[False], (places[1:] == places[:-1]).all(axis=1)])
+    none = (found.longitude_deg == -180) & (found.latitude_deg == 90)
+    kept: np.ndarray = ~going_on & ~none
+    return kept
+
+
+def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or shape[1] not in (2, 3) or not shape[0]:
+        raise SaliencyDataError(
+            path,
+            found=f"an array of shape {shape}",
+            expected="(F, 2), the columns of gaze_fixations, or (F, 3) with viewers; F > 0",
+            remedy="convert the runs again",
+        )
+
+
+def _folder(root: Path, *names: str) -> Path:
+    for name in names:
+        if (root / name).is_dir():
+            return root / name
+    raise SaliencyDataError(
+        root,
+        found=f"no folder {' or '.join(names)}",
+        expected="the folders of the release, img_files and vr among them",
+        remedy="set root to the folder that holds them",
+    )
+
+
+def _refuse_pickles(condition: Path, runs: dict[str, Path]) -> None:
+    pickles = sorted(files_below(condition, _PICKLES))
+    unread = [name for name in pickles if Path(name).with_suffix("").as_posix() not in runs]
+    if unread:
+        raise SaliencyDataError(
+            condition,
+            found=f"pickles, which can run any program when they are loaded: {named(unread, 5)}",
+            expected="one .npy or .csv of the same name beside each",
+            remedy="convert them once where that would not matter: stack gaze_fixations of all "
+            "viewers with the viewer's number as third column, and save it with numpy.save",
+        )

@@ -1,0 +1,95 @@
+"""Which panoramas are for training and which for testing, and which scene each shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.saliency.panoramas import Split
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+
+
+def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str]:
+    """The scene of each name: what the pattern's group matches, or the name itself.
+
+    Raises:
+        SaliencyDataError: names that the pattern does not match.
+    """
+    if pattern is None:
+        return list(names)
+    found = [re.search(pattern, name) for name in names]
+    without = [
+        name for name, match in zip(names, found, strict=True) if match is None or match[1] is None
+    ]
+    if without:
+        raise SaliencyDataError(
+            root,
+            found=f"names without a scene: {named(without)}",
+            expected=f"names that scene_pattern = {pattern!r} matches",
+            remedy="change the pattern so that its group matches in every name",
+        )
+    return [str(match[1]) for match in found if match is not None]
+
+
+def split_scenes(scenes: Sequence[str], test_share: float, seed: int, root: Path) -> list[Split]:
+    """A split of each panorama that leaves scenes whole.
+
+    Args:
+        scenes: of the panoramas.
+        test_share: share of the scenes for testing, rounded; at least one scene on each side
+            unless it is 0 or 1.
+        seed: of the choice, which depends on nothing but it and the names of the scenes.
+        root: for messages.
+
+    Raises:
+        SaliencyDataError: one scene, which cannot be on both sides.
+    """
+    unique = sorted(set(scenes))
+    if test_share in (0, 1) or not unique:
+        return ["test" if test_share else "train" for _ in scenes]
+    if len(unique) == 1:
+        raise SaliencyDataError(
+            root,
+            found=f"one scene, {unique[0]}",
+            expected=f"at least two, one for training and one for testing (test_share = "
+            f"{test_share:g})",
+            remedy="set test_share to 0 (all for training) or 1 (all for testing)",
+        )
+    number = min(max(1, round(test_share * len(unique))), len(unique) - 1)
+    order = numpy_generator(seed, "saliency", "split").permutation(len(unique))
+    test = {unique[index] for index in order[:number]}
+    return ["test" if scene in test else "train" for scene in scenes]
+
+
+def split_by_names(names: Sequence[str], test_names: Sequence[str], root: Path) -> list[Split]:
+    """A split by the names that are for testing.
+
+    Raises:
+        SaliencyDataError: a name of which there is no panorama.
+    """
+    unknown = sorted(set(test_names) - set(names))
+    if unknown:
+        raise SaliencyDataError(
+            root,
+            found=f"none of the name {named(unknown)}",
+            expected="names of what is there, such as " + named(sorted(set(names)), 5),
+            remedy="correct test_names",
+        )
+    test = set(test_names)
+    return ["test" if name in test else "train" for name in names]
+
+
+def chosen(splits: Sequence[Split], limit: int | None, seed: int) -> list[int]:
+    """Indices that a limit leaves of each split, ascending."""
+    if limit is None:
+        return list(range(len(splits)))
+    kept: list[int] = []
+    for split in ("train", "test", "unlabelled"):
+        members = np.array([index for index, each in enumerate(splits) if each == split], int)
+        order = numpy_generator(seed, "saliency", "limit", split).permutation(len(members))
+        kept += members[order[:limit]].tolist()
+    return sorted(kept)
