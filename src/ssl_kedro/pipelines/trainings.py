@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.methods.base import EncoderSetup, Method
 from ssl_kedro.methods.registry import build_method
@@ -92,7 +94,7 @@ def recipe_identity(recipe: Json) -> Json:
     return flat
 
 
-def weight_fingerprint(encoder: Encoder) -> str:
+def weight_fingerprint(encoder: nn.Module) -> str:
     """Short hash of an encoder's weights."""
     digest = hashlib.sha256()
     for name, value in sorted(encoder.state_dict().items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range
@@ -27,6 +29,7 @@ STAGES: tuple[Stage, ...] = ("decode and resize", "encoder", "decoder", "post-pr
 # Table 4.2: seconds an image on an RTX 3090.
 PUBLISHED_SECONDS = {"thesis": 0.025, "ATSal": 0.230, "SaltiNet": 0.450, "SalGAN360": 14.33}
 _FEWEST = 15
+_USUAL_SIZE = (2048, 1024)
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,24 @@ class Runtime:
     repetitions: int
     device: str
     threads: int
+
+
+def runtimes_on(
+    model: nn.Module, images: np.ndarray, config: RuntimeConfig | None = None
+) -> list[Runtime]:
+    """Run time where there are pictures but no files: they become JPEGs of 2048 x 1024 px first.
+
+    Args:
+        model: see :func:`runtimes`.
+        images: uint8 (N, 3, H, W), panoramas.
+        config: see :func:`runtimes`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{index}.jpg" for index in range(len(images))]
+        for path, image in zip(paths, images, strict=True):
+            picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+            picture.resize(_USUAL_SIZE).save(path, quality=90)
+        return runtimes(model, paths, config)
 
 
 def runtimes(

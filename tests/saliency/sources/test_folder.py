@@ -14,7 +14,7 @@ from ssl_kedro.saliency.sources.open import open_source
 
 
 def config(root: Path, **options: object) -> SourceConfig:
-    return SourceConfig(kind="folder", root=str(root), **options)  # type: ignore[arg-type]
+    return SourceConfig(source="folder", root=str(root), **options)  # type: ignore[arg-type]
 
 
 def labelled(picture, text, names: str = "a b c d e", below: str = "") -> None:

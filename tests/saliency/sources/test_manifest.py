@@ -13,7 +13,7 @@ HEADER = "image,saliency,fixations,split\n"
 
 
 def config(path: Path, **options: object) -> SourceConfig:
-    return SourceConfig(kind="manifest", root=str(path), **options)  # type: ignore[arg-type]
+    return SourceConfig(source="manifest", root=str(path), **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_joined_sources_need_names() -> None:
 
 def test_joined_sources_check_theirs(tmp_path: Path, picture) -> None:
     picture("images/a.jpg")
-    source = open_source(SourceConfig(kind="folder", root=str(tmp_path)))
+    source = open_source(SourceConfig(source="folder", root=str(tmp_path)))
     joined = JoinedSources({"a": Numbered(1, "train"), "b": source})
     joined.check()
     picture("images/a.jpg", (64, 20))
@@ -86,10 +86,13 @@ def test_generated_panoramas_come_from_their_module(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "folders"}, "kind = 'folders': expected one of generated, folder"),
-        ({"kind": "folder"}, "root = None: expected the data set's folder, because kind = folder"),
-        ({"kind": "manifest", "root": " "}, "expected the manifest's path"),
-        ({"root": "x"}, "none, because kind = generated reads no files"),
+        ({"source": "folders"}, "source = 'folders': expected one of generated, folder"),
+        (
+            {"source": "folder"},
+            "root = None: expected the data set's folder, because source = folder",
+        ),
+        ({"source": "manifest", "root": " "}, "expected the manifest's path"),
+        ({"root": "x"}, "none, because source = generated reads no files"),
         ({"limit": 0}, "limit = 0: expected a number at least 1"),
         ({"test_share": 1.1}, "test_share = 1.1"),
         ({"frame_rate": 0.0}, "frame_rate = 0.0: expected a number above 0"),
@@ -110,7 +113,7 @@ def test_opening_a_folder_loads_no_opencv(tmp_path: Path, picture) -> None:
         "import sys\n"
         "from ssl_kedro.saliency.sources.config import SourceConfig\n"
         "from ssl_kedro.saliency.sources.open import open_source\n"
-        f"open_source(SourceConfig(kind='folder', root={str(tmp_path)!r}))\n"
+        f"open_source(SourceConfig(source='folder', root={str(tmp_path)!r}))\n"
         "import ssl_kedro.saliency.sources.video\n"
         "sys.exit('cv2' in sys.modules)\n"
     )

@@ -22,7 +22,7 @@ SCANPATHS = """Idx, longitude, latitude, start timestamp
 
 
 def config(root: Path, **options: object) -> SourceConfig:
-    return SourceConfig(kind="salient360", root=str(root), **options)  # type: ignore[arg-type]
+    return SourceConfig(source="salient360", root=str(root), **options)  # type: ignore[arg-type]
 
 
 def release(root: Path, picture, text, numbers: tuple[int, ...] = (1, 2, 10)) -> None:

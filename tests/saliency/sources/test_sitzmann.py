@@ -12,7 +12,7 @@ from ssl_kedro.saliency.sources.sitzmann import SitzmannPanoramas
 
 
 def config(root: Path, **options: object) -> SourceConfig:
-    return SourceConfig(kind="sitzmann", root=str(root), **options)  # type: ignore[arg-type]
+    return SourceConfig(source="sitzmann", root=str(root), **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ Video = Callable[..., Path]
 
 
 def config(root: Path, **options: object) -> SourceConfig:
-    return SourceConfig(kind="vr_eyetracking", root=str(root), **options)  # type: ignore[arg-type]
+    return SourceConfig(source="vr_eyetracking", root=str(root), **options)  # type: ignore[arg-type]
 
 
 def gaze(frames: int, u: float, v: float) -> str:

@@ -72,7 +72,7 @@ class SourceConfig(Config):
     """One source of panoramas.
 
     Args:
-        kind: which one; see the modules of this package.
+        source: which one; see the modules of this package.
         root: folder of the data set, or the manifest's file; None for generated panoramas.
         limit: at most so many panoramas of each split, chosen at random; None keeps all.
         seed: of generated panoramas, of the split and of the limit.
@@ -97,7 +97,7 @@ class SourceConfig(Config):
             root that is missing or not needed.
     """
 
-    kind: SourceKind = "generated"
+    source: SourceKind = "generated"
     root: str | None = None
     limit: Annotated[int | None, Range(at_least=1)] = None
     seed: int = 0
@@ -120,11 +120,11 @@ class SourceConfig(Config):
         if self.scene_pattern is not None:
             _check_pattern(self.scene_pattern)
         given = self.root is not None and bool(self.root.strip())
-        if self.kind == "generated" and given:
-            raise ConfigError("root", self.root, "none, because kind = generated reads no files")
-        if self.kind != "generated" and not given:
-            what = "the manifest's path" if self.kind == "manifest" else "the data set's folder"
-            raise ConfigError("root", self.root, f"{what}, because kind = {self.kind}")
+        if self.source == "generated" and given:
+            raise ConfigError("root", self.root, "none, because source = generated reads no files")
+        if self.source != "generated" and not given:
+            what = "the manifest's path" if self.source == "manifest" else "the data set's folder"
+            raise ConfigError("root", self.root, f"{what}, because source = {self.source}")
 
 
 def _check_pattern(pattern: str) -> None:

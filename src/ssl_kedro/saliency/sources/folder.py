@@ -56,7 +56,7 @@ def existing(config: SourceConfig) -> Path:
         raise SaliencyDataError(
             root,
             found=f"nothing there (looked for {root.absolute()})",
-            expected=f"the data of kind = {config.kind}",
+            expected=f"the data of source = {config.source}",
             remedy="set root to where the data lie",
         )
     return root
@@ -73,8 +73,8 @@ def existing_folder(config: SourceConfig) -> Path:
         raise SaliencyDataError(
             root,
             found="a file",
-            expected=f"the folder of kind = {config.kind}",
-            remedy="set root to the folder, or kind to manifest where it is one",
+            expected=f"the folder of source = {config.source}",
+            remedy="set root to the folder, or source to manifest where it is one",
         )
     return root
 

@@ -25,13 +25,13 @@ def open_source(config: SourceConfig) -> PanoramaSource:
     Raises:
         SaliencyDataError: files that cannot be used, named.
     """
-    if config.kind == "generated":
+    if config.source == "generated":
         generated = import_module("ssl_kedro.saliency.sources.generated")
         source: PanoramaSource = generated.GeneratedPanoramas(
             config.count_train, config.count_test, config.count_unlabelled, config.seed
         )
         return source
-    module, name = _SOURCES[config.kind]
+    module, name = _SOURCES[config.source]
     opened: CheckedSource = getattr(import_module(f"ssl_kedro.saliency.sources.{module}"), name)(
         config
     )

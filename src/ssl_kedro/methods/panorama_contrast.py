@@ -1,0 +1,148 @@
+"""Contrastive pre-training on panoramas against a memory bank (thesis 4.3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, Range
+from ssl_kedro.core.seeding import torch_generator
+from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks
+from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
+from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, normalised_deviation
+from ssl_kedro.methods.panorama_heads import ViewAttention, global_head, local_head
+
+_GLOBAL, _LOCAL = 0, 1
+
+
+@dataclass(frozen=True)
+class ContrastConfig(Config):
+    """The objective; the defaults are thesis 4.3.2 and 4.4.
+
+    Args:
+        local_weight: lambda, share of the local loss (0.7).
+        negatives: K, vectors of the bank that each sample is told from, drawn uniformly (16,000).
+        temperature: tau (0.07).
+        bank_momentum: of the bank's vectors (0.5).
+        attention: between the views; without it setting (i) of Table 4.1.
+        embedding: D (512).
+    """
+
+    local_weight: Annotated[float, PROBABILITY] = 0.7
+    negatives: Annotated[int, Range(at_least=1)] = 16000
+    temperature: Annotated[float, POSITIVE] = 0.07
+    bank_momentum: Annotated[float, Range(at_least=0, below=1)] = 0.5
+    attention: bool = True
+    embedding: Annotated[int, Range(at_least=2)] = 512
+
+
+class PanoramaContrast(Trainable):
+    """Source view and cells of the other view against what the bank remembers of the image.
+
+    L = lambda L_local + (1 - lambda) L_global. The scores of the global loss are m . f / tau, those
+    of the local loss the mean over cells of m . z / tau, which is m times the mean of z: both
+    losses need one vector a sample.
+
+    Args:
+        encoder: to be trained.
+        config: the objective.
+        count: training images.
+        seed: of the bank's first vectors.
+        image_size: height and width of the views in px.
+    """
+
+    def __init__(
+        self,
+        encoder: PanoramaEncoder,
+        config: ContrastConfig,
+        count: int,
+        seed: int,
+        image_size: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = config
+        self.image_size = image_size
+        map_size = (image_size[0] // STRIDE, image_size[1] // STRIDE)
+        self.global_head = global_head(encoder, map_size, config.embedding)
+        self.local_head = local_head(encoder, config.embedding)
+        self.attention = (
+            ViewAttention(encoder.map_channels, encoder.config.width) if config.attention else None
+        )
+        self.bank = MemoryBank(count, config.embedding, torch_generator(seed, "bank"))
+        self._indices = torch.empty(0, dtype=torch.int64)
+        self._source = torch.empty(0)
+
+    def before_step(self, progress: float, indices: Tensor) -> None:  # noqa: ARG002
+        """Take which images the batch holds: their vectors in the bank are the positives."""
+        self._indices = indices
+
+    def forward(
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        progress: float,  # noqa: ARG002
+        generator: torch.Generator | None = None,
+    ) -> StepResult:
+        """Loss of one batch; see :class:`Trainable`.
+
+        Args:
+            view_1: source view, the panorama.
+            view_2: other view, re-projected and changed.
+            progress: not used.
+            generator: draws the negatives.
+        """
+        config = self.config
+        source_maps, other_maps = self.encoder(view_1), self.encoder(view_2)
+        if self.attention is not None:
+            other_maps = self.attention(source_maps, other_maps)
+        source, cells = self.global_head(source_maps), self.local_head(other_maps)
+        with torch.autocast(view_1.device.type, enabled=False):
+            source = functional.normalize(source.float(), dim=1)
+            local = functional.normalize(cells.float(), dim=1).mean(dim=(2, 3))
+            self._source = source.detach()
+            losses = self._losses(source, local, generator)
+            loss = (
+                config.local_weight * losses[_LOCAL] + (1 - config.local_weight) * losses[_GLOBAL]
+            )
+            scalars = {
+                "global_loss": losses[_GLOBAL].detach(),
+                "local_loss": losses[_LOCAL].detach(),
+                "embedding_std": normalised_deviation(source.detach()),
+            }
+        if self.attention is not None:
+            scalars["gamma"] = self.attention.gamma.detach().float()
+        return StepResult(loss, scalars)
+
+    def _losses(
+        self, source: Tensor, local: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Global and local loss, with the same negatives."""
+        count = len(self.bank.vectors)
+        device = source.device
+        indices = self._indices.to(device)
+        negatives = torch.randint(
+            count, (len(source), self.config.negatives), generator=generator, device=device
+        )
+        found = []
+        for kind, embeddings in ((_GLOBAL, source), (_LOCAL, local)):
+            positive, negative = self.bank.scores(
+                embeddings, indices, negatives, self.config.temperature
+            )
+            normaliser = self.bank.normaliser(kind, positive, negative)
+            found.append(memory_nce(positive, negative, normaliser, count))
+        return found[0], found[1]
+
+    def after_update(self, images: Tensor, progress: float) -> None:  # noqa: ARG002
+        """Move the bank's vectors of the batch towards the source view's embeddings."""
+        indices = self._indices.to(self._source.device)
+        self.bank.update(indices, self._source, self.config.bank_momentum)
+
+    @property
+    def macs_per_image(self) -> int:
+        """Both views forward and backward through the encoder."""
+        return 2 * TRAINED_PASS * macs_by_hooks(self.encoder, (3, *self.image_size))

@@ -1,0 +1,95 @@
+"""Heads of the contrastive pre-training on panoramas (thesis 4.3.2, Figures 4.4 and 4.5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, bottlenecks, scaled
+
+
+def global_head(encoder: PanoramaEncoder, map_size: tuple[int, int], embedding: int) -> nn.Module:
+    """Maps (N, C, h, w) of the source view to embeddings (N, D), before they get unit length.
+
+    After a ResNet: two 1x1 to 1024, the fourth stage, average, two fully connected layers; after
+    VGG: a 3x3 of stride 2, pooling, two fully connected layers. Both end with a ReLU.
+    """
+    width, channels = encoder.config.width, encoder.map_channels
+    if encoder.config.architecture == "resnet50":
+        wide = scaled(1024, width)
+        stage, out = bottlenecks(wide, scaled(512, width), 3, 2)
+        return nn.Sequential(
+            nn.Conv2d(channels, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.Conv2d(wide, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(inplace=True),
+            stage,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            *_connected(out, embedding),
+        )
+    height, columns = ((side + 1) // 2 - 1 for side in map_size)
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, stride=2, padding=1),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2, stride=1),
+        nn.Flatten(),
+        *_connected(channels * height * columns, embedding),
+    )
+
+
+def _connected(channels: int, embedding: int) -> list[nn.Module]:
+    return [
+        nn.Linear(channels, embedding),
+        nn.BatchNorm1d(embedding),
+        nn.ReLU(inplace=True),
+        nn.Linear(embedding, embedding),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def local_head(encoder: PanoramaEncoder, embedding: int) -> nn.Module:
+    """Maps (N, C, h, w) of the other view to embeddings of each cell (N, D, h, w)."""
+    return nn.Sequential(
+        nn.Conv2d(encoder.map_channels, embedding, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(embedding, embedding, 1, bias=False),
+        nn.BatchNorm2d(embedding),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ViewAttention(nn.Module):
+    """What of the other view matters to each cell of the source view (Zhang et al. 2019).
+
+    Queries come from the source view, keys and values from the other, pooled 2 x 2: at 10 x 20
+    cells a 200 x 50 attention, softmax without a scale. gamma starts at 0, so that nothing is
+    added at first.
+
+    Args:
+        channels: C of the maps.
+        width: share of the channels of its own layers.
+    """
+
+    def __init__(self, channels: int, width: float) -> None:
+        super().__init__()
+        inner, values = scaled(64, width), scaled(256, width)
+        self.query = nn.Conv2d(channels, inner, 1)
+        self.key = nn.Conv2d(channels, inner, 1)
+        self.value = nn.Conv2d(channels, values, 1)
+        self.out = nn.Conv2d(values, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, source: Tensor, other: Tensor) -> Tensor:
+        """Gamma times the attended values plus the other view's maps, (N, C, h, w)."""
+        count, _, height, columns = other.shape
+        query = self.query(source).flatten(2)
+        key = functional.max_pool2d(self.key(other), 2).flatten(2)
+        value = functional.max_pool2d(self.value(other), 2).flatten(2)
+        attention = torch.softmax(query.transpose(1, 2) @ key, dim=2)
+        attended = (value @ attention.transpose(1, 2)).view(count, -1, height, columns)
+        found: Tensor = self.gamma * self.out(attended) + other
+        return found
