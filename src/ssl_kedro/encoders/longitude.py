@@ -27,7 +27,8 @@ class LongitudeMaxPool2d(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h', w')."""
-        columns = int(self.padding)
+        # A number here, never a pair.
+        columns = int(self.padding)  # type: ignore[arg-type]
         x = functional.pad(x, (columns, columns, 0, 0), mode="circular")
         return functional.max_pool2d(x, self.kernel_size, self.stride, (columns, 0))
 
