@@ -1,0 +1,218 @@
+"""The two views of a panorama that the contrastive pre-training compares (thesis 4.3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours
+from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.augment.crops import Boxes
+from ssl_kedro.augment.resample import crop_resize
+from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
+from ssl_kedro.spherical.rotate import nadir_to_equator, zenith_to_equator
+from ssl_kedro.spherical.sampling import SamplingPlan
+
+# Panoramas rendered at once on the CPU: their intermediates stay in the cache.
+_CHUNK = 8
+# The authors' crop always falls back to 160 x 224 of 160 x 320 pixels.
+_AUTHORS_SHARE = 224 / 320
+
+
+@dataclass(frozen=True)
+class PanoramaViewConfig(Config):
+    """Recipe of the other view; the source view is the panorama. Defaults: thesis 4.3.1.
+
+    Args:
+        projections: bring zenith or nadir to the equator, each with half of
+            ``projection_probability``; false for the ablation of Table 4.4.
+        projection_probability: of either (0.5).
+        crop_area: largest share of the area that a crop leaves out (below 5 %).
+        shift_px: largest shift either way, in px of a panorama 160 high, in proportion for
+            others; around the seam, and repeating the edge at the poles (10).
+        jitter: probability of the colour jitter (0.8).
+        brightness: strength (0.4).
+        contrast: strength (0.4).
+        saturation: strength (0.4).
+        hue: strength in turns (0.2).
+        grey: probability of dropping the colour (0.25).
+        flip: probability of mirroring both views (0.5).
+        authors_crop: a centred crop of seven tenths of the width, stretched, as the authors'
+            code always does by mistake; for comparison only.
+        nearest_projection: take the nearest pixel, as the authors' code; for comparison only.
+    """
+
+    projections: bool = True
+    projection_probability: Annotated[float, PROBABILITY] = 0.5
+    crop_area: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.05
+    shift_px: Annotated[float, NOT_NEGATIVE] = 10.0
+    jitter: Annotated[float, PROBABILITY] = 0.8
+    brightness: Annotated[float, NOT_NEGATIVE] = 0.4
+    contrast: Annotated[float, NOT_NEGATIVE] = 0.4
+    saturation: Annotated[float, NOT_NEGATIVE] = 0.4
+    hue: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.2
+    grey: Annotated[float, PROBABILITY] = 0.25
+    flip: Annotated[float, PROBABILITY] = 0.5
+    authors_crop: bool = False
+    nearest_projection: bool = False
+
+    @property
+    def colours(self) -> ViewConfig:
+        """The part that :mod:`ssl_kedro.augment.colour` reads."""
+        return ViewConfig(
+            jitter=self.jitter,
+            brightness=self.brightness,
+            contrast=self.contrast,
+            saturation=self.saturation,
+            hue=self.hue,
+            grey=self.grey,
+        )
+
+
+class PanoramaDraws(NamedTuple):
+    """Everything random about the views of a batch of N samples.
+
+    Args:
+        projection: 0 = none, 1 = zenith, 2 = nadir to the equator, int64 (N,).
+        boxes: crop boxes.
+        shift: px to the right and down, int64 (N, 2).
+        flip: whether both views are mirrored, bool (N,).
+        colour: colour changes.
+    """
+
+    projection: Tensor
+    boxes: Boxes
+    shift: Tensor
+    flip: Tensor
+    colour: ColourDraws
+
+    def part(self, rows: slice) -> PanoramaDraws:
+        """The draws of some of the samples."""
+        return PanoramaDraws(
+            self.projection[rows],
+            Boxes(*(values[rows] for values in self.boxes)),
+            self.shift[rows],
+            self.flip[rows],
+            ColourDraws(*(values[rows] for values in self.colour)),
+        )
+
+
+class PanoramaViews:
+    """Source view and other view of every panorama of a uint8 batch, on its device.
+
+    Args:
+        config: the recipe.
+    """
+
+    def __init__(self, config: PanoramaViewConfig) -> None:
+        self.config = config
+        self._plans: dict[tuple[int, int, torch.device], tuple[SamplingPlan, SamplingPlan]] = {}
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Both views.
+
+        Args:
+            images: uint8 (N, 3, H, W).
+            generator: source of all randomness, on the device of images.
+
+        Returns:
+            Two float32 (N, 3, H, W) in [0, 1], not normalised.
+
+        Raises:
+            TypeError: images are not uint8.
+            ValueError: images of another shape.
+        """
+        if images.dtype != torch.uint8:
+            raise TypeError(f"expected uint8 images in [0, 255], found {images.dtype}")
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
+        draws = self.draw(len(images), (images.shape[2], images.shape[3]), generator)
+        source = torch.empty(images.shape, device=images.device)
+        other = torch.empty_like(source)
+        step = _CHUNK if images.device.type == "cpu" else max(1, len(images))
+        with torch.autocast(images.device.type, enabled=False):
+            for start in range(0, len(images), step):
+                rows = slice(start, start + step)
+                source[rows], other[rows] = self.render(images[rows], draws.part(rows))
+        return source, other
+
+    def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> PanoramaDraws:
+        """Draw everything random about the views of count panoramas."""
+        config, device = self.config, generator.device
+        height, width = size
+        uniform = torch.rand(8, count, generator=generator, device=device)
+        half = config.projection_probability / 2
+        projected = config.projections
+        projection = (
+            (uniform[0] < 2 * half).long() + ((uniform[0] >= half) & (uniform[0] < 2 * half)).long()
+            if projected
+            else torch.zeros(count, dtype=torch.int64, device=device)
+        )
+        most = config.shift_px * height / 160
+        shift = ((2 * uniform[1:3] - 1) * most).round().long().T
+        return PanoramaDraws(
+            projection,
+            self._boxes(uniform[3:6], height, width),
+            shift,
+            uniform[6] < config.flip,
+            draw_colours(count, config.colours, generator),
+        )
+
+    def _boxes(self, uniform: Tensor, height: int, width: int) -> Boxes:
+        """Boxes of the panorama's own shape, that leave out less than the share of its area."""
+        if self.config.authors_crop:
+            ones = torch.ones_like(uniform[0])
+            inner = round(_AUTHORS_SHARE * width)
+            left = (width - inner) // 2
+            return Boxes(left=left * ones, top=0 * ones, width=inner * ones, height=height * ones)
+        side = (1 - uniform[0] * self.config.crop_area).sqrt()
+        # Whole pixels, rounded up: no box leaves out more than the share.
+        inner, high = (side * width).ceil(), (side * height).ceil()
+        return Boxes(
+            left=(uniform[1] * (width - inner + 1)).floor(),
+            top=(uniform[2] * (height - high + 1)).floor(),
+            width=inner,
+            height=high,
+        )
+
+    def render(self, images: Tensor, draws: PanoramaDraws) -> tuple[Tensor, Tensor]:
+        """The views that draws describe; see :meth:`__call__`."""
+        pixels = images.float()
+        mirrored = draws.flip[:, None, None, None]
+        source = torch.where(mirrored, pixels.flip(-1), pixels).div_(255)
+        other = self._shifted(self._projected(pixels, draws.projection), draws.shift)
+        size = (images.shape[2], images.shape[3])
+        other = crop_resize(other, draws.boxes, draws.flip, size)
+        return source, apply_colour(other, draws.colour, exact_hue=False, peak=255.0).clamp_(0, 1)
+
+    def _projected(self, pixels: Tensor, projection: Tensor) -> Tensor:
+        found = pixels.clone()
+        for kind, plan in enumerate(self._plans_for(pixels), start=1):
+            chosen = torch.nonzero(projection == kind)[:, 0]
+            if len(chosen):
+                found[chosen] = plan(pixels[chosen])
+        return found
+
+    def _plans_for(self, pixels: Tensor) -> tuple[SamplingPlan, SamplingPlan]:
+        height, width = pixels.shape[2:]
+        key = (height, width, pixels.device)
+        if key not in self._plans:
+            kind = "nearest" if self.config.nearest_projection else "bilinear"
+            self._plans[key] = (
+                zenith_to_equator((height, width), kind).to(pixels.device),  # type: ignore[arg-type]
+                nadir_to_equator((height, width), kind).to(pixels.device),  # type: ignore[arg-type]
+            )
+        return self._plans[key]
+
+    @staticmethod
+    def _shifted(pixels: Tensor, shift: Tensor) -> Tensor:
+        """Moved right around the seam and down; the edge repeats at the poles."""
+        _, _, height, width = pixels.shape
+        columns = (torch.arange(width, device=pixels.device) - shift[:, :1]) % width
+        rows = (torch.arange(height, device=pixels.device) - shift[:, 1:]).clamp(0, height - 1)
+        index = rows[:, :, None] * width + columns[:, None, :]
+        flat = pixels.flatten(2)
+        return flat.gather(2, index.flatten(1)[:, None].expand_as(flat)).view_as(pixels)

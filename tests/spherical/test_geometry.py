@@ -1,0 +1,220 @@
+"""Rotations, sampling, viewports and cube faces, against formulas and py360convert."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ssl_kedro.spherical.rotate import (
+    nadir_to_equator,
+    rotated,
+    rotation_plan,
+    turned,
+    zenith_to_equator,
+)
+from ssl_kedro.spherical.rotations import checked_rotation, random_rotations, rotation
+from ssl_kedro.spherical.sampling import sampled, sampling_plan
+from ssl_kedro.spherical.sphere import directions, pixel_directions, pixel_solid_angles
+from ssl_kedro.spherical.viewports import cube_faces, from_cube, viewport, viewport_directions
+
+SIZE = (64, 128)
+
+
+def smooth(vectors: Tensor) -> Tensor:
+    """A smooth function on the sphere, (..., 2)."""
+    x, y, z = (vectors / vectors.norm(dim=-1, keepdim=True)).unbind(-1)
+    return torch.stack([x * y + 0.5 * z, z * z - 0.3 * x + 0.2 * y * z], dim=-1)
+
+
+def panorama(size: tuple[int, int] = SIZE) -> Tensor:
+    return smooth(pixel_directions(*size)).permute(2, 0, 1)[None]
+
+
+def noise(count: int = 2, size: tuple[int, int] = SIZE) -> Tensor:
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+# --- rotations
+
+
+def test_angles_turn_right_and_lift() -> None:
+    ahead, right, up = torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(rotation(yaw_deg=90) @ ahead, right)
+    torch.testing.assert_close(rotation(pitch_deg=90) @ ahead, up)
+    torch.testing.assert_close(rotation(roll_deg=90) @ right, up)
+    looking = rotation(yaw_deg=30, pitch_deg=40) @ ahead
+    expected = directions(torch.tensor(30.0).double(), torch.tensor(40.0).double())
+    torch.testing.assert_close(looking, expected)
+    three = rotation(yaw_deg=10) @ rotation(pitch_deg=20) @ rotation(roll_deg=30)
+    torch.testing.assert_close(rotation(10, 20, 30), three)
+
+
+def test_random_rotations_are_even() -> None:
+    found = random_rotations(20_000, torch.Generator().manual_seed(0))
+    assert checked_rotation(found) is not None
+    # Every entry has mean 0 and mean square 1/3.
+    assert found.mean(dim=0).abs().max() < 0.02
+    assert ((found**2).mean(dim=0) - 1 / 3).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (torch.diag(torch.tensor([1.0, 1.0, -1.0])), "mirrors"),
+        (2 * torch.eye(3), "misses R R"),
+        (torch.eye(2), r"shape \(..., 3, 3\), found \(2, 2\)"),
+    ],
+)
+def test_what_is_no_rotation_is_refused(matrix: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked_rotation(matrix)
+
+
+# --- sampling and rotating
+
+
+@pytest.mark.parametrize("size", [(64, 128), (5, 9), (160, 320), (1, 2)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_identity(size: tuple[int, int], interpolation: str) -> None:
+    seen = noise(1, size)
+    found = rotated(seen, rotation(), interpolation)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, seen, rtol=0, atol=1e-6)
+
+
+def test_turns_by_whole_pixels_are_exact_and_a_full_turn_gives_the_panorama_back() -> None:
+    seen = noise()
+    for columns in (1, 5, 64):
+        found = rotated(seen, rotation(yaw_deg=360 * columns / SIZE[1]))
+        torch.testing.assert_close(found, turned(seen, columns), rtol=0, atol=1e-6)
+    found = seen
+    for _ in range(8):
+        found = rotated(found, rotation(yaw_deg=45))
+    torch.testing.assert_close(found, seen, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "angles", [(0, 90, 0), (0, -90, 0), (90, 90, 0), (0, 0, 90), (20, 35, -70)]
+)
+def test_rotating_a_function_is_rotating_its_argument(angles: tuple[float, float, float]) -> None:
+    matrix = rotation(*angles)
+    size = (160, 320)
+    found = rotated(panorama(size), matrix)
+    expected = smooth(pixel_directions(*size) @ matrix).permute(2, 0, 1)[None]
+    assert float((found - expected).abs().max()) < 1e-3
+
+
+def test_a_rotation_and_back() -> None:
+    seen = panorama((160, 320))
+    matrices = random_rotations(3, torch.Generator().manual_seed(1))
+    for matrix in matrices:
+        back = rotated(rotated(seen, matrix), matrix.T)
+        assert float((back - seen).abs().max()) < 2e-3
+    each = rotated(seen.expand(3, -1, -1, -1), matrices)
+    for k, matrix in enumerate(matrices):
+        torch.testing.assert_close(each[k : k + 1], rotated(seen, matrix))
+
+
+def test_the_mean_over_the_sphere_stays() -> None:
+    size = (160, 320)
+    weights = pixel_solid_angles(*size)
+    means = [
+        (seen * weights).sum(dim=(2, 3))
+        for seen in (panorama(size), rotated(panorama(size), rotation(33, 52, 17)))
+    ]
+    torch.testing.assert_close(means[0], means[1], atol=1e-3, rtol=0)
+
+
+def test_seam_and_poles_continue() -> None:
+    seen = noise(1)
+    height, width = SIZE
+    column = torch.tensor([180.0, -180.0]).double()
+    on_seam = sampled(seen, directions(column, torch.zeros(2).double() + 90 / height))
+    between = (seen[..., height // 2 - 1, 0] + seen[..., height // 2 - 1, -1]) / 2
+    torch.testing.assert_close(on_seam, between[..., None].expand(-1, -1, 2))
+    # At the pole, along a column: between the first row and that of the other side.
+    longitude = (torch.arange(width).double() + 0.5) * 360 / width - 180
+    at_pole = sampled(seen, directions(longitude, torch.full((width,), 90.0).double()))
+    # atan2 of the pole's tiny x and y keeps the longitude that made them.
+    expected = (seen[:, :, 0] + seen[:, :, 0].roll(width // 2, -1)) / 2
+    torch.testing.assert_close(at_pole, expected, atol=1e-4, rtol=0)
+
+
+def test_zenith_and_nadir_come_to_the_equator() -> None:
+    height, width = SIZE
+    latitude = torch.linspace(90, -90, 2 * height + 1)[1::2]
+    seen = latitude[:, None].expand(height, width)[None, None].float()
+    ahead = (height // 2, width // 2)
+    top, bottom = zenith_to_equator(SIZE)(seen)[0, 0], nadir_to_equator(SIZE)(seen)[0, 0]
+    assert float(top[ahead]) > 85
+    assert float(bottom[ahead]) < -85
+    # What was ahead has gone to the other pole.
+    marks = torch.zeros(1, 1, height, width)
+    marks[0, 0, height // 2 - 1 : height // 2 + 1, width // 2 - 1 : width // 2 + 1] = 1
+    assert float(zenith_to_equator(SIZE)(marks)[0, 0, -1].mean()) > 0.2
+    assert float(nadir_to_equator(SIZE)(marks)[0, 0, 0].mean()) > 0.2
+
+
+def test_gradients_reach_the_panorama() -> None:
+    seen = torch.rand(1, 1, 4, 8, dtype=torch.float64, requires_grad=True)
+    plan = rotation_plan(rotation(20, 30, 40), (4, 8))
+    assert torch.autograd.gradcheck(plan, seen)
+
+
+def test_other_sizes_and_types_are_refused() -> None:
+    plan = sampling_plan(pixel_directions(*SIZE), SIZE)
+    with pytest.raises(ValueError, match=r"\(N, C, 64, 128\), found \(1, 3, 32, 64\)"):
+        plan(noise(1, (32, 64)))
+    with pytest.raises(ValueError, match=r"floats, found torch.uint8"):
+        plan(torch.zeros(1, 3, *SIZE, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="each of 2 panoramas, found 3"):
+        sampled(noise(2), pixel_directions(4, 8).expand(3, 4, 8, 3))
+
+
+# --- cameras
+
+
+def test_the_camera_looks_where_it_is_turned() -> None:
+    matrix = rotation(70, -25, 10)
+    found = viewport_directions(90, (5, 5), matrix)
+    torch.testing.assert_close(found[2, 2], matrix[:, 0])
+    # Half the field of view to the right edge: one pixel less half a pixel.
+    right = viewport_directions(90, (1, 101))[0, -1]
+    assert math.degrees(math.atan(float(right[1] / right[0]))) == pytest.approx(
+        math.degrees(math.atan(100 / 101))
+    )
+    with pytest.raises(ValueError, match="180 degrees and at least one pixel, found 180"):
+        viewport_directions(180, (4, 4))
+
+
+def test_cube_and_back() -> None:
+    seen = panorama((128, 256))
+    faces = cube_faces(seen, 64)
+    back = from_cube(faces, (128, 256))
+    assert float((back - seen).abs().max()) < 0.02
+    front = viewport(seen, 90, (64, 64))
+    torch.testing.assert_close(faces[:, :, 0], front)
+
+
+def test_agrees_with_py360convert() -> None:
+    py360convert = pytest.importorskip("py360convert")
+    seen = panorama((256, 512))
+    picture = seen[0].permute(1, 2, 0).numpy()
+    for yaw, pitch, roll in ((0, 0, 0), (40, 0, 0), (-110, 35, 0), (15, -60, 0)):
+        theirs = py360convert.e2p(
+            picture, fov_deg=(80, 80), u_deg=yaw, v_deg=pitch, out_hw=(65, 65), in_rot_deg=roll
+        )
+        ours = viewport(seen, 80, (65, 65), rotation(yaw, pitch, roll))[0].permute(1, 2, 0)
+        # It places the outermost centres on the edges of the field of view: compare the middle.
+        assert np.abs(theirs[32, 32] - ours[32, 32].numpy()).max() < 5e-3
+        assert np.abs(theirs[20:45, 20:45] - ours[20:45, 20:45].numpy()).max() < 2e-2
+    theirs = py360convert.e2c(picture, face_w=64, cube_format="list")
+    ours = cube_faces(seen, 64)[0].permute(1, 2, 3, 0).numpy()
+    for face in range(4):  # front, right, back, left
+        assert (
+            np.abs(theirs[face] - ours[face]).max() < 2.5e-2
+            or np.abs(theirs[face][:, ::-1] - ours[face]).max() < 2.5e-2
+        )
