@@ -23,6 +23,7 @@ check: lint
 	$(BIN)/kedro run --pipeline dual_gating
 	$(BIN)/kedro run --pipeline dynamic_channels
 	$(BIN)/kedro run --pipeline retrieval_eval
+	$(BIN)/kedro run --pipeline saliency360
 
 slow: install
 	$(TESTS) -m slow

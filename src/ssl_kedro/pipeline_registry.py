@@ -9,6 +9,7 @@ from ssl_kedro.pipelines import (
     dynamic_channels,
     effective_parameters,
     retrieval_eval,
+    saliency360,
 )
 
 
@@ -22,6 +23,7 @@ def register_pipelines() -> dict[str, Pipeline]:
             parameters.get("dynamic_channels", {})
         ),
         "retrieval_eval": retrieval_eval.create_pipeline(parameters.get("retrieval_eval", {})),
+        "saliency360": saliency360.create_pipeline(parameters.get("saliency360", {}), asked),
     }
     registered["__default__"] = registered["dual_gating"]
     return registered

@@ -170,11 +170,11 @@ class PanoramaViews:
             return Boxes(left=left * ones, top=0 * ones, width=inner * ones, height=height * ones)
         side = (1 - uniform[0] * self.config.crop_area).sqrt()
         # Whole pixels, rounded up: no box leaves out more than the share.
-        inner, high = (side * width).ceil(), (side * height).ceil()
+        wide, high = (side * width).ceil(), (side * height).ceil()
         return Boxes(
-            left=(uniform[1] * (width - inner + 1)).floor(),
+            left=(uniform[1] * (width - wide + 1)).floor(),
             top=(uniform[2] * (height - high + 1)).floor(),
-            width=inner,
+            width=wide,
             height=high,
         )
 

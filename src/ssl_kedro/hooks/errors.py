@@ -18,6 +18,9 @@ from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.pipelines.parameters import ParameterError
 from ssl_kedro.retrieval.checks import DescriptorError
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+from ssl_kedro.saliency.onnx_export import ExportError
+from ssl_kedro.saliency.prediction_input import PredictionInputError
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.training.batches import BatchSizeError
 from ssl_kedro.training.checkpoints import CheckpointError
 from ssl_kedro.training.loop import TrainingDiverged
@@ -31,9 +34,12 @@ _MENDABLE = (
     ConfigError,
     DamagedFileError,
     DescriptorError,
+    ExportError,
     GroundTruthError,
     ImageSourceError,
     ParameterError,
+    PredictionInputError,
+    SaliencyDataError,
     TrackingConfigError,
     TrainingDiverged,
     WeightsError,

@@ -13,11 +13,13 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.parameters import PipelineParameters, parsed
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
+from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 
 PARAMETER_MODELS: dict[str, type[PipelineParameters]] = {
     "dual_gating": DualGatingParameters,
     "dynamic_channels": DynamicChannelsParameters,
     "retrieval_eval": RetrievalEvalParameters,
+    "saliency360": Saliency360Parameters,
 }
 
 

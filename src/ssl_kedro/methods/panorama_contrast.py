@@ -14,7 +14,7 @@ from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks
 from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
 from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, normalised_deviation
-from ssl_kedro.methods.panorama_heads import ViewAttention, global_head, local_head
+from ssl_kedro.methods.panorama_heads import HeadEnd, ViewAttention, global_head, local_head
 
 _GLOBAL, _LOCAL = 0, 1
 
@@ -30,6 +30,8 @@ class ContrastConfig(Config):
         bank_momentum: of the bank's vectors (0.5).
         attention: between the views; without it setting (i) of Table 4.1.
         embedding: D (512).
+        head_end: last layer of the heads: "relu" (thesis) or "batch_norm", which centres the
+            embeddings and learns in far fewer steps.
     """
 
     local_weight: Annotated[float, PROBABILITY] = 0.7
@@ -38,6 +40,7 @@ class ContrastConfig(Config):
     bank_momentum: Annotated[float, Range(at_least=0, below=1)] = 0.5
     attention: bool = True
     embedding: Annotated[int, Range(at_least=2)] = 512
+    head_end: HeadEnd = "relu"
 
 
 class PanoramaContrast(Trainable):
@@ -68,8 +71,8 @@ class PanoramaContrast(Trainable):
         self.config = config
         self.image_size = image_size
         map_size = (image_size[0] // STRIDE, image_size[1] // STRIDE)
-        self.global_head = global_head(encoder, map_size, config.embedding)
-        self.local_head = local_head(encoder, config.embedding)
+        self.global_head = global_head(encoder, map_size, config.embedding, config.head_end)
+        self.local_head = local_head(encoder, config.embedding, config.head_end)
         self.attention = (
             ViewAttention(encoder.map_channels, encoder.config.width) if config.attention else None
         )

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, bottlenecks, scaled
 
+# "relu" as in the thesis: embeddings have no negative value, so that all are alike at first and
+# the memory bank drives them round together for many steps. "batch_norm" centres them.
+HeadEnd = Literal["relu", "batch_norm"]
 
-def global_head(encoder: PanoramaEncoder, map_size: tuple[int, int], embedding: int) -> nn.Module:
+
+def global_head(
+    encoder: PanoramaEncoder,
+    map_size: tuple[int, int],
+    embedding: int,
+    end: HeadEnd = "relu",
+) -> nn.Module:
     """Maps (N, C, h, w) of the source view to embeddings (N, D), before they get unit length.
 
     After a ResNet: two 1x1 to 1024, the fourth stage, average, two fully connected layers; after
-    VGG: a 3x3 of stride 2, pooling, two fully connected layers. Both end with a ReLU.
+    VGG: a 3x3 of stride 2, pooling, two fully connected layers.
+
+    Args:
+        encoder: whose maps they are.
+        map_size: h and w.
+        embedding: D.
+        end: last layer; see :data:`HeadEnd`.
     """
     width, channels = encoder.config.width, encoder.map_channels
     if encoder.config.architecture == "resnet50":
@@ -28,7 +45,7 @@ def global_head(encoder: PanoramaEncoder, map_size: tuple[int, int], embedding: 
             stage,
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            *_connected(out, embedding),
+            *_connected(out, embedding, end),
         )
     height, columns = ((side + 1) // 2 - 1 for side in map_size)
     return nn.Sequential(
@@ -37,28 +54,28 @@ def global_head(encoder: PanoramaEncoder, map_size: tuple[int, int], embedding: 
         nn.ReLU(inplace=True),
         nn.MaxPool2d(2, stride=1),
         nn.Flatten(),
-        *_connected(channels * height * columns, embedding),
+        *_connected(channels * height * columns, embedding, end),
     )
 
 
-def _connected(channels: int, embedding: int) -> list[nn.Module]:
+def _connected(channels: int, embedding: int, end: HeadEnd) -> list[nn.Module]:
     return [
         nn.Linear(channels, embedding),
         nn.BatchNorm1d(embedding),
         nn.ReLU(inplace=True),
         nn.Linear(embedding, embedding),
-        nn.ReLU(inplace=True),
+        nn.ReLU(inplace=True) if end == "relu" else nn.BatchNorm1d(embedding, affine=False),
     ]
 
 
-def local_head(encoder: PanoramaEncoder, embedding: int) -> nn.Module:
+def local_head(encoder: PanoramaEncoder, embedding: int, end: HeadEnd = "relu") -> nn.Module:
     """Maps (N, C, h, w) of the other view to embeddings of each cell (N, D, h, w)."""
     return nn.Sequential(
         nn.Conv2d(encoder.map_channels, embedding, 1),
         nn.ReLU(inplace=True),
         nn.Conv2d(embedding, embedding, 1, bias=False),
         nn.BatchNorm2d(embedding),
-        nn.ReLU(inplace=True),
+        nn.ReLU(inplace=True) if end == "relu" else nn.Identity(),
     )
 
 

@@ -7,7 +7,10 @@ from importlib.resources import files
 
 import pandas as pd
 
-TABLES = ("3.1", "3.2", "3.3", "3.4", "5.1", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6")
+TABLES = (
+    *("3.1", "3.2", "3.3", "3.4", "4.1", "4.2", "4.3", "4.4"),
+    *("5.1", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6"),
+)
 
 
 def published_table(table: str) -> pd.DataFrame:
@@ -17,7 +20,7 @@ def published_table(table: str) -> pd.DataFrame:
     where the print contradicts itself.
 
     Args:
-        table: "3.1" to "3.4", "5.1" or "6.1" to "6.6".
+        table: "3.1" to "3.4", "4.1" to "4.4", "5.1" or "6.1" to "6.6".
 
     Raises:
         ValueError: there is no such table.

@@ -1,0 +1,283 @@
+"""Nodes of chapter 4: panoramas, ground truth, pre-training, decoders, predictions, scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssl_kedro.augment.panorama_views import PanoramaViews
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, build_panorama_encoder
+from ssl_kedro.encoders.saliency_decoder import build_decoder
+from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.methods.panorama_contrast import PanoramaContrast
+from ssl_kedro.methods.saliency_decoding import Tune
+from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.trainings import recipe_identity, weight_fingerprint
+from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
+from ssl_kedro.saliency.folds import Part, part
+from ssl_kedro.saliency.panoramas import PanoramaSource
+from ssl_kedro.saliency.sources.joined import JoinedSources
+from ssl_kedro.saliency.store import PanoramaStore
+from ssl_kedro.saliency.truth import truth_arrays
+from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.epoch_log import EpochLog
+from ssl_kedro.training.execution import choose_execution
+from ssl_kedro.training.loop import train
+
+Json = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+
+def check_sources(
+    parameters: Saliency360Parameters, *sources: PanoramaSource, names: tuple[str, ...]
+) -> Json:
+    """Everything cheap is looked at before any long work; how many panoramas there are."""
+    found: Json = {}
+    for name, source in zip(names, sources, strict=True):
+        source.check()
+        kinds = np.array(source.splits)
+        found[name] = {
+            "panoramas": len(source),
+            "scenes": len(set(source.scenes)),
+            "splits": {str(kind): int((kinds == kind).sum()) for kind in sorted(set(kinds))},
+            "fingerprint": source.fingerprint,
+        }
+    own = sources[names.index(parameters.dataset)]
+    for name in parameters.parts:
+        part(name, own.scenes, own.splits, parameters.folds, parameters.seed)
+    return found
+
+
+def store_panoramas(
+    parameters: Saliency360Parameters,
+    data: Json,  # noqa: ARG001  nothing is decoded before all sources are checked
+    source: PanoramaSource,
+    store: PanoramaStore,
+    *,
+    name: str,
+) -> Json:
+    """Decode the panoramas that have a truth, at the size that networks see."""
+    labelled = [i for i, split in enumerate(source.splits) if split != "unlabelled"]
+    return _filled(parameters, source, store, labelled, name)
+
+
+def store_for_pretraining(
+    parameters: Saliency360Parameters,
+    data: Json,  # noqa: ARG001
+    *given: Any,
+    names: tuple[str, ...],
+) -> Json:
+    """Decode the panoramas that encoders are pre-trained on."""
+    *sources, store = given
+    everything = JoinedSources(dict(zip(names, sources, strict=True)))
+    chosen = [
+        i
+        for i, split in enumerate(everything.splits)
+        if split == "unlabelled" or parameters.pretrain_on == "all"
+    ]
+    if not chosen:
+        raise ConfigError(
+            "pretrain_on",
+            parameters.pretrain_on,
+            'panoramas to pre-train on: add sources under "unlabelled", or set it to "all"',
+        )
+    return _filled(parameters, everything, store, chosen, "pretraining")
+
+
+def _filled(
+    parameters: Saliency360Parameters,
+    source: PanoramaSource,
+    store: PanoramaStore,
+    indices: list[int],
+    label: str,
+) -> Json:
+    return store.fill(
+        source,
+        indices,
+        parameters.image.size,
+        label=label,
+        max_skipped=parameters.max_skipped,
+    )
+
+
+def ground_truth(parameters: Saliency360Parameters, source: PanoramaSource, stored: Json) -> Arrays:
+    """Maps and fixations of the stored panoramas; see :func:`truth_arrays`."""
+    config = parameters.truth
+    return truth_arrays(source, stored["indices"], config.source, config.height, config.sigma_deg)
+
+
+def random_encoder(
+    parameters: Saliency360Parameters, *, encoder: str
+) -> tuple[PanoramaEncoder, Json]:
+    """An encoder with its weights as drawn: those that pre-training starts from."""
+    network = _new_encoder(parameters, encoder)
+    return network.eval(), {"history": [], "epochs": 0, "seconds": 0.0, "images": 0}
+
+
+def earlier_encoder(network: PanoramaEncoder) -> tuple[PanoramaEncoder, Json]:
+    """An encoder that an earlier run trained."""
+    return network, {"history": [], "epochs": 0, "seconds": 0.0, "images": 0}
+
+
+def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEncoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(parameters.seed, "weights"))
+        return build_panorama_encoder(parameters.encoder_config(encoder))
+
+
+def pretrain(
+    parameters: Saliency360Parameters,
+    stored: Json,
+    store: PanoramaStore,
+    checkpoints: CheckpointStore,
+    log: EpochLog,
+    *,
+    encoder: str,
+) -> tuple[PanoramaEncoder, Json]:
+    """Contrastive pre-training of one encoder (thesis 4.3.2)."""
+    config, images = parameters.train, store.images()
+    device = resolved_device(config.device)
+    source = BatchSource(images, config.batch_size, device, parameters.seed)
+    network = _new_encoder(parameters, encoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(parameters.seed, "heads"))
+        method = PanoramaContrast(
+            network,
+            parameters.contrast_of(encoder),
+            len(images),
+            parameters.seed,
+            parameters.image.size,
+        )
+    execution = choose_execution(method, (3, *parameters.image.size), config)
+    identity = recipe_identity(
+        {
+            "encoder": dataclasses.asdict(parameters.encoder_config(encoder)),
+            "contrast": dataclasses.asdict(parameters.contrast_of(encoder)),
+            "views": dataclasses.asdict(parameters.views_of(encoder)),
+            "train": dataclasses.asdict(config),
+        }
+    ) | {"data": stored["identity"], "seed": parameters.seed, "precision": execution.precision}
+    result = train(
+        method,
+        source,
+        PanoramaViews(parameters.views_of(encoder)),
+        config,
+        precision=execution.precision,
+        label=f"pre-training {encoder}",
+        identity=identity,
+        log=log,
+        checkpoints=checkpoints,
+    )
+    return network.eval(), {
+        "history": result.history,
+        "epochs": len(result.history),
+        "seconds": result.seconds,
+        "images": len(images),
+        "precision": execution.precision,
+        "device": execution.device,
+    }
+
+
+def fit(
+    parameters: Saliency360Parameters,
+    network: PanoramaEncoder,
+    stored: Json,
+    store: PanoramaStore,
+    truth: Arrays,
+    priors: Arrays,
+    checkpoints: CheckpointStore,
+    log: EpochLog,
+    *,
+    model: str,
+    part_name: str,
+) -> tuple[SaliencyModel, Json]:
+    """Train one model's decoder on one part of the data (thesis 4.3.3)."""
+    plan = parameters.models[model]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(parameters.seed, "decoder"))
+        decoder = build_decoder(parameters.decoder_config(model), network.map_channels)
+    if "raw_bgr" in parameters.recipe:
+        network.config = dataclasses.replace(network.config, raw_bgr=True)
+    fitted = SaliencyModel(network, decoder)
+    rows = _part(parameters, stored, part_name).train
+    if decoder.config.prior != "none":
+        decoder.set_prior(
+            prior_at(priors[f"{part_name}.{decoder.config.prior}"], parameters.image.size)
+        )
+    tune: Tune = "nothing"
+    if plan.fine_tune:
+        tune = "everything"
+    elif "tuned_norms" in parameters.recipe:
+        tune = "norms"
+    identity = recipe_identity(
+        {
+            "decoder": dataclasses.asdict(parameters.decoder_config(model)),
+            "decoding": dataclasses.asdict(parameters.decoding_config),
+            "train": dataclasses.asdict(parameters.decoder_train),
+        }
+    ) | {
+        "encoder": weight_fingerprint(network),
+        "tune": tune,
+        "recipe": [*parameters.recipe],
+        "truth": dataclasses.asdict(parameters.truth),
+        "names": [stored["names"][row] for row in rows],
+        "seed": parameters.seed,
+    }
+    found = fit_decoder(
+        fitted,
+        rows_of(store.images(), rows),
+        rows_of(truth["maps"], rows),
+        parameters.decoding_config,
+        parameters.decoder_train,
+        tune=tune,
+        cache_bytes=parameters.cache_mb * 2**20,
+        seed=parameters.seed,
+        label=f"decoder {model}, {part_name}",
+        identity=identity,
+        log=log,
+        checkpoints=checkpoints,
+    )
+    return fitted, found | {"images": len(rows)}
+
+
+def _part(parameters: Saliency360Parameters, stored: Json, name: str) -> Part:
+    return part(name, stored["scenes"], stored["splits"], parameters.folds, parameters.seed)
+
+
+def predict_tested(
+    parameters: Saliency360Parameters,
+    stored: Json,
+    store: PanoramaStore,
+    *models: SaliencyModel,
+    parts: tuple[str, ...],
+    label: str,
+) -> Arrays:
+    """Each tested panorama by the model that has not seen its scene.
+
+    Returns:
+        "maps": float32 (T, H, W); "rows": int64 (T,), which of the stored panoramas.
+    """
+    device = resolved_device(parameters.decoder_train.device)
+    maps, rows = [], []
+    for name, model in zip(parts, models, strict=True):
+        tested = _part(parameters, stored, name).test
+        maps.append(predicted_maps(model, rows_of(store.images(), tested), device, label))
+        rows.append(tested)
+    return {"maps": np.concatenate(maps), "rows": np.concatenate(rows)}
+
+
+def predict_others(
+    parameters: Saliency360Parameters, store: PanoramaStore, model: SaliencyModel, *, label: str
+) -> Arrays:
+    """Panoramas of another data set, all of them; see :func:`predict_tested`."""
+    images = store.images()
+    device = resolved_device(parameters.decoder_train.device)
+    maps = predicted_maps(model, images, device, label)
+    return {"maps": maps, "rows": np.arange(len(images), dtype=np.int64)}

@@ -1,0 +1,369 @@
+"""Parameters of the saliency360 pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ssl_kedro.augment.panorama_views import PanoramaViewConfig
+from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
+from ssl_kedro.encoders.saliency_decoder import DecoderConfig
+from ssl_kedro.methods.panorama_contrast import ContrastConfig
+from ssl_kedro.methods.saliency_decoding import DecodingConfig
+from ssl_kedro.pipelines.parameters import (
+    Names,
+    PipelineParameters,
+    checked_device,
+    name_list,
+)
+from ssl_kedro.saliency.folds import deployed_part, part_names
+from ssl_kedro.saliency.metrics import MODES, Mode
+from ssl_kedro.saliency.predict import Output, PredictConfig
+from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.training.config import TrainConfig
+
+MAIN = "main"
+BASELINES = ("uniform", "equator", "mean", "ceiling")
+Quirk = Literal[
+    "centre_crop",
+    "nearest_projection",
+    "last_sample_loss",
+    "raw_bgr",
+    "tuned_norms",
+]
+QUIRKS: tuple[Quirk, ...] = (
+    "centre_crop",
+    "nearest_projection",
+    "last_sample_loss",
+    "raw_bgr",
+    "tuned_norms",
+)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def _without_nulls(value: Any) -> Any:
+    """An environment takes an entry of base out by setting it to null."""
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+def _recipe(value: Any) -> Any:
+    """No quirk for "fixed", all for "authors"; else their names, as a list or "a;b"."""
+    if value == "fixed":
+        return ()
+    if value == "authors":
+        return QUIRKS
+    return tuple(part.strip() for part in value.split(";")) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class ImageConfig(Config):
+    """Size at which networks see panoramas, in px; multiples of 16 (thesis 4.3.2: 160 x 320)."""
+
+    height: Annotated[int, Range(at_least=16)] = 160
+    width: Annotated[int, Range(at_least=32)] = 320
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("height", "width"):
+            if getattr(self, name) % 16:
+                raise ConfigError(name, getattr(self, name), "a multiple of 16")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class TruthConfig(Config):
+    """What predictions are compared with.
+
+    Args:
+        source: "maps" as published, made from "fixations", or "auto": maps where there are
+            any.
+        sigma_deg: of the Gaussian on the sphere that fixations are smoothed with.
+        height: rows of the maps that scores are computed on; columns are twice as many.
+    """
+
+    source: Literal["auto", "maps", "fixations"] = "auto"
+    sigma_deg: Annotated[float, Range(above=0, at_most=90)] = 3.34
+    height: Annotated[int, Range(at_least=16)] = 160
+
+
+@dataclass(frozen=True)
+class ScoreConfig(Config):
+    """How predictions are scored.
+
+    Args:
+        modes: "sphere" weighs pixels by solid angle, "planar" as the MIT benchmark, "authors" as
+            the thesis' code.
+        resamples: of the bootstrap over scenes.
+        confidence: of the intervals.
+        ceiling_repeats: random halves of the viewers.
+    """
+
+    modes: tuple[Mode, ...] = MODES
+    resamples: Annotated[int, Range(at_least=1)] = 2000
+    confidence: Annotated[float, Range(above=0, below=1)] = 0.95
+    ceiling_repeats: Annotated[int, Range(at_least=1)] = 5
+
+
+class EncoderPlan(PipelineParameters):
+    """One encoder of the run, and what differs from the pipeline's settings.
+
+    Args:
+        kind: "contrastive" (pre-trained here), "random" (its weights as drawn), or "file" (a
+            bundle that an earlier run left).
+        file: of the bundle.
+        architecture: instead of ``encoder.architecture``.
+        local_weight: lambda, instead of ``contrast.local_weight``.
+        attention: instead of ``contrast.attention``.
+        projections: instead of ``views.projections``.
+    """
+
+    kind: Literal["contrastive", "random", "file"] = "contrastive"
+    file: str | None = None
+    architecture: Literal["resnet50", "vgg16"] | None = None
+    local_weight: float | None = None
+    attention: bool | None = None
+    projections: bool | None = None
+
+
+class ModelPlan(PipelineParameters):
+    """One model of the run: an encoder and a decoder on top.
+
+    Args:
+        encoder: name of an encoder.
+        decoder: instead of ``decoder.kind``.
+        fine_tune: the encoder is trained with the decoder.
+        part: "main", or the ablation that it belongs to; those are made only when asked for, by
+            ``ablations`` or by their tag.
+    """
+
+    encoder: str
+    decoder: Literal["light", "thesis", "salgan"] | None = None
+    fine_tune: bool = False
+    part: str = MAIN
+
+
+class PredictParameters(PipelineParameters):
+    """What to predict for; see :class:`ssl_kedro.saliency.predict.PredictConfig`."""
+
+    input: str | None = None
+    output: str = "data/07_model_output/saliency360/predictions"
+    outputs: Annotated[tuple[Output, ...], BeforeValidator(name_list)] = (
+        "map",
+        "heat_map",
+        "overlay",
+    )
+    resolution: Literal["model", "panorama"] = "model"
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    frames_per_second: Annotated[float | None, Field(gt=0)] = None
+    opacity: Annotated[float, Field(ge=0, le=1)] = 0.8
+    overlay_width: Annotated[int, Field(ge=64)] = 2048
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class GalleryConfig(Config):
+    """How many panoramas the report shows."""
+
+    panoramas: Annotated[int, Range(at_least=1, at_most=24)] = 6
+
+
+class Saliency360Parameters(PipelineParameters):
+    """Everything of chapter 4 that a user may want to change.
+
+    Args:
+        seed: of generated panoramas, weights, order, views, folds and draws.
+        dataset: name of the data in results.
+        recipe: "fixed", "authors", or some of the authors' quirks by name.
+        data: panoramas with maps or fixations, and unlabelled ones.
+        unlabelled: further panoramas for pre-training, by name.
+        also_test_on: further panoramas that the models are only tested on, by name.
+        pretrain_on: "unlabelled" panoramas, or "all": also those that decoders are trained
+            and tested on, whose maps the pre-training never sees.
+        folds: 0 = the given split; k = every scene is tested once by a decoder that has seen
+            the other folds only.
+        image: size that networks see.
+        truth: what predictions are compared with.
+        encoder: shape of the encoders.
+        contrast: the contrastive objective.
+        views: of the pre-training.
+        train: recipe of the pre-training.
+        decoder: shape of the decoders.
+        decoding: loss and augmentation of the decoders.
+        decoder_train: recipe of the decoders.
+        cache_mb: features of a frozen encoder are kept while a decoder is trained, if they
+            take at most so much memory; else they are computed in each epoch.
+        encoders: by name.
+        models: by name.
+        ablations: parts of ``models`` beyond "main"; "all" = every one.
+        deploy: model that predicts and is exported.
+        score: metrics and intervals.
+        predict: what to predict, with ``--tags predict``.
+        gallery: of the report.
+        max_skipped: share of panoramas that may be unreadable.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    dataset: str = "generated"
+    recipe: Annotated[tuple[Quirk, ...], BeforeValidator(_recipe)] = ()
+    data: SourceConfig = field(default_factory=SourceConfig)
+    unlabelled: Annotated[dict[str, SourceConfig], BeforeValidator(_without_nulls)] = Field(
+        default_factory=dict
+    )
+    also_test_on: Annotated[dict[str, SourceConfig], BeforeValidator(_without_nulls)] = Field(
+        default_factory=dict
+    )
+    pretrain_on: Literal["unlabelled", "all"] = "all"
+    folds: Annotated[int, Field(ge=0)] = 0
+    image: ImageConfig = field(default_factory=ImageConfig)
+    truth: TruthConfig = field(default_factory=TruthConfig)
+    encoder: PanoramaEncoderConfig = field(default_factory=PanoramaEncoderConfig)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    views: PanoramaViewConfig = field(default_factory=PanoramaViewConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    decoder_train: TrainConfig = field(default_factory=TrainConfig)
+    cache_mb: Annotated[int, Field(ge=0)] = 8000
+    encoders: Annotated[dict[str, EncoderPlan], BeforeValidator(_without_nulls)] = Field(
+        default_factory=dict
+    )
+    models: Annotated[dict[str, ModelPlan], BeforeValidator(_without_nulls)] = Field(
+        default_factory=dict
+    )
+    ablations: Names = ()
+    deploy: str = "contrastive"
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    predict: PredictParameters = Field(default_factory=PredictParameters)
+    gallery: GalleryConfig = field(default_factory=GalleryConfig)
+    max_skipped: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        checked_device(self.train.device)
+        checked_device(self.decoder_train.device)
+        _check_names("dataset", (self.dataset,), ())
+        taken = (self.dataset,)
+        _check_names("unlabelled", self.unlabelled, ("pretraining", *taken))
+        _check_names("also_test_on", self.also_test_on, ("pretraining", *taken, *self.unlabelled))
+        _check_names("encoders", self.encoders, ())
+        _check_names("models", self.models, (*BASELINES, *self.datasets))
+        if self.folds == 1:
+            raise ConfigError("folds", 1, "0 (the given split) or at least 2")
+        for name, model in self.models.items():
+            if model.encoder not in self.encoders:
+                known = ", ".join(self.encoders)
+                raise ConfigError(f"models.{name}.encoder", model.encoder, f"one of {known}")
+        for name, encoder in self.encoders.items():
+            if (encoder.kind == "file") != (encoder.file is not None):
+                raise ConfigError(
+                    f"encoders.{name}.file", encoder.file, 'a bundle folder, with kind "file" only'
+                )
+            self.contrast_of(name)
+        parts = sorted({model.part for model in self.models.values()} - {MAIN})
+        for name in self.ablations:
+            if name not in (*parts, "all"):
+                raise ConfigError("ablations", name, f"one of {', '.join(['all', *parts])}")
+        if self.deploy not in self.models:
+            raise ConfigError("deploy", self.deploy, f"one of {', '.join(self.models)}")
+        for key in ("train", "decoder_train"):
+            if getattr(self, key).gate_lr_factor != 1:
+                raise ConfigError(
+                    f"{key}.gate_lr_factor",
+                    getattr(self, key).gate_lr_factor,
+                    "1: there are no gates",
+                )
+        return self
+
+    def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, ModelPlan]:
+        """Models of the run: the main ones and those of ablations that are asked for."""
+        wanted = {MAIN, *self.ablations, *asked}
+        everything = "all" in self.ablations
+        return {n: m for n, m in self.models.items() if everything or m.part in wanted}
+
+    def chosen_encoders(self, asked: tuple[str, ...] = ()) -> dict[str, EncoderPlan]:
+        """Encoders that these models need."""
+        needed = {model.encoder for model in self.chosen_models(asked).values()}
+        return {name: plan for name, plan in self.encoders.items() if name in needed}
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data that models are tested on, the run's own first."""
+        return (self.dataset, *self.also_test_on)
+
+    def source(self, name: str) -> SourceConfig:
+        """Configuration of a source of panoramas."""
+        return {self.dataset: self.data, **self.unlabelled, **self.also_test_on}[name]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts that each model is trained on."""
+        return part_names(self.folds)
+
+    @property
+    def deployed_part(self) -> str:
+        """The part whose decoder is used."""
+        return deployed_part(self.folds)
+
+    def encoder_config(self, name: str) -> PanoramaEncoderConfig:
+        """Shape of an encoder."""
+        architecture = self.encoders[name].architecture
+        if architecture is None:
+            return self.encoder
+        return dataclasses.replace(self.encoder, architecture=architecture)
+
+    def contrast_of(self, name: str) -> ContrastConfig:
+        """Contrastive objective of an encoder."""
+        plan = self.encoders[name]
+        changes = {
+            key: getattr(plan, key)
+            for key in ("local_weight", "attention")
+            if getattr(plan, key) is not None
+        }
+        return dataclasses.replace(self.contrast, **changes)
+
+    def views_of(self, name: str) -> PanoramaViewConfig:
+        """Views that an encoder is pre-trained on."""
+        projections = self.encoders[name].projections
+        return dataclasses.replace(
+            self.views,
+            projections=self.views.projections if projections is None else projections,
+            authors_crop=self.views.authors_crop or "centre_crop" in self.recipe,
+            nearest_projection=self.views.nearest_projection or "nearest_projection" in self.recipe,
+        )
+
+    def decoder_config(self, name: str) -> DecoderConfig:
+        """Shape of a model's decoder."""
+        return dataclasses.replace(
+            self.decoder, kind=self.models[name].decoder or self.decoder.kind
+        )
+
+    @property
+    def decoding_config(self) -> DecodingConfig:
+        """Loss of the decoders."""
+        return dataclasses.replace(
+            self.decoding,
+            last_sample_only=self.decoding.last_sample_only or "last_sample_loss" in self.recipe,
+        )
+
+    @property
+    def predict_config(self) -> PredictConfig:
+        """What to predict for, at the size that the networks see."""
+        return PredictConfig(
+            **self.predict.model_dump(), height=self.image.height, width=self.image.width
+        )
+
+
+def _check_names(key: str, names: Any, taken: tuple[str, ...]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name) or name in taken:
+            also = f", other than {', '.join(taken)}" if taken else ""
+            raise ConfigError(key, name, f"letters, digits and underscores{also}")

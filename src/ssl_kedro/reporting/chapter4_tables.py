@@ -1,0 +1,152 @@
+"""Tables 4.1 to 4.4: measured rows with the published ones beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from ssl_kedro.reporting.published import published_table
+
+METRICS = ("auc_judd", "sauc", "nss", "cc", "sim", "kld", "info_gain")
+METRIC_NAMES = {
+    "auc_judd": "AUC-J",
+    "sauc": "sAUC",
+    "nss": "NSS",
+    "cc": "CC",
+    "sim": "SIM",
+    "kld": "KLD",
+    "info_gain": "IG",
+}
+BASELINES = ("uniform", "equator", "mean", "ceiling")
+THIS_RUN, PUBLISHED = "this run", "published"
+Row = dict[str, Any]
+
+
+def table_4_1(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Models and baselines on every data set, in every mode; then the published rows.
+
+    Columns: source, dataset, model, setting ((i) without, (ii) with attention), encoder, decoder,
+    mode, the metrics, and "<metric>_low", "<metric>_high" of their intervals.
+    """
+    rows = [
+        {**_identity(results, model), "dataset": dataset, "mode": mode, **_scores(scores)}
+        for dataset, models in results["scores"].items()
+        for model, modes in models.items()
+        for mode, scores in modes.items()
+    ]
+    published = published_table("4.1").to_dict("records")
+    return _frame(
+        ["source", "dataset", "model", "setting", "encoder", "decoder", "mode"], rows, published
+    )
+
+
+def table_4_2(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Run time of each stage, milliseconds a panorama; then the published times."""
+    rows = [{"source": THIS_RUN, **row} for row in results["runtime"]]
+    for row in published_table("4.2").to_dict("records"):
+        rows.append(
+            {
+                "source": PUBLISHED,
+                "model": row["model"],
+                "stage": "total",
+                "batch": None,
+                "ms": 1000 * row["seconds"],
+                "device": "RTX 3090",
+                "threads": None,
+            }
+        )
+    columns = ["source", "model", "stage", "batch", "ms", "device", "threads"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def table_4_3(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Weight of the local loss, with and without attention; then the published rows."""
+    weights = {found["local_weight"] for found in _contrastive(results).values()}
+    return _ablation(
+        results,
+        "4.3",
+        ["architecture", "setting", "local_weight"],
+        keep=len(weights) > 1,
+    )
+
+
+def table_4_4(results: Mapping[str, Any]) -> pd.DataFrame:
+    """With and without projections; then the published rows."""
+    kinds = {found["projections"] for found in _contrastive(results).values()}
+    return _ablation(results, "4.4", ["architecture", "projections"], keep=len(kinds) > 1)
+
+
+def _contrastive(results: Mapping[str, Any]) -> dict[str, Row]:
+    """Pre-trained encoders by name."""
+    return {n: e for n, e in results["encoders"].items() if e["kind"] == "contrastive"}
+
+
+def _ablation(
+    results: Mapping[str, Any], table: str, columns: list[str], *, keep: bool
+) -> pd.DataFrame:
+    """Sphere-mode rows of models on contrastive encoders; none with nothing to compare."""
+    encoders = _contrastive(results)
+    rows = []
+    for dataset, models in results["scores"].items() if keep else ():
+        for model, modes in models.items():
+            plan = results["models"].get(model)
+            if plan is None or plan["encoder"] not in encoders or "sphere" not in modes:
+                continue
+            rows.append(
+                {
+                    "source": THIS_RUN,
+                    "dataset": dataset,
+                    "model": model,
+                    **_encoder_columns(encoders[plan["encoder"]]),
+                    **_scores(modes["sphere"]),
+                }
+            )
+    rows.sort(key=lambda row: [str(row[column]) for column in ("dataset", *columns)])
+    published = published_table(table).to_dict("records")
+    return _frame(["source", "dataset", "model", *columns], rows, published)
+
+
+def _encoder_columns(encoder: Mapping[str, Any]) -> Row:
+    return {
+        "architecture": encoder["architecture"],
+        "setting": "(ii)" if encoder["attention"] else "(i)",
+        "local_weight": encoder["local_weight"],
+        "projections": encoder["projections"],
+    }
+
+
+def _identity(results: Mapping[str, Any], model: str) -> Row:
+    """What a row is: a baseline has neither encoder nor decoder."""
+    plan = results["models"].get(model)
+    if plan is None:
+        return {"source": THIS_RUN, "model": model}
+    encoder = results["encoders"][plan["encoder"]]
+    setting = _encoder_columns(encoder)["setting"] if encoder["kind"] == "contrastive" else ""
+    decoder = plan["decoder"] + (", fine-tuned" if plan["fine_tune"] else "")
+    return {
+        "source": THIS_RUN,
+        "model": model,
+        "setting": setting,
+        "encoder": f"{encoder['architecture']}, {encoder['kind']}",
+        "decoder": decoder,
+    }
+
+
+def _scores(scores: Mapping[str, Any]) -> Row:
+    found: Row = {}
+    for metric in METRICS:
+        one = scores.get(metric) or {}
+        found[metric] = one.get("mean")
+        found[f"{metric}_low"], found[f"{metric}_high"] = one.get("low"), one.get("high")
+    return found
+
+
+def _frame(
+    columns: list[str], rows: list[Row], published: Iterable[Mapping[Any, Any]]
+) -> pd.DataFrame:
+    every = [*columns, *METRICS]
+    every += [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
+    beside = [{"source": PUBLISHED, **{str(k): v for k, v in row.items()}} for row in published]
+    return pd.DataFrame([*rows, *beside], columns=every)

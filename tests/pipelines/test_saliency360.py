@@ -1,0 +1,257 @@
+"""The saliency360 pipeline: parameters, graph, and whole runs on tiny parameters."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from conftest import Project, copied_project
+from ssl_kedro.pipelines import saliency360
+from ssl_kedro.pipelines.parameters import ParameterError, parsed
+from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+
+KEY = "saliency360"
+CONF = Path(__file__).parents[2] / "conf"
+ENVIRONMENTS = ["", "salient360", "vr_eyetracking", "folder"]
+TINY: dict[str, object] = {
+    "data.count_train": 6,
+    "data.count_test": 4,
+    "data.count_unlabelled": 4,
+    "image.height": 32,
+    "image.width": 64,
+    "truth.height": 32,
+    "encoder.width": 0.1,
+    "contrast.negatives": 16,
+    "train.epochs": 2,
+    "train.batch_size": 4,
+    "train.precision": "fp32",
+    "decoder.width": 0.1,
+    "decoder_train.epochs": 2,
+    "decoder_train.batch_size": 4,
+    "score.resamples": 50,
+    "gallery.panoramas": 2,
+}
+
+
+def run(
+    project: Project, changes: Mapping[str, object] | None = None, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    values = {**TINY, **(changes or {})}
+    parameters = ",".join(f"{KEY}.{key}={value}" for key, value in values.items())
+    return project.kedro("run", "--pipeline", KEY, "--params", parameters, *arguments)
+
+
+def results(project: Project) -> Path:
+    return project.path / "data/08_reporting" / KEY
+
+
+def metrics(project: Project) -> dict[str, float]:
+    return json.loads((results(project) / "metrics.json").read_text())  # type: ignore[no-any-return]
+
+
+def merged(environment: str = "", **changes: object) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in ("base", environment):
+        path = CONF / name / f"parameters_{KEY}.yml"
+        if name and path.exists():
+            _merge(found, yaml.safe_load(path.read_text())[KEY])
+    for key, value in changes.items():
+        *above, last = key.split("__")
+        at = found
+        for part in above:
+            at = at[part]
+        at[last] = value
+    return found
+
+
+def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def check(values: dict[str, Any]) -> Saliency360Parameters:
+    return parsed(Saliency360Parameters, KEY, values)
+
+
+# --- parameters and graph
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_is_valid(environment: str) -> None:
+    changes = {"data__root": "x"} if environment == "folder" else {}
+    values = merged(environment, **changes)
+    parameters = check(values)
+    names = {node.name for node in saliency360.create_pipeline(values).nodes}
+    assert f"{KEY}.check_sources" in names
+    assert parameters.parts == ("given",)
+
+
+@pytest.mark.parametrize("environment", ["salient360", "vr_eyetracking"])
+def test_the_thesis_settings(environment: str) -> None:
+    p = check(merged(environment))
+    assert p.image.size == (160, 320)
+    assert (p.encoder.width, p.decoder.kind, p.decoder.width) == (1.0, "thesis", 1.0)
+    assert (p.contrast.local_weight, p.contrast.negatives) == (0.7, 16000)
+    assert (p.contrast.temperature, p.contrast.bank_momentum) == (0.07, 0.5)
+    assert (p.train.epochs, p.train.batch_size, p.train.optimiser) == (250, 80, "sgd")
+    assert p.train.peak_lr == pytest.approx(0.01)
+    assert (p.decoder_train.epochs, p.decoder_train.batch_size) == (100, 64)
+    assert (p.decoder_train.optimiser, p.decoder_train.weight_decay) == ("adam", 1e-4)
+    assert p.decoder_train.peak_lr == pytest.approx(1e-4)
+    assert (p.decoding.weighting, p.recipe) == ("planar", ())
+    assert (p.contrast.head_end, p.decoder.prior, p.decoder.dropout) == ("relu", "none", 0.0)
+
+
+def test_ablations_are_made_when_they_are_asked_for() -> None:
+    p = check(merged())
+    assert set(p.chosen_models()) == {"contrastive", "random"}
+    assert set(p.chosen_encoders()) == {"contrastive", "random"}
+    assert {"lambda_50", "lambda_90"} <= set(p.chosen_models(("local_weight",)))
+    everything = check(merged(ablations=["all"]))
+    assert set(everything.chosen_models()) == set(everything.models)
+    nodes = saliency360.create_pipeline(merged(), ("projections",)).only_nodes_with_tags(
+        "projections"
+    )
+    names = {node.short_name for node in nodes.nodes}
+    assert {"pretrain_without_projections", "fit_without_projections_given"} <= names
+    # The table needs what it is compared with.
+    assert "collect" in names
+
+
+def test_folds_make_a_model_each_and_one_of_everything() -> None:
+    names = {n.short_name for n in saliency360.create_pipeline(merged(folds=3)).nodes}
+    for part in ("fold_1", "fold_2", "fold_3", "all"):
+        assert f"fit_contrastive_{part}" in names
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"folds": 1}, r"folds = 1: expected 0 \(the given split\) or at least 2"),
+        ({"image__height": 100}, r"image\.height = 100: expected a multiple of 16"),
+        ({"deploy": "nothing"}, "deploy = 'nothing': expected one of contrastive, random"),
+        ({"recipe": "centre_crops"}, "recipe"),
+        ({"ablations": ["lambda"]}, "ablations = 'lambda': expected one of all, architecture"),
+        ({"models": {"equator": {"encoder": "random"}}}, "models = 'equator'.*other than uniform"),
+        ({"models": {"m": {"encoder": "nobody"}}}, r"models\.m\.encoder = 'nobody'"),
+        ({"encoders__old": {"kind": "file"}}, r"encoders\.old\.file = None: expected a bundle"),
+        ({"data__source": "photos"}, r"data\.source"),
+        ({"train__gate_lr_factor": 2}, r"train\.gate_lr_factor = 2.*there are no gates"),
+        ({"contrast__local_weigth": 0.5}, r"did you mean 'local_weight'"),
+        ({"also_test_on": {"generated": {}}}, "also_test_on = 'generated'"),
+    ],
+)
+def test_errors_name_key_value_and_remedy(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        check(merged("", **changes))
+
+
+def test_recipes() -> None:
+    assert check(merged(recipe="fixed")).recipe == ()
+    authors = check(merged(recipe="authors"))
+    assert len(authors.recipe) == 5
+    assert authors.views_of("contrastive").authors_crop
+    assert authors.decoding_config.last_sample_only
+    some = check(merged(recipe="raw_bgr;last_sample_loss"))
+    assert not some.views_of("contrastive").authors_crop
+
+
+# --- whole runs
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = copied_project(tmp_path_factory.mktemp(KEY))
+    finished = run(made)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return made
+
+
+def test_a_run_leaves_metrics_tables_pictures_and_report(done: Project) -> None:
+    found = metrics(done)
+    for model in ("contrastive", "random", "uniform", "equator", "mean", "ceiling"):
+        for mode in ("sphere", "planar", "authors"):
+            for metric in ("auc_judd", "sauc", "nss", "cc", "sim", "kld", "info_gain"):
+                assert np.isfinite(found[f"generated.{model}.{mode}.{metric}"])
+    assert found["generated.uniform.sphere.auc_judd"] == pytest.approx(0.5)
+    assert found["generated.equator.sphere.info_gain"] == pytest.approx(0.0, abs=1e-12)
+    assert found["generated.ceiling.sphere.cc"] > found["generated.uniform.sphere.cc"]
+    for number in (1, 2, 3, 4):
+        rows = list(csv.reader((results(done) / f"table_4_{number}.csv").open()))
+        assert len(rows) > 1
+    report = (results(done) / "report.html").read_text()
+    assert "equator" in report
+    for name in ("overlays.png", "scores.png", "training_curves.png", "run_manifest.json"):
+        assert (results(done) / name).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_new_decoder_never_pre_trains_again(done: Project) -> None:
+    checkpoint = (
+        done.path / "data/06_models/saliency360.encoders.contrastive/checkpoint.safetensors"
+    )
+    weights = done.path / "data/06_models/saliency360/encoders/contrastive/weights.safetensors"
+    before = (checkpoint.stat().st_mtime_ns, weights.stat().st_mtime_ns)
+    scores = metrics(done)["generated.contrastive.sphere.cc"]
+    finished = run(done, {"decoder_train.epochs": 4}, "--tags", "decode")
+    assert finished.returncode == 0, finished.stderr
+    assert (checkpoint.stat().st_mtime_ns, weights.stat().st_mtime_ns) == before
+    assert metrics(done)["generated.contrastive.sphere.cc"] != scores
+
+
+@pytest.mark.slow
+def test_prediction_and_export_use_the_trained_model(done: Project, tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)).save(
+        tmp_path / "mine.png"
+    )
+    changes = {"predict.input": tmp_path / "mine.png", "predict.output": tmp_path / "out"}
+    finished = run(done, changes, "--tags", "predict,export")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert np.load(tmp_path / "out" / "mine_map.npy").shape == (32, 64)
+    assert (tmp_path / "out" / "mine_overlay.jpg").is_file()
+    check_file = done.path / "data/06_models/saliency360/saliency_onnx.json"
+    assert json.loads(check_file.read_text())["difference"] <= 1e-4
+    missing = run(done, {"predict.input": tmp_path / "nothing.png"}, "--tags", "predict")
+    assert missing.returncode != 0
+    assert "nothing.png" in missing.stderr
+
+
+@pytest.mark.slow
+def test_folds_on_a_folder_of_ones_own(tmp_path: Path) -> None:
+    project = copied_project(tmp_path / "project")
+    rng = np.random.default_rng(0)
+    for kind in ("images", "saliency"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+    for number in range(6):
+        pixels = rng.integers(0, 256, (32, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "mine/images" / f"{number}.png")
+        Image.fromarray(pixels[..., 0]).save(tmp_path / "mine/saliency" / f"{number}.png")
+    changes = {
+        "data.source": "folder",
+        "data.root": tmp_path / "mine",
+        "dataset": "mine",
+        "folds": 2,
+        "decoder_train.batch_size": 2,
+    }
+    finished = run(project, changes)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    found = metrics(project)
+    assert np.isfinite(found["mine.contrastive.sphere.cc"])
+    # There are no fixations: nothing is said of them.
+    assert "mine.contrastive.sphere.nss" not in found
+    (tmp_path / "mine/saliency/3.png").unlink()
+    finished = run(project, changes)
+    assert finished.returncode != 0
+    assert "3.png" in finished.stderr
