@@ -21,7 +21,7 @@ from ssl_kedro.pipelines.parameters import (
     checked_device,
     name_list,
 )
-from ssl_kedro.saliency.folds import deployed_part, part_names
+from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
 from ssl_kedro.saliency.metrics import MODES, Mode
 from ssl_kedro.saliency.predict import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import SourceConfig
@@ -307,6 +307,11 @@ class Saliency360Parameters(PipelineParameters):
     def parts(self) -> tuple[str, ...]:
         """Parts that each model is trained on."""
         return part_names(self.folds)
+
+    @property
+    def tested_parts(self) -> tuple[str, ...]:
+        """Parts whose models are tested; one made from everything is not."""
+        return tuple(name for name in self.parts if name != ALL)
 
     @property
     def deployed_part(self) -> str:

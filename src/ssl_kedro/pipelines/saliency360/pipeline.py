@@ -193,14 +193,14 @@ def _model_nodes(
                 _node(
                     given(
                         nodes.predict_tested,
-                        parts=tuple(q for q in parameters.parts if q != "all"),
+                        parts=parameters.tested_parts,
                         label=model,
                     ),
                     [
                         PARAMETERS,
                         f"{own}.panoramas",
                         f"{own}.store",
-                        *(f"{_model(model, part)}.model" for part in parameters.parts),
+                        *(f"{_model(model, part)}.model" for part in parameters.tested_parts),
                     ],
                     predictions,
                     f"predict_{model}_{name}",
