@@ -247,6 +247,7 @@ def test_the_report_holds_everything_and_nothing_from_elsewhere() -> None:
         assert text in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "Table 4.3" not in page
+    assert "None" not in page
     without = copy.deepcopy(found)
     for modes in without["scores"]["mine"].values():
         for mode in modes.values():

@@ -103,7 +103,8 @@ def overlay_sheet(rows: Sequence[Shown], columns: Sequence[str]) -> Figure:
     made = Figure(figsize=(width, 1.42 * max(1, len(rows)) + 0.35), dpi=110)
     grid = made.subplots(max(1, len(rows)), len(heads), squeeze=False)
     top = 1 - 0.3 / made.get_figheight()
-    made.subplots_adjust(0.005, 0.01, 0.995, top, wspace=0.03, hspace=0.2)
+    bottom = 0.2 / made.get_figheight()
+    made.subplots_adjust(0.005, bottom, 0.995, top, wspace=0.03, hspace=0.2)
     for axis in grid.flat:
         axis.set_axis_off()
     for axes, (name, picture, truth, maps, correlations) in zip(grid, rows, strict=False):

@@ -22,7 +22,7 @@ from ssl_kedro.reporting.chapter4_tables import (
     THIS_RUN,
 )
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import plain, signed, three_digits
+from ssl_kedro.reporting.number_format import MINUS, plain, signed, three_digits
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 
 _GLOSSARY = (
@@ -228,10 +228,7 @@ def _scores_section(dataset: str, table: pd.DataFrame, results: Results) -> Sect
     tables = [Table(("Model", "Decoder", *_names()), order, left=2, breaks=breaks)]
     if found["role"] == "main":
         published = table[table["source"] == PUBLISHED]
-        beside = [
-            [f"{row.model} {row.setting}".strip(), str(row.dataset), *_metric_cells(row)]
-            for row in _rows(published)
-        ]
+        beside = [[_label(row), str(row.dataset), *_metric_cells(row)] for row in _rows(published)]
         caption = "Published, on other data: for orientation only."
         tables.append(Table(("Model", "Data", *_names()), beside, left=2, caption=caption))
     return Section(f"Table 4.1: {dataset}", (text,), tables=tables)
@@ -253,7 +250,9 @@ def _names() -> list[str]:
 
 def _metric_cells(row: Any) -> list[str]:
     values = (getattr(row, metric) for metric in METRICS)
-    return [plain(float("nan") if value is None else value, 3) for value in values]
+    return [
+        plain(float("nan") if value is None else value, 3).replace("-", MINUS) for value in values
+    ]
 
 
 def _ablation_section(heading: str, table: pd.DataFrame, column: str) -> list[Section]:
