@@ -132,7 +132,7 @@ void Network::rows(const Block &block, const float *map, const std::vector<int32
   task.first = first, task.last = last;
   task.out = inner;
   task.out_pixels = block.to_pixels.data();
-  task.out_channels = int64_t(list.size());
+  task.out_channels = inner_channels(int64_t(list.size()));
   task.first_pixel = first_pixel, task.last_pixel = last_pixel;
   tiles_->rows(&task);
 }
@@ -141,6 +141,7 @@ void Network::columns(const Block &block, const float *map, const std::vector<in
                       const float *inner, float *target, int64_t out_block, int64_t first_pixel,
                       int64_t last_pixel) const {
   const int64_t start = out_block * tiles_->block, open = int64_t(list.size());
+  const int64_t channels = inner_channels(open);
   ColumnsTask task = {};
   task.half = block.to.channels - start < tiles_->block;
   task.out = target + start;
@@ -162,10 +163,10 @@ void Network::columns(const Block &block, const float *map, const std::vector<in
     tiles_->columns(&task);
   }
   int32_t taps[9];
-  for (int t = 0; t < 9; ++t) taps[t] = int32_t((t / 3 * block.to.pitch() + t % 3) * open);
+  for (int t = 0; t < 9; ++t) taps[t] = int32_t((t / 3 * block.to.pitch() + t % 3) * channels);
   task.x = inner;
   task.x_pixels = block.inner_pixels.data();
-  task.channels = open;
+  task.channels = channels;
   task.taps = taps;
   task.tap_count = 9;
   task.weights = block.columns.at(start * block.kept * 9);
@@ -177,7 +178,8 @@ void Network::columns(const Block &block, const float *map, const std::vector<in
   tiles_->columns(&task);
 }
 
-void Network::clear_border(const Block &block, float *inner, size_t open) const {
+void Network::clear_border(const Block &block, float *inner, size_t count) const {
+  const size_t open = inner_channels(int64_t(count));
   const size_t pitch = block.to.pitch() * open, last = block.to.height + 1;
   std::fill(inner, inner + pitch, 0.f);
   std::fill(inner + last * pitch, inner + (last + 1) * pitch, 0.f);

@@ -121,7 +121,7 @@ Network::Network(const int64_t *shape, const float *weights, int threads, const 
     block.late = 9 * block.kept * (block.in + block.out) > LATE_FLOATS ||
                  (b > 0 && blocks_[b - 1].late);
     inner_floats_ = std::max(
-        inner_floats_, size_t(h + 2) * (w + 2) * rounded(std::max<int64_t>(block.kept, 1), 16));
+        inner_floats_, size_t(h + 2) * (w + 2) * (inner_channels(block.kept) + 32));
     masks_at_.push_back(decided_);
     decided_ += block.kept - block.on;
   }

@@ -20,6 +20,9 @@ constexpr int ROW_PIXELS[5] = {0, LANES == 16 ? 12 : 8, LANES == 16 ? 12 : 6,
 constexpr int COLUMN_PIXELS = (REGISTERS - 4) / 2;
 constexpr int64_t CACHED_FLOATS = 6144;  // weights of a block that should stay in the L1 cache
 
+#ifndef AHEAD
+#define AHEAD 4
+#endif
 typedef float Vector __attribute__((vector_size(4 * LANES), may_alias));
 typedef float Loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float Quad __attribute__((vector_size(16), may_alias));
@@ -142,7 +145,7 @@ void columns_tile(const ColumnsTask &t, int64_t first, int64_t last, int64_t pix
   const int64_t step = t.tap_count * BLOCK;
   for (int64_t i = first; i < last; ++i) {
     const float *w = t.weights + t.list[i] * step;
-    const float *next = t.weights + t.list[i + 1 < t.count ? i + 1 : i] * step;
+    const float *next = t.weights + t.list[i + AHEAD < t.count ? i + AHEAD : i] * step;
     for (int64_t tap = 0; tap < t.tap_count; ++tap, w += BLOCK, next += BLOCK) {
       const int64_t at = t.taps[tap] + i;
       Vector weights[VECTORS];
