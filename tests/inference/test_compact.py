@@ -109,10 +109,10 @@ def test_plan_survives_json_and_refuses_what_it_does_not_know() -> None:
     values = json.loads(json.dumps(plan.to_json()))
     assert plan_from_json(values) == plan
     CompactNetwork(plan_from_json(values))
-    with pytest.raises(PlanError, match="expected 1"):
+    with pytest.raises(PlanError, match=r"expected .ssl_kedro compact"):
         plan_from_json(values | {"format": 9})
     with pytest.raises(PlanError, match="incomplete"):
-        plan_from_json({"format": 1})
+        plan_from_json({"format": values["format"]})
     values["blocks"][0]["kept"][0] = 99
     with pytest.raises(PlanError, match="between 0 and 7"):
         plan_from_json(values)

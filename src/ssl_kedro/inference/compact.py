@@ -8,6 +8,7 @@ on other images how often that changes a mask.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ def compact(encoder: GatedResNet18, usage: GateUsage) -> CompactNetwork:
     Raises:
         ValueError: the encoder has no gated branch, or the usage is of other blocks.
     """
-    _check_usage(encoder, usage)
+    check_usage(encoder, usage)
     kept: list[tuple[list[int], int]] = []
     for counts in usage.open_counts:
         on = np.flatnonzero(counts == usage.images).tolist()
@@ -96,7 +97,7 @@ def build(
     )
     config = encoder.config
     network = CompactNetwork(CompactPlan(config.stem, config.width, encoder.image_size, plans))
-    stem, norm = encoder.stem[0], encoder.stem[1]
+    stem, norm = cast(nn.Conv2d, encoder.stem[0]), encoder.stem[1]
     _fill(network.stem, *_folded(stem.weight, norm))
     network.pixel_mean.copy_(encoder.pixel_mean)
     network.pixel_std.copy_(encoder.pixel_std)
@@ -105,7 +106,8 @@ def build(
     return network
 
 
-def _check_usage(encoder: GatedResNet18, usage: GateUsage) -> None:
+def check_usage(encoder: GatedResNet18, usage: GateUsage) -> None:
+    """Raise ValueError if the usage is of other blocks or channels than the encoder's."""
     expected = [(name, block.conv1.out_channels) for name, block in encoder.residual_blocks()]
     counts = zip(usage.block_names, usage.open_counts, strict=True)
     found = [(name, len(count)) for name, count in counts]
@@ -143,7 +145,7 @@ def _fill_block(target: CompactBlock, source: GatedBlock, branch: Branch) -> Non
     elif target.constant is not None:
         target.constant.copy_(second_bias)
     if target.downsample is not None and source.downsample is not None:
-        conv, norm = source.downsample
+        conv, norm = cast(nn.Conv2d, source.downsample[0]), source.downsample[1]
         _fill(target.downsample, *_folded(conv.weight, norm))
     if target.gate is not None and source.gate is not None:
         _fill(target.gate.squeeze, *_folded(source.gate.squeeze.weight, source.gate.norm))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_kedro.gating.gate import global_average
@@ -76,7 +75,10 @@ class CompactBlock(nn.Module):
                 # imposed masks takes the time that it takes with its own.
                 logits = logits.clamp(-1, 1) + (4 * mask.to(logits.dtype) - 2)
             applied = (logits >= 0).to(inner.dtype)
-            inner = inner * F.pad(applied, (self.plan.always_on, 0), value=1.0)[:, :, None, None]
+            inner = (
+                inner
+                * nn.functional.pad(applied, (self.plan.always_on, 0), value=1.0)[:, :, None, None]
+            )
         return torch.relu(self.conv2(inner) + shortcut), applied
 
 
@@ -124,7 +126,9 @@ class CompactNetwork(nn.Module):
             x, decided = block(x, mask)
             if decided is not None:
                 applied.append(decided)
-        return global_average(x), torch.cat(applied, dim=1) if applied else x.new_zeros(len(x), 0)
+        return global_average(x), torch.cat(applied, dim=1) if applied else x.new_zeros(
+            x.shape[0], 0
+        )
 
     def compact_blocks(self) -> list[CompactBlock]:
         """The blocks in order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 
-FORMAT = 1
+FORMAT = "ssl_kedro compact_resnet18 v1"
 
 
 class PlanError(ValueError):
@@ -51,7 +51,16 @@ class BlockPlan:
     hidden: int
 
     def __post_init__(self) -> None:
-        if len(set(self.kept)) != len(self.kept) or not set(self.kept) <= set(range(self.channels)):
+        if min(self.in_channels, self.out_channels, self.stride, self.channels) < 1:
+            raise PlanError(f"block {self.name}: expected channels and stride to be at least 1")
+        if not self.downsample and (self.in_channels != self.out_channels or self.stride != 1):
+            raise PlanError(
+                f"block {self.name}: an identity shortcut from {self.in_channels} to "
+                f"{self.out_channels} channels at stride {self.stride} is impossible"
+            )
+        if len(set(self.kept)) != len(self.kept) or not all(
+            0 <= channel < self.channels for channel in self.kept
+        ):
             raise PlanError(
                 f"block {self.name}: expected kept channels to be distinct and between 0 and "
                 f"{self.channels - 1}, found {list(self.kept)}"
@@ -88,6 +97,22 @@ class CompactPlan:
     width: int
     image_size: int
     blocks: tuple[BlockPlan, ...]
+
+    def __post_init__(self) -> None:
+        if self.stem not in STEMS or self.width < 1 or self.image_size < 1 or not self.blocks:
+            raise PlanError(
+                f"stem = {self.stem!r}, width = {self.width}, image_size = {self.image_size}, "
+                f"{len(self.blocks)} blocks: expected a stem of {', '.join(STEMS)}, sizes of at "
+                "least 1 and a block"
+            )
+        channels = self.width
+        for block in self.blocks:
+            if block.in_channels != channels:
+                raise PlanError(
+                    f"block {block.name} reads {block.in_channels} channels, but what stands "
+                    f"before it gives {channels}"
+                )
+            channels = block.out_channels
 
     @property
     def feature_dimensions(self) -> int:
@@ -165,26 +190,34 @@ def plan_from_json(values: Mapping[str, Any]) -> CompactPlan:
     Raises:
         PlanError: values are missing, of another version, or contradict each other.
     """
-    if values.get("format") != FORMAT:
+    found = values.get("format") if isinstance(values, Mapping) else None
+    if found != FORMAT:
         raise PlanError(
-            f"format = {values.get('format')!r}: expected {FORMAT}; the file is not a compact "
-            "network, or a newer version wrote it: export it again"
+            f"format = {found!r}: expected {FORMAT!r}; the file is not a compact "
+            "network, or another version wrote it: export it again"
         )
     try:
-        blocks = tuple(
-            BlockPlan(**(dict(block) | {"kept": tuple(int(c) for c in block["kept"])}))
-            for block in values["blocks"]
-        )
-        stem = values["stem"]
-        if stem not in STEMS:
-            raise PlanError(f"stem = {stem!r}: expected one of {', '.join(STEMS)}")
         return CompactPlan(
-            cast(Literal["cifar", "cifar_pad1", "imagenet"], stem),
+            values["stem"],
             int(values["width"]),
             int(values["image_size"]),
-            blocks,
+            tuple(_block_from_json(block) for block in values["blocks"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise PlanError(
-            f"the plan of a compact network is incomplete ({error}): export it again"
+            f"the plan of a compact network is incomplete ({error!r}): export it again"
         ) from error
+
+
+def _block_from_json(values: Mapping[str, Any]) -> BlockPlan:
+    return BlockPlan(
+        name=str(values["name"]),
+        in_channels=int(values["in_channels"]),
+        out_channels=int(values["out_channels"]),
+        stride=int(values["stride"]),
+        downsample=bool(values["downsample"]),
+        channels=int(values["channels"]),
+        kept=tuple(int(channel) for channel in values["kept"]),
+        always_on=int(values["always_on"]),
+        hidden=int(values["hidden"]),
+    )

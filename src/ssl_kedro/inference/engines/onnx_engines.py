@@ -52,7 +52,7 @@ class OnnxRuntimeEngine(Engine):
             self._session = onnxruntime.InferenceSession(
                 file, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # noqa: BLE001  its exceptions have no common base
+        except Exception as error:
             raise EngineUnavailableError(f"onnxruntime refuses the network: {error}") from error
         self._inputs = [entry.name for entry in self._session.get_inputs()]
 
@@ -72,7 +72,7 @@ class OpenVinoEngine(Engine):
     def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
         super().__init__("openvino", batch_size)
         _need("openvino")
-        import openvino  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  optional
+        import openvino  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415  optional
 
         settings: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
@@ -83,7 +83,7 @@ class OpenVinoEngine(Engine):
             core = openvino.Core()
             model = core.read_model(file)
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
-        except Exception as error:  # noqa: BLE001  its exceptions have no common base
+        except Exception as error:
             raise EngineUnavailableError(f"openvino refuses the network: {error}") from error
 
     def run(self, images: Tensor, masks: Tensor | None) -> Tensor:

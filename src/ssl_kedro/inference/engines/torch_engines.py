@@ -68,7 +68,7 @@ class CompiledEngine(TorchEngine):
         try:
             with torch.inference_mode():
                 self.run(example[0], example[1] if len(example) > 1 else None)
-        except Exception as error:  # noqa: BLE001  the compiler raises many kinds
+        except Exception as error:
             raise EngineUnavailableError(f"torch.compile fails: {_first_line(error)}") from error
 
 

@@ -118,12 +118,9 @@ def _compile(compiler: str, folder: Path, library: Path) -> None:
     intel = platform.machine().lower() in ("x86_64", "amd64")
     for chosen in INSTRUCTION_SETS if intel else INSTRUCTION_SETS[:1]:
         objects.append(folder / f"tiles_{chosen.name}.o")
-        defined = (f"-DTILES_NAME={chosen.name}", f"-DTILES_LANES={chosen.lanes}")
-        source = _FOLDER / "tiles.cpp"
-        _run(
-            [compiler, *_FLAGS, *chosen.flags, *defined]
-            + ["-c", str(source), "-o", str(objects[-1])]
-        )
+        flags = (*chosen.flags, f"-DTILES_NAME={chosen.name}", f"-DTILES_LANES={chosen.lanes}")
+        tiles = str(_FOLDER / "tiles.cpp")
+        _run([compiler, *_FLAGS, *flags, "-c", tiles, "-o", str(objects[-1])])
     _run([compiler, "-shared", "-pthread", *map(str, objects), "-o", str(library)])
 
 

@@ -30,12 +30,15 @@ def _library() -> ctypes.CDLL:
     except OSError as error:
         raise NativeUnavailableError(f"the compiled library cannot be loaded ({error})") from error
     library.gated_available.argtypes = [ctypes.c_int]
-    library.gated_create.argtypes = [_INTEGERS, ctypes.c_int64, _FLOATS, ctypes.c_int64] + [
-        ctypes.c_int
-    ] * 2
+    library.gated_create.argtypes = [
+        *(_INTEGERS, ctypes.c_int64, _FLOATS, ctypes.c_int64),
+        *(ctypes.c_int, ctypes.c_int),
+    ]
     library.gated_create.restype = ctypes.c_void_p
-    library.gated_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64]
-    library.gated_run.argtypes += [ctypes.c_void_p] * 3
+    library.gated_run.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64),
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p),
+    ]
     library.gated_destroy.argtypes = [ctypes.c_void_p]
     library.gated_destroy.restype = None
     return library
