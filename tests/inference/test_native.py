@@ -132,6 +132,24 @@ def test_wrong_sizes_are_refused_before_the_call() -> None:
         NativeNetwork(native_source(), 16, 1, "neon")
 
 
+@torch.no_grad()
+def test_what_is_not_a_number_stays_so_and_where_it_is() -> None:
+    network = dense_network(random_encoder("imagenet", size=32))
+    images = torch.rand(3, 3, 32, 32)
+    expected = network(images)
+    images[1, 0, 5, 5] = torch.nan
+    found = NativeNetwork(network, 32, 2)(images)
+    assert torch.equal(found.isnan().any(dim=1), torch.tensor([False, True, False]))
+    assert torch.allclose(found[::2], expected[::2], atol=1e-5)
+
+
+def test_a_fork_is_told_to_make_its_own() -> None:
+    native = NativeNetwork(native_source(), 16, 2)
+    native._process -= 1
+    with pytest.raises(RuntimeError, match="make one in that process"):
+        native(torch.rand(1, 3, 16, 16))
+
+
 def native_source():
     return dense_network(random_encoder())
 
@@ -139,9 +157,9 @@ def native_source():
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    build.library_path.cache_clear()
+    build._outcome.cache_clear()
     yield tmp_path
-    build.library_path.cache_clear()
+    build._outcome.cache_clear()
 
 
 def test_no_compiler_is_one_log_line_and_an_error(
@@ -149,6 +167,8 @@ def test_no_compiler_is_one_log_line_and_an_error(
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with caplog.at_level(logging.WARNING), pytest.raises(NativeUnavailableError, match="set CXX"):
+        build.library_path()
+    with pytest.raises(NativeUnavailableError, match="set CXX"):
         build.library_path()
     assert len(caplog.records) == 1
 

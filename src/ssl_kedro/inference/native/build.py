@@ -57,20 +57,29 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "ssl_kedro" / "native"
 
 
-@functools.cache
 def library_path() -> Path:
     """The compiled library; compiles it if there is none yet.
 
-    The compiler is $CXX, else the first of c++, g++ and clang++.
+    The compiler is $CXX, else the first of c++, g++ and clang++. What failed is not tried again
+    in this process.
 
     Raises:
-        NativeUnavailableError: there is no compiler, or it fails; the reason is logged once.
+        NativeUnavailableError: there is no compiler, or it fails; logged once.
     """
+    found = _outcome()
+    if isinstance(found, str):
+        raise NativeUnavailableError(found)
+    return found
+
+
+@functools.cache
+def _outcome() -> Path | str:
+    """The library, or why there is none."""
     try:
         return _library_path()
     except NativeUnavailableError as error:
         _LOG.warning("The native engine is not used: %s", error)
-        raise
+        return str(error)
 
 
 def _library_path() -> Path:

@@ -80,7 +80,7 @@ void Network::pool_stem(Workspace &space, float *map, int part, int parts) const
       std::copy(in, in + channels, out);
       for (int tap = 1; tap < 9; ++tap) {
         const float *other = in + tap / 3 * pitch + tap % 3 * channels;
-        for (int64_t c = 0; c < channels; ++c) out[c] = out[c] > other[c] ? out[c] : other[c];
+        for (int64_t c = 0; c < channels; ++c) out[c] = other[c] > out[c] || other[c] != other[c] ? other[c] : out[c];
       }
     }
 }
@@ -109,7 +109,7 @@ void Network::gate(size_t index, Workspace &space, const float *map, const uint8
   tiles_->products(pooled, block.squeeze.at(), block.squeeze_bias.at(), block.hidden, channels,
                    hidden);
   const int64_t length = (block.hidden + 15) / 16 * 16;
-  for (int64_t h = 0; h < length; ++h) hidden[h] = h < block.hidden && hidden[h] > 0 ? hidden[h] : 0;
+  for (int64_t h = 0; h < length; ++h) if (h >= block.hidden || hidden[h] < 0) hidden[h] = 0;
   tiles_->products(hidden, block.expand.at(), nullptr, dependent, length, logits);
   const uint8_t *wanted = forced ? forced + masks_at_[index] : nullptr;
   for (int64_t c = 0; c < dependent; ++c)

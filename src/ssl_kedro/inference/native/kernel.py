@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 import weakref
 
@@ -58,7 +59,8 @@ def instruction_sets() -> tuple[str, ...]:
 class NativeNetwork:
     """A compact network in C++, for square images of one size.
 
-    Calls from several threads wait for each other: a network has one set of buffers.
+    Calls from several threads wait for each other: a network has one set of buffers. Its own
+    threads do not survive a fork: a process makes its own network.
 
     Args:
         network: weights are copied.
@@ -110,7 +112,8 @@ class NativeNetwork:
                 "the kernel refuses the network: not enough memory, or an unknown shape"
             )
         self._lock = threading.Lock()
-        self._end = weakref.finalize(self, library.gated_destroy, self._handle)
+        self._process = os.getpid()
+        self._end = weakref.finalize(self, _destroy, self._handle, os.getpid())
 
     def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """Features (N, D); see :meth:`decide`."""
@@ -130,6 +133,11 @@ class NativeNetwork:
         return self._run(images, masks, applied), applied
 
     def _run(self, images: Tensor, masks: Tensor | None, applied: Tensor | None) -> Tensor:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "a native network was used in a forked process, where its threads do not run; "
+                "make one in that process"
+            )
         side = self.image_size
         if images.shape[1:] != (3, side, side) or images.device.type != "cpu":
             raise ValueError(
@@ -160,6 +168,12 @@ class NativeNetwork:
         if failed:
             raise RuntimeError("the native kernel ran out of memory; use a smaller batch")
         return features
+
+
+def _destroy(handle: int, process: int) -> None:
+    # In a fork there are no threads to wait for.
+    if os.getpid() == process:
+        _library().gated_destroy(handle)
 
 
 def _shape(network: CompactNetwork, image_size: int) -> list[int]:

@@ -20,9 +20,8 @@ constexpr int ROW_PIXELS[5] = {0, LANES == 16 ? 12 : 8, LANES == 16 ? 12 : 6,
 constexpr int COLUMN_PIXELS = (REGISTERS - 4) / 2;
 constexpr int64_t CACHED_FLOATS = 6144;  // weights of a block that should stay in the L1 cache
 
-#ifndef AHEAD
-#define AHEAD 4
-#endif
+constexpr int AHEAD = 4;  // input channels between a weight's prefetch and its use
+
 typedef float Vector __attribute__((vector_size(4 * LANES), may_alias));
 typedef float Loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float Quad __attribute__((vector_size(16), may_alias));
@@ -84,7 +83,7 @@ void rows_tile(const RowsTask &t, int64_t place, int64_t pixel) {
     Quad sum = four_sums(sums[0][p], CHANNELS > 1 ? sums[CHANNELS > 1 ? 1 : 0][p] : none,
                          CHANNELS > 2 ? sums[CHANNELS > 2 ? 2 : 0][p] : none,
                          CHANNELS > 3 ? sums[CHANNELS > 3 ? 3 : 0][p] : none) + bias;
-    sum = sum > 0 ? sum : Quad{};
+    sum = sum < 0 ? Quad{} : sum;  // what is not a number stays so
     float *out = t.out + t.out_pixels[pixel + p] * t.out_channels + place;
     if (CHANNELS == 4) {
       *reinterpret_cast<LooseQuad *>(out) = sum;
@@ -163,7 +162,7 @@ void columns_tile(const ColumnsTask &t, int64_t first, int64_t last, int64_t pix
     float *out = t.out + t.out_pixels[pixel + p] * t.out_channels;
     UNROLL for (int v = 0; v < VECTORS; ++v) {
       Vector sum = sums[p][v];
-      if (relu) sum = sum > 0 ? sum : Vector{};
+      if (relu) sum = sum < 0 ? Vector{} : sum;
       store(out + v * LANES, sum);
     }
   }
