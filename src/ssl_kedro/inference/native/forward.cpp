@@ -260,49 +260,45 @@ void Network::samples(Workspace &space, const void *images, bool bytes, int64_t 
   }
 }
 
-// One sample on all threads; every thread decides the gates for itself, which is cheaper than
-// to wait for another to do it.
-void Network::together(int thread, const void *image, bool bytes, const uint8_t *forced,
-                       float *features, uint8_t *masks) {
-  const int threads = threads_.size();
-  Workspace &shared = spaces_[0], &own = spaces_[thread];
-  auto map = [&](int m) { return shared.maps[m][0].at(); };
-  normalise(shared, image, bytes, thread, threads);
-  barrier_.wait();
-  convolve_stem(shared, map(0), thread, threads);
-  barrier_.wait();
-  if (pooled_) {
-    pool_stem(shared, map(0), thread, threads);
-    barrier_.wait();
+// One sample on all threads, in steps: pixels, stem, perhaps pooling, then for each block conv1
+// and conv2. Returns how many items a step has; the first of a block is where its gate decides.
+int Network::prepare_step(int step, const uint8_t *forced, uint8_t *masks) {
+  const int first = pooled_ ? 3 : 2, threads = threads_.size();
+  if (step < first) return 2 * threads;
+  const size_t index = size_t(step - first) / 2;
+  const Block &block = blocks_[index];
+  const bool by_pixels = block.pixels() >= SHARED_PIXELS * threads;
+  Workspace &space = spaces_[0];
+  if ((step - first) % 2 == 1)
+    return by_pixels ? 2 * threads : int((block.out + tiles_->block - 1) / tiles_->block);
+  auto &list = space.lists[0];
+  gate(index, space, space.maps[block.source][0].at(), forced, list);
+  record(index, list, masks);
+  clear_border(block, space.inner.at(), list.size());
+  return by_pixels ? 2 * threads : std::clamp<int>(int(list.size() + 3) / 4, 1, 4 * threads);
+}
+
+void Network::do_item(int step, int item, int items, const void *image, bool bytes) {
+  const int first = pooled_ ? 3 : 2;
+  Workspace &space = spaces_[0];
+  auto map = [&](int m) { return space.maps[m][0].at(); };
+  if (step == 0) return normalise(space, image, bytes, item, items);
+  if (step == 1) return convolve_stem(space, map(0), item, items);
+  if (step < first) return pool_stem(space, map(0), item, items);
+  const Block &block = blocks_[size_t(step - first) / 2];
+  const auto &list = space.lists[0];
+  const int64_t open = int64_t(list.size()), pixels = block.pixels();
+  const int64_t blocks = (block.out + tiles_->block - 1) / tiles_->block;
+  const bool by_pixels = pixels >= SHARED_PIXELS * threads_.size();
+  const Share part = by_pixels ? share(pixels, item, items) : Share{0, pixels};
+  if ((step - first) % 2 == 0) {
+    const Share places = by_pixels ? Share{0, open} : share(open, item, items, 4);
+    return rows(block, map(block.source), list, space.inner.at(), places.first, places.last,
+                part.first, part.last);
   }
-  auto &list = own.lists[0];
-  float *inner = shared.inner.at();
-  for (size_t b = 0; b < blocks_.size(); ++b) {
-    const Block &block = blocks_[b];
-    gate(b, own, map(block.source), forced, list);
-    const int64_t open = int64_t(list.size());
-    const int64_t blocks = (block.out + tiles_->block - 1) / tiles_->block;
-    const bool by_pixels = block.pixels() >= SHARED_PIXELS * threads;
-    const Share all_pixels = {0, block.pixels()};
-    const Share pixels = by_pixels ? share(block.pixels(), thread, threads) : all_pixels;
-    const Share places = by_pixels ? Share{0, open} : share(open, thread, threads, 4);
-    const Share parts = by_pixels ? Share{0, blocks} : share(blocks, thread, threads);
-    if (thread == 0) {
-      record(b, list, masks);
-      clear_border(block, inner, list.size());
-    }
-    rows(block, map(block.source), list, inner, places.first, places.last, pixels.first,
-         pixels.last);
-    barrier_.wait();
-    for (int64_t part = parts.first; part < parts.last; ++part)
-      columns(block, map(block.source), list, inner, map(block.target), part, pixels.first,
-              pixels.last);
-    barrier_.wait();
-  }
-  if (thread != 0) return;
-  const Block &back = blocks_.back();
-  mean(back, map(back.target), own.pooled.at());
-  memcpy(features, own.pooled.at(), back.out * sizeof(float));
+  for (int64_t b = by_pixels ? 0 : item; b < (by_pixels ? blocks : item + 1); ++b)
+    columns(block, map(block.source), list, space.inner.at(), map(block.target), b, part.first,
+            part.last);
 }
 
 void Network::run(const void *images, bool bytes, int64_t count, const uint8_t *forced,
@@ -324,12 +320,16 @@ void Network::run(const void *images, bool bytes, int64_t count, const uint8_t *
       }
     });
   }
-  if (alone == count) return;
-  threads_.run([&](int thread) {
-    for (int64_t s = alone; s < count; ++s) {
-      together(thread, image(images, bytes, s), bytes, forced ? forced + s * decided_ : nullptr,
-               features + s * out, masks ? masks + s * decided_ : nullptr);
-      barrier_.wait();
-    }
-  });
+  for (int64_t s = alone; s < count; ++s) {
+    const void *one = image(images, bytes, s);
+    const uint8_t *imposed = forced ? forced + s * decided_ : nullptr;
+    uint8_t *applied = masks ? masks + s * decided_ : nullptr;
+    auto prepare = [&](int step) { return prepare_step(step, imposed, applied); };
+    auto item = [&](int step, int i, int items) { do_item(step, i, items, one, bytes); };
+    steps_.reset(prepare);
+    threads_.run([&](int) { steps_.run(prepare, item); });
+    const Block &back = blocks_.back();
+    mean(back, spaces_[0].maps[back.target][0].at(), spaces_[0].pooled.at());
+    memcpy(features + s * out, spaces_[0].pooled.at(), out * sizeof(float));
+  }
 }

@@ -91,7 +91,7 @@ bool Network::readable(const int64_t *shape, int64_t shape_count, int64_t weight
 }
 
 Network::Network(const int64_t *shape, const float *weights, int threads, const Tiles *tiles)
-    : tiles_(tiles), threads_(threads), barrier_(threads) {
+    : tiles_(tiles), threads_(threads), steps_(int((shape[4] ? 3 : 2) + 2 * shape[0])) {
   kernel_ = shape[1], step_ = shape[2], padding_ = shape[3], pooled_ = shape[4];
   width_ = shape[5], side_ = shape[6];
   const int64_t stem_side = (side_ + 2 * padding_ - kernel_) / step_ + 1;

@@ -101,8 +101,8 @@ class Network {
             uint8_t *masks) const;
   void samples(Workspace &space, const void *images, bool bytes, int64_t first, int64_t last,
                const uint8_t *forced, float *features, uint8_t *masks) const;
-  void together(int thread, const void *image, bool bytes, const uint8_t *forced, float *features,
-                uint8_t *masks);
+  int prepare_step(int step, const uint8_t *forced, uint8_t *masks);
+  void do_item(int step, int item, int items, const void *image, bool bytes);
   void mean(const Block &block, const float *map, float *means) const;
   void record(size_t index, const std::vector<int32_t> &list, uint8_t *masks) const;
   const void *image(const void *images, bool bytes, int64_t index) const;
@@ -123,5 +123,5 @@ class Network {
   std::vector<int32_t> everything_;         // 0, 1, 2 ...
   std::vector<Workspace> spaces_;
   Pool threads_;
-  Barrier barrier_;
+  Steps steps_;                             // of one sample on all threads
 };

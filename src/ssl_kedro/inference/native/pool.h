@@ -23,28 +23,39 @@ inline bool spin(Ready ready, int rounds) {
   return ready();
 }
 
-class Barrier {
+// A flag that others wait for: they spin at first and then sleep, so that a thread that has lost
+// its core can be given theirs.
+class Signal {
  public:
-  explicit Barrier(int count) : count_(count) {}
+  template <class Ready>
+  void wait(Ready ready) {
+    if (spin(ready, 1000)) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    ++sleepers_;
+    changed_.wait(lock, ready);
+    --sleepers_;
+  }
 
-  void wait() {
-    if (count_ == 1) return;
-    const unsigned phase = phase_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
-      arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_release);
-      return;
+  // Changes what is waited for and wakes those that sleep.
+  template <class Change>
+  void change(Change action) {
+    bool wake;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      action();
+      wake = sleepers_ > 0;
     }
-    auto passed = [&] { return phase_.load(std::memory_order_acquire) != phase; };
-    while (!spin(passed, 4000)) std::this_thread::yield();
+    if (wake) changed_.notify_all();
   }
 
  private:
-  const int count_;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> phase_{0};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int sleepers_ = 0;
 };
 
+// Threads that help with a job if they get a core in time: nobody waits for one that has not
+// begun.
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {
@@ -52,54 +63,84 @@ class Pool {
   }
 
   ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stopped_ = true;
-      round_.fetch_add(1);
-    }
-    wake_.notify_all();
+    call_.change([this] { stopped_ = true, ++round_; });
     for (auto &worker : workers_) worker.join();
   }
 
   int size() const { return threads_; }
 
-  // Runs job(0) ... job(size - 1) together and returns when all are done.
+  // Runs job(0) here and job(1) ... job(size - 1) on those threads that come while it runs;
+  // returns when all that came are done. The job shares out its work itself.
   void run(const std::function<void(int)> &job) {
     if (threads_ == 1) return job(0);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      job_ = &job;
-      left_.store(threads_ - 1);
-      round_.fetch_add(1);
-    }
-    wake_.notify_all();
+    call_.change([&] { job_ = &job, open_ = true, ++round_; });
     job(0);
-    while (!spin([this] { return left_.load(std::memory_order_acquire) == 0; }, 4000))
-      std::this_thread::yield();
+    call_.change([this] { open_ = false; });
+    end_.wait([this] { return active_.load() == 0; });
   }
 
  private:
   void work(int thread) {
     unsigned seen = 0;
     for (;;) {
-      auto called = [&] { return round_.load(std::memory_order_acquire) != seen; };
-      if (!spin(called, 2000)) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, called);
-      }
-      ++seen;
+      call_.wait([&] { return round_.load() != seen; });
+      const std::function<void(int)> *job = nullptr;
+      call_.change([&] {
+        seen = round_;
+        if (open_) job = job_, ++active_;
+      });
       if (stopped_) return;
-      (*job_)(thread);
-      left_.fetch_sub(1, std::memory_order_acq_rel);
+      if (!job) continue;
+      (*job)(thread);
+      end_.change([this] { --active_; });
     }
   }
 
   const int threads_;
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
+  Signal call_, end_;
   std::atomic<unsigned> round_{0};
-  std::atomic<int> left_{0};
+  std::atomic<int> active_{0};
   std::atomic<bool> stopped_{false};
+  bool open_ = false;
   const std::function<void(int)> *job_ = nullptr;
+};
+
+// Steps that follow each other, each of items that any thread may take. Whoever ends the last
+// item of a step prepares the next one.
+class Steps {
+ public:
+  explicit Steps(int count) : taken_(count), done_(count), items_(count), count_(count) {}
+
+  int count() const { return count_; }
+
+  // Before the threads start: prepare(step) returns how many items a step has, at least 1.
+  template <class Prepare>
+  void reset(Prepare prepare) {
+    for (int s = 0; s < count_; ++s) taken_[s] = 0, done_[s] = 0;
+    items_[0] = prepare(0);
+    ready_ = 0;
+  }
+
+  template <class Prepare, class Item>
+  void run(Prepare prepare, Item item) {
+    for (int step = 0; step < count_; ++step) {
+      reached_.wait([&] { return ready_.load() >= step; });
+      const int items = items_[step];
+      for (int i = taken_[step]++; i < items; i = taken_[step]++) {
+        item(step, i, items);
+        if (++done_[step] < items) continue;
+        if (step + 1 < count_) items_[step + 1] = prepare(step + 1);
+        reached_.change([&] { ready_ = step + 1; });
+      }
+    }
+    reached_.wait([this] { return ready_.load() == count_; });
+  }
+
+ private:
+  std::vector<std::atomic<int>> taken_, done_;
+  std::vector<int> items_;
+  const int count_;
+  std::atomic<int> ready_{0};
+  Signal reached_;
 };
