@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import statistics
 import time
@@ -25,6 +26,8 @@ ENGINES: tuple[EngineName, ...] = ("native", "openvino", "onnxruntime", "compile
 # Behind the leader by this much after the first rounds, an engine leaves the race.
 _HOPELESS = 1.5
 _FIRST_ROUNDS = 3
+# Fast batches are timed for at least so long: interruptions come in spells.
+_SHORTEST_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def fastest_engine(
             then expects masks at every call.
         threads: of each engine; None = as many as PyTorch has.
         engines: those that take part; packages that are missing are passed over.
-        rounds: timed batches for each engine.
+        rounds: timed batches for each engine, at least; more where they are short.
         seconds: after which the race ends, when each engine has run a few times.
 
     Raises:
@@ -170,10 +173,13 @@ def _race(
     times: dict[EngineName, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    end = time.perf_counter() + seconds
+    begin = time.perf_counter()
     racing = list(calls)
-    for done in range(rounds):
-        if done >= _FIRST_ROUNDS and time.perf_counter() > end:
+    for done in itertools.count():
+        passed = time.perf_counter() - begin
+        if (done >= rounds and passed >= _SHORTEST_S) or (
+            done > _FIRST_ROUNDS and passed > seconds
+        ):
             break
         for name in racing:
             start = time.perf_counter()
