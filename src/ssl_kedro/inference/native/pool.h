@@ -29,7 +29,7 @@ class Signal {
  public:
   template <class Ready>
   void wait(Ready ready) {
-    if (spin(ready, 1000)) return;
+    if (spin(ready, 5000)) return;
     std::unique_lock<std::mutex> lock(mutex_);
     ++sleepers_;
     changed_.wait(lock, ready);
