@@ -1,0 +1,1 @@
+"""Compact, static and fast forms of gated encoders, and their export."""

@@ -1,0 +1,108 @@
+"""ONNX Runtime and OpenVINO as engines; both read the same ONNX file."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.onnx_file import ExportError, write_onnx
+
+
+def onnx_bytes(network: CompactNetwork, example: tuple[Tensor, ...]) -> bytes:
+    """The network as an ONNX file of one shape.
+
+    Raises:
+        EngineUnavailableError: onnx or onnxscript is missing, or the export fails.
+    """
+    _need("onnx", "onnxscript")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        try:
+            write_onnx(network, path, example, names=["images", "masks"][: len(example)])
+        except ExportError as error:
+            raise EngineUnavailableError(str(error)) from error
+        return path.read_bytes()
+
+
+class OnnxRuntimeEngine(Engine):
+    """ONNX Runtime on the CPU.
+
+    Raises:
+        EngineUnavailableError: onnxruntime is not installed, or refuses the file.
+    """
+
+    def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
+        super().__init__("onnxruntime", batch_size)
+        _need("onnxruntime")
+        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        options.intra_op_num_threads = threads
+        # Its threads would go on spinning after a call, on cores that others could use.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        try:
+            self._session = onnxruntime.InferenceSession(
+                file, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise EngineUnavailableError(f"onnxruntime refuses the network: {error}") from error
+        self._inputs = [entry.name for entry in self._session.get_inputs()]
+
+    def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
+        """Features of a batch."""
+        feed = dict(zip(self._inputs, _arrays(images, masks), strict=True))
+        return torch.from_numpy(self._session.run(None, feed)[0])
+
+
+class OpenVinoEngine(Engine):
+    """OpenVINO on the CPU, in float32: its default on newer processors is bfloat16.
+
+    Raises:
+        EngineUnavailableError: openvino is not installed, or refuses the file.
+    """
+
+    def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
+        super().__init__("openvino", batch_size)
+        _need("openvino")
+        import openvino  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415  optional
+
+        settings: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        try:
+            core = openvino.Core()
+            model = core.read_model(file)
+            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        except Exception as error:
+            raise EngineUnavailableError(f"openvino refuses the network: {error}") from error
+
+    def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
+        """Features of a batch."""
+        found = self._request.infer(_arrays(images, masks), share_inputs=True, share_outputs=True)
+        # The buffer is the request's own and is written again by the next call.
+        return torch.from_numpy(np.array(found[0]))
+
+
+def _arrays(images: Tensor, masks: Tensor | None) -> list[np.ndarray]:
+    arrays = [images.contiguous().numpy()]
+    if masks is not None:
+        arrays.append(masks.float().contiguous().numpy())
+    return arrays
+
+
+def _need(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EngineUnavailableError(f"{', '.join(missing)} is not installed")

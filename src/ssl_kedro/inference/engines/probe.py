@@ -1,0 +1,191 @@
+"""The fastest engine on this machine, by a short race."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.inference.engines.native_engine import NativeEngine
+from ssl_kedro.inference.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine, onnx_bytes
+from ssl_kedro.inference.engines.torch_engines import CompiledEngine, TorchEngine
+from ssl_kedro.inference.network import CompactNetwork
+
+_LOG = logging.getLogger(__name__)
+
+EngineName = Literal["native", "openvino", "onnxruntime", "compiled", "eager"]
+ENGINES: tuple[EngineName, ...] = ("native", "openvino", "onnxruntime", "compiled", "eager")
+# Behind the leader by this much after the first rounds, an engine leaves the race.
+_HOPELESS = 1.5
+_FIRST_ROUNDS = 3
+# Fast batches are timed for at least so long: interruptions come in spells.
+_SHORTEST_S = 0.5
+
+
+@dataclass(frozen=True)
+class EngineTiming:
+    """One engine in the race.
+
+    Args:
+        engine: its name.
+        ms: median milliseconds of a batch; None if it did not run.
+        rounds: how many were timed.
+        reason: why it did not run; "" if it did.
+    """
+
+    engine: str
+    ms: float | None
+    rounds: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A race and who won it.
+
+    Args:
+        chosen: name of the fastest engine.
+        batch_size: images a batch.
+        image_size: side in px.
+        threads: of each engine.
+        timings: of all engines, in the order in which they were asked for.
+    """
+
+    chosen: str
+    batch_size: int
+    image_size: int
+    threads: int
+    timings: tuple[EngineTiming, ...]
+
+
+def fastest_engine(
+    network: CompactNetwork,
+    batch_size: int,
+    image_size: int,
+    *,
+    images: Tensor | None = None,
+    masks: Tensor | None = None,
+    threads: int | None = None,
+    engines: Sequence[EngineName] = ENGINES,
+    rounds: int = 15,
+    seconds: float = 10.0,
+) -> tuple[Engine, Probe]:
+    """The engine with the smallest median time of a batch.
+
+    Engines take turns, so that a change of the machine's load meets all of them alike. All of
+    them compute the same features: where the native kernel loses, a plain engine that masks
+    channels after computing them is taken, and a network without dependent channels is a plain
+    dense network for each of them.
+
+    Args:
+        network: gated, static or dense.
+        batch_size: images a batch.
+        image_size: side in px.
+        images: real ones to race with, float (batch_size, 3, image_size, image_size) in [0, 1];
+            the native kernel's time depends on what the gates open. None = noise.
+        masks: (batch_size, dependent): race under imposed masks, for measurements. The engine
+            then expects masks at every call.
+        threads: of each engine; None = as many as PyTorch has.
+        engines: those that take part; packages that are missing are passed over.
+        rounds: timed batches for each engine, at least; more where they are short.
+        seconds: after which the race ends, when each engine has run a few times.
+
+    Raises:
+        EngineUnavailableError: none of the engines can be used.
+        ValueError: images of another shape.
+    """
+    shape = (batch_size, 3, image_size, image_size)
+    if images is None:
+        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    if images.shape != shape or not images.is_floating_point():
+        raise ValueError(
+            f"expected images to race with as float {shape}, found {images.dtype} "
+            f"{tuple(images.shape)}"
+        )
+    threads = threads or torch.get_num_threads()
+    example = (images,) if masks is None else (images, masks.float())
+    built, reasons = build_engines(network, engines, example, threads)
+    if not built:
+        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise EngineUnavailableError(f"no engine can be used ({told})")
+    times = _race({name: _call(built[name], images, masks) for name in built}, rounds, seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    best = min(medians, key=medians.__getitem__)
+    timings = tuple(
+        EngineTiming(built[name].name, 1e3 * medians[name], len(times[name]), "")
+        if name in built
+        else EngineTiming(name, None, 0, reasons[name])
+        for name in engines
+    )
+    probe = Probe(built[best].name, batch_size, image_size, threads, timings)
+    _LOG.info("Engine %s: %.3f ms a batch of %d", probe.chosen, 1e3 * medians[best], batch_size)
+    return built[best], probe
+
+
+def build_engines(
+    network: CompactNetwork,
+    engines: Sequence[EngineName],
+    example: tuple[Tensor, ...],
+    threads: int,
+) -> tuple[dict[EngineName, Engine], dict[EngineName, str]]:
+    """Those of the engines that work here, and for the others the reason why not."""
+    built: dict[EngineName, Engine] = {}
+    reasons: dict[EngineName, str] = {}
+    batch_size, side = len(example[0]), example[0].shape[-1]
+    file: list[bytes] = []
+
+    def exported() -> bytes:
+        if not file:
+            file.append(onnx_bytes(network, example))
+        return file[0]
+
+    makers: dict[EngineName, Callable[[], Engine]] = {
+        "native": lambda: NativeEngine(network, batch_size, side, threads),
+        "openvino": lambda: OpenVinoEngine(exported(), batch_size, threads),
+        "onnxruntime": lambda: OnnxRuntimeEngine(exported(), batch_size, threads),
+        "compiled": lambda: CompiledEngine(network, batch_size, threads, example),
+        "eager": lambda: TorchEngine(network, batch_size, threads),
+    }
+    for name in engines:
+        try:
+            built[name] = makers[name]()
+        except EngineUnavailableError as error:
+            reasons[name] = str(error)
+    return built, reasons
+
+
+def _call(engine: Engine, images: Tensor, masks: Tensor | None) -> Callable[[], object]:
+    return lambda: engine(images, masks)
+
+
+def _race(
+    calls: dict[EngineName, Callable[[], object]], rounds: int, seconds: float
+) -> dict[EngineName, list[float]]:
+    """Seconds of each call in turn."""
+    times: dict[EngineName, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    begin = time.perf_counter()
+    racing = list(calls)
+    for done in itertools.count():
+        passed = time.perf_counter() - begin
+        if (done >= rounds and passed >= _SHORTEST_S) or (
+            done > _FIRST_ROUNDS and passed > seconds
+        ):
+            break
+        for name in racing:
+            start = time.perf_counter()
+            calls[name]()
+            times[name].append(time.perf_counter() - start)
+        if done + 1 == _FIRST_ROUNDS:
+            leader = min(min(values) for values in times.values())
+            racing = [name for name in racing if min(times[name]) <= _HOPELESS * leader]
+    return times

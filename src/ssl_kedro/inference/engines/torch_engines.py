@@ -1,0 +1,80 @@
+"""PyTorch as an engine: eager in channels_last, and compiled with frozen weights."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.inference.network import CompactNetwork
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """PyTorch with so many threads, and afterwards as it was."""
+    before = torch.get_num_threads()
+    if before == threads:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class TorchEngine(Engine):
+    """The module as it is, in channels_last, which oneDNN convolves fastest."""
+
+    def __init__(self, network: CompactNetwork, batch_size: int, threads: int) -> None:
+        super().__init__("torch eager", batch_size)
+        self._threads = threads
+        self._call: Callable[..., Tensor] = _laid_out(network)
+
+    def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
+        """Features of a batch."""
+        with torch_threads(self._threads):
+            images = images.contiguous(memory_format=torch.channels_last)
+            return self._call(images) if masks is None else self._call(images, masks)
+
+
+class CompiledEngine(TorchEngine):
+    """torch.compile with frozen weights, for one shape.
+
+    Raises:
+        EngineUnavailableError: no compiler, or the compilation fails.
+    """
+
+    def __init__(
+        self,
+        network: CompactNetwork,
+        batch_size: int,
+        threads: int,
+        example: tuple[Tensor, ...],
+    ) -> None:
+        super().__init__(network, batch_size, threads)
+        self.name = "torch compiled"
+        if importlib.util.find_spec("torch._inductor") is None or not any(
+            shutil.which(name) for name in ("g++", "clang++", "c++")
+        ):
+            raise EngineUnavailableError("torch.compile needs a C++ compiler, and there is none")
+        self._call = torch.compile(_laid_out(network), dynamic=False, options={"freezing": True})
+        try:
+            with torch.inference_mode():
+                self.run(example[0], example[1] if len(example) > 1 else None)
+        except Exception as error:
+            raise EngineUnavailableError(f"torch.compile fails: {_first_line(error)}") from error
+
+
+def _laid_out(network: CompactNetwork) -> CompactNetwork:
+    return copy.deepcopy(network).to(memory_format=torch.channels_last)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,225 @@
+"""Compact and static networks as files: safetensors with JSON, and ONNX, both checked."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ssl_kedro.core.files import replaced_file, replaced_folder
+from ssl_kedro.encoders.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleError
+from ssl_kedro.gating.gate import global_average
+from ssl_kedro.inference.network import CompactGate, CompactNetwork
+from ssl_kedro.inference.onnx_file import OPSET, ExportError, write_onnx
+from ssl_kedro.inference.plan import PlanError, plan_from_json
+
+TOLERANCE = 1e-4
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+# A gate this close to its threshold may fall on either side when sums are rounded otherwise.
+_UNDECIDED = 1e-4
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how far it is from the network.
+
+    Args:
+        path: of the file.
+        opset: version of the ONNX operators in the file.
+        bytes: of the file.
+        images: compared.
+        undecided: images left out of the comparison, because a gate stands so close to its
+            threshold that rounding decides.
+        difference: largest absolute difference of a feature.
+        largest: absolute value of the network's features, which the difference compares with.
+    """
+
+    path: Path
+    opset: int
+    bytes: int
+    images: int
+    undecided: int
+    difference: float
+    largest: float
+
+
+def save_compact(network: CompactNetwork, folder: Path) -> None:
+    """Write plan and weights, replacing an older folder only when complete.
+
+    The weights are read again and compared before the folder takes its place.
+
+    Raises:
+        ExportError: what was written is not what is in memory.
+    """
+    description = network.plan.to_json() | {
+        "feature_dimensions": network.plan.feature_dimensions,
+        "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
+    }
+    tensors = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    with replaced_folder(folder) as temporary:
+        (temporary / CONFIG_NAME).write_text(json.dumps(description, indent=1) + "\n")
+        save_file(tensors, temporary / WEIGHTS_NAME)
+        again = load_compact(temporary)
+        for name, value in again.state_dict().items():
+            if not torch.equal(value, tensors[name]):
+                raise ExportError(f"{folder}: {name} was not written as it is; is the disk faulty?")
+
+
+def load_compact(folder: Path) -> CompactNetwork:
+    """A ready network on the CPU.
+
+    Args:
+        folder: written by :func:`save_compact`.
+
+    Raises:
+        BundleError: files are missing, damaged, of another format, or do not fit together.
+    """
+    for path in (folder / CONFIG_NAME, folder / WEIGHTS_NAME):
+        if not path.is_file():
+            raise BundleError(
+                f"{path} is missing: expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, as "
+                "save_compact writes it"
+            )
+    try:
+        plan = plan_from_json(json.loads((folder / CONFIG_NAME).read_text()))
+        # Without memory: what a damaged plan asks for is only checked against the file.
+        with torch.device("meta"):
+            network = CompactNetwork(plan)
+        network.load_state_dict(load_file(folder / WEIGHTS_NAME), assign=True)
+    except (json.JSONDecodeError, PlanError, RuntimeError, SafetensorError, ValueError) as error:
+        raise BundleError(f"{folder} is not a usable compact network: {error}") from error
+    return network.requires_grad_(False).eval()
+
+
+def export_compact_onnx(
+    network: CompactNetwork,
+    path: Path,
+    image_size: int | None = None,
+    *,
+    images: np.ndarray | None = None,
+    opset: int = OPSET,
+    tolerance: float = TOLERANCE,
+) -> ExportReport:
+    """Write the network as one ONNX file and compare it with PyTorch.
+
+    The file takes ``images``, float32 (N, 3, side, side) in [0, 1], RGB, for any N, and gives
+    ``features``, float32 (N, D). Gates are in it: dependent channels are computed and masked,
+    which saves no time; what it is fast for are static networks. It is compared by ONNX Runtime
+    at batches of one and of several images, and takes its place only when it agrees: an older
+    file stays otherwise.
+
+    Args:
+        network: compact, static or dense.
+        path: of the file.
+        image_size: side in px, fixed in the file; None = that of the training images.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+        opset: version of the ONNX operators; at least 18.
+        tolerance: largest difference of a feature that is allowed.
+
+    Raises:
+        ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
+        ValueError: an opset below 18, or images of another shape or type.
+        ExportError: the network cannot be exported, or the file differs by more than
+            ``tolerance``; there is no file then.
+    """
+    check_export_installed()
+    if opset < OPSET:
+        raise ValueError(f"opset = {opset}: expected at least {OPSET}, the exporter's first")
+    compared = _compared_images(images, image_size or network.plan.image_size)
+    with torch.inference_mode():
+        expected = torch.cat([network(part) for part in torch.split(compared, 1)])
+        decided = _decided(network, compared)
+    if not decided.any():
+        raise ExportError(
+            f"{path}: each of {len(compared)} images has a gate at its threshold, so that nothing "
+            "can be compared; give real images"
+        )
+    with replaced_file(path) as temporary:
+        write_onnx(
+            network, temporary, (compared[:2],), names=["images"], any_batch=True, opset=opset
+        )
+        found = _run(temporary, compared.numpy())
+        if found.shape != expected.shape:
+            raise ExportError(
+                f"{path}: the ONNX file gives features of shape {tuple(found.shape)}, the network "
+                f"{tuple(expected.shape)}"
+            )
+        difference = float((found - expected)[decided].abs().max())
+        largest = float(expected.abs().max())
+        if not difference <= tolerance:  # also where it is not a number
+            raise ExportError(
+                f"{path}: the ONNX file differs from the network by {difference:.3g} in features "
+                f"of up to {largest:.3g}; expected at most {tolerance:g}. No file was written; try "
+                "another opset, or another version of onnxruntime"
+            )
+        size = temporary.stat().st_size
+    undecided = int((~decided).sum())
+    return ExportReport(path, opset, size, len(compared), undecided, difference, largest)
+
+
+def check_export_installed() -> None:
+    """Raise ModuleNotFoundError, which says how to install it, if a package is missing."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f"ONNX export needs {', '.join(missing)}, which is not installed: "
+            "pip install ssl_kedro[export]",
+            name=missing[0],
+        )
+
+
+def _compared_images(images: np.ndarray | None, side: int) -> Tensor:
+    """Noise, an even grey, and the given images, float32 (N, 3, side, side) in [0, 1]."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(3, 3, side, side, generator=generator)
+    parts = [noise, torch.full((1, 3, side, side), 0.5)]
+    if images is not None:
+        if images.dtype != np.uint8 or images.shape[1:] != (3, side, side):
+            raise ValueError(
+                f"expected images to compare with as uint8 (N, 3, {side}, {side}), found "
+                f"{images.dtype} {images.shape}"
+            )
+        parts.append(torch.from_numpy(np.array(images)).float() / 255)
+    return torch.cat(parts)
+
+
+def _decided(network: CompactNetwork, images: Tensor) -> Tensor:
+    """Whether every gate of an image is clear of its threshold, (N,) boolean."""
+    clear = torch.ones(len(images), dtype=torch.bool)
+    gates = [block.gate for block in network.compact_blocks() if block.gate is not None]
+
+    def look(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
+        gate = cast(CompactGate, module)
+        hidden = gate.squeeze(global_average(inputs[0]))
+        # With every hidden unit shut the logits are exactly 0, whoever computes them.
+        shut = hidden.amax(dim=1) < -_UNDECIDED
+        margin = _UNDECIDED * logits.abs().amax(dim=1).clamp_min(1)
+        clear.logical_and_(shut | (logits.abs().amin(dim=1) > margin))
+
+    hooks = [gate.register_forward_hook(look) for gate in gates]
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return clear
+
+
+def _run(path: Path, images: np.ndarray) -> Tensor:
+    """Features by ONNX Runtime: the first image alone, then the others together."""
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    parts = [session.run(None, {"images": part})[0] for part in (images[:1], images[1:])]
+    return torch.from_numpy(np.concatenate(parts))

@@ -1,0 +1,177 @@
+"""How often forced gates change a mask: on images that compaction has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.inference.compact import GateUsage
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.plan import BlockPlan
+
+
+@dataclass(frozen=True)
+class ForcedBlock:
+    """Forced gates of one block.
+
+    Args:
+        block: name, e.g. "layer1.0".
+        off: channels whose gates are forced shut.
+        opened: (off,) on how many images the encoder's gate of each is open.
+        on: channels whose gates are forced open.
+        closed: (on,) on how many images the encoder's gate of each is shut.
+    """
+
+    block: str
+    off: tuple[int, ...]
+    opened: np.ndarray
+    on: tuple[int, ...]
+    closed: np.ndarray
+
+
+@dataclass(frozen=True)
+class ForcingReport:
+    """What forcing gates does on a set of images.
+
+    Args:
+        images: how many.
+        changed_images: on how many at least one mask of the encoder is changed by force.
+        changed_gates: mean number of gates that are forced another way, an image.
+        followed_gates: mean number of dependent gates, an image, that decide another way because
+            of what was forced in blocks before.
+        feature_change: mean over images of |compact - gated| / |gated|, Euclidean norms.
+        largest_change: the largest of these.
+        blocks: in order.
+    """
+
+    images: int
+    changed_images: int
+    changed_gates: float
+    followed_gates: float
+    feature_change: float
+    largest_change: float
+    blocks: tuple[ForcedBlock, ...]
+
+    def rows(self) -> list[dict[str, str | int | float]]:
+        """One row a block for a table: gates forced, and in how many decisions wrongly."""
+        return [
+            {
+                "block": block.block,
+                "forced_off": len(block.off),
+                "opened": int(block.opened.sum()),
+                "opened_share": float(block.opened.sum() / max(1, len(block.off) * self.images)),
+                "forced_on": len(block.on),
+                "closed": int(block.closed.sum()),
+                "closed_share": float(block.closed.sum() / max(1, len(block.on) * self.images)),
+            }
+            for block in self.blocks
+        ]
+
+
+@torch.inference_mode()
+def forcing_report(
+    encoder: GatedResNet18,
+    network: CompactNetwork,
+    images: np.ndarray,
+    *,
+    batch_size: int = 128,
+) -> ForcingReport:
+    """Compare the compact network with its encoder, image by image.
+
+    Args:
+        encoder: that the network was made of; put in evaluation mode.
+        network: from :func:`~ssl_kedro.inference.compact.compact`.
+        images: uint8 (N, 3, H, W), held out: not those of the usage.
+        batch_size: images at a time.
+
+    Raises:
+        ValueError: no images, or a network of another encoder.
+    """
+    plan = network.plan
+    found = [(b.name, b.channels) for b in plan.blocks]
+    expected = [(name, block.conv1.out_channels) for name, block in encoder.residual_blocks()]
+    if not len(images) or found != expected:
+        raise ValueError(
+            f"expected images, and a network with the blocks {expected}; found {len(images)} "
+            f"images and the blocks {found}"
+        )
+    encoder.eval()
+    counts = [torch.zeros(block.channels) for block in plan.blocks]
+    gates, followed, changes = [], 0.0, []
+    with progress_bar(len(images), "forced gates", "images") as bar:
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(np.array(images[start : start + batch_size]))
+            own = encoder(batch, "gated")
+            features, decided = network.decide(batch)
+            differ = [
+                mask != forced
+                for mask, forced in zip(own.masks, _forced(plan.blocks, own.masks), strict=True)
+            ]
+            for count, part in zip(counts, differ, strict=True):
+                count.add_(part.sum(dim=0))
+            gates.append(torch.stack([part.sum(dim=1) for part in differ]).sum(dim=0))
+            followed += float((plan.dependent_masks(own.masks) != decided).sum())
+            norms = torch.linalg.vector_norm(own.features, dim=1).clamp_min(1e-12)
+            changes.append(torch.linalg.vector_norm(features - own.features, dim=1) / norms)
+            bar.update(len(batch))
+    changed, change = torch.cat(gates), torch.cat(changes)
+    return ForcingReport(
+        images=len(images),
+        changed_images=int((changed > 0).sum()),
+        changed_gates=float(changed.double().mean()),
+        followed_gates=followed / len(images),
+        feature_change=float(change.double().mean()),
+        largest_change=float(change.max()),
+        blocks=tuple(
+            _forced_block(block, count.long().numpy())
+            for block, count in zip(plan.blocks, counts, strict=True)
+        ),
+    )
+
+
+@torch.inference_mode()
+def gate_usage(
+    encoder: GatedResNet18, images: np.ndarray, source: str, *, batch_size: int = 128
+) -> GateUsage:
+    """Usage of the encoder's gates on images, uint8 (N, 3, H, W), in evaluation mode.
+
+    Args:
+        encoder: with a gated branch.
+        images: e.g. the training images.
+        source: name of the data set, for reports.
+        batch_size: images at a time.
+    """
+    encoder.eval()
+    blocks = encoder.residual_blocks()
+    counts = [torch.zeros(block.conv1.out_channels) for _, block in blocks]
+    with progress_bar(len(images), "gate usage", "images") as bar:
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(np.array(images[start : start + batch_size]))
+            for count, mask in zip(counts, encoder(batch, "gated").masks, strict=True):
+                count.add_(mask.sum(dim=0))
+            bar.update(len(batch))
+    opened = tuple(count.long().numpy() for count in counts)
+    return GateUsage(source, len(images), tuple(name for name, _ in blocks), opened)
+
+
+def _forced(blocks: tuple[BlockPlan, ...], masks: tuple[Tensor, ...]) -> list[Tensor]:
+    """The masks with the plan's gates forced."""
+    forced = []
+    for block, mask in zip(blocks, masks, strict=True):
+        changed = torch.zeros_like(mask)
+        dependent = list(block.kept[block.always_on :])
+        changed[:, list(block.kept[: block.always_on])] = 1
+        changed[:, dependent] = mask[:, dependent]
+        forced.append(changed)
+    return forced
+
+
+def _forced_block(block: BlockPlan, counts: np.ndarray) -> ForcedBlock:
+    off = tuple(sorted(set(range(block.channels)) - set(block.kept)))
+    on = block.kept[: block.always_on]
+    return ForcedBlock(block.name, off, counts[list(off)], on, counts[list(on)])

@@ -1,0 +1,335 @@
+// The forward pass: many samples on each thread, or one sample on all threads.
+#include <string.h>
+
+#include <algorithm>
+
+#include "network.h"
+
+namespace {
+
+// Weights of a part of conv1 that should stay in the L2 cache while samples take turns.
+constexpr int64_t PART_FLOATS = 1 << 17;
+// Maps of at least this many pixels for each thread are shared out by pixels, others by channels.
+constexpr int64_t SHARED_PIXELS = 64;
+
+struct Share {
+  int64_t first, last;
+};
+
+// Part of a range, in whole steps.
+Share share(int64_t count, int part, int parts, int64_t step = 1) {
+  const int64_t steps = (count + step - 1) / step;
+  return {std::min(count, steps * part / parts * step),
+          std::min(count, steps * (part + 1) / parts * step)};
+}
+
+}  // namespace
+
+void Network::normalise(Workspace &space, const void *image, bool bytes, int part,
+                        int parts) const {
+  const int64_t pitch = side_ + 2 * padding_, plane = side_ * side_;
+  const Share lines = share(side_, part, parts);
+  for (int64_t y = lines.first; y < lines.last; ++y) {
+    float *out = space.image.at(((y + padding_) * pitch + padding_) * 3);
+    for (int64_t c = 0; c < 3; ++c) {
+      const int64_t start = c * plane + y * side_;
+      if (bytes) {
+        const uint8_t *in = static_cast<const uint8_t *>(image) + start;
+        const float scale = scale_[c] / 255;
+        for (int64_t x = 0; x < side_; ++x) out[x * 3 + c] = in[x] * scale + shift_[c];
+      } else {
+        const float *in = static_cast<const float *>(image) + start;
+        for (int64_t x = 0; x < side_; ++x) out[x * 3 + c] = in[x] * scale_[c] + shift_[c];
+      }
+    }
+  }
+}
+
+void Network::convolve_stem(Workspace &space, float *map, int part, int parts) const {
+  const Share pixels = share(stem_map_.height * stem_map_.width, part, parts);
+  ColumnsTask task = {};
+  task.x = space.image.at();
+  task.x_pixels = stem_from_.data();
+  task.channels = 3;
+  task.taps = stem_taps_.data();
+  task.tap_count = kernel_ * kernel_;
+  task.list = everything_.data();
+  task.count = 3;
+  task.relu = 1;
+  task.out_pixels = stem_to_.data();
+  task.out_channels = stem_map_.channels;
+  task.first_pixel = pixels.first, task.last_pixel = pixels.last;
+  for (int64_t start = 0; start < width_; start += tiles_->block) {
+    task.weights = stem_weights_.at(start * 3 * task.tap_count);
+    task.bias = stem_bias_.at(start);
+    task.half = stem_map_.channels - start < tiles_->block;
+    task.out = (pooled_ ? space.stem.at() : map) + start;
+    tiles_->columns(&task);
+  }
+}
+
+// Maximum of 3x3 at stride 2; the border of zeros does no harm behind a ReLU.
+void Network::pool_stem(Workspace &space, float *map, int part, int parts) const {
+  const Map &to = maps_[0];
+  const int64_t channels = to.channels, pitch = stem_map_.pitch() * channels;
+  const Share lines = share(to.height, part, parts);
+  for (int64_t y = lines.first; y < lines.last; ++y)
+    for (int64_t x = 0; x < to.width; ++x) {
+      const float *in = space.stem.at(2 * y * pitch + 2 * x * channels);
+      float *out = map + ((y + 1) * to.pitch() + x + 1) * channels;
+      std::copy(in, in + channels, out);
+      for (int tap = 1; tap < 9; ++tap) {
+        const float *other = in + tap / 3 * pitch + tap % 3 * channels;
+        for (int64_t c = 0; c < channels; ++c) out[c] = other[c] > out[c] || other[c] != other[c] ? other[c] : out[c];
+      }
+    }
+}
+
+void Network::mean(const Block &block, const float *map, float *means) const {
+  const int64_t channels = block.to.channels;
+  std::fill(means, means + channels, 0.f);
+  tiles_->add_pixels(map, block.to_pixels.data(), 0, block.pixels(), channels, means);
+  for (int64_t c = 0; c < channels; ++c) means[c] /= float(block.pixels());
+}
+
+// The open channels of a block: always on, then those whose logit is at least 0.
+void Network::gate(size_t index, Workspace &space, const float *map, const uint8_t *forced,
+                   std::vector<int32_t> &list) const {
+  const Block &block = blocks_[index];
+  list.clear();
+  for (int64_t c = 0; c < block.on; ++c) list.push_back(int32_t(c));
+  if (!block.hidden) return;
+  const int64_t channels = block.from.channels, dependent = block.kept - block.on;
+  float *pooled = space.pooled.at(), *hidden = space.hidden.at(), *logits = space.logits.at();
+  std::fill(pooled, pooled + channels, 0.f);
+  tiles_->add_pixels(map, block.source_pixels.data(), 0, int64_t(block.source_pixels.size()),
+                     channels, pooled);
+  const float scale = 1 / float(block.source_pixels.size());
+  for (int64_t c = 0; c < channels; ++c) pooled[c] *= scale;
+  tiles_->products(pooled, block.squeeze.at(), block.squeeze_bias.at(), block.hidden, channels,
+                   hidden);
+  const int64_t length = (block.hidden + 15) / 16 * 16;
+  for (int64_t h = 0; h < length; ++h) if (h >= block.hidden || hidden[h] < 0) hidden[h] = 0;
+  tiles_->products(hidden, block.expand.at(), nullptr, dependent, length, logits);
+  const uint8_t *wanted = forced ? forced + masks_at_[index] : nullptr;
+  for (int64_t c = 0; c < dependent; ++c)
+    if (wanted ? wanted[c] != 0 : logits[c] >= 0) list.push_back(int32_t(block.on + c));
+}
+
+void Network::rows(const Block &block, const float *map, const std::vector<int32_t> &list,
+                   float *inner, int64_t first, int64_t last, int64_t first_pixel,
+                   int64_t last_pixel) const {
+  RowsTask task = {};
+  task.x = map;
+  task.x_pixels = block.from_pixels.data();
+  task.channels = block.from.channels;
+  task.x_pitch = block.from.pitch() * task.channels;
+  task.kernel_rows = 3;
+  task.length = 3 * task.channels;
+  task.weights = block.rows.at();
+  task.bias = block.rows_bias.at();
+  task.list = list.data();
+  task.first = first, task.last = last;
+  task.out = inner;
+  task.out_pixels = block.to_pixels.data();
+  task.out_channels = inner_channels(int64_t(list.size()));
+  task.first_pixel = first_pixel, task.last_pixel = last_pixel;
+  tiles_->rows(&task);
+}
+
+void Network::columns(const Block &block, const float *map, const std::vector<int32_t> &list,
+                      const float *inner, float *target, int64_t out_block, int64_t first_pixel,
+                      int64_t last_pixel) const {
+  const int64_t start = out_block * tiles_->block, open = int64_t(list.size());
+  const int64_t channels = inner_channels(open);
+  ColumnsTask task = {};
+  task.half = block.to.channels - start < tiles_->block;
+  task.out = target + start;
+  task.out_pixels = block.to_pixels.data();
+  task.out_channels = block.to.channels;
+  task.first_pixel = first_pixel, task.last_pixel = last_pixel;
+  if (block.downsample) {
+    // The one tap of a 1x1 kernel is where the middle of the 3x3 kernel lies.
+    const int32_t tap = int32_t((block.from.pitch() + 1) * block.from.channels);
+    task.x = map;
+    task.x_pixels = block.from_pixels.data();
+    task.channels = block.from.channels;
+    task.taps = &tap;
+    task.tap_count = 1;
+    task.weights = block.shortcut.at(start * block.in);
+    task.list = everything_.data();
+    task.count = block.in;
+    task.bias = block.shortcut_bias.at(start);
+    tiles_->columns(&task);
+  }
+  int32_t taps[9];
+  for (int t = 0; t < 9; ++t) taps[t] = int32_t((t / 3 * block.to.pitch() + t % 3) * channels);
+  task.x = inner;
+  task.x_pixels = block.inner_pixels.data();
+  task.channels = channels;
+  task.taps = taps;
+  task.tap_count = 9;
+  task.weights = block.columns.at(start * block.kept * 9);
+  task.list = list.data();
+  task.count = open;
+  task.bias = block.columns_bias.at(start);
+  task.add = 1;
+  task.relu = 1;
+  tiles_->columns(&task);
+}
+
+void Network::clear_border(const Block &block, float *inner, size_t count) const {
+  const size_t open = inner_channels(int64_t(count));
+  const size_t pitch = block.to.pitch() * open, last = block.to.height + 1;
+  std::fill(inner, inner + pitch, 0.f);
+  std::fill(inner + last * pitch, inner + (last + 1) * pitch, 0.f);
+  for (size_t y = 1; y < last; ++y) {
+    std::fill(inner + y * pitch, inner + y * pitch + open, 0.f);
+    std::fill(inner + (y + 1) * pitch - open, inner + (y + 1) * pitch, 0.f);
+  }
+}
+
+void Network::record(size_t index, const std::vector<int32_t> &list, uint8_t *masks) const {
+  if (!masks) return;
+  const int64_t on = blocks_[index].on;
+  for (size_t i = size_t(on); i < list.size(); ++i) masks[masks_at_[index] + list[i] - on] = 1;
+}
+
+// One late block for the samples in hand: each part of the weights serves all of them in turn.
+void Network::late(size_t index, Workspace &space, int64_t first, int64_t last,
+                   const uint8_t *forced, uint8_t *masks) const {
+  const Block &block = blocks_[index];
+  auto &from = space.maps[block.source], &to = space.maps[block.target];
+  const int64_t count = last - first, pixels = block.pixels();
+  for (int64_t s = 0; s < count; ++s) {
+    const int64_t at = (first + s) * decided_;
+    gate(index, space, from[s].at(), forced ? forced + at : nullptr, space.lists[s]);
+    record(index, space.lists[s], masks ? masks + at : nullptr);
+    clear_border(block, space.inner.at(s * inner_floats_), space.lists[s].size());
+  }
+  const int64_t part = std::max<int64_t>(16, PART_FLOATS / (9 * block.from.channels));
+  for (int64_t start = 0; start < block.kept; start += part)
+    for (int64_t s = 0; s < count; ++s) {
+      const auto &list = space.lists[s];
+      const auto begin = std::lower_bound(list.begin(), list.end(), int32_t(start));
+      const auto end = std::lower_bound(begin, list.end(), int32_t(start + part));
+      rows(block, from[s].at(), list, space.inner.at(s * inner_floats_), begin - list.begin(),
+           end - list.begin(), 0, pixels);
+    }
+  const int64_t blocks = (block.out + tiles_->block - 1) / tiles_->block;
+  for (int64_t b = 0; b < blocks; ++b)
+    for (int64_t s = 0; s < count; ++s)
+      columns(block, from[s].at(), space.lists[s], space.inner.at(s * inner_floats_), to[s].at(),
+              b, 0, pixels);
+}
+
+void Network::samples(Workspace &space, const void *images, bool bytes, int64_t first,
+                      int64_t last, const uint8_t *forced, float *features,
+                      uint8_t *masks) const {
+  size_t early = 0;
+  while (early < blocks_.size() && !blocks_[early].late) ++early;
+  for (int64_t s = first; s < last; ++s) {
+    auto slot = [&](int map) { return space.maps[map][slots_[map] > 1 ? s - first : 0].at(); };
+    normalise(space, image(images, bytes, s), bytes, 0, 1);
+    convolve_stem(space, slot(0), 0, 1);
+    if (pooled_) pool_stem(space, slot(0), 0, 1);
+    for (size_t b = 0; b < early; ++b) {
+      const Block &block = blocks_[b];
+      auto &list = space.lists[0];
+      gate(b, space, slot(block.source), forced ? forced + s * decided_ : nullptr, list);
+      record(b, list, masks ? masks + s * decided_ : nullptr);
+      clear_border(block, space.inner.at(), list.size());
+      rows(block, slot(block.source), list, space.inner.at(), 0, int64_t(list.size()), 0,
+           block.pixels());
+      for (int64_t start = 0; start < block.out; start += tiles_->block)
+        columns(block, slot(block.source), list, space.inner.at(), slot(block.target),
+                start / tiles_->block, 0, block.pixels());
+    }
+    if (early == blocks_.size()) {
+      mean(blocks_.back(), slot(blocks_.back().target), space.pooled.at());
+      memcpy(features + s * blocks_.back().out, space.pooled.at(),
+             blocks_.back().out * sizeof(float));
+    }
+  }
+  if (early == blocks_.size()) return;
+  for (size_t b = early; b < blocks_.size(); ++b) late(b, space, first, last, forced, masks);
+  const Block &back = blocks_.back();
+  for (int64_t s = first; s < last; ++s) {
+    mean(back, space.maps[back.target][s - first].at(), space.pooled.at());
+    memcpy(features + s * back.out, space.pooled.at(), back.out * sizeof(float));
+  }
+}
+
+// One sample on all threads, in steps: pixels, stem, perhaps pooling, then for each block conv1
+// and conv2. Returns how many items a step has; the first of a block is where its gate decides.
+int Network::prepare_step(int step, const uint8_t *forced, uint8_t *masks) {
+  const int first = pooled_ ? 3 : 2, threads = threads_.size();
+  if (step < first) return 2 * threads;
+  const size_t index = size_t(step - first) / 2;
+  const Block &block = blocks_[index];
+  const bool by_pixels = block.pixels() >= SHARED_PIXELS * threads;
+  Workspace &space = spaces_[0];
+  if ((step - first) % 2 == 1)
+    return by_pixels ? 2 * threads : int((block.out + tiles_->block - 1) / tiles_->block);
+  auto &list = space.lists[0];
+  gate(index, space, space.maps[block.source][0].at(), forced, list);
+  record(index, list, masks);
+  clear_border(block, space.inner.at(), list.size());
+  return by_pixels ? 2 * threads : std::clamp<int>(int(list.size() + 3) / 4, 1, 4 * threads);
+}
+
+void Network::do_item(int step, int item, int items, const void *image, bool bytes) {
+  const int first = pooled_ ? 3 : 2;
+  Workspace &space = spaces_[0];
+  auto map = [&](int m) { return space.maps[m][0].at(); };
+  if (step == 0) return normalise(space, image, bytes, item, items);
+  if (step == 1) return convolve_stem(space, map(0), item, items);
+  if (step < first) return pool_stem(space, map(0), item, items);
+  const Block &block = blocks_[size_t(step - first) / 2];
+  const auto &list = space.lists[0];
+  const int64_t open = int64_t(list.size()), pixels = block.pixels();
+  const int64_t blocks = (block.out + tiles_->block - 1) / tiles_->block;
+  const bool by_pixels = pixels >= SHARED_PIXELS * threads_.size();
+  const Share part = by_pixels ? share(pixels, item, items) : Share{0, pixels};
+  if ((step - first) % 2 == 0) {
+    const Share places = by_pixels ? Share{0, open} : share(open, item, items, 4);
+    return rows(block, map(block.source), list, space.inner.at(), places.first, places.last,
+                part.first, part.last);
+  }
+  for (int64_t b = by_pixels ? 0 : item; b < (by_pixels ? blocks : item + 1); ++b)
+    columns(block, map(block.source), list, space.inner.at(), map(block.target), b, part.first,
+            part.last);
+}
+
+void Network::run(const void *images, bool bytes, int64_t count, const uint8_t *forced,
+                  float *features, uint8_t *masks) {
+  if (masks) memset(masks, 0, count * decided_);
+  const int threads = threads_.size();
+  const int64_t out = blocks_.back().out;
+  // What does not go round evenly is done by all threads together.
+  const int64_t alone = threads == 1 ? count : count / threads * threads;
+  if (alone) {
+    const int64_t group = std::clamp<int64_t>(alone / threads, 1, group_);
+    std::atomic<int64_t> next{0};
+    threads_.run([&](int thread) {
+      for (;;) {
+        const int64_t first = next.fetch_add(group);
+        if (first >= alone) return;
+        samples(spaces_[thread], images, bytes, first, std::min(alone, first + group), forced,
+                features, masks);
+      }
+    });
+  }
+  for (int64_t s = alone; s < count; ++s) {
+    const void *one = image(images, bytes, s);
+    const uint8_t *imposed = forced ? forced + s * decided_ : nullptr;
+    uint8_t *applied = masks ? masks + s * decided_ : nullptr;
+    auto prepare = [&](int step) { return prepare_step(step, imposed, applied); };
+    auto item = [&](int step, int i, int items) { do_item(step, i, items, one, bytes); };
+    steps_.reset(prepare);
+    threads_.run([&](int) { steps_.run(prepare, item); });
+    const Block &back = blocks_.back();
+    mean(back, spaces_[0].maps[back.target][0].at(), spaces_[0].pooled.at());
+    memcpy(features + s * out, spaces_[0].pooled.at(), out * sizeof(float));
+  }
+}

@@ -1,0 +1,210 @@
+"""The native kernel behind plain arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import threading
+import weakref
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.inference.native.build import (
+    INSTRUCTION_SETS,
+    NativeUnavailableError,
+    library_path,
+)
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.plan import STEMS
+
+_FLOATS = ctypes.POINTER(ctypes.c_float)
+_INTEGERS = ctypes.POINTER(ctypes.c_int64)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(library_path()))
+    except OSError as error:
+        raise NativeUnavailableError(f"the compiled library cannot be loaded ({error})") from error
+    library.gated_available.argtypes = [ctypes.c_int]
+    library.gated_create.argtypes = [
+        *(_INTEGERS, ctypes.c_int64, _FLOATS, ctypes.c_int64),
+        *(ctypes.c_int, ctypes.c_int),
+    ]
+    library.gated_create.restype = ctypes.c_void_p
+    library.gated_run.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64),
+        *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p),
+    ]
+    library.gated_destroy.argtypes = [ctypes.c_void_p]
+    library.gated_destroy.restype = None
+    return library
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Names of those that this machine has, fastest first.
+
+    Raises:
+        NativeUnavailableError: the kernel cannot be compiled or loaded.
+    """
+    library = _library()
+    found = [chosen for chosen in INSTRUCTION_SETS if library.gated_available(chosen.number)]
+    return tuple(chosen.name for chosen in reversed(found))
+
+
+class NativeNetwork:
+    """A compact network in C++, for square images of one size.
+
+    Calls from several threads wait for each other: a network has one set of buffers. Its own
+    threads do not survive a fork: a process makes its own network.
+
+    Args:
+        network: weights are copied.
+        image_size: side of the images in px.
+        threads: that work on a call.
+        instruction_set: "portable", "avx2" or "avx512"; None = the fastest there is.
+
+    Raises:
+        NativeUnavailableError: no compiler, an instruction set that the machine lacks, or no
+            memory.
+        ValueError: an image size or number of threads below 1.
+    """
+
+    def __init__(
+        self,
+        network: CompactNetwork,
+        image_size: int,
+        threads: int = 1,
+        instruction_set: str | None = None,
+    ) -> None:
+        if image_size < 1 or threads < 1:
+            raise ValueError(
+                f"image_size = {image_size}, threads = {threads}: expected both to be at least 1"
+            )
+        library = _library()
+        names = instruction_sets()
+        self.instruction_set = instruction_set or names[0]
+        if self.instruction_set not in names:
+            raise NativeUnavailableError(
+                f"instruction set {instruction_set!r} is not there; this machine has "
+                f"{', '.join(names)}"
+            )
+        self.plan = network.plan
+        self.image_size = image_size
+        self.threads = threads
+        shape = np.array(_shape(network, image_size), dtype=np.int64)
+        weights = _weights(network)
+        number = {chosen.name: chosen.number for chosen in INSTRUCTION_SETS}
+        self._handle = library.gated_create(
+            shape.ctypes.data_as(_INTEGERS),
+            len(shape),
+            weights.ctypes.data_as(_FLOATS),
+            len(weights),
+            threads,
+            number[self.instruction_set],
+        )
+        if not self._handle:
+            raise NativeUnavailableError(
+                "the kernel refuses the network: not enough memory, or an unknown shape"
+            )
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._end = weakref.finalize(self, _destroy, self._handle, os.getpid())
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Features (N, D); see :meth:`decide`."""
+        return self._run(images, masks, None)
+
+    def decide(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (N, D) and the masks (N, dependent) that were applied, 0 or 1, uint8.
+
+        Args:
+            images: (N, 3, image_size, image_size) on the CPU, uint8 or float in [0, 1].
+            masks: (N, dependent), imposed instead of what the gates decide; uint8 needs no copy.
+
+        Raises:
+            ValueError: images or masks of another shape.
+        """
+        applied = torch.empty(len(images), self.plan.dependent, dtype=torch.uint8)
+        return self._run(images, masks, applied), applied
+
+    def _run(self, images: Tensor, masks: Tensor | None, applied: Tensor | None) -> Tensor:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "a native network was used in a forked process, where its threads do not run; "
+                "make one in that process"
+            )
+        side = self.image_size
+        if images.shape[1:] != (3, side, side) or images.device.type != "cpu":
+            raise ValueError(
+                f"expected images of shape (N, 3, {side}, {side}) on the CPU, found "
+                f"{tuple(images.shape)} on {images.device}; make a network for each size"
+            )
+        images = images.contiguous()
+        if images.dtype != torch.uint8:
+            images = images.float()
+        if masks is not None:
+            if masks.shape != (len(images), self.plan.dependent):
+                raise ValueError(
+                    f"expected masks of shape ({len(images)}, {self.plan.dependent}), found "
+                    f"{tuple(masks.shape)}"
+                )
+            masks = masks.to("cpu", torch.uint8).contiguous()
+        features = torch.empty(len(images), self.plan.feature_dimensions)
+        with self._lock:
+            failed = _library().gated_run(
+                self._handle,
+                images.data_ptr(),
+                int(images.dtype == torch.uint8),
+                len(images),
+                None if masks is None else masks.data_ptr(),
+                features.data_ptr(),
+                None if applied is None else applied.data_ptr(),
+            )
+        if failed:
+            raise RuntimeError("the native kernel ran out of memory; use a smaller batch")
+        return features
+
+
+def _destroy(handle: int, process: int) -> None:
+    # In a fork there are no threads to wait for.
+    if os.getpid() == process:
+        _library().gated_destroy(handle)
+
+
+def _shape(network: CompactNetwork, image_size: int) -> list[int]:
+    """Numbers in the order in which the library reads them."""
+    plan = network.plan
+    kernel, stride, padding = STEMS[plan.stem]
+    pooled = int(plan.stem == "imagenet")
+    shape = [len(plan.blocks), kernel, stride, padding, pooled, plan.width, image_size, 0]
+    for block in plan.blocks:
+        shape += [block.in_channels, len(block.kept), block.always_on, block.out_channels]
+        shape += [block.stride, block.hidden, int(block.downsample)]
+    return shape
+
+
+def _weights(network: CompactNetwork) -> np.ndarray:
+    """All weights one after the other, in the order in which the library reads them."""
+    parts = [network.pixel_mean, network.pixel_std, *_layer(network.stem)]
+    for block in network.compact_blocks():
+        if block.conv1 is not None and block.conv2 is not None:
+            parts += _layer(block.conv1) + _layer(block.conv2)
+        elif block.constant is not None:
+            parts.append(block.constant)
+        if block.downsample is not None:
+            parts += _layer(block.downsample)
+        if block.gate is not None:
+            parts += [*_layer(block.gate.squeeze), block.gate.expand.weight]
+    flat = torch.cat([part.detach().reshape(-1).float() for part in parts])
+    return np.ascontiguousarray(flat.numpy())
+
+
+def _layer(layer: nn.Conv2d | nn.Linear) -> list[Tensor]:
+    if layer.bias is None:
+        raise TypeError("expected a layer with a bias, as compact networks have")
+    return [layer.weight, layer.bias]

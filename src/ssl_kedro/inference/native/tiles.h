@@ -1,0 +1,64 @@
+// Inner loops of the gated network, one copy for each instruction set.
+//
+// Maps lie in memory as rows of pixels, the channels of a pixel together (NHWC), with a border
+// of zeros around them, so that no loop asks whether a tap falls outside.
+#pragma once
+#include <stdint.h>
+
+// Convolution whose output channels are chosen: each is a dot product of its weight row with
+// the pixels under the kernel. Rows of channels that are not in the list are not read.
+struct RowsTask {
+  const float *x;            // input map; a pixel is `channels` floats
+  const int32_t *x_pixels;   // of each output pixel: input pixel under the first tap
+  int64_t x_pitch;           // floats from one row of the input to the next
+  int64_t kernel_rows;       // rows of the kernel
+  int64_t length;            // floats of one kernel row: kernel columns x channels
+  int64_t channels;          // floats a pixel
+  const float *weights;      // row c at c * kernel_rows * length
+  const float *bias;         // of row c
+  const int32_t *list;       // the open rows
+  int64_t first, last;       // places in the list to compute
+  float *out;                // output map; a pixel is `out_channels` floats, one for each place
+  const int32_t *out_pixels; // of each output pixel: its place in the output map
+  int64_t out_channels;
+  int64_t first_pixel, last_pixel;
+};
+
+// Convolution whose input channels are chosen, for one block of output channels.
+struct ColumnsTask {
+  const float *x;            // input map; a pixel is `channels` floats, one for each place
+  const int32_t *x_pixels;   // of each output pixel: input pixel under the first tap
+  int64_t channels;
+  const int32_t *taps;       // of each tap: floats from the first
+  int64_t tap_count;
+  const float *weights;      // [input channel][tap][block]
+  const int32_t *list;       // the input channel of each place
+  int64_t count;             // places
+  const float *bias;         // of the block; null = none
+  int64_t add;               // whether what is in the output map is added
+  int64_t relu;
+  int64_t half;              // only the first half of the block is there
+  float *out;                // output map at the block's first channel
+  const int32_t *out_pixels;
+  int64_t out_channels;      // floats a pixel of the output map
+  int64_t first_pixel, last_pixel;
+};
+
+struct Tiles {
+  const char *name;
+  int64_t block;  // output channels of a ColumnsTask
+  void (*rows)(const RowsTask *);
+  void (*columns)(const ColumnsTask *);
+  // sums[c] += map[pixels[p]][c] for c < channels, a multiple of 16
+  void (*add_pixels)(const float *map, const int32_t *pixels, int64_t first, int64_t last,
+                     int64_t channels, float *sums);
+  // out[r] = bias[r] + weights[r] . x; length is a multiple of 16; bias may be null
+  void (*products)(const float *x, const float *weights, const float *bias, int64_t rows,
+                   int64_t length, float *out);
+};
+
+extern "C" const Tiles *tiles_portable();
+#if defined(__x86_64__)
+extern "C" const Tiles *tiles_avx2();
+extern "C" const Tiles *tiles_avx512();
+#endif

@@ -1,0 +1,135 @@
+"""The compact network as a PyTorch module; without dependent channels it is a dense ResNet.
+
+Masks are one tensor (N, dependent): the dependent channels of all blocks side by side, in the
+order of the plan. :meth:`~ssl_kedro.inference.plan.CompactPlan.dependent_masks` makes it of the
+encoder's masks.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.gating.gate import global_average
+from ssl_kedro.inference.plan import STEMS, BlockPlan, CompactPlan
+
+
+class CompactGate(nn.Module):
+    """Gate with its batch norm folded in; logits of the dependent channels only."""
+
+    def __init__(self, in_channels: int, hidden: int, dependent: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(in_channels, hidden)
+        self.expand = nn.Linear(hidden, dependent, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, dependent) of a block's input (N, C_in, H, W)."""
+        logits: Tensor = self.expand(torch.relu(self.squeeze(global_average(x))))
+        return logits
+
+
+class CompactBlock(nn.Module):
+    """Residual block whose kept inner channels are ordered [always on, dependent].
+
+    A block that keeps none is its shortcut plus a constant.
+    """
+
+    def __init__(self, plan: BlockPlan) -> None:
+        super().__init__()
+        kept = len(plan.kept)
+        self.plan = plan
+        self.conv1: nn.Conv2d | None = None
+        self.conv2: nn.Conv2d | None = None
+        self.constant: nn.Parameter | None = None
+        if kept:
+            self.conv1 = nn.Conv2d(plan.in_channels, kept, 3, plan.stride, padding=1)
+            self.conv2 = nn.Conv2d(kept, plan.out_channels, 3, padding=1)
+        else:
+            self.constant = nn.Parameter(torch.zeros(plan.out_channels))
+        self.downsample: nn.Conv2d | None = None
+        if plan.downsample:
+            self.downsample = nn.Conv2d(plan.in_channels, plan.out_channels, 1, plan.stride)
+        self.gate: CompactGate | None = None
+        if plan.dependent:
+            self.gate = CompactGate(plan.in_channels, plan.hidden, plan.dependent)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Output (N, C_out, H', W') and the mask (N, dependent) that was applied.
+
+        Args:
+            x: (N, C_in, H, W).
+            mask: imposed, (N or 1, dependent); None leaves it to the gate.
+        """
+        shortcut = x if self.downsample is None else self.downsample(x)
+        if self.conv1 is None or self.conv2 is None:
+            constant = cast(nn.Parameter, self.constant)
+            return torch.relu(shortcut + constant[:, None, None]), None
+        inner = torch.relu(self.conv1(x))
+        applied: Tensor | None = None
+        if self.gate is not None:
+            logits = self.gate(x)
+            if mask is not None:
+                # Imposed by moving logits rather than by passing the gate over: a network under
+                # imposed masks takes the time that it takes with its own.
+                logits = logits.clamp(-1, 1) + (4 * mask.to(logits.dtype) - 2)
+            applied = (logits >= 0).to(inner.dtype)
+            inner = (
+                inner
+                * nn.functional.pad(applied, (self.plan.always_on, 0), value=1.0)[:, :, None, None]
+            )
+        return torch.relu(self.conv2(inner) + shortcut), applied
+
+
+class CompactNetwork(nn.Module):
+    """Images in, features out, with folded batch norms and the channels of a plan.
+
+    Args:
+        plan: the shape; weights are to be loaded or filled in afterwards.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, plan: CompactPlan) -> None:
+        super().__init__()
+        self.plan = plan
+        kernel, stride, padding = STEMS[plan.stem]
+        self.stem = nn.Conv2d(3, plan.width, kernel, stride, padding)
+        self.pool = nn.MaxPool2d(3, 2, 1) if plan.stem == "imagenet" else nn.Identity()
+        self.blocks = nn.ModuleList(CompactBlock(block) for block in plan.blocks)
+        self.register_buffer("pixel_mean", torch.zeros(1, 3, 1, 1))
+        self.register_buffer("pixel_std", torch.ones(1, 3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Features (N, D).
+
+        Args:
+            images: (N, 3, H, W), uint8 or float in [0, 1].
+            masks: (N or 1, dependent), imposed instead of what the gates decide.
+        """
+        return self.decide(images, masks)[0]
+
+    def decide(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (N, D) and the masks (N, dependent) that were applied."""
+        scale = 255.0 if images.dtype == torch.uint8 else 1.0
+        x = (images / scale - self.pixel_mean) / self.pixel_std
+        x = self.pool(torch.relu(self.stem(x)))
+        imposed: list[Tensor | None] = [None] * len(self.blocks)
+        if masks is not None:
+            imposed = [*torch.split(masks, [b.dependent for b in self.plan.blocks], dim=1)]
+        applied = []
+        for block, mask in zip(self.blocks, imposed, strict=True):
+            x, decided = block(x, mask)
+            if decided is not None:
+                applied.append(decided)
+        return global_average(x), torch.cat(applied, dim=1) if applied else x.new_zeros(
+            x.shape[0], 0
+        )
+
+    def compact_blocks(self) -> list[CompactBlock]:
+        """The blocks in order."""
+        return [cast(CompactBlock, block) for block in self.blocks]

@@ -1,0 +1,54 @@
+"""Encoders with batch norms that are not the identity, and usages of their gates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
+from ssl_kedro.inference.compact import GateUsage
+
+
+def random_encoder(
+    stem: Stem = "cifar",
+    width: int = 8,
+    size: int = 16,
+    inner: tuple[int, ...] | None = None,
+    seed: int = 0,
+) -> GatedResNet18:
+    torch.manual_seed(seed)
+    config = EncoderConfig(stem=stem, width=width, inner_channels=inner)
+    encoder = GatedResNet18(
+        config, image_size=size, pixel_mean=(0.4, 0.5, 0.6), pixel_std=(0.2, 0.25, 0.3)
+    )
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            with torch.no_grad():
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 2)
+    return encoder.eval()
+
+
+def random_usage(encoder: GatedResNet18, seed: int = 0) -> GateUsage:
+    """About a third of the channels never open, a third always, a third on some of 10 images."""
+    generator = torch.Generator().manual_seed(seed)
+    names, counts = [], []
+    for name, block in encoder.residual_blocks():
+        kind = torch.randint(0, 3, (block.conv1.out_channels,), generator=generator)
+        names.append(name)
+        counts.append(torch.tensor([0, 10, 4])[kind].numpy())
+    return GateUsage("made up", 10, tuple(names), tuple(counts))
+
+
+def agreeing_masks(usage: GateUsage, count: int, seed: int = 0) -> list[Tensor]:
+    """Random masks (count, C_l) a block that agree with what was observed."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = []
+    for counts in usage.open_counts:
+        mask = (torch.rand(count, len(counts), generator=generator) < 0.5).float()
+        mask[:, torch.from_numpy(counts == 0)] = 0
+        mask[:, torch.from_numpy(counts == usage.images)] = 1
+        masks.append(mask)
+    return masks

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from inference.networks import random_encoder, random_usage
+from ssl_kedro.encoders.bundle import BundleError
+from ssl_kedro.encoders.gated_resnet import Stem
+from ssl_kedro.inference import export
+from ssl_kedro.inference.compact import compact, dense_network
+from ssl_kedro.inference.export import (
+    ExportError,
+    export_compact_onnx,
+    load_compact,
+    save_compact,
+)
+
+
+def networks():
+    encoder = random_encoder()
+    return [compact(encoder, random_usage(encoder)), dense_network(encoder)]
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_folder_gives_the_same_network_back(tmp_path: Path, kind: int) -> None:
+    network = networks()[kind]
+    save_compact(network, tmp_path / "a")
+    again = load_compact(tmp_path / "a")
+    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    assert again.plan == network.plan
+    assert torch.equal(again(images), network(images))
+    assert not any(parameter.requires_grad for parameter in again.parameters())
+
+
+def test_damaged_folders_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    save_compact(networks()[0], folder)
+    config, weights = folder / "config.json", folder / "weights.safetensors"
+    description = json.loads(config.read_text())
+    tensors = load_file(weights)
+    with pytest.raises(BundleError, match="is missing"):
+        load_compact(tmp_path)
+    # A size that would take all memory is only compared with the file.
+    blocks = description["blocks"]
+    huge = [block | {"channels": 10**12, "hidden": 10**9} for block in blocks]
+    for broken in (
+        {},
+        description | {"stem": "none"},
+        description | {"width": 7},
+        description | {"blocks": blocks[1:]},
+        description | {"blocks": "x"},
+        description | {"blocks": huge},
+        [],
+    ):
+        config.write_text(json.dumps(broken))
+        with pytest.raises(BundleError):
+            load_compact(folder)
+    config.write_text(json.dumps(description))
+    load_compact(folder)
+    save_file({k: v for k, v in tensors.items() if k != "stem.bias"}, weights)
+    with pytest.raises(BundleError, match=r"stem\.bias"):
+        load_compact(folder)
+    weights.write_bytes(b"nothing")
+    with pytest.raises(BundleError, match="not a usable"):
+        load_compact(folder)
+
+
+@pytest.mark.parametrize(("stem", "size"), [("cifar", 16), ("imagenet", 32)])
+def test_onnx_file_gives_the_features_at_any_batch(tmp_path: Path, stem: Stem, size: int) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    encoder = random_encoder(stem, size=size)
+    usage = random_usage(encoder)
+    network = compact(encoder, usage)
+    seen = np.random.default_rng(0).integers(0, 256, (3, 3, size, size), dtype=np.uint8)
+    report = export_compact_onnx(network, tmp_path / "n.onnx", images=seen)
+    assert report.images == 7
+    assert report.difference < 1e-4 < report.largest
+    session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
+    images = torch.from_numpy(seen).float() / 255
+    masks = network.plan.encoder_masks(network.decide(images)[1])
+    expected = encoder(images, "gated", masks=masks).features.detach().numpy()
+    for count in (1, 3):
+        found = session.run(["features"], {"images": images[:count].numpy()})[0]
+        assert np.abs(found - expected[:count]).max() < 1e-4
+
+
+def test_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    network = networks()[1]
+    path = tmp_path / "n.onnx"
+    path.write_text("older")
+    run = export._run
+    monkeypatch.setattr(export, "_run", lambda *given: run(*given) + 1e-3)
+    with pytest.raises(ExportError, match=r"differs from the network by 0\.001"):
+        export_compact_onnx(network, path)
+    assert path.read_text() == "older"
+    with pytest.raises(ValueError, match="at least 18"):
+        export_compact_onnx(network, path, opset=11)
+    with pytest.raises(ValueError, match="uint8"):
+        export_compact_onnx(network, path, images=np.zeros((1, 3, 16, 16), np.float32))
+
+
+def test_images_with_a_gate_at_its_threshold_do_not_count() -> None:
+    encoder = random_encoder()
+    network = compact(encoder, random_usage(encoder))
+    images = torch.rand(3, 3, 16, 16)
+    assert export._decided(network, images).all()
+    gate = network.compact_blocks()[0].gate
+    assert gate is not None
+    gate.expand.weight[0] = 0
+    assert not export._decided(network, images).any()

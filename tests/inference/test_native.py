@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference.networks import agreeing_masks, random_encoder, random_usage
+from oracles.sliced_resnet import sliced_forward
+from ssl_kedro.encoders.gated_resnet import Stem
+from ssl_kedro.inference.compact import GateUsage, compact, dense_network
+from ssl_kedro.inference.native import build
+from ssl_kedro.inference.native.build import NativeUnavailableError
+from ssl_kedro.inference.native.kernel import NativeNetwork, instruction_sets
+
+try:
+    SETS = instruction_sets()
+except NativeUnavailableError as unavailable:
+    pytest.skip(str(unavailable), allow_module_level=True)
+
+
+@pytest.mark.parametrize("chosen", SETS)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("stem", "size", "width"),
+    [("cifar", 16, 8), ("cifar_pad1", 15, 12), ("imagenet", 48, 24), ("cifar", 9, 48)],
+)
+@torch.no_grad()
+def test_equals_the_masked_encoder(
+    stem: Stem, size: int, width: int, threads: int, chosen: str
+) -> None:
+    encoder = random_encoder(stem, width, size)
+    usage = random_usage(encoder)
+    native = NativeNetwork(compact(encoder, usage), size, threads, chosen)
+    images = torch.rand(5, 3, size, size)
+    masks = agreeing_masks(usage, 5)
+    imposed = native.plan.dependent_masks(masks)
+    expected = encoder(images, "gated", masks=masks).features
+    found, applied = native.decide(images, imposed)
+    assert torch.equal(applied.float(), imposed)
+    assert float((found - expected).abs().max()) < 1e-5
+    # One image goes another way through the threads than many.
+    assert torch.allclose(native(images[:1], imposed[:1]), expected[:1], atol=1e-5)
+
+
+@torch.no_grad()
+def test_equals_the_network_cut_to_the_open_channels() -> None:
+    encoder = random_encoder(width=16, size=32)
+    usage = random_usage(encoder)
+    native = NativeNetwork(compact(encoder, usage), 32)
+    images, masks = torch.rand(2, 3, 32, 32), agreeing_masks(usage, 2)
+    found = native(images, native.plan.dependent_masks(masks))
+    for sample in range(2):
+        expected, _ = sliced_forward(encoder, images[sample], [m[sample] for m in masks], "gated")
+        assert torch.allclose(found[sample], expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_its_own_gates_decide_as_the_encoders() -> None:
+    encoder = random_encoder(width=16, inner=(5, 16, 3, 40, 1, 70, 17, 128))
+    every = [np.full(block.channels, 1) for block in encoder.cost().blocks]
+    names = tuple(name for name, _ in encoder.residual_blocks())
+    native = NativeNetwork(compact(encoder, GateUsage("x", 2, names, tuple(every))), 16)
+    images = torch.randint(0, 256, (19, 3, 16, 16), dtype=torch.uint8)
+    encoding = encoder(images, "gated")
+    features, masks = native.decide(images)
+    assert torch.equal(masks.float(), torch.cat(encoding.masks, dim=1))
+    assert torch.allclose(features, encoding.features, atol=1e-5)
+    assert torch.allclose(native(images.float() / 255), features, atol=1e-5)
+
+
+@torch.no_grad()
+def test_wide_blocks_that_take_many_samples_at_a_time() -> None:
+    encoder = random_encoder(width=64, size=8)
+    usage = random_usage(encoder)
+    native = NativeNetwork(compact(encoder, usage), 8, 2)
+    images, masks = torch.rand(37, 3, 8, 8), agreeing_masks(usage, 37)
+    expected = encoder(images, "gated", masks=masks).features
+    found = native(images, native.plan.dependent_masks(masks))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("fill", [0, 10])
+@torch.no_grad()
+def test_blocks_without_gates_or_without_channels(fill: int) -> None:
+    encoder = random_encoder()
+    usage = random_usage(encoder)
+    counts = tuple(np.full_like(count, fill) for count in usage.open_counts)
+    usage = GateUsage("x", 10, usage.block_names, counts)
+    network = compact(encoder, usage)
+    images, masks = torch.rand(3, 3, 16, 16), agreeing_masks(usage, 3)
+    expected = encoder(images, "gated", masks=masks).features
+    assert torch.allclose(NativeNetwork(network, 16, 2)(images), expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_no_images_and_calls_from_several_threads() -> None:
+    encoder = random_encoder()
+    network = dense_network(encoder)
+    native = NativeNetwork(network, 16, 2)
+    assert native(torch.rand(0, 3, 16, 16)).shape == (0, 64)
+    images = torch.rand(8, 3, 16, 16)
+    expected = network(images)
+    wrong = []
+
+    def call() -> None:
+        for _ in range(20):
+            if not torch.allclose(native(images), expected, atol=1e-5):
+                wrong.append(1)
+
+    workers = [threading.Thread(target=call) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert wrong == []
+
+
+def test_wrong_sizes_are_refused_before_the_call() -> None:
+    encoder = random_encoder()
+    native = NativeNetwork(compact(encoder, random_usage(encoder)), 16)
+    with pytest.raises(ValueError, match=r"expected images of shape \(N, 3, 16, 16\)"):
+        native(torch.rand(1, 3, 17, 16))
+    with pytest.raises(ValueError, match=r"expected masks of shape \(1, "):
+        native(torch.rand(1, 3, 16, 16), torch.ones(1, 2))
+    with pytest.raises(ValueError, match="at least 1"):
+        NativeNetwork(native_source(), 16, 0)
+    with pytest.raises(NativeUnavailableError, match="this machine has"):
+        NativeNetwork(native_source(), 16, 1, "neon")
+
+
+@torch.no_grad()
+def test_what_is_not_a_number_stays_so_and_where_it_is() -> None:
+    network = dense_network(random_encoder("imagenet", size=32))
+    images = torch.rand(3, 3, 32, 32)
+    expected = network(images)
+    images[1, 0, 5, 5] = torch.nan
+    found = NativeNetwork(network, 32, 2)(images)
+    assert torch.equal(found.isnan().any(dim=1), torch.tensor([False, True, False]))
+    assert torch.allclose(found[::2], expected[::2], atol=1e-5)
+
+
+def test_a_fork_is_told_to_make_its_own() -> None:
+    native = NativeNetwork(native_source(), 16, 2)
+    native._process -= 1
+    with pytest.raises(RuntimeError, match="make one in that process"):
+        native(torch.rand(1, 3, 16, 16))
+
+
+def native_source():
+    return dense_network(random_encoder())
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build._outcome.cache_clear()
+    yield tmp_path
+    build._outcome.cache_clear()
+
+
+def test_no_compiler_is_one_log_line_and_an_error(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with caplog.at_level(logging.WARNING), pytest.raises(NativeUnavailableError, match="set CXX"):
+        build.library_path()
+    with pytest.raises(NativeUnavailableError, match="set CXX"):
+        build.library_path()
+    assert len(caplog.records) == 1
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = empty_cache / "broken"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "x.cpp: error: out of ideas" >&2\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(NativeUnavailableError, match="out of ideas"):
+        build.library_path()
+    assert list(empty_cache.rglob("*.so")) == []
+    assert list(empty_cache.rglob("*.tmp")) == []
