@@ -244,11 +244,16 @@ def test_folds_on_a_folder_of_ones_own(tmp_path: Path) -> None:
         "dataset": "mine",
         "folds": 2,
         "decoder_train.batch_size": 2,
+        "decoder.prior": "mean",
+        "also_test_on.others.count_train": 0,
+        "also_test_on.others.count_test": 3,
+        "also_test_on.others.count_unlabelled": 0,
     }
     finished = run(project, changes)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     found = metrics(project)
     assert np.isfinite(found["mine.contrastive.sphere.cc"])
+    assert np.isfinite(found["others.contrastive.sphere.nss"])
     # There are no fixations: nothing is said of them.
     assert "mine.contrastive.sphere.nss" not in found
     (tmp_path / "mine/saliency/3.png").unlink()

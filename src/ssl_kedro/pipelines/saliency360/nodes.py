@@ -274,7 +274,12 @@ def predict_tested(
 
 
 def predict_others(
-    parameters: Saliency360Parameters, store: PanoramaStore, model: SaliencyModel, *, label: str
+    parameters: Saliency360Parameters,
+    stored: Json,  # noqa: ARG001  the store is filled before it is read
+    store: PanoramaStore,
+    model: SaliencyModel,
+    *,
+    label: str,
 ) -> Arrays:
     """Panoramas of another data set, all of them; see :func:`predict_tested`."""
     images = store.images()
