@@ -90,8 +90,7 @@ def check(values: dict[str, Any]) -> Saliency360Parameters:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_environment_is_valid(environment: str) -> None:
-    changes = {"data__root": "x"} if environment == "folder" else {}
-    values = merged(environment, **changes)
+    values = merged(environment)
     parameters = check(values)
     names = {node.name for node in saliency360.create_pipeline(values).nodes}
     assert f"{KEY}.check_sources" in names
