@@ -209,6 +209,10 @@ def test_what_is_said_of_encoders_and_decoders() -> None:
     )
     assert "0.15 ahead" in text
     assert "contrastive pre-training is 0.30 ahead" in text
+    for name in ("heavy", "tuned"):
+        found["scores"]["mine"][name] = scored(0.5)
+        found["differences"]["mine"][name] = found["differences"]["mine"]["contrastive"]
+    found["models"]["tuned"] = model("contrastive", fine_tune=True)
     found["models"]["heavy"] = model("contrastive", "thesis")
     found["scores"]["mine"]["heavy"] = scored(0.61)
     found["differences"]["mine"]["heavy"] = found["differences"]["mine"]["contrastive"]

@@ -174,7 +174,11 @@ def _of_kind(results: Results, own: Mapping[str, float], kind: str) -> str | Non
 def _decoder_verdicts(results: Results, own: Mapping[str, float]) -> list[str]:
     """The light decoder against others on the same encoder."""
     plans = results["models"]
-    light = {plans[n]["encoder"]: n for n in own if plans[n]["decoder"] == "light"}
+    light = {
+        plans[n]["encoder"]: n
+        for n in own
+        if plans[n]["decoder"] == "light" and not plans[n]["fine_tune"]
+    }
     said = []
     for name in own:
         plan = plans[name]
