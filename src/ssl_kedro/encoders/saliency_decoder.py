@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -48,7 +49,7 @@ class DecoderConfig(Config):
     dropout: Annotated[float, Range(at_least=0, below=1)] = 0.0
 
 
-class SaliencyDecoder(nn.Module):
+class SaliencyDecoder(nn.Module, ABC):
     """Maps (N, C, h, w) to saliency (N, 1, 16 h, 16 w) in (0, 1).
 
     Args:
@@ -63,7 +64,8 @@ class SaliencyDecoder(nn.Module):
         self.config = config
         self.in_channels = in_channels
         self.register_buffer("prior_logit", torch.zeros(1, 1, 1, 1))
-        self.head: nn.Conv2d
+
+    head: nn.Conv2d
 
     def set_prior(self, density: Tensor) -> None:
         """Start from a map: before any training the decoder predicts it for every panorama.
@@ -84,9 +86,9 @@ class SaliencyDecoder(nn.Module):
             maps = functional.dropout2d(maps, self.config.dropout, self.training)
         return torch.sigmoid(self.logits(maps) + self.prior_logit)
 
+    @abstractmethod
     def logits(self, maps: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, 1, 16 h, 16 w), before prior and sigmoid."""
-        raise NotImplementedError
 
 
 class StackedDecoder(SaliencyDecoder):
