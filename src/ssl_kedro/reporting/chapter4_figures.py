@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ssl_kedro.reporting.chapter4_tables import BASELINES, METRIC_NAMES, METRICS
-from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, GREY, PALE, figure, literal, title
+from ssl_kedro.reporting.number_format import MINUS, plain
+from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, ORANGE, figure, literal, title
 from ssl_kedro.saliency.overlays import overlay
 
 # (name, panorama uint8 (3, H, W), truth (h, w), maps by column, CC by column)
@@ -55,16 +56,16 @@ def _score_panel(
     named: bool,
 ) -> None:
     for place, name in enumerate(names):
-        found = models[name][mode][metric]
-        if found["mean"] is None:
+        found = models[name].get(mode, {}).get(metric) or {}
+        if found.get("mean") is None:
             continue
-        colour = GREY if name in BASELINES else BLUE
-        if found["low"] is not None:
+        colour = DARK if name in BASELINES else BLUE
+        if found.get("low") is not None:
             axis.plot([found["low"], found["high"]], [place] * 2, color=colour, lw=2.5, alpha=0.45)
         axis.plot(found["mean"], place, "o", color=colour, ms=5)
     equator = _mean(models, "equator", mode, metric)
     if equator is not None:
-        axis.axvline(equator, color=PALE, lw=1, zorder=0)
+        axis.axvline(equator, color=ORANGE, lw=1, ls="--", zorder=0)
     axis.set_yticks(range(len(names)), [literal(n) for n in names] if named else [])
     axis.invert_yaxis()
     title(axis, METRIC_NAMES[metric] + (" (lower is better)" if metric == "kld" else ""))
@@ -110,10 +111,14 @@ def overlay_sheet(rows: Sequence[Shown], columns: Sequence[str]) -> Figure:
     for axes, (name, picture, truth, maps, correlations) in zip(grid, rows, strict=False):
         pictures = [picture, overlay(picture, truth)]
         pictures += [overlay(picture, maps[column]) for column in columns]
-        below = [literal(name), "", *(f"CC {correlations[column]:.2f}" for column in columns)]
+        below = [literal(name), "", *(_correlation(correlations.get(column)) for column in columns)]
         for axis, shown, text in zip(axes, pictures, below, strict=True):
             axis.imshow(shown.transpose(1, 2, 0), interpolation="bilinear", aspect="auto")
             axis.text(0, -0.03, text, transform=axis.transAxes, va="top", fontsize=7.5, color=DARK)
     for axis, head in zip(grid[0], heads, strict=True):
         axis.set_title(literal(head), fontsize=9, loc="left", color=DARK)
     return made
+
+
+def _correlation(value: float | None) -> str:
+    return "" if value is None else f"CC {plain(value)}".replace("-", MINUS)

@@ -21,8 +21,16 @@ from ssl_kedro.reporting.chapter4_tables import (
     PUBLISHED,
     THIS_RUN,
 )
+from ssl_kedro.reporting.chapter4_verdicts import (
+    DECIDING,
+    difference,
+    judged_model,
+    limits,
+    mean_score,
+    verdicts,
+)
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import MINUS, plain, signed, three_digits
+from ssl_kedro.reporting.number_format import DASH, MINUS, plain, signed, three_digits
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 
 _GLOSSARY = (
@@ -58,9 +66,12 @@ def saliency_report(
     """
     dataset = main_dataset(results)
     found = results["datasets"][dataset]
+    mode = headline_mode(next(iter(results["scores"][dataset].values()), {"sphere": {}}))
+    said = verdicts(results, dataset, mode)
     pictures = "Best to worst prediction; a line runs at half of each map's peak."
     sections = [
-        Section("What the numbers say", verdicts(results)),
+        *([Section("What the numbers say", said[1:])] if said[1:] else []),
+        *_difference_section(results, dataset, mode),
         *(_scores_section(name, tables["4.1"], results) for name in results["scores"]),
         Section(
             "Scores with intervals",
@@ -80,130 +91,92 @@ def saliency_report(
             "Training",
             pictures=[Picture(training_curves(results), "Losses of all trainings by epoch")],
         ),
-        *([Section("What differs from the thesis", notes)] if notes else []),
+        *_quirk_section(results),
+        *_paragraphs("What differs from the thesis", notes),
+        *_paragraphs("What these data cannot show", limits(results)),
         *skipped_section(manifest),
         manifest_section(manifest),
         Section("Terms", terms=_GLOSSARY),
     ]
     report = Report(
         title="Where people look in panoramas",
-        lead=verdicts(results)[0],
+        lead=said[0],
         origin=(
             f"Visual attention (chapter 4), {found['images']} tested panoramas of {dataset}, seed "
             f"{manifest['seed']}, {manifest['created'][:10]}"
         ),
-        cards=_cards(results, dataset),
+        cards=_cards(results, dataset, mode),
         sections=sections,
     )
     return rendered(report)
 
 
-def verdicts(results: Results) -> list[str]:
-    """What the numbers of the run's own data say, in sentences."""
-    dataset = main_dataset(results)
-    models = results["scores"][dataset]
-    mode = headline_mode(next(iter(models.values())))
-    means = {name: modes[mode]["cc"]["mean"] for name, modes in models.items()}
-    own = {n: means[n] for n in results["models"] if means.get(n) is not None}
-    if not own:
-        return ["No model was scored."]
-    best = max(own, key=lambda name: own[name])
-    said = [_against_equator(results, dataset, mode, best, own[best], means)]
-    if means.get("mean") is not None:
-        said.append(
-            f"The mean of the training maps, which sees no image, has CC {plain(means['mean'])}: "
-            + _ahead(own[best] - means["mean"], "the best model")
-        )
-    if means.get("ceiling") is not None:
-        said.append(
-            f"Half of the viewers predict the other half with CC {plain(means['ceiling'])}."
-        )
-    trained = _of_kind(results, own, "contrastive")
-    drawn = _of_kind(results, own, "random")
-    if trained and drawn:
-        said.append(
-            f"On a frozen contrastive encoder ({trained}) CC is {plain(own[trained])}, on a frozen "
-            f"random one {plain(own[drawn])}: "
-            + _ahead(own[trained] - own[drawn], "contrastive pre-training")
-        )
-    said += _decoder_verdicts(results, own)
-    return said
-
-
-def _against_equator(
-    results: Results,
-    dataset: str,
-    mode: str,
-    best: str,
-    value: float,
-    means: Mapping[str, float | None],
-) -> str:
-    if means.get("equator") is None:
-        return f"On {dataset}, {best} has CC {plain(value)}."
-    gain = results["differences"][dataset][best][mode]["cc"]
-    text = (
-        f"On {dataset}, {best} is the best model: CC {plain(value)} where latitude alone has "
-        f"{plain(float(means['equator'] or 0))}"
-    )
-    if gain["low"] is None:
-        return text + "; one scene is too few to say more."
-    interval = f"{signed(gain['mean'])} [{signed(gain['low'])}, {signed(gain['high'])}]"
-    if gain["low"] > 0:
-        return f"{text}, {interval}: it beats the equator prior."
-    if gain["high"] < 0:
-        return f"{text}, {interval}: it does not beat the equator prior."
-    return f"{text}, {interval}: these scenes do not tell the two apart."
-
-
-def _ahead(difference: float, who: str) -> str:
-    size = plain(abs(difference))
-    if size == plain(0.0):
-        return f"{who} is level with it."
-    return f"{who} is {size} {'ahead' if difference > 0 else 'behind'}."
-
-
-def _of_kind(results: Results, own: Mapping[str, float], kind: str) -> str | None:
-    """First model on a frozen encoder of a kind, with the commonest decoder."""
-    for name in own:
-        plan = results["models"][name]
-        if results["encoders"][plan["encoder"]]["kind"] == kind and not plan["fine_tune"]:
-            return name
-    return None
-
-
-def _decoder_verdicts(results: Results, own: Mapping[str, float]) -> list[str]:
-    """The light decoder against others on the same encoder."""
-    plans = results["models"]
-    light = {
-        plans[n]["encoder"]: n
-        for n in own
-        if plans[n]["decoder"] == "light" and not plans[n]["fine_tune"]
-    }
-    said = []
-    for name in own:
-        plan = plans[name]
-        other = light.get(plan["encoder"])
-        if other is None or plan["decoder"] == "light" or plan["fine_tune"]:
-            continue
-        fewer = plan["decoder_macs"] / plans[other]["decoder_macs"]
-        said.append(
-            f"The {plan['decoder']} decoder takes {three_digits(fewer)} times the "
-            f"multiply-accumulates of the light one and has CC {plain(own[name], 3)} where that "
-            f"has {plain(own[other], 3)}."
-        )
-    return said
-
-
-def _cards(results: Results, dataset: str) -> list[Card]:
-    models = results["scores"][dataset]
-    mode = headline_mode(next(iter(models.values())))
-    shown = [*results["models"], "equator", "ceiling"]
-    cards: list[Card] = []
-    for name in shown:
-        value = models.get(name, {}).get(mode, {}).get("cc", {}).get("mean")
-        if value is not None and len(cards) < 6:
-            cards.append(Card(plain(value), f"CC of {name}, {mode} mode"))
+def _cards(results: Results, dataset: str, mode: str) -> list[Card]:
+    """The judged model and what it has to be compared with, then its gains."""
+    name = judged_model(results, dataset)
+    names = ([name] if name else []) + ["equator", "mean", "ceiling"]
+    means = {n: mean_score(results, dataset, n, mode, "cc") for n in names}
+    cards = [Card(plain(v), f"CC of {n}, {mode} mode") for n, v in means.items() if not pd.isna(v)]
+    if name:
+        gain = mean_score(results, dataset, name, mode, "info_gain")
+        if not pd.isna(gain):
+            cards.append(Card(signed(gain), f"bits a look that {name} gains over the equator"))
+        macs = results["models"][name].get("decoder_macs")
+        encoder = results["encoders"][results["models"][name]["encoder"]]
+        if macs and encoder.get("macs"):
+            total = three_digits((macs + encoder["macs"]) / 1e9)
+            cards.append(Card(f"{total} G", "multiply-accumulates a panorama, encoder and decoder"))
     return cards
+
+
+def _paragraphs(heading: str, paragraphs: Sequence[str]) -> list[Section]:
+    return [Section(heading, paragraphs)] if paragraphs else []
+
+
+def _difference_section(results: Results, dataset: str, mode: str) -> list[Section]:
+    """Every model less each baseline, CC and information gain."""
+    baselines = [name for name in ("equator", "mean") if name in results["scores"][dataset]]
+    names = [name for name in results["models"] if name in results["scores"][dataset]]
+    if not baselines or not names:
+        return []
+    rows = [
+        [
+            name,
+            *(
+                difference(results, dataset, name, baseline, mode, metric).text
+                for baseline in baselines
+                for metric in DECIDING
+            ),
+        ]
+        for name in names
+    ]
+    groups = [("", 1), *((f"less {baseline}", len(DECIDING)) for baseline in baselines)]
+    columns = ["Model", *[METRIC_NAMES[metric] for metric in DECIDING] * len(baselines)]
+    text = (
+        f"{dataset}, {mode} mode: means of the differences on the same panoramas, with their "
+        f"{100 * results['intervals']['level']:g} % intervals over scenes where there are enough. "
+        "An interval that holds 0 decides nothing."
+    )
+    return [Section("Against what sees no image", (text,), [Table(columns, rows, groups=groups)])]
+
+
+def _quirk_section(results: Results) -> list[Section]:
+    """What reproducing the authors' errors changes, where it was measured."""
+    rows = [
+        [
+            name.replace("_", " "),
+            METRIC_NAMES.get(found["metric"], found["metric"]),
+            plain(_number(found["fixed"]), 3),
+            plain(_number(found["with"]), 3),
+        ]
+        for name, found in (results.get("quirks") or {}).items()
+    ]
+    table = Table(("Quirk", "Metric", "fixed", "with"), rows, left=2)
+    return [Section("What the authors' quirks change", tables=[table])] if rows else []
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _interval_text(results: Results) -> str:
@@ -280,12 +253,12 @@ def _cost_section(results: Results) -> Section:
             [
                 name,
                 f"{plan['encoder']} ({encoder['architecture']})",
-                three_digits(encoder["macs"] / 1e9),
+                three_digits(_number(encoder["macs"]) / 1e9),
                 plan["decoder"],
-                three_digits(plan["decoder_macs"] / 1e9),
-                three_digits(plan["decoder_parameters"] / 1e6),
-                three_digits(encoder["seconds"]),
-                three_digits(plan["seconds"]),
+                three_digits(_number(plan["decoder_macs"]) / 1e9),
+                three_digits(_number(plan["decoder_parameters"]) / 1e6),
+                three_digits(_number(encoder["seconds"])),
+                three_digits(_number(plan["seconds"])),
             ]
         )
     columns = (
@@ -302,17 +275,22 @@ def _cost_section(results: Results) -> Section:
 
 
 def _runtime_section(table: pd.DataFrame) -> Section:
+    """A row a model and batch, stages side by side; published ones are totals."""
+    found: dict[tuple[str, ...], dict[str, float]] = {}
+    for row in _rows(table):
+        batch = DASH if row.batch is None else str(int(row.batch))
+        threads = "" if row.threads is None else f", {int(row.threads)} thread(s)"
+        key = (str(row.source), str(row.model), f"{row.device or DASH}{threads}", batch)
+        found.setdefault(key, {})[str(row.stage)] = _number(row.ms)
+    own = sum(key[0] == THIS_RUN for key in found)
     rows = [
-        [
-            str(row.source),
-            str(row.model),
-            str(row.stage),
-            "" if row.batch is None else str(int(row.batch)),
-            three_digits(row.ms),
-            str(row.device),
-        ]
-        for row in _rows(table)
+        [*key, *(three_digits(stages.get(stage, float("nan"))) for stage in _STAGES)]
+        for key, stages in found.items()
     ]
     text = "Milliseconds a panorama. Published times are of 4K panoramas."
-    columns = ("Source", "Model", "Stage", "Batch", "ms", "Device")
-    return Section("Table 4.2: run time", (text,), tables=[Table(columns, rows, left=3)])
+    columns = ("Source", "Model", "Device", "Batch", *_STAGES)
+    shown = Table(columns, rows, left=3, breaks=[own] if own else [])
+    return Section("Table 4.2: run time", (text,), tables=[shown])
+
+
+_STAGES = ("decode", "encoder", "decoder", "post", "total")

@@ -63,19 +63,37 @@ def table_4_2(results: Mapping[str, Any]) -> pd.DataFrame:
 
 def table_4_3(results: Mapping[str, Any]) -> pd.DataFrame:
     """Weight of the local loss, with and without attention; then the published rows."""
-    weights = {found["local_weight"] for found in _contrastive(results).values()}
     return _ablation(
         results,
         "4.3",
         ["architecture", "setting", "local_weight"],
-        keep=len(weights) > 1,
+        keep=_alike(results, ("local_weight", "attention"), ("projections",)),
     )
 
 
 def table_4_4(results: Mapping[str, Any]) -> pd.DataFrame:
     """With and without projections; then the published rows."""
-    kinds = {found["projections"] for found in _contrastive(results).values()}
-    return _ablation(results, "4.4", ["architecture", "projections"], keep=len(kinds) > 1)
+    keep = _alike(results, ("projections",), ("local_weight", "attention"))
+    return _ablation(results, "4.4", ["architecture", "projections"], keep=keep)
+
+
+def _alike(
+    results: Mapping[str, Any], varied: tuple[str, ...], fixed: tuple[str, ...]
+) -> frozenset[str]:
+    """Models on contrastive encoders with a partner that differs in the varied fields only.
+
+    One that also has another decoder, or another network, says nothing about these fields.
+    """
+    encoders = _contrastive(results)
+    groups: dict[tuple[Any, ...], dict[str, tuple[Any, ...]]] = {}
+    for name, plan in results["models"].items():
+        encoder = encoders.get(plan["encoder"])
+        if encoder is not None:
+            same = tuple(encoder[key] for key in ("architecture", "width", *fixed))
+            group = groups.setdefault((plan["decoder"], plan["fine_tune"], *same), {})
+            group[name] = tuple(encoder[key] for key in varied)
+    compared = [group for group in groups.values() if len(set(group.values())) > 1]
+    return frozenset(name for group in compared for name in group)
 
 
 def _contrastive(results: Mapping[str, Any]) -> dict[str, Row]:
@@ -84,15 +102,15 @@ def _contrastive(results: Mapping[str, Any]) -> dict[str, Row]:
 
 
 def _ablation(
-    results: Mapping[str, Any], table: str, columns: list[str], *, keep: bool
+    results: Mapping[str, Any], table: str, columns: list[str], *, keep: frozenset[str]
 ) -> pd.DataFrame:
     """Sphere-mode rows of models on contrastive encoders; none with nothing to compare."""
     encoders = _contrastive(results)
     rows = []
-    for dataset, models in results["scores"].items() if keep else ():
+    for dataset, models in results["scores"].items():
         for model, modes in models.items():
             plan = results["models"].get(model)
-            if plan is None or plan["encoder"] not in encoders or "sphere" not in modes:
+            if plan is None or model not in keep or "sphere" not in modes:
                 continue
             rows.append(
                 {

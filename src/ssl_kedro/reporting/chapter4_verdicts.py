@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ssl_kedro.reporting.chapter4_tables import METRIC_NAMES
-from ssl_kedro.reporting.number_format import plain, signed, three_digits
+from ssl_kedro.reporting.number_format import percent, plain, signed, three_digits
 from ssl_kedro.saliency.intervals import paired_interval
 
 Results = Mapping[str, Any]
@@ -23,8 +23,8 @@ Judgement = Literal["better", "worse", "undecided", "no interval", "unknown"]
 # The two that the verdict is about: agreement of maps, and bits a look.
 DECIDING = ("cc", "info_gain")
 _LOWER_IS_BETTER = ("kld",)
-# Percentile intervals of fewer panoramas than this are too narrow to be believed.
-_FEW = 5
+# Percentile intervals of fewer scenes than this are too narrow to be believed.
+FEW_SCENES = 5
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Difference:
 
     @property
     def text(self) -> str:
-        """ "+0.11 [+0.00, +0.20]"; without an interval the mean alone."""
-        digits = 3 if self.metric in ("auc_judd", "sauc", "cc", "sim") else 2
+        """The mean with its interval, as "+0.11 [+0.00, +0.20]", where there is one."""
+        digits = 3
         mean = signed(self.mean, digits)
         if self.judgement in ("unknown", "no interval"):
             return mean
@@ -76,22 +76,23 @@ def difference(
     """First less second, with a paired interval where the results allow one.
 
     The stored differences are to the equator prior. Against others the scores of the single
-    panoramas are compared, scene by scene; without them only the means are.
+    panoramas are compared, scene by scene; without them only the means are. Few scenes have no
+    interval: that of two or three is narrow by chance.
     """
+    described = results["datasets"].get(dataset, {})
+    enough = described.get("scenes", 0) >= FEW_SCENES
     if second == "equator":
         of_mode = results["differences"].get(dataset, {}).get(first, {}).get(mode, {})
         stored = of_mode.get(metric) or {}
         if stored.get("mean") is not None:
-            return Difference(metric, *(_number(stored.get(key)) for key in _ENDS))
+            ends = (_number(stored.get(key)) for key in ("low", "high"))
+            return Difference(metric, float(stored["mean"]), *(ends if enough else ()))
     mean = mean_score(results, dataset, first, mode, metric) - mean_score(
         results, dataset, second, mode, metric
     )
-    if math.isnan(mean):
+    if math.isnan(mean) or not enough:
         return Difference(metric, mean)
     return _paired(results, dataset, (first, second), mode, metric) or Difference(metric, mean)
-
-
-_ENDS = ("mean", "low", "high")
 
 
 def _paired(
@@ -128,14 +129,14 @@ def judged_model(results: Results, dataset: str) -> str | None:
         The first model with scores on a frozen contrastive encoder, with the light decoder where
         there is one; then any model with scores; None without any.
     """
-    scored = [name for name in results["models"] if name in results["scores"].get(dataset, {})]
+    scored = [str(name) for name in results["models"] if name in results["scores"].get(dataset, {})]
 
     def place(name: str) -> tuple[bool, ...]:
         plan = results["models"][name]
         kind = results["encoders"].get(plan["encoder"], {}).get("kind")
         return kind != "contrastive", plan["fine_tune"], plan["decoder"] != "light"
 
-    return min(scored, key=place, default=None)
+    return min(scored, key=place) if scored else None
 
 
 def verdicts(results: Results, dataset: str, mode: str) -> list[str]:
@@ -152,6 +153,7 @@ def verdicts(results: Results, dataset: str, mode: str) -> list[str]:
     said = [
         _headline(results, dataset, name, mode),
         *_against_baselines(results, dataset, name, mode),
+        _shuffled(results, dataset, name, mode),
         *_against_ceiling(results, dataset, name, mode),
         _against_random(results, dataset, name, mode),
         *_against_fine_tuned(results, dataset, name, mode),
@@ -161,50 +163,42 @@ def verdicts(results: Results, dataset: str, mode: str) -> list[str]:
 
 
 def _headline(results: Results, dataset: str, name: str, mode: str) -> str:
-    """One sentence: is the model better than what sees no image?"""
-    value = plain(mean_score(results, dataset, name, mode, "cc"))
-    beside = [b for b in ("equator", "mean") if b in results["scores"][dataset]]
-    start = f"On {dataset}, {name} has CC {value}"
+    """Is the model better than what sees no image?"""
+    said = f"On {dataset}, {name} has CC {plain(mean_score(results, dataset, name, mode, 'cc'))}."
+    beside = {n: words for n, words in _BASELINES.items() if n in results["scores"][dataset]}
     if not beside:
-        return f"{start}; no baseline was scored."
-    parts = []
-    for baseline in beside:
-        words = _BASELINE_WORDS[baseline]
+        return f"{said} No baseline was scored."
+    for baseline, words in beside.items():
         found = [difference(results, dataset, name, baseline, mode, m) for m in DECIDING]
-        parts.append(f"{_summary(found)} {words}")
-    return f"{start}: {_and(parts)}."
+        said += f" Against {words} it is {_summary(found)}."
+    return said
 
 
-_BASELINE_WORDS = {
-    "equator": "the equator prior, which knows latitude alone",
-    "mean": "the mean of the training maps, which sees no image",
+_BASELINES = {
+    "equator": "the equator prior, which knows latitude alone,",
+    "mean": "the mean of the training maps, which sees no image either,",
 }
 
 
 def _summary(found: Sequence[Difference]) -> str:
-    """A verb for what all deciding metrics say of the model against one other."""
-    known = [one for one in found if one.judgement != "unknown"]
-    judged = {one.judgement for one in known}
-    if not known:
-        return "it could not be compared with"
-    if judged == {"better"}:
-        return f"it beats, in {_metrics(known)},"
-    if judged == {"worse"}:
-        return f"it is worse, in {_metrics(known)}, than"
-    if judged == {"undecided"}:
-        return f"in {_metrics(known)} these panoramas do not tell it from"
-    if judged == {"no interval"}:
-        ahead = [one for one in known if _ahead(one) > 0]
-        if len(ahead) == len(known):
-            return f"in {_metrics(known)} it is ahead, without an interval to say how surely, of"
-        if not ahead:
-            return f"in {_metrics(known)} it is not ahead of"
-        return f"it is ahead in {_metrics(ahead)} only, without an interval, of"
-    shown = [one for one in known if one.judgement == "better"]
-    rest = [one for one in known if one.judgement != "better"]
-    if not shown:
-        return f"in no deciding metric it beats ({_metrics(known)})"
-    return f"it beats in {_metrics(shown)}, but not in {_metrics(rest)},"
+    """Judgements with their metrics: "better in CC, and not told apart in information gain"."""
+    groups: dict[str, list[Difference]] = {}
+    for one in found:
+        if one.judgement != "unknown":
+            groups.setdefault(_judged(one), []).append(one)
+    if not groups:
+        return "not compared"
+    return ", and ".join(f"{judged} in {_metrics(group)}" for judged, group in groups.items())
+
+
+def _judged(one: Difference) -> str:
+    if one.judgement == "undecided":
+        return "not told apart by these panoramas"
+    if one.judgement != "no interval":
+        return one.judgement
+    ahead = -one.mean if one.metric in _LOWER_IS_BETTER else one.mean
+    word = "level" if ahead == 0 else "ahead" if ahead > 0 else "behind"
+    return f"{word} (undecided, without a paired interval)"
 
 
 def _metrics(found: Sequence[Difference]) -> str:
@@ -214,38 +208,48 @@ def _metrics(found: Sequence[Difference]) -> str:
 _LONG = {"cc": "CC", "info_gain": "information gain"}
 
 
-def _ahead(one: Difference) -> float:
-    return -one.mean if one.metric in _LOWER_IS_BETTER else one.mean
-
-
 def _against_baselines(results: Results, dataset: str, name: str, mode: str) -> list[str]:
     said = []
     for baseline, words in (("equator", "equator prior"), ("mean", "mean of the training maps")):
-        if baseline not in results["scores"][dataset]:
-            continue
-        found = [difference(results, dataset, name, baseline, mode, m) for m in DECIDING]
-        said.append(f"{name} less the {words}: {_sentences(found)}")
+        if baseline in results["scores"][dataset]:
+            found = [difference(results, dataset, name, baseline, mode, m) for m in DECIDING]
+            said.append(f"Less the {words}, {name} has {_sentences(found)}")
     return said
 
 
 def _sentences(found: Sequence[Difference]) -> str:
-    """ "CC +0.11 [...], better; information gain ..., undecided: the interval holds 0." """
+    """Each difference with its judgement, as "CC +0.11 [+0.00, +0.20] (better)"."""
     parts = [
-        f"{_LONG.get(one.metric, METRIC_NAMES[one.metric])} "
-        + (one.text if one.judgement != "unknown" else "")
-        + _JUDGED[one.judgement]
+        f"{_metrics([one])} {one.text} ({_JUDGED[one.judgement]})"
         for one in found
+        if one.judgement != "unknown"
     ]
+    parts += [f"{_metrics([one])} not measured" for one in found if one.judgement == "unknown"]
     return f"{'; '.join(parts)}."
 
 
 _JUDGED: Mapping[Judgement, str] = {
-    "better": " (better)",
-    "worse": " (worse)",
-    "undecided": " (undecided: the interval holds 0)",
-    "no interval": " (no paired interval: undecided)",
-    "unknown": "was not measured",
+    "better": "better",
+    "worse": "worse",
+    "undecided": "undecided, the interval holds 0",
+    "no interval": "undecided, no paired interval",
 }
+
+
+def _shuffled(results: Results, dataset: str, name: str, mode: str) -> str:
+    """Does the model know this panorama, beyond where people look in any?"""
+    found = results["scores"][dataset][name].get(mode, {}).get("sauc") or {}
+    mean, low, high = (_number(found.get(key)) for key in ("mean", "low", "high"))
+    if math.isnan(mean):
+        return ""
+    start = f"{name} has sAUC {plain(mean)}"
+    if results["datasets"].get(dataset, {}).get("scenes", 0) < FEW_SCENES or math.isnan(low):
+        return f"{start}, where 0.50 knows nothing of this panorama beyond any other."
+    start += f" [{plain(low)}, {plain(high)}]"
+    if low > 0.5:
+        return f"{start}, above 0.50: it knows this panorama beyond what is common to all."
+    where = "below 0.50" if high < 0.5 else "not told apart from 0.50"
+    return f"{start}, {where}: nothing is shown beyond what is common to all panoramas."
 
 
 def _against_ceiling(results: Results, dataset: str, name: str, mode: str) -> list[str]:
@@ -260,7 +264,7 @@ def _against_ceiling(results: Results, dataset: str, name: str, mode: str) -> li
     share = (value - base) / (ceiling - base)
     if share <= 0:
         return [f"{text}; {name} covers nothing of the way there from the equator prior."]
-    return [f"{text}; {name} covers {share:.0%} of the way there from the equator prior."]
+    return [f"{text}; {name} covers {percent(share, 0)} of the way there from the equator prior."]
 
 
 def _against_random(results: Results, dataset: str, name: str, mode: str) -> str:
@@ -275,7 +279,7 @@ def _against_random(results: Results, dataset: str, name: str, mode: str) -> str
             "training is worth is not known."
         )
     found = [difference(results, dataset, name, other, mode, m) for m in DECIDING]
-    return f"Contrastive less random encoder ({name} less {other}): {_sentences(found)}"
+    return f"Contrastive less random encoder ({name}, {other}): {_sentences(found)}"
 
 
 def _against_fine_tuned(results: Results, dataset: str, name: str, mode: str) -> list[str]:
@@ -286,7 +290,7 @@ def _against_fine_tuned(results: Results, dataset: str, name: str, mode: str) ->
     if other is None:
         return []
     found = [difference(results, dataset, other, name, mode, m) for m in DECIDING]
-    return [f"Fine-tuned less frozen encoder ({other} less {name}): {_sentences(found)}"]
+    return [f"Fine-tuned less frozen encoder ({other}, {name}): {_sentences(found)}"]
 
 
 def _partner(
@@ -311,7 +315,7 @@ def _partner(
             and (encoder is None or plan["encoder"] == encoder)
             and all(found.get(key) == _encoder(results, name).get(key) for key in same)
         ):
-            return other
+            return str(other)
     return None
 
 
@@ -344,16 +348,24 @@ def limits(results: Results) -> list[str]:
         found = results["datasets"].get(name, {})
         images, scenes = found.get("images", 0), found.get("scenes", 0)
         if images == 1 or scenes == 1:
-            said.append(f"{name} is a single scene: there are no intervals, and nothing is decided.")
-        elif scenes < _FEW:
             said.append(
-                f"{name} has {scenes} scenes: its intervals only say how far these few lie apart."
+                f"{name} is a single scene: there are no intervals, and nothing is decided."
             )
-        if found.get("fixations") is None and found:
-            said.append(
-                f"{name} has no fixations: AUC-J, sAUC, NSS and information gain need some."
-            )
+        elif scenes < FEW_SCENES:
+            said.append(f"{name} has {scenes} scenes: too few for intervals to decide anything.")
+        if not _any(results, name, "nss"):
+            missing = f"{name} has no fixations: AUC-J, sAUC, NSS and information gain need some."
+            said.append(missing)
     return said
+
+
+def _any(results: Results, dataset: str, metric: str) -> bool:
+    """Whether anything has a score by one metric."""
+    return any(
+        (metrics.get(metric) or {}).get("mean") is not None
+        for modes in results["scores"][dataset].values()
+        for metrics in modes.values()
+    )
 
 
 def _encoder(results: Results, name: str) -> Mapping[str, Any]:
