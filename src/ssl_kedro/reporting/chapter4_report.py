@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ssl_kedro.reporting.chapter4_differences import decided, difference, mean_score, number
 from ssl_kedro.reporting.chapter4_figures import (
     headline_mode,
     main_dataset,
@@ -21,14 +22,7 @@ from ssl_kedro.reporting.chapter4_tables import (
     PUBLISHED,
     THIS_RUN,
 )
-from ssl_kedro.reporting.chapter4_verdicts import (
-    DECIDING,
-    difference,
-    judged_model,
-    limits,
-    mean_score,
-    verdicts,
-)
+from ssl_kedro.reporting.chapter4_verdicts import DECIDING, judged_model, limits, verdicts
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, MINUS, plain, signed, three_digits
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
@@ -143,7 +137,7 @@ def _difference_section(results: Results, dataset: str, mode: str) -> list[Secti
         [
             name,
             *(
-                difference(results, dataset, name, baseline, mode, metric).text
+                decided(difference(results, dataset, name, baseline, mode, metric))
                 for baseline in baselines
                 for metric in DECIDING
             ),
@@ -157,7 +151,9 @@ def _difference_section(results: Results, dataset: str, mode: str) -> list[Secti
         f"{100 * results['intervals']['level']:g} % intervals over scenes where there are enough. "
         "An interval that holds 0 decides nothing."
     )
-    return [Section("Against what sees no image", (text,), [Table(columns, rows, groups=groups)])]
+    # Words, not numbers: a sign that decides nothing must not be tinted.
+    shown = Table(columns, rows, left=len(columns), groups=groups)
+    return [Section("Against what sees no image", (text,), tables=[shown])]
 
 
 def _quirk_section(results: Results) -> list[Section]:
@@ -166,17 +162,13 @@ def _quirk_section(results: Results) -> list[Section]:
         [
             name.replace("_", " "),
             METRIC_NAMES.get(found["metric"], found["metric"]),
-            plain(_number(found["fixed"]), 3),
-            plain(_number(found["with"]), 3),
+            plain(number(found["fixed"]), 3),
+            plain(number(found["with"]), 3),
         ]
         for name, found in (results.get("quirks") or {}).items()
     ]
     table = Table(("Quirk", "Metric", "fixed", "with"), rows, left=2)
     return [Section("What the authors' quirks change", tables=[table])] if rows else []
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _interval_text(results: Results) -> str:
@@ -238,11 +230,22 @@ def _ablation_section(heading: str, table: pd.DataFrame, column: str) -> list[Se
     if own.empty:
         return []
     rows = [
-        [str(row.source), str(row.model or ""), str(getattr(row, column)), *_metric_cells(row)]
+        [
+            str(row.source),
+            str(row.dataset),
+            " ".join(filter(None, (row.model or row.architecture, getattr(row, "setting", None)))),
+            _varied_value(getattr(row, column)),
+            *_metric_cells(row),
+        ]
         for row in _rows(table)
     ]
-    names = ("Source", "Model", column.replace("_", " "), *_names())
-    return [Section(heading, tables=[Table(names, rows, left=2, breaks=[len(own)])])]
+    names = ("Source", "Data", "Model", column.replace("_", " "), *_names())
+    return [Section(heading, tables=[Table(names, rows, left=3, breaks=[len(own)])])]
+
+
+def _varied_value(value: Any) -> str:
+    """A weight as it is, yes or no for a flag."""
+    return ("yes" if value else "no") if isinstance(value, bool) else f"{value:g}"
 
 
 def _cost_section(results: Results) -> Section:
@@ -253,12 +256,12 @@ def _cost_section(results: Results) -> Section:
             [
                 name,
                 f"{plan['encoder']} ({encoder['architecture']})",
-                three_digits(_number(encoder["macs"]) / 1e9),
+                three_digits(number(encoder["macs"]) / 1e9),
                 plan["decoder"],
-                three_digits(_number(plan["decoder_macs"]) / 1e9),
-                three_digits(_number(plan["decoder_parameters"]) / 1e6),
-                three_digits(_number(encoder["seconds"])),
-                three_digits(_number(plan["seconds"])),
+                three_digits(number(plan["decoder_macs"]) / 1e9),
+                three_digits(number(plan["decoder_parameters"]) / 1e6),
+                three_digits(number(encoder["seconds"])),
+                three_digits(number(plan["seconds"])),
             ]
         )
     columns = (
@@ -281,7 +284,7 @@ def _runtime_section(table: pd.DataFrame) -> Section:
         batch = DASH if row.batch is None else str(int(row.batch))
         threads = "" if row.threads is None else f", {int(row.threads)} thread(s)"
         key = (str(row.source), str(row.model), f"{row.device or DASH}{threads}", batch)
-        found.setdefault(key, {})[str(row.stage)] = _number(row.ms)
+        found.setdefault(key, {})[str(row.stage)] = number(row.ms)
     own = sum(key[0] == THIS_RUN for key in found)
     rows = [
         [*key, *(three_digits(stages.get(stage, float("nan"))) for stage in _STAGES)]

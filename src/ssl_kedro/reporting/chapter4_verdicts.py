@@ -1,123 +1,25 @@
-"""What the scores of chapter 4 say, in sentences that follow the numbers.
-
-A difference counts as shown where its paired interval does not hold 0. Intervals of two means that
-overlap decide nothing: the same panoramas are in both, so where no paired difference is known the
-sentence says so instead of guessing one.
-"""
+"""What the scores of chapter 4 say, in sentences that follow the numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
-import numpy as np
-
+from ssl_kedro.reporting.chapter4_differences import (
+    FEW_SCENES,
+    LOWER_IS_BETTER,
+    Difference,
+    Judgement,
+    Results,
+    difference,
+    mean_score,
+    number,
+)
 from ssl_kedro.reporting.chapter4_tables import METRIC_NAMES
-from ssl_kedro.reporting.number_format import percent, plain, signed, three_digits
-from ssl_kedro.saliency.intervals import paired_interval
+from ssl_kedro.reporting.number_format import percent, plain, three_digits
 
-Results = Mapping[str, Any]
-Judgement = Literal["better", "worse", "undecided", "no interval", "unknown"]
 # The two that the verdict is about: agreement of maps, and bits a look.
 DECIDING = ("cc", "info_gain")
-_LOWER_IS_BETTER = ("kld",)
-# Percentile intervals of fewer scenes than this are too narrow to be believed.
-FEW_SCENES = 5
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A model less another on the same panoramas; NaN where it is not known.
-
-    Args:
-        metric: which.
-        mean: of the differences.
-        low: lower end of the paired interval.
-        high: upper end.
-    """
-
-    metric: str
-    mean: float
-    low: float = float("nan")
-    high: float = float("nan")
-
-    @property
-    def judgement(self) -> Judgement:
-        """What the interval says of the first model."""
-        if math.isnan(self.mean):
-            return "unknown"
-        if math.isnan(self.low) or math.isnan(self.high):
-            return "no interval"
-        if self.low <= 0 <= self.high:
-            return "undecided"
-        return "better" if (self.low > 0) != (self.metric in _LOWER_IS_BETTER) else "worse"
-
-    @property
-    def text(self) -> str:
-        """The mean with its interval, as "+0.11 [+0.00, +0.20]", where there is one."""
-        digits = 3
-        mean = signed(self.mean, digits)
-        if self.judgement in ("unknown", "no interval"):
-            return mean
-        return f"{mean} [{signed(self.low, digits)}, {signed(self.high, digits)}]"
-
-
-def mean_score(results: Results, dataset: str, name: str, mode: str, metric: str) -> float:
-    """Mean of a model or baseline, NaN where it was not measured."""
-    found = results["scores"].get(dataset, {}).get(name, {}).get(mode, {}).get(metric) or {}
-    return _number(found.get("mean"))
-
-
-def difference(
-    results: Results, dataset: str, first: str, second: str, mode: str, metric: str
-) -> Difference:
-    """First less second, with a paired interval where the results allow one.
-
-    The stored differences are to the equator prior. Against others the scores of the single
-    panoramas are compared, scene by scene; without them only the means are. Few scenes have no
-    interval: that of two or three is narrow by chance.
-    """
-    described = results["datasets"].get(dataset, {})
-    enough = described.get("scenes", 0) >= FEW_SCENES
-    if second == "equator":
-        of_mode = results["differences"].get(dataset, {}).get(first, {}).get(mode, {})
-        stored = of_mode.get(metric) or {}
-        if stored.get("mean") is not None:
-            ends = (_number(stored.get(key)) for key in ("low", "high"))
-            return Difference(metric, float(stored["mean"]), *(ends if enough else ()))
-    mean = mean_score(results, dataset, first, mode, metric) - mean_score(
-        results, dataset, second, mode, metric
-    )
-    if math.isnan(mean) or not enough:
-        return Difference(metric, mean)
-    return _paired(results, dataset, (first, second), mode, metric) or Difference(metric, mean)
-
-
-def _paired(
-    results: Results, dataset: str, names: tuple[str, str], mode: str, metric: str
-) -> Difference | None:
-    """From the scores of each panorama; None where they, or their scenes, are not known."""
-    kept = results.get("per_image", {}).get(dataset, {})
-    both = [kept.get("scores", {}).get(name, {}).get(mode, {}).get(metric) for name in names]
-    described = results["datasets"].get(dataset, {})
-    scenes = kept.get("scenes")
-    # Frames of one video are not independent: without their scenes there is nothing to draw.
-    if scenes is None and described.get("scenes") != described.get("images"):
-        return None
-    if any(scores is None for scores in both) or len(both[0]) != len(both[1]):
-        return None
-    first, second = (np.array([_number(value) for value in scores]) for scores in both)
-    found = paired_interval(
-        first,
-        second,
-        np.random.default_rng(results["seed"]),
-        confidence=results["intervals"]["level"],
-        resamples=results["intervals"]["resamples"],
-        groups=scenes,
-    )
-    return Difference(metric, found.mean, found.low, found.high)
 
 
 def judged_model(results: Results, dataset: str) -> str | None:
@@ -196,7 +98,7 @@ def _judged(one: Difference) -> str:
         return "not told apart by these panoramas"
     if one.judgement != "no interval":
         return one.judgement
-    ahead = -one.mean if one.metric in _LOWER_IS_BETTER else one.mean
+    ahead = -one.mean if one.metric in LOWER_IS_BETTER else one.mean
     word = "level" if ahead == 0 else "ahead" if ahead > 0 else "behind"
     return f"{word} (undecided, without a paired interval)"
 
@@ -231,7 +133,7 @@ def _sentences(found: Sequence[Difference]) -> str:
 _JUDGED: Mapping[Judgement, str] = {
     "better": "better",
     "worse": "worse",
-    "undecided": "undecided, the interval holds 0",
+    "undecided": "undecided",
     "no interval": "undecided, no paired interval",
 }
 
@@ -239,10 +141,10 @@ _JUDGED: Mapping[Judgement, str] = {
 def _shuffled(results: Results, dataset: str, name: str, mode: str) -> str:
     """Does the model know this panorama, beyond where people look in any?"""
     found = results["scores"][dataset][name].get(mode, {}).get("sauc") or {}
-    mean, low, high = (_number(found.get(key)) for key in ("mean", "low", "high"))
+    mean, low, high = (number(found.get(key)) for key in ("mean", "low", "high"))
     if math.isnan(mean):
         return ""
-    start = f"{name} has sAUC {plain(mean)}"
+    start = f"By sAUC, {name} has {plain(mean)}"
     if results["datasets"].get(dataset, {}).get("scenes", 0) < FEW_SCENES or math.isnan(low):
         return f"{start}, where 0.50 knows nothing of this panorama beyond any other."
     start += f" [{plain(low)}, {plain(high)}]"
@@ -368,13 +270,9 @@ def _any(results: Results, dataset: str, metric: str) -> bool:
     )
 
 
-def _encoder(results: Results, name: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = results["encoders"].get(results["models"][name]["encoder"], {})
+def _encoder(results: Results, name: str) -> Mapping[str, object]:
+    found: Mapping[str, object] = results["encoders"].get(results["models"][name]["encoder"], {})
     return found
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def _and(words: Sequence[str]) -> str:
