@@ -108,6 +108,8 @@ def _ablation(
     encoders = _contrastive(results)
     rows = []
     for dataset, models in results["scores"].items():
+        if len(keep & models.keys()) < 2:
+            continue
         for model, modes in models.items():
             plan = results["models"].get(model)
             if plan is None or model not in keep or "sphere" not in modes:
