@@ -112,6 +112,7 @@ def collect(
         "per_image": {
             name: {
                 "names": baselines[name]["uniform"]["names"],
+                "scenes": baselines[name]["uniform"]["scenes"],
                 "scores": {model: one["scores"] for model, one in every[name].items()},
             }
             for name in datasets
