@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssl_kedro.losses import memory_nce as module
-from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
+from ssl_kedro.losses.memory_nce import MemoryBank, chance_loss, memory_nce
 
 N, D, B, K, TAU = 40, 6, 5, 12, 0.07
 
@@ -103,3 +103,12 @@ def test_scores_that_know_nothing_lose_what_chance_loses() -> None:
     zeros = torch.zeros(B, K)
     loss = memory_nce(zeros[:, 0], zeros, torch.tensor(math.log(N)), N)
     assert float(loss) == pytest.approx(math.log(1 + K) + K * math.log(1 + 1 / K), rel=1e-5)
+
+
+def test_chance_is_what_a_bank_of_equal_vectors_gives() -> None:
+    memory = bank()
+    positive = torch.full((B,), 2.5, dtype=torch.float64)
+    negative = torch.full((B, K), 2.5, dtype=torch.float64)
+    normaliser = memory.normaliser(0, positive, negative)
+    assert float(memory_nce(positive, negative, normaliser, N)) == pytest.approx(chance_loss(K))
+    assert chance_loss(16_000) == pytest.approx(math.log(16_000) + 1, abs=1e-3)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +12,12 @@ from ssl_kedro.encoders.panorama_encoder import (
     build_panorama_encoder,
     macs_by_hooks,
 )
-from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
+from ssl_kedro.losses.memory_nce import chance_loss, memory_nce
+from ssl_kedro.methods.panorama_contrast import (
+    ContrastConfig,
+    PanoramaContrast,
+    equivalent_temperature,
+)
 from ssl_kedro.methods.panorama_heads import ViewAttention, global_head, local_head
 
 SIZE = (64, 128)
@@ -129,3 +136,39 @@ def test_the_bank_follows_the_source_view_of_the_batch() -> None:
 def test_cost_is_three_passes_of_two_views() -> None:
     trained = method()
     assert trained.macs_per_image == 6 * macs_by_hooks(trained.encoder, (3, *SIZE))
+
+
+def test_temperature_keeps_the_cosine_that_an_image_settles_at() -> None:
+    thesis = method(temperature=0.07).temperature
+    assert thesis == 0.07
+    assert equivalent_temperature(90_000) == pytest.approx(0.07, rel=1e-12)
+    # Z = n: p(own) = exp(cosine / tau) / n is 1 at the cosine tau log n, whatever n.
+    for count in (12, 80, 2000):
+        assert equivalent_temperature(count) * math.log(count) == pytest.approx(
+            0.07 * math.log(90_000), rel=1e-12
+        )
+    assert method(temperature=None).temperature == equivalent_temperature(COUNT)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "sound"), [(0.07, False), (equivalent_temperature(80), True)]
+)
+def test_few_images_may_be_somewhat_alike(temperature: float, sound: bool) -> None:
+    """At .8 to its own vector and .35 either way to others, one pays less than for chance."""
+    count, negatives = 80, 256
+    positive = torch.full((1,), 0.8, dtype=torch.float64) / temperature
+    negative = torch.full((1, negatives), 0.35, dtype=torch.float64) / temperature
+    negative[:, ::2] *= -1
+    log_z = torch.tensor(math.log(count), dtype=torch.float64)
+    found = float(memory_nce(positive, negative, log_z, count))
+    assert (found < chance_loss(negatives)) == sound
+
+
+def test_the_temperature_reaches_the_loss() -> None:
+    losses = {}
+    for temperature in (0.07, None):
+        trained = method(temperature=temperature)
+        trained.before_step(0.0, INDICES)
+        found = trained(*views(), 0.0, torch.Generator().manual_seed(3))
+        losses[temperature] = float(found.loss.detach())
+    assert losses[0.07] != pytest.approx(losses[None], rel=1e-3)

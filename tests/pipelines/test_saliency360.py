@@ -17,7 +17,7 @@ from PIL import Image
 from conftest import Project, copied_project
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
-from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.parameters import QUIRKS, Saliency360Parameters
 
 KEY = "saliency360"
 CONF = Path(__file__).parents[2] / "conf"
@@ -162,9 +162,16 @@ def test_recipes() -> None:
     authors = check(merged(recipe="authors"))
     assert len(authors.recipe) == 5
     assert authors.views_of("contrastive").authors_crop
-    assert authors.decoding_config.last_sample_only
+    assert authors.decoding_of("contrastive").last_sample_only
     some = check(merged(recipe="raw_bgr;last_sample_loss"))
     assert not some.views_of("contrastive").authors_crop
+    fixed = check(merged())
+    made = {name: fixed.recipe_of(name) for name, m in fixed.models.items() if m.part == "recipe"}
+    assert made.pop("authors") == QUIRKS
+    # One model a quirk, made with this one alone.
+    assert made == {quirk: (quirk,) for quirk in QUIRKS}
+    assert fixed.recipe_of("contrastive") == ()
+    assert not fixed.decoding_of("centre_crop").last_sample_only
 
 
 # --- whole runs

@@ -10,6 +10,9 @@ import pytest
 
 from ssl_kedro.reporting import chapter4_figures, chapter4_tables
 from ssl_kedro.reporting.chapter4_report import saliency_report
+from ssl_kedro.reporting.chapter4_tables import table_4_3
+from ssl_kedro.reporting.chapter4_verdicts import judged_model
+from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.reporting.published import published_table
 
 METRICS = chapter4_tables.METRICS
@@ -258,8 +261,24 @@ def test_ablations_and_quirks_are_shown_where_there_are_some() -> None:
     found["encoders"]["flat"] = encoder(projections=False)
     found["models"]["flat"] = model("flat")
     found["scores"]["mine"]["flat"] = scored(0.5)
-    found["quirks"] = {"sine_twice": {"metric": "cc", "fixed": 0.6, "with": None}}
+    found["models"]["flat"]["recipe"] = []
+    found["models"]["sideways"] = model("contrastive") | {"recipe": ["raw_bgr", "tuned_norms"]}
+    found["scores"]["mine"]["sideways"] = scored(0.25)
     page = saliency_report(found, MANIFEST, tables(found), None, [])
     assert "Table 4.4: projections" in page
     assert "<td>yes</td>" in page
-    assert "sine twice" in page
+    row = page[page.index("raw bgr, tuned norms") :].split("</tr>")[0]
+    assert judged_model(found, "mine") == "contrastive"
+    before = found["scores"]["mine"]["contrastive"]["sphere"]["cc"]["mean"]
+    assert signed(0.25 - before, 3) in row
+
+
+def test_a_model_with_quirks_is_neither_judged_nor_compared_in_ablations() -> None:
+    found = results()
+    found["encoders"]["half"] = encoder(local_weight=0.5)
+    found["models"]["half"] = model("half") | {"recipe": ["raw_bgr"]}
+    found["scores"]["mine"]["half"] = scored(0.5)
+    shown = table_4_3(found)
+    assert "half" not in set(shown["model"].dropna())
+    found["models"]["half"]["recipe"] = []
+    assert "half" in set(table_4_3(found)["model"].dropna())

@@ -115,3 +115,14 @@ def memory_nce(positive: Tensor, negative: Tensor, log_normaliser: Tensor, count
     own = functional.softplus(offset - positive)
     noise = functional.softplus(negative - offset).sum(dim=1)
     return (own + noise).mean()
+
+
+def chance_loss(negatives: int) -> float:
+    """The loss of embeddings that say nothing: all scores alike, Z = n exp s.
+
+    log(1 + K) + K log(1 + 1 / K), which is log K + 1 for many negatives.
+
+    Args:
+        negatives: K.
+    """
+    return math.log1p(negatives) + negatives * math.log1p(1 / negatives)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,7 +27,7 @@ class ContrastConfig(Config):
     Args:
         local_weight: lambda, share of the local loss (0.7).
         negatives: K, vectors of the bank that each sample is told from, drawn uniformly (16,000).
-        temperature: tau (0.07).
+        temperature: tau (0.07); None = :func:`equivalent_temperature` of the training images.
         bank_momentum: of the bank's vectors (0.5).
         attention: between the views; without it setting (i) of Table 4.1.
         embedding: D (512).
@@ -36,11 +37,26 @@ class ContrastConfig(Config):
 
     local_weight: Annotated[float, PROBABILITY] = 0.7
     negatives: Annotated[int, Range(at_least=1)] = 16000
-    temperature: Annotated[float, POSITIVE] = 0.07
+    temperature: Annotated[float, POSITIVE] | None = 0.07
     bank_momentum: Annotated[float, Range(at_least=0, below=1)] = 0.5
     attention: bool = True
     embedding: Annotated[int, Range(at_least=2)] = 512
     head_end: HeadEnd = "relu"
+
+
+def equivalent_temperature(count: int) -> float:
+    """Temperature that asks as much of an embedding as 0.07 does among the thesis' 90,000 images.
+
+    The normalising constant is n times a number near 1, so that the score of an image with its own
+    vector rises up to log n, at a cosine of tau log n: 0.80 in the thesis. With the same tau and 80
+    images that is .31, and two images of a cosine of .5 already count as far too alike: the
+    embeddings would have to be nearly at right angles to one another from the start, and their
+    easiest way is to turn all together ahead of the bank. So tau log n is kept, not tau.
+
+    Args:
+        count: n, training images, at least 2.
+    """
+    return 0.07 * math.log(90_000) / math.log(count)
 
 
 class PanoramaContrast(Trainable):
@@ -75,6 +91,9 @@ class PanoramaContrast(Trainable):
         self.local_head = local_head(encoder, config.embedding, config.head_end)
         self.attention = (
             ViewAttention(encoder.map_channels, encoder.config.width) if config.attention else None
+        )
+        self.temperature = (
+            equivalent_temperature(count) if config.temperature is None else config.temperature
         )
         self.bank = MemoryBank(count, config.embedding, torch_generator(seed, "bank"))
         self._indices = torch.empty(0, dtype=torch.int64)
@@ -133,9 +152,7 @@ class PanoramaContrast(Trainable):
         )
         found = []
         for kind, embeddings in ((_GLOBAL, source), (_LOCAL, local)):
-            positive, negative = self.bank.scores(
-                embeddings, indices, negatives, self.config.temperature
-            )
+            positive, negative = self.bank.scores(embeddings, indices, negatives, self.temperature)
             normaliser = self.bank.normaliser(kind, positive, negative)
             found.append(memory_nce(positive, negative, normaliser, count))
         return found[0], found[1]

@@ -85,7 +85,7 @@ def saliency_report(
             "Training",
             pictures=[Picture(training_curves(results), "Losses of all trainings by epoch")],
         ),
-        *_quirk_section(results),
+        *_quirk_section(results, dataset, mode),
         *_paragraphs("What differs from the thesis", notes),
         *_paragraphs("What these data cannot show", limits(results)),
         *skipped_section(manifest),
@@ -156,19 +156,34 @@ def _difference_section(results: Results, dataset: str, mode: str) -> list[Secti
     return [Section("Against what sees no image", (text,), tables=[shown])]
 
 
-def _quirk_section(results: Results) -> list[Section]:
-    """What reproducing the authors' errors changes, where it was measured."""
+def _quirk_section(results: Results, dataset: str, mode: str) -> list[Section]:
+    """What reproducing the authors' errors changes, where models were made with some."""
+    reference = judged_model(results, dataset)
+    quirky = {
+        name: plan["recipe"]
+        for name, plan in results["models"].items()
+        if plan.get("recipe") and name in results["scores"].get(dataset, {})
+    }
+    if reference is None or reference in quirky or not quirky:
+        return []
     rows = [
         [
-            name.replace("_", " "),
-            METRIC_NAMES.get(found["metric"], found["metric"]),
-            plain(number(found["fixed"]), 3),
-            plain(number(found["with"]), 3),
+            name,
+            ", ".join(quirk.replace("_", " ") for quirk in recipe),
+            *(
+                decided(difference(results, dataset, name, reference, mode, metric))
+                for metric in DECIDING
+            ),
         ]
-        for name, found in (results.get("quirks") or {}).items()
+        for name, recipe in quirky.items()
     ]
-    table = Table(("Quirk", "Metric", "fixed", "with"), rows, left=2)
-    return [Section("What the authors' quirks change", tables=[table])] if rows else []
+    columns = ["Model", "As the authors' code", *(METRIC_NAMES[metric] for metric in DECIDING)]
+    text = (
+        f"{dataset}, {mode} mode: models made with errors of the authors' code, less {reference}, "
+        "which is made without. An interval that holds 0 decides nothing."
+    )
+    table = Table(columns, rows, left=len(columns))
+    return [Section("What the authors' quirks change", (text,), tables=[table])]
 
 
 def _interval_text(results: Results) -> str:

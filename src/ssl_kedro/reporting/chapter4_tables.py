@@ -90,7 +90,8 @@ def _alike(
         encoder = encoders.get(plan["encoder"])
         if encoder is not None:
             same = tuple(encoder[key] for key in ("architecture", "width", *fixed))
-            group = groups.setdefault((plan["decoder"], plan["fine_tune"], *same), {})
+            made = (plan["decoder"], plan["fine_tune"], tuple(plan.get("recipe", ())))
+            group = groups.setdefault((*made, *same), {})
             group[name] = tuple(encoder[key] for key in varied)
     compared = [group for group in groups.values() if len(set(group.values())) > 1]
     return frozenset(name for group in compared for name in group)

@@ -29,14 +29,20 @@ def judged_model(results: Results, dataset: str) -> str | None:
 
     Returns:
         The first model with scores on a frozen contrastive encoder, with the light decoder where
-        there is one; then any model with scores; None without any.
+        there is one and without quirks of the authors' code; then any model with scores; None
+        without any.
     """
     scored = [str(name) for name in results["models"] if name in results["scores"].get(dataset, {})]
 
     def place(name: str) -> tuple[bool, ...]:
         plan = results["models"][name]
         kind = results["encoders"].get(plan["encoder"], {}).get("kind")
-        return kind != "contrastive", plan["fine_tune"], plan["decoder"] != "light"
+        return (
+            bool(plan.get("recipe")),
+            kind != "contrastive",
+            plan["fine_tune"],
+            plan["decoder"] != "light",
+        )
 
     return min(scored, key=place) if scored else None
 

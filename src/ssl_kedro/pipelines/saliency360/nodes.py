@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, build_panorama_encoder
 from ssl_kedro.encoders.saliency_decoder import build_decoder
 from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
@@ -175,14 +178,30 @@ def pretrain(
         log=log,
         checkpoints=checkpoints,
     )
+    _warn_of_chance(encoder, result.history[-1]["global_loss"], method.config.negatives)
     return network.eval(), {
         "history": result.history,
         "epochs": len(result.history),
         "seconds": result.seconds,
         "images": len(images),
+        "temperature": method.temperature,
         "precision": execution.precision,
         "device": execution.device,
     }
+
+
+def _warn_of_chance(encoder: str, reached: float, negatives: int) -> None:
+    """Say by name that a pre-training ended worse than embeddings that say nothing."""
+    chance = chance_loss(negatives)
+    if reached > chance:
+        logging.getLogger(__name__).warning(
+            "The pre-training of %s does not tell panoramas apart: its global loss is %.1f, that "
+            "of chance %.1f. With few panoramas use contrast.temperature=null, contrast.head_end="
+            "batch_norm and contrast.bank_momentum=0.9; else raise train.epochs or lower train.lr",
+            encoder,
+            reached,
+            chance,
+        )
 
 
 def fit(
@@ -203,7 +222,9 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(parameters.seed, "decoder"))
         decoder = build_decoder(parameters.decoder_config(model), network.map_channels)
-    if "raw_bgr" in parameters.recipe:
+    recipe = parameters.recipe_of(model)
+    if "raw_bgr" in recipe:
+        network = copy.deepcopy(network)
         network.config = dataclasses.replace(network.config, raw_bgr=True)
     fitted = SaliencyModel(network, decoder)
     rows = _part(parameters, stored, part_name).train
@@ -214,18 +235,18 @@ def fit(
     tune: Tune = "nothing"
     if plan.fine_tune:
         tune = "everything"
-    elif "tuned_norms" in parameters.recipe:
+    elif "tuned_norms" in recipe:
         tune = "norms"
     identity = recipe_identity(
         {
             "decoder": dataclasses.asdict(parameters.decoder_config(model)),
-            "decoding": dataclasses.asdict(parameters.decoding_config),
+            "decoding": dataclasses.asdict(parameters.decoding_of(model)),
             "train": dataclasses.asdict(parameters.decoder_train),
         }
     ) | {
         "encoder": weight_fingerprint(network),
         "tune": tune,
-        "recipe": [*parameters.recipe],
+        "recipe": [*recipe],
         "truth": dataclasses.asdict(parameters.truth),
         "names": [stored["names"][row] for row in rows],
         "seed": parameters.seed,
@@ -234,7 +255,7 @@ def fit(
         fitted,
         rows_of(store.images(), rows),
         rows_of(truth["maps"], rows),
-        parameters.decoding_config,
+        parameters.decoding_of(model),
         parameters.decoder_train,
         tune=tune,
         cache_bytes=parameters.cache_mb * 2**20,

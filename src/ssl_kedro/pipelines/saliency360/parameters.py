@@ -43,6 +43,8 @@ QUIRKS: tuple[Quirk, ...] = (
     "raw_bgr",
     "tuned_norms",
 )
+# Those that concern the pre-training of an encoder.
+VIEW_QUIRKS: tuple[Quirk, ...] = ("centre_crop", "nearest_projection")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -53,11 +55,17 @@ def _without_nulls(value: Any) -> Any:
 
 def _recipe(value: Any) -> Any:
     """No quirk for "fixed", all for "authors"; else their names, as a list or "a;b"."""
+    if value is None:
+        return None
     if value == "fixed":
         return ()
     if value == "authors":
         return QUIRKS
     return tuple(part.strip() for part in value.split(";")) if isinstance(value, str) else value
+
+
+# Of one encoder or one model; None = the pipeline's.
+OwnRecipe = Annotated[tuple[Quirk, ...] | None, BeforeValidator(_recipe)]
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,7 @@ class EncoderPlan(PipelineParameters):
         local_weight: lambda, instead of ``contrast.local_weight``.
         attention: instead of ``contrast.attention``.
         projections: instead of ``views.projections``.
+        recipe: instead of the pipeline's; of the quirks, those of the views concern an encoder.
     """
 
     kind: Literal["contrastive", "random", "file"] = "contrastive"
@@ -132,6 +141,7 @@ class EncoderPlan(PipelineParameters):
     local_weight: float | None = None
     attention: bool | None = None
     projections: bool | None = None
+    recipe: OwnRecipe = None
 
 
 class ModelPlan(PipelineParameters):
@@ -143,11 +153,13 @@ class ModelPlan(PipelineParameters):
         fine_tune: the encoder is trained with the decoder.
         part: "main", or the ablation that it belongs to; those are made only when asked for, by
             ``ablations`` or by their tag.
+        recipe: instead of the pipeline's; of the quirks, those of the decoding concern a model.
     """
 
     encoder: str
     decoder: Literal["light", "thesis", "salgan"] | None = None
     fine_tune: bool = False
+    recipe: OwnRecipe = None
     part: str = MAIN
 
 
@@ -337,12 +349,13 @@ class Saliency360Parameters(PipelineParameters):
 
     def views_of(self, name: str) -> PanoramaViewConfig:
         """Views that an encoder is pre-trained on."""
-        projections = self.encoders[name].projections
+        plan = self.encoders[name]
+        projections, recipe = plan.projections, self._recipe_of(plan)
         return dataclasses.replace(
             self.views,
             projections=self.views.projections if projections is None else projections,
-            authors_crop=self.views.authors_crop or "centre_crop" in self.recipe,
-            nearest_projection=self.views.nearest_projection or "nearest_projection" in self.recipe,
+            authors_crop=self.views.authors_crop or "centre_crop" in recipe,
+            nearest_projection=self.views.nearest_projection or "nearest_projection" in recipe,
         )
 
     def decoder_config(self, name: str) -> DecoderConfig:
@@ -351,13 +364,22 @@ class Saliency360Parameters(PipelineParameters):
             self.decoder, kind=self.models[name].decoder or self.decoder.kind
         )
 
-    @property
-    def decoding_config(self) -> DecodingConfig:
-        """Loss of the decoders."""
+    def decoding_of(self, name: str) -> DecodingConfig:
+        """Loss of a model's decoder."""
+        last = "last_sample_loss" in self.recipe_of(name)
         return dataclasses.replace(
-            self.decoding,
-            last_sample_only=self.decoding.last_sample_only or "last_sample_loss" in self.recipe,
+            self.decoding, last_sample_only=self.decoding.last_sample_only or last
         )
+
+    def recipe_of(self, model: str) -> tuple[Quirk, ...]:
+        """Quirks that a model is made with, those of its encoder among them."""
+        plan = self.models[model]
+        views = set(self._recipe_of(self.encoders[plan.encoder])) & set(VIEW_QUIRKS)
+        own = views | (set(self._recipe_of(plan)) - set(VIEW_QUIRKS))
+        return tuple(quirk for quirk in QUIRKS if quirk in own)
+
+    def _recipe_of(self, plan: EncoderPlan | ModelPlan) -> tuple[Quirk, ...]:
+        return self.recipe if plan.recipe is None else plan.recipe
 
     @property
     def predict_config(self) -> PredictConfig:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.score_nodes import truths_of_tested
 from ssl_kedro.reporting import chapter4_figures, chapter4_tables
@@ -32,6 +33,8 @@ _STAGES = {
     "all": "total",
 }
 _TIMED = 8
+# Of the memory bank, thesis 4.3.2.
+_THESIS_MOMENTUM = 0.5
 _FEW_SCENES = 30
 
 
@@ -118,7 +121,6 @@ def collect(
             for name in datasets
         },
         "runtime": runtime,
-        "quirks": {},
         "panoramas": data,
     }
 
@@ -156,6 +158,8 @@ def _encoder(
         "attention": contrast.attention,
         "projections": parameters.views_of(name).projections,
         "images": trained.get("images", 0),
+        "temperature": trained.get("temperature"),
+        "chance_loss": chance_loss(contrast.negatives),
         "epochs": trained["epochs"],
         "seconds": trained["seconds"],
         "macs": model.macs(*parameters.image.size)["encoder"],
@@ -172,6 +176,7 @@ def _model(
         "encoder": parameters.models[name].encoder,
         "decoder": parameters.decoder_config(name).kind,
         "fine_tune": parameters.models[name].fine_tune,
+        "recipe": [*parameters.recipe_of(name)],
         "decoder_macs": macs["decoder"],
         "encoder_macs": macs["encoder"],
         "decoder_parameters": sum(p.numel() for p in model.decoder.parameters()),
@@ -338,6 +343,21 @@ def _notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
             f"Networks have {parameters.encoder.width:g} times the thesis' channels, and were "
             f"pre-trained for {parameters.train.epochs} epochs instead of 250."
         )
+    own = {
+        name: encoder["temperature"]
+        for name, encoder in results["encoders"].items()
+        if encoder["kind"] == "contrastive"
+    }
+    if parameters.contrast.temperature is None and own:
+        found.append(
+            f"The contrastive loss has a temperature of {next(iter(own.values())):.3f}, which asks "
+            "as much of an embedding among these panoramas as the thesis' 0.07 does among 90,000."
+        )
+    if parameters.contrast.bank_momentum != _THESIS_MOMENTUM:
+        found.append(
+            f"Vectors of the memory bank keep {parameters.contrast.bank_momentum:g} of themselves "
+            f"at each update; the thesis' keep {_THESIS_MOMENTUM:g}."
+        )
     if parameters.encoder.longitude_padding == "circular":
         found.append("Convolutions continue on the other side of the panorama; the thesis' do not.")
     if parameters.decoder.prior != "none":
@@ -347,6 +367,14 @@ def _notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
         )
     if parameters.decoding.weighting == "sphere":
         found.append("The decoders' loss weighs pixels by solid angle; eq. 4.4 counts them alike.")
+    for name, encoder in results["encoders"].items():
+        if encoder["kind"] == "contrastive" and encoder["history"]:
+            reached, chance = encoder["history"][-1]["global_loss"], encoder["chance_loss"]
+            if reached > chance:
+                found.append(
+                    f"The pre-training of {name} does not tell panoramas apart: its global loss is "
+                    f"{reached:.1f}, that of chance {chance:.1f}. What it learnt is worth little."
+                )
     for quirk in parameters.recipe:
         found.append(f"The authors' {quirk.replace('_', ' ')} is reproduced, for comparison only.")
     main = results["datasets"][parameters.dataset]
