@@ -24,7 +24,7 @@ from ssl_kedro.pipelines.parameters import (
 from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
 from ssl_kedro.saliency.metrics import MODES, Mode
 from ssl_kedro.saliency.predict import Output, PredictConfig
-from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
 MAIN = "main"
@@ -166,6 +166,7 @@ class PredictParameters(PipelineParameters):
     frames_per_second: Annotated[float | None, Field(gt=0)] = None
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.8
     overlay_width: Annotated[int, Field(ge=64)] = 2048
+    max_megapixels: Annotated[float, Field(gt=0)] = MAX_MEGAPIXELS
     device: str = "auto"
 
 

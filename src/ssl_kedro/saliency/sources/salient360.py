@@ -99,7 +99,10 @@ class Salient360Panoramas(FilePanoramas):
             )
             for (key, image), scene, split in zip(images.items(), scenes, splits, strict=True)
         ]
-        super().__init__([panoramas[i] for i in chosen(splits, config.limit, config.seed)], root)
+        kept = chosen(splits, config.limit, config.seed)
+        super().__init__(
+            [panoramas[index] for index in kept], root, max_megapixels=config.max_megapixels
+        )
 
     def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
         return read_scanpaths(path)
