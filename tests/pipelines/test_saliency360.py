@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from conftest import Project, copied_project
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
@@ -155,6 +156,27 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
 def test_errors_name_key_value_and_remedy(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         check(merged("", **changes))
+
+
+def test_nothing_is_trained_before_all_maps_and_fixations_are_read() -> None:
+    """An empty map or a direction off the sphere was found after hours of pre-training."""
+    graph = saliency360.create_pipeline(merged(), ("architecture",))
+    for node in graph.nodes:
+        if node.short_name.startswith(("pretrain_", "fit_")):
+            before = {n.short_name for n in graph.to_nodes(node.name).nodes}
+            assert {"check_sources", "ground_truth_generated"} <= before
+
+
+@pytest.mark.parametrize("height", [32, 48])
+def test_a_vgg_needs_maps_that_can_be_halved(height: int) -> None:
+    """It failed in its head, with "output size is too small"."""
+    values = merged("", image__height=height, image__width=2 * height)
+    assert saliency360.create_pipeline(values).nodes  # no VGG is asked for
+    if height >= 48:
+        assert saliency360.create_pipeline(values, ("architecture",)).nodes
+        return
+    with pytest.raises(ConfigError, match=r"image\.height = 32: expected at least 48.*vgg"):
+        saliency360.create_pipeline(values, ("architecture",))
 
 
 def test_recipes() -> None:

@@ -253,13 +253,11 @@ def test_the_report_bears_one_panorama_and_unknown_numbers() -> None:
     assert ", better" not in page
 
 
-def test_ablations_and_quirks_are_shown_where_there_are_some() -> None:
+def test_ablations_are_shown_where_there_are_some() -> None:
     found = results()
     found["encoders"]["flat"] = encoder(projections=False)
     found["models"]["flat"] = model("flat")
     found["scores"]["mine"]["flat"] = scored(0.5)
-    found["quirks"] = {"sine_twice": {"metric": "cc", "fixed": 0.6, "with": None}}
     page = saliency_report(found, MANIFEST, tables(found), None, [])
     assert "Table 4.4: projections" in page
     assert "<td>yes</td>" in page
-    assert "sine twice" in page

@@ -85,7 +85,6 @@ def saliency_report(
             "Training",
             pictures=[Picture(training_curves(results), "Losses of all trainings by epoch")],
         ),
-        *_quirk_section(results),
         *_paragraphs("What differs from the thesis", notes),
         *_paragraphs("What these data cannot show", limits(results)),
         *skipped_section(manifest),
@@ -154,21 +153,6 @@ def _difference_section(results: Results, dataset: str, mode: str) -> list[Secti
     # Words, not numbers: a sign that decides nothing must not be tinted.
     shown = Table(columns, rows, left=len(columns), groups=groups)
     return [Section("Against what sees no image", (text,), tables=[shown])]
-
-
-def _quirk_section(results: Results) -> list[Section]:
-    """What reproducing the authors' errors changes, where it was measured."""
-    rows = [
-        [
-            name.replace("_", " "),
-            METRIC_NAMES.get(found["metric"], found["metric"]),
-            plain(number(found["fixed"]), 3),
-            plain(number(found["with"]), 3),
-        ]
-        for name, found in (results.get("quirks") or {}).items()
-    ]
-    table = Table(("Quirk", "Metric", "fixed", "with"), rows, left=2)
-    return [Section("What the authors' quirks change", tables=[table])] if rows else []
 
 
 def _interval_text(results: Results) -> str:

@@ -43,6 +43,8 @@ QUIRKS: tuple[Quirk, ...] = (
     "raw_bgr",
     "tuned_norms",
 )
+# The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
+_VGG_ROWS_PX = 48
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -325,6 +327,20 @@ class Saliency360Parameters(PipelineParameters):
         if architecture is None:
             return self.encoder
         return dataclasses.replace(self.encoder, architecture=architecture)
+
+    def check_size(self, name: str) -> None:
+        """Refuse to pre-train an encoder on images that its heads cannot halve once more.
+
+        Raises:
+            ConfigError: a VGG, whose maps have fewer than 3 rows.
+        """
+        vgg = self.encoder_config(name).architecture == "vgg16"
+        if vgg and self.encoders[name].kind == "contrastive" and self.image.height < _VGG_ROWS_PX:
+            raise ConfigError(
+                "image.height",
+                self.image.height,
+                f"at least {_VGG_ROWS_PX}, to pre-train encoders.{name}, a VGG-16",
+            )
 
     def contrast_of(self, name: str) -> ContrastConfig:
         """Contrastive objective of an encoder."""

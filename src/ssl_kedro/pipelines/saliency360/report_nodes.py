@@ -118,7 +118,6 @@ def collect(
             for name in datasets
         },
         "runtime": runtime,
-        "quirks": {},
         "panoramas": data,
     }
 

@@ -91,7 +91,8 @@ class SourceConfig(Config):
             Sitzmann); () = ``test_share`` decides.
         columns: names of the columns of fixation tables.
         movement: of Salient360!: of head and eyes, or of the head alone.
-        eye: of Salient360! (head and eyes): whose scanpaths count.
+        eye: of Salient360! (head and eyes): whose scanpaths count. With "both" each eye's fixations
+            are scored on their own and the scores averaged, as the authors' code does.
         frame_rate: frames taken of a video in a second.
         max_megapixels: panoramas of more million pixels end the run before anything is decoded.
 

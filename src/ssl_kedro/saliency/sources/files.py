@@ -101,10 +101,14 @@ class FilePanoramas(CheckedSource):
 
     def fixations(self, index: int) -> Fixations | None:
         """Where its viewers looked, None where that is not known."""
+        sets = self.fixation_sets(index)
+        return joined_fixations(sets) if sets else None
+
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """All its files' as one; a source that tells eyes apart has a set for each."""
         panorama = self.panoramas[index]
-        if not panorama.fixations:
-            return None
-        return joined_fixations([self._fixations(panorama, path) for path in panorama.fixations])
+        found = [self._fixations(panorama, path) for path in panorama.fixations]
+        return (joined_fixations(found),) if found else ()
 
     @property
     def fingerprint(self) -> str:
