@@ -18,6 +18,7 @@ from conftest import Project, copied_project
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
+from ssl_kedro.pipelines.saliency360.notes import notes
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 
 KEY = "saliency360"
@@ -177,6 +178,27 @@ def test_a_vgg_needs_maps_that_can_be_halved(height: int) -> None:
         return
     with pytest.raises(ConfigError, match=r"image\.height = 32: expected at least 48.*vgg"):
         saliency360.create_pipeline(values, ("architecture",))
+
+
+def test_the_report_says_all_that_differs_from_the_thesis() -> None:
+    many = {"datasets": {"generated": {"scenes": 99}, "salient360": {"scenes": 99}}}
+    base = " ".join(notes(check(merged()), many))
+    for text in (
+        "0.25 times the thesis' channels",
+        "epochs 10 (250)",
+        "negatives 256 (16,000)",
+        "largest learning rate 0.001 (0.01)",
+        "optimiser adamw (sgd)",
+        "last layer of the heads batch norm (relu)",
+        "decoder light (thesis)",
+        "turned panoramas yes (no)",
+        "weighs pixels by solid angle",
+    ):
+        assert text in base
+    assert notes(check(merged("salient360")), many) == []
+    assert notes(check(merged("salient360", contrast__negatives=8)), many) == [
+        "Pre-training, with the thesis' value behind: negatives 8 (16,000)."
+    ]
 
 
 def test_recipes() -> None:

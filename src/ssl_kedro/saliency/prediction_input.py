@@ -203,8 +203,12 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     try:
+        if path.stat().st_size == 0:
+            raise UnreadableImageError("an empty file")
         with path.open("rb") as file, opened_image(file, FORMATS) as image:
             return upright_size(image)
+    except UnreadableImageError:
+        raise
     except Exception as error:  # Pillow raises many kinds on damaged headers
         reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"
         raise UnreadableImageError(reason) from error

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.pipelines.saliency360.notes import notes
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.score_nodes import truths_of_tested
 from ssl_kedro.reporting import chapter4_figures, chapter4_tables
@@ -32,7 +33,6 @@ _STAGES = {
     "all": "total",
 }
 _TIMED = 8
-_FEW_SCENES = 30
 
 
 def measure_runtime(
@@ -157,6 +157,7 @@ def _encoder(
         "images": trained.get("images", 0),
         "epochs": trained["epochs"],
         "seconds": trained["seconds"],
+        "precision": trained.get("precision"),
         "macs": model.macs(*parameters.image.size)["encoder"],
         "parameters": sum(p.numel() for p in model.encoder.parameters()),
         "history": trained["history"],
@@ -255,10 +256,16 @@ def describe_run(parameters: Saliency360Parameters, data: Json, results: Json) -
                 for file, reason in found["skipped"]
             ],
         },
-        execution={"device": parameters.train.device, "precision": parameters.train.precision},
+        execution={"device": parameters.train.device, "precision": _precision(parameters, results)},
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(found["seconds"] for found in trained),
     )
+
+
+def _precision(parameters: Saliency360Parameters, results: Json) -> str:
+    """What encoders were trained in; "auto" chooses by a trial, which a rerun need not repeat."""
+    used = {found["precision"] for found in results["encoders"].values() if found.get("precision")}
+    return ", ".join(sorted(used)) or parameters.train.precision
 
 
 def figures(results: Json) -> tuple[Figure, Figure]:
@@ -325,32 +332,5 @@ def render_report(
         manifest,
         {"4.1": table_4_1, "4.2": table_4_2, "4.3": table_4_3, "4.4": table_4_4},
         overlays(parameters, *shown, models=models),
-        _notes(parameters, results),
+        notes(parameters, results),
     )
-
-
-def _notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
-    """What differs from the thesis, and what these data can and cannot show."""
-    found = []
-    if parameters.encoder.width != 1:
-        found.append(
-            f"Networks have {parameters.encoder.width:g} times the thesis' channels, and were "
-            f"pre-trained for {parameters.train.epochs} epochs instead of 250."
-        )
-    if parameters.encoder.longitude_padding == "circular":
-        found.append("Convolutions continue on the other side of the panorama; the thesis' do not.")
-    if parameters.decoder.prior != "none":
-        found.append(
-            f"Decoders start from the {parameters.decoder.prior} map of their training scenes and "
-            "add to it; the thesis' start from nothing."
-        )
-    if parameters.decoding.weighting == "sphere":
-        found.append("The decoders' loss weighs pixels by solid angle; eq. 4.4 counts them alike.")
-    for quirk in parameters.recipe:
-        found.append(f"The authors' {quirk.replace('_', ' ')} is reproduced, for comparison only.")
-    main = results["datasets"][parameters.dataset]
-    if main["scenes"] < _FEW_SCENES:
-        found.append(
-            f"{main['scenes']} scenes are few: intervals say what these scenes allow, no more."
-        )
-    return found
