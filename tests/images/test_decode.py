@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
+from time import sleep
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from ssl_kedro.images import decode
 from ssl_kedro.images.decode import decoded_image
 from ssl_kedro.images.errors import UnreadableImageError
 
@@ -320,3 +324,37 @@ def test_damage_of_any_kind_ends_in_an_image_or_a_reason(tmp_path: Path, name: s
         else:
             assert result.shape == (3, 8, 8)
     assert refused > 0
+
+
+@pytest.mark.parametrize(
+    ("large_px", "options", "most"),
+    [(600, {}, 4), (599, {}, 1), (599, {"quality": 90}, 4), (599, {"progressive": True}, 1)],
+)
+def test_large_images_are_decoded_one_at_a_time(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    large_px: int,
+    options: dict[str, object],
+    most: int,
+) -> None:
+    """What counts is what is decoded: a JPEG at a reduced scale, unless it is progressive."""
+    path = tmp_path / ("a.jpg" if options else "a.png")
+    Image.new("RGB", (30, 20)).save(path, **options)
+    monkeypatch.setattr(decode, "_LARGE_PX", large_px)
+    lock, at_work, seen = Lock(), 0, []
+
+    def slow(image: Image.Image) -> Image.Image:
+        nonlocal at_work
+        with lock:
+            at_work += 1
+            seen.append(at_work)
+        sleep(0.05)
+        with lock:
+            at_work -= 1
+        image.load()
+        return image
+
+    monkeypatch.setattr(decode, "_upright", slow)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: decode.decoded_part(path, decode.Resize(2)), range(4)))
+    assert max(seen) == most

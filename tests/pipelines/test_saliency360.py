@@ -15,8 +15,10 @@ import yaml
 from PIL import Image
 
 from conftest import Project, copied_project
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
+from ssl_kedro.pipelines.saliency360.notes import notes
 from ssl_kedro.pipelines.saliency360.parameters import QUIRKS, Saliency360Parameters
 
 KEY = "saliency360"
@@ -155,6 +157,58 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
 def test_errors_name_key_value_and_remedy(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         check(merged("", **changes))
+
+
+def test_nothing_is_trained_before_all_maps_and_fixations_are_read() -> None:
+    """An empty map or a direction off the sphere was found after hours of pre-training."""
+    graph = saliency360.create_pipeline(merged(), ("architecture",))
+    for node in graph.nodes:
+        if node.short_name.startswith(("pretrain_", "fit_")):
+            before = {n.short_name for n in graph.to_nodes(node.name).nodes}
+            assert {"check_sources", "ground_truth_generated"} <= before
+
+
+@pytest.mark.parametrize("height", [32, 48])
+def test_a_vgg_needs_maps_that_can_be_halved(height: int) -> None:
+    """It failed in its head, with "output size is too small"."""
+    values = merged("", image__height=height, image__width=2 * height)
+    assert saliency360.create_pipeline(values).nodes  # no VGG is asked for
+    if height >= 48:
+        assert saliency360.create_pipeline(values, ("architecture",)).nodes
+        return
+    with pytest.raises(ConfigError, match=r"image\.height = 32: expected at least 48.*vgg"):
+        saliency360.create_pipeline(values, ("architecture",))
+
+
+def test_the_report_says_all_that_differs_from_the_thesis() -> None:
+    many: dict[str, Any] = {
+        "datasets": {"generated": {"scenes": 99}, "salient360": {"scenes": 99}},
+        "encoders": {"random": {"history": []}},
+    }
+    base = " ".join(notes(check(merged()), many))
+    for text in (
+        "0.25 times the thesis' channels",
+        "epochs 10 (250)",
+        "negatives 256 (16,000)",
+        "largest learning rate 0.001 (0.01)",
+        "optimiser adamw (sgd)",
+        "last layer of the heads batch norm (relu)",
+        "decoder light (thesis)",
+        "turned panoramas yes (no)",
+        "weighs pixels by solid angle",
+    ):
+        assert text in base
+    assert notes(check(merged("salient360")), many) == []
+    assert notes(check(merged("salient360", contrast__negatives=8)), many) == [
+        "Pre-training, with the thesis' value behind: negatives 8 (16,000)."
+    ]
+    last = {"global_loss": 7.0}
+    many["encoders"]["own"] = {"history": [last], "temperature": 0.18, "chance_loss": 6.5}
+    said = " ".join(notes(check(merged()), many))
+    assert "a temperature of 0.180" in said
+    assert "The pre-training of own does not tell panoramas apart: its global loss is 7.0" in said
+    last["global_loss"] = 6.4
+    assert "does not tell panoramas apart" not in " ".join(notes(check(merged()), many))
 
 
 def test_recipes() -> None:

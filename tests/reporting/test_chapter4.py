@@ -256,7 +256,7 @@ def test_the_report_bears_one_panorama_and_unknown_numbers() -> None:
     assert ", better" not in page
 
 
-def test_ablations_and_quirks_are_shown_where_there_are_some() -> None:
+def test_ablations_are_shown_where_there_are_some() -> None:
     found = results()
     found["encoders"]["flat"] = encoder(projections=False)
     found["models"]["flat"] = model("flat")

@@ -9,10 +9,10 @@ from ssl_kedro.saliency.evaluation import (
     Scores,
     gains,
     intervals,
-    joined,
     score_all,
 )
 from ssl_kedro.saliency.metrics import METRICS, MODES, score
+from ssl_kedro.saliency.panoramas import joined
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.random((3, 4, 8)).astype(np.float32) + 0.1

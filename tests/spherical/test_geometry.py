@@ -143,6 +143,38 @@ def test_seam_and_poles_continue() -> None:
     torch.testing.assert_close(at_pole, expected, atol=1e-4, rtol=0)
 
 
+def slow_value(seen: np.ndarray, longitude: float, latitude: float) -> float:
+    """Bilinear by hand: beyond a pole stands what lies across it, at a longitude turned by 180."""
+    height, width = seen.shape
+
+    def pixel(row: int, column: int) -> float:
+        if 0 <= row < height:
+            return float(seen[row, column % width])
+        row = 0 if row < 0 else height - 1
+        # Half a turn is a whole number of pixels, or half a pixel more.
+        left, right = column + width // 2, column + (width + 1) // 2
+        return float((seen[row, left % width] + seen[row, right % width]) / 2)
+
+    row, column = (90 - latitude) * height / 180 - 0.5, (longitude + 180) * width / 360 - 0.5
+    i, j = math.floor(row), math.floor(column)
+    down, right = row - i, column - j
+    above = pixel(i, j) * (1 - right) + pixel(i, j + 1) * right
+    below = pixel(i + 1, j) * (1 - right) + pixel(i + 1, j + 1) * right
+    return above * (1 - down) + below * down
+
+
+@pytest.mark.parametrize("size", [(4, 8), (5, 9), (1, 3)])
+def test_any_direction_against_a_slow_reference(size: tuple[int, int]) -> None:
+    generator = np.random.default_rng(3)
+    seen = generator.random(size)
+    longitude = np.concatenate([generator.uniform(-180, 180, 300), [179.99, -179.99]])
+    latitude = np.concatenate([generator.uniform(-90, 90, 300), [89.9, -89.9]])
+    where = directions(torch.from_numpy(longitude), torch.from_numpy(latitude))
+    found = sampled(torch.from_numpy(seen)[None, None], where)[0, 0].numpy()
+    expected = [slow_value(seen, *angles) for angles in zip(longitude, latitude, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_zenith_and_nadir_come_to_the_equator() -> None:
     height, width = SIZE
     latitude = torch.linspace(90, -90, 2 * height + 1)[1::2]

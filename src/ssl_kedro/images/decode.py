@@ -14,23 +14,31 @@ animated, several pages   the first frame
 not square                the central square whose side is the shorter side
 float or 32-bit grey      unreadable: white is not defined (integers up to 65535 are 16-bit)
 truncated, broken, empty  unreadable
-over Pillow's pixel limit unreadable (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million by default)
+over the pixel limit      unreadable (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million by default, where
+                          the caller states none)
 ========================= ==================================================================
+
+Memory: Pillow keeps 4 bytes a pixel of what it decodes. A JPEG is decoded at an eighth of its sides
+where that is enough (a progressive one also needs 2 bytes a coefficient: 3 to 6 a pixel); nothing
+else can be. Images that are large even so are decoded one at a time, however many threads ask.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.opening import opened_image
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
@@ -39,7 +47,7 @@ EXTENSIONS = frozenset(
 # Other decoders stay shut: a file called .jpg may hold PostScript, which Pillow would run.
 # Registered here, since Pillow's own registration on first use is not made for threads.
 Image.init()
-_FORMATS = tuple(
+FORMATS = tuple(
     name for name in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM") if name in Image.OPEN
 )
 
@@ -62,6 +70,10 @@ _DECODER_ERRORS = (
 
 _ORIENTATION = 0x0112
 
+# Decoded pixels above which an image waits until no other such one is in memory: 128 MB.
+_LARGE_PX = 2**25
+_large = Lock()
+
 
 def decoded_image(path: Path, size: int) -> np.ndarray:
     """One file as uint8 (3, size, size), RGB, row 0 at the top.
@@ -77,16 +89,27 @@ def decoded_image(path: Path, size: int) -> np.ndarray:
     Raises:
         UnreadableImageError: the file cannot be decoded; the text is the reason.
     """
-    return _read(path, lambda image: _pixels(resized_square(_upright(image, 2 * size), size)))
+
+    def square(image: Image.Image) -> np.ndarray:
+        with _drafted(image, 2 * size, None):
+            return _pixels(resized_square(_upright(image), size))
+
+    return _read(path, square)
 
 
-def decoded_part(path: Path, resize: Resize, box: Sequence[float] | None = None) -> np.ndarray:
+def decoded_part(
+    path: Path,
+    resize: Resize,
+    box: Sequence[float] | None = None,
+    max_pixels: float | None = None,
+) -> np.ndarray:
     """One file, or a box of it, as uint8 (3, H, W), RGB, without cropping to a square.
 
     Args:
         path: of the file.
         resize: to which height and width.
         box: left, top, right, bottom in px of the upright image; rounded, clipped to it.
+        max_pixels: of the file; None = Pillow's limit.
 
     Raises:
         UnreadableImageError: the file cannot be decoded, or the box is empty.
@@ -94,12 +117,13 @@ def decoded_part(path: Path, resize: Resize, box: Sequence[float] | None = None)
 
     def part(image: Image.Image) -> np.ndarray:
         # A box is in pixels of the full image, so that a reduced one would not do.
-        whole = _upright(image, None if box is not None else 2 * resize.side)
-        cut = (0.0, 0.0, float(whole.width), float(whole.height))
-        if box is not None:
-            cut = _within(box, whole.size)
-        shape = resize.shape(cut[2] - cut[0], cut[3] - cut[1])
-        return _pixels(whole.resize(shape, Image.Resampling.BILINEAR, box=cut))
+        with _drafted(image, None if box is not None else 2 * resize.side, max_pixels):
+            whole = _upright(image)
+            cut = (0.0, 0.0, float(whole.width), float(whole.height))
+            if box is not None:
+                cut = _within(box, whole.size)
+            shape = resize.shape(cut[2] - cut[0], cut[3] - cut[1])
+            return _pixels(whole.resize(shape, Image.Resampling.BILINEAR, box=cut))
 
     return _read(path, part)
 
@@ -142,7 +166,7 @@ def _read(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray
         data = path.read_bytes()
         if not data:
             raise UnreadableImageError("empty file")
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with opened_image(BytesIO(data), FORMATS) as image:
             return decode(image)
     except UnreadableImageError:
         raise
@@ -164,20 +188,33 @@ def resized_square(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
-def _upright(image: Image.Image, least: int | None) -> Image.Image:
-    """The whole image in RGB, the way up that it was taken.
+@contextmanager
+def _drafted(image: Image.Image, least: int | None, max_pixels: float | None) -> Iterator[None]:
+    """While an image is decoded: its size checked, a JPEG's scale chosen, memory bounded.
 
     Args:
         image: opened, not loaded.
         least: a JPEG may be decoded at a reduced scale with sides of at least so many px;
             None = at full scale.
+        max_pixels: more are refused; None = Pillow's limit.
     """
     width, height = image.size
-    limit = Image.MAX_IMAGE_PIXELS
+    limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
     if limit is not None and width * height > limit:
-        raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {limit}")
+        raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {limit:.0f}")
     if least is not None:
         image.draft(None, (least, least))
+    # The coefficients of a progressive JPEG are all kept, at whatever scale it is decoded.
+    whole = (width, height) if image.info.get("progressive") else image.size
+    if whole[0] * whole[1] <= _LARGE_PX:
+        yield
+        return
+    with _large:
+        yield
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The whole image in RGB, the way up that it was taken."""
     image.load()
     upright: Image.Image = image
     if image.getexif().get(_ORIENTATION, 1) != 1:

@@ -297,7 +297,8 @@ def _runtime_section(table: pd.DataFrame) -> Section:
     found: dict[tuple[str, ...], dict[str, float]] = {}
     for row in _rows(table):
         batch = DASH if row.batch is None else str(int(row.batch))
-        threads = "" if row.threads is None else f", {int(row.threads)} thread(s)"
+        count = 0 if row.threads is None else int(row.threads)
+        threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
         key = (str(row.source), str(row.model), f"{row.device or DASH}{threads}", batch)
         found.setdefault(key, {})[str(row.stage)] = number(row.ms)
     own = sum(key[0] == THIS_RUN for key in found)

@@ -22,27 +22,15 @@ class PanoramaTruth:
 
     Args:
         truth: density per solid angle (h, 2h).
-        fixations: None where they are not known.
+        fixations: sets that are scored one by one, as of two eyes; None = not known.
         others: fixations of the other tested images, for sAUC; None where there are none.
         prior: what the equator prior of its training images says, (h, 2h).
     """
 
     truth: np.ndarray
-    fixations: Fixations | None
+    fixations: Fixations | Sequence[Fixations] | None
     others: Fixations | None
     prior: np.ndarray
-
-
-def joined(sets: Iterable[Fixations | None]) -> Fixations | None:
-    """All fixations of several images, None where there are none."""
-    known = [found for found in sets if found is not None and len(found)]
-    if not known:
-        return None
-    return Fixations(
-        np.concatenate([found.longitude_deg for found in known]),
-        np.concatenate([found.latitude_deg for found in known]),
-        np.concatenate([found.viewer for found in known]),
-    )
 
 
 def score_all(

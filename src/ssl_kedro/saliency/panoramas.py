@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +54,18 @@ class Fixations:
     def of(self, chosen: np.ndarray) -> Fixations:
         """Those that a mask or indices choose."""
         return Fixations(self.longitude_deg[chosen], self.latitude_deg[chosen], self.viewer[chosen])
+
+
+def joined(sets: Iterable[Fixations | None]) -> Fixations | None:
+    """All fixations of several sets, None where there are none."""
+    known = [found for found in sets if found is not None and len(found)]
+    if not known:
+        return None
+    return Fixations(
+        np.concatenate([found.longitude_deg for found in known]),
+        np.concatenate([found.latitude_deg for found in known]),
+        np.concatenate([found.viewer for found in known]),
+    )
 
 
 class PanoramaSource(ABC):
@@ -127,6 +139,11 @@ class PanoramaSource(ABC):
     @abstractmethod
     def fixations(self, index: int) -> Fixations | None:
         """Where its viewers looked; None = not known."""
+
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """Fixations that are scored one by one, as of two eyes: together :meth:`fixations`."""
+        found = self.fixations(index)
+        return () if found is None else (found,)
 
     @property
     @abstractmethod

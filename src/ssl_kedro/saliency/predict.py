@@ -29,6 +29,7 @@ from ssl_kedro.saliency.prediction_input import (
     Unpredicted,
     in_shape,
 )
+from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.video_file import Frame, ahead, frames
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
@@ -52,6 +53,7 @@ class PredictConfig(Config):
         frames_per_second: of videos; None, or more than a video has, = every frame.
         opacity: of overlays where a map is at its peak.
         overlay_width: widest overlay or heat map in px; larger panoramas are brought to it.
+        max_megapixels: larger images, in million pixels, end the run before the model works.
         device: "auto" = CUDA where there is one.
 
     Raises:
@@ -68,6 +70,7 @@ class PredictConfig(Config):
     frames_per_second: Annotated[float | None, Range(above=0)] = None
     opacity: Annotated[float, PROBABILITY] = 0.8
     overlay_width: Annotated[int, Range(at_least=64)] = 2048
+    max_megapixels: Annotated[float, Range(above=0)] = MAX_MEGAPIXELS
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -150,7 +153,8 @@ def predictions(
 def _of_images(
     model: nn.Module, files: PredictionInput, config: PredictConfig, device: torch.device
 ) -> Iterator[Prediction | Unpredicted]:
-    photographs = PanoramaFiles([files.root / name for name in files.images], files.images)
+    paths = [files.root / name for name in files.images]
+    photographs = PanoramaFiles(paths, files.images, config.max_megapixels)
     for found in batches(photographs, Resize(config.width), config.batch_size):
         if isinstance(found, Unreadable):
             yield Unpredicted(files.images[found.index], found.reason)

@@ -91,7 +91,7 @@ def write_predictions(model: nn.Module, config: PredictConfig) -> list[Written]:
         ValueError: the model gives something else than a map an image.
         OSError: a file cannot be written.
     """
-    files = found_input(config.input)
+    files = found_input(config.input, config.max_megapixels)
     _check_output(files, config)
     output = Path(config.output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ class _ImageFiles:
         self._output = output
         self._index = {name: index for index, name in enumerate(files.images)}
         paths = [files.root / name for name in files.images]
-        self._photographs = PanoramaFiles(paths, files.images)
+        self._photographs = PanoramaFiles(paths, files.images, config.max_megapixels)
 
     def write(self, found: Prediction, stem: str) -> Written:
         """All files of one prediction, or in the row why there are none."""

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.images.decode import EXTENSIONS, Resize, decoded_part
+from ssl_kedro.images.decode import EXTENSIONS, FORMATS, Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.opening import opened_image, upright_size
 from ssl_kedro.images.photographs import FilePhotographs
+from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.video_file import VIDEO_EXTENSIONS, video_facts
 
 # Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.
@@ -74,7 +76,7 @@ class PredictionInput:
         return self.images + self.videos
 
 
-def found_input(given: str | None) -> PredictionInput:
+def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> PredictionInput:
     """Look at an input: files that cannot be opened are listed, others must be panoramas.
 
     Only headers are read. A folder is searched to any depth; hidden files and files with
@@ -82,10 +84,11 @@ def found_input(given: str | None) -> PredictionInput:
 
     Args:
         given: path of an image, a video or a folder.
+        max_megapixels: of an image, in million pixels.
 
     Raises:
         PredictionInputError: no path, nothing there, no image or video in a folder, files that
-            are not twice as wide as high, or none that can be opened.
+            are not twice as wide as high, images that are too large, or none that can be opened.
     """
     known = "a panorama or a video (.jpg, .png, .mp4, ...), or a folder of them"
     remedy = "set predict.input to the path of one"
@@ -107,7 +110,7 @@ def found_input(given: str | None) -> PredictionInput:
         if not path.is_dir() and not path.suffix:
             what = "a file without an extension"
         raise PredictionInputError("input", given, what, known, remedy)
-    return _checked(given, root, images, videos)
+    return _checked(given, root, images, videos, max_megapixels)
 
 
 def _videos_below(folder: Path) -> list[str]:
@@ -121,10 +124,15 @@ def _videos_below(folder: Path) -> list[str]:
 
 
 def _checked(
-    given: str, root: Path, images: Sequence[str], videos: Sequence[str]
+    given: str,
+    root: Path,
+    images: Sequence[str],
+    videos: Sequence[str],
+    max_megapixels: float,
 ) -> PredictionInput:
     broken: list[Unpredicted] = []
     flat: list[str] = []
+    large: list[str] = []
     opened: set[str] = set()
     for at, name in enumerate((*images, *videos)):
         try:
@@ -134,13 +142,23 @@ def _checked(
             continue
         if not is_panorama(*size):
             flat.append(f"{name} ({size[0]} x {size[1]})")
+        elif at < len(images) and size[0] * size[1] > 1e6 * max_megapixels:
+            large.append(f"{name} ({size[0]} x {size[1]})")
         opened.add(name)
-    if flat:
-        more = f" and {len(flat) - _NAMED} more" if len(flat) > _NAMED else ""
+    if large:
         raise PredictionInputError(
             "input",
             given,
-            f"{len(flat)} that cannot be whole panoramas: {', '.join(flat[:_NAMED])}{more}",
+            f"{len(large)} too large: {_listed(large)}",
+            f"at most {max_megapixels:g} million pixels (predict.max_megapixels)",
+            "raise predict.max_megapixels (an image that is no baseline JPEG takes 4 bytes a pixel "
+            "while it is decoded), or save them at half the size",
+        )
+    if flat:
+        raise PredictionInputError(
+            "input",
+            given,
+            f"{len(flat)} that cannot be whole panoramas: {_listed(flat)}",
             "equirectangular panoramas, twice as wide as high (360 x 180 degrees)",
             "take these files away, or bring them to 2:1: a partial panorama is to be padded to "
             "the whole sphere, a stereo pair to be cut into its two eyes",
@@ -153,6 +171,11 @@ def _checked(
         tuple(name for name in videos if name in opened),
         tuple(broken),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def nothing_readable(given: object, broken: Sequence[Unpredicted]) -> PredictionInputError:
@@ -180,19 +203,35 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientations that swap the sides
-            return (image.height, image.width) if turned else image.size
+        if path.stat().st_size == 0:
+            raise UnreadableImageError("an empty file")
+        with path.open("rb") as file, opened_image(file, FORMATS) as image:
+            return upright_size(image)
+    except UnreadableImageError:
+        raise
     except Exception as error:  # Pillow raises many kinds on damaged headers
         reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"
         raise UnreadableImageError(reason) from error
 
 
 class PanoramaFiles(FilePhotographs):
-    """Image files of panoramas, decoded to exactly ``side / 2`` rows and ``side`` columns."""
+    """Image files of panoramas, decoded to exactly ``side / 2`` rows and ``side`` columns.
+
+    Args:
+        paths: of the files.
+        names: to call them by.
+        max_megapixels: of a file, in million pixels.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], names: Sequence[str], max_megapixels: float = MAX_MEGAPIXELS
+    ) -> None:
+        super().__init__(paths, names)
+        self._max_pixels = 1e6 * max_megapixels
 
     def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:  # noqa: ARG002
-        decoded = decoded_part(self.paths[index], Resize(resize.side, keep_aspect=True))
+        whole = Resize(resize.side, keep_aspect=True)
+        decoded = decoded_part(self.paths[index], whole, max_pixels=self._max_pixels)
         return in_shape(decoded, resize.side // 2, resize.side)
 
     def picture(self, index: int, height: int, width: int) -> np.ndarray:

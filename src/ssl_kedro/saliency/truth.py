@@ -10,7 +10,7 @@ import numpy as np
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.saliency.ground_truth import saliency_map
 from ssl_kedro.saliency.metrics import resized
-from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, joined
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,16 +34,18 @@ def truth_arrays(
     Returns:
         "maps": float32 (N, height, 2 height), densities per solid angle; "made_from_fixations":
         bool (N,); "known": bool (N,), whether fixations are; "starts": int64 (N + 1,), where
-        each panorama's fixations begin in "longitude_deg", "latitude_deg" (float64) and
-        "viewer" (int64).
+        each panorama's fixations begin in "longitude_deg", "latitude_deg" (float64), "viewer"
+        and "set" (int64; sets, as of two eyes, are scored one by one).
 
     Raises:
         ConfigError: a panorama has neither, or not what is asked for.
     """
     maps = np.empty((len(indices), height, 2 * height), dtype=np.float32)
-    made, found = np.zeros(len(indices), dtype=bool), []
+    made, found, numbers = np.zeros(len(indices), dtype=bool), [], []
     for row, index in enumerate(indices):
-        fixations = source.fixations(index)
+        sets = source.fixation_sets(index)
+        fixations = joined(sets)
+        numbers += [number for number, each in enumerate(sets) for _ in range(len(each))]
         published = None if made_from == "fixations" else source.saliency(index)
         found.append(fixations)
         if published is not None:
@@ -69,6 +71,7 @@ def truth_arrays(
         "longitude_deg": np.concatenate([f.longitude_deg for f in lists]).astype(np.float64),
         "latitude_deg": np.concatenate([f.latitude_deg for f in lists]).astype(np.float64),
         "viewer": np.concatenate([f.viewer for f in lists]).astype(np.int64),
+        "set": np.array(numbers, dtype=np.int64),
     }
 
 
@@ -76,5 +79,18 @@ def fixations_of(truth: Arrays, row: int) -> Fixations | None:
     """Fixations of one panorama, None where they are not known."""
     if not truth["known"][row]:
         return None
-    own = slice(int(truth["starts"][row]), int(truth["starts"][row + 1]))
+    own = _own(truth, row)
     return Fixations(truth["longitude_deg"][own], truth["latitude_deg"][own], truth["viewer"][own])
+
+
+def fixation_sets_of(truth: Arrays, row: int) -> tuple[Fixations, ...]:
+    """Fixations of one panorama that are scored one by one; () where they are not known."""
+    found = fixations_of(truth, row)
+    if found is None:
+        return ()
+    numbers = truth["set"][_own(truth, row)]
+    return tuple(found.of(numbers == number) for number in np.unique(numbers))
+
+
+def _own(truth: Arrays, row: int) -> slice:
+    return slice(int(truth["starts"][row]), int(truth["starts"][row + 1]))

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ssl_kedro.spherical.sphere import longitude_latitude
 
@@ -25,9 +26,8 @@ class SamplingPlan:
     Args:
         size: height and width of the panoramas.
         shape: of the directions, without their last axis.
-        indices: int64 (K, M), pixels of the panorama with a row beyond each pole and a column
-            beyond each edge.
-        weights: float32 (K, M).
+        indices: int32 (M, K), pixels of the panorama by rows.
+        weights: float32 (M, K); each row sums to 1.
     """
 
     size: tuple[int, int]
@@ -49,14 +49,12 @@ class SamplingPlan:
             ValueError: panoramas of another size, or not of floats.
         """
         _check(panoramas, self.size)
-        flat = _continued(panoramas).flatten(2)
-        total: Tensor | None = None
-        for index, weight in zip(self.indices, self.weights, strict=True):
-            part = flat.index_select(2, index) * weight.to(panoramas.dtype)
-            total = part if total is None else total + part
-        if total is None:
-            raise ValueError("a plan without pixels")
-        return total.view(*panoramas.shape[:2], *self.shape)
+        # A pixel's values of all channels and panoramas lie together, and are fetched at once.
+        table = panoramas.flatten(2).flatten(0, 1).T.contiguous()
+        found = functional.embedding_bag(
+            self.indices, table, mode="sum", per_sample_weights=self.weights.to(table.dtype)
+        )
+        return found.T.reshape(*panoramas.shape[:2], *self.shape)
 
 
 def sampling_plan(
@@ -71,22 +69,25 @@ def sampling_plan(
     """
     height, width = size
     longitude, latitude = longitude_latitude(directions.double().reshape(-1, 3))
-    # Coordinates in the continued panorama: its row and column 0 are beyond the edge.
-    row = (90 - latitude) * (height / 180) + 0.5
-    column = ((longitude + 180) * (width / 360)) % width + 0.5
-    wide = width + 2
+    # In pixels, whole numbers at their centres.
+    row = (90 - latitude) * (height / 180) - 0.5
+    column = ((longitude + 180) * (width / 360)) % width - 0.5
     if interpolation == "nearest":
-        i = (row + 0.5).floor().clamp(1, height)
-        j = (column + 0.5).floor().clamp(0, width + 1)
-        indices, weights = (i * wide + j)[None], torch.ones_like(row)[None]
+        i, j = (row + 0.5).floor().clamp(0, height - 1), (column + 0.5).floor()
+        corners = [(_pixels(i, j, size), torch.ones_like(row))]
     else:
-        i, j = row.floor().clamp(0, height), column.floor().clamp(0, width)
+        i, j = row.floor().clamp(-1, height - 1), column.floor()
         down, right = (row - i).clamp(0, 1), (column - j).clamp(0, 1)
-        first = i * wide + j
-        indices = torch.stack([first, first + 1, first + wide, first + wide + 1])
         up, left = 1 - down, 1 - right
-        weights = torch.stack([up * left, up * right, down * left, down * right])
-    return SamplingPlan(size, tuple(directions.shape[:-1]), indices.long(), weights.float())
+        corners = [
+            (_pixels(i, j, size), up * left),
+            (_pixels(i, j + 1, size), up * right),
+            (_pixels(i + 1, j, size), down * left),
+            (_pixels(i + 1, j + 1, size), down * right),
+        ]
+    indices = torch.stack([index for found, _ in corners for index in found], dim=1)
+    weights = torch.stack([w / len(found) for found, w in corners for _ in found], dim=1)
+    return SamplingPlan(size, tuple(directions.shape[:-1]), indices.int(), weights.float())
 
 
 def sampled(
@@ -119,18 +120,19 @@ def sampled(
     return plan.to(panoramas.device)(panoramas)
 
 
-def _continued(panoramas: Tensor) -> Tensor:
-    """(N, C, H + 2, W + 2): beyond each pole and each edge."""
-    rows = [_half_turn(panoramas[:, :, :1]), panoramas, _half_turn(panoramas[:, :, -1:])]
-    tall = torch.cat(rows, dim=2)
-    return torch.cat([tall[..., -1:], tall, tall[..., :1]], dim=3)
+def _pixels(row: Tensor, column: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    """The pixels at rows -1 to H and any column, by rows.
 
-
-def _half_turn(row: Tensor) -> Tensor:
-    width = row.shape[-1]
-    if width % 2 == 0:
-        return row.roll(width // 2, -1)
-    return (row.roll(width // 2, -1) + row.roll(width // 2 + 1, -1)) / 2
+    Beyond a pole lies the first row turned by half a turn. With an odd width that is between two
+    pixels, of which each counts half: then two are given.
+    """
+    height, width = size
+    beyond = (row < 0) | (row >= height)
+    within = row.clamp(0, height - 1) * width
+    return [
+        within + (column + beyond * half_turn) % width
+        for half_turn in sorted({width // 2, (width + 1) // 2})
+    ]
 
 
 def _check(panoramas: Tensor, size: tuple[int, int]) -> None:

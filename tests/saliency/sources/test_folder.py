@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.saliency.prediction_input import image_size
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
+from ssl_kedro.saliency.sources.files import panorama_size
 from ssl_kedro.saliency.sources.folder import FolderPanoramas
 from ssl_kedro.saliency.sources.open import open_source
 
@@ -201,10 +203,29 @@ def test_a_panorama_that_was_taken_sideways(tmp_path: Path, picture) -> None:
 
 
 def test_too_many_pixels(tmp_path: Path, picture, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture("images/a.jpg", (64, 32))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    with pytest.raises(SaliencyDataError, match="at most 2000 pixels"):
-        open_source(config(tmp_path))
+    """The parameter decides, above and below Pillow's own limit, by the header alone."""
+    path = picture("images/a.jpg", (64, 32))
+    for own_limit in (100, 10**9):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", own_limit)
+        assert open_source(config(tmp_path, max_megapixels=0.002048)).image(0, 8, 16).any()
+        with pytest.raises(SaliencyDataError, match=r"64 x 32 px.*at most 0\.002 million") as found:
+            open_source(config(tmp_path, max_megapixels=0.002))
+        assert str(path) in str(found.value)
+
+
+@pytest.mark.parametrize("size", [(64, 32), (32, 64)])
+def test_looking_at_a_png_does_not_decode_it(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a file of a few kilobytes could fill the memory before its size is looked at."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", size).save(path)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", refuse)
+    assert panorama_size(path) == image_size(path) == size
 
 
 def test_images_are_antialiased(tmp_path: Path) -> None:

@@ -115,3 +115,16 @@ def test_two_maps_of_one_image(tmp_path: Path, picture, text) -> None:
     picture("HE/SalMaps/HEsalmap_1.png")
     with pytest.raises(SaliencyDataError, match=r"HEsalmap_1.*: found a second map"):
         Salient360Panoramas(config(tmp_path))
+
+
+def test_eyes_are_scored_one_by_one_where_both_count(tmp_path: Path, picture, text) -> None:
+    """The left eye alone has one set; both have one each, which together are all fixations."""
+    release(tmp_path, picture, text)
+    left = open_source(config(tmp_path)).fixation_sets(0)
+    both = open_source(config(tmp_path, eye="both"))
+    assert len(left) == 1
+    sets = both.fixation_sets(0)
+    assert [one.longitude_deg[3] for one in sets] == pytest.approx([90, 0.76 * 360 - 180])
+    assert sets[0].longitude_deg.tolist() == left[0].longitude_deg.tolist()
+    pooled = both.fixations(0)
+    assert pooled is not None and len(pooled) == 12

@@ -25,6 +25,7 @@ from ssl_kedro.pipelines.trainings import recipe_identity, weight_fingerprint
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.folds import Part, part
 from ssl_kedro.saliency.panoramas import PanoramaSource
+from ssl_kedro.saliency.prediction_input import found_input
 from ssl_kedro.saliency.sources.joined import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.saliency.truth import truth_arrays
@@ -55,6 +56,8 @@ def check_sources(
     own = sources[names.index(parameters.dataset)]
     for name in parameters.parts:
         part(name, own.scenes, own.splits, parameters.folds, parameters.seed)
+    if parameters.predict.input is not None:
+        found_input(parameters.predict.input, parameters.predict.max_megapixels)
     return found
 
 
@@ -110,10 +113,21 @@ def _filled(
     )
 
 
-def ground_truth(parameters: Saliency360Parameters, source: PanoramaSource, stored: Json) -> Arrays:
-    """Maps and fixations of the stored panoramas; see :func:`truth_arrays`."""
+def ground_truth(
+    parameters: Saliency360Parameters, source: PanoramaSource, stored: Json
+) -> tuple[Arrays, Json]:
+    """Maps and fixations of the stored panoramas, see :func:`truth_arrays`, and their numbers.
+
+    Empty maps and directions off the sphere are found here: trainings wait for the numbers.
+    """
     config = parameters.truth
-    return truth_arrays(source, stored["indices"], config.source, config.height, config.sigma_deg)
+    found = truth_arrays(source, stored["indices"], config.source, config.height, config.sigma_deg)
+    return found, {
+        "panoramas": len(found["maps"]),
+        "made_from_fixations": int(found["made_from_fixations"].sum()),
+        "with_fixations": int(found["known"].sum()),
+        "fixations": len(found["viewer"]),
+    }
 
 
 def random_encoder(
@@ -141,7 +155,7 @@ def pretrain(
     store: PanoramaStore,
     checkpoints: CheckpointStore,
     log: EpochLog,
-    *,
+    *truths: Json,  # noqa: ARG001  nothing is trained before all maps and fixations are read
     encoder: str,
 ) -> tuple[PanoramaEncoder, Json]:
     """Contrastive pre-training of one encoder (thesis 4.3.2)."""
@@ -219,12 +233,12 @@ def fit(
 ) -> tuple[SaliencyModel, Json]:
     """Train one model's decoder on one part of the data (thesis 4.3.3)."""
     plan = parameters.models[model]
+    network = copy.deepcopy(network)  # a node leaves what it is given as it is
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(parameters.seed, "decoder"))
         decoder = build_decoder(parameters.decoder_config(model), network.map_channels)
     recipe = parameters.recipe_of(model)
     if "raw_bgr" in recipe:
-        network = copy.deepcopy(network)
         network.config = dataclasses.replace(network.config, raw_bgr=True)
     fitted = SaliencyModel(network, decoder)
     rows = _part(parameters, stored, part_name).train

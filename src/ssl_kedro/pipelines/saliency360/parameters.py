@@ -24,7 +24,7 @@ from ssl_kedro.pipelines.parameters import (
 from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
 from ssl_kedro.saliency.metrics import MODES, Mode
 from ssl_kedro.saliency.predict import Output, PredictConfig
-from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
 MAIN = "main"
@@ -45,6 +45,8 @@ QUIRKS: tuple[Quirk, ...] = (
 )
 # Those that concern the pre-training of an encoder.
 VIEW_QUIRKS: tuple[Quirk, ...] = ("centre_crop", "nearest_projection")
+# The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
+_VGG_ROWS_PX = 48
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -178,6 +180,7 @@ class PredictParameters(PipelineParameters):
     frames_per_second: Annotated[float | None, Field(gt=0)] = None
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.8
     overlay_width: Annotated[int, Field(ge=64)] = 2048
+    max_megapixels: Annotated[float, Field(gt=0)] = MAX_MEGAPIXELS
     device: str = "auto"
 
 
@@ -336,6 +339,20 @@ class Saliency360Parameters(PipelineParameters):
         if architecture is None:
             return self.encoder
         return dataclasses.replace(self.encoder, architecture=architecture)
+
+    def check_size(self, name: str) -> None:
+        """Refuse to pre-train an encoder on images that its heads cannot halve once more.
+
+        Raises:
+            ConfigError: a VGG, whose maps have fewer than 3 rows.
+        """
+        vgg = self.encoder_config(name).architecture == "vgg16"
+        if vgg and self.encoders[name].kind == "contrastive" and self.image.height < _VGG_ROWS_PX:
+            raise ConfigError(
+                "image.height",
+                self.image.height,
+                f"at least {_VGG_ROWS_PX}, to pre-train encoders.{name}, a VGG-16",
+            )
 
     def contrast_of(self, name: str) -> ContrastConfig:
         """Contrastive objective of an encoder."""

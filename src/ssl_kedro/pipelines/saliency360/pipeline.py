@@ -21,6 +21,7 @@ def create_pipeline(parameters: Saliency360Parameters, asked: tuple[str, ...] = 
     """The whole chapter for these parameters, and the parts that tags ask for."""
     made = _data_nodes(parameters)
     for name in parameters.chosen_encoders(asked):
+        parameters.check_size(name)
         made.append(_encoder_node(parameters, name, asked))
     for name in parameters.chosen_models(asked):
         made += _model_nodes(parameters, name, asked)
@@ -96,7 +97,7 @@ def _data_nodes(parameters: Saliency360Parameters) -> list[Node]:
             _node(
                 nodes.ground_truth,
                 [PARAMETERS, f"{space}.source", f"{space}.panoramas"],
-                f"{space}.truth",
+                [f"{space}.truth", f"{space}.truth_summary"],
                 f"ground_truth_{name}",
                 tags,
             ),
@@ -150,6 +151,7 @@ def _encoder_node(parameters: Saliency360Parameters, encoder: str, asked: tuple[
         f"{PRETRAINING}.store",
         f"{space}.checkpoint",
         f"{space}.epoch_log",
+        *(f"{_data(name)}.truth_summary" for name in parameters.datasets),
     ]
     return _node(
         given(nodes.pretrain, encoder=encoder), inputs, outputs, f"pretrain_{encoder}", tags, space

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
+from ssl_kedro.pipelines.saliency360.notes import notes
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.score_nodes import truths_of_tested
 from ssl_kedro.reporting import chapter4_figures, chapter4_tables
@@ -33,9 +34,6 @@ _STAGES = {
     "all": "total",
 }
 _TIMED = 8
-# Of the memory bank, thesis 4.3.2.
-_THESIS_MOMENTUM = 0.5
-_FEW_SCENES = 30
 
 
 def measure_runtime(
@@ -162,6 +160,7 @@ def _encoder(
         "chance_loss": chance_loss(contrast.negatives),
         "epochs": trained["epochs"],
         "seconds": trained["seconds"],
+        "precision": trained.get("precision"),
         "macs": model.macs(*parameters.image.size)["encoder"],
         "parameters": sum(p.numel() for p in model.encoder.parameters()),
         "history": trained["history"],
@@ -261,10 +260,16 @@ def describe_run(parameters: Saliency360Parameters, data: Json, results: Json) -
                 for file, reason in found["skipped"]
             ],
         },
-        execution={"device": parameters.train.device, "precision": parameters.train.precision},
+        execution={"device": parameters.train.device, "precision": _precision(parameters, results)},
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(found["seconds"] for found in trained),
     )
+
+
+def _precision(parameters: Saliency360Parameters, results: Json) -> str:
+    """What encoders were trained in; "auto" chooses by a trial, which a rerun need not repeat."""
+    used = {found["precision"] for found in results["encoders"].values() if found.get("precision")}
+    return ", ".join(sorted(used)) or parameters.train.precision
 
 
 def figures(results: Json) -> tuple[Figure, Figure]:
@@ -331,55 +336,5 @@ def render_report(
         manifest,
         {"4.1": table_4_1, "4.2": table_4_2, "4.3": table_4_3, "4.4": table_4_4},
         overlays(parameters, *shown, models=models),
-        _notes(parameters, results),
+        notes(parameters, results),
     )
-
-
-def _notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
-    """What differs from the thesis, and what these data can and cannot show."""
-    found = []
-    if parameters.encoder.width != 1:
-        found.append(
-            f"Networks have {parameters.encoder.width:g} times the thesis' channels, and were "
-            f"pre-trained for {parameters.train.epochs} epochs instead of 250."
-        )
-    own = {
-        name: encoder["temperature"]
-        for name, encoder in results["encoders"].items()
-        if encoder["kind"] == "contrastive"
-    }
-    if parameters.contrast.temperature is None and own:
-        found.append(
-            f"The contrastive loss has a temperature of {next(iter(own.values())):.3f}, which asks "
-            "as much of an embedding among these panoramas as the thesis' 0.07 does among 90,000."
-        )
-    if parameters.contrast.bank_momentum != _THESIS_MOMENTUM:
-        found.append(
-            f"Vectors of the memory bank keep {parameters.contrast.bank_momentum:g} of themselves "
-            f"at each update; the thesis' keep {_THESIS_MOMENTUM:g}."
-        )
-    if parameters.encoder.longitude_padding == "circular":
-        found.append("Convolutions continue on the other side of the panorama; the thesis' do not.")
-    if parameters.decoder.prior != "none":
-        found.append(
-            f"Decoders start from the {parameters.decoder.prior} map of their training scenes and "
-            "add to it; the thesis' start from nothing."
-        )
-    if parameters.decoding.weighting == "sphere":
-        found.append("The decoders' loss weighs pixels by solid angle; eq. 4.4 counts them alike.")
-    for name, encoder in results["encoders"].items():
-        if encoder["kind"] == "contrastive" and encoder["history"]:
-            reached, chance = encoder["history"][-1]["global_loss"], encoder["chance_loss"]
-            if reached > chance:
-                found.append(
-                    f"The pre-training of {name} does not tell panoramas apart: its global loss is "
-                    f"{reached:.1f}, that of chance {chance:.1f}. What it learnt is worth little."
-                )
-    for quirk in parameters.recipe:
-        found.append(f"The authors' {quirk.replace('_', ' ')} is reproduced, for comparison only.")
-    main = results["datasets"][parameters.dataset]
-    if main["scenes"] < _FEW_SCENES:
-        found.append(
-            f"{main['scenes']} scenes are few: intervals say what these scenes allow, no more."
-        )
-    return found

@@ -12,12 +12,12 @@ from ssl_kedro.saliency.baselines import ceiling_scores, equator_prior, mean_map
 from ssl_kedro.saliency.evaluation import (
     PanoramaTruth,
     Scores,
-    joined,
     score_all,
     transposed,
 )
 from ssl_kedro.saliency.folds import part
-from ssl_kedro.saliency.truth import fixations_of
+from ssl_kedro.saliency.panoramas import joined
+from ssl_kedro.saliency.truth import fixation_sets_of, fixations_of
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -71,7 +71,7 @@ def truths_of_tested(
     panoramas = [
         PanoramaTruth(
             truth["maps"][row],
-            fixations[row],
+            fixation_sets_of(truth, row) or None,
             joined(found for other, found in fixations.items() if other != row),
             priors[f"{name}.equator"],
         )
@@ -111,7 +111,7 @@ def score_baselines(
     if all(panorama.fixations is not None for panorama in panoramas):
         ceilings = [
             ceiling_scores(
-                panorama.fixations,
+                viewers,
                 numpy_generator(parameters.seed, "ceiling", stored["names"][row]),
                 height=height,
                 sigma_deg=parameters.truth.sigma_deg,
@@ -121,7 +121,7 @@ def score_baselines(
                 modes=modes,
             )
             for row, panorama in zip(rows, panoramas, strict=True)
-            if panorama.fixations is not None
+            if (viewers := fixations_of(truth, row)) is not None
         ]
         found["ceiling"] = transposed(ceilings, modes)
     return {name: _described(stored, rows, scores) for name, scores in found.items()}

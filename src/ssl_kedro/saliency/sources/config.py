@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, ConfigError, Range
 
 SourceKind = Literal["generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann"]
+# 20000 x 10000: Salient360! has panoramas of 16384 x 8192, beyond Pillow's own limit.
+MAX_MEGAPIXELS = 200.0
 _COUNT = Range(at_least=0)
 
 
@@ -89,8 +91,10 @@ class SourceConfig(Config):
             Sitzmann); () = ``test_share`` decides.
         columns: names of the columns of fixation tables.
         movement: of Salient360!: of head and eyes, or of the head alone.
-        eye: of Salient360! (head and eyes): whose scanpaths count.
+        eye: of Salient360! (head and eyes): whose scanpaths count. With "both" each eye's fixations
+            are scored on their own and the scores averaged, as the authors' code does.
         frame_rate: frames taken of a video in a second.
+        max_megapixels: panoramas of more million pixels end the run before anything is decoded.
 
     Raises:
         ConfigError: a value outside its range, a pattern that is none or has not one group, a
@@ -114,6 +118,7 @@ class SourceConfig(Config):
     movement: Literal["head_and_eye", "head"] = "head_and_eye"
     eye: Literal["left", "right", "both"] = "left"
     frame_rate: Annotated[float, POSITIVE] = 1.0
+    max_megapixels: Annotated[float, POSITIVE] = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         super().__post_init__()

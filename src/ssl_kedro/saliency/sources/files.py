@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.opening import upright_size
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
-from ssl_kedro.saliency.sources.config import FixationColumns
+from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, FixationColumns
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, raise_all
 from ssl_kedro.saliency.sources.fixation_files import Size, check_fixations, read_fixations
 from ssl_kedro.saliency.sources.grey import opened
 from ssl_kedro.saliency.sources.saliency_files import check_saliency, read_saliency
-
-_ORIENTATION = 0x0112
-_TURNED = frozenset({5, 6, 7, 8})
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,7 @@ class FilePanoramas(CheckedSource):
         panoramas: the files.
         root: folder they lie in, for messages.
         columns: names of the columns of fixation tables.
+        max_megapixels: of an image; larger ones are refused.
 
     Raises:
         ValueError: as :class:`PanoramaSource`.
@@ -80,6 +78,7 @@ class FilePanoramas(CheckedSource):
         panoramas: Sequence[PanoramaFiles],
         root: Path,
         columns: FixationColumns | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         super().__init__(
             [each.name for each in panoramas],
@@ -89,10 +88,11 @@ class FilePanoramas(CheckedSource):
         self.panoramas = tuple(panoramas)
         self.root = root
         self.columns = columns or FixationColumns()
+        self.max_megapixels = max_megapixels
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama brought to a size; see :class:`PanoramaSource`."""
-        return decoded_panorama(self.panoramas[index].image, height, width)
+        return decoded_panorama(self.panoramas[index].image, height, width, self.max_megapixels)
 
     def saliency(self, index: int) -> np.ndarray | None:
         """Its map, None where there is none; see :class:`PanoramaSource`."""
@@ -101,10 +101,14 @@ class FilePanoramas(CheckedSource):
 
     def fixations(self, index: int) -> Fixations | None:
         """Where its viewers looked, None where that is not known."""
+        sets = self.fixation_sets(index)
+        return joined_fixations(sets) if sets else None
+
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """All its files' as one; a source that tells eyes apart has a set for each."""
         panorama = self.panoramas[index]
-        if not panorama.fixations:
-            return None
-        return joined_fixations([self._fixations(panorama, path) for path in panorama.fixations])
+        found = [self._fixations(panorama, path) for path in panorama.fixations]
+        return (joined_fixations(found),) if found else ()
 
     @property
     def fingerprint(self) -> str:
@@ -133,7 +137,7 @@ class FilePanoramas(CheckedSource):
     def _check_file(self, panorama: PanoramaFiles, path: Path) -> None:
         _check_there(path)
         if path == panorama.image:
-            check_panorama(path)
+            check_panorama(path, self.max_megapixels)
         elif path == panorama.saliency:
             check_saliency(path)
         else:
@@ -151,15 +155,24 @@ def _size_of(panorama: PanoramaFiles) -> Size:
     return lambda: panorama_size(panorama.image)
 
 
-def decoded_panorama(path: Path, height: int, width: int) -> np.ndarray:
+def decoded_panorama(
+    path: Path, height: int, width: int, max_megapixels: float = MAX_MEGAPIXELS
+) -> np.ndarray:
     """One panorama, uint8 (3, height, width), antialiased.
+
+    Args:
+        path: of the file.
+        height: in px.
+        width: in px.
+        max_megapixels: of the file, in million pixels.
 
     Raises:
         UnreadableImageError: it cannot be decoded, or is not twice as wide as high.
     """
     try:
         _require_two_to_one(panorama_size(path))
-        return decoded_part(path, _Exactly(max(height, -(-width // 2)), False, height, width))
+        resize = _Exactly(max(height, -(-width // 2)), False, height, width)
+        return decoded_part(path, resize, max_pixels=1e6 * max_megapixels)
     except UnreadableImageError as error:
         text = str(error)
         raise UnreadableImageError(text if str(path) in text else f"{path}: {text}") from error
@@ -172,14 +185,7 @@ def panorama_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     with opened(path) as image:
-        width, height = image.size
-        # Only where it matters: a PNG is decoded to look for its orientation.
-        turned = (
-            not two_to_one(width, height)
-            and two_to_one(height, width)
-            and image.getexif().get(_ORIENTATION, 1) in _TURNED
-        )
-        return (height, width) if turned else (width, height)
+        return upright_size(image)
 
 
 def two_to_one(width: int, height: int) -> bool:
@@ -187,8 +193,12 @@ def two_to_one(width: int, height: int) -> bool:
     return height >= 1 and abs(width - 2 * height) <= 1
 
 
-def check_panorama(path: Path) -> None:
+def check_panorama(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
     """Refuse a panorama whose header shows that it cannot be used.
+
+    Args:
+        path: of the file.
+        max_megapixels: of the file, in million pixels.
 
     Raises:
         SaliencyDataError: not twice as wide as high, or too large to be decoded.
@@ -207,13 +217,13 @@ def check_panorama(path: Path) -> None:
             expected=f"a panorama twice as wide as high{stereo}",
             remedy="bring it to equirectangular projection of the whole sphere, or leave it out",
         )
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and width * height > limit:
+    if width * height > 1e6 * max_megapixels:
         raise SaliencyDataError(
             path,
-            found=f"an image of {width} x {height} px",
-            expected=f"at most {limit} pixels, Pillow's limit against decompression bombs",
-            remedy="save it at half the size: it is reduced to far less anyway",
+            found=f"an image of {width} x {height} px, {width * height / 1e6:.1f} million pixels",
+            expected=f"at most {max_megapixels:g} million (max_megapixels)",
+            remedy="raise max_megapixels (an image that is no baseline JPEG takes 4 bytes a pixel "
+            "while it is decoded), or save it at half the size: it is reduced to far less anyway",
         )
 
 

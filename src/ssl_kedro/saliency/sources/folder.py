@@ -42,7 +42,9 @@ class FolderPanoramas(FilePanoramas):
         else:
             panoramas = _whole(root, config)
         kept = chosen([each.split for each in panoramas], config.limit, config.seed)
-        super().__init__([panoramas[index] for index in kept], root, config.columns)
+        super().__init__(
+            [panoramas[index] for index in kept], root, config.columns, config.max_megapixels
+        )
 
 
 def existing(config: SourceConfig) -> Path:

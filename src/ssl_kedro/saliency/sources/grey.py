@@ -6,7 +6,6 @@ Photographs lose nothing that matters when they become 8-bit RGB; a map of 16 bi
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,14 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.opening import opened_image
 
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
+Image.init()
+_FORMATS = tuple(
+    name for name in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM") if name in Image.OPEN
+)
+# Of a map, far above any that is published: 16384 x 8192.
+_MOST_PX = 2**27
 _FAULTS = (
     OSError,
     SyntaxError,
@@ -53,6 +58,11 @@ def grey_values(path: Path) -> np.ndarray:
         UnreadableImageError: it cannot be decoded, or has colours.
     """
     with opened(path) as image:
+        if image.width * image.height > _MOST_PX:
+            raise UnreadableImageError(
+                f"{path}: {image.width} x {image.height} px, more than the {_MOST_PX} that a map "
+                "may have; save it at a smaller size"
+            )
         image.load()
         values = np.asarray(image)
         if image.mode in ("RGB", "RGBA", "LA", "La", "P", "PA", "CMYK", "YCbCr"):
@@ -72,10 +82,7 @@ def grey_values(path: Path) -> np.ndarray:
 def opened(path: Path) -> Iterator[Image.Image]:
     """A picture with its header read; faults are UnreadableImageErrors that name the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_FORMATS)
-        with image:
+        with path.open("rb") as file, opened_image(file, _FORMATS) as image:
             yield image
     except UnreadableImageError:
         raise

@@ -54,6 +54,11 @@ class JoinedSources(CheckedSource):
         source, place = self._places[index]
         return source.fixations(place)
 
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """Those that are scored one by one; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.fixation_sets(place)
+
     @property
     def fingerprint(self) -> str:
         """Changes with the names and with what each source holds."""

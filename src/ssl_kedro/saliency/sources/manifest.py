@@ -39,7 +39,9 @@ class ManifestPanoramas(FilePanoramas):
             path = path / "manifest.csv"
         panoramas = _panoramas(path, config)
         kept = chosen([each.split for each in panoramas], config.limit, config.seed)
-        super().__init__([panoramas[index] for index in kept], path, config.columns)
+        super().__init__(
+            [panoramas[index] for index in kept], path, config.columns, config.max_megapixels
+        )
 
 
 def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:

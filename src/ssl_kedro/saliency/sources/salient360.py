@@ -54,7 +54,8 @@ class Salient360Panoramas(FilePanoramas):
 
     Args:
         config: ``root`` (the folder that holds ``Stimuli`` or ``Images``), ``movement``,
-            ``eye``, ``test_names`` (``P1``, ...) or ``test_share``, ``limit``, ``seed``.
+            ``eye`` (fixations of both eyes are scored eye by eye), ``test_names`` (``P1``, ...) or
+            ``test_share``, ``limit``, ``seed``.
 
     Raises:
         SaliencyDataError: no such folders, or images without a map and without a scanpath.
@@ -99,7 +100,14 @@ class Salient360Panoramas(FilePanoramas):
             )
             for (key, image), scene, split in zip(images.items(), scenes, splits, strict=True)
         ]
-        super().__init__([panoramas[i] for i in chosen(splits, config.limit, config.seed)], root)
+        kept = chosen(splits, config.limit, config.seed)
+        super().__init__(
+            [panoramas[index] for index in kept], root, max_megapixels=config.max_megapixels
+        )
+
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """Those of the left eye and those of the right, where both count."""
+        return tuple(read_scanpaths(path) for path in self.panoramas[index].fixations)
 
     def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
         return read_scanpaths(path)

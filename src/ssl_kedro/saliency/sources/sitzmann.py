@@ -83,7 +83,9 @@ class SitzmannPanoramas(FilePanoramas):
             for name, scene, split in zip(names, scenes, splits, strict=True)
         ]
         kept = chosen(splits, config.limit, config.seed)
-        super().__init__([panoramas[index] for index in kept], root, _COLUMNS)
+        super().__init__(
+            [panoramas[index] for index in kept], root, _COLUMNS, config.max_megapixels
+        )
 
     def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
         if path.suffix.lower() == ".npy":
