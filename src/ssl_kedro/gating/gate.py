@@ -26,7 +26,8 @@ class ChannelGate(nn.Module):
     passed straight through. In evaluation a channel is open where its logit is >= 0.
 
     ``opening`` is added to the logits in training: a warm-up sets it high, so that gates start
-    open, and lets it fall to 0. Decisions and evaluation do not know it.
+    open, and lets it fall to 0. Decisions and evaluation do not know it. It lives on the device,
+    where a recorded training step reads it anew each time.
 
     Args:
         in_channels: channels of the block's input, C_in.
@@ -34,6 +35,8 @@ class ChannelGate(nn.Module):
         reduction: r, by which the hidden layer is narrower than the input.
         temperature: of the relaxed Bernoulli in training (2/3 in the authors' code).
     """
+
+    _opening: Tensor
 
     def __init__(
         self,
@@ -49,7 +52,16 @@ class ChannelGate(nn.Module):
         self.norm = nn.BatchNorm1d(hidden)
         self.expand = nn.Linear(hidden, out_channels, bias=False)
         self.temperature = temperature
-        self.opening = 0.0
+        self.register_buffer("_opening", torch.zeros(()), persistent=False)
+
+    @property
+    def opening(self) -> float:
+        """What is added to the logits in training. Reading it waits for the device."""
+        return float(self._opening)
+
+    @opening.setter
+    def opening(self, value: float) -> None:
+        self._opening.fill_(value)
 
     @property
     def macs(self) -> int:
@@ -79,7 +91,7 @@ class ChannelGate(nn.Module):
         """Mask of given logits: drawn in training, their sign in evaluation."""
         if not self.training:
             return (logits >= 0).to(logits.dtype)
-        return straight_through_sample(logits + self.opening, self.temperature, generator)
+        return straight_through_sample(logits + self._opening, self.temperature, generator)
 
 
 def straight_through_sample(
