@@ -5,13 +5,13 @@ prints images per second of
 
 - the reference: lightly's VICReg loss and transform (in this project's recipe), torchvision's
   ImageFolder and a torch DataLoader with one worker a core, torchvision's BasicBlocks in the same
-  shape, fp32, contiguous, SGD;
+  shape, fp32, contiguous, its LARS with an epoch of warm-up;
 - ours: the same loss without gates (``vicreg``), and dual gating, with precision and memory
   format by the usual trial.
 
 Same images, batch, width, stem, expander and recipe of views. What differs: colours in a fixed
-order and a linear hue (see ``ssl_kedro.augment.colour``), LARS instead of SGD, and that ours
-decodes every file once, before the first epoch; that time is printed by itself. Candidates take
+order and a linear hue (see ``ssl_kedro.augment.colour``), LARS with clipping, and that ours decodes
+every file once, before the first epoch; that time is printed by itself. Candidates take
 turns, an epoch of ``--batches`` each; the median round counts.
 
 ``--accuracy 0.3`` instead trains both until 1-NN accuracy (a fifth of the images held out) and
@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from lightly.loss import VICRegLoss
 from lightly.transforms import VICRegTransform
+from lightly.utils.lars import LARS
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
@@ -95,8 +96,16 @@ class Reference:
         head = expander(8 * options.width, ExpanderConfig(options.expander, options.expander))
         self.head = head.to(self.device)
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
-        lr = 0.3 * options.batch / 256
-        self.optimiser = torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=1e-4)
+        self.optimiser = LARS(
+            parameters,
+            lr=0.3 * options.batch / 256,
+            momentum=0.9,
+            weight_decay=1e-4,
+            trust_coefficient=0.02,
+        )
+        self.warmup = torch.optim.lr_scheduler.LinearLR(
+            self.optimiser, 0.01, total_iters=len(self.loader)
+        )
         self.loss = VICRegLoss()
 
     def epoch(self, number: int) -> None:  # noqa: ARG002
@@ -110,6 +119,7 @@ class Reference:
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
+            self.warmup.step()
             if not np.isfinite(loss.item()):
                 raise RuntimeError("the reference diverged")
 

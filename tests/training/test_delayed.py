@@ -200,8 +200,45 @@ def test_progress_on_the_device_gives_the_penalty_of_a_number(images: np.ndarray
         assert found[1] == pytest.approx(found[0], rel=1e-6)
 
 
-def test_frozen_parts_of_the_recipe_follow_the_device(images: np.ndarray) -> None:
-    """Resuming keeps learning rates on the device."""
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("dual_gating", "aot_eager"),
+        pytest.param("vicreg", "inductor", marks=pytest.mark.slow),
+        pytest.param("dual_gating", "inductor", marks=pytest.mark.gpu),
+    ],
+)
+def test_compiled_steps_draw_the_same_numbers_and_learn_the_same(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str, backend: str
+) -> None:
+    """Progress that changes from step to step must be neither frozen in nor compiled again."""
+    gpu = (name, backend) == ("dual_gating", "inductor")
+    device = needs("cuda" if gpu else "cpu")
+    compiles = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *a, **k: compiles(*a, **k, backend=backend))
+    torch._dynamo.reset()
+    plain = new_step(name, "sgd", StepOptions(), device)
+    fast = new_step(name, "sgd", StepOptions(compiled=True), device)
+    compiled_before_last = 0
+    for number, (batch, view_1, view_2, indices) in enumerate(batches(images, device)):
+        if number == 3:
+            break
+        compiled_before_last = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        results = []
+        for step in (plain, fast):
+            if number == 0:
+                step.begin_epoch(3, 0)
+            results.append(step.take(batch, view_1, view_2, indices, number))
+        assert torch.equal(plain.noise.get_state(), fast.noise.get_state())
+        torch.testing.assert_close(results[1].loss, results[0].loss, rtol=1e-3, atol=1e-3)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled_before_last > 0
+    expected = state_of(plain)
+    for key, value in state_of(fast).items():
+        torch.testing.assert_close(value, expected[key], rtol=5e-3, atol=1e-3, check_dtype=False)
+    assert fast.method.state_dict().keys() == plain.method.state_dict().keys()
+
+
+def test_resuming_keeps_learning_rates_on_the_device() -> None:
     step = new_step("dual_gating", "adam", StepOptions(recorded=True))
     state = step.optimiser.state_dict()
     step.optimiser.load_state_dict(state)

@@ -17,6 +17,25 @@ from ssl_kedro.training.optimisers import build_optimiser
 from ssl_kedro.training.options import StepOptions
 from ssl_kedro.training.schedule import warmup_constant, warmup_cosine
 
+# Blocks share their code, which is compiled once for each of their shapes and branches.
+_SHAPES_OF_A_BLOCK = 64
+
+
+def compiled(method: Trainable) -> Callable[..., StepResult]:
+    """A method's forward pass through ``torch.compile``; the method itself stays as it is.
+
+    Gates draw their noise outside compiled code, from their own generator, so that the numbers
+    drawn are the same.
+    """
+    forward = torch.compile(method, dynamic=False)
+
+    def call(*arguments: object) -> StepResult:
+        with torch._dynamo.config.patch(recompile_limit=_SHAPES_OF_A_BLOCK):
+            result: StepResult = forward(*arguments)
+        return result
+
+    return call
+
 
 class TrainingStep:
     """One optimisation step, with everything that stays the same between steps.
@@ -63,7 +82,7 @@ class TrainingStep:
         )
         self._forward: Callable[..., StepResult] = self.method
         if options.compiled:
-            self._forward = torch.compile(self.method, dynamic=False)
+            self._forward = compiled(self.method)
         self.lag = options.lag_on(device)
         self._delayed: DelayedUpdate | None = None
         self._recorded = options.recorded
