@@ -174,7 +174,7 @@ def failure_table(size: Sizes, options: argparse.Namespace, efficiency: float) -
         f"checkpoint {FLOAT * size.state / 1e6:.0f} MB, {checkpoint:.1f} s, "
         f"work {work / DAY:,.0f} device days"
     )
-    print("processes  MTBF h  interval s  days alone  with failures  simulated  epoch-wise")
+    print("processes  MTBF h  interval s  hours alone  with failures  simulated  epoch-wise")
     for processes in options.processes:
         mtbf = options.mtbf_hours * 3600 / processes
         interval = young_interval(checkpoint, mtbf)
@@ -185,10 +185,10 @@ def failure_table(size: Sizes, options: argparse.Namespace, efficiency: float) -
         simulated = drawn / (segments * interval) * alone
         epoch = alone / options.epochs
         by_epoch = time_with_failures(alone, epoch, checkpoint, options.restart, mtbf)
-        days = [t / DAY for t in (alone, expected, simulated, by_epoch)]
+        hours = [t / 3600 for t in (alone, expected, simulated, by_epoch)]
         print(
             f"{processes:9d} {mtbf / 3600:7,.0f} {interval:11,.0f} "
-            + " ".join(f"{value:11,.2f}" for value in days)
+            + " ".join(f"{value:12,.3f}" for value in hours)
         )
 
 
