@@ -24,7 +24,6 @@ from ssl_kedro.training.options import StepOptions
 from ssl_kedro.training.step import TrainingStep
 
 CPU = torch.device("cpu")
-CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 RATES = {"lars": 0.5, "sgd": 0.1, "adam": 0.05, "adamw": 0.05}
 METHODS = ["dual_gating", "byol_dual_gating", "seed"]
 
