@@ -186,6 +186,7 @@ def test_deployed_cost_is_measured_a_hundred_times_in_a_long_training() -> None:
         penalty = BudgetPenalty(encoder.cost(), 0.3, GateConfig(steering="dual_ascent"))
         measured = 0
         for step in range(total):
+            penalty.begin_step(step / total)
             penalty(masks, decisions, step / total)
             measured += penalty.wants_deployed_cost((step + 1) / total)
         assert measured == expected

@@ -329,6 +329,7 @@ def test_steered_methods_measure_what_their_gates_cost_as_deployed(name: str) ->
     assert isinstance(method, TwoViewMethod)
     assert method.penalty is not None
     view = views()[0]
+    method.before_step(0.1, torch.arange(4))
     decided = method(*views(), 0.1, noise()).scalars["deployed_ratio"]
     method.after_update(view, 0.1001)
     assert float(method.penalty.deployed_gap) == 0.0

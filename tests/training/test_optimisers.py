@@ -153,3 +153,37 @@ def test_frozen_parameters_are_left_to_the_method() -> None:
     held = {id(p) for group in optimiser.param_groups for p in group["params"]}
     assert id(frozen) not in held
     assert len(held) == len(list(method.parameters())) - 1
+
+
+@pytest.mark.parametrize("name", ["lars", "sgd", "adam", "adamw"])
+def test_rates_on_the_device_give_the_steps_of_numbers(name: str) -> None:
+    """A scheduled rate, one that never changes and a rate of zero, over four steps."""
+    ends = []
+    for device in (None, torch.device("cpu")):
+        torch.manual_seed(0)
+        method = ThreeWeights()
+        config = TrainConfig(optimiser=name, weight_decay=0.01)  # type: ignore[arg-type]
+        optimiser = build_optimiser(method, config, device)
+        noise = torch.Generator().manual_seed(0)
+        for rate in (0.1, 0.2, 0.05, 0.0):
+            for p in method.parameters():
+                p.grad = torch.randn(p.shape, generator=noise) + 2
+            for group in optimiser.param_groups:
+                if device is None:
+                    group["lr"] = rate
+                else:
+                    group["lr"].fill_(rate)
+            optimiser.step()
+        ends.append([p.detach() for p in method.parameters()])
+    for found, expected in zip(*reversed(ends), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+class ThreeWeights(OneWeight):
+    """A matrix, a kernel and a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3))
+        self.kernel = nn.Parameter(torch.randn(2, 3, 3, 3))
+        self.bias = nn.Parameter(torch.randn(5))

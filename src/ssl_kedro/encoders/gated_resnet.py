@@ -93,7 +93,8 @@ class GatedBlock(nn.Module):
             inner = inner * mask.to(inner.dtype)[:, :, None, None]
         out = self.bn2[branch](self.conv2(inner))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return torch.relu_(out + shortcut), mask, decision
+        # In place: neither batch norm nor sum needs its output for the gradient.
+        return torch.relu_(out.add_(shortcut)), mask, decision
 
     def cost(self, name: str, height: int, width: int) -> BlockCost:
         """Prices at an output map of height x width."""

@@ -57,6 +57,10 @@ class GateConfig(Config):
             )
 
 
+# Share of training done. A training step that is recorded and replayed takes it as a scalar
+# tensor (float64, on the device), whose value changes between replays; other steps as a number.
+Progress = float | Tensor
+
 # Where the warm-up starts: open with probability 1 - 2e-9.
 _OPEN_LOGIT = 20.0
 
@@ -66,9 +70,10 @@ def opening_at(progress: float, warmup: float) -> float:
     return _OPEN_LOGIT * max(0.0, 1 - progress / warmup) if warmup > 0 else 0.0
 
 
-def gating_progress(progress: float, warmup: float) -> float:
+def gating_progress(progress: Progress, warmup: float) -> Progress:
     """Share done of what comes after the warm-up; 0 until then."""
-    return max(0.0, (progress - warmup) / (1 - warmup))
+    gating = (progress - warmup) / (1 - warmup)
+    return gating.clamp(min=0) if isinstance(gating, Tensor) else max(0.0, gating)
 
 
 def sparsity_loss(ratio: Tensor, budget: float) -> Tensor:
@@ -76,7 +81,7 @@ def sparsity_loss(ratio: Tensor, budget: float) -> Tensor:
     return (ratio - budget) ** 2
 
 
-def bound_loss(densities: Tensor, budget: float, tightness: float) -> Tensor:
+def bound_loss(densities: Tensor, budget: float, tightness: Progress) -> Tensor:
     """Penalty on blocks whose share of open channels leaves its corridor.
 
     The corridor [p s, 1 - p + p s] with s = sqrt(t_d) starts as the point s and opens to
@@ -96,8 +101,10 @@ def bound_loss(densities: Tensor, budget: float, tightness: float) -> Tensor:
     return ((low - densities).relu() ** 2).mean() + ((densities - high).relu() ** 2).mean()
 
 
-def bound_tightness(decay: float, progress: float) -> float:
+def bound_tightness(decay: float, progress: Progress) -> Progress:
     """P = exp(-decay * progress), progress being the share of training done, in [0, 1]."""
+    if isinstance(progress, Tensor):
+        return torch.exp(-decay * progress)
     return math.exp(-decay * progress)
 
 
@@ -106,7 +113,7 @@ def gate_objective(
     cost: NetworkCost,
     budget: float,
     config: GateConfig,
-    progress: float,
+    progress: Progress,
     deployed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """L_G = lambda * sparsity + gamma * bound for one branch (thesis eq. 6.3 and 5.5).

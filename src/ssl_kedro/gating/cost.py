@@ -6,6 +6,7 @@ gates. Batch norm, ReLU and pooling are free. Code says ``macs``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,16 +75,29 @@ class NetworkCost:
             expected = [block.channels for block in self.blocks]
             raise ValueError(f"masks have {found} channels, the network's blocks {expected}")
         active = torch.stack([mask.sum(dim=1) for mask in masks], dim=1)
-        prices = active.new_tensor([block.macs_per_channel for block in self.blocks])
+        prices = _on_device(
+            tuple(float(block.macs_per_channel) for block in self.blocks),
+            active.device,
+            active.dtype,
+        )
         if not active.requires_grad:
             active, prices = active.double(), prices.double()
         return active @ prices + self.fixed
 
     def ratio(self, masks: Sequence[Tensor]) -> Tensor:
         """Batch mean of the masked over the dense cost, sum F_real / sum F_orig, a scalar."""
-        prices = masks[0].new_tensor([block.macs_per_channel / self.dense for block in self.blocks])
+        dense = self.dense
+        shares = tuple(block.macs_per_channel / dense for block in self.blocks)
+        prices = _on_device(shares, masks[0].device, masks[0].dtype)
         open_channels = torch.stack([mask.sum(dim=1).mean() for mask in masks])
         return open_channels @ prices + self.smallest_ratio
+
+
+@functools.lru_cache(maxsize=256)
+def _on_device(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Constants as a tensor, kept for each device: building it there waits for the device."""
+    with torch.inference_mode(False):  # a training may be the next to use it
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def check_budget(budget: float, cost: NetworkCost) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,30 @@ def global_average(x: Tensor) -> Tensor:
     Written as a scaled sum: the gradient of a sum is a broadcast, that of a mean fills and
     divides a whole map (7 % of a training step on a CPU).
     """
-    return x.sum(dim=(2, 3), dtype=torch.float32) / (x.shape[2] * x.shape[3])
+    pixels = x.shape[2] * x.shape[3]
+    reduced = x.dtype in {torch.bfloat16, torch.float16}
+    if reduced and x.requires_grad and not torch.compiler.is_compiling():
+        summed: Tensor = _SumOfMap.apply(x)
+        return summed / pixels
+    return x.sum(dim=(2, 3), dtype=torch.float32) / pixels
+
+
+class _SumOfMap(torch.autograd.Function):
+    """Sum over a map in float32, whose gradient stays a broadcast in the map's own type.
+
+    Autograd would cast the broadcast gradient pixel by pixel, into a whole map of another memory
+    order, which is then added to maps of the other order (3 % of a training step).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape, ctx.dtype = x.shape, x.dtype
+        return x.sum(dim=(2, 3), dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        return gradient.to(ctx.dtype)[:, :, None, None].expand(ctx.shape)
 
 
 class ChannelGate(nn.Module):
@@ -26,7 +51,8 @@ class ChannelGate(nn.Module):
     passed straight through. In evaluation a channel is open where its logit is >= 0.
 
     ``opening`` is added to the logits in training: a warm-up sets it high, so that gates start
-    open, and lets it fall to 0. Decisions and evaluation do not know it.
+    open, and lets it fall to 0. Decisions and evaluation do not know it. It lives on the device,
+    where a recorded training step reads it anew each time.
 
     Args:
         in_channels: channels of the block's input, C_in.
@@ -34,6 +60,8 @@ class ChannelGate(nn.Module):
         reduction: r, by which the hidden layer is narrower than the input.
         temperature: of the relaxed Bernoulli in training (2/3 in the authors' code).
     """
+
+    _opening: Tensor
 
     def __init__(
         self,
@@ -49,7 +77,16 @@ class ChannelGate(nn.Module):
         self.norm = nn.BatchNorm1d(hidden)
         self.expand = nn.Linear(hidden, out_channels, bias=False)
         self.temperature = temperature
-        self.opening = 0.0
+        self.register_buffer("_opening", torch.zeros(()), persistent=False)
+
+    @property
+    def opening(self) -> float:
+        """What is added to the logits in training. Reading it waits for the device."""
+        return float(self._opening)
+
+    @opening.setter
+    def opening(self, value: float) -> None:
+        self._opening.fill_(value)
 
     @property
     def macs(self) -> int:
@@ -79,7 +116,7 @@ class ChannelGate(nn.Module):
         """Mask of given logits: drawn in training, their sign in evaluation."""
         if not self.training:
             return (logits >= 0).to(logits.dtype)
-        return straight_through_sample(logits + self.opening, self.temperature, generator)
+        return straight_through_sample(logits + self._opening, self.temperature, generator)
 
 
 def straight_through_sample(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.gating.budget import (
     GateConfig,
+    Progress,
     bound_tightness,
     gate_objective,
     gating_progress,
@@ -49,10 +50,10 @@ class BudgetPenalty(nn.Module):
             self.ascent = DualAscent(budget, config.steering_rate)
             self.register_buffer("deployed_gap", torch.zeros(()))
         self._decided = torch.zeros(())
-        self._progress = 0.0
+        self._began_at = 0.0
 
     def forward(
-        self, masks: Sequence[Tensor], decisions: Sequence[Tensor], progress: float
+        self, masks: Sequence[Tensor], decisions: Sequence[Tensor], progress: Progress
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Penalty of one gated view and what there is to log.
 
@@ -67,7 +68,6 @@ class BudgetPenalty(nn.Module):
             # block, on images that are not augmented. Measuring that takes a pass of its own,
             # so it is done now and then, and the gap to this step's decisions remembered.
             self._decided = self.cost.ratio([d.to(masks[0].dtype) for d in decisions]).detach()
-            self._progress = progress
             deployed = self._decided + self.deployed_gap
         # While the warm-up holds the gates open, neither bounds nor multiplier have a say.
         gating = gating_progress(progress, self.config.warmup)
@@ -86,14 +86,21 @@ class BudgetPenalty(nn.Module):
             scalars["multiplier"] = self.ascent.multiplier.clone()
         return loss, scalars | {"gate_loss": loss.detach()}
 
+    def begin_step(self, progress: float) -> None:
+        """Take the share of training done before the next step, in [0, 1)."""
+        self._began_at = progress
+
     def wants_deployed_cost(self, progress: float) -> bool:
-        """Whether the cost as deployed should be measured after this step.
+        """Whether the cost as deployed should be measured after the step that was begun.
+
+        Args:
+            progress: share of training done with that step, in (0, 1].
 
         Depends on nothing but the step, so that a resumed training measures at the same ones.
         """
         if self.ascent is None:
             return False
-        return int(progress * _MEASUREMENTS) > int(self._progress * _MEASUREMENTS)
+        return int(progress * _MEASUREMENTS) > int(self._began_at * _MEASUREMENTS)
 
     def observe_deployed(self, masks: Sequence[Tensor]) -> None:
         """Learn the gap between the cost as deployed and that of the last step's decisions.

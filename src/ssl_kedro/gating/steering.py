@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.gating.budget import Progress
+
 
 class DualAscent(nn.Module):
     """Term mu (r - t_d) with a multiplier that follows the violation.
@@ -39,7 +41,7 @@ class DualAscent(nn.Module):
         self.register_buffer("updated_at", torch.zeros((), dtype=torch.float64))
         self.register_buffer("first_ratio", torch.full((), torch.nan))
 
-    def forward(self, ratio: Tensor, progress: float, remaining: float) -> Tensor:
+    def forward(self, ratio: Tensor, progress: Progress, remaining: Progress) -> Tensor:
         """The term; in training the multiplier moves afterwards.
 
         Args:
@@ -52,6 +54,8 @@ class DualAscent(nn.Module):
         if self.training:
             held = ratio.detach()
             self.first_ratio.copy_(torch.where(self.first_ratio.isnan(), held, self.first_ratio))
+            if isinstance(remaining, Tensor):
+                remaining = remaining.to(ratio.dtype)
             target = self.budget + remaining * (self.first_ratio - self.budget)
             elapsed = progress - self.updated_at
             self.multiplier += self.rate * elapsed.to(ratio.dtype) * (held - target)

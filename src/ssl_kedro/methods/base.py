@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.gating.budget import GateConfig, opening_at
+from ssl_kedro.gating.budget import GateConfig, Progress, opening_at
 from ssl_kedro.gating.penalty import BudgetPenalty
 from ssl_kedro.losses.vicreg import VICRegConfig
 
@@ -87,7 +87,7 @@ class Trainable(nn.Module, ABC):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,
+        progress: Progress,
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Loss of one batch.
@@ -95,7 +95,8 @@ class Trainable(nn.Module, ABC):
         Args:
             view_1: float (N, 3, H, W) in [0, 1].
             view_2: the other view of the same images.
-            progress: share of training done, in [0, 1).
+            progress: share of training done, in [0, 1); a number, or a scalar tensor on the
+                views' device.
             generator: source of the gates' noise, on the views' device.
         """
 
@@ -210,6 +211,8 @@ class TwoViewMethod(Method):
         """Let the gates open wide at first, as far as the warm-up says."""
         for gate in self.encoder.gates():
             gate.opening = opening_at(progress, self.config.gates.warmup)
+        if self.penalty is not None:
+            self.penalty.begin_step(progress)
 
     @torch.no_grad()
     def after_update(self, images: Tensor, progress: float) -> None:
@@ -226,7 +229,7 @@ class TwoViewMethod(Method):
         loss: Tensor,
         scalars: dict[str, Tensor],
         encodings: Sequence[Encoding],
-        progress: float,
+        progress: Progress,
     ) -> StepResult:
         """Loss plus the budget penalty of every gated encoding."""
         terms = [
@@ -261,7 +264,7 @@ class SymmetricMethod(TwoViewMethod):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,
+        progress: Progress,
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Embedding loss plus L_G on every gated view; see :class:`Method`."""

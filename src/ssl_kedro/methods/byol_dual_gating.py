@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch
+from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.cosine import normalised_regression
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
@@ -62,7 +63,7 @@ class BYOLDualGating(TwoViewMethod):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,
+        progress: Progress,
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """|q(z_1) - t_2|^2 + |q(z_2) - t_1|^2 of normalised vectors, plus L_G."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.encoders.base import Branch, Encoding
+from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
@@ -66,7 +67,7 @@ class DenseAnchored(TwoViewMethod):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,
+        progress: Progress,
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """VICReg(dense 1, dense 2) + weight * mean (gated 1 - dense 2)^2 + L_G."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, Range
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks
+from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
 from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, normalised_deviation
 from ssl_kedro.methods.panorama_heads import HeadEnd, ViewAttention, global_head, local_head
@@ -107,7 +108,7 @@ class PanoramaContrast(Trainable):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Loss of one batch; see :class:`Trainable`.

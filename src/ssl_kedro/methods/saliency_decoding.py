@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config
+from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.kullback_leibler import kullback_leibler
 from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable
 from ssl_kedro.spherical.sphere import pixel_solid_angles
@@ -99,7 +100,7 @@ class SaliencyDecoding(Trainable):
         self,
         view_1: Tensor,
         view_2: Tensor,  # noqa: ARG002  one view is enough
-        progress: float,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Loss of one batch, of randomly mirrored and turned panoramas; see :class:`Trainable`."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
+from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
 from ssl_kedro.methods.base import (
     EncoderSetup,
@@ -66,7 +67,7 @@ class Seed(DistillationMethod):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Mean over the two views of the SEED loss; the queue moves on in training."""

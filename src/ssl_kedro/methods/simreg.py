@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.cosine import normalised_regression
 from ssl_kedro.methods.base import EncoderSetup, MethodConfig, StepResult, normalised_deviation
 from ssl_kedro.methods.distillation import DistillationMethod
@@ -37,7 +38,7 @@ class SimReg(DistillationMethod):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Mean over the two views of the normalised regression."""

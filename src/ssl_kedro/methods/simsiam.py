@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch
+from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.cosine import negative_cosine
 from ssl_kedro.methods.base import (
     EncoderSetup,
@@ -62,7 +63,7 @@ class SimSiam(TwoViewMethod):
         self,
         view_1: Tensor,
         view_2: Tensor,
-        progress: float,
+        progress: Progress,
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """D(p_1, z_2) / 2 + D(p_2, z_1) / 2, plus L_G on every gated view."""

@@ -33,7 +33,7 @@ from ssl_kedro.pipelines.trainings import (
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.execution import choose_execution
+from ssl_kedro.training.execution import choose_execution, step_options
 from ssl_kedro.training.loop import train
 
 Json = dict[str, Any]
@@ -64,7 +64,7 @@ def summarise_data(
 
 
 def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
-    """Device and precision that every training of this run shares."""
+    """Device, precision and way of computing that every training of this run shares."""
     method = new_method(
         parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
     )
@@ -128,6 +128,7 @@ def run_training(
         TwoViews(RandomViews(parameters.views)),
         config,
         precision=execution["precision"],
+        options=step_options(execution),
         label=training.label,
         identity=identity,
         log=log,

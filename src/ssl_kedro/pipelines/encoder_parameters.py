@@ -157,7 +157,7 @@ class EncoderPipelineParameters(PipelineParameters):
 
 
 # One choice for all trainings of a run.
-_OF_THE_RUN = ("device", "precision", "resume")
+_OF_THE_RUN = ("device", "precision", "memory_format", "compile", "graphs", "resume")
 
 
 def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str) -> TrainConfig:

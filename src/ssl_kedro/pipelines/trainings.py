@@ -83,13 +83,20 @@ def training_identity(
         "data": data["fingerprints"]["pretrain"],
         "device": execution["device"],
         "precision": execution["precision"],
+        "memory_format": execution.get("memory_format", "channels_last"),
+        "compiled": execution.get("compiled", False),
     }
 
 
 def recipe_identity(recipe: Json) -> Json:
     """A recipe with its configuration under "train" as flat values, without what cannot matter."""
     flat = dict(_flat("", recipe))
-    for irrelevant in ("train.resume", "train.checkpoint_every", "train.device"):
+    for irrelevant in (
+        "train.resume",
+        "train.checkpoint_every",
+        "train.device",
+        "train.graphs",  # changes no number
+    ):
         del flat[irrelevant]
     return flat
 

@@ -92,6 +92,7 @@ def fit_decoder(
         _as_they_are,
         recipe,
         precision=execution.precision,
+        options=execution.options,
         label=label,
         identity=identity | {"precision": execution.precision},
         log=log,

@@ -67,12 +67,15 @@ class BatchSource:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, in a seeded order."""
         order = torch.randperm(self._count, generator=torch_generator(self.seed, "order", epoch))
+        # Once an epoch: copying the indices of each batch would wait for the device each time.
+        places = order if self._resident is None else order.to(self.device)
         for start in range(0, self.batches_per_epoch * self.batch_size, self.batch_size):
-            yield self._gather(order[start : start + self.batch_size])
+            rows = slice(start, start + self.batch_size)
+            yield self._gather(order[rows], places[rows])
 
-    def _gather(self, indices: Tensor) -> Batch:
+    def _gather(self, indices: Tensor, places: Tensor) -> Batch:
         if self._resident is not None:
-            return Batch(self._resident[indices.to(self.device)], indices)
+            return Batch(self._resident[places], indices)
         if self._map is None:
             raise RuntimeError("a batch source holds either resident images or a memory map")
         # Rising offsets read the disk in one sweep; the order within a batch is free.

@@ -27,6 +27,13 @@ class TrainConfig(Config):
         device: "auto" = CUDA where there is one, else CPU; "cpu"; "cuda"; "cuda:1"...
         precision: "fp32", "bf16", or "auto" = the faster of the two in a short trial on
             this machine.
+        memory_format: "channels_last", "contiguous", or "auto" = the faster of the two in the
+            same trial.
+        compile: forward and backward pass through torch.compile: "on", "off", or "auto" = on a
+            GPU where a trial shows it to be faster; never on a CPU, where compiling takes
+            minutes.
+        graphs: the step recorded as a CUDA graph and replayed: "on", "off", or "auto" = on a
+            GPU where it can be recorded and a trial shows it to be faster.
         checkpoint_every: epochs between checkpoints; the last epoch always has one.
         resume: continue from checkpoints where they exist, with the same final numbers as
             an uninterrupted run; else start afresh.
@@ -45,6 +52,9 @@ class TrainConfig(Config):
     gate_lr_factor: Annotated[float, POSITIVE] = 1.0
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    graphs: Literal["auto", "on", "off"] = "auto"
     checkpoint_every: Annotated[int, Range(at_least=1)] = 1
     resume: bool = False
 

@@ -1,22 +1,50 @@
-"""Choosing the arithmetic by a short trial on the machine at hand."""
+"""Choosing how to compute by a short trial on the machine at hand."""
 
 from __future__ import annotations
 
 import copy
-import statistics
+import itertools
+import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import TrainingStep
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.options import MemoryFormat, StepOptions
+from ssl_kedro.training.step import TrainingStep
 
-# bfloat16 must win by this much: a tie keeps the exact arithmetic, and timing noise cannot
-# flip the choice (and with it the numbers) from one run to the next.
+logger = logging.getLogger(__name__)
+# What comes later must win by this much: a tie keeps the exact arithmetic, and timing noise
+# cannot flip the choice (and with it the numbers) from one run to the next.
 _REQUIRED_SPEEDUP = 1.1
+# A candidate this much slower than the best after a round takes no further part.
+_HOPELESS = 1.5
+_ROUNDS = 4
+
+
+class Way(NamedTuple):
+    """One way to compute a step."""
+
+    precision: str
+    memory_format: MemoryFormat
+    compiled: bool = False
+    recorded: bool = False
+
+    def __str__(self) -> str:
+        extra = ["compiled"] * self.compiled + ["graph"] * self.recorded
+        return " ".join([self.precision, self.memory_format, *extra])
+
+    @property
+    def options(self) -> StepOptions:
+        """Everything but the precision."""
+        return StepOptions(self.memory_format, self.compiled, self.recorded)
 
 
 @dataclass(frozen=True)
@@ -26,60 +54,167 @@ class Execution:
     Args:
         device: e.g. "cpu" or "cuda".
         precision: "fp32" or "bf16".
-        trial_ms: median milliseconds a training step of each precision that was tried.
+        trial_ms: least milliseconds of a training step in each way that was tried.
+        memory_format: "channels_last" or "contiguous".
+        compiled: through torch.compile.
+        recorded: as a CUDA graph.
     """
 
     device: str
     precision: str
     trial_ms: dict[str, float]
+    memory_format: MemoryFormat = "channels_last"
+    compiled: bool = False
+    recorded: bool = False
+
+    @property
+    def options(self) -> StepOptions:
+        """For :func:`~ssl_kedro.training.loop.train`."""
+        return StepOptions(self.memory_format, self.compiled, self.recorded)
+
+
+def step_options(execution: Mapping[str, Any]) -> StepOptions:
+    """Options of an execution that was written down; what it does not name is the default."""
+    names = ("memory_format", "compiled", "recorded")
+    return StepOptions(**{name: execution[name] for name in names if name in execution})
 
 
 def choose_execution(
     method: Trainable, sample_shape: tuple[int, ...], config: TrainConfig
 ) -> Execution:
-    """Device and precision of a run.
+    """Device, precision, memory format, compilation and recording of a run.
 
-    With ``precision: auto`` both precisions take a few training steps of the run's own batch
-    size on copies of the method, turn by turn; bf16 is chosen where it is at least 10 %
-    faster. Which one wins depends on processor and width, so it is measured.
+    What is "auto" takes a few training steps of the run's own batch size on copies of the
+    method, turn by turn, first the precisions and memory formats, then on a GPU the winner
+    recorded, compiled and both. The fastest is taken unless one that comes before it, in the
+    order above and with fp32 and channels_last first, is within 10 %. Which one wins depends on
+    processor and width, so it is measured. What cannot be recorded or compiled is left out,
+    with a line in the log.
 
     Args:
         method: a freshly built method, left untouched.
         sample_shape: of one view, (3, H, W) or whatever the method takes.
         config: the recipe.
+
+    Raises:
+        ValueError: ``graphs`` is "on" without a CUDA device.
+        RuntimeError: ``graphs`` or ``compile`` is "on" and the method cannot be.
     """
     device = resolved_device(config.device)
-    if config.precision != "auto":
-        return Execution(str(device), config.precision, {})
-    steps = {name: _trial(method, config, device, name) for name in ("fp32", "bf16")}
-    views = torch.rand(2, config.batch_size, *sample_shape, device=device)
-    noise = torch.Generator(device=device)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for round_number in range(4):
-        for name, step in steps.items():
-            elapsed = _timed(step, views, noise)
-            if round_number > 0:  # the first round allocates and picks kernels
-                seconds[name].append(elapsed)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    faster = medians["fp32"] >= _REQUIRED_SPEEDUP * medians["bf16"]
+    if config.graphs == "on" and device.type != "cuda":
+        raise ValueError(f"train.graphs = on: {device} has none, only CUDA devices; use auto")
+    trial = Trial(method, sample_shape, config, device)
+    way = trial.best(_eager_ways(config))
+    way = trial.best(_faster_ways(way, config, device))
     return Execution(
         str(device),
-        "bf16" if faster else "fp32",
-        {name: round(1000 * value, 1) for name, value in medians.items()},
+        way.precision,
+        {name: round(1000 * seconds, 1) for name, seconds in trial.least.items()},
+        way.memory_format,
+        way.compiled,
+        way.recorded,
     )
 
 
-def _trial(
-    method: Trainable, config: TrainConfig, device: torch.device, precision: str
-) -> TrainingStep:
-    return TrainingStep(copy.deepcopy(method), config, precision, device, batches_per_epoch=1)
+def _eager_ways(config: TrainConfig) -> list[Way]:
+    precisions = ["fp32", "bf16"] if config.precision == "auto" else [config.precision]
+    formats: list[MemoryFormat] = ["channels_last", "contiguous"]
+    if config.memory_format != "auto":
+        formats = [config.memory_format]
+    return [Way(*pair) for pair in itertools.product(precisions, formats)]
 
 
-def _timed(step: TrainingStep, views: torch.Tensor, noise: torch.Generator) -> float:
-    if views.device.type == "cuda":
+def _faster_ways(way: Way, config: TrainConfig, device: torch.device) -> list[Way]:
+    """The winner, and what to try beyond it; a switch that is "on" leaves no choice."""
+    choices = {"on": (True,), "off": (False,)}
+    auto = (False, True) if device.type == "cuda" else (False,)
+    pairs = itertools.product(choices.get(config.compile, auto), choices.get(config.graphs, auto))
+    return [way._replace(compiled=compiled, recorded=recorded) for compiled, recorded in pairs]
+
+
+class Trial:
+    """Times ways to compute a step against each other.
+
+    Args:
+        method: left untouched; every way trains a copy.
+        sample_shape: of one view.
+        config: the recipe.
+        device: where.
+    """
+
+    def __init__(
+        self,
+        method: Trainable,
+        sample_shape: tuple[int, ...],
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self._method = method
+        self._config = config
+        self._device = device
+        self._shape = (2, config.batch_size, *sample_shape)
+        self.least: dict[str, float] = {}
+
+    def best(self, ways: Sequence[Way]) -> Way:
+        """The way to take; a single one is not tried.
+
+        Raises:
+            RuntimeError: none of them can be computed.
+        """
+        if len(ways) == 1:
+            return ways[0]
+        views = torch.rand(self._shape, device=self._device)
+        steps: dict[Way, TrainingStep] = {}
+        seconds: dict[Way, list[float]] = {}
+        for way in ways:  # the first step allocates, picks kernels, compiles, records
+            try:
+                steps[way] = self._new_step(way)
+                _timed(steps[way], views)
+                seconds[way] = []
+            except Exception as error:
+                if not (way.compiled or way.recorded):
+                    raise
+                steps.pop(way, None)
+                logger.info("Training steps stay without %s: %s", way, _first_line(error))
+        for _ in range(_ROUNDS - 1):
+            for way, step in steps.items():
+                seconds[way].append(_timed(step, views))
+            fastest = min(min(times) for times in seconds.values())
+            for way in list(steps):
+                if min(seconds[way]) > _HOPELESS * fastest:
+                    del steps[way]
+        # Other work on the machine only ever adds time, and not to all ways alike.
+        least = {way: min(times) for way, times in seconds.items()}
+        self.least |= {str(way): best for way, best in least.items()}
+        limit = _REQUIRED_SPEEDUP * min(least.values())
+        return next(way for way, best in least.items() if best < limit)
+
+    def _new_step(self, way: Way) -> TrainingStep:
+        return TrainingStep(
+            copy.deepcopy(self._method),
+            self._config,
+            way.precision,
+            self._device,
+            batches_per_epoch=1,
+            options=way.options,
+        )
+
+
+def _timed(step: TrainingStep, views: Tensor) -> float:
+    """Seconds of one step on views (2, N, 3, H, W)."""
+    waits = views.device.type == "cuda"
+    if waits:
         torch.cuda.synchronize(views.device)
     began = time.perf_counter()
-    _, finite = step(views[0], views[1], torch.arange(views.shape[1]), 0, noise)
-    step.update(views[0], 0)
-    bool(finite)  # waits for the device
+    # A step on noise that is not finite takes as long as any other.
+    try:
+        step.take(views[0], views[0], views[1], torch.arange(views.shape[1]), 0)
+    except TrainingDiverged:
+        logger.debug("a trial step was not finite")
+    if waits:
+        torch.cuda.synchronize(views.device)
     return time.perf_counter() - began
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,16 +7,11 @@ epoch log; what it needs to continue goes to a checkpoint store; both may be abs
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import torch
-from torch import Tensor
-
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.core.seeding import torch_generator
-from ssl_kedro.methods.base import StepResult, Trainable
+from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import (
     Checkpoint,
@@ -26,18 +21,16 @@ from ssl_kedro.training.checkpoints import (
     restore_state,
 )
 from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.epoch import PairOfViews, train_epoch
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.optimisers import build_optimiser
-from ssl_kedro.training.schedule import warmup_constant, warmup_cosine
+from ssl_kedro.training.options import StepOptions
+from ssl_kedro.training.step import TrainingStep
+
+__all__ = ["PairOfViews", "TrainingDiverged", "TrainingResult", "TrainingStep", "train"]
 
 History = list[dict[str, float]]
-# A uint8 batch (N, 3, H, W) and a generator on its device -> two views, float in [0, 1].
-PairOfViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 M = TypeVar("M", bound=Trainable)
-
-
-class TrainingDiverged(RuntimeError):  # noqa: N818  the field's word for it
-    """Loss or gradient stopped being finite; weights are those before that step."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +55,7 @@ def train(
     config: TrainConfig,
     *,
     precision: str,
+    options: StepOptions | None = None,
     label: str = "train",
     identity: dict[str, Any] | None = None,
     log: EpochLog | None = None,
@@ -79,6 +73,7 @@ def train(
         views: draws the two views of a batch.
         config: the recipe.
         precision: "fp32" or "bf16" (autocast).
+        options: how a step is computed; None = channels-last, nothing compiled or recorded.
         label: name on the progress bar.
         identity: what the run is; a checkpoint of another identity is refused.
         log: gets a row after each epoch.
@@ -88,7 +83,7 @@ def train(
         TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
         CheckpointError: ``config.resume`` and the checkpoint belongs to another run.
     """
-    step = TrainingStep(method, config, precision, source.device, source.batches_per_epoch)
+    step = TrainingStep(method, config, precision, source.device, source.batches_per_epoch, options)
     identity = identity or {}
     start, history, spent = _resumed(step, config, identity, checkpoints)
     if log is not None:
@@ -98,7 +93,7 @@ def train(
     with progress_bar(total, label, "images") as bar:
         bar.update(start * source.batches_per_epoch * source.batch_size)
         for epoch in range(start, config.epochs):
-            row = _train_epoch(step, source, views, epoch, bar.update)
+            row = train_epoch(step, source, views, epoch, bar.update)
             history.append(row)
             bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             if log is not None:
@@ -138,122 +133,3 @@ def _resumed(
         )
     restore_state(found.tensors, step.method, step.optimiser)
     return found.epoch, list(found.history), found.seconds
-
-
-class TrainingStep:
-    """One optimisation step, with everything that stays the same between steps.
-
-    Args:
-        method: moved to the device, put in training mode and laid out channels-last.
-        config: the recipe.
-        precision: "fp32" or "bf16".
-        device: where to compute.
-        batches_per_epoch: for the schedule.
-    """
-
-    def __init__(
-        self,
-        method: Trainable,
-        config: TrainConfig,
-        precision: str,
-        device: torch.device,
-        batches_per_epoch: int,
-    ) -> None:
-        self.method = method.to(device=device).to(memory_format=torch.channels_last)
-        self.method.train()
-        self.optimiser = build_optimiser(self.method, config)
-        self.config = config
-        self.precision = precision
-        self.total_steps = config.epochs * batches_per_epoch
-        self.warmup_steps = round(config.warmup_epochs * batches_per_epoch)
-        self.parameters = [p for p in self.method.parameters() if p.requires_grad]
-
-    def learning_rate(self, step: int) -> float:
-        """Rate of a step counted from 0."""
-        if self.config.schedule == "constant":
-            return warmup_constant(
-                step=step,
-                warmup_steps=self.warmup_steps,
-                start=self.config.warmup_lr,
-                peak=self.config.peak_lr,
-            )
-        return warmup_cosine(
-            step,
-            total_steps=self.total_steps,
-            warmup_steps=self.warmup_steps,
-            start=self.config.warmup_lr,
-            peak=self.config.peak_lr,
-        )
-
-    def __call__(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        indices: Tensor,
-        step: int,
-        generator: torch.Generator,
-    ) -> tuple[StepResult, Tensor]:
-        """Forward and backward pass. Returns the result and whether all was finite."""
-        lr = self.learning_rate(step)
-        for group in self.optimiser.param_groups:
-            rate = lr if group["scheduled"] else self.config.peak_lr
-            group["lr"] = rate * group["lr_factor"]
-        progress = step / self.total_steps
-        self.method.before_step(progress, indices)
-        device = view_1.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
-            result = self.method(view_1, view_2, progress, generator)
-        self.optimiser.zero_grad(set_to_none=True)
-        result.loss.backward()
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        finite = torch.isfinite(result.loss.detach()) & torch.isfinite(norm)
-        return result, finite
-
-    def update(self, images: Tensor, step: int) -> None:
-        """Apply the gradients of the last call, which saw views of these images."""
-        self.optimiser.step()
-        self.method.after_update(images, (step + 1) / self.total_steps)
-
-
-def _train_epoch(
-    step: TrainingStep,
-    source: BatchSource,
-    views: PairOfViews,
-    epoch: int,
-    advance: Callable[[int], object],
-) -> dict[str, float]:
-    """One pass over the images; the epoch's row of metrics."""
-    began = time.perf_counter()
-    view_noise = torch_generator(source.seed, "views", epoch, device=source.device)
-    gate_noise = torch_generator(source.seed, "gates", epoch, device=source.device)
-    sums: dict[str, Tensor] = {}
-    first_step = epoch * source.batches_per_epoch
-    for index, (images, indices) in enumerate(source.epoch(epoch)):
-        view_1, view_2 = views(images, view_noise)
-        result, finite = step(view_1, view_2, indices, first_step + index, gate_noise)
-        # Reading the flag waits for the device, which by then has the whole step queued;
-        # it is the price of never applying a gradient that is not a number.
-        if not finite:
-            raise TrainingDiverged(_divergence_message(step, result, epoch, index))
-        step.update(images, first_step + index)
-        for name, value in {"loss": result.loss.detach(), **result.scalars}.items():
-            sums[name] = sums[name] + value if name in sums else value.clone()
-        advance(source.batch_size)
-    seconds = time.perf_counter() - began
-    row: dict[str, float] = {"epoch": epoch + 1}
-    row |= {name: float(value) / source.batches_per_epoch for name, value in sums.items()}
-    row["lr"] = step.learning_rate(first_step)
-    row["images_per_second"] = source.batches_per_epoch * source.batch_size / seconds
-    return row
-
-
-def _divergence_message(step: TrainingStep, result: StepResult, epoch: int, index: int) -> str:
-    terms = ", ".join(f"{name} {float(value):g}" for name, value in result.scalars.items())
-    lr = step.learning_rate(epoch * (step.total_steps // step.config.epochs) + index)
-    return (
-        f"training diverged in epoch {epoch + 1}, batch {index + 1}: loss "
-        f"{float(result.loss.detach()):g} ({terms}) at learning rate {lr:g}. The weights were "
-        "not updated with it and the last checkpoint is intact. Lower train.lr, lengthen "
-        "train.warmup_epochs, or use train.precision=fp32"
-    )

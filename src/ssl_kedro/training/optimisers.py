@@ -24,7 +24,7 @@ class LARS(Optimizer):
 
     Args:
         parameters: parameters or groups; a group may set its own lr and weight_decay.
-        lr: learning rate.
+        lr: learning rate; a group's may be a scalar tensor, which is read on the device.
         momentum: of SGD.
         weight_decay: L2 penalty of weights.
         eta: trust coefficient.
@@ -79,7 +79,10 @@ class LARS(Optimizer):
         buffers = [self.state[p]["momentum_buffer"] for p in weights]
         torch._foreach_mul_(buffers, group["momentum"])
         torch._foreach_add_(buffers, updates)
-        torch._foreach_add_(weights, buffers, alpha=-group["lr"])
+        if isinstance(group["lr"], Tensor):
+            torch._foreach_sub_(weights, torch._foreach_mul(buffers, group["lr"]))
+        else:
+            torch._foreach_add_(weights, buffers, alpha=-group["lr"])
 
 
 def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Tensor]:
@@ -90,8 +93,10 @@ def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Ten
     decay = group["weight_decay"]
     ratios = group["eta"] * weight_norms / (gradient_norms + decay * weight_norms + 1e-8)
     if group["clip"]:
-        # lr 0 (the last step of a cosine) divides by zero: infinity, clipped to 1.
-        ratios = (ratios / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(ratios)
+        # A learning rate of 0 divides by zero: infinity, clipped to 1.
+        by_tensor = isinstance(group["lr"], Tensor)
+        divisible = by_tensor or group["lr"] != 0
+        ratios = (ratios / group["lr"]).clamp(max=1) if divisible else torch.ones_like(ratios)
     usable = (weight_norms != 0) & (gradient_norms != 0)
     # An unscaled layer takes its bare gradient, without weight decay.
     factors = torch.where(usable, ratios, torch.ones_like(ratios))
@@ -127,14 +132,29 @@ def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, A
     return [group for group in groups if group["params"]]
 
 
-def build_optimiser(method: Trainable, config: TrainConfig) -> Optimizer:
-    """The optimiser that the configuration names, over the method's parameter groups."""
+def build_optimiser(
+    method: Trainable, config: TrainConfig, rates_on: torch.device | None = None
+) -> Optimizer:
+    """The optimiser that the configuration names, over the method's parameter groups.
+
+    Args:
+        method: what is trained.
+        config: the recipe.
+        rates_on: device on which learning rates are scalar tensors, so that a recorded step
+            reads them anew each time; None = plain numbers.
+    """
     groups = parameter_groups(method, config)
     lr = config.peak_lr
+    if rates_on is not None:
+        for group in groups:
+            group["lr"] = torch.tensor(lr, dtype=torch.float32, device=rates_on)
     if config.optimiser == "lars":
         return LARS(groups, lr, momentum=config.momentum, eta=config.lars_eta)
+    # The fused kernels are those that read a rate, and Adam's step count, on the device.
+    kernels = {"foreach": True} if rates_on is None else {"fused": True}
     if config.optimiser == "sgd":
-        return SGD(groups, lr, momentum=config.momentum, foreach=True)
-    if config.optimiser == "adam":
-        return Adam(groups, lr, betas=(config.momentum, 0.999), foreach=True)
-    return AdamW(groups, lr, betas=(config.momentum, 0.999), foreach=True)
+        return SGD(groups, lr, momentum=config.momentum, **kernels)
+    kind = Adam if config.optimiser == "adam" else AdamW
+    betas = (config.momentum, 0.999)
+    capturable = rates_on is not None and rates_on.type == "cuda"
+    return kind(groups, lr, betas=betas, capturable=capturable, **kernels)

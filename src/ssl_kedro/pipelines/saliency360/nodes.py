@@ -187,6 +187,7 @@ def pretrain(
         PanoramaViews(parameters.views_of(encoder)),
         config,
         precision=execution.precision,
+        options=execution.options,
         label=f"pre-training {encoder}",
         identity=identity,
         log=log,

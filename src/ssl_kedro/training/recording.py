@@ -1,0 +1,104 @@
+"""Recording a training step as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.methods.base import StepResult
+
+_cuda: Any = torch.cuda  # parts of it carry no types
+Computation = Callable[[Tensor, Tensor], StepResult]
+# Rounds before the recording: libraries choose kernels, the optimiser makes its state.
+_ROUNDS = 3
+
+
+class Recording:
+    """A computation on two views that is recorded at its first call and replayed from then on.
+
+    A graph launches its thousand kernels at once, reads its input from fixed tensors and leaves
+    its output in fixed tensors, which the next call overwrites. Random draws are those that the
+    same calls would have made one by one: the generator is registered with the graph, which
+    moves it on at every replay. On a CPU every call computes anew, on the same fixed tensors.
+
+    Args:
+        compute: the computation; nothing in it may wait for the device.
+        noise: the generator that it draws from.
+        undo: takes the last round back, as if it had not been.
+    """
+
+    def __init__(
+        self, compute: Computation, noise: torch.Generator, undo: Callable[[], None]
+    ) -> None:
+        self._compute = compute
+        self._noise = noise
+        self._undo = undo
+        self._views: tuple[Tensor, Tensor] | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._result: StepResult | None = None
+
+    def __call__(self, view_1: Tensor, view_2: Tensor) -> StepResult:
+        """Result for these views.
+
+        Raises:
+            RuntimeError: something in the computation waits for the device.
+        """
+        if self._views is None:
+            self._views = (torch.empty_like(view_1), torch.empty_like(view_2))
+            self._fill(view_1, view_2)
+            self._rehearse()
+            if view_1.device.type == "cuda":
+                self._record()
+        else:
+            self._fill(view_1, view_2)
+        if self._graph is None or self._result is None:
+            return self._compute(*self._views)
+        self._graph.replay()
+        return self._result
+
+    def _fill(self, view_1: Tensor, view_2: Tensor) -> None:
+        for fixed, view in zip(self._views or (), (view_1, view_2), strict=True):
+            fixed.copy_(view)
+
+    def _rehearse(self) -> None:
+        """Compute a few rounds and take them back, the generator included."""
+        if self._views is None:
+            raise RuntimeError("a rehearsal needs views")
+        before = self._noise.get_state()
+        on_cuda = self._views[0].device.type == "cuda"
+        if not on_cuda:
+            self._rounds(*self._views)
+        else:
+            current, side = torch.cuda.current_stream(), _cuda.Stream()
+            side.wait_stream(current)
+            with torch.cuda.stream(side):
+                self._rounds(*self._views)
+            current.wait_stream(side)
+        self._noise.set_state(before)
+
+    def _rounds(self, view_1: Tensor, view_2: Tensor) -> None:
+        for number in range(_ROUNDS):
+            # What waits cannot be recorded, and a recording that fails half way leaves the
+            # generator unusable: better to know before.
+            last = number == _ROUNDS - 1 and view_1.device.type == "cuda"
+            mode = torch.cuda.get_sync_debug_mode() if last else 0
+            if last:
+                torch.cuda.set_sync_debug_mode("error")
+            try:
+                self._compute(view_1, view_2)
+            finally:
+                if last:
+                    torch.cuda.set_sync_debug_mode(mode)
+            self._undo()
+
+    def _record(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self._noise)
+        with torch.cuda.graph(graph):
+            if self._views is None:
+                raise RuntimeError("a recording needs views")
+            self._result = self._compute(*self._views)
+        self._graph = graph

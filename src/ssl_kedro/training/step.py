@@ -1,0 +1,207 @@
+"""One optimisation step: forward, backward, and an update that is only made of finite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.gating.budget import Progress
+from ssl_kedro.methods.base import StepResult, Trainable
+from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.delayed import DelayedUpdate
+from ssl_kedro.training.divergence import Divergence, TrainingDiverged
+from ssl_kedro.training.optimisers import build_optimiser
+from ssl_kedro.training.options import StepOptions
+from ssl_kedro.training.schedule import warmup_constant, warmup_cosine
+
+# Blocks share their code, which is compiled once for each of their shapes and branches.
+_SHAPES_OF_A_BLOCK = 64
+
+
+def compiled(method: Trainable) -> Callable[..., StepResult]:
+    """A method's forward pass through ``torch.compile``; the method itself stays as it is.
+
+    Gates draw their noise outside compiled code, from their own generator, so that the numbers
+    drawn are the same.
+    """
+    forward = torch.compile(method, dynamic=False)
+
+    def call(*arguments: object) -> StepResult:
+        with torch._dynamo.config.patch(recompile_limit=_SHAPES_OF_A_BLOCK):
+            result: StepResult = forward(*arguments)
+        return result
+
+    return call
+
+
+class TrainingStep:
+    """One optimisation step, with everything that stays the same between steps.
+
+    On a GPU nothing of a step is read before the next is queued: learning rates and progress lie
+    on the device, and a step that is not finite is taken back there, as are those queued behind
+    it until the host has noticed. On a CPU each step is looked at before its update.
+
+    Args:
+        method: moved to the device, put in training mode and laid out as the options say.
+        config: the recipe.
+        precision: "fp32" or "bf16".
+        device: where to compute.
+        batches_per_epoch: for the schedule.
+        options: how to compute.
+    """
+
+    def __init__(
+        self,
+        method: Trainable,
+        config: TrainConfig,
+        precision: str,
+        device: torch.device,
+        batches_per_epoch: int,
+        options: StepOptions | None = None,
+    ) -> None:
+        options = options or StepOptions()
+        self.method = method.to(device=device).to(memory_format=options.layout)
+        self.method.train()
+        self.config = config
+        self.precision = precision
+        self.device = device
+        self.batches_per_epoch = batches_per_epoch
+        self.total_steps = config.epochs * batches_per_epoch
+        self.warmup_steps = round(config.warmup_epochs * batches_per_epoch)
+        self.parameters = [p for p in self.method.parameters() if p.requires_grad]
+        self.noise = torch.Generator(device=device)
+        # What changes from step to step is a tensor where the step is recorded or compiled: a
+        # number would be frozen in.
+        fixed = device.type == "cuda" or options.recorded or options.compiled
+        self.optimiser = build_optimiser(self.method, config, device if fixed else None)
+        self._progress: Progress = (
+            torch.zeros((), dtype=torch.float64, device=device) if fixed else 0.0
+        )
+        self._forward: Callable[..., StepResult] = self.method
+        if options.compiled:
+            self._forward = compiled(self.method)
+        self.lag = options.lag_on(device)
+        self._delayed: DelayedUpdate | None = None
+        self._recorded = options.recorded
+
+    def learning_rate(self, step: int) -> float:
+        """Rate of a step counted from 0."""
+        if self.config.schedule == "constant":
+            return warmup_constant(
+                step=step,
+                warmup_steps=self.warmup_steps,
+                start=self.config.warmup_lr,
+                peak=self.config.peak_lr,
+            )
+        return warmup_cosine(
+            step,
+            total_steps=self.total_steps,
+            warmup_steps=self.warmup_steps,
+            start=self.config.warmup_lr,
+            peak=self.config.peak_lr,
+        )
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """Start the gates' noise of an epoch; a recording holds on to its generator."""
+        self.noise.manual_seed(derived_seed(seed, "gates", epoch))
+
+    def take(
+        self, images: Tensor, view_1: Tensor, view_2: Tensor, indices: Tensor, step: int
+    ) -> StepResult:
+        """One whole step.
+
+        Args:
+            images: uint8 (N, 3, H, W), the batch.
+            view_1: one view of it.
+            view_2: the other.
+            indices: int64 (N,) on the CPU, its places among the training images.
+            step: counted from 0.
+
+        Returns:
+            Loss and terms. Behind a recording they live until the next call.
+
+        Raises:
+            TrainingDiverged: this step, or one at most ``lag`` steps before, was not finite;
+                the method is as it was before that step.
+        """
+        if self.lag == 0:
+            result, finite = self(view_1, view_2, indices, step, self.noise)
+            if not finite:
+                raise TrainingDiverged(self._told(Divergence.of(step, result)))
+            self.update(images, step)
+            return result
+        if self._delayed is None:  # not earlier: a resumed training first gets its state
+            self._delayed = DelayedUpdate(self, self.lag, recorded=self._recorded)
+        result, noticed = self._delayed.take(images, view_1, view_2, indices, step)
+        if noticed:
+            self.settle()
+        return result
+
+    def settle(self) -> None:
+        """Wait for the device and look at every step queued so far.
+
+        Raises:
+            TrainingDiverged: one was not finite.
+        """
+        found = self._delayed.watch.found() if self._delayed is not None else None
+        if found is not None:
+            raise TrainingDiverged(self._told(found))
+
+    def begin(self, indices: Tensor, step: int) -> None:
+        """Set what a step needs besides its views: rates, progress, the method's own."""
+        lr = self.learning_rate(step)
+        for group in self.optimiser.param_groups:
+            rate = (lr if group["scheduled"] else self.config.peak_lr) * group["lr_factor"]
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        progress = step / self.total_steps
+        if isinstance(self._progress, Tensor):
+            self._progress.fill_(progress)
+        else:
+            self._progress = progress
+        self.method.before_step(progress, indices)
+
+    def forward_backward(
+        self, view_1: Tensor, view_2: Tensor, generator: torch.Generator
+    ) -> tuple[StepResult, Tensor]:
+        """Forward and backward pass of a step that has begun."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            result = self._forward(view_1, view_2, self._progress, generator)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(result.loss)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        finite = torch.isfinite(result.loss.detach()) & torch.isfinite(norm)
+        return result, finite
+
+    def __call__(
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        indices: Tensor,
+        step: int,
+        generator: torch.Generator,
+    ) -> tuple[StepResult, Tensor]:
+        """Forward and backward pass. Returns the result and whether all was finite."""
+        self.begin(indices, step)
+        return self.forward_backward(view_1, view_2, generator)
+
+    def update(self, images: Tensor, step: int) -> None:
+        """Apply the gradients of the last call, which saw views of these images."""
+        self.optimiser.step()
+        self.method.after_update(images, (step + 1) / self.total_steps)
+
+    def _told(self, found: Divergence) -> str:
+        epoch, index = divmod(found.step, self.batches_per_epoch)
+        terms = ", ".join(f"{name} {value:g}" for name, value in found.scalars.items())
+        return (
+            f"training diverged in epoch {epoch + 1}, batch {index + 1}: loss {found.loss:g} "
+            f"({terms}) at learning rate {self.learning_rate(found.step):g}. The weights were "
+            "not updated with it and the last checkpoint is intact. Lower train.lr, lengthen "
+            "train.warmup_epochs, or use train.precision=fp32"
+        )

@@ -1,0 +1,177 @@
+"""Which way to compute the trial takes, with times that are given instead of measured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.methods.base import Method
+from ssl_kedro.training import execution
+from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.execution import (
+    Trial,
+    Way,
+    _eager_ways,
+    _faster_ways,
+    choose_execution,
+    step_options,
+)
+from ssl_kedro.training.options import StepOptions
+from ssl_kedro.training.step import TrainingStep
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+NewMethod = Callable[[], Method]
+SHAPE = (3, 16, 16)
+
+
+def config(**changes: object) -> TrainConfig:
+    values = {"epochs": 2, "batch_size": 8, "warmup_epochs": 0, "lr": 0.1, "device": "cpu"}
+    return TrainConfig(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[Way, float]], dict[Way, int]]:
+    """Replaces the timing of a step by a table; returns how often each way was timed."""
+
+    def given(seconds: Mapping[Way, float]) -> dict[Way, int]:
+        counts = dict.fromkeys(seconds, 0)
+
+        def timed(step: TrainingStep, views: torch.Tensor) -> float:
+            assert views.shape == (2, 8, *SHAPE)
+            weight = step.method.encoder.stem[0].weight
+            last = weight.is_contiguous(memory_format=torch.channels_last)
+            way = Way(step.precision, "channels_last" if last else "contiguous")
+            counts[way] += 1
+            return seconds[way] * (5 if counts[way] == 1 else 1)  # the first allocates
+
+        monkeypatch.setattr(execution, "_timed", timed)
+        return counts
+
+    return given
+
+
+FP32, FP32_CONTIGUOUS = Way("fp32", "channels_last"), Way("fp32", "contiguous")
+BF16, BF16_CONTIGUOUS = Way("bf16", "channels_last"), Way("bf16", "contiguous")
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((1.0, 1.0, 1.0, 1.0), FP32),
+        ((1.09, 1.0, 1.05, 1.0), FP32),  # within 10 %: the exact arithmetic stays
+        ((1.2, 1.0, 1.2, 1.3), FP32_CONTIGUOUS),
+        ((1.2, 1.11, 1.0, 0.95), BF16),
+        ((1.2, 1.3, 1.1, 0.9), BF16_CONTIGUOUS),
+        ((1.0, 1.4, 1.3, 1.2), FP32),
+    ],
+)
+def test_the_fastest_way_is_taken_unless_a_plainer_one_is_as_fast(
+    new_method: NewMethod, clock: Callable[..., object], times: tuple[float, ...], expected: Way
+) -> None:
+    table = dict(zip((FP32, FP32_CONTIGUOUS, BF16, BF16_CONTIGUOUS), times, strict=True))
+    clock(table)
+    found = choose_execution(new_method(), SHAPE, config())
+    assert (found.precision, found.memory_format) == (expected.precision, expected.memory_format)
+    assert found.trial_ms == {str(way): 1000 * seconds for way, seconds in table.items()}
+    assert found.options == StepOptions(memory_format=expected.memory_format)
+    assert (found.compiled, found.recorded) == (False, False)
+
+
+def test_other_work_on_the_machine_does_not_decide(
+    new_method: NewMethod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three rounds of the faster arithmetic are disturbed."""
+    times = iter([9.0, 9.0, 1.0, 5.0, 1.0, 0.5, 1.0, 5.0])
+    monkeypatch.setattr(execution, "_timed", lambda step, views: next(times))
+    given = config(memory_format="channels_last")
+    monkeypatch.setattr(execution, "_HOPELESS", 100.0)
+    assert choose_execution(new_method(), SHAPE, given).precision == "bf16"
+
+
+def test_a_way_without_hope_is_tried_twice_only(
+    new_method: NewMethod, clock: Callable[..., dict[Way, int]]
+) -> None:
+    counts = clock({FP32: 1.0, FP32_CONTIGUOUS: 1.6, BF16: 0.7, BF16_CONTIGUOUS: 9.0})
+    assert choose_execution(new_method(), SHAPE, config()).precision == "bf16"
+    assert counts == {FP32: 4, FP32_CONTIGUOUS: 2, BF16: 4, BF16_CONTIGUOUS: 2}
+
+
+def test_what_is_given_is_not_tried(
+    new_method: NewMethod, clock: Callable[..., dict[Way, int]]
+) -> None:
+    counts = clock({FP32: 1.0, FP32_CONTIGUOUS: 0.5, BF16: 0.1, BF16_CONTIGUOUS: 0.1})
+    found = choose_execution(new_method(), SHAPE, config(precision="fp32"))
+    assert (found.precision, found.memory_format) == ("fp32", "contiguous")
+    assert counts[BF16] == counts[BF16_CONTIGUOUS] == 0
+    given = config(precision="bf16", memory_format="contiguous")
+    assert choose_execution(new_method(), SHAPE, given).trial_ms == {}
+
+
+def test_a_real_trial_leaves_the_method_alone(new_method: NewMethod) -> None:
+    method = new_method()
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    found = choose_execution(method, SHAPE, config())
+    assert len(found.trial_ms) == 4
+    assert all(milliseconds > 0 for milliseconds in found.trial_ms.values())
+    for name, value in method.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_switches_decide_what_is_tried_beyond_the_eager_step() -> None:
+    def tried(device: torch.device, **changes: object) -> list[tuple[bool, bool]]:
+        ways = _faster_ways(BF16, config(**changes), device)
+        return [(way.compiled, way.recorded) for way in ways]
+
+    everything = [(False, False), (False, True), (True, False), (True, True)]
+    assert tried(CPU) == [(False, False)]
+    assert tried(CUDA) == everything
+    assert tried(CUDA, graphs="off") == [(False, False), (True, False)]
+    assert tried(CUDA, graphs="on", compile="off") == [(False, True)]
+    assert tried(CPU, compile="on") == [(True, False)]
+    assert len(_eager_ways(config())) == 4
+
+
+def test_what_cannot_be_recorded_is_left_out_with_a_line(
+    new_method: NewMethod, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def timed(step: TrainingStep, views: torch.Tensor) -> float:
+        if step._recorded:
+            raise RuntimeError("called a synchronizing CUDA operation\nand more")
+        return 1.0
+
+    monkeypatch.setattr(execution, "_timed", timed)
+    caplog.set_level(logging.INFO)
+    ways = [FP32, FP32._replace(recorded=True)]
+    trial = Trial(new_method(), SHAPE, config(), CPU)
+    assert trial.best(ways) == FP32
+    assert trial.least == {"fp32 channels_last": 1.0}
+    (line,) = [record.message for record in caplog.records]
+    assert line.endswith("fp32 channels_last graph: called a synchronizing CUDA operation")
+
+
+def test_a_way_that_no_switch_asked_for_may_not_fail_silently(
+    new_method: NewMethod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(step: TrainingStep, views: torch.Tensor) -> float:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(execution, "_timed", timed)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        choose_execution(new_method(), SHAPE, config())
+
+
+def test_graphs_without_a_cuda_device_are_refused(new_method: NewMethod) -> None:
+    with pytest.raises(ValueError, match=r"train\.graphs = on: cpu has none.*use auto"):
+        choose_execution(new_method(), SHAPE, config(graphs="on"))
+    with pytest.raises(ConfigError, match="graphs = 'yes'"):
+        config(graphs="yes")
+
+
+def test_options_survive_being_written_down() -> None:
+    assert step_options({"device": "cpu", "precision": "fp32"}) == StepOptions()
+    written = {"memory_format": "contiguous", "compiled": True, "recorded": True, "trial_ms": {}}
+    assert step_options(written) == StepOptions("contiguous", True, True)
