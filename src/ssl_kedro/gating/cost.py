@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import loss_average
+
 
 @dataclass(frozen=True)
 class BlockCost:
@@ -82,7 +84,7 @@ class NetworkCost:
     def ratio(self, masks: Sequence[Tensor]) -> Tensor:
         """Batch mean of the masked over the dense cost, sum F_real / sum F_orig, a scalar."""
         prices = masks[0].new_tensor([block.macs_per_channel / self.dense for block in self.blocks])
-        open_channels = torch.stack([mask.sum(dim=1).mean() for mask in masks])
+        open_channels = loss_average(torch.stack([mask.sum(dim=1).mean() for mask in masks]))
         return open_channels @ prices + self.smallest_ratio
 
 

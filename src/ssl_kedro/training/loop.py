@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import average_in_place, leads
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.methods.base import StepResult, Trainable
@@ -95,7 +96,7 @@ def train(
         log.restart(history)
     began = time.perf_counter() - spent
     total = config.epochs * source.batches_per_epoch * source.batch_size
-    with progress_bar(total, label, "images") as bar:
+    with progress_bar(total, label, "images", disable=not leads()) as bar:
         bar.update(start * source.batches_per_epoch * source.batch_size)
         for epoch in range(start, config.epochs):
             row = _train_epoch(step, source, views, epoch, bar.update)
@@ -206,8 +207,11 @@ class TrainingStep:
         self.optimiser.zero_grad(set_to_none=True)
         result.loss.backward()
         gradients = [p.grad for p in self.parameters if p.grad is not None]
+        loss = result.loss.detach().clone()
+        # With the loss, so that processes that share the batch agree on whether all is finite.
+        average_in_place([loss, *gradients])
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        finite = torch.isfinite(result.loss.detach()) & torch.isfinite(norm)
+        finite = torch.isfinite(loss) & torch.isfinite(norm)
         return result, finite
 
     def update(self, images: Tensor, step: int) -> None:
