@@ -86,9 +86,7 @@ def test_two_processes_take_the_steps_of_one(double: None, name: str, wide: bool
     assert state.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(state[key], state_2[key]), key
-        torch.testing.assert_close(
-            state[key], value, rtol=1e-8, atol=1e-10, msg=lambda m: f"{key}: {m}"
-        )
+        torch.testing.assert_close(state[key], value, rtol=1e-8, atol=1e-10, msg=key)
     for found, wanted in zip(history, alone.history, strict=True):
         for key in wanted.keys() - {"images_per_second"}:
             assert found[key] == pytest.approx(wanted[key], rel=1e-8, abs=1e-10), key
