@@ -127,7 +127,12 @@ def _environment(recipe: TrainConfig) -> Iterator[None]:
     changes = {"TORCHELASTIC_SIGNALS_TO_HANDLE": os.environ.get("TORCHELASTIC_SIGNALS_TO_HANDLE")}
     source = str(Path(ssl_kedro.__file__).parents[1])
     paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
-    new = {"PYTHONPATH": os.pathsep.join(paths)}
+    new = {
+        "PYTHONPATH": os.pathsep.join(paths),
+        # A store of its own for each start: in the launcher's, restarted gloo processes find the
+        # addresses of those that died and wait for them.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }
     loopback = {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}
     if _on_loopback(recipe) and loopback:
         new["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", min(loopback))
