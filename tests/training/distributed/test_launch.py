@@ -1,4 +1,4 @@
-"""Whole trainings through launched workers: equal, restarted, interrupted, diverged, on two machines."""
+"""Whole trainings through launched workers: equal, restarted, interrupted, diverged."""
 
 from __future__ import annotations
 

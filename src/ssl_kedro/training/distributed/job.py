@@ -1,7 +1,7 @@
 """A training written down, so that other processes can do their part of it.
 
-A job is a private folder: ``job.json``, a teacher as an encoder bundle, the images as ``.npy`` or the
-path of the memory map that holds them already. Nothing in it is a pickle. First weights are not
+A job is a private folder: ``job.json``, a teacher as an encoder bundle, the images as ``.npy`` or
+the path of the memory map that holds them already. Nothing in it is a pickle. First weights are not
 in it: they follow from the seed, and the first process sends its own to the others.
 """
 
