@@ -164,6 +164,14 @@ def test_checkpoint_of_another_run_is_refused_by_the_launcher(tmp_path: Path) ->
     assert len(found.history) == 3
 
 
+def test_a_fault_of_the_first_worker_alone_reaches_the_launcher(tmp_path: Path) -> None:
+    """A checkpoint that cannot be written: the other worker waits for a step that never comes."""
+    (tmp_path / "file").write_text("")
+    store = CheckpointStore(tmp_path / "file" / "checkpoint.safetensors")
+    with pytest.raises(OSError, match="file"):
+        train_encoder(training(workers=2), images(), None, store)
+
+
 @pytest.mark.slow
 @needs_proc
 def test_a_killed_worker_costs_no_number(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ssl_kedro.augment.views import RandomViews, TwoViews
@@ -45,7 +46,8 @@ WEIGHTS, RESULT, FAILURE, EPOCHS = (
 )
 # A repetition would fail alike: these are handed on instead.
 FAILURES: Mapping[str, type[Exception]] = {
-    kind.__name__: kind for kind in (TrainingDiverged, CheckpointError, BatchSizeError)
+    kind.__name__: kind
+    for kind in (TrainingDiverged, CheckpointError, BatchSizeError, SafetensorError, OSError)
 }
 
 
@@ -136,8 +138,9 @@ def _raise_earlier_failure(folder: Path) -> None:
 
 
 def _write_failure(folder: Path, error: Exception) -> None:
+    kind = next(name for name, one in FAILURES.items() if isinstance(error, one))
     with replaced_file(folder / FAILURE) as temporary:
-        temporary.write_text(json.dumps({"kind": type(error).__name__, "message": str(error)}))
+        temporary.write_text(json.dumps({"kind": kind, "message": str(error)}))
 
 
 def _end_with(launcher: int) -> None:
