@@ -107,7 +107,7 @@ def own_slice(rows: int) -> slice:
 def batch_average(x: Tensor) -> Tensor:
     """Mean over processes, wherever it is used afterwards; the gradient is averaged as well."""
     share = current_share()
-    return x if share is None else _Average.apply(x, share)  # type: ignore[no-any-return]
+    return x if share is None else _Average.apply(x, share)
 
 
 def loss_average(x: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def loss_average(x: Tensor) -> Tensor:
     then alike too, and the mean of equals needs no communication.
     """
     share = current_share()
-    return x if share is None else _LossAverage.apply(x, share)  # type: ignore[no-any-return]
+    return x if share is None else _LossAverage.apply(x, share)
 
 
 def gathered(x: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def average_in_place(tensors: Sequence[Tensor]) -> None:
         if work is not None:
             work.wait()
         flat.div_(share.processes)
-        parts = flat.split([tensor.numel() for tensor in piece])
+        parts = torch.split(flat, [tensor.numel() for tensor in piece])
         shaped = [part.view(tensor.shape) for part, tensor in zip(parts, piece, strict=True)]
         torch._foreach_copy_(list(piece), shaped)
 

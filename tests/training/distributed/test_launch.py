@@ -105,25 +105,34 @@ def all_gone(workers: list[int]) -> bool:
     return True
 
 
+def distance(one: torch.nn.Module, other: torch.nn.Module) -> float:
+    """Between all weights and statistics of two networks of one shape."""
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return float(torch.stack([(a - b).double().norm() for a, b in pairs]).norm())
+
+
 def without_timing(history: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in history]
 
 
 def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
-    # Without gates: where the sign of a sum decides, rounding in float32 grows within a few steps.
-    # All methods are compared in float64 in test_equality.py.
-    alone = train_encoder(training(), images())
+    # Slow steps and no gates: rounding in float32, which differs between one process and two as
+    # between either and float64, then grows little. test_equality.py compares in float64.
+    recipe = {"lr": 0.001}
+    alone = train_encoder(training(**recipe), images())
     rows: list[float] = []
     log = EpochLog(tmp_path / "epochs.jsonl")
     log.subscribe(lambda row: rows.append(row["epoch"]))
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     environment = dict(os.environ)
-    found = train_encoder(training(workers=2), images(), log, store)
+    found = train_encoder(training(workers=2, **recipe), images(), log, store)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert dict(os.environ) == environment
-    for key, value in alone.method.state_dict().items():
-        torch.testing.assert_close(found.method.state_dict()[key], value, rtol=1e-3, atol=1e-4)
+    start = training().method.build()
+    moved = distance(alone.method, start)
+    assert moved > 0.03
+    assert distance(alone.method, found.method) < 1e-3 * moved
     for row, wanted in zip(found.history, alone.history, strict=True):
         for name in wanted.keys() - {"images_per_second"}:
             assert row[name] == pytest.approx(wanted[name], rel=1e-3, abs=1e-4), name
@@ -137,7 +146,7 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
     names = {name.removeprefix("model.") for name in kept.tensors if name.startswith("model.")}
     assert names == set(alone.method.state_dict())
     # A training of one process goes on from it, and is at its end.
-    again = train_encoder(training(resume=True), images(), None, store)
+    again = train_encoder(training(resume=True, **recipe), images(), None, store)
     for key, value in found.method.state_dict().items():
         assert torch.equal(again.method.state_dict()[key], value), key
 
