@@ -8,14 +8,17 @@ import torch
 
 from processes import in_processes
 from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
 from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders import gated_resnet
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig, build_panorama_encoder
 from ssl_kedro.gating import gate
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.distillation import DistillationMethod
+from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
 from ssl_kedro.methods.registry import build_method, method_classes
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.batches import BatchSource
@@ -48,14 +51,24 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "global_average", lambda x: x.mean(dim=(2, 3)))
 
 
-class DoubleViews(TwoViews):
+class InDouble:
+    """Views drawn in float32 as always, handed on in float64."""
+
     def __call__(
         self, images: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.Tensor, "float", FLOAT)
-            view_1, view_2 = super().__call__(images, generator)
+            view_1, view_2 = super().__call__(images, generator)  # type: ignore[misc]
         return view_1.double(), view_2.double()
+
+
+class DoubleViews(InDouble, TwoViews):
+    pass
+
+
+class DoublePanoramaViews(InDouble, PanoramaViews):
+    pass
 
 
 def trained(name: str, wide: bool, images: np.ndarray) -> TrainingResult[Method]:
@@ -90,3 +103,24 @@ def test_two_processes_take_the_steps_of_one(double: None, name: str, wide: bool
     for found, wanted in zip(history, alone.history, strict=True):
         for key in wanted.keys() - {"images_per_second"}:
             assert found[key] == pytest.approx(wanted[key], rel=1e-8, abs=1e-10), key
+
+
+def test_contrast_against_a_memory_bank_is_shared_as_well(double: None) -> None:
+    """Negatives, normaliser and bank of the panoramas' pre-training."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 3, 64, 128), dtype=np.uint8)
+
+    def pretrained() -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        encoder = build_panorama_encoder(PanoramaEncoderConfig(width=0.1))
+        contrast = ContrastConfig(negatives=20, embedding=16, head_end="batch_norm")
+        method = synchronised(PanoramaContrast(encoder, contrast, 12, 0, (64, 128)).double())
+        assert isinstance(method, PanoramaContrast)
+        recipe = TrainConfig(epochs=2, batch_size=4, optimiser="sgd", lr=0.5, warmup_epochs=0)
+        source = BatchSource(images, 4, torch.device("cpu"), seed=5)
+        views = DoublePanoramaViews(PanoramaViewConfig())
+        return dict(train(method, source, views, recipe, precision="fp32").method.state_dict())
+
+    expected = pretrained()
+    for state in in_processes(2, lambda rank: pretrained()):
+        for key, value in expected.items():
+            torch.testing.assert_close(state[key], value, rtol=1e-8, atol=1e-10, msg=key)
