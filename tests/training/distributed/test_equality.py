@@ -117,8 +117,8 @@ def test_contrast_against_a_memory_bank_is_shared_as_well(double: None) -> None:
     expected = pretrained()
     for state in in_processes(2, lambda rank: pretrained()):
         for key, value in expected.items():
-            # 60 norms over 4 samples each: rounding grows tenfold a step.
-            torch.testing.assert_close(state[key], value, rtol=1e-6, atol=1e-8, msg=key)
+            # 60 norms over 4 samples each: 1e-15 more or less in the views moves a weight by 1e-6.
+            torch.testing.assert_close(state[key], value, rtol=1e-4, atol=1e-5, msg=key)
 
 
 def test_views_of_a_shared_batch_are_those_of_the_whole() -> None:
