@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,18 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
     again = train_encoder(training(resume=True, **recipe), images(), None, store)
     for key, value in found.method.state_dict().items():
         assert torch.equal(again.method.state_dict()[key], value), key
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_devices_give_the_numbers_of_one() -> None:
+    recipe = {"lr": 0.001, "device": "cuda"}
+    alone = train_encoder(replace(training(**recipe), device="cuda"), images())
+    found = train_encoder(replace(training(workers=2, **recipe), device="cuda"), images())
+    moved = distance(alone.method, training().method.build())
+    assert distance(alone.method, found.method) < 1e-2 * moved
+    for row, wanted in zip(found.history, alone.history, strict=True):
+        assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-3)
 
 
 def test_divergence_ends_all_workers_with_the_message_of_one_process(tmp_path: Path) -> None:
