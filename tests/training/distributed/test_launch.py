@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
+from ssl_kedro.training.distributed import launch
 from ssl_kedro.training.distributed.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingDiverged
@@ -29,11 +30,13 @@ from pathlib import Path
 from safetensors.torch import save_file
 from ssl_kedro.hooks.termination import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.distributed import launch
 from ssl_kedro.training.distributed.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
 from training.distributed.trainings import images, training
 
 folder, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
+then = changes.pop("then", None)
 exit_on_sigterm()
 result = train_encoder(
     training(**changes),
@@ -43,6 +46,9 @@ result = train_encoder(
 )
 save_file(result.method.state_dict(), folder / "weights.safetensors")
 (folder / "history.json").write_text(json.dumps(result.history))
+if then is not None:
+    result = train_encoder(training(**changes | {"name": then}), images())
+    save_file(result.method.state_dict(), folder / "then.safetensors")
 """
 TESTS = Path(__file__).parents[2]
 WORKER = "ssl_kedro.training.distributed.worker"
@@ -194,6 +200,17 @@ def test_a_fault_of_the_first_worker_alone_reaches_the_launcher(tmp_path: Path) 
         train_encoder(training(workers=2), images(), None, store)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a device that is there")
+def test_workers_that_cannot_start_are_an_error_with_their_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launch, "MAX_RESTARTS", 1)
+    with pytest.raises(launch.WorkerError, match="exit code 1 after 1 restarts") as error:
+        train_encoder(replace(training(workers=2), device="cuda"), images())
+    assert "Its last words" in str(error.value)
+    assert "CUDA" in str(error.value) or "NVIDIA" in str(error.value)
+
+
 @pytest.mark.slow
 @needs_proc
 def test_a_killed_worker_costs_no_number(tmp_path: Path) -> None:
@@ -250,7 +267,8 @@ def test_two_machines_of_one_worker_are_one_machine_of_two(tmp_path: Path) -> No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    recipe = {"name": "dual_gating", "nodes": 2, "rendezvous": address}
+    # A second training meets at the same address.
+    recipe = {"name": "dual_gating", "nodes": 2, "rendezvous": address, "then": "vicreg"}
     machines = [program(tmp_path / name, **recipe) for name in "ab"]
     for machine in machines:
         text, _ = machine.communicate(timeout=200)
@@ -260,6 +278,8 @@ def test_two_machines_of_one_worker_are_one_machine_of_two(tmp_path: Path) -> No
     for key, value in together.method.state_dict().items():
         assert torch.equal(states[0][key], states[1][key]), key
         assert torch.equal(states[0][key], value), key
+    second = [load_file(tmp_path / name / "then.safetensors") for name in "ab"]
+    assert all(torch.equal(second[0][key], value) for key, value in second[1].items())
     logs = [(tmp_path / name / "epochs.jsonl").read_text() for name in "ab"]
     assert logs[0] == logs[1]
     assert sum((tmp_path / name / "checkpoint.safetensors").exists() for name in "ab") == 1

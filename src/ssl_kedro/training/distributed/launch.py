@@ -118,7 +118,8 @@ def _handlers() -> dict[signal.Signals, Any]:
         return {}
     names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    return {number: signal.getsignal(number) for number in numbers}
+    found = {number: signal.getsignal(number) for number in numbers}
+    return {number: handler for number, handler in found.items() if handler is not None}
 
 
 @contextlib.contextmanager
@@ -156,7 +157,7 @@ def _explained(folder: Path, failed: ChildFailedError) -> str:
     )
     said = [
         path.read_text(errors="replace").splitlines()[-_LINES_SHOWN:]
-        for path in sorted(folder.glob(f"logs/**/{failure.local_rank}/stderr.log"))
+        for path in sorted(folder.glob("logs/**/stderr.log"))
         if path.stat().st_size
     ]
     return "\n".join([text, *(["Its last words:", *said[-1]] if said else [])])
