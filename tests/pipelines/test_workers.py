@@ -42,17 +42,8 @@ def test_two_workers_make_the_run_of_one(finished: Project, project: Project) ->
                 Path(str(folder).replace(str(project.path), str(finished.path))) / "encoder"
             ).branches
         )
-
-
-@pytest.mark.slow
-def test_rows_reach_the_tracker_while_workers_train(project: Project) -> None:
-    done = project.run({"train.workers": 2}, "--tags", "vicreg")
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Rows reached the tracker as they came.
     client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
-    (experiment,) = client.search_experiments(filter_string="name = 'ssl_kedro'")
-    runs = client.search_runs([experiment.experiment_id])
-    names = {name for run in runs for name in run.data.metrics if name.endswith("loss")}
-    assert names
-    run = next(run for run in runs if names & run.data.metrics.keys())
-    name = sorted(names & run.data.metrics.keys())[0]
-    assert [m.step for m in client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    curves = [client.get_metric_history(run.info.run_id, "vicreg.loss") for run in runs]
+    assert [[row.step for row in curve] for curve in curves if curve] == [[1, 2, 3]]
