@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
+from ssl_kedro.pipelines.trainings import recipe_identity
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -55,6 +57,19 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
     ("path", "value", "message"),
     [
         ("train.lr", -1, r"dual_gating\.train\.lr = -1\.0: expected a number above 0"),
+        ("train.workers", 0, r"dual_gating\.train\.workers = 0: expected a number at least 1"),
+        (
+            "train.workers",
+            3,
+            r"train\.batch_size = 32: expected a multiple of workers \* nodes = 3",
+        ),
+        ("train.nodes", 2, r"train\.rendezvous = None: expected \"host:port\" with nodes = 2"),
+        ("train.rendezvous", "a:1", r"train\.rendezvous = 'a:1': expected null with nodes = 1"),
+        (
+            "methods",
+            {"seed": {"train": {"workers": 2}}},
+            r"methods\.seed\.train\.workers = 2: expected nothing: it is set for the whole run",
+        ),
         ("train.lrr", 1, r"dual_gating\.train\.lrr: there is no such key; did you mean 'lr'"),
         ("trian", {}, r"dual_gating\.trian: there is no such key; did you mean 'train'"),
         ("train.optimiser", "adagrad", r"dual_gating\.train\.optimiser = 'adagrad'.*lars"),
@@ -169,3 +184,50 @@ def test_all_parts_can_be_asked_for_by_one_word() -> None:
     assert check(base() | {"parts": "all"}).parts == ALL_PARTS
     given = "table_6_4;question_1;table_6_4"
     assert check(base() | {"parts": given}).parts == ("table_6_4", "question_1")
+
+
+@pytest.mark.parametrize(
+    ("rendezvous", "precision", "message"),
+    [
+        ("somewhere", "fp32", r"train\.rendezvous = 'somewhere': expected \"host:port\""),
+        ("somewhere:0", "fp32", r"train\.rendezvous = 'somewhere:0'"),
+        (":29400", "fp32", r"train\.rendezvous = ':29400'"),
+        ("somewhere:29400", "auto", r"train\.precision = 'auto': expected fp32 or bf16 with nodes"),
+    ],
+)
+def test_machines_need_a_place_to_meet_and_one_precision(
+    rendezvous: str, precision: str, message: str
+) -> None:
+    values = base()
+    values["train"] |= {"nodes": 2, "rendezvous": rendezvous, "precision": precision}
+    with pytest.raises(ParameterError, match=message):
+        check(values)
+    values["train"] |= {"rendezvous": "[::1]:29400", "precision": "bf16", "workers": 4}
+    assert check(values).train.processes == 8
+
+
+def test_workers_beyond_the_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    values = base()
+    values["train"] |= {"workers": 4}
+    with pytest.raises(
+        ParameterError, match=r"train\.workers = 4: expected at most 2, one for each"
+    ):
+        check(values)
+    values["train"] |= {"workers": 2, "device": "cuda:1"}
+    with pytest.raises(
+        ParameterError, match=r"train\.device = 'cuda:1': expected auto, cuda or cpu"
+    ):
+        check(values)
+    values["train"] |= {"workers": 4, "device": "cpu"}
+    assert check(values).train.workers == 4
+
+
+def test_the_number_of_workers_is_no_part_of_what_a_training_is() -> None:
+    values = base()
+    identities = []
+    for changes in ({}, {"workers": 2}, {"nodes": 2, "rendezvous": "a:1", "workers": 2}):
+        recipe = check(values | {"train": values["train"] | changes}).train
+        identities.append(recipe_identity({"train": dataclasses.asdict(recipe)}))
+    assert identities[0] == identities[1] == identities[2]

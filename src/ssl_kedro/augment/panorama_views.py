@@ -12,6 +12,7 @@ from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.crops import Boxes
 from ssl_kedro.augment.resample import crop_resize
+from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
 from ssl_kedro.spherical.rotate import nadir_to_equator, zenith_to_equator
 from ssl_kedro.spherical.sampling import SamplingPlan
@@ -129,7 +130,9 @@ class PanoramaViews:
             raise TypeError(f"expected uint8 images in [0, 255], found {images.dtype}")
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
-        draws = self.draw(len(images), (images.shape[2], images.shape[3]), generator)
+        height_width = (images.shape[2], images.shape[3])
+        whole = self.draw(rows_of_all(len(images)), height_width, generator)
+        draws = whole.part(own_slice(len(images)))
         source = torch.empty(images.shape, device=images.device)
         other = torch.empty_like(source)
         step = _CHUNK if images.device.type == "cpu" else max(1, len(images))

@@ -11,6 +11,7 @@ from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.crops import Boxes, draw_boxes
 from ssl_kedro.augment.resample import crop_resize
+from ssl_kedro.core.collectives import own_slice, rows_of_all
 
 # Pixels of a chunk on the CPU: 128 images of 32 px, 14 of 96 px. Its intermediates then stay in
 # the cache; batches of 512 rendered at once took 2.5 times as long.
@@ -76,7 +77,9 @@ class RandomViews:
         """
         _check(images, generator)
         size = self._size(images)
-        draws = self.draw(len(images), (images.shape[2], images.shape[3]), generator)
+        height_width = (images.shape[2], images.shape[3])
+        whole = self.draw(rows_of_all(len(images)), height_width, generator)
+        draws = whole.part(own_slice(len(images)))
         views = torch.empty(len(images), 3, *size, device=images.device)
         step = _chunk_length(images, size)
         # Views stay float32 when asked for inside a training step that casts automatically.

@@ -13,7 +13,7 @@ import dataclasses
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 
 class ConfigError(ValueError):
@@ -82,6 +82,40 @@ class Config:
         hints = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
             _check(field.name, getattr(self, field.name), hints[field.name])
+
+
+C = TypeVar("C")
+
+
+def restored(kind: type[C], values: Any) -> C:
+    """A configuration from what ``dataclasses.asdict`` and JSON made of it.
+
+    Args:
+        kind: the configuration's type; dataclasses, tuples and optional values within are restored
+            by their annotations.
+        values: as read from JSON.
+
+    Raises:
+        ConfigError: a value outside its range.
+        TypeError: keys that do not fit.
+    """
+    return _restored(kind, values)  # type: ignore[no-any-return]
+
+
+def _restored(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        given = {name: _restored(hints.get(name), item) for name, item in value.items()}
+        return kind(**given)  # type: ignore[operator]
+    members = typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        wanted = [member for member in members if member is not type(None)]
+        return value if value is None else _restored(wanted[0], value)
+    if typing.get_origin(kind) is tuple:
+        elements = [member for member in members if member is not Ellipsis]
+        last = len(elements) - 1
+        return tuple(_restored(elements[min(i, last)], item) for i, item in enumerate(value))
+    return value
 
 
 def _check(name: str, value: Any, annotation: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config, ConfigError, Range
 from ssl_kedro.gating.cost import NetworkCost
 
@@ -133,7 +134,7 @@ def gate_objective(
     ratio = cost.ratio(masks)
     if deployed is not None:
         ratio = deployed.detach() + (ratio - ratio.detach())
-    densities = torch.stack([mask.mean() for mask in masks])
+    densities = loss_average(torch.stack([mask.mean() for mask in masks]))
     tightness = bound_tightness(config.bound_decay, progress)
     objective = config.sparsity * sparsity_loss(ratio, budget) + config.bound * bound_loss(
         densities, budget, tightness

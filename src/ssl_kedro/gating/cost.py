@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import loss_average
+
 
 @dataclass(frozen=True)
 class BlockCost:
@@ -89,7 +91,7 @@ class NetworkCost:
         dense = self.dense
         shares = tuple(block.macs_per_channel / dense for block in self.blocks)
         prices = _on_device(shares, masks[0].device, masks[0].dtype)
-        open_channels = torch.stack([mask.sum(dim=1).mean() for mask in masks])
+        open_channels = loss_average(torch.stack([mask.sum(dim=1).mean() for mask in masks]))
         return open_channels @ prices + self.smallest_ratio
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import loss_average
+
 
 def channel_diversity_loss(masks: Sequence[Tensor]) -> Tensor:
     """Squared coefficient of variation of the channels' use, averaged over blocks.
@@ -28,6 +30,6 @@ def channel_diversity_loss(masks: Sequence[Tensor]) -> Tensor:
     """
     terms = []
     for mask in masks:
-        use = mask.mean(dim=0)
+        use = loss_average(mask.mean(dim=0))
         terms.append(use.var(unbiased=False) / (use.mean() ** 2 + 1e-4))
     return torch.stack(terms).mean()

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.collectives import own_rows, rows_of_all
+
 
 def global_average(x: Tensor) -> Tensor:
     """Mean over a map, (N, C, H, W) -> (N, C), in float32.
@@ -127,8 +129,13 @@ def straight_through_sample(
     Binary concrete distribution (Maddison et al. 2017; Jang et al. 2017): the relaxed sample
     is sigmoid((logits + L) / temperature) with L logistic, the hard one is relaxed >= 1/2.
     """
-    uniform = torch.rand(
-        logits.shape, generator=generator, device=logits.device, dtype=logits.dtype
+    uniform = own_rows(
+        torch.rand(
+            (rows_of_all(len(logits)), *logits.shape[1:]),
+            generator=generator,
+            device=logits.device,
+            dtype=logits.dtype,
+        )
     )
     # Keeps both logarithms finite; the probability moved is below float32 resolution.
     uniform = uniform.clamp(torch.finfo(logits.dtype).tiny, 1 - torch.finfo(logits.dtype).eps)

@@ -23,6 +23,7 @@ from ssl_kedro.saliency.prediction_input import PredictionInputError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.training.batches import BatchSizeError
 from ssl_kedro.training.checkpoints import CheckpointError
+from ssl_kedro.training.distributed.launch import WorkerError
 from ssl_kedro.training.loop import TrainingDiverged
 
 TRACEBACK_VARIABLE = "SSL_KEDRO_TRACEBACK"
@@ -43,6 +44,7 @@ _MENDABLE = (
     TrackingConfigError,
     TrainingDiverged,
     WeightsError,
+    WorkerError,
 )
 
 

@@ -8,7 +8,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import batch_average, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config
+from ssl_kedro.losses.second_moments import squared_products
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def barlow_twins_loss(
 
     C is the cross-correlation of the two views over the batch: each dimension standardised
     with its mean and biased variance (plus 1e-5, a batch norm without affine part), then
-    C = Z_1^T Z_2 / N.
+    C = Z_1^T Z_2 / N. Of a batch that processes share, every process gets the loss of the whole.
 
     Args:
         z_1: embeddings of the first view, (N, D), N >= 2.
@@ -48,18 +50,19 @@ def barlow_twins_loss(
         raise ValueError(
             f"expected two (N, D) embeddings, found {tuple(z_1.shape)} and {tuple(z_2.shape)}"
         )
-    if len(z_1) < 2:
+    if rows_of_all(len(z_1)) < 2:
         raise ValueError("Barlow Twins needs a batch of at least 2 samples: it correlates them")
-    correlation = _standardised(z_1).T @ _standardised(z_2) / len(z_1)
-    diagonal = correlation.diagonal()
+    squares, diagonal = squared_products(
+        _standardised(z_1), _standardised(z_2), rows_of_all(len(z_1))
+    )
     on_diagonal = (1 - diagonal).square().sum()
     # All squares less those of the diagonal: no D x D mask to build.
-    off_diagonal = correlation.square().sum() - diagonal.square().sum()
+    off_diagonal = squares - diagonal.square().sum()
     loss = config.scale * (on_diagonal + config.redundancy * off_diagonal)
     return loss, {"on_diagonal": on_diagonal.detach(), "off_diagonal": off_diagonal.detach()}
 
 
 def _standardised(z: Tensor, epsilon: float = 1e-5) -> Tensor:
     """Each dimension of z (N, D) with mean 0 and variance 1 over the batch."""
-    centred = z - z.mean(dim=0)
-    return centred * torch.rsqrt(centred.square().mean(dim=0) + epsilon)
+    centred = z - batch_average(z.mean(dim=0))
+    return centred * torch.rsqrt(batch_average(centred.square().mean(dim=0)) + epsilon)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.collectives import loss_average
+
 
 def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean of -cos(prediction, target) over the batch; no gradient to the target.
@@ -15,7 +17,8 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
         prediction: (N, D).
         target: (N, D), treated as a constant.
     """
-    return -nn.functional.cosine_similarity(prediction, target.detach(), dim=1).mean()
+    similarity = nn.functional.cosine_similarity(prediction, target.detach(), dim=1)
+    return loss_average(-similarity.mean())
 
 
 def normalised_regression(prediction: Tensor, target: Tensor) -> Tensor:
@@ -30,4 +33,4 @@ def normalised_regression(prediction: Tensor, target: Tensor) -> Tensor:
     difference = nn.functional.normalize(prediction, dim=1) - nn.functional.normalize(
         target.detach(), dim=1
     )
-    return torch.sum(difference.square(), dim=1).mean()
+    return loss_average(torch.sum(difference.square(), dim=1).mean())

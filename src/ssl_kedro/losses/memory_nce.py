@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ssl_kedro.core.collectives import gathered, loss_average
+
 # The bank is multiplied as a whole where it has at most so many rows for each negative: a
 # matrix product of all rows is then cheaper than gathering some of them for each sample.
 _WHOLE_BANK = 50
@@ -62,6 +64,8 @@ class MemoryBank(nn.Module):
         if bool(torch.isnan(self.log_normaliser[kind])):
             found = torch.cat([positive[:, None], negative], dim=1).detach().flatten()
             mean = torch.logsumexp(found, dim=0) - math.log(found.numel())
+            of_processes = gathered(mean[None])
+            mean = torch.logsumexp(of_processes, dim=0) - math.log(len(of_processes))
             self.log_normaliser[kind] = mean + math.log(len(self.vectors))
         return self.log_normaliser[kind]
 
@@ -69,11 +73,14 @@ class MemoryBank(nn.Module):
     def update(self, indices: Tensor, embeddings: Tensor, momentum: float) -> None:
         """M <- norm(momentum m + (1 - momentum) f) for some images.
 
+        Of a batch that processes share, each moves the vectors of all.
+
         Args:
             indices: int64 (B,), each image once.
             embeddings: (B, D) at unit length.
             momentum: of the old vectors.
         """
+        indices, embeddings = gathered(indices), gathered(embeddings)
         moved = momentum * self.vectors[indices] + (1 - momentum) * embeddings
         self.vectors[indices] = functional.normalize(moved, dim=1)
 
@@ -114,7 +121,7 @@ def memory_nce(positive: Tensor, negative: Tensor, log_normaliser: Tensor, count
     offset = log_normaliser + math.log(negative.shape[1] / count)
     own = functional.softplus(offset - positive)
     noise = functional.softplus(negative - offset).sum(dim=1)
-    return (own + noise).mean()
+    return loss_average((own + noise).mean())
 
 
 def chance_loss(negatives: int) -> float:

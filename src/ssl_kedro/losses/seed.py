@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import POSITIVE, Config
 
 
@@ -43,4 +44,5 @@ def seed_loss(student: Tensor, teacher: Tensor, queue: Tensor, config: SeedTempe
     teacher_own = (teacher * teacher).sum(dim=1, keepdim=True)
     teacher_logits = torch.cat([teacher_own, teacher @ queue.T], dim=1) / config.teacher
     wanted = nn.functional.softmax(teacher_logits, dim=1)
-    return -(wanted * nn.functional.log_softmax(student_logits, dim=1)).sum(dim=1).mean()
+    each = (wanted * nn.functional.log_softmax(student_logits, dim=1)).sum(dim=1)
+    return loss_average(-each.mean())

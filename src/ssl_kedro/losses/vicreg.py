@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import (
+    batch_average,
+    batch_variance,
+    loss_average,
+    rows_of_all,
+)
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
+from ssl_kedro.losses.second_moments import squared_products
 
 
 @dataclass(frozen=True)
@@ -33,22 +40,22 @@ class VICRegConfig(Config):
 
 def variance_term(z: Tensor) -> Tensor:
     """Mean over dimensions of max(0, 1 - sqrt(var + 1e-4)), unbiased variance, of z (N, D)."""
-    deviation = torch.sqrt(z.var(dim=0) + 1e-4)
+    deviation = torch.sqrt(batch_variance(z) + 1e-4)
     return torch.relu(1 - deviation).mean()
 
 
 def covariance_term(z: Tensor) -> Tensor:
     """Sum of squared off-diagonal covariances (over N - 1) over D, of z (N, D)."""
-    count, dimensions = z.shape
-    centred = z - z.mean(dim=0)
-    covariance = centred.T @ centred / (count - 1)
+    centred = z - batch_average(z.mean(dim=0))
+    squares, diagonal = squared_products(centred, centred, rows_of_all(len(z)) - 1)
     # All squares less those of the diagonal: no D x D mask to build.
-    off_diagonal = covariance.square().sum() - covariance.diagonal().square().sum()
-    return off_diagonal / dimensions
+    return (squares - diagonal.square().sum()) / z.shape[1]
 
 
 def vicreg_loss(z_1: Tensor, z_2: Tensor, config: VICRegConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the three terms on two views' embeddings.
+
+    Of a batch that processes share, every process gets the loss of the whole.
 
     Args:
         z_1: embeddings of the first view, (N, D), N >= 2.
@@ -65,10 +72,10 @@ def vicreg_loss(z_1: Tensor, z_2: Tensor, config: VICRegConfig) -> tuple[Tensor,
         raise ValueError(
             f"expected two (N, D) embeddings, found {tuple(z_1.shape)} and {tuple(z_2.shape)}"
         )
-    if len(z_1) < 2:
+    if rows_of_all(len(z_1)) < 2:
         raise ValueError("VICReg needs a batch of at least 2 samples: its variance is over them")
     z_1, z_2 = z_1.float(), z_2.float()
-    invariance = (z_1 - z_2).square().mean()
+    invariance = loss_average((z_1 - z_2).square().mean())
     variance = variance_term(z_1) + variance_term(z_2)
     if config.convention == "official":
         variance = variance / 2

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.collectives import batch_variance
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
@@ -315,7 +316,7 @@ def normalised_deviation(z: Tensor) -> Tensor:
     point (SimSiam's collapse measure, Chen & He 2021, scaled to be free of D).
     """
     z = nn.functional.normalize(z.float(), dim=1)
-    deviation: Tensor = z.std(dim=0).mean() * z.shape[1] ** 0.5
+    deviation: Tensor = batch_variance(z).sqrt().mean() * z.shape[1] ** 0.5
     return deviation
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.encoders.base import Branch, Encoding
 from ssl_kedro.gating.budget import Progress
@@ -76,7 +77,8 @@ class DenseAnchored(TwoViewMethod):
         z_gated = self._constant_expander(gated.features)
         with torch.autocast(view_1.device.type, enabled=False):
             loss, scalars = vicreg_loss(dense[0].float(), dense[1].float(), self.config.vicreg)
-            following = (z_gated.float() - dense[1].detach().float()).square().mean()
+            distances = (z_gated.float() - dense[1].detach().float()).square()
+            following = loss_average(distances.mean())
             scalars["following"] = following.detach()
             loss = loss + self.weight * following
             result = self.with_penalty(loss, scalars, [gated], progress)

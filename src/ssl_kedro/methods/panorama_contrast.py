@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ssl_kedro.core.collectives import own_rows, rows_of_all
 from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, Range
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks
@@ -148,8 +149,13 @@ class PanoramaContrast(Trainable):
         count = len(self.bank.vectors)
         device = source.device
         indices = self._indices.to(device)
-        negatives = torch.randint(
-            count, (len(source), self.config.negatives), generator=generator, device=device
+        negatives = own_rows(
+            torch.randint(
+                count,
+                (rows_of_all(len(source)), self.config.negatives),
+                generator=generator,
+                device=device,
+            )
         )
         found = []
         for kind, embeddings in ((_GLOBAL, source), (_LOCAL, local)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -24,6 +25,29 @@ def method_classes() -> dict[str, type[Method]]:
             if issubclass(member, Method) and not inspect.isabstract(member):
                 classes[member.name] = member
     return classes
+
+
+@dataclass(frozen=True)
+class MethodPlan:
+    """A method before it is built; another process can build the same one.
+
+    Args:
+        name: as in the method's class.
+        setup: the encoder to build.
+        config: heads, losses and gates.
+        budget: t_d for methods with a gated branch, else None.
+        seed: the run's seed.
+    """
+
+    name: str
+    setup: EncoderSetup
+    config: MethodConfig
+    budget: float | None
+    seed: int
+
+    def build(self) -> Method:
+        """The method; see :func:`build_method`."""
+        return build_method(self.name, self.setup, self.config, self.budget, self.seed)
 
 
 def build_method(

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.collectives import gathered
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
@@ -79,7 +80,7 @@ class Seed(DistillationMethod):
             wanted = self.teacher(view)
             with torch.autocast(view.device.type, enabled=False):
                 losses.append(seed_loss(student, wanted, held, self.temperatures))
-            remembered.append(wanted)
+            remembered.append(gathered(wanted))
         self._waiting = torch.cat(remembered)
         loss = torch.stack(losses).mean()
         return StepResult(loss, {"embedding_std": normalised_deviation(student.detach())})

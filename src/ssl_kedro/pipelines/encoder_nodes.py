@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
@@ -22,19 +21,20 @@ from ssl_kedro.evaluation.features import extract_features, gate_arrays, gate_re
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.methods.base import Method
+from ssl_kedro.methods.registry import MethodPlan
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.pipelines.trainings import (
     Training,
     new_method,
+    planned_method,
     training_identity,
 )
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.distributed.encoder import train_encoder
+from ssl_kedro.training.distributed.job import EncoderTraining
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution, step_options
-from ssl_kedro.training.loop import train
 
 Json = dict[str, Any]
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
@@ -69,7 +69,9 @@ def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
         parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
     )
     chosen = choose_execution(
-        method, (3, parameters.image_size, parameters.image_size), parameters.base_train
+        method,
+        (3, parameters.image_size, parameters.image_size),
+        parameters.base_train.of_one_process,
     )
     return dataclasses.asdict(chosen)
 
@@ -103,9 +105,9 @@ def pretrain(
     training: Training,
 ) -> tuple[Encoder, Json]:
     """Train one method; returns its encoder and how the training went."""
-    method = new_method(parameters, data, training)
+    plan = planned_method(parameters, data, training)
     identity = training_identity(parameters, data, execution, training)
-    return run_training(parameters, execution, images, checkpoints, log, training, method, identity)
+    return run_training(parameters, execution, images, checkpoints, log, training, plan, identity)
 
 
 def run_training(
@@ -115,33 +117,35 @@ def run_training(
     checkpoints: CheckpointStore,
     log: EpochLog,
     training: Training,
-    method: Method,
+    plan: MethodPlan,
     identity: Json,
 ) -> tuple[Encoder, Json]:
     """The training itself: its encoder, and history, time and cost."""
     config = parameters.train_config(training.method)
-    device = resolved_device(execution["device"])
-    source = BatchSource(images.images, config.batch_size, device, training.seed)
-    result = train(
-        method,
-        source,
-        TwoViews(RandomViews(parameters.views)),
-        config,
-        precision=execution["precision"],
-        options=step_options(execution),
-        label=training.label,
-        identity=identity,
-        log=log,
-        checkpoints=checkpoints,
+    result = train_encoder(
+        EncoderTraining(
+            method=plan,
+            views=parameters.views,
+            recipe=config,
+            device=execution["device"],
+            precision=execution["precision"],
+            options=step_options(execution),
+            seed=training.seed,
+            label=training.label,
+            identity=identity,
+        ),
+        images.images,
+        log,
+        checkpoints,
     )
     rates = [row["images_per_second"] for row in result.history]
-    steps = len(result.history) * source.batches_per_epoch
+    steps = len(result.history) * (len(images) // config.batch_size)
     found = {
         "history": result.history,
         "epochs": len(result.history),
         "seconds": result.seconds,
         "images_per_second": float(np.median(rates)),
-        "macs": method.macs_per_image * steps * config.batch_size,
+        "macs": result.method.macs_per_image * steps * config.batch_size,
         "collapsed": _collapsed(training, result.history[-1]),
     }
     return result.method.encoder, found

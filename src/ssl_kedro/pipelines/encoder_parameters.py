@@ -30,6 +30,7 @@ from ssl_kedro.pipelines.parameters import (
     PipelineParameters,
     checked_budgets,
     checked_device,
+    checked_workers,
     cost_at,
 )
 from ssl_kedro.training.config import TrainConfig
@@ -90,6 +91,7 @@ class EncoderPipelineParameters(PipelineParameters):
         size = self.views.size or self.data.size
         checked_budgets(self.budgets, cost_at(self.encoder, size, self.gates.reduction))
         checked_device(self.train.device)
+        checked_workers(self.base_train)
         return self
 
     @model_validator(mode="after")
@@ -157,7 +159,10 @@ class EncoderPipelineParameters(PipelineParameters):
 
 
 # One choice for all trainings of a run.
-_OF_THE_RUN = ("device", "precision", "memory_format", "compile", "graphs", "resume")
+_OF_THE_RUN = (
+    *("device", "precision", "memory_format", "compile", "graphs", "resume"),
+    *("workers", "nodes", "rendezvous"),
+)
 
 
 def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str) -> TrainConfig:

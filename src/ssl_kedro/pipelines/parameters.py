@@ -15,6 +15,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.training.config import TrainConfig
 
 
 class ParameterError(ValueError):
@@ -103,6 +104,27 @@ def checked_device(name: str) -> None:
         resolved_device(name)
     except ValueError as error:
         raise ConfigError("train.device", name, f"another device: {error}") from error
+
+
+def checked_workers(train: TrainConfig) -> None:
+    """Refuse more processes than this machine has devices for.
+
+    Raises:
+        ConfigError: naming the value and what is possible.
+    """
+    if train.processes == 1 or resolved_device(train.device).type != "cuda":
+        return
+    if train.device not in ("auto", "cuda"):
+        raise ConfigError(
+            "train.device", train.device, "auto, cuda or cpu where several workers train"
+        )
+    devices = torch.cuda.device_count()
+    if train.workers > devices:
+        raise ConfigError(
+            "train.workers",
+            train.workers,
+            f"at most {devices}, one for each CUDA device of this machine",
+        )
 
 
 def parsed(model: type[T], key: str, values: Mapping[str, Any]) -> T:

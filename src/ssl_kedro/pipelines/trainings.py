@@ -12,7 +12,7 @@ from torch import nn
 
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.methods.base import EncoderSetup, Method
-from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.registry import MethodPlan
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
 
 Json = dict[str, Any]
@@ -51,6 +51,20 @@ def new_method(
     inner_channels: tuple[int, ...] | None = None,
 ) -> Method:
     """A method with fresh weights for the images that ``data`` describes."""
+    return planned_method(
+        parameters, data, training, teacher=teacher, inner_channels=inner_channels
+    ).build()
+
+
+def planned_method(
+    parameters: EncoderPipelineParameters,
+    data: Json,
+    training: Training,
+    *,
+    teacher: Encoder | None = None,
+    inner_channels: tuple[int, ...] | None = None,
+) -> MethodPlan:
+    """What :func:`new_method` builds, before it is built."""
     shape = parameters.encoder
     if inner_channels is not None:
         shape = dataclasses.replace(shape, inner_channels=inner_channels)
@@ -62,7 +76,7 @@ def new_method(
         teacher=teacher,
     )
     config = parameters.method_config(training.method, training.gates)
-    return build_method(training.method, setup, config, training.budget, training.seed)
+    return MethodPlan(training.method, setup, config, training.budget, training.seed)
 
 
 def training_identity(
@@ -88,15 +102,20 @@ def training_identity(
     }
 
 
+# Where, how often and by how many processes: the numbers are the same.
+_IRRELEVANT = tuple(
+    f"train.{name}"
+    for name in (
+        *("resume", "checkpoint_every", "device", "graphs"),
+        *("workers", "nodes", "rendezvous"),
+    )
+)
+
+
 def recipe_identity(recipe: Json) -> Json:
     """A recipe with its configuration under "train" as flat values, without what cannot matter."""
     flat = dict(_flat("", recipe))
-    for irrelevant in (
-        "train.resume",
-        "train.checkpoint_every",
-        "train.device",
-        "train.graphs",  # changes no number
-    ):
+    for irrelevant in _IRRELEVANT:
         del flat[irrelevant]
     return flat
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import own_rows
 from ssl_kedro.core.seeding import torch_generator
 
 
@@ -32,7 +33,7 @@ class BatchSource:
     """Random batches of one image store, without a data-loader process.
 
     An ordinary array goes to the device once and is indexed there; a memory map stays on
-    disk and only the batches travel.
+    disk and only the batches travel. Of a batch that processes share, each takes its own rows.
 
     Args:
         images: uint8 (N, 3, H, W), an array or a memory map.
@@ -65,7 +66,7 @@ class BatchSource:
         return self._count // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, in a seeded order."""
+        """The batches of one epoch, in a seeded order, this process' rows of each."""
         order = torch.randperm(self._count, generator=torch_generator(self.seed, "order", epoch))
         # Once an epoch: copying the indices of each batch would wait for the device each time.
         places = order if self._resident is None else order.to(self.device)
@@ -75,11 +76,11 @@ class BatchSource:
 
     def _gather(self, indices: Tensor, places: Tensor) -> Batch:
         if self._resident is not None:
-            return Batch(self._resident[places], indices)
+            return Batch(self._resident[own_rows(places)], own_rows(indices))
         if self._map is None:
             raise RuntimeError("a batch source holds either resident images or a memory map")
         # Rising offsets read the disk in one sweep; the order within a batch is free.
-        indices = indices.sort().values
+        indices = own_rows(indices.sort().values)
         batch = torch.from_numpy(np.asarray(self._map[indices.numpy()]))
         if self.device.type == "cuda":
             return Batch(batch.pin_memory().to(self.device, non_blocking=True), indices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
@@ -35,6 +35,9 @@ class TrainConfig(Config):
         graphs: the step recorded as a CUDA graph and replayed: "on", "off", or "auto" = on a
             GPU where it can be recorded and a trial shows it to be faster.
         checkpoint_every: epochs between checkpoints; the last epoch always has one.
+        workers: processes on this machine that share each batch; 1 = none but this one.
+        nodes: machines that do, each with so many workers, all started alike.
+        rendezvous: "host:port" of the one of them where all meet; None for one machine.
         resume: continue from checkpoints where they exist, with the same final numbers as
             an uninterrupted run; else start afresh.
     """
@@ -56,6 +59,9 @@ class TrainConfig(Config):
     compile: Literal["auto", "on", "off"] = "auto"
     graphs: Literal["auto", "on", "off"] = "auto"
     checkpoint_every: Annotated[int, Range(at_least=1)] = 1
+    workers: Annotated[int, Range(at_least=1)] = 1
+    nodes: Annotated[int, Range(at_least=1)] = 1
+    rendezvous: str | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -64,6 +70,49 @@ class TrainConfig(Config):
             raise ConfigError(
                 "warmup_epochs", self.warmup_epochs, f"fewer than epochs = {self.epochs}"
             )
+
+        self._check_processes()
+
+    def _check_processes(self) -> None:
+        if self.batch_size % self.processes:
+            raise ConfigError(
+                "batch_size",
+                self.batch_size,
+                f"a multiple of workers * nodes = {self.processes}: they share each batch evenly",
+            )
+        if self.nodes == 1:
+            if self.rendezvous is not None:
+                raise ConfigError(
+                    "rendezvous", self.rendezvous, "null with nodes = 1: one machine meets nobody"
+                )
+            return
+        host, _, port = (self.rendezvous or "").rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(
+                "rendezvous",
+                self.rendezvous,
+                f'"host:port" with nodes = {self.nodes}, where the others reach one of them',
+            )
+        if self.precision == "auto":
+            raise ConfigError(
+                "precision", "auto", f"fp32 or bf16 with nodes = {self.nodes}: trials may differ"
+            )
+
+    @property
+    def processes(self) -> int:
+        """Processes that share each batch, on all machines."""
+        return self.workers * self.nodes
+
+    @property
+    def of_one_process(self) -> TrainConfig:
+        """The recipe of one process' part of the batch, by itself."""
+        return replace(
+            self,
+            batch_size=max(2, self.batch_size // self.processes),
+            workers=1,
+            nodes=1,
+            rendezvous=None,
+        )
 
     @property
     def peak_lr(self) -> float:

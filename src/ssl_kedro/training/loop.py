@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ssl_kedro.core.collectives import leads
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.batches import BatchSource
@@ -90,7 +91,7 @@ def train(
         log.restart(history)
     began = time.perf_counter() - spent
     total = config.epochs * source.batches_per_epoch * source.batch_size
-    with progress_bar(total, label, "images") as bar:
+    with progress_bar(total, label, "images", disable=not leads()) as bar:
         bar.update(start * source.batches_per_epoch * source.batch_size)
         for epoch in range(start, config.epochs):
             row = train_epoch(step, source, views, epoch, bar.update)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.collectives import average_in_place
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.gating.budget import Progress
 from ssl_kedro.methods.base import StepResult, Trainable
@@ -175,8 +176,11 @@ class TrainingStep:
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(result.loss)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
+        loss = result.loss.detach().clone()
+        # With the loss, so that processes that share the batch agree on whether all is finite.
+        average_in_place([loss, *gradients])
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        finite = torch.isfinite(result.loss.detach()) & torch.isfinite(norm)
+        finite = torch.isfinite(loss) & torch.isfinite(norm)
         return result, finite
 
     def __call__(

@@ -14,7 +14,7 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.encoder_nodes import run_training
 from ssl_kedro.pipelines.trainings import (
     Training,
-    new_method,
+    planned_method,
     training_identity,
     weight_fingerprint,
 )
@@ -39,9 +39,9 @@ def distil(
 ) -> tuple[Encoder, Json]:
     """Train a student with the channels that learnt gates open on average."""
     channels = mean_open_channels(gate_record(gate_features, "train"))
-    method = new_method(parameters, data, training, teacher=teacher, inner_channels=channels)
+    plan = planned_method(parameters, data, training, teacher=teacher, inner_channels=channels)
     identity = training_identity(parameters, data, execution, training) | {
         "inner_channels": list(channels),
         "teacher": weight_fingerprint(teacher),
     }
-    return run_training(parameters, execution, images, checkpoints, log, training, method, identity)
+    return run_training(parameters, execution, images, checkpoints, log, training, plan, identity)

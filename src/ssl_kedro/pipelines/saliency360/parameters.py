@@ -296,6 +296,13 @@ class Saliency360Parameters(PipelineParameters):
                     getattr(self, key).gate_lr_factor,
                     "1: there are no gates",
                 )
+            for name in ("workers", "nodes"):
+                if getattr(getattr(self, key), name) != 1:
+                    raise ConfigError(
+                        f"{key}.{name}",
+                        getattr(getattr(self, key), name),
+                        "1: this pipeline trains in one process",
+                    )
         return self
 
     def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, ModelPlan]:

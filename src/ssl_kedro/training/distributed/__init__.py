@@ -1,0 +1,1 @@
+"""Trainings whose batches several processes share, on one machine or many."""

@@ -1,0 +1,159 @@
+"""Training an encoder in this process, or in several that share each batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.methods.base import Method
+from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.distributed.job import EncoderTraining, write_job
+from ssl_kedro.training.distributed.launch import launch
+from ssl_kedro.training.distributed.worker import EPOCHS, FAILURE, FAILURES, RESULT, WEIGHTS
+from ssl_kedro.training.epoch_log import EpochLog
+from ssl_kedro.training.loop import TrainingResult, train
+
+_LOOK_EVERY_S = 0.2
+
+
+def train_encoder(
+    training: EncoderTraining,
+    images: np.ndarray,
+    log: EpochLog | None = None,
+    checkpoints: CheckpointStore | None = None,
+) -> TrainingResult[Method]:
+    """Train, here or in as many processes as the recipe says; the numbers are the same.
+
+    Args:
+        training: what to do.
+        images: uint8 (N, 3, H, W), an array or a memory map.
+        log: gets a row after each epoch; on a machine that is not the first, all of them at the end
+            and without its subscribers.
+        checkpoints: where the state after an epoch is kept.
+
+    Raises:
+        TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
+        CheckpointError: a checkpoint is damaged or belongs to another run.
+        BatchSizeError: fewer images than a batch.
+        WorkerError: processes were lost too often, or other machines did not come.
+    """
+    if training.recipe.processes == 1:
+        return train(
+            training.method.build(),
+            BatchSource(
+                images, training.recipe.batch_size, torch.device(training.device), training.seed
+            ),
+            TwoViews(RandomViews(training.views)),
+            training.recipe,
+            precision=training.precision,
+            options=training.options,
+            label=training.label,
+            identity=training.identity,
+            log=log,
+            checkpoints=checkpoints,
+        )
+    # A recorded step would have to contain the messages between processes.
+    options = dataclasses.replace(training.options, recorded=False)
+    training = dataclasses.replace(training, options=options)
+    with tempfile.TemporaryDirectory(prefix="ssl_kedro-") as name:
+        folder = Path(name)
+        threads = max(1, torch.get_num_threads() // training.recipe.workers)
+        write_job(folder, training, images, checkpoints, threads)
+        with _following(folder / EPOCHS, log):
+            launch(folder, training.recipe, training.identity)
+        return _result(folder, training, log)
+
+
+def _result(
+    folder: Path, training: EncoderTraining, log: EpochLog | None
+) -> TrainingResult[Method]:
+    """What the workers left behind."""
+    if (folder / FAILURE).exists():
+        failure = json.loads((folder / FAILURE).read_text())
+        raise FAILURES[failure["kind"]](failure["message"])
+    found = json.loads((folder / RESULT).read_text())
+    method = training.method.build()
+    method.load_state_dict(load_file(folder / WEIGHTS))
+    if log is not None and not (folder / EPOCHS).exists():
+        log.restart(found["history"])  # another machine had the log
+    return TrainingResult(method.eval(), found["history"], found["seconds"])
+
+
+@contextmanager
+def _following(path: Path, log: EpochLog | None) -> Iterator[None]:
+    """Pass on what the first worker writes to ``path`` while the block runs."""
+    if log is None:
+        yield
+        return
+    follower = _Follower(path, log)
+    follower.start()
+    try:
+        yield
+    finally:
+        follower.finish()
+    if follower.fault is not None:
+        raise follower.fault
+
+
+class _Follower(threading.Thread):
+    """Rows from a growing file to a log, each epoch once.
+
+    After a restart epochs since the last checkpoint come again, with the same numbers.
+    """
+
+    def __init__(self, path: Path, log: EpochLog) -> None:
+        super().__init__(daemon=True)
+        self.fault: Exception | None = None
+        self._path = path
+        self._log = log
+        self._ended = threading.Event()
+        self._position = 0
+        self._known: float | None = None
+
+    def run(self) -> None:
+        """Look at the file now and then until told to finish."""
+        try:
+            while not self._ended.wait(_LOOK_EVERY_S):
+                self._take()
+            self._take()
+        except Exception as fault:  # noqa: BLE001  raised again where the log's owner waits
+            self.fault = fault
+
+    def finish(self) -> None:
+        """Take what is left, and end."""
+        self._ended.set()
+        self.join()
+
+    def _take(self) -> None:
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # half written
+                self._position += len(line)
+                self._pass_on(json.loads(line))
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        if "start" in event:
+            if self._known is None:
+                self._log.restart(event["start"])
+                self._known = float(len(event["start"]))
+            return
+        row = event["row"]
+        if self._known is None or row["epoch"] > self._known:
+            self._log.append(row)
+            self._known = row["epoch"]

@@ -1,0 +1,172 @@
+"""A training written down, so that other processes can do their part of it.
+
+A job is a private folder: ``job.json``, a teacher as an encoder bundle, the images as ``.npy`` or
+the path of the memory map that holds them already. Nothing in it is a pickle. First weights are not
+in it: they follow from the seed, and the first process sends its own to the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.core.config import restored
+from ssl_kedro.encoders.bundle import load_encoder, save_encoder
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.methods.base import EncoderSetup, MethodConfig
+from ssl_kedro.methods.registry import MethodPlan, method_classes
+from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.options import StepOptions
+
+_JOB, _IMAGES, _TEACHER = "job.json", "images.npy", "teacher"
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """One training of an encoder by a method.
+
+    Args:
+        method: what is trained.
+        views: recipe of the two views.
+        recipe: optimiser, epochs, batch size, processes.
+        device: "cpu", "cuda" or, with one process, "cuda:1".
+        precision: "fp32" or "bf16".
+        seed: of order, views and gate noise.
+        label: for the progress bar.
+        identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
+        options: how a step is computed.
+    """
+
+    method: MethodPlan
+    views: ViewConfig
+    recipe: TrainConfig
+    device: str
+    precision: str
+    seed: int
+    label: str
+    identity: dict[str, Any]
+    options: StepOptions = field(default_factory=StepOptions)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker finds in a job's folder.
+
+    Args:
+        training: what to do.
+        images: uint8 (N, 3, H, W), a memory map where the training had one, else an array.
+        checkpoints: where the first process keeps the state.
+        stale: modification time in ns of a checkpoint that lay there before the job and is not to
+            be resumed.
+        threads: of each process.
+    """
+
+    training: EncoderTraining
+    images: np.ndarray
+    checkpoints: CheckpointStore
+    stale: int | None
+    threads: int
+
+
+def write_job(
+    folder: Path,
+    training: EncoderTraining,
+    images: np.ndarray,
+    checkpoints: CheckpointStore | None,
+    threads: int,
+) -> None:
+    """Write a job down; without a checkpoint store it keeps its state in its own folder."""
+    store = checkpoints or CheckpointStore(folder / "checkpoint.safetensors")
+    stale = None
+    if store.path.exists() and not training.recipe.resume:
+        stale = store.path.stat().st_mtime_ns
+    plan = training.method
+    if plan.setup.teacher is not None:
+        save_encoder(plan.setup.teacher, folder / _TEACHER)
+    mapped = _path_of_map(images)
+    if mapped is None:
+        np.save(folder / _IMAGES, images, allow_pickle=False)
+    written = {
+        "method": {
+            "name": plan.name,
+            "encoder": dataclasses.asdict(plan.setup.config),
+            "image_size": plan.setup.image_size,
+            "pixel_mean": plan.setup.pixel_mean,
+            "pixel_std": plan.setup.pixel_std,
+            "teacher": plan.setup.teacher is not None,
+            "config": dataclasses.asdict(plan.config),
+            "budget": plan.budget,
+            "seed": plan.seed,
+        },
+        "views": dataclasses.asdict(training.views),
+        "recipe": dataclasses.asdict(training.recipe),
+        "device": training.device,
+        "precision": training.precision,
+        "options": dataclasses.asdict(training.options),
+        "seed": training.seed,
+        "label": training.label,
+        "identity": training.identity,
+        "images": None if mapped is None else str(mapped),
+        "resident": not isinstance(images, np.memmap),
+        "checkpoint": str(store.path.absolute()),
+        "stale": stale,
+        "threads": threads,
+    }
+    (folder / _JOB).write_text(json.dumps(written), encoding="utf-8")
+
+
+def read_job(folder: Path) -> Job:
+    """The job that :func:`write_job` wrote; its images are mapped, not read."""
+    found = json.loads((folder / _JOB).read_text(encoding="utf-8"))
+    training = EncoderTraining(
+        method=_plan(found["method"], folder),
+        views=restored(ViewConfig, found["views"]),
+        recipe=restored(TrainConfig, found["recipe"]),
+        options=restored(StepOptions, found["options"]),
+        **{name: found[name] for name in ("device", "precision", "seed", "label", "identity")},
+    )
+    path = folder / _IMAGES if found["images"] is None else Path(found["images"])
+    if found["resident"]:
+        # An array that processes of one machine share; private pages, should one be written to.
+        images = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    else:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    store = CheckpointStore(Path(found["checkpoint"]))
+    return Job(training, images, store, found["stale"], found["threads"])
+
+
+def _plan(found: dict[str, Any], folder: Path) -> MethodPlan:
+    config = dict(found["config"])
+    options = config.pop("options")
+    if options is not None:
+        options = restored(method_classes()[found["name"]].options_type, options)
+    setup = EncoderSetup(
+        config=restored(EncoderConfig, found["encoder"]),
+        image_size=found["image_size"],
+        pixel_mean=tuple(found["pixel_mean"]),
+        pixel_std=tuple(found["pixel_std"]),
+        teacher=load_encoder(folder / _TEACHER) if found["teacher"] else None,
+    )
+    method = dataclasses.replace(restored(MethodConfig, config), options=options)
+    return MethodPlan(found["name"], setup, method, found["budget"], found["seed"])
+
+
+def _path_of_map(images: np.ndarray) -> Path | None:
+    """The ``.npy`` file that holds exactly this array, None where there is none."""
+    if not isinstance(images, np.memmap) or images.filename is None:
+        return None
+    path = Path(images.filename)
+    try:
+        whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    # A part of a map keeps its file's name; only the shape tells it from the whole.
+    same = whole.shape == images.shape and whole.dtype == images.dtype
+    return path.absolute() if same and images.flags.c_contiguous else None

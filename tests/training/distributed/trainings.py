@@ -1,0 +1,47 @@
+"""A training small enough to be run in several processes within a test."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
+from ssl_kedro.methods.registry import MethodPlan, method_classes
+from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.distributed.job import EncoderTraining
+
+
+def images(count: int = 40) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+
+
+def training(
+    name: str = "vicreg", *, teacher: Encoder | None = None, **changes: object
+) -> EncoderTraining:
+    """Three epochs of five steps, at a learning rate that lets no rounding grow."""
+    setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3, teacher)
+    kind = method_classes()[name].options_type
+    options = kind() if kind.__dataclass_fields__ else None
+    config = MethodConfig(ExpanderConfig(16, 16), gates=GateConfig(warmup=0.2), options=options)
+    recipe = {
+        "epochs": 3,
+        "batch_size": 8,
+        "optimiser": "sgd",
+        "lr": 0.01,
+        "warmup_epochs": 0,
+        "precision": "fp32",
+    }
+    budget = None if name in {"vicreg", "simsiam"} else 0.5
+    return EncoderTraining(
+        method=MethodPlan(name, setup, config, budget, seed=3),
+        views=ViewConfig(noise=0.01),
+        recipe=TrainConfig(**(recipe | changes)),  # type: ignore[arg-type]
+        device="cpu",
+        precision="fp32",
+        seed=5,
+        label=f"{name} in a test",
+        identity={"name": name, "seed": 3},
+    )
