@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,7 @@ if then is not None:
     result = train_encoder(training(**changes | {"name": then}), images())
     save_file(result.method.state_dict(), folder / "then.safetensors")
 """
+STARTED: list[subprocess.Popen[str]] = []
 TESTS = Path(__file__).parents[2]
 WORKER = "ssl_kedro.training.distributed.worker"
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
@@ -59,7 +61,7 @@ def program(folder: Path, **changes: object) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])
-    return subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder), json.dumps(changes)],
         env={
             **os.environ,
@@ -71,6 +73,16 @@ def program(folder: Path, **changes: object) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+    STARTED.append(started)
+    return started
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Programs of a test that failed; their workers end with them."""
+    yield
+    while STARTED:
+        STARTED.pop().kill()
 
 
 def workers_of(process: subprocess.Popen[str], count: int = 2) -> list[int]:
