@@ -144,7 +144,7 @@ def build_engines(
 
     def exported() -> bytes:
         if not file:
-            file.append(onnx_bytes(network, example))
+            file.append(onnx_bytes(network, side, masks=len(example) > 1))
         return file[0]
 
     makers: dict[EngineName, Callable[[], Engine]] = {
