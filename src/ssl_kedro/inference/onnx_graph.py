@@ -8,7 +8,7 @@ PyTorch.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ def compact_onnx(
         opset_imports=[onnx.helper.make_opsetid("", opset)],
         ir_version=_IR_VERSION,
     )
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def write_compact_onnx(
@@ -127,7 +127,7 @@ class _Writer:
         self.nodes: list[NodeProto] = []
         self.tensors: list[TensorProto] = []
 
-    def node(self, kind: str, *inputs: str, output: str = "", **attributes: object) -> str:
+    def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """A node; its output's name."""
         import onnx  # noqa: PLC0415  optional
 

@@ -72,6 +72,15 @@ def library_path() -> Path:
     return found
 
 
+def missing_compiler() -> str:
+    """Why the kernel cannot be compiled here, as far as a look at the compiler tells; or ""."""
+    try:
+        _compiler()
+    except NativeUnavailableError as error:
+        return str(error)
+    return ""
+
+
 @functools.cache
 def _outcome() -> Path | str:
     """The library, or why there is none."""
