@@ -209,7 +209,11 @@ def export(
     try:
         static, _ = static_network(gated, usage, budget, side)
     except ValueError as error:
-        raise ConfigError("inference.static_budget", budget, f"another one: {error}") from error
+        raise ConfigError(
+            "inference.static_budget",
+            budget,
+            f"a share that this encoder can meet, or null for its own ({error})",
+        ) from error
     network = compact(gated, usage)
     save_compact(network, folder / "compact")
     images = np.array(eval_images.images[:_COMPARED])

@@ -59,7 +59,8 @@ def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
                     f"{budget_percent(key)} %",
                     (cost, time),
                     textcoords="offset points",
-                    xytext=(7, 4) if network == "gated" else (7, -9),
+                    xytext=(-6, 4) if network == "gated" else (6, -10),
+                    ha="right" if network == "gated" else "left",
                     fontsize=8,
                     color=colour,
                 )

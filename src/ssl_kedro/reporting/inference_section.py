@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from ssl_kedro.reporting.chapter6_models import budget_label
 from ssl_kedro.reporting.html import Picture, Section, Table
 from ssl_kedro.reporting.inference_figure import time_against_cost
 from ssl_kedro.reporting.inference_table import NETWORKS, flat_accuracies
-from ssl_kedro.reporting.number_format import DASH, counted, percent, plain, three_digits
+from ssl_kedro.reporting.number_format import DASH, counted, percent, plain, signed, three_digits
 
 Json = Mapping[str, Any]
 ENGINE_NAMES = {
@@ -37,7 +38,12 @@ def inference_sections(models: Json, inference: Json, table: pd.DataFrame) -> li
     return [
         Section(
             "Inference: FLOPs and time",
-            (_verdict(inference), _how(inference), *_static_reasons(inference)),
+            (
+                _verdict(inference),
+                *_static_verdict(inference),
+                *_static_reasons(inference),
+                _how(inference),
+            ),
             tables=[_time_table(table), _forced_table(models, inference)],
             pictures=[
                 Picture(
@@ -67,7 +73,7 @@ def export_section(exports: Json, chosen: float | None = None) -> Section:
                 [
                     budget_label(key) + (" (operating point)" if marked else ""),
                     name,
-                    file["path"],
+                    "/".join(Path(file["path"]).parts[-3:]),
                     counted(file["bytes"]),
                     counted(file["images"]),
                     f"{file['difference']:.1e}",
@@ -78,7 +84,8 @@ def export_section(exports: Json, chosen: float | None = None) -> Section:
     caption = (
         "Difference: largest absolute difference of a feature between the file, read again, and "
         "the network, over noise and evaluation images. “compact” is a folder of safetensors and "
-        "JSON with gates, “gated” the same as ONNX, “static” the plain narrow network as ONNX."
+        "JSON with gates, “gated” the same as ONNX, “static” the plain narrow network as ONNX. Whole "
+        "paths: exports.json."
     )
     table = Table(columns, rows, left=3, breaks=breaks[1:], caption=caption)
     return Section("Exported files", tables=[table])
@@ -102,6 +109,24 @@ def _verdict(inference: Json) -> str:
     return "Gated encoders are " + "; ".join(parts) + "."
 
 
+def _static_verdict(inference: Json) -> list[str]:
+    """How the plain narrow networks compare by accuracy; nothing without labels."""
+    points = [
+        100 * (of["static"]["knn_top1"] - of["gated"]["knn_top1"])
+        for of in (found["accuracies"] for found in inference.values())
+        if of.get("static")
+    ]
+    if not points:
+        return []
+    span = f"{signed(min(points), 1)} to {signed(max(points), 1)}"
+    if len(points) == 1:
+        span = signed(points[0], 1)
+    return [
+        f"Static networks, which need no gates, differ by {span} points of 1-NN from the gated "
+        "ones of the same budget."
+    ]
+
+
 def _how(inference: Json) -> str:
     first = next(iter(inference.values()))
     compared = next(iter(first["batches"].values()))
@@ -117,7 +142,8 @@ def _how(inference: Json) -> str:
     asked = [timing["name"] for timing in compared["networks"]["gated"]["timings"]]
     left_out = [name for name in ENGINE_NAMES if name not in asked]
     text = (
-        f"Measured on this machine's CPU with {counted(threads)} thread(s) at "
+        f"Measured on this machine's CPU with {counted(threads)} "
+        f"thread{'s' if threads > 1 else ''} at "
         f"{first['image_size']} px: each network on its fastest engine, all three in turns, "
         "medians. Times depend on the machine, and on what else it does. Engines that raced: "
         f"{', '.join(ENGINE_NAMES[name] for name in asked if name not in reasons)}."
