@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,7 @@ def evaluations(measurement: dict[str, Any]) -> dict[str, Any]:
 def test_table_and_section_tell_what_ran_and_what_could_not(
     found: tuple[dict[str, Any], dict[str, np.ndarray]],
 ) -> None:
-    measurement, _ = found
+    measurement = copy.deepcopy(found[0])
     models, inference = evaluations(measurement), {"dual.budget_50": measurement}
     frame = inference_frame(models, inference, "vicreg")
     assert len(frame) == 6

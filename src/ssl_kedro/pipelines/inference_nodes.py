@@ -356,7 +356,8 @@ def _forced_json(report: ForcingReport) -> Json:
 
 
 def _probe_json(probe: Probe) -> Json:
-    return dataclasses.asdict(probe)
+    timings = [dataclasses.asdict(timing) for timing in probe.timings]
+    return dataclasses.asdict(probe) | {"timings": timings}
 
 
 def _comparison_json(comparison: Comparison) -> Json:

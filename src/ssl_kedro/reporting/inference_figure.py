@@ -52,15 +52,15 @@ def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
                 continue
             costs, times = 100 * points["cost_share"], 100 / points["measured_ratio"]
             face = colour if network == "gated" else "white"
-            name = f"{SHORT_NAMES[method]}, {network}"
+            name = network if len(methods) == 1 else f"{SHORT_NAMES[method]}, {network}"
             axis.plot(costs, times, marker, color=colour, mfc=face, ms=7, label=name)
             for cost, time, key in zip(costs, times, points["model"], strict=True):
                 axis.annotate(
                     f"{budget_percent(key)} %",
                     (cost, time),
                     textcoords="offset points",
-                    xytext=(-6, 4) if network == "gated" else (6, -10),
-                    ha="right" if network == "gated" else "left",
+                    xytext=(0, 8) if network == "gated" else (0, -15),
+                    ha="center",
                     fontsize=8,
                     color=colour,
                 )

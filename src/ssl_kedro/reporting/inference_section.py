@@ -22,6 +22,7 @@ ENGINE_NAMES = {
     "compiled": "compiled",
     "eager": "PyTorch",
 }
+_MEASURES = {"linear_top1": "linear", "knn_top1": "1\N{NON-BREAKING HYPHEN}NN"}
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -84,8 +85,8 @@ def export_section(exports: Json, chosen: float | None = None) -> Section:
     caption = (
         "Difference: largest absolute difference of a feature between the file, read again, and "
         "the network, over noise and evaluation images. “compact” is a folder of safetensors and "
-        "JSON with gates, “gated” the same as ONNX, “static” the plain narrow network as ONNX. Whole "
-        "paths: exports.json."
+        "JSON with gates, “gated” the same as ONNX, “static” the plain narrow network as ONNX. "
+        "Whole paths: exports.json."
     )
     table = Table(columns, rows, left=3, breaks=breaks[1:], caption=caption)
     return Section("Exported files", tables=[table])
@@ -168,15 +169,16 @@ def _time_table(table: pd.DataFrame) -> Table:
     batches = sorted(table["batch"].unique())
     rows: list[list[str]] = []
     breaks: list[int] = []
+    measures = [name for name in _MEASURES if table[name].notna().any()]
     for _, of_model in table.groupby("model", sort=False):
         breaks.append(len(rows))
         for network in NETWORKS:
             same = of_model[of_model["network"] == network].set_index("batch")
             if not same.empty:
-                rows.append(_time_row(same, batches))
-    columns = ["Model", "Network", "FLOPs (%)", "linear", "1\N{NON-BREAKING HYPHEN}NN"]
+                rows.append(_time_row(same, batches, measures))
+    columns = ["Model", "Network", "FLOPs (%)", *(_MEASURES[name] for name in measures)]
     columns += ["engine", "ms/image", "images/s", "gain"] * len(batches)
-    groups = [("", 3), ("Top-1 (%)", 2)]
+    groups = [("", 3), *([("Top-1 (%)", len(measures))] if measures else [])]
     groups += [(f"{batch} image{'s' if batch > 1 else ''} at a time", 4) for batch in batches]
     caption = (
         "FLOPs: MACs as a share of the dense network's. Dense: the encoder's dense branch, or the "
@@ -189,14 +191,13 @@ def _time_table(table: pd.DataFrame) -> Table:
     return Table(columns, rows, left=2, groups=groups, breaks=breaks[1:], caption=caption)
 
 
-def _time_row(same: pd.DataFrame, batches: Sequence[int]) -> list[str]:
+def _time_row(same: pd.DataFrame, batches: Sequence[int], measures: Sequence[str]) -> list[str]:
     first = same.iloc[0]
     row = [
         budget_label(str(first["model"])),
         str(first["network"]),
         plain(100 * first["cost_share"], 1),
-        plain(100 * first["linear_top1"], 1),
-        plain(100 * first["knn_top1"], 1),
+        *(plain(100 * first[name], 1) for name in measures),
     ]
     by_batch = same.to_dict("index")
     for batch in batches:
