@@ -129,7 +129,7 @@ def _version(compiler: str) -> str:
 
 def _compile(compiler: str, folder: Path, library: Path) -> None:
     """Object by object, as many at a time as there are processors, then linked."""
-    commands = {
+    commands: dict[str, tuple[str, ...]] = {
         f"{source.stem}.o": ("-c", str(source))
         for source in sorted(_FOLDER.glob("*.cpp"))
         if source.name != "tiles.cpp"
