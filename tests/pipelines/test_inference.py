@@ -295,6 +295,11 @@ def test_engines_none_of_which_is_there_are_refused(monkeypatch: pytest.MonkeyPa
         )
 
 
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_nothing_named_is_nothing_timed(nothing: object) -> None:
+    assert given(models=nothing).inference.models == ()
+
+
 def test_models_that_can_be_timed_are_the_gated_ones_of_the_plan() -> None:
     parameters = DualGatingParameters.model_validate({})
     gated = {name for name, v in variants(parameters).items() if v.gated and not v.student}

@@ -19,6 +19,11 @@ def integer_list(value: Any) -> Any:
     return (value,) if isinstance(value, int) else name_list(value)
 
 
+def model_list(value: Any) -> Any:
+    """Names as they are; nothing on the command line ("models=") means none."""
+    return () if value is None else value
+
+
 class InferenceParameters(BaseModel):
     """How trained gated encoders are timed and exported.
 
@@ -35,7 +40,7 @@ class InferenceParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: Names = (ALL_MODELS,)
+    models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
     batches: Annotated[
         tuple[Annotated[int, Field(ge=1, le=4096)], ...],
         BeforeValidator(integer_list),
