@@ -43,6 +43,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/python -m ssl_kedro.inference.native
 	touch $@
 
 # Removes environments, caches and run outputs; keeps data/01_raw and conf/local.

@@ -20,7 +20,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     registered = {
         "dual_gating": dual_gating.create_pipeline(parameters.get("dual_gating", {}), asked),
         "dynamic_channels": dynamic_channels.create_pipeline(
-            parameters.get("dynamic_channels", {})
+            parameters.get("dynamic_channels", {}), asked
         ),
         "retrieval_eval": retrieval_eval.create_pipeline(parameters.get("retrieval_eval", {})),
         "saliency360": saliency360.create_pipeline(parameters.get("saliency360", {}), asked),

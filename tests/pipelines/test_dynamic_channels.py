@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from conftest import Project, copied_project
 from ssl_kedro.encoders.bundle import load_encoder
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
+from ssl_kedro.inference.export import load_compact
 from ssl_kedro.pipelines import dynamic_channels
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.encoder_nodes import run_training
@@ -41,6 +43,11 @@ TINY = {
     "train.batch_size": 20,
     "train.precision": "fp32",
     "budgets": "0.3;0.5",
+    # In moments: what it says of speed means nothing.
+    "inference.batches": "2",
+    "inference.engines": "eager",
+    "inference.seconds": 0.02,
+    "operating_point_within": 100,
 }
 
 
@@ -120,7 +127,10 @@ def test_metrics_have_the_promised_keys(done: Project) -> None:
     for name in ("budget_30", "budget_50"):
         wanted |= {f"{name}.knn_top1", f"{name}.flop_reduction"}
         wanted |= {f"{name}.channels.{use}" for use in ("always_on", "always_off", "dependent")}
-    assert found.keys() - {"operating_point.budget"} == wanted
+    assert {key for key in found if ".inference." not in key} == wanted | {"operating_point.budget"}
+    for name in ("budget_30", "budget_50"):
+        assert found[f"{name}.inference.batch_2.ratio"] >= 1
+        assert 0 <= found[f"{name}.inference.static.knn_top1"] <= 1
     for name in ("budget_30", "budget_50"):
         uses = [found[f"{name}.channels.{u}"] for u in ("always_on", "always_off", "dependent")]
         assert sum(uses) == pytest.approx(1)
@@ -130,6 +140,31 @@ def test_metrics_have_the_promised_keys(done: Project) -> None:
     )
     with (results(done) / "table_5_1.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
+
+
+def test_export_after_a_run_marks_the_operating_point(done: Project, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    project = Project(tmp_path / "project")
+    shutil.copytree(done.path, project.path)
+    before = json.loads((results(project) / "metrics.json").read_text())
+    finished = run(project, {}, "--tags", "export")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    percent = round(100 * before["operating_point.budget"])
+    exports = json.loads((results(project) / "exports.json").read_text())
+    folder = Path(exports[f"simsiam_gating.budget_{percent}"]["files"]["compact"]["path"])
+    encoder = load_encoder(project.path / f"data/06_models/{KEY}.budget_{percent}/encoder")
+    network = load_compact(folder)
+    images = torch.from_numpy(
+        load_images(DataConfig(source="textures", size=16, generated=200), "train", 0).images
+    )
+    with torch.no_grad():
+        expected = encoder.gated(images)
+        assert torch.allclose(network(images), expected, atol=1e-4)
+    report = (results(project) / "report.html").read_text()
+    assert f"SimSiam, gated, {percent} % (operating point)" in report
+    after = json.loads((results(project) / "metrics.json").read_text())
+    assert after[f"budget_{percent}.export.compact.difference"] < 1e-4
+    assert {key: after[key] for key in before} == before
 
 
 def test_metrics_agree_with_what_lies_on_disk(done: Project) -> None:

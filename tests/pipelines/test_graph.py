@@ -14,7 +14,7 @@ def test_each_budget_is_a_namespace_of_the_same_shape() -> None:
     }
     for percent in (20, 40, 60):
         part = graph.filter(node_namespaces=[f"dual_gating.budget_{percent}"])
-        assert len(part.nodes) == 6
+        assert len(part.nodes) == 8  # training, features, evaluation and timing of two models
         assert f"dual_gating.budget_{percent}.encoder" in part.all_outputs()
 
 

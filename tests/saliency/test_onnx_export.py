@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_kedro.saliency import onnx_export
 from ssl_kedro.saliency.onnx_export import ExportError, export_onnx
 
 pytest.importorskip("onnx")
@@ -121,6 +120,6 @@ def test_arguments_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def without(name: str) -> object:
         return None if name == "onnxruntime" else found(name)
 
-    monkeypatch.setattr(onnx_export.importlib.util, "find_spec", without)
+    monkeypatch.setattr(importlib.util, "find_spec", without)
     with pytest.raises(ModuleNotFoundError, match=r"onnxruntime.*pip install ssl_kedro\[export\]"):
         export_onnx(Model(), path, 32, 64)

@@ -15,10 +15,10 @@ from ssl_kedro.encoders.bundle import BundleError
 from ssl_kedro.encoders.importers import WeightsError
 from ssl_kedro.hooks.tracking_config import TrackingConfigError
 from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines.parameters import ParameterError
 from ssl_kedro.retrieval.checks import DescriptorError
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
-from ssl_kedro.saliency.onnx_export import ExportError
 from ssl_kedro.saliency.prediction_input import PredictionInputError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.training.batches import BatchSizeError
@@ -36,6 +36,7 @@ _MENDABLE = (
     DamagedFileError,
     DescriptorError,
     ExportError,
+    ExportNotInstalledError,
     GroundTruthError,
     ImageSourceError,
     ParameterError,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,19 @@ from ssl_kedro.core.files import replaced_file, replaced_folder
 from ssl_kedro.encoders.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleError
 from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
-from ssl_kedro.inference.onnx_file import OPSET, ExportError, write_onnx
+from ssl_kedro.inference.onnx_file import (
+    OPSET,
+    TOLERANCE,
+    ExportError,
+    check_export_installed,
+    check_opset,
+    checked_difference,
+    compared_images,
+    run_onnx,
+)
+from ssl_kedro.inference.onnx_graph import write_compact_onnx
 from ssl_kedro.inference.plan import PlanError, plan_from_json
 
-TOLERANCE = 1e-4
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
 # A gate this close to its threshold may fall on either side when sums are rounded otherwise.
 _UNDECIDED = 1e-4
 
@@ -125,15 +132,14 @@ def export_compact_onnx(
         tolerance: largest difference of a feature that is allowed.
 
     Raises:
-        ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
+        ExportNotInstalledError: onnx or onnxruntime is not installed.
         ValueError: an opset below 18, or images of another shape or type.
-        ExportError: the network cannot be exported, or the file differs by more than
-            ``tolerance``; there is no file then.
+        ExportError: the file differs by more than ``tolerance``; there is no file then.
     """
     check_export_installed()
-    if opset < OPSET:
-        raise ValueError(f"opset = {opset}: expected at least {OPSET}, the exporter's first")
-    compared = _compared_images(images, image_size or network.plan.image_size)
+    check_opset(opset)
+    side = image_size or network.plan.image_size
+    compared = compared_images(images, side, side)
     with torch.inference_mode():
         expected = torch.cat([network(part) for part in torch.split(compared, 1)])
         decided = _decided(network, compared)
@@ -143,52 +149,15 @@ def export_compact_onnx(
             "can be compared; give real images"
         )
     with replaced_file(path) as temporary:
-        write_onnx(
-            network, temporary, (compared[:2],), names=["images"], any_batch=True, opset=opset
+        write_compact_onnx(network, temporary, side, opset)
+        found = run_onnx(temporary, compared)
+        difference = checked_difference(
+            path, found[decided], expected[decided], tolerance, "features"
         )
-        found = _run(temporary, compared.numpy())
-        if found.shape != expected.shape:
-            raise ExportError(
-                f"{path}: the ONNX file gives features of shape {tuple(found.shape)}, the network "
-                f"{tuple(expected.shape)}"
-            )
-        difference = float((found - expected)[decided].abs().max())
-        largest = float(expected.abs().max())
-        if not difference <= tolerance:  # also where it is not a number
-            raise ExportError(
-                f"{path}: the ONNX file differs from the network by {difference:.3g} in features "
-                f"of up to {largest:.3g}; expected at most {tolerance:g}. No file was written; try "
-                "another opset, or another version of onnxruntime"
-            )
         size = temporary.stat().st_size
     undecided = int((~decided).sum())
+    largest = float(expected.abs().max())
     return ExportReport(path, opset, size, len(compared), undecided, difference, largest)
-
-
-def check_export_installed() -> None:
-    """Raise ModuleNotFoundError, which says how to install it, if a package is missing."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(
-            f"ONNX export needs {', '.join(missing)}, which is not installed: "
-            "pip install ssl_kedro[export]",
-            name=missing[0],
-        )
-
-
-def _compared_images(images: np.ndarray | None, side: int) -> Tensor:
-    """Noise, an even grey, and the given images, float32 (N, 3, side, side) in [0, 1]."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(3, 3, side, side, generator=generator)
-    parts = [noise, torch.full((1, 3, side, side), 0.5)]
-    if images is not None:
-        if images.dtype != np.uint8 or images.shape[1:] != (3, side, side):
-            raise ValueError(
-                f"expected images to compare with as uint8 (N, 3, {side}, {side}), found "
-                f"{images.dtype} {images.shape}"
-            )
-        parts.append(torch.from_numpy(np.array(images)).float() / 255)
-    return torch.cat(parts)
 
 
 def _decided(network: CompactNetwork, images: Tensor) -> Tensor:
@@ -211,15 +180,3 @@ def _decided(network: CompactNetwork, images: Tensor) -> Tensor:
         for hook in hooks:
             hook.remove()
     return clear
-
-
-def _run(path: Path, images: np.ndarray) -> Tensor:
-    """Features by ONNX Runtime: the first image alone, then the others together."""
-    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    parts = [session.run(None, {"images": part})[0] for part in (images[:1], images[1:])]
-    return torch.from_numpy(np.concatenate(parts))

@@ -80,6 +80,7 @@ def forcing_report(
     images: np.ndarray,
     *,
     batch_size: int = 128,
+    device: torch.device | str = "cpu",
 ) -> ForcingReport:
     """Compare the compact network with its encoder, image by image.
 
@@ -88,6 +89,7 @@ def forcing_report(
         network: from :func:`~ssl_kedro.inference.compact.compact`.
         images: uint8 (N, 3, H, W), held out: not those of the usage.
         batch_size: images at a time.
+        device: where to compute; both networks are on the CPU again afterwards.
 
     Raises:
         ValueError: no images, or a network of another encoder.
@@ -100,12 +102,13 @@ def forcing_report(
             f"expected images, and a network with the blocks {expected}; found {len(images)} "
             f"images and the blocks {found}"
         )
-    encoder.eval()
-    counts = [torch.zeros(block.channels) for block in plan.blocks]
+    encoder.to(device).eval()
+    network.to(device)
+    counts = [torch.zeros(block.channels, device=device) for block in plan.blocks]
     gates, followed, changes = [], 0.0, []
     with progress_bar(len(images), "forced gates", "images") as bar:
         for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(np.array(images[start : start + batch_size]))
+            batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
             own = encoder(batch, "gated")
             features, decided = network.decide(batch)
             differ = [
@@ -119,6 +122,8 @@ def forcing_report(
             norms = torch.linalg.vector_norm(own.features, dim=1).clamp_min(1e-12)
             changes.append(torch.linalg.vector_norm(features - own.features, dim=1) / norms)
             bar.update(len(batch))
+    encoder.to("cpu")
+    network.to("cpu")
     changed, change = torch.cat(gates), torch.cat(changes)
     return ForcingReport(
         images=len(images),
@@ -128,7 +133,7 @@ def forcing_report(
         feature_change=float(change.double().mean()),
         largest_change=float(change.max()),
         blocks=tuple(
-            _forced_block(block, count.long().numpy())
+            _forced_block(block, count.long().cpu().numpy())
             for block, count in zip(plan.blocks, counts, strict=True)
         ),
     )

@@ -1,82 +1,119 @@
-"""Writing a module as one ONNX file."""
+"""What every ONNX export shares: installed or not, images to compare on, the comparison."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 OPSET = 18
+TOLERANCE = 1e-4
 
 
 class ExportError(RuntimeError):
     """A network that cannot be exported, or whose file computes something else."""
 
 
-def write_onnx(
-    network: nn.Module,
-    path: Path,
-    example: tuple[Tensor, ...],
-    *,
-    names: Sequence[str],
-    any_batch: bool = False,
-    opset: int = OPSET,
-) -> None:
-    """Trace the network with ``torch.export`` and write it with its weights inside.
+class ExportNotInstalledError(ModuleNotFoundError):
+    """The optional packages that an export needs are not there."""
+
+
+def check_export_installed(packages: Sequence[str] = ("onnx", "onnxruntime")) -> None:
+    """Raise ExportNotInstalledError, which says how to install it, if a package is missing."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportNotInstalledError(
+            f"ONNX export needs {', '.join(missing)}, which is not installed: "
+            "pip install ssl_kedro[export]",
+            name=missing[0],
+        )
+
+
+def check_opset(opset: int) -> None:
+    """Raise ValueError for an opset that is older than what is written."""
+    if opset < OPSET:
+        raise ValueError(
+            f"opset = {opset}: expected at least {OPSET}, the first that is written here"
+        )
+
+
+def compared_images(images: np.ndarray | None, height: int, width: int, noise: int = 3) -> Tensor:
+    """Noise, an even grey, and the given images, float32 (N, 3, height, width) in [0, 1].
 
     Args:
-        network: gives one tensor, "features".
-        path: of the file.
-        example: inputs.
-        names: of the inputs.
-        any_batch: leave the batch size open; the examples then hold at least two.
-        opset: version of the ONNX operators; the exporter writes none below 18.
+        images: uint8 (N, 3, height, width), or None.
+        height: in px.
+        width: in px.
+        noise: how many images of it.
 
     Raises:
-        ExportError: the exporter refuses.
+        ValueError: images of another shape or type.
     """
-    shapes = tuple({0: torch.export.Dim("batch")} for _ in example) if any_batch else None
-    try:
-        with _quiet(), torch.no_grad():
-            torch.onnx.export(
-                network,
-                example,
-                path,
-                input_names=list(names),
-                output_names=["features"],
-                opset_version=opset,
-                dynamo=True,
-                dynamic_shapes=shapes,
-                external_data=False,
-                verbose=False,
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.rand(noise, 3, height, width, generator=generator)]
+    parts.append(torch.full((1, 3, height, width), 0.5))
+    if images is not None:
+        if images.dtype != np.uint8 or images.shape[1:] != (3, height, width):
+            raise ValueError(
+                f"expected images to compare with as uint8 (N, 3, {height}, {width}), found "
+                f"{images.dtype} {images.shape}"
             )
-    except Exception as error:
-        # Many kinds from many places; the exporter's own text runs over pages.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        parts.append(torch.from_numpy(np.array(images)).float() / 255)
+    return torch.cat(parts)
+
+
+def run_onnx(path: Path, images: Tensor) -> Tensor:
+    """Output of ONNX Runtime on the CPU: the first image alone, then the others together."""
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    parts = [session.run(None, {name: part.numpy()})[0] for part in (images[:1], images[1:])]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def checked_difference(
+    path: Path, found: Tensor, expected: Tensor, tolerance: float, what: str
+) -> float:
+    """Largest absolute difference of what a file and its network compute.
+
+    Args:
+        path: of the file that is to be, for messages.
+        found: what the file gives.
+        expected: what the network gives.
+        tolerance: largest difference that is allowed.
+        what: name of the output, "features".
+
+    Raises:
+        ExportError: shapes differ, or values do by more than ``tolerance``.
+    """
+    if found.shape != expected.shape:
         raise ExportError(
-            f"the network cannot be exported at opset {opset}: {reason}. See the error above for "
-            "the operation at fault, or try a newer opset"
-        ) from error
+            f"{path}: the ONNX file gives {what} of shape {tuple(found.shape)}, the network "
+            f"{tuple(expected.shape)}"
+        )
+    difference = float((found - expected).abs().max())
+    if not difference <= tolerance:  # also where it is not a number
+        raise ExportError(
+            f"{path}: the ONNX file differs from the network by {difference:.3g} in {what} of "
+            f"{float(expected.min()):.3g} to {float(expected.max()):.3g}; expected at most "
+            f"{tolerance:g}. No file was written; try another opset, or another version of "
+            "onnxruntime"
+        )
+    return difference
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's notes on its own progress and on its own deprecations."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def written_opset(path: Path) -> int:
+    """Version of the ONNX operators in a file."""
+    import onnx  # noqa: PLC0415  optional
+
+    model = onnx.load(str(path), load_external_data=False)
+    versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return int(max(versions))

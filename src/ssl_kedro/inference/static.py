@@ -27,7 +27,7 @@ class StaticChoice:
 
 
 def static_network(
-    encoder: GatedResNet18, usage: GateUsage, budget: float
+    encoder: GatedResNet18, usage: GateUsage, budget: float, image_size: int | None = None
 ) -> tuple[CompactNetwork, StaticChoice]:
     """Channels by how often they were open, as many as the budget pays for, computed always.
 
@@ -39,6 +39,7 @@ def static_network(
         encoder: with a gated branch, whose batch norms are taken; left as it was.
         usage: of this encoder's gates, e.g. on its training images.
         budget: largest share of the dense MACs, in (0, 1].
+        image_size: side in px at which MACs are counted; None = that of the training images.
 
     Raises:
         ValueError: not even the channels that are always on fit into the budget, the encoder
@@ -51,10 +52,10 @@ def static_network(
     found = [
         (int(count), ratio)
         for count in thresholds[thresholds > 0]
-        if (ratio := _ratio(encoder, usage, int(count))) <= budget
+        if (ratio := _ratio(encoder, usage, int(count), image_size)) <= budget
     ]
     if not found:
-        smallest = _ratio(encoder, usage, usage.images)
+        smallest = _ratio(encoder, usage, usage.images, image_size)
         raise ValueError(
             f"budget = {budget}: the channels that are always on cost {smallest:.3f} of the dense "
             "network already; choose a larger budget, or train with a smaller one"
@@ -66,9 +67,9 @@ def static_network(
     return network, StaticChoice(count / usage.images, ratio, sizes)
 
 
-def _ratio(encoder: GatedResNet18, usage: GateUsage, least: int) -> float:
+def _ratio(encoder: GatedResNet18, usage: GateUsage, least: int, image_size: int | None) -> float:
     """MACs over the dense ones when channels that were open ``least`` times are kept."""
-    cost = encoder.cost()
+    cost = encoder.cost(image_size)
     macs = cost.stem
     for block, counts in zip(cost.blocks, usage.open_counts, strict=True):
         macs += block.shortcut + int((counts >= least).sum()) * block.macs_per_channel

@@ -25,6 +25,7 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import method_classes
+from ssl_kedro.pipelines.inference_parameters import InferenceParameters
 from ssl_kedro.pipelines.parameters import (
     Budgets,
     PipelineParameters,
@@ -58,11 +59,14 @@ class EncoderPipelineParameters(PipelineParameters):
         budgets: target budgets t_d, shares of the dense cost, as a list or "0.1;0.3".
         probe: recipe of the linear evaluation; None = there is none.
         methods: what single methods do differently, by name.
+        inference: how trained gated encoders are timed and exported.
     """
 
     # The method whose untrained encoder is the random one, and one that uses the gates.
     dense_method: ClassVar[str]
     gated_method: ClassVar[str]
+    # Names in reports of all models with gates.
+    gated_models: ClassVar[tuple[str, ...]]
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     budgets: Budgets = (0.1, 0.3, 0.5)
@@ -75,6 +79,7 @@ class EncoderPipelineParameters(PipelineParameters):
     probe: ProbeConfig | None = None
     knn: KnnConfig = KnnConfig()
     methods: dict[str, MethodParameters] = Field(default_factory=dict)
+    inference: InferenceParameters = InferenceParameters()
 
     @property
     def base_train(self) -> TrainConfig:
@@ -92,6 +97,12 @@ class EncoderPipelineParameters(PipelineParameters):
         checked_budgets(self.budgets, cost_at(self.encoder, size, self.gates.reduction))
         checked_device(self.train.device)
         checked_workers(self.base_train)
+        return self
+
+    @model_validator(mode="after")
+    def _check_inference(self) -> Self:
+        cost = cost_at(self.encoder, self.image_size, self.gates.reduction)
+        self.inference.check(self.gated_models, cost)
         return self
 
     @model_validator(mode="after")

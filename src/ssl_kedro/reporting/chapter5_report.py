@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -44,6 +44,7 @@ def dynamic_channels_report(
     manifest: Mapping[str, Any],
     setup: Mapping[str, Any],
     table: pd.DataFrame,
+    further: Sequence[Section] = (),
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
@@ -54,6 +55,7 @@ def dynamic_channels_report(
         manifest: of the run.
         setup: of the run, with "published", "comparable" and "within_points".
         table: Table 5.1.
+        further: sections to stand behind accuracy against cost.
     """
     labelled = "simsiam.knn_top1" in metrics
     sections = [
@@ -61,6 +63,7 @@ def dynamic_channels_report(
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
         _table_section(table, setup),
         *([_cost_section(metrics, table, setup)] if labelled else []),
+        *further,
         _channels_section(models),
         _training_section(models, histories),
         setup_section(setup, _thesis_setup(setup["published"]), "Thesis, 5.4 and its script"),

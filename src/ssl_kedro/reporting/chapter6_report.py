@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -69,6 +69,7 @@ def dual_gating_report(
     setup: Mapping[str, Any],
     table: pd.DataFrame | None,
     part_tables: Mapping[str, pd.DataFrame] = _NO_TABLES,
+    further: Sequence[Section] = (),
 ) -> str:
     """Self-contained HTML with the results of whatever parts of chapter 6 were run.
 
@@ -81,6 +82,7 @@ def dual_gating_report(
         setup: what differs from the thesis' set-up, with "published" and "comparable".
         table: Table 6.1; None where it was not made, and with it accuracy against cost.
         part_tables: the other tables and the questions, by part.
+        further: sections to stand behind accuracy against cost.
     """
     sections = [
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
@@ -88,6 +90,7 @@ def dual_gating_report(
         *part_sections(part_tables, setup),
         *([] if table is not None else _to_beat_section(metrics)),
         *([] if table is None else [_cost_section(metrics, models, setup)]),
+        *further,
         _training_section(metrics, models, histories),
         *_channels_section(metrics, models),
         *([] if embedding is None else [_embedding_section(embedding)]),

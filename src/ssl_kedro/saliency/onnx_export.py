@@ -8,7 +8,6 @@ is deprecated. Weights are kept inside the file, which limits them to 2 GB.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import time
@@ -23,16 +22,21 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.files import replaced_file
+from ssl_kedro.inference.onnx_file import (
+    OPSET,
+    TOLERANCE,
+    ExportError,
+    check_export_installed,
+    check_opset,
+    checked_difference,
+    compared_images,
+    run_onnx,
+    written_opset,
+)
 from ssl_kedro.saliency.predict import model_at_work
 
 INPUT, OUTPUT = "images", "saliency"
-TOLERANCE = 1e-4
-_LOWEST_OPSET = 18
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
-
-
-class ExportError(RuntimeError):
-    """A model that cannot be exported, or whose file computes something else."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def export_onnx(
     path: Path,
     height: int = 160,
     width: int = 320,
-    opset: int = 18,
+    opset: int = OPSET,
     *,
     images: np.ndarray | None = None,
     tolerance: float = TOLERANCE,
@@ -88,34 +92,24 @@ def export_onnx(
         tolerance: largest difference of a pixel that is allowed.
 
     Raises:
-        ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
+        ExportNotInstalledError: onnx, onnxscript or onnxruntime is not installed.
         ValueError: an opset below 18, or images of another shape or type.
         ExportError: the model cannot be exported, or the file differs by more than
             ``tolerance``; there is no file then.
     """
-    check_export_installed()
-    if opset < _LOWEST_OPSET:
-        raise ValueError(
-            f"opset = {opset}: expected at least {_LOWEST_OPSET}, the first that the exporter "
-            "writes (it would write that one without a word)"
-        )
-    compared = _compared_images(images, height, width)
+    check_export_installed(_NEEDED)
+    check_opset(opset)
+    compared = compared_images(images, height, width, noise=2)
     with model_at_work(model, torch.device("cpu")), replaced_file(path) as temporary:
         began = time.perf_counter()
         _write(model, temporary, compared[:2], opset)
         exported = time.perf_counter()
         with torch.inference_mode():
-            expected = torch.cat([model(part) for part in torch.split(compared, 1)]).numpy()
-        found = _run(temporary, compared.numpy())
-        difference = _difference(found, expected)
-        if not difference <= tolerance:  # also where it is not a number
-            raise ExportError(
-                f"{path}: the ONNX file differs from the network by {difference:.3g} in a map of "
-                f"{expected.min():.3g} to {expected.max():.3g}; expected at most {tolerance:g}. "
-                "No file was written; try another opset, or another version of onnxruntime"
-            )
+            expected = torch.cat([model(part) for part in torch.split(compared, 1)])
+        found = run_onnx(temporary, compared)
+        difference = checked_difference(path, found, expected, tolerance, "maps")
         size = temporary.stat().st_size
-        written = _opset(temporary)
+        written = written_opset(temporary)
         checked = time.perf_counter()
     return ExportReport(
         path=path,
@@ -128,32 +122,6 @@ def export_onnx(
         export_s=exported - began,
         check_s=checked - exported,
     )
-
-
-def check_export_installed() -> None:
-    """Raise ModuleNotFoundError, which says how to install it, if a package is missing."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(
-            f"ONNX export needs {', '.join(missing)}, which is not installed: "
-            "pip install ssl_kedro[export]",
-            name=missing[0],
-        )
-
-
-def _compared_images(images: np.ndarray | None, height: int, width: int) -> Tensor:
-    """Noise, an even grey, and the given images, float32 (N, 3, height, width) in [0, 1]."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(2, 3, height, width, generator=generator)
-    parts = [noise, torch.full((1, 3, height, width), 0.5)]
-    if images is not None:
-        if images.dtype != np.uint8 or images.shape[1:] != (3, height, width):
-            raise ValueError(
-                f"expected images to compare with as uint8 (N, 3, {height}, {width}), found "
-                f"{images.dtype} {images.shape}"
-            )
-        parts.append(torch.from_numpy(images).float() / 255)
-    return torch.cat(parts)
 
 
 def _write(model: nn.Module, path: Path, example: Tensor, opset: int) -> None:
@@ -179,34 +147,6 @@ def _write(model: nn.Module, path: Path, example: Tensor, opset: int) -> None:
             f"the model cannot be exported at opset {opset}: {reason}. See the error above for "
             "the operation at fault, or try a newer opset"
         ) from error
-
-
-def _run(path: Path, images: np.ndarray) -> np.ndarray:
-    """Maps by ONNX Runtime: the first image alone, then the others together."""
-    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    parts = [session.run([OUTPUT], {INPUT: part})[0] for part in (images[:1], images[1:])]
-    return np.concatenate(parts)
-
-
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    if found.shape != expected.shape:
-        raise ExportError(
-            f"the ONNX file gives maps of shape {found.shape}, the network {expected.shape}"
-        )
-    return float(np.abs(found - expected).max())
-
-
-def _opset(path: Path) -> int:
-    import onnx  # noqa: PLC0415  optional
-
-    model = onnx.load(str(path), load_external_data=False)
-    versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    return int(max(versions))
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,23 +11,17 @@ from torch import Tensor
 
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.onnx_file import ExportError, write_onnx
+from ssl_kedro.inference.onnx_graph import compact_onnx
 
 
-def onnx_bytes(network: CompactNetwork, example: tuple[Tensor, ...]) -> bytes:
-    """The network as an ONNX file of one shape.
+def onnx_bytes(network: CompactNetwork, image_size: int, *, masks: bool = False) -> bytes:
+    """The network as an ONNX file for any batch, with masks as a second input or without.
 
     Raises:
-        EngineUnavailableError: onnx or onnxscript is missing, or the export fails.
+        EngineUnavailableError: onnx is missing.
     """
-    _need("onnx", "onnxscript")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        try:
-            write_onnx(network, path, example, names=["images", "masks"][: len(example)])
-        except ExportError as error:
-            raise EngineUnavailableError(str(error)) from error
-        return path.read_bytes()
+    _need("onnx")
+    return compact_onnx(network, image_size, masks=masks)
 
 
 class OnnxRuntimeEngine(Engine):

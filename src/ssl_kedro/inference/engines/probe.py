@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
+import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ from torch import Tensor
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.native_engine import NativeEngine
 from ssl_kedro.inference.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine, onnx_bytes
-from ssl_kedro.inference.engines.torch_engines import CompiledEngine, TorchEngine
+from ssl_kedro.inference.engines.torch_engines import CompiledEngine, TorchEngine, compiled_needs
+from ssl_kedro.inference.native.build import missing_compiler
 from ssl_kedro.inference.network import CompactNetwork
 
 _LOG = logging.getLogger(__name__)
@@ -35,12 +38,14 @@ class EngineTiming:
     """One engine in the race.
 
     Args:
-        engine: its name.
+        name: of the engine, as it is asked for.
+        engine: its name for reports.
         ms: median milliseconds of a batch; None if it did not run.
         rounds: how many were timed.
         reason: why it did not run; "" if it did.
     """
 
+    name: EngineName
     engine: str
     ms: float | None
     rounds: int
@@ -52,13 +57,15 @@ class Probe:
     """A race and who won it.
 
     Args:
-        chosen: name of the fastest engine.
+        engine: the fastest, as it is asked for.
+        chosen: its name for reports.
         batch_size: images a batch.
         image_size: side in px.
         threads: of each engine.
         timings: of all engines, in the order in which they were asked for.
     """
 
+    engine: EngineName
     chosen: str
     batch_size: int
     image_size: int
@@ -116,16 +123,18 @@ def fastest_engine(
     if not built:
         told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise EngineUnavailableError(f"no engine can be used ({told})")
-    times = _race({name: _call(built[name], images, masks) for name in built}, rounds, seconds)
+    times = timed_in_turns(
+        {name: _call(built[name], images, masks) for name in built}, rounds, seconds, _HOPELESS
+    )
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min(medians, key=medians.__getitem__)
     timings = tuple(
-        EngineTiming(built[name].name, 1e3 * medians[name], len(times[name]), "")
+        EngineTiming(name, built[name].name, 1e3 * medians[name], len(times[name]), "")
         if name in built
-        else EngineTiming(name, None, 0, reasons[name])
+        else EngineTiming(name, name, None, 0, reasons[name])
         for name in engines
     )
-    probe = Probe(built[best].name, batch_size, image_size, threads, timings)
+    probe = Probe(best, built[best].name, batch_size, image_size, threads, timings)
     _LOG.info("Engine %s: %.3f ms a batch of %d", probe.chosen, 1e3 * medians[best], batch_size)
     return built[best], probe
 
@@ -144,7 +153,7 @@ def build_engines(
 
     def exported() -> bytes:
         if not file:
-            file.append(onnx_bytes(network, example))
+            file.append(onnx_bytes(network, side, masks=len(example) > 1))
         return file[0]
 
     makers: dict[EngineName, Callable[[], Engine]] = {
@@ -166,11 +175,24 @@ def _call(engine: Engine, images: Tensor, masks: Tensor | None) -> Callable[[], 
     return lambda: engine(images, masks)
 
 
-def _race(
-    calls: dict[EngineName, Callable[[], object]], rounds: int, seconds: float
-) -> dict[EngineName, list[float]]:
-    """Seconds of each call in turn."""
-    times: dict[EngineName, list[float]] = {name: [] for name in calls}
+K = TypeVar("K", bound=str)
+
+
+def timed_in_turns(
+    calls: Mapping[K, Callable[[], object]],
+    rounds: int,
+    seconds: float,
+    hopeless: float = math.inf,
+) -> dict[K, list[float]]:
+    """Seconds of each call, one after the other in every round.
+
+    Args:
+        calls: what is timed.
+        rounds: for each, at least; more where they are short.
+        seconds: after which it ends, when each was called a few times.
+        hopeless: who is behind the leader by this factor after the first rounds leaves.
+    """
+    times: dict[K, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     begin = time.perf_counter()
@@ -187,5 +209,20 @@ def _race(
             times[name].append(time.perf_counter() - start)
         if done + 1 == _FIRST_ROUNDS:
             leader = min(min(values) for values in times.values())
-            racing = [name for name in racing if min(times[name]) <= _HOPELESS * leader]
+            racing = [name for name in racing if min(times[name]) <= hopeless * leader]
     return times
+
+
+def why_unavailable(engine: EngineName) -> str:
+    """What an engine needs and this machine lacks, "" if nothing; a look that takes no time.
+
+    An engine may still turn out to be unusable when it is built.
+    """
+    if engine == "native":
+        return missing_compiler()
+    if engine == "compiled":
+        return compiled_needs()
+    if engine == "eager":
+        return ""
+    missing = [name for name in ("onnx", engine) if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} is not installed" if missing else ""

@@ -60,16 +60,22 @@ class CompiledEngine(TorchEngine):
     ) -> None:
         super().__init__(network, batch_size, threads)
         self.name = "torch compiled"
-        if importlib.util.find_spec("torch._inductor") is None or not any(
-            shutil.which(name) for name in ("g++", "clang++", "c++")
-        ):
-            raise EngineUnavailableError("torch.compile needs a C++ compiler, and there is none")
+        if compiled_needs():
+            raise EngineUnavailableError(compiled_needs())
         self._call = torch.compile(_laid_out(network), dynamic=False, options={"freezing": True})
         try:
             with torch.inference_mode():
                 self.run(example[0], example[1] if len(example) > 1 else None)
         except Exception as error:
             raise EngineUnavailableError(f"torch.compile fails: {_first_line(error)}") from error
+
+
+def compiled_needs() -> str:
+    """What torch.compile needs and this machine lacks, "" if nothing."""
+    compilers = ("g++", "clang++", "c++")
+    if importlib.util.find_spec("torch._inductor") and any(map(shutil.which, compilers)):
+        return ""
+    return "torch.compile needs a C++ compiler, and there is none"
 
 
 def _laid_out(network: CompactNetwork) -> CompactNetwork:

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def library_path() -> Path:
     return found
 
 
+def missing_compiler() -> str:
+    """Why the kernel cannot be compiled here, as far as a look at the compiler tells; or ""."""
+    try:
+        _compiler()
+    except NativeUnavailableError as error:
+        return str(error)
+    return ""
+
+
 @functools.cache
 def _outcome() -> Path | str:
     """The library, or why there is none."""
@@ -118,19 +128,24 @@ def _version(compiler: str) -> str:
 
 
 def _compile(compiler: str, folder: Path, library: Path) -> None:
-    objects = []
-    for source in sorted(_FOLDER.glob("*.cpp")):
-        if source.name == "tiles.cpp":
-            continue
-        objects.append(folder / f"{source.stem}.o")
-        _run([compiler, *_FLAGS, "-c", str(source), "-o", str(objects[-1])])
+    """Object by object, as many at a time as there are processors, then linked."""
+    commands: dict[str, tuple[str, ...]] = {
+        f"{source.stem}.o": ("-c", str(source))
+        for source in sorted(_FOLDER.glob("*.cpp"))
+        if source.name != "tiles.cpp"
+    }
     intel = platform.machine().lower() in ("x86_64", "amd64")
     for chosen in INSTRUCTION_SETS if intel else INSTRUCTION_SETS[:1]:
-        objects.append(folder / f"tiles_{chosen.name}.o")
         flags = (*chosen.flags, f"-DTILES_NAME={chosen.name}", f"-DTILES_LANES={chosen.lanes}")
-        tiles = str(_FOLDER / "tiles.cpp")
-        _run([compiler, *_FLAGS, *flags, "-c", tiles, "-o", str(objects[-1])])
-    _run([compiler, "-shared", "-pthread", *map(str, objects), "-o", str(library)])
+        commands[f"tiles_{chosen.name}.o"] = (*flags, "-c", str(_FOLDER / "tiles.cpp"))
+    objects = {str(folder / name): given for name, given in commands.items()}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(
+            pool.map(
+                lambda name: _run([compiler, *_FLAGS, *objects[name], "-o", name]), list(objects)
+            )
+        )
+    _run([compiler, "-shared", "-pthread", *objects, "-o", str(library)])
 
 
 def _run(command: list[str]) -> str:

@@ -114,6 +114,18 @@ class DualGatingParameters(EncoderPipelineParameters):
 
     dense_method = "vicreg"
     gated_method = "dual_gating"
+    gated_models = (
+        "vicreg_gating",
+        "dual",
+        "barlow_dual",
+        "two_encoders",
+        "without_invariance",
+        "dense_anchored",
+        "channel_diversity",
+        "simsiam_dual",
+        "byol_dual",
+        "dual_ascent",
+    )
 
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     parts: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
@@ -27,13 +27,22 @@ from ssl_kedro.pipelines.encoder_graph import (
     preparation_nodes,
     training_node,
 )
+from ssl_kedro.pipelines.inference_graph import (
+    export_nodes,
+    gathering,
+    measurement_nodes,
+    stage_tags,
+    stages,
+)
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.pipelines.trainings import Training
 
 PARAMETERS = f"params:{KEY}"
 
 
-def create_pipeline(parameters: DualGatingParameters, parts: Sequence[PartName]) -> Pipeline:
+def create_pipeline(
+    parameters: DualGatingParameters, parts: Sequence[PartName], *, exported: bool = False
+) -> Pipeline:
     """These parts of chapter 6; what several of them need is made once."""
     models = planned_models(parameters, parts)
     transfers = planned_transfers(parameters, models)
@@ -46,7 +55,26 @@ def create_pipeline(parameters: DualGatingParameters, parts: Sequence[PartName])
     for model in models:
         graph += _model_nodes(parameters, models, model)
     graph += [_transfer_node(parameters, transfer) for transfer in transfers]
-    return Pipeline([*graph, *_report_nodes(models, transfers, parts)])
+    timed = {
+        model.key: _planned(parameters, model, model.parts) for model in _timed(parameters, models)
+    }
+    graph += measurement_nodes(KEY, list(timed.values()), common)
+    if exported:
+        graph += export_nodes(KEY, list(timed.values()))
+    return Pipeline([*graph, *_report_nodes(models, transfers, parts, timed, exported)])
+
+
+def _timed(parameters: DualGatingParameters, models: Sequence[Model]) -> list[Model]:
+    """Models whose gated encoders are timed: those asked for, of the first seed."""
+    return [
+        model
+        for model in models
+        if model.variant.gated
+        and not model.variant.student
+        and model.source is None
+        and model.repeat == 0
+        and parameters.inference.measures(model.name)
+    ]
 
 
 def _images(parameters: DualGatingParameters, source: str | None, split: str) -> str:
@@ -114,13 +142,18 @@ def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node
 
 
 def _report_nodes(
-    models: Sequence[Model], transfers: Sequence[Transfer], parts: Sequence[PartName]
+    models: Sequence[Model],
+    transfers: Sequence[Transfer],
+    parts: Sequence[PartName],
+    timed: Mapping[str, PlannedTraining],
+    exported: bool,
 ) -> list[Node]:
     """Runs, metrics, tables, figures, manifest and report over all models."""
     own = [model for model in models if model.source is None]
     evaluations = [f"{model.namespace}.evaluation" for model in own]
     first = [model for model in own if model.repeat == 0]
     keys = tuple(model.key for model in first)
+    further = stages(list(timed.values()), exported=exported)
     made: list[tuple[Callable[..., Any], list[str], str]] = [
         (
             given(report_nodes.collect_runs, names=tuple(model.name for model in own)),
@@ -137,7 +170,11 @@ def _report_nodes(
             [f"{model.namespace}.training" for model in first],
             "histories",
         ),
-        (report_nodes.metrics, [f"{KEY}.runs", f"{KEY}.baselines"], "metrics"),
+        (
+            given(report_nodes.metrics, stages=further),
+            [f"{KEY}.{name}" for name in ("runs", "baselines", *further)],
+            "metrics",
+        ),
         (
             report_nodes.describe_run,
             [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.runs"],
@@ -153,17 +190,24 @@ def _report_nodes(
     if "figure_6_2" in parts:
         made += _embedding_parts(first)
     made += _table_parts(transfers, parts)
-    made.append(_report_part(parts))
+    made += gathering(KEY, list(timed.values()), list(timed), "vicreg", exported=exported)
+    made.append(_report_part(parts, further))
     return [
         node(
             function,
             inputs,
             f"{KEY}.{output}",
             name=output,
-            tags=[output, "report"] if output in parts else [*parts, "report"],
+            tags=_report_tags(output, parts, exported),
         )
         for function, inputs, output in made
     ]
+
+
+def _report_tags(output: str, parts: Sequence[PartName], exported: bool) -> list[str]:
+    """A part of its own, or every part; and the stages that the node has to follow."""
+    of_parts = [output] if output in parts else [] if output == "exports" else list(parts)
+    return [*of_parts, "report", *stage_tags(output, exported=exported)]
 
 
 Made = tuple[Callable[..., Any], list[str], str]
@@ -204,8 +248,8 @@ def _table_parts(transfers: Sequence[Transfer], parts: Sequence[PartName]) -> li
     return made
 
 
-def _report_part(parts: Sequence[PartName]) -> Made:
-    tables = _with_table(parts)
+def _report_part(parts: Sequence[PartName], further: Sequence[str]) -> Made:
+    tables = [*_with_table(parts), *further, *(["inference_table"] if further else [])]
     inputs = ["metrics", "models", "histories", "run_manifest"]
     embedding = ["embedding"] if "figure_6_2" in parts else []
     return (

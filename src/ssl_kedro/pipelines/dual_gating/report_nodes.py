@@ -12,6 +12,7 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
+from ssl_kedro.pipelines.inference_nodes import stage_metrics, stage_sections
 from ssl_kedro.reporting import chapter6_figures
 from ssl_kedro.reporting.chapter6_parts import part_frame
 from ssl_kedro.reporting.chapter6_report import dual_gating_report
@@ -108,9 +109,12 @@ def collect_transfers(
     return pd.DataFrame(rows)
 
 
-def metrics(runs: pd.DataFrame, baselines: Json) -> dict[str, float]:
+def metrics(
+    runs: pd.DataFrame, baselines: Json, *found: Json, stages: tuple[str, ...] = ()
+) -> dict[str, float]:
     """The numbers of the run under flat keys; accuracies and reductions are fractions."""
-    return flat_metrics(_with_whole_budgets(runs), baselines)
+    numbers = flat_metrics(_with_whole_budgets(runs), baselines)
+    return numbers | stage_metrics(dict(zip(stages, found, strict=True)))
 
 
 def part_table(
@@ -212,11 +216,12 @@ def render_report(
     models: Json,
     histories: Json,
     manifest: Json,
-    *frames: pd.DataFrame,
+    *frames: Any,
     parts: tuple[str, ...],
 ) -> str:
     """The self-contained HTML report of whatever parts were run."""
     tables = dict(zip(parts, frames, strict=True))
+    sections = stage_sections(models, tables)
     setup = parameters.report_setup(manifest) | {
         "published": parameters.published,
         "comparable": parameters.published_data_is_ours,
@@ -230,4 +235,5 @@ def render_report(
         setup,
         tables.pop("table_6_1", None),
         tables,
+        sections,
     )

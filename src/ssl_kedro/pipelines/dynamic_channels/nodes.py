@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.inference_nodes import stage_metrics, stage_sections
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting import chapter5_figures, chapter6_figures
 from ssl_kedro.reporting.chapter5_report import dynamic_channels_report
@@ -32,7 +33,13 @@ def _model_name(label: str) -> str:
     return f"simsiam_gating.{label}" if label.startswith("budget_") else label
 
 
-def metrics(parameters: DynamicChannelsParameters, models: Json, baselines: Json) -> Json:
+def metrics(
+    parameters: DynamicChannelsParameters,
+    models: Json,
+    baselines: Json,
+    *measured: Json,
+    stages: tuple[str, ...] = (),
+) -> Json:
     """The numbers of the run under flat keys; accuracies and shares are fractions."""
     found: Json = {"dense_macs": models["simsiam"]["macs"]["dense"], **baselines}
     accuracies = models["simsiam"]["branches"]["dense"]
@@ -49,7 +56,13 @@ def metrics(parameters: DynamicChannelsParameters, models: Json, baselines: Json
             share = sum(block[use] for block in model["channel_usage"]) / channels
             found[f"{name}.channels.{use}"] = share
     chosen = operating_point(found, parameters.budgets, parameters.operating_point_within)
-    return found if chosen is None else found | {"operating_point.budget": chosen}
+    if chosen is not None:
+        found["operating_point.budget"] = chosen
+    further = stage_metrics(dict(zip(stages, measured, strict=True)))
+    # Budgets have no method's name before them here: there is one.
+    return found | {
+        key.removeprefix(f"{parameters.gated_method}."): value for key, value in further.items()
+    }
 
 
 def table_5_1(parameters: DynamicChannelsParameters, metrics: Json) -> pd.DataFrame:
@@ -101,11 +114,15 @@ def render_report(
     histories: Json,
     manifest: Json,
     table: pd.DataFrame,
+    *found: Any,
+    shown: tuple[str, ...] = (),
 ) -> str:
     """The self-contained HTML report."""
+    chosen = metrics.get("operating_point.budget")
+    sections = stage_sections(models, dict(zip(shown, found, strict=True)), chosen)
     setup = parameters.report_setup(manifest) | {
         "published": parameters.published,
         "comparable": parameters.published_data_is_ours,
         "within_points": parameters.operating_point_within,
     }
-    return dynamic_channels_report(metrics, models, histories, manifest, setup, table)
+    return dynamic_channels_report(metrics, models, histories, manifest, setup, table, sections)

@@ -31,6 +31,7 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
 
     dense_method = "simsiam"
     gated_method = "simsiam_gating"
+    gated_models = ("simsiam_gating",)
 
     recipe: str = ""
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -17,14 +17,22 @@ from ssl_kedro.pipelines.encoder_graph import (
     preparation_nodes,
     training_node,
 )
+from ssl_kedro.pipelines.inference_graph import (
+    export_nodes,
+    gathering,
+    measurement_nodes,
+    stage_tags,
+    stages,
+)
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.pipelines.trainings import Training
 
 KEY = "dynamic_channels"
 PARAMETERS = f"params:{KEY}"
+_REPORTED = ("metrics", "models", "histories", "run_manifest", "table_5_1")
 
 
-def create_pipeline(parameters: DynamicChannelsParameters) -> Pipeline:
+def create_pipeline(parameters: DynamicChannelsParameters, *, exported: bool = False) -> Pipeline:
     """Chapter 5 for these parameters."""
     part = "pretrain" if has_unlabelled_part(parameters.data.source) else "train"
     images = f"{KEY}.{part}_images"
@@ -36,7 +44,11 @@ def create_pipeline(parameters: DynamicChannelsParameters) -> Pipeline:
     graph = preparation_nodes(KEY, images, budgets)
     for model in models:
         graph += [training_node(model), *evaluation_nodes(model)]
-    return Pipeline([*graph, *_report_nodes(models)])
+    timed = models[1:] if parameters.inference.measures(parameters.gated_method) else []
+    graph += measurement_nodes(KEY, timed, budgets)
+    if exported:
+        graph += export_nodes(KEY, timed)
+    return Pipeline([*graph, *_report_nodes(parameters, models, timed, exported)])
 
 
 def _model(
@@ -58,9 +70,17 @@ def _model(
     )
 
 
-def _report_nodes(models: Sequence[PlannedTraining]) -> list[Node]:
+def _report_nodes(
+    parameters: DynamicChannelsParameters,
+    models: Sequence[PlannedTraining],
+    timed: Sequence[PlannedTraining],
+    exported: bool,
+) -> list[Node]:
     """Metrics, Table 5.1, figures, manifest and report over all models."""
     keys = tuple(model.label for model in models)
+    further = stages(timed, exported=exported)
+    shown = (*further, *(["inference_table"] if further else []))
+    timed_keys = [f"{parameters.gated_method}.{model.label}" for model in timed]
     made: list[tuple[Callable[..., Any], list[str], str]] = [
         (
             given(nodes.collect_models, keys=keys),
@@ -72,7 +92,12 @@ def _report_nodes(models: Sequence[PlannedTraining]) -> list[Node]:
             [f"{model.namespace}.training" for model in models],
             "histories",
         ),
-        (nodes.metrics, [PARAMETERS, f"{KEY}.models", f"{KEY}.baselines"], "metrics"),
+        (
+            given(nodes.metrics, stages=further),
+            [PARAMETERS, *(f"{KEY}.{name}" for name in ("models", "baselines", *further))],
+            "metrics",
+        ),
+        *gathering(KEY, timed, timed_keys, parameters.dense_method, exported=exported),
         (nodes.table_5_1, [PARAMETERS, f"{KEY}.metrics"], "table_5_1"),
         (
             nodes.describe_run,
@@ -87,18 +112,18 @@ def _report_nodes(models: Sequence[PlannedTraining]) -> list[Node]:
             "accuracy_against_cost",
         ),
         (
-            nodes.render_report,
-            [
-                PARAMETERS,
-                *(
-                    f"{KEY}.{name}"
-                    for name in ("metrics", "models", "histories", "run_manifest", "table_5_1")
-                ),
-            ],
+            given(nodes.render_report, shown=shown),
+            [PARAMETERS, *(f"{KEY}.{name}" for name in (*_REPORTED, *shown))],
             "report",
         ),
     ]
     return [
-        node(function, inputs, f"{KEY}.{output}", name=f"{KEY}_{output}", tags=["report"])
+        node(
+            function,
+            inputs,
+            f"{KEY}.{output}",
+            name=f"{KEY}_{output}",
+            tags=["report", *stage_tags(output, exported=exported)],
+        )
         for function, inputs, output in made
     ]

@@ -1,0 +1,97 @@
+"""Parameters of the stage that times compact, static and dense networks, and of their export."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.inference.engines.probe import EngineName, why_unavailable
+from ssl_kedro.pipelines.parameters import Names, distinct, name_list
+
+ALL_MODELS = "all"
+
+
+def integer_list(value: Any) -> Any:
+    """Whole numbers from a list, one number, or a string such as "1;32"."""
+    return (value,) if isinstance(value, int) else name_list(value)
+
+
+def model_list(value: Any) -> Any:
+    """Names as they are; nothing on the command line ("models=") means none."""
+    return () if value is None else value
+
+
+class InferenceParameters(BaseModel):
+    """How trained gated encoders are timed and exported.
+
+    Args:
+        models: whose encoders, by the names of the report; "all", or "" for none.
+        batches: images a batch.
+        engines: those that race; what is missing on a machine is passed over and reported.
+        seconds: of each race of engines, and of each comparison of networks.
+        rounds: timed batches of each, at least, unless the seconds are over.
+        threads: of each engine; None = as many as PyTorch uses.
+        static_budget: share of the dense MACs that a static network may cost; None = what the
+            gated encoder costs on the training images, where the two compare.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
+    batches: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=4096)], ...],
+        BeforeValidator(integer_list),
+        Field(min_length=1),
+    ] = (1, 32)
+    engines: Annotated[
+        tuple[EngineName, ...],
+        BeforeValidator(name_list),
+        AfterValidator(distinct),
+        Field(min_length=1),
+    ] = ("native", "openvino", "onnxruntime", "eager")
+    seconds: Annotated[float, Field(gt=0, le=600)] = 2.0
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = 15
+    threads: Annotated[int | None, Field(ge=1, le=1024)] = None
+    static_budget: Annotated[float | None, Field(gt=0, le=1)] = None
+
+    @model_validator(mode="after")
+    def _check_engines(self) -> Self:
+        missing = {name: why_unavailable(name) for name in self.engines}
+        if self.models and all(missing.values()):
+            told = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+            raise ConfigError(
+                "engines",
+                list(self.engines),
+                f'one that works on this machine, such as "eager" ({told})',
+            )
+        return self
+
+    def measures(self, model: str) -> bool:
+        """Whether a model is timed and exported."""
+        return ALL_MODELS in self.models or model in self.models
+
+    def check(self, known: tuple[str, ...], cost: NetworkCost) -> None:
+        """Refuse models that a pipeline does not have and budgets that no network can meet.
+
+        Args:
+            known: names of the pipeline's gated models.
+            cost: of their encoder.
+
+        Raises:
+            ConfigError: naming key, value and what is allowed.
+        """
+        if unknown := sorted(set(self.models) - {ALL_MODELS, *known}):
+            raise ConfigError(
+                "inference.models", unknown, f'"all", or gated models among {", ".join(known)}'
+            )
+        smallest = (cost.stem + sum(block.shortcut for block in cost.blocks)) / cost.dense
+        if self.static_budget is not None and self.static_budget <= smallest:
+            raise ConfigError(
+                "inference.static_budget",
+                self.static_budget,
+                f"more than {smallest:.4f}: stem and downsample alone cost that share of the "
+                "dense network at this encoder and image size",
+            )

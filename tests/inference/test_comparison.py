@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inference.networks import random_encoder, random_usage
+from ssl_kedro.inference import comparison
+from ssl_kedro.inference.compact import compact, dense_network
+from ssl_kedro.inference.comparison import compare, timed_batches
+from ssl_kedro.inference.engines import probe
+from ssl_kedro.inference.engines.base import Engine
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.static import static_network
+
+
+class Clocked(Engine):
+    """Takes the time that it is told, on a clock of its own."""
+
+    def __init__(self, name: str, seconds: float, clock: list[float]) -> None:
+        super().__init__(name, 2)
+        self.seconds, self.clock = seconds, clock
+        self.seen: list[float] = []
+
+    def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
+        self.clock[0] += self.seconds
+        self.seen.append(float(images.sum()))
+        return torch.zeros(len(images), 1)
+
+
+def networks() -> dict[comparison.NetworkName, CompactNetwork]:
+    encoder = random_encoder()
+    usage = random_usage(encoder)
+    static, _ = static_network(encoder, usage, 0.9)
+    return {"dense": dense_network(encoder), "gated": compact(encoder, usage), "static": static}
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+
+
+def clocked(
+    monkeypatch: pytest.MonkeyPatch, ms: dict[tuple[str, str], float]
+) -> dict[tuple[str, str], Clocked]:
+    """Engines of each network that take these milliseconds a batch."""
+    clock = [0.0]
+    monkeypatch.setattr(probe, "_SHORTEST_S", 0.0)
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: clock[0])
+    made = {key: Clocked(key[1], value / 1000, clock) for key, value in ms.items()}
+
+    def build(network: CompactNetwork, engines: tuple[str, ...], *_: object) -> object:
+        name = "gated" if network.plan.dependent else "static"
+        if sum(len(block.kept) for block in network.plan.blocks) == sum(
+            block.channels for block in network.plan.blocks
+        ):
+            name = "dense"
+        built = {engine: made[name, engine] for engine in engines if (name, engine) in made}
+        return built, {engine: "not there" for engine in engines if engine not in built}
+
+    monkeypatch.setattr(probe, "build_engines", build)
+    return made
+
+
+def test_each_network_runs_on_its_own_best_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = clocked(
+        monkeypatch,
+        {
+            ("dense", "onnxruntime"): 8,
+            ("dense", "eager"): 10,
+            ("gated", "native"): 5,
+            ("gated", "eager"): 12,
+            ("static", "onnxruntime"): 4,
+        },
+    )
+    engines, found = compare(
+        networks(), 2, images(9), engines=("native", "onnxruntime", "eager"), rounds=5, seconds=10
+    )
+    assert engines["dense"] is made["dense", "onnxruntime"]
+    assert engines[found.chosen] is made["gated", "native"]
+    assert found.chosen == "gated"
+    assert found.ratio == pytest.approx(8 / 5)
+    assert found.measured_ratio("static") == pytest.approx(2)
+    assert [t.reason for t in found.timings["gated"].probe.timings] == ["", "not there", ""]
+    # Batches take turns: what a gate decides differs from image to image.
+    whole = torch.from_numpy(images(9)).float() / 255
+    assert set(np.round(made["gated", "native"].seen, 2)) == {
+        round(float(whole[start : start + 2].sum()), 2) for start in (0, 2, 4, 6)
+    }
+
+
+def test_a_gated_network_that_is_slower_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = clocked(monkeypatch, {("dense", "eager"): 8, ("gated", "eager"): 10})
+    given = networks()
+    del given["static"]
+    engines, found = compare(given, 2, images(4), engines=("native", "eager"), rounds=5, seconds=10)
+    assert found.chosen == "dense"
+    assert found.ratio == 1
+    assert found.measured_ratio("gated") == pytest.approx(0.8)
+    assert engines[found.chosen] is made["dense", "eager"]
+
+
+def test_a_known_winner_races_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = clocked(
+        monkeypatch,
+        {("dense", "onnxruntime"): 8, ("dense", "eager"): 7, ("gated", "eager"): 1},
+    )
+    given = networks()
+    del given["static"]
+    _, found = compare(
+        given,
+        2,
+        images(4),
+        dense_engines=("onnxruntime",),
+        engines=("eager",),
+        rounds=5,
+        seconds=10,
+    )
+    assert found.timings["dense"].probe.engine == "onnxruntime"
+    assert not made["dense", "eager"].seen
+    assert found.ratio == pytest.approx(8)
+
+
+@pytest.mark.parametrize(("count", "batch", "expected"), [(100, 1, 16), (100, 32, 3), (3, 8, 1)])
+def test_batches_are_whole_and_of_real_images(count: int, batch: int, expected: int) -> None:
+    given = images(count)
+    batches = timed_batches(given, batch)
+    assert [tuple(part.shape) for part in batches] == [(batch, 3, 16, 16)] * expected
+    for index, image in enumerate(torch.cat(batches)):
+        assert torch.equal(image, torch.from_numpy(given[index % count]).float() / 255)
+
+
+def test_no_images() -> None:
+    with pytest.raises(ValueError, match="at least one image"):
+        timed_batches(images(0), 1)
+
+
+@torch.no_grad()
+def test_real_engines_give_the_features_of_what_is_chosen() -> None:
+    given = networks()
+    engines, found = compare(given, 4, images(8), engines=("eager",), rounds=1, seconds=0.01)
+    batch = torch.from_numpy(images(8)).float() / 255
+    for name, engine in engines.items():
+        assert torch.allclose(engine(batch), given[name](batch), atol=1e-4)
+    assert found.ratio >= 1

@@ -1,0 +1,323 @@
+"""The stage that times and exports gated encoders, node by node."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from inference.networks import random_encoder
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.hooks.errors import mendable_message
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.load import load_images
+from ssl_kedro.inference.comparison import Comparison
+from ssl_kedro.inference.onnx_file import ExportNotInstalledError
+from ssl_kedro.pipelines import dual_gating, dynamic_channels, inference_nodes
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.plan import variants
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.encoder_nodes import extract
+from ssl_kedro.pipelines.parameters import ParameterError, parsed
+from ssl_kedro.pipelines.trainings import Training
+from ssl_kedro.reporting.inference_section import inference_sections
+from ssl_kedro.reporting.inference_table import inference_frame, inference_metrics
+
+TIMING = {"batches": "1;4", "engines": "eager", "seconds": 0.01, "rounds": 1}
+DATA = DataConfig(source="textures", size=16, generated=80, generated_eval=40)
+TRAINED = Training("dual_gating", 0.5, 0)
+
+
+def given(**inference: object) -> DualGatingParameters:
+    values = {
+        "data": {"source": "textures", "size": 16},
+        "encoder": {"stem": "cifar", "width": 8},
+        "probe": {"epochs": 2, "runs": 2},
+        "train": {"device": "cpu"},
+        "budgets": [0.5],
+        "inference": {**TIMING, **inference},
+    }
+    return parsed(DualGatingParameters, "dual_gating", values)
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[ImageSet, ImageSet]:
+    return load_images(DATA, "train", 0), load_images(DATA, "eval", 0)
+
+
+def measured(
+    encoder: Encoder, images: tuple[ImageSet, ImageSet], **inference: object
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    parameters = given(**inference)
+    features = extract(parameters, encoder, *images)
+    dense = inference_nodes.race_dense_engines(parameters, images[1])
+    found = inference_nodes.measure_inference(
+        parameters, dense, encoder, features, *images, trained=TRAINED
+    )
+    return found, features
+
+
+@pytest.fixture(scope="module")
+def found(images: tuple[ImageSet, ImageSet]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    return measured(random_encoder(), images)
+
+
+def test_forced_gates_are_those_of_a_count_by_hand(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]], images: tuple[ImageSet, ImageSet]
+) -> None:
+    measurement, features = found
+    encoder = random_encoder()
+    seen, held_out = (
+        [
+            [mask[0].numpy() for mask in encoder(torch.from_numpy(image[None]), "gated").masks]
+            for image in part.images
+        ]
+        for part in images
+    )
+    changed, opened, off = 0, 0, 0
+    for masks in held_out:
+        wrong = 0
+        for block, mask in enumerate(masks):
+            counts = np.sum([other[block] for other in seen], axis=0)
+            opened += int(mask[counts == 0].sum())
+            off += int((counts == 0).sum())
+            wrong += int(mask[counts == 0].sum() + (1 - mask[counts == len(seen)]).sum())
+        changed += wrong > 0
+    assert changed > 0 and opened > 0
+    assert measurement["forced"]["changed_images"] == changed / 40
+    assert measurement["forced"]["opened_share"] == pytest.approx(opened / off)
+    channels = measurement["channels"]
+    assert channels["removed"] == off / 40
+    assert sum(channels[n] for n in ("always_on", "dependent", "removed")) == channels["all"] == 240
+    # What the features' node counted is what the encoder does.
+    assert features["open.train.layer1.0"].tolist() == np.sum([m[0] for m in seen], 0).tolist()
+
+
+def test_accuracies_and_costs_are_those_of_the_networks(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]], images: tuple[ImageSet, ImageSet]
+) -> None:
+    """By masks on the encoder itself, image by image, and another nearest-neighbour search."""
+    measurement, features = found
+    encoder = random_encoder()
+    counts = [features[f"open.train.{name}"] for name, _ in encoder.residual_blocks()]
+    cost, threshold = encoder.cost(), measurement["static"]["threshold"]
+    static = [torch.from_numpy(c >= 80 * threshold).float()[None] for c in counts]
+    gates = sum(block.gate for block in cost.blocks)
+    assert measurement["macs"]["dense"] == cost.dense
+    assert measurement["macs"]["static"] == float(cost.masked(static)) - gates
+    # At the cost of the gated encoder on the training images, or a little below.
+    share = features["macs.train"].mean() / cost.dense
+    assert measurement["static"]["budget"] == pytest.approx(share)
+    assert measurement["macs"]["static"] <= share * cost.dense
+    with torch.no_grad():
+        parts = [
+            encoder(torch.from_numpy(part.images), "gated", masks=static).features.numpy()
+            for part in images
+        ]
+    for name, (known, asked) in {
+        "static": parts,
+        "gated": (features["gated.train"], _forced_features(encoder, counts, images[1])),
+    }.items():
+        oracle = KNeighborsClassifier(1, algorithm="brute").fit(known, images[0].labels)
+        score = oracle.score(asked, images[1].labels)
+        assert measurement["accuracies"][name]["knn_top1"] == pytest.approx(score, abs=1e-9)
+        assert len(measurement["accuracies"][name]["linear_top1"]) == 2
+
+
+@torch.no_grad()
+def _forced_features(
+    encoder: GatedResNet18, counts: list[np.ndarray], images: ImageSet
+) -> np.ndarray:
+    """The encoder block by block, gates overruled where training images all agreed."""
+    x = encoder.stem(encoder._normalised(torch.from_numpy(images.images)))
+    for (_, block), count in zip(encoder.residual_blocks(), counts, strict=True):
+        mask = (block.gate.logits(x) >= 0).float()
+        mask[:, torch.from_numpy(count == 0)] = 0
+        mask[:, torch.from_numpy(count == 80)] = 1
+        x, _, _ = block(x, "gated", None, mask)
+    return x.mean(dim=(2, 3)).numpy()
+
+
+def test_times_have_ratios_that_are_never_below_one(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measurement, _ = found
+    metrics = inference_metrics({"dual.budget_50": measurement})
+    for batch in (1, 4):
+        at = f"dual.budget_50.inference.batch_{batch}"
+        assert metrics[f"{at}.ratio"] == max(1, metrics[f"{at}.gated_ratio"])
+        assert metrics[f"{at}.fallback"] == float(metrics[f"{at}.gated_ratio"] <= 1)
+        for name in ("gated", "static"):
+            expected = metrics[f"{at}.dense_ms"] / metrics[f"{at}.{name}_ms"]
+            assert metrics[f"{at}.{name}_ratio"] == pytest.approx(expected)
+        rate = metrics[f"{at}.dense_images_per_second"]
+        assert rate * metrics[f"{at}.dense_ms"] == pytest.approx(1000)
+    # Slower by decree: the dense network runs, and nothing is lost.
+    monkeypatch.setattr(
+        Comparison, "measured_ratio", lambda self, name: 0.5 + (name == "dense") / 2
+    )
+    comparison = Comparison(1, 16, 1, {})
+    assert (comparison.chosen, comparison.ratio) == ("dense", 1.0)
+
+
+def evaluations(measurement: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "dual.budget_50": {
+            "budget": 0.5,
+            "branches": {
+                "dense": {"knn_top1": 0.5, "linear_top1": [0.6, 0.8]},
+                "gated": {"knn_top1": 0.4, "linear_top1": [0.5]},
+            },
+        }
+    }
+
+
+def test_table_and_section_tell_what_ran_and_what_could_not(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]],
+) -> None:
+    measurement = copy.deepcopy(found[0])
+    models, inference = evaluations(measurement), {"dual.budget_50": measurement}
+    frame = inference_frame(models, inference, "vicreg")
+    assert len(frame) == 6
+    dense = frame[(frame["network"] == "dense") & (frame["batch"] == 4)].iloc[0]
+    assert dense["linear_top1"] == pytest.approx(0.7)
+    assert dense["cost_share"] == dense["measured_ratio"] == 1
+    assert frame.groupby("batch")["runs"].sum().tolist() == [1, 1]
+    race = measurement["batches"]["1"]["networks"]["gated"]["timings"]
+    race.append({"name": "openvino", "engine": "openvino", "ms": None, "reason": "is <missing>"})
+    (section,) = inference_sections(models, inference, frame)
+    text = " ".join(section.paragraphs)
+    assert "Not available here: OpenVINO (is <missing>)" in text
+    assert "Not asked for (inference.engines): native, onnxruntime, compiled" in text
+    assert len(section.tables[0].rows) == 3
+    assert inference_sections(models, {}, frame) == []
+
+
+def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
+    images: tuple[ImageSet, ImageSet], tmp_path: Path
+) -> None:
+    encoder = random_encoder()
+    for gate in encoder.gates():  # every channel is always on
+        torch.nn.init.zeros_(gate.expand.weight)
+    measurement, features = measured(encoder, images, static_budget=0.5)
+    assert "always on cost 1.000" in measurement["static"]["reason"]
+    assert measurement["macs"].keys() == {"dense", "gated"}
+    frame = inference_frame(evaluations(measurement), {"dual.budget_50": measurement}, "vicreg")
+    assert set(frame["network"]) == {"dense", "gated"}
+    with pytest.raises(ConfigError, match=r"static_budget = 0\.5: expected a share that this"):
+        inference_nodes.export(
+            given(static_budget=0.5), encoder, features, *images, tmp_path / "export"
+        )
+    assert not (tmp_path / "export").exists()
+
+
+def test_pairs_and_gated_only_encoders_are_measured_and_dense_ones_refused(
+    images: tuple[ImageSet, ImageSet],
+) -> None:
+    config = EncoderConfig(stem="cifar", width=8)
+    pair = EncoderPair(GatedResNet18(config, branches=("dense",), image_size=16), random_encoder())
+    gated = GatedResNet18(config, branches=("gated",), image_size=16)
+    for encoder in (pair, gated):
+        measurement, _ = measured(encoder.eval(), images, batches="1")
+        assert measurement["batches"]["1"]["ratio"] >= 1
+    dense = GatedResNet18(config, branches=("dense",), image_size=16)
+    with pytest.raises(TypeError, match="expected an encoder with a gated branch"):
+        measured(dense, images)
+
+
+def test_export_is_checked_and_refuses_another_size(
+    images: tuple[ImageSet, ImageSet], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    encoder = random_encoder()
+    features = extract(given(), encoder, *images)
+    report = inference_nodes.export(given(), encoder, features, *images, tmp_path)
+    for name, file in report["files"].items():
+        assert Path(file["path"]).exists(), name
+        assert file["difference"] < 1e-4 < file["largest"]
+    assert report["files"]["compact"]["images"] == 16
+    other = random_encoder(size=24)
+    with pytest.raises(ConfigError, match=r"data\.size = 16: expected 24, the image size"):
+        inference_nodes.export(given(), other, features, *images, tmp_path)
+
+
+def test_export_needs_its_packages_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    for pipeline in (dual_gating, dynamic_channels):
+        assert pipeline.create_pipeline({}).nodes
+        with pytest.raises(ExportNotInstalledError) as error:
+            pipeline.create_pipeline({}, ["export"])
+        message = mendable_message(error.value)
+        assert message is not None and "pip install ssl_kedro[export]" in message
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"models": "duel"}, "inference.models = ['duel']: expected \"all\""),
+        ({"engines": "tensorrt"}, "inference.engines.0 = 'tensorrt': input should be 'native'"),
+        ({"static_budget": 0.01}, "inference.static_budget = 0.01: expected more than 0.0"),
+        ({"batches": "0"}, "inference.batches.0"),
+        ({"second": 1}, "did you mean 'seconds'?"),
+    ],
+)
+def test_impossible_parameters_are_named(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        parsed(DualGatingParameters, "dual_gating", {"inference": values})
+    assert words in str(error.value)
+
+
+def test_engines_none_of_which_is_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name)
+    )
+    values = {"inference": {"engines": "openvino"}}
+    with pytest.raises(ParameterError, match="openvino is not installed"):
+        parsed(DynamicChannelsParameters, "dynamic_channels", values)
+    # Nothing is timed, so nothing is missing; and one that works is enough.
+    for more in ({"models": ""}, {"engines": "openvino;eager"}):
+        parsed(
+            DynamicChannelsParameters, "dynamic_channels", {"inference": values["inference"] | more}
+        )
+
+
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_nothing_named_is_nothing_timed(nothing: object) -> None:
+    assert given(models=nothing).inference.models == ()
+
+
+def test_models_that_can_be_timed_are_the_gated_ones_of_the_plan() -> None:
+    parameters = DualGatingParameters.model_validate({})
+    gated = {name for name, v in variants(parameters).items() if v.gated and not v.student}
+    assert set(DualGatingParameters.gated_models) == gated
+
+
+def test_graph_times_what_is_asked_for_and_exports_by_tag() -> None:
+    def nodes(*tags: str, **inference: object) -> set[str]:
+        graph = dual_gating.create_pipeline({"budgets": [0.3], "inference": inference}, tags)
+        return {node.name for node in (graph.filter(tags=list(tags)) if tags else graph).nodes}
+
+    assert not any("inference" in name for name in nodes(models=""))
+    both = nodes(models="all")
+    assert sum("measure_inference" in name for name in both) == 2
+    assert not any("export" in name for name in both)
+    exported = nodes("export", models="dual")
+    short = {name.rsplit(".", 1)[-1] for name in exported}
+    assert short == {"export_dual_budget_30", "exports", "metrics", "report"}
+    again = {name.rsplit(".", 1)[-1] for name in nodes("inference", models="dual")}
+    assert not any(name.startswith(("pretrain", "extract", "evaluate")) for name in again)
+    assert {"measure_inference_dual_budget_30", "metrics", "report"} <= again
