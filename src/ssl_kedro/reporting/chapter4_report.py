@@ -213,8 +213,10 @@ def _scores_section(dataset: str, table: pd.DataFrame, results: Results) -> Sect
     if found["role"] == "main":
         published = table[table["source"] == PUBLISHED]
         beside = [[_label(row), str(row.dataset), *_metric_cells(row)] for row in _rows(published)]
-        caption = "Published, on other data: for orientation only."
-        tables.append(Table(("Model", "Data", *_names()), beside, left=2, caption=caption))
+        # Said above the columns: below a long table it would come too late.
+        names = _names()
+        above = (("published, on other data: for orientation only", 2), ("", len(names)))
+        tables.append(Table(("Model", "Data", *names), beside, left=2, groups=above))
     return Section(f"Table 4.1: {dataset}", (text,), tables=tables)
 
 
