@@ -3,6 +3,7 @@
 import warnings
 
 from ssl_kedro.hooks.config_loader import ParameterAwareConfigLoader
+from ssl_kedro.hooks.earlier_results import EarlierResultsHook
 from ssl_kedro.hooks.errors import ErrorMessageHook
 from ssl_kedro.hooks.project import ParameterHook
 from ssl_kedro.hooks.tracking import TrackingHook
@@ -12,8 +13,9 @@ warnings.filterwarnings("ignore", message=r"Option '--pipeline' is deprecated")
 # Data is named by role with the namespace in front, also by nodes outside the namespace.
 warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\.'")
 
-# Called last to first: messages are shortened before anything can fail.
-HOOKS = (TrackingHook(), ParameterHook(), ErrorMessageHook())
+# Called last to first: messages are shortened before anything can fail, and nothing is tracked of
+# a run that lacks what it needs.
+HOOKS = (TrackingHook(), EarlierResultsHook(), ParameterHook(), ErrorMessageHook())
 
 CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {

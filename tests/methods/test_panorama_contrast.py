@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoderConfig,
     build_panorama_encoder,
@@ -172,3 +173,8 @@ def test_the_temperature_reaches_the_loss() -> None:
         found = trained(*views(), 0.0, torch.Generator().manual_seed(3))
         losses[temperature] = float(found.loss.detach())
     assert losses[0.07] != pytest.approx(losses[None], rel=1e-3)
+
+
+def test_a_single_panorama_has_nothing_to_be_told_from() -> None:
+    with pytest.raises(ConfigError, match="fewer than two panoramas"):
+        equivalent_temperature(1)

@@ -20,6 +20,10 @@ from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.saliency360.notes import notes
 from ssl_kedro.pipelines.saliency360.parameters import QUIRKS, Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.score_nodes import TruthsOfTested
+from ssl_kedro.saliency.panoramas import joined
+from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
+from ssl_kedro.saliency.truth import fixations_of, truth_arrays
 
 KEY = "saliency360"
 CONF = Path(__file__).parents[2] / "conf"
@@ -131,6 +135,44 @@ def test_ablations_are_made_when_they_are_asked_for() -> None:
     assert "collect" in names
 
 
+PARTS = sorted({m["part"] for m in merged()["models"].values() if "part" in m})
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_ablation_never_trains_encoders_of_the_main_models(part: str) -> None:
+    graph = saliency360.create_pipeline(merged(), (part,))
+    names = {node.short_name for node in graph.only_nodes_with_tags(part).nodes}
+    assert not names & {"pretrain_contrastive", "random_random"}
+    assert {"pretrain_contrastive", "random_random"} <= {n.short_name for n in graph.nodes}
+
+
+def test_truths_know_the_fixations_of_all_others() -> None:
+    truth = truth_arrays(GeneratedPanoramas(2, 4, 0, 0), list(range(6)), "fixations", 16, 20.0)
+    rows = [4, 2, 5]
+    found = TruthsOfTested(truth, rows, [np.full((16, 32), row) for row in rows])
+    for index, row in enumerate(rows):
+        expected = joined(fixations_of(truth, other) for other in rows if other != row)
+        assert expected is not None
+        assert found[index].others is not None
+        for field in ("longitude_deg", "latitude_deg", "viewer"):
+            np.testing.assert_array_equal(
+                getattr(found[index].others, field), getattr(expected, field)
+            )
+        assert found[index].prior[0, 0] == row
+        np.testing.assert_array_equal(found[index].truth, truth["maps"][row])
+    assert [t.prior[0, 0] for t in found] == rows
+    assert TruthsOfTested(truth, [3], [np.zeros((16, 32))])[0].others is None
+
+
+def test_a_part_alone_says_at_once_what_an_earlier_run_would_have_left(tmp_path: Path) -> None:
+    found = run(copied_project(tmp_path), {}, "--tags", "recipe")
+    assert found.returncode != 0
+    assert "reads results that no earlier run has left here" in found.stderr
+    assert "saliency360.encoders.contrastive.network" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "data" / "02_intermediate").exists()
+
+
 def test_folds_make_a_model_each_and_one_of_everything() -> None:
     names = {n.short_name for n in saliency360.create_pipeline(merged(folds=3)).nodes}
     for part in ("fold_1", "fold_2", "fold_3", "all"):
@@ -144,6 +186,14 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
         ({"image__height": 100}, r"image\.height = 100: expected a multiple of 16"),
         ({"deploy": "nothing"}, "deploy = 'nothing': expected one of contrastive, random"),
         ({"recipe": "centre_crops"}, "recipe"),
+        (
+            {"encoders__contrastive__recipe": "raw_bgr"},
+            r"encoders\.contrastive\.recipe = 'raw_bgr': expected fixed, authors, or some of",
+        ),
+        (
+            {"models__contrastive__recipe": "centre_crop"},
+            r"models\.contrastive\.recipe = 'centre_crop'",
+        ),
         ({"ablations": ["lambda"]}, "ablations = 'lambda': expected one of all, architecture"),
         ({"models": {"equator": {"encoder": "random"}}}, "models = 'equator'.*other than uniform"),
         ({"models": {"m": {"encoder": "nobody"}}}, r"models\.m\.encoder = 'nobody'"),

@@ -282,3 +282,14 @@ def test_a_model_with_quirks_is_neither_judged_nor_compared_in_ablations() -> No
     assert "half" not in set(shown["model"].dropna())
     found["models"]["half"]["recipe"] = []
     assert "half" in set(table_4_3(found)["model"].dropna())
+
+
+def test_a_contrastive_model_with_quirks_is_judged_before_a_random_one() -> None:
+    found = results()
+    found["models"]["contrastive"]["recipe"] = ["raw_bgr"]
+    found["models"]["random"]["recipe"] = []
+    assert judged_model(found, "mine") == "contrastive"
+    page = saliency_report(found, MANIFEST, tables(found), None, [])
+    # Nothing made without quirks is there to compare it with.
+    assert "What the authors' quirks change" not in page.replace("&#39;", "'")
+    assert "is not known" in page

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssl_kedro.core.collectives import own_rows, rows_of_all
-from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, Range
+from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, ConfigError, Range
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks
 from ssl_kedro.gating.budget import Progress
@@ -56,8 +56,13 @@ def equivalent_temperature(count: int) -> float:
     easiest way is to turn all together ahead of the bank. So tau log n is kept, not tau.
 
     Args:
-        count: n, training images, at least 2.
+        count: n, training images.
+
+    Raises:
+        ConfigError: fewer than two: a single image has nothing to be told from.
     """
+    if count < 2:
+        raise ConfigError("temperature", None, "a number where there are fewer than two panoramas")
     return 0.07 * math.log(90_000) / math.log(count)
 
 

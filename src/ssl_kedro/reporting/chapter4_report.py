@@ -159,12 +159,17 @@ def _difference_section(results: Results, dataset: str, mode: str) -> list[Secti
 def _quirk_section(results: Results, dataset: str, mode: str) -> list[Section]:
     """What reproducing the authors' errors changes, where models were made with some."""
     reference = judged_model(results, dataset)
+    own = results["models"].get(reference, {})
+    if reference is None or own.get("recipe"):
+        return []
     quirky = {
         name: plan["recipe"]
         for name, plan in results["models"].items()
-        if plan.get("recipe") and name in results["scores"].get(dataset, {})
+        if plan.get("recipe")
+        and name in results["scores"].get(dataset, {})
+        and all(plan[key] == own[key] for key in ("decoder", "fine_tune"))
     }
-    if reference is None or reference in quirky or not quirky:
+    if not quirky:
         return []
     rows = [
         [

@@ -38,8 +38,8 @@ def judged_model(results: Results, dataset: str) -> str | None:
         plan = results["models"][name]
         kind = results["encoders"].get(plan["encoder"], {}).get("kind")
         return (
-            bool(plan.get("recipe")),
             kind != "contrastive",
+            bool(plan.get("recipe")),
             plan["fine_tune"],
             plan["decoder"] != "light",
         )
@@ -219,6 +219,7 @@ def _partner(
             other != name
             and other in results["scores"].get(dataset, {})
             and (plan["decoder"], plan["fine_tune"]) == (own["decoder"], fine_tune)
+            and plan.get("recipe", []) == own.get("recipe", [])
             and (kind is None or found.get("kind") == kind)
             and (encoder is None or plan["encoder"] == encoder)
             and all(found.get(key) == _encoder(results, name).get(key) for key in same)
@@ -232,7 +233,7 @@ def _decoders(results: Results, dataset: str, name: str, mode: str) -> list[str]
     own = results["models"][name]
     said = []
     for other, plan in results["models"].items():
-        same = (plan["encoder"], plan["fine_tune"]) == (own["encoder"], own["fine_tune"])
+        same = all(plan.get(key) == own.get(key) for key in ("encoder", "fine_tune", "recipe"))
         if other not in results["scores"].get(dataset, {}) or not same:
             continue
         if plan["decoder"] == own["decoder"]:

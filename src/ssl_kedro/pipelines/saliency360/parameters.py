@@ -47,6 +47,8 @@ QUIRKS: tuple[Quirk, ...] = (
 VIEW_QUIRKS: tuple[Quirk, ...] = ("centre_crop", "nearest_projection")
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
 _VGG_ROWS_PX = 48
+# Those that concern the training of a decoder.
+DECODING_QUIRKS = tuple(quirk for quirk in QUIRKS if quirk not in VIEW_QUIRKS)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -277,12 +279,14 @@ class Saliency360Parameters(PipelineParameters):
             if model.encoder not in self.encoders:
                 known = ", ".join(self.encoders)
                 raise ConfigError(f"models.{name}.encoder", model.encoder, f"one of {known}")
+            _check_recipe(f"models.{name}.recipe", model.recipe, DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
             if (encoder.kind == "file") != (encoder.file is not None):
                 raise ConfigError(
                     f"encoders.{name}.file", encoder.file, 'a bundle folder, with kind "file" only'
                 )
             self.contrast_of(name)
+            _check_recipe(f"encoders.{name}.recipe", encoder.recipe, VIEW_QUIRKS)
         parts = sorted({model.part for model in self.models.values()} - {MAIN})
         for name in self.ablations:
             if name not in (*parts, "all"):
@@ -411,6 +415,13 @@ class Saliency360Parameters(PipelineParameters):
         return PredictConfig(
             **self.predict.model_dump(), height=self.image.height, width=self.image.width
         )
+
+
+def _check_recipe(key: str, recipe: tuple[Quirk, ...] | None, allowed: tuple[Quirk, ...]) -> None:
+    """Refuse quirks that would do nothing where they stand; "authors" means what applies."""
+    foreign = [quirk for quirk in recipe or () if quirk not in allowed]
+    if foreign and recipe != QUIRKS:
+        raise ConfigError(key, foreign[0], f"fixed, authors, or some of {', '.join(allowed)}")
 
 
 def _check_names(key: str, names: Any, taken: tuple[str, ...]) -> None:

@@ -128,8 +128,9 @@ def _data_nodes(parameters: Saliency360Parameters) -> list[Node]:
 def _encoder_node(parameters: Saliency360Parameters, encoder: str, asked: tuple[str, ...]) -> Node:
     """Where an encoder comes from."""
     space = f"{KEY}.encoders.{encoder}"
-    users = [m for m in parameters.chosen_models(asked).values() if m.encoder == encoder]
-    tags = sorted({"pretrain", encoder, *(model.part for model in users)})
+    parts = {m.part for m in parameters.chosen_models(asked).values() if m.encoder == encoder}
+    # An ablation takes encoders of the main models as they are: it never trains them again.
+    tags = sorted({"pretrain", encoder, *({MAIN} if MAIN in parts else parts)})
     outputs = [f"{space}.network", f"{space}.training"]
     kind = parameters.encoders[encoder].kind
     if kind == "random":

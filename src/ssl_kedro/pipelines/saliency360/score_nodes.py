@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ssl_kedro.saliency.evaluation import (
     transposed,
 )
 from ssl_kedro.saliency.folds import part
-from ssl_kedro.saliency.panoramas import joined
+from ssl_kedro.saliency.panoramas import Fixations, joined
 from ssl_kedro.saliency.truth import fixation_sets_of, fixations_of
 
 Json = dict[str, Any]
@@ -39,9 +40,62 @@ def learn_priors(parameters: Saliency360Parameters, stored: Json, truth: Arrays)
     return found
 
 
+class TruthsOfTested(Sequence[PanoramaTruth]):
+    """What each tested panorama is compared with, made when it is asked for.
+
+    Each has the fixations of all others: all at once they would grow with the square of the
+    number of frames.
+
+    Args:
+        truth: maps and fixations of the stored panoramas.
+        rows: which of them are tested.
+        priors: of each.
+    """
+
+    def __init__(self, truth: Arrays, rows: Sequence[int], priors: Sequence[np.ndarray]) -> None:
+        self._truth = truth
+        self._rows = rows
+        self._priors = priors
+        known = [(row, fixations_of(truth, row)) for row in rows]
+        self._all = joined(found for _, found in known)
+        self._owner = np.repeat(
+            np.array([row for row, _ in known], dtype=np.int64),
+            [0 if found is None else len(found) for _, found in known],
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> PanoramaTruth: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PanoramaTruth]: ...
+    def __getitem__(self, index: int | slice) -> PanoramaTruth | list[PanoramaTruth]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = self._rows[index]
+        return PanoramaTruth(
+            self._truth["maps"][row],
+            fixation_sets_of(self._truth, row) or None,
+            self._others(row),
+            self._priors[index],
+        )
+
+    def _others(self, row: int) -> Fixations | None:
+        if self._all is None:
+            return None
+        chosen = self._owner != row
+        if not chosen.any():
+            return None
+        every = self._all
+        return Fixations(
+            every.longitude_deg[chosen], every.latitude_deg[chosen], every.viewer[chosen]
+        )
+
+
 def truths_of_tested(
     parameters: Saliency360Parameters, stored: Json, truth: Arrays, priors: Arrays, *, own: bool
-) -> tuple[list[int], list[PanoramaTruth], list[str]]:
+) -> tuple[list[int], TruthsOfTested, list[str]]:
     """Rows of the tested panoramas and what predictions of them are compared with.
 
     Args:
@@ -67,17 +121,8 @@ def truths_of_tested(
     else:
         rows = list(range(len(stored["names"])))
         parts = [parameters.deployed_part] * len(rows)
-    fixations = {row: fixations_of(truth, row) for row in rows}
-    panoramas = [
-        PanoramaTruth(
-            truth["maps"][row],
-            fixation_sets_of(truth, row) or None,
-            joined(found for other, found in fixations.items() if other != row),
-            priors[f"{name}.equator"],
-        )
-        for row, name in zip(rows, parts, strict=True)
-    ]
-    return rows, panoramas, parts
+    tested_priors = [priors[f"{name}.equator"] for name in parts]
+    return rows, TruthsOfTested(truth, rows, tested_priors), parts
 
 
 def score_model(
