@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -246,9 +247,10 @@ def test_collapse_is_reported_by_name(
             torch.nn.init.ones_(method.projector.bias)
             method.projector.requires_grad_(False)
         caplog.clear()
+        plan = SimpleNamespace(build=lambda method=method: method)
         with caplog.at_level(logging.WARNING):
             _, found = run_training(
-                p, {"device": "cpu", "precision": "fp32"}, images, None, None, training, method, {}
+                p, {"device": "cpu", "precision": "fp32"}, images, None, None, training, plan, {}
             )
         assert found["collapsed"] is expected
         assert ("simsiam, seed 0 has collapsed" in caplog.text) is expected

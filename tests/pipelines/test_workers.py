@@ -25,7 +25,8 @@ def test_two_workers_make_the_run_of_one(finished: Project, project: Project) ->
     metrics = [
         json.loads((one.results / "metrics.json").read_text()) for one in (finished, project)
     ]
-    assert metrics[0].keys() == metrics[1].keys()
+    # The finished run has timed its encoders as well.
+    assert {key for key in metrics[0] if ".inference." not in key} == metrics[1].keys()
     for key in ("dense_macs", "raw_pixels.knn_top1", "random_init.knn_top1"):
         assert metrics[0][key] == metrics[1][key]
     for model in ("vicreg", "budget_50", "budget_50.vicreg_gating"):
