@@ -15,6 +15,7 @@ from ssl_kedro.encoders.bundle import BundleError
 from ssl_kedro.encoders.importers import WeightsError
 from ssl_kedro.hooks.tracking_config import TrackingConfigError
 from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines.parameters import ParameterError
 from ssl_kedro.retrieval.checks import DescriptorError
@@ -35,6 +36,7 @@ _MENDABLE = (
     ConfigError,
     DamagedFileError,
     DescriptorError,
+    EngineUnavailableError,
     ExportError,
     ExportNotInstalledError,
     GroundTruthError,
