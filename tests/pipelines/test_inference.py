@@ -30,8 +30,11 @@ from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParam
 from ssl_kedro.pipelines.encoder_nodes import extract
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.trainings import Training
+from ssl_kedro.reporting.chapter6_models import SHORT_NAMES, budget_label
+from ssl_kedro.reporting.inference_figure import time_against_cost
 from ssl_kedro.reporting.inference_section import inference_sections
 from ssl_kedro.reporting.inference_table import inference_frame, inference_metrics
+from ssl_kedro.reporting.number_format import DASH
 
 TIMING = {"batches": "1;4", "engines": "eager", "seconds": 0.01, "rounds": 1}
 DATA = DataConfig(source="textures", size=16, generated=80, generated_eval=40)
@@ -201,6 +204,38 @@ def test_table_and_section_tell_what_ran_and_what_could_not(
     assert "Not asked for (inference.engines): native, onnxruntime, compiled" in text
     assert len(section.tables[0].rows) == 3
     assert inference_sections(models, {}, frame) == []
+
+
+def test_models_timed_at_different_batch_sizes_stand_in_one_report(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]],
+) -> None:
+    """One budget was timed again at other batch sizes than the rest."""
+    first, other = found[0], copy.deepcopy(found[0])
+    other["batches"]["64"] = other["batches"].pop("4")
+    models = evaluations(first) | {"vicreg_gating.budget_50": evaluations(first)["dual.budget_50"]}
+    for order in (1, -1):
+        timed = {"dual.budget_50": first, "vicreg_gating.budget_50": other}
+        inference = dict(list(timed.items())[::order])
+        frame = inference_frame(models, inference, "vicreg")
+        (section,) = inference_sections(models, inference, frame)
+        verdict = section.paragraphs[0]
+        assert [verdict.count(f"batch {batch}") for batch in (1, 4, 64)] == [1, 1, 1]
+        assert verdict.index("batch 4 (of 1 of 2 models)") < verdict.index("batch 64 (of 1 of 2")
+        rows = section.tables[0].rows
+        assert len(rows) == 6
+        for row in rows:
+            of_four, of_sixty_four = row[-8:-4], row[-4:]
+            here, elsewhere = of_four, of_sixty_four
+            if row[0] != budget_label("dual.budget_50"):
+                here, elsewhere = of_sixty_four, of_four
+            assert elsewhere == [DASH] * 4 and DASH not in here[:3]
+        axes = time_against_cost(frame).axes
+        assert [axis.get_title(loc="left") for axis in axes][1:] == [
+            "4 images at a time",
+            "64 images at a time",
+        ]
+        legend = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
+        assert {f"{SHORT_NAMES[name]}, gated" for name in ("dual", "vicreg_gating")} <= legend
 
 
 def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
