@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import pwd
@@ -16,7 +17,7 @@ import pytest
 from inference.networks import random_encoder
 from ssl_kedro.inference.compact import dense_network
 from ssl_kedro.inference.engines.probe import fastest_engine
-from ssl_kedro.inference.native import build
+from ssl_kedro.inference.native import build, kernel
 from ssl_kedro.inference.native.build import NativeUnavailableError
 
 # A name that no file system takes.
@@ -69,6 +70,8 @@ def test_without_a_cache_folder_others_race(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
+    # What an earlier test has loaded counts for nothing here.
+    monkeypatch.setattr(kernel, "_library", functools.cache(kernel._library.__wrapped__))
     closed = empty_cache / "closed"
     closed.mkdir()
     if home == "none":
