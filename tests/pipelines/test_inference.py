@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from inference.networks import random_encoder
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.hooks.errors import mendable_message
@@ -22,7 +22,9 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import load_images
 from ssl_kedro.inference.comparison import Comparison
-from ssl_kedro.inference.onnx_file import ExportNotInstalledError
+from ssl_kedro.inference.encoder import CompactEncoder
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines import dual_gating, dynamic_channels, inference_nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.plan import variants
@@ -41,11 +43,11 @@ DATA = DataConfig(source="textures", size=16, generated=80, generated_eval=40)
 TRAINED = Training("dual_gating", 0.5, 0)
 
 
-def given(**inference: object) -> DualGatingParameters:
+def given(probe: str = "cached", **inference: object) -> DualGatingParameters:
     values = {
         "data": {"source": "textures", "size": 16},
         "encoder": {"stem": "cifar", "width": 8},
-        "probe": {"epochs": 2, "runs": 2},
+        "probe": {"epochs": 2, "runs": 2, "features": probe},
         "train": {"device": "cpu"},
         "budgets": [0.5],
         "inference": {**TIMING, **inference},
@@ -204,6 +206,28 @@ def test_table_and_section_tell_what_ran_and_what_could_not(
     assert "Not asked for (inference.engines): native, onnxruntime, compiled" in text
     assert len(section.tables[0].rows) == 3
     assert inference_sections(models, {}, frame) == []
+
+
+def test_a_probe_that_augments_takes_no_further_passes(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]],
+    images: tuple[ImageSet, ImageSet],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measurement, features = found
+    seen: list[int] = []
+    forward = CompactEncoder.forward
+
+    def counted(self: CompactEncoder, batch: torch.Tensor, *rest: Any) -> Encoding:
+        seen.append(len(batch))
+        return forward(self, batch, *rest)
+
+    monkeypatch.setattr(CompactEncoder, "forward", counted)
+    parameters = given("augmented", batches="1")
+    again = inference_nodes.measure_inference(
+        parameters, {}, random_encoder(), features, *images, trained=TRAINED
+    )
+    assert sum(seen) == 40 + (80 + 40)  # gated: evaluation images; static: both parts
+    assert again["accuracies"] == measurement["accuracies"]
 
 
 def test_models_timed_at_different_batch_sizes_stand_in_one_report(

@@ -20,15 +20,20 @@ from ssl_kedro.evaluation.features import extract_features, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
+from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
 from ssl_kedro.inference.comparison import Comparison, NetworkName, compare, timed_batches
 from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.engines.probe import EngineName, Probe, fastest_engine
 from ssl_kedro.inference.export import export_compact_onnx, load_compact, save_compact
 from ssl_kedro.inference.forcing import ForcingReport, forcing_report
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.onnx_file import check_export_installed
-from ssl_kedro.inference.static import static_network
-from ssl_kedro.pipelines.encoder_nodes import labelled_probe
+from ssl_kedro.inference.onnx_file import (
+    TOLERANCE,
+    check_export_installed,
+    checked_difference,
+    compared_images,
+)
+from ssl_kedro.inference.static import BudgetError, static_network
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.trainings import Training
 from ssl_kedro.reporting.html import Section
@@ -308,15 +313,16 @@ def _evaluated(
     seen = known
     if seen is None:
         seen = extract_features(encoder, train_images.images, branch, device=device).features
-    arrays = {f"{branch}.train": seen, f"{branch}.eval": found.features}
     sides = (seen, train_images.labels, found.features, eval_images.labels)
     knn = parameters.knn
     accuracies: Json = {
         "knn_top1": knn_accuracy(*sides, k=knn.k, normalise=knn.normalise, device=device)
     }
     if parameters.probe is not None:
-        accuracies["linear_top1"] = labelled_probe(
-            parameters, parameters.probe, encoder, branch, arrays, train_images, eval_images, seed
+        # On features of whole images, even where the probe augments: that takes a pass over the
+        # training images for every epoch of it, for each of these networks.
+        accuracies["linear_top1"] = linear_probe_accuracies(
+            *sides, parameters.probe, seed=seed, device=device, label=f"linear, {branch}"
         )
     return accuracies, macs
 
