@@ -304,10 +304,54 @@ def test_export_is_checked_and_refuses_another_size(
     for name, file in report["files"].items():
         assert Path(file["path"]).exists(), name
         assert file["difference"] < 1e-4 < file["largest"]
-    assert report["files"]["compact"]["images"] == 16
+    # 16 evaluation images, three of noise and a grey one.
+    assert [file["images"] for file in report["files"].values()] == [20, 20, 20]
     other = random_encoder(size=24)
     with pytest.raises(ConfigError, match=r"data\.size = 16: expected 24, the image size"):
         inference_nodes.export(given(), other, features, *images, tmp_path)
+
+
+def test_a_compact_network_that_differs_is_not_written(
+    images: tuple[ImageSet, ImageSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    encoder = random_encoder()
+    features = extract(given(), encoder, *images)
+    older = tmp_path / "compact" / "older"
+    older.parent.mkdir()
+    older.touch()
+    compact = inference_nodes.compact
+
+    def shifted(*given: Any) -> CompactNetwork:
+        network = compact(*given)
+        conv = network.compact_blocks()[-1].conv2
+        assert conv is not None and conv.bias is not None
+        conv.bias += 0.01
+        return network
+
+    monkeypatch.setattr(inference_nodes, "compact", shifted)
+    with pytest.raises(ExportError, match=r"compact: the file differs .* expected at most 0\.0001"):
+        inference_nodes.export(given(), encoder, features, *images, tmp_path)
+    assert list(tmp_path.rglob("*")) == [older.parent, older]
+
+
+def test_only_a_budget_that_cannot_be_met_leaves_the_static_network_out(
+    images: tuple[ImageSet, ImageSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*given: Any) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(inference_nodes, "static_network", faulty)
+    with pytest.raises(ValueError, match="broadcast"):
+        measured(random_encoder(), images)
+
+
+def test_the_dense_race_leaves_the_global_generator_alone(
+    images: tuple[ImageSet, ImageSet],
+) -> None:
+    before = torch.random.get_rng_state()
+    inference_nodes.race_dense_engines(given(batches="1"), images[1])
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_export_needs_its_packages_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
