@@ -3,6 +3,7 @@
 import warnings
 
 from ssl_kedro.hooks.config_loader import ParameterAwareConfigLoader
+from ssl_kedro.hooks.earlier_results import EarlierResultsHook
 from ssl_kedro.hooks.errors import ErrorMessageHook
 from ssl_kedro.hooks.project import ParameterHook
 from ssl_kedro.hooks.tracking import TrackingHook
@@ -13,7 +14,8 @@ warnings.filterwarnings("ignore", message=r"Option '--pipeline' is deprecated")
 warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\.'")
 
 # Called last to first: messages are shortened before anything can fail.
-HOOKS = (TrackingHook(), ParameterHook(), ErrorMessageHook())
+# Kedro calls the last one first: what cannot run is not tracked either.
+HOOKS = (TrackingHook(), ParameterHook(), EarlierResultsHook(), ErrorMessageHook())
 
 CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {

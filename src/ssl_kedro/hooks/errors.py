@@ -13,6 +13,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.files import DamagedFileError
 from ssl_kedro.encoders.bundle import BundleError
 from ssl_kedro.encoders.importers import WeightsError
+from ssl_kedro.hooks.earlier_results import EarlierResultsError
 from ssl_kedro.hooks.tracking_config import TrackingConfigError
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.inference.engines.base import EngineUnavailableError
@@ -36,6 +37,7 @@ _MENDABLE = (
     ConfigError,
     DamagedFileError,
     DescriptorError,
+    EarlierResultsError,
     EngineUnavailableError,
     ExportError,
     ExportNotInstalledError,
