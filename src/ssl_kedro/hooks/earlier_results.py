@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from ssl_kedro.core.config import ConfigError
@@ -28,7 +28,7 @@ class EarlierResultsHook:
 
     @hook_impl
     def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Runs when the nodes of the run are chosen.
 
@@ -55,7 +55,7 @@ def _check_models(key: str, pipeline: Pipeline) -> None:
         )
 
 
-def _check_inputs(key: str, tag: str, inputs: Collection[str], catalog: CatalogProtocol) -> None:
+def _check_inputs(key: str, tag: str, inputs: Collection[str], catalog: DataCatalog) -> None:
     missing = [
         name
         for name in sorted(inputs)
