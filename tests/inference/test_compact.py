@@ -125,3 +125,12 @@ def test_usage_of_another_encoder_is_refused() -> None:
     usage = random_usage(encoder)
     with pytest.raises(ValueError, match="other images"):
         GateUsage("x", 5, usage.block_names, usage.open_counts)
+
+
+def test_nothing_is_drawn_from_the_global_generator() -> None:
+    encoder = random_encoder()
+    usage = random_usage(encoder)
+    before = torch.random.get_rng_state()
+    compact(encoder, usage)
+    dense_network(encoder)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -3,14 +3,16 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from inference.networks import random_encoder, random_usage
+from ssl_kedro.hooks.errors import mendable_message
 from ssl_kedro.inference.compact import compact, dense_network
-from ssl_kedro.inference.engines import probe
+from ssl_kedro.inference.engines import onnx_engines, probe
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
 
@@ -116,6 +118,36 @@ def test_packages_that_are_missing_are_passed_over(monkeypatch: pytest.MonkeyPat
     assert all("not installed" in timing.reason for timing in report.timings[:2])
     with pytest.raises(EngineUnavailableError, match="openvino: onnx is not installed"):
         fastest_engine(network, 1, 16, engines=["openvino"])
+
+
+@pytest.mark.parametrize("broken", ["onnx", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "fault", ["ImportError('libgomp.so.1 is gone')", "OSError('libgomp.so.1 is gone')"]
+)
+def test_packages_that_are_broken_are_passed_over(
+    broken: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / broken).mkdir()
+    (tmp_path / broken / "__init__.py").write_text(f"raise {fault}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == broken]:
+        monkeypatch.delitem(sys.modules, name)
+    if broken == "onnx":
+        pytest.importorskip("onnxruntime")
+    engine: EngineName = "openvino" if broken == "openvino" else "onnxruntime"
+    if broken != "onnx":
+        monkeypatch.setattr(onnx_engines, "compact_onnx", lambda *_, **__: b"")
+    network = dense_network(random_encoder())
+    _, report = fastest_engine(network, 1, 16, engines=[engine, "eager"], rounds=1)
+    assert report.chosen == "torch eager"
+    reason = report.timings[0].reason
+    assert f"{broken} is installed but cannot be imported" in reason
+    assert "libgomp.so.1 is gone" in reason
+    with pytest.raises(EngineUnavailableError) as error:
+        fastest_engine(network, 1, 16, engines=[engine])
+    # A run that is left without any engine ends in one message.
+    message = mendable_message(error.value)
+    assert message is not None and "libgomp.so.1 is gone" in message
 
 
 def test_images_that_do_not_fit_are_refused() -> None:

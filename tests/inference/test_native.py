@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import logging
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ from inference.networks import agreeing_masks, random_encoder, random_usage
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
-from ssl_kedro.inference.native import build
 from ssl_kedro.inference.native.build import NativeUnavailableError
 from ssl_kedro.inference.native.kernel import NativeNetwork, instruction_sets
 
@@ -152,37 +149,3 @@ def test_a_fork_is_told_to_make_its_own() -> None:
 
 def native_source():
     return dense_network(random_encoder())
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    build._outcome.cache_clear()
-    yield tmp_path
-    build._outcome.cache_clear()
-
-
-def test_no_compiler_is_one_log_line_and_an_error(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with caplog.at_level(logging.WARNING), pytest.raises(NativeUnavailableError, match="set CXX"):
-        build.library_path()
-    with pytest.raises(NativeUnavailableError, match="set CXX"):
-        build.library_path()
-    assert len(caplog.records) == 1
-
-
-def test_a_compiler_that_fails_leaves_nothing_behind(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = empty_cache / "broken"
-    broken.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "x.cpp: error: out of ideas" >&2\nexit 1\n'
-    )
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    with pytest.raises(NativeUnavailableError, match="out of ideas"):
-        build.library_path()
-    assert list(empty_cache.rglob("*.so")) == []
-    assert list(empty_cache.rglob("*.tmp")) == []

@@ -7,7 +7,7 @@ import torch
 from inference.networks import random_encoder
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.inference.compact import GateUsage
-from ssl_kedro.inference.static import static_network
+from ssl_kedro.inference.static import BudgetError, static_network
 
 
 def usage_of(encoder, images: int = 100, least: int = 0) -> GateUsage:
@@ -52,7 +52,8 @@ def test_takes_the_lowest_threshold_that_fits() -> None:
 
 def test_budgets_that_cannot_be_met_are_refused() -> None:
     encoder = random_encoder()
-    with pytest.raises(ValueError, match=r"always on cost 1\.000"):
+    with pytest.raises(BudgetError, match=r"always on cost 1\.000"):
         static_network(encoder, usage_of(encoder, least=100), 0.5)
-    with pytest.raises(ValueError, match=r"in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"in \(0, 1\]") as error:
         static_network(encoder, usage_of(encoder), 0)
+    assert not isinstance(error.value, BudgetError)

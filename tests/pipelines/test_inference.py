@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from inference.networks import random_encoder
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.hooks.errors import mendable_message
@@ -22,7 +22,9 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import load_images
 from ssl_kedro.inference.comparison import Comparison
-from ssl_kedro.inference.onnx_file import ExportNotInstalledError
+from ssl_kedro.inference.encoder import CompactEncoder
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines import dual_gating, dynamic_channels, inference_nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.plan import variants
@@ -30,19 +32,22 @@ from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParam
 from ssl_kedro.pipelines.encoder_nodes import extract
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.trainings import Training
+from ssl_kedro.reporting.chapter6_models import SHORT_NAMES, budget_label
+from ssl_kedro.reporting.inference_figure import time_against_cost
 from ssl_kedro.reporting.inference_section import inference_sections
 from ssl_kedro.reporting.inference_table import inference_frame, inference_metrics
+from ssl_kedro.reporting.number_format import DASH
 
 TIMING = {"batches": "1;4", "engines": "eager", "seconds": 0.01, "rounds": 1}
 DATA = DataConfig(source="textures", size=16, generated=80, generated_eval=40)
 TRAINED = Training("dual_gating", 0.5, 0)
 
 
-def given(**inference: object) -> DualGatingParameters:
+def given(probe: str = "cached", **inference: object) -> DualGatingParameters:
     values = {
         "data": {"source": "textures", "size": 16},
         "encoder": {"stem": "cifar", "width": 8},
-        "probe": {"epochs": 2, "runs": 2},
+        "probe": {"epochs": 2, "runs": 2, "features": probe},
         "train": {"device": "cpu"},
         "budgets": [0.5],
         "inference": {**TIMING, **inference},
@@ -203,6 +208,60 @@ def test_table_and_section_tell_what_ran_and_what_could_not(
     assert inference_sections(models, {}, frame) == []
 
 
+def test_a_probe_that_augments_takes_no_further_passes(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]],
+    images: tuple[ImageSet, ImageSet],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measurement, features = found
+    seen: list[int] = []
+    forward = CompactEncoder.forward
+
+    def counted(self: CompactEncoder, batch: torch.Tensor, *rest: Any) -> Encoding:
+        seen.append(len(batch))
+        return forward(self, batch, *rest)
+
+    monkeypatch.setattr(CompactEncoder, "forward", counted)
+    parameters = given("augmented", batches="1")
+    again = inference_nodes.measure_inference(
+        parameters, {}, random_encoder(), features, *images, trained=TRAINED
+    )
+    assert sum(seen) == 40 + (80 + 40)  # gated: evaluation images; static: both parts
+    assert again["accuracies"] == measurement["accuracies"]
+
+
+def test_models_timed_at_different_batch_sizes_stand_in_one_report(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]],
+) -> None:
+    """One budget was timed again at other batch sizes than the rest."""
+    first, other = found[0], copy.deepcopy(found[0])
+    other["batches"]["64"] = other["batches"].pop("4")
+    models = evaluations(first) | {"vicreg_gating.budget_50": evaluations(first)["dual.budget_50"]}
+    for order in (1, -1):
+        timed = {"dual.budget_50": first, "vicreg_gating.budget_50": other}
+        inference = dict(list(timed.items())[::order])
+        frame = inference_frame(models, inference, "vicreg")
+        (section,) = inference_sections(models, inference, frame)
+        verdict = section.paragraphs[0]
+        assert [verdict.count(f"batch {batch}") for batch in (1, 4, 64)] == [1, 1, 1]
+        assert verdict.index("batch 4 (of 1 of 2 models)") < verdict.index("batch 64 (of 1 of 2")
+        rows = section.tables[0].rows
+        assert len(rows) == 6
+        for row in rows:
+            of_four, of_sixty_four = row[-8:-4], row[-4:]
+            here, elsewhere = of_four, of_sixty_four
+            if row[0] != budget_label("dual.budget_50"):
+                here, elsewhere = of_sixty_four, of_four
+            assert elsewhere == [DASH] * 4 and DASH not in here[:3]
+        axes = time_against_cost(frame).axes
+        assert [axis.get_title(loc="left") for axis in axes][1:] == [
+            "4 images at a time",
+            "64 images at a time",
+        ]
+        legend = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
+        assert {f"{SHORT_NAMES[name]}, gated" for name in ("dual", "vicreg_gating")} <= legend
+
+
 def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     images: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
@@ -245,10 +304,54 @@ def test_export_is_checked_and_refuses_another_size(
     for name, file in report["files"].items():
         assert Path(file["path"]).exists(), name
         assert file["difference"] < 1e-4 < file["largest"]
-    assert report["files"]["compact"]["images"] == 16
+    # 16 evaluation images, three of noise and a grey one.
+    assert [file["images"] for file in report["files"].values()] == [20, 20, 20]
     other = random_encoder(size=24)
     with pytest.raises(ConfigError, match=r"data\.size = 16: expected 24, the image size"):
         inference_nodes.export(given(), other, features, *images, tmp_path)
+
+
+def test_a_compact_network_that_differs_is_not_written(
+    images: tuple[ImageSet, ImageSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    encoder = random_encoder()
+    features = extract(given(), encoder, *images)
+    older = tmp_path / "compact" / "older"
+    older.parent.mkdir()
+    older.touch()
+    compact = inference_nodes.compact
+
+    def shifted(*given: Any) -> CompactNetwork:
+        network = compact(*given)
+        conv = network.compact_blocks()[-1].conv2
+        assert conv is not None and conv.bias is not None
+        conv.bias += 0.01
+        return network
+
+    monkeypatch.setattr(inference_nodes, "compact", shifted)
+    with pytest.raises(ExportError, match=r"compact: the file differs .* expected at most 0\.0001"):
+        inference_nodes.export(given(), encoder, features, *images, tmp_path)
+    assert list(tmp_path.rglob("*")) == [older.parent, older]
+
+
+def test_only_a_budget_that_cannot_be_met_leaves_the_static_network_out(
+    images: tuple[ImageSet, ImageSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*given: Any) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(inference_nodes, "static_network", faulty)
+    with pytest.raises(ValueError, match="broadcast"):
+        measured(random_encoder(), images)
+
+
+def test_the_dense_race_leaves_the_global_generator_alone(
+    images: tuple[ImageSet, ImageSet],
+) -> None:
+    before = torch.random.get_rng_state()
+    inference_nodes.race_dense_engines(given(batches="1"), images[1])
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_export_needs_its_packages_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,21 @@ def exported(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     return project
 
 
+def test_an_export_of_nothing_or_before_a_run_is_refused_before_it_starts(
+    project: Project,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    for changes, words in (
+        ({}, "dual_gating.inference.models = []: expected the models to export"),
+        (TIMED, "dual_gating.budget_50.encoder"),
+    ):
+        done = project.run(changes, "--tags", "export")
+        assert done.returncode != 0
+        assert words in done.stderr.split("Error: ")[-1]
+        assert "Traceback" not in done.stderr
+        assert not list((project.path / "data").rglob("*.json"))
+
+
 def test_export_trains_nothing_and_stands_in_metrics_and_report(
     finished: Project, exported: Project
 ) -> None:

@@ -16,6 +16,7 @@ from ssl_kedro.encoders.importers import WeightsError
 from ssl_kedro.hooks.earlier_results import EarlierResultsError
 from ssl_kedro.hooks.tracking_config import TrackingConfigError
 from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines.parameters import ParameterError
 from ssl_kedro.retrieval.checks import DescriptorError
@@ -37,6 +38,7 @@ _MENDABLE = (
     DamagedFileError,
     DescriptorError,
     EarlierResultsError,
+    EngineUnavailableError,
     ExportError,
     ExportNotInstalledError,
     GroundTruthError,

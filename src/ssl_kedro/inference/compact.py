@@ -96,7 +96,11 @@ def build(
         for (name, block), (channels, always_on) in zip(blocks, kept, strict=True)
     )
     config = encoder.config
-    network = CompactNetwork(CompactPlan(config.stem, config.width, encoder.image_size, plans))
+    plan = CompactPlan(config.stem, config.width, encoder.image_size, plans)
+    # Without initial weights, which would be drawn from the global generator.
+    with torch.device("meta"):
+        network = CompactNetwork(plan)
+    network.to_empty(device="cpu")
     stem, norm = cast(nn.Conv2d, encoder.stem[0]), encoder.stem[1]
     _fill(network.stem, *_folded(stem.weight, norm))
     network.pixel_mean.copy_(encoder.pixel_mean)

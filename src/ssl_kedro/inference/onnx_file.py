@@ -80,7 +80,12 @@ def run_onnx(path: Path, images: Tensor) -> Tensor:
 
 
 def checked_difference(
-    path: Path, found: Tensor, expected: Tensor, tolerance: float, what: str
+    path: Path,
+    found: Tensor,
+    expected: Tensor,
+    tolerance: float,
+    what: str,
+    remedy: str = "try another opset, or another version of onnxruntime",
 ) -> float:
     """Largest absolute difference of what a file and its network compute.
 
@@ -90,22 +95,22 @@ def checked_difference(
         expected: what the network gives.
         tolerance: largest difference that is allowed.
         what: name of the output, "features".
+        remedy: what to do about a difference.
 
     Raises:
         ExportError: shapes differ, or values do by more than ``tolerance``.
     """
     if found.shape != expected.shape:
         raise ExportError(
-            f"{path}: the ONNX file gives {what} of shape {tuple(found.shape)}, the network "
+            f"{path}: the file gives {what} of shape {tuple(found.shape)}, the network "
             f"{tuple(expected.shape)}"
         )
     difference = float((found - expected).abs().max())
     if not difference <= tolerance:  # also where it is not a number
         raise ExportError(
-            f"{path}: the ONNX file differs from the network by {difference:.3g} in {what} of "
+            f"{path}: the file differs from the network by {difference:.3g} in {what} of "
             f"{float(expected.min()):.3g} to {float(expected.max()):.3g}; expected at most "
-            f"{tolerance:g}. No file was written; try another opset, or another version of "
-            "onnxruntime"
+            f"{tolerance:g}. No file was written; {remedy}"
         )
     return difference
 

@@ -11,6 +11,10 @@ from ssl_kedro.inference.compact import GateUsage, build, check_usage
 from ssl_kedro.inference.network import CompactNetwork
 
 
+class BudgetError(ValueError):
+    """A budget below what the channels that are always on cost."""
+
+
 @dataclass(frozen=True)
 class StaticChoice:
     """What a static network keeps.
@@ -42,8 +46,9 @@ def static_network(
         image_size: side in px at which MACs are counted; None = that of the training images.
 
     Raises:
-        ValueError: not even the channels that are always on fit into the budget, the encoder
-            has no gated branch, or the usage is of other blocks.
+        BudgetError: not even the channels that are always on fit into the budget.
+        ValueError: the budget is no share, the encoder has no gated branch, or the usage is of
+            other blocks.
     """
     check_usage(encoder, usage)
     if not 0 < budget <= 1:
@@ -56,7 +61,7 @@ def static_network(
     ]
     if not found:
         smallest = _ratio(encoder, usage, usage.images, image_size)
-        raise ValueError(
+        raise BudgetError(
             f"budget = {budget}: the channels that are always on cost {smallest:.3f} of the dense "
             "network already; choose a larger budget, or train with a smaller one"
         )

@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.gated_resnet import GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.evaluation.features import extract_features, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
+from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.comparison import Comparison, NetworkName, compare, timed_batches
@@ -26,9 +29,13 @@ from ssl_kedro.inference.engines.probe import EngineName, Probe, fastest_engine
 from ssl_kedro.inference.export import export_compact_onnx, load_compact, save_compact
 from ssl_kedro.inference.forcing import ForcingReport, forcing_report
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.onnx_file import check_export_installed
-from ssl_kedro.inference.static import static_network
-from ssl_kedro.pipelines.encoder_nodes import labelled_probe
+from ssl_kedro.inference.onnx_file import (
+    TOLERANCE,
+    check_export_installed,
+    checked_difference,
+    compared_images,
+)
+from ssl_kedro.inference.static import BudgetError, static_network
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.trainings import Training
 from ssl_kedro.reporting.html import Section
@@ -53,7 +60,9 @@ def race_dense_engines(parameters: EncoderPipelineParameters, eval_images: Image
     """
     options = parameters.inference
     side = eval_images.images.shape[-1]
-    encoder = GatedResNet18(parameters.encoder, branches=("dense",), image_size=side)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(parameters.seed, "raced dense network"))
+        encoder = GatedResNet18(parameters.encoder, branches=("dense",), image_size=side)
     found = {}
     for batch in options.batches:
         _, probe = fastest_engine(
@@ -134,7 +143,7 @@ def _networks(
     budget = parameters.inference.static_budget or _cost_share(gated, features, side)
     try:
         networks["static"], choice = static_network(gated, usage, budget, side)
-    except ValueError as error:
+    except BudgetError as error:
         return networks, {"budget": budget, "threshold": None, "reason": str(error)}
     return networks, {"budget": budget, "threshold": choice.threshold, "reason": ""}
 
@@ -208,14 +217,13 @@ def export(
     budget = parameters.inference.static_budget or _cost_share(gated, features, side)
     try:
         static, _ = static_network(gated, usage, budget, side)
-    except ValueError as error:
+    except BudgetError as error:
         raise ConfigError(
             "inference.static_budget",
             budget,
             f"a share that this encoder can meet, or null for its own ({error})",
         ) from error
     network = compact(gated, usage)
-    save_compact(network, folder / "compact")
     images = np.array(eval_images.images[:_COMPARED])
     dense = gated.cost(side).dense
     return {
@@ -234,19 +242,40 @@ def export(
 def _compact_check(
     network: CompactNetwork, encoder: GatedResNet18, folder: Path, images: np.ndarray
 ) -> Json:
-    """The folder read again and compared with the encoder under the masks that it decides."""
-    batch = torch.from_numpy(images)
-    with torch.inference_mode():
-        features, masks = load_compact(folder).decide(batch)
-        own = encoder(batch, "gated", masks=network.plan.encoder_masks(masks)).features
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    """The folder written, read again and compared with the encoder.
+
+    The network is compared before it is written as well: an older folder stays where it differs.
+    """
+    batch = compared_images(images, *images.shape[2:])
+    _compact_difference(network, encoder, folder, batch)
+    save_compact(network, folder)
+    difference, largest = _compact_difference(load_compact(folder), encoder, folder, batch)
     return {
         "path": str(folder),
-        "bytes": size,
-        "images": len(images),
-        "difference": float((features - own).abs().max()),
-        "largest": float(own.abs().max()),
+        "bytes": sum(file.stat().st_size for file in folder.iterdir()),
+        "images": len(batch),
+        "difference": difference,
+        "largest": largest,
     }
+
+
+@torch.inference_mode()
+def _compact_difference(
+    network: CompactNetwork, encoder: GatedResNet18, folder: Path, batch: Tensor
+) -> tuple[float, float]:
+    """Largest difference from the encoder under the masks that the network decides.
+
+    Beside it the largest of the encoder's features. Since masks are imposed, gates at their
+    threshold play no part.
+
+    Raises:
+        ExportError: the difference is above the tolerance.
+    """
+    features, masks = network.decide(batch)
+    own = encoder(batch, "gated", masks=network.plan.encoder_masks(masks)).features
+    remedy = "what was folded is not what was trained: a fault of this program"
+    difference = checked_difference(folder, features, own, TOLERANCE, "features", remedy)
+    return difference, float(own.abs().max())
 
 
 def _onnx_check(network: CompactNetwork, path: Path, images: np.ndarray) -> Json:
@@ -308,15 +337,16 @@ def _evaluated(
     seen = known
     if seen is None:
         seen = extract_features(encoder, train_images.images, branch, device=device).features
-    arrays = {f"{branch}.train": seen, f"{branch}.eval": found.features}
     sides = (seen, train_images.labels, found.features, eval_images.labels)
     knn = parameters.knn
     accuracies: Json = {
         "knn_top1": knn_accuracy(*sides, k=knn.k, normalise=knn.normalise, device=device)
     }
     if parameters.probe is not None:
-        accuracies["linear_top1"] = labelled_probe(
-            parameters, parameters.probe, encoder, branch, arrays, train_images, eval_images, seed
+        # On features of whole images, even where the probe augments: that takes a pass over the
+        # training images for every epoch of it, for each of these networks.
+        accuracies["linear_top1"] = linear_probe_accuracies(
+            *sides, parameters.probe, seed=seed, device=device, label=f"linear, {branch}"
         )
     return accuracies, macs
 

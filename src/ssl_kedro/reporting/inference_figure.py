@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,8 +29,11 @@ def time_against_cost(table: pd.DataFrame) -> Figure:
         title(axis, f"{batch} image{'s' if batch > 1 else ''} at a time")
         axis.set_xlabel("FLOPs (MACs) of the dense network (%)")
     axes[0].set_ylabel("time of the dense network (%)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
+    # Models may have been timed at different batch sizes: no panel need show all of them.
+    unique: dict[str, Any] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True)) | unique
     made.legend(
         unique.values(),
         unique.keys(),

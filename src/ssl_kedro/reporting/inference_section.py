@@ -93,17 +93,27 @@ def export_section(exports: Json, chosen: float | None = None) -> Section:
 
 
 def _verdict(inference: Json) -> str:
-    """The gain at each batch size in a sentence."""
+    """The gain at each batch size in a sentence; models may have been timed at different ones."""
     parts = []
-    for batch in next(iter(inference.values()))["batches"]:
-        ratios = {key: found["batches"][batch]["ratio"] for key, found in inference.items()}
+    for batch in sorted(
+        {batch for found in inference.values() for batch in found["batches"]}, key=int
+    ):
+        timed = {
+            key: found["batches"][batch]
+            for key, found in inference.items()
+            if batch in found["batches"]
+        }
+        ratios = {key: compared["ratio"] for key, compared in timed.items()}
         least, most = min(ratios.values()), max(ratios.values())
         best = max(ratios, key=ratios.__getitem__)
         span = f"{least:.2f} to {most:.2f}" if len(ratios) > 1 else f"{most:.2f}"
-        fallen = sum(f["batches"][batch]["chosen"] == "dense" for f in inference.values())
+        fallen = sum(compared["chosen"] == "dense" for compared in timed.values())
         said = f" ({fallen} of {len(ratios)} fall back to the dense network)" if fallen else ""
+        among = (
+            f" (of {len(timed)} of {len(inference)} models)" if len(timed) < len(inference) else ""
+        )
         parts.append(
-            f"{span} times as fast as the best dense engine at batch {batch}"
+            f"{span} times as fast as the best dense engine at batch {batch}{among}"
             + (f", most for {budget_label(best)}" if len(ratios) > 1 and most > 1 else "")
             + said
         )
@@ -186,7 +196,9 @@ def _time_table(table: pd.DataFrame) -> Table:
         "never opened on the training images are removed, gates that were always open computed "
         "always. Static: no gates, the channels most often open at the same cost. Gain: time of "
         "the dense network over its own; “dense” where the gated network was slower, and what runs "
-        "is the dense one."
+        "is the dense one. A dash: this model was timed at other batch sizes. Linear "
+        "accuracies of gated and static networks: on features of whole images, whatever "
+        "probe.features is."
     )
     return Table(columns, rows, left=2, groups=groups, breaks=breaks[1:], caption=caption)
 
@@ -201,7 +213,10 @@ def _time_row(same: pd.DataFrame, batches: Sequence[int], measures: Sequence[str
     ]
     by_batch = same.to_dict("index")
     for batch in batches:
-        found = by_batch[batch]
+        found = by_batch.get(batch)
+        if found is None:  # timed at other batch sizes
+            row += [DASH] * 4
+            continue
         gain = f"{found['measured_ratio']:.2f}{_TIMES}"
         if found["network"] == "gated" and not found["runs"]:
             gain = "dense"

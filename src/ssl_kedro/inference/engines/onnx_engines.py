@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,9 @@ def onnx_bytes(network: CompactNetwork, image_size: int, *, masks: bool = False)
     """The network as an ONNX file for any batch, with masks as a second input or without.
 
     Raises:
-        EngineUnavailableError: onnx is missing.
+        EngineUnavailableError: onnx is missing or cannot be imported.
     """
-    _need("onnx")
+    _imported("onnx")
     return compact_onnx(network, image_size, masks=masks)
 
 
@@ -28,14 +30,12 @@ class OnnxRuntimeEngine(Engine):
     """ONNX Runtime on the CPU.
 
     Raises:
-        EngineUnavailableError: onnxruntime is not installed, or refuses the file.
+        EngineUnavailableError: onnxruntime cannot be imported, or refuses the file.
     """
 
     def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
         super().__init__("onnxruntime", batch_size)
-        _need("onnxruntime")
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
-
+        onnxruntime = _imported("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = threads
@@ -60,14 +60,12 @@ class OpenVinoEngine(Engine):
     """OpenVINO on the CPU, in float32: its default on newer processors is bfloat16.
 
     Raises:
-        EngineUnavailableError: openvino is not installed, or refuses the file.
+        EngineUnavailableError: openvino cannot be imported, or refuses the file.
     """
 
     def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
         super().__init__("openvino", batch_size)
-        _need("openvino")
-        import openvino  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415  optional
-
+        openvino = _imported("openvino")
         settings: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
@@ -94,7 +92,15 @@ def _arrays(images: Tensor, masks: Tensor | None) -> list[np.ndarray]:
     return arrays
 
 
-def _need(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise EngineUnavailableError(f"{', '.join(missing)} is not installed")
+def _imported(package: str) -> ModuleType:
+    """An optional package; what it lacks itself, e.g. a shared library, is no reason to end."""
+    if importlib.util.find_spec(package) is None:
+        raise EngineUnavailableError(f"{package} is not installed")
+    try:
+        return importlib.import_module(package)
+    except Exception as error:  # whatever a broken installation raises
+        lines = str(error).strip().splitlines() or [""]
+        raise EngineUnavailableError(
+            f"{package} is installed but cannot be imported ({type(error).__name__}: {lines[0]}); "
+            "install it again"
+        ) from error

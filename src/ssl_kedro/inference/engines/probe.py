@@ -19,7 +19,7 @@ from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.native_engine import NativeEngine
 from ssl_kedro.inference.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine, onnx_bytes
 from ssl_kedro.inference.engines.torch_engines import CompiledEngine, TorchEngine, compiled_needs
-from ssl_kedro.inference.native.build import missing_compiler
+from ssl_kedro.inference.native import build
 from ssl_kedro.inference.network import CompactNetwork
 
 _LOG = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def why_unavailable(engine: EngineName) -> str:
     An engine may still turn out to be unusable when it is built.
     """
     if engine == "native":
-        return missing_compiler()
+        return build.why_unavailable()
     if engine == "compiled":
         return compiled_needs()
     if engine == "eager":

@@ -1,4 +1,4 @@
-"""Compiling the native kernel on first use, once for each source, compiler and machine type."""
+"""Compiling the native kernel on first use, once for each source, flags and machine type."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -53,19 +54,29 @@ INSTRUCTION_SETS = (
 
 
 def cache_folder() -> Path:
-    """Where compiled libraries are kept: $XDG_CACHE_HOME/ssl_kedro, or ~/.cache/ssl_kedro."""
+    """Where compiled libraries are kept: $XDG_CACHE_HOME/ssl_kedro, or ~/.cache/ssl_kedro.
+
+    Raises:
+        NativeUnavailableError: there is neither.
+    """
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "ssl_kedro" / "native"
+    try:
+        return (Path(root) if root else Path.home() / ".cache") / "ssl_kedro" / "native"
+    except RuntimeError as error:
+        raise NativeUnavailableError(
+            "no home folder to keep the compiled kernel in; set XDG_CACHE_HOME to a folder"
+        ) from error
 
 
 def library_path() -> Path:
     """The compiled library; compiles it if there is none yet.
 
-    The compiler is $CXX, else the first of c++, g++ and clang++. What failed is not tried again
-    in this process.
+    A library that is there needs no compiler. It is compiled by $CXX, which may hold arguments,
+    else by the first of c++, g++ and clang++. What failed is not tried again in this process.
 
     Raises:
-        NativeUnavailableError: there is no compiler, or it fails; logged once.
+        NativeUnavailableError: there is no folder to keep it in or no compiler, or that fails;
+            logged once.
     """
     found = _outcome()
     if isinstance(found, str):
@@ -73,10 +84,11 @@ def library_path() -> Path:
     return found
 
 
-def missing_compiler() -> str:
-    """Why the kernel cannot be compiled here, as far as a look at the compiler tells; or ""."""
+def why_unavailable() -> str:
+    """Why there is no kernel here, as far as a look at cache and compiler tells; or ""."""
     try:
-        _compiler()
+        if not _is_there(_cached_path()):
+            _compiler()
     except NativeUnavailableError as error:
         return str(error)
     return ""
@@ -93,41 +105,70 @@ def _outcome() -> Path | str:
 
 
 def _library_path() -> Path:
-    compiler = _compiler()
-    sources = sorted(_FOLDER.glob("*.cpp")) + sorted(_FOLDER.glob("*.h"))
-    digest = hashlib.sha256()
-    for text in (_version(compiler), platform.machine(), repr((_FLAGS, INSTRUCTION_SETS))):
-        digest.update(text.encode())
-    for source in sources:
-        digest.update(source.name.encode() + source.read_bytes())
-    path = cache_folder() / f"gated_{digest.hexdigest()[:16]}.so"
-    if path.exists():
+    path = _cached_path()
+    if _is_there(path):
         return path
+    compiler = _compiler()
     try:
         with replaced_file(path) as temporary, tempfile.TemporaryDirectory() as folder:
             _compile(compiler, Path(folder), temporary)
     except OSError as error:
-        raise NativeUnavailableError(f"{path.parent} cannot be written ({error})") from error
+        raise _unusable(path, error) from error
     return path
 
 
-def _compiler() -> str:
-    wanted = os.environ.get("CXX")
-    for name in (wanted,) if wanted else _COMPILERS:
-        found = shutil.which(name)
-        if found:
-            return found
-    raise NativeUnavailableError(
-        f"no C++ compiler found (looked for {wanted or ', '.join(_COMPILERS)}); install g++ or "
-        "clang++, or set CXX"
+def _cached_path() -> Path:
+    """Where the library of these sources, flags and this type of machine is, or is to be.
+
+    Compilers share it, but not what $CXX adds to the flags. No flag asks for the processor at
+    hand: which inner loops run is decided when the library is loaded.
+    """
+    digest = hashlib.sha256()
+    machine = (platform.system(), platform.machine(), *platform.libc_ver())
+    added = [word for word in _wanted() if word.startswith("-")]
+    digest.update(repr((machine, _FLAGS, INSTRUCTION_SETS, added)).encode())
+    for source in sorted(_FOLDER.glob("*.cpp")) + sorted(_FOLDER.glob("*.h")):
+        digest.update(source.name.encode() + source.read_bytes())
+    return cache_folder() / f"gated_{digest.hexdigest()[:16]}.so"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # e.g. a home folder of somebody else
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> NativeUnavailableError:
+    return NativeUnavailableError(
+        f"the compiled kernel cannot be kept in {path.parent} ({error}); set XDG_CACHE_HOME to a "
+        "folder that can be written"
     )
 
 
-def _version(compiler: str) -> str:
-    return _run([compiler, "--version"])
+def _wanted() -> list[str]:
+    """The words of $CXX, e.g. "ccache g++"."""
+    wanted = os.environ.get("CXX", "")
+    try:
+        return shlex.split(wanted)
+    except ValueError as error:
+        raise NativeUnavailableError(f"CXX = {wanted!r} is not a command ({error})") from error
 
 
-def _compile(compiler: str, folder: Path, library: Path) -> None:
+def _compiler() -> list[str]:
+    """The compiler's command."""
+    wanted = _wanted()
+    for name in wanted[:1] or _COMPILERS:
+        found = shutil.which(name)
+        if found:
+            return [found, *wanted[1:]]
+    raise NativeUnavailableError(
+        f"no C++ compiler found (looked for {wanted[0] if wanted else ', '.join(_COMPILERS)}); "
+        "install g++ or clang++, or set CXX"
+    )
+
+
+def _compile(compiler: list[str], folder: Path, library: Path) -> None:
     """Object by object, as many at a time as there are processors, then linked."""
     commands: dict[str, tuple[str, ...]] = {
         f"{source.stem}.o": ("-c", str(source))
@@ -142,13 +183,13 @@ def _compile(compiler: str, folder: Path, library: Path) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(
             pool.map(
-                lambda name: _run([compiler, *_FLAGS, *objects[name], "-o", name]), list(objects)
+                lambda name: _run([*compiler, *_FLAGS, *objects[name], "-o", name]), list(objects)
             )
         )
-    _run([compiler, "-shared", "-pthread", *objects, "-o", str(library)])
+    _run([*compiler, "-shared", "-pthread", *objects, "-o", str(library)])
 
 
-def _run(command: list[str]) -> str:
+def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
@@ -159,4 +200,3 @@ def _run(command: list[str]) -> str:
         lines = (done.stderr or done.stdout).strip().splitlines()
         reason = next((line for line in lines if "error" in line), lines[0] if lines else "no word")
         raise NativeUnavailableError(f"{command[0]} cannot compile it: {reason.strip()}")
-    return done.stdout

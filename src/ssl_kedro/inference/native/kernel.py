@@ -29,7 +29,9 @@ def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(library_path()))
     except OSError as error:
-        raise NativeUnavailableError(f"the compiled library cannot be loaded ({error})") from error
+        raise NativeUnavailableError(
+            f"the compiled library cannot be loaded ({error}); remove it to have it compiled again"
+        ) from error
     library.gated_available.argtypes = [ctypes.c_int]
     library.gated_create.argtypes = [
         *(_INTEGERS, ctypes.c_int64, _FLOATS, ctypes.c_int64),
