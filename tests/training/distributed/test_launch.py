@@ -281,6 +281,7 @@ def test_two_machines_of_one_worker_are_one_machine_of_two(tmp_path: Path) -> No
         address = f"127.0.0.1:{free.getsockname()[1]}"
     # A second training meets at the same address.
     recipe = {"name": "dual_gating", "nodes": 2, "rendezvous": address, "then": "vicreg"}
+    recipe["memory_format"] = "channels_last"
     machines = [program(tmp_path / name, **recipe) for name in "ab"]
     for machine in machines:
         text, _ = machine.communicate(timeout=200)
