@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -70,7 +70,22 @@ class Execution:
     @property
     def options(self) -> StepOptions:
         """For :func:`~ssl_kedro.training.loop.train`."""
-        return StepOptions(self.memory_format, self.compiled, self.recorded)
+        return step_options(asdict(self))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What changes rounding, as :func:`execution_identity` has it."""
+        return execution_identity(asdict(self))
+
+
+def execution_identity(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an execution that was written down changes rounding; of a checkpoint's identity."""
+    options = step_options(execution)
+    return {
+        "precision": execution["precision"],
+        "memory_format": options.memory_format,
+        "compiled": options.compiled,
+    }
 
 
 def step_options(execution: Mapping[str, Any]) -> StepOptions:
