@@ -243,6 +243,13 @@ def test_workers_beyond_the_devices_are_refused(monkeypatch: pytest.MonkeyPatch)
     assert check(values).train.workers == 4
 
 
+def test_graphs_are_refused_before_anything_starts_where_no_device_has_them() -> None:
+    values = base()
+    values["train"] |= {"graphs": "on", "device": "cpu"}
+    with pytest.raises(ParameterError, match=r"dual_gating\.train\.graphs = 'on': expected off or"):
+        check(values)
+
+
 def test_the_number_of_workers_is_no_part_of_what_a_training_is() -> None:
     values = base()
     identities = []
