@@ -81,7 +81,13 @@ class StepResult(NamedTuple):
 
 
 class Trainable(nn.Module, ABC):
-    """What the training loop calls: two views and the progress of training in, a loss out."""
+    """What the training loop calls: two views and the progress of training in, a loss out.
+
+    ``recordable``: nothing in the forward pass waits for the device or takes a number from the
+    host that changes from step to step, so that a step can be a CUDA graph.
+    """
+
+    recordable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(
