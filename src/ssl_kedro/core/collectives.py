@@ -143,6 +143,14 @@ def batch_variance(z: Tensor) -> Tensor:
     return loss_average(centred.square().mean(dim=0)) * (count / (count - 1))
 
 
+def batch_variances(parts: Sequence[Tensor]) -> list[Tensor]:
+    """:func:`batch_variance` of several (n, D_i) over the same rows, in the messages of one."""
+    if current_share() is None:
+        return [batch_variance(z) for z in parts]
+    together = batch_variance(torch.cat(list(parts), dim=1))
+    return list(together.split([z.shape[1] for z in parts]))
+
+
 @torch.no_grad()
 def average_in_place(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by their means over processes.
