@@ -165,7 +165,7 @@ def average_in_place(tensors: Sequence[Tensor]) -> None:
     if share is None:
         return
     under_way = []
-    for piece in _pieces(tensors):
+    for piece in pieces(tensors):
         flat = torch.cat([tensor.reshape(-1) for tensor in piece])
         work = dist.all_reduce(flat, group=share.group, async_op=True)
         under_way.append((piece, flat, work))
@@ -178,7 +178,8 @@ def average_in_place(tensors: Sequence[Tensor]) -> None:
         torch._foreach_copy_(list(piece), shaped)
 
 
-def _pieces(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def pieces(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors in the groups in which :func:`average_in_place` sends them, in order."""
     piece: list[Tensor] = []
     for tensor in tensors:
         if piece and sum(t.numel() for t in piece) + tensor.numel() > _PIECE:
