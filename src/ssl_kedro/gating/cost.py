@@ -95,9 +95,17 @@ class NetworkCost:
         return open_channels @ prices + self.smallest_ratio
 
 
-@functools.lru_cache(maxsize=256)
+@torch.compiler.assume_constant_result  # type: ignore[no-untyped-call, untyped-decorator]
 def _on_device(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Constants as a tensor, kept for each device: building it there waits for the device."""
+    """Constants as a tensor, kept for each device: building it there waits for the device.
+
+    The compiler looks through a cache and would build them in each step.
+    """
+    return _kept(values, device, dtype)
+
+
+@functools.lru_cache(maxsize=None)  # one a network, device and type: few
+def _kept(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # a training may be the next to use it
         return torch.tensor(values, dtype=dtype, device=device)
 
