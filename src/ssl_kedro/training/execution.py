@@ -44,7 +44,7 @@ class Way(NamedTuple):
     @property
     def options(self) -> StepOptions:
         """Everything but the precision."""
-        return StepOptions(self.memory_format, self.compiled, self.recorded)
+        return step_options(self._asdict())
 
 
 @dataclass(frozen=True)
