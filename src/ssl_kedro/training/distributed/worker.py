@@ -49,6 +49,8 @@ FAILURES: Mapping[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (TrainingDiverged, CheckpointError, BatchSizeError, SafetensorError, OSError)
 }
+# What a disk does to one process, while others go on.
+_OF_ONE_PROCESS = (SafetensorError, OSError)
 
 
 def main(folder: Path, launcher: int) -> None:
@@ -66,7 +68,14 @@ def main(folder: Path, launcher: int) -> None:
     try:
         with shared_batch(Share(dist.get_rank(), dist.get_world_size())):
             _raise_earlier_failure(folder)
-            _finish(folder, local_rank, _trained(folder, job, local_rank, device))
+            try:
+                _finish(folder, local_rank, _trained(folder, job, local_rank, device))
+            except _OF_ONE_PROCESS as error:
+                # The others wait for a message that never comes, on a GPU for long. The launcher
+                # ends them with this process, and all end with its error when they start again.
+                _write_failure(folder, error)
+                sys.stderr.flush()
+                os._exit(1)
     except tuple(FAILURES.values()) as error:
         _write_failure(folder, error)
     finally:
