@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import tempfile
 import threading
@@ -61,9 +62,17 @@ def train_encoder(
         folder = Path(name)
         threads = max(1, torch.get_num_threads() // training.recipe.workers)
         write_job(folder, training, images, checkpoints, threads)
+        _leave_devices()
         with _following(folder / EPOCHS, log):
             launch(folder, training.recipe, training.identity)
         return _result(folder, training, log)
+
+
+def _leave_devices() -> None:
+    """Give back memory of the devices that this process has no use for: workers need it."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _result(
