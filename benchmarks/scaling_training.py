@@ -74,9 +74,7 @@ def sizes(width: int, expander: int, image_size: int) -> Sizes:
         ".bn1." not in name and ".bn2." not in name and ".gate." not in name for name in found
     )
     norms = len(found) + shared
-    return Sizes(
-        parameters, state, norms, len(list(pieces(sent))), expander, method.macs_per_image
-    )
+    return Sizes(parameters, state, norms, len(list(pieces(sent))), expander, method.macs_per_image)
 
 
 def ring_seconds(size: float, processes: int, bandwidth: float, latency: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.evaluation.augmented import augmented_batches
@@ -68,11 +68,9 @@ def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
     method = new_method(
         parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
     )
-    chosen = choose_execution(
-        method,
-        (3, parameters.image_size, parameters.image_size),
-        parameters.base_train.of_one_process,
-    )
+    recipe, shape = parameters.base_train, (3, parameters.image_size, parameters.image_size)
+    with limited_threads(threads_of_each(recipe.workers)):
+        chosen = choose_execution(method, shape, recipe.of_one_process)
     return dataclasses.asdict(chosen)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from ssl_kedro.core.devices import threads_of_each
 from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed.job import EncoderTraining, write_job
@@ -52,15 +53,13 @@ def train_encoder(
     if training.recipe.processes == 1:
         device = torch.device(training.device)
         method = training.method.build()
-        return train_in_process(
-            training, method, images, device, training.recipe, log, checkpoints
-        )
+        return train_in_process(training, method, images, device, training.recipe, log, checkpoints)
     # A recorded step would have to contain the messages between processes.
     options = dataclasses.replace(training.options, recorded=False)
     training = dataclasses.replace(training, options=options)
     with tempfile.TemporaryDirectory(prefix="ssl_kedro-") as name:
         folder = Path(name)
-        threads = max(1, torch.get_num_threads() // training.recipe.workers)
+        threads = threads_of_each(training.recipe.workers)
         write_job(folder, training, images, checkpoints, threads)
         _leave_devices()
         with _following(folder / EPOCHS, log):
