@@ -32,7 +32,8 @@ from ssl_kedro.methods.registry import build_method
 FLOAT = 4  # bytes
 DAY = 86_400.0
 # Of the loss: distance of the views, means and variances of both, the centre of both for their
-# covariances and its gradient, cost and densities of the gates, means and variances of the spreads together.
+# covariances and its gradient, cost and densities of the gates, means and variances of the
+# spreads together.
 SMALL_MESSAGES = 1 + 4 + 4 + 2 + 2
 
 

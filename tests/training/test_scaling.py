@@ -114,7 +114,7 @@ def test_messages_are_those_of_a_step(
         step(*torch.rand(2, 8, 3, 16, 16), torch.arange(8), 0, step.noise)
     found = scaling.sizes(8, columns, 16)
     big, small = scaling.covariance_messages(32, columns)
-    assert large == [("matrix", "rows")[32 < columns]] * big
+    assert large == [("matrix", "rows")[columns > 32]] * big
     assert count == 2 * found.norms + found.pieces + scaling.SMALL_MESSAGES + big + small
 
 

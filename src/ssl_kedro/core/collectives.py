@@ -148,7 +148,7 @@ def batch_variances(parts: Sequence[Tensor]) -> list[Tensor]:
     if current_share() is None:
         return [batch_variance(z) for z in parts]
     together = batch_variance(torch.cat(list(parts), dim=1))
-    return list(together.split([z.shape[1] for z in parts]))
+    return list(torch.split(together, [z.shape[1] for z in parts]))
 
 
 @torch.no_grad()

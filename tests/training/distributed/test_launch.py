@@ -241,6 +241,7 @@ def test_a_process_with_a_fault_of_its_own_ends_as_failed_and_all_end_with_it_af
             capture_output=True,
             text=True,
             timeout=120,
+            check=False,
         )
         codes.append(worker.returncode)
         assert json.loads((folder / "failure.json").read_text())["kind"] == "OSError", worker.stderr

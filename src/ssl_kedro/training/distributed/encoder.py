@@ -27,6 +27,7 @@ from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingResult
 
 _LOOK_EVERY_S = 0.2
+_cuda: Any = torch.cuda  # parts of it carry no types
 
 
 def train_encoder(
@@ -70,8 +71,8 @@ def train_encoder(
 def _leave_devices() -> None:
     """Give back memory of the devices that this process has no use for: workers need it."""
     gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if _cuda.is_initialized():
+        _cuda.empty_cache()
 
 
 def _result(
