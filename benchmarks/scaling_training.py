@@ -5,10 +5,14 @@ memory and communication of dual gating for a number of images, epochs and proce
 of one device and the exact sizes of the network, and simulates stragglers and failures. Closed
 forms and simulations are printed side by side; nothing is trained.
 
-Model: data parallel, weak scaling (a fixed batch on each device). Gradients are averaged by a ring
-of p processes, 2 (p - 1) / p of their bytes over each link and 2 (p - 1) hops. Statistics of the
-loss travel either as all embeddings (N x D, which grow with p) or as covariances (D x D, which do
-not). Every batch norm exchanges its sums, forward and backward, in 2 ceil(log2 p) hops each way.
+Model: data parallel, weak scaling (a fixed batch on each device), messages as the code sends them,
+one after another. Sums travel the cheaper of two ways, as nccl chooses: a ring of p processes,
+2 (p - 1) / p of the bytes over each link and 2 (p - 1) hops, or trees, all bytes twice and
+2 ceil(log2 p) hops. Gradients are averaged behind the backward pass, in pieces; ``--overlap`` tells
+what sending them under it would give. Covariances of the loss travel as the embeddings
+of both views where the batch has fewer rows N than columns D, else as two D x D matrices. Every
+batch norm exchanges its sums, forward and backward, and the loss sends a few more numbers; of
+these small messages only the hops count.
 """
 
 from __future__ import annotations
@@ -20,12 +24,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ssl_kedro.core.collectives import pieces
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import build_method
 
 FLOAT = 4  # bytes
 DAY = 86_400.0
+# Of the loss: distance of the views, means and variances of both, the centre of both for their
+# covariances and its gradient, cost and densities of the gates, means and variances of the
+# spreads together.
+SMALL_MESSAGES = 1 + 4 + 4 + 2 + 2
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Sizes:
         parameters: trained numbers.
         state: numbers in a checkpoint: weights, running statistics, momenta.
         norms: batch norms that a step passes through, both branches.
+        pieces: messages in which the gradients travel, with the loss.
         embedding: D.
         macs: of a training step for one image.
     """
@@ -43,6 +53,7 @@ class Sizes:
     parameters: int
     state: int
     norms: int
+    pieces: int
     embedding: int
     macs: int
 
@@ -55,6 +66,7 @@ def sizes(width: int, expander: int, image_size: int) -> Sizes:
             "dual_gating", setup, MethodConfig(ExpanderConfig(expander, expander)), 0.5, seed=0
         )
     parameters = sum(p.numel() for p in method.parameters())
+    sent = [torch.empty(1, device="meta"), *method.parameters()]
     state = sum(value.numel() for value in method.state_dict().values()) + parameters
     kinds = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
     found = {name: m for name, m in method.named_modules() if isinstance(m, kinds)}
@@ -62,7 +74,8 @@ def sizes(width: int, expander: int, image_size: int) -> Sizes:
     shared = sum(
         ".bn1." not in name and ".bn2." not in name and ".gate." not in name for name in found
     )
-    return Sizes(parameters, state, len(found) + shared, expander, method.macs_per_image)
+    norms = len(found) + shared
+    return Sizes(parameters, state, norms, len(list(pieces(sent))), expander, method.macs_per_image)
 
 
 def ring_seconds(size: float, processes: int, bandwidth: float, latency: float) -> float:
@@ -73,6 +86,19 @@ def ring_seconds(size: float, processes: int, bandwidth: float, latency: float) 
     return 2 * share * size / bandwidth + 2 * (processes - 1) * latency
 
 
+def tree_seconds(size: float, processes: int, bandwidth: float, latency: float) -> float:
+    """Time of an all-reduce of size bytes up and down two trees (Sanders et al. 2009)."""
+    if processes == 1:
+        return 0.0
+    return 2 * size / bandwidth + 2 * math.ceil(math.log2(processes)) * latency
+
+
+def sum_seconds(size: float, processes: int, bandwidth: float, latency: float) -> float:
+    """Time of an all-reduce by whichever is cheaper."""
+    link = (processes, bandwidth, latency)
+    return min(ring_seconds(size, *link), tree_seconds(size, *link))
+
+
 def gather_seconds(size: float, processes: int, bandwidth: float, latency: float) -> float:
     """Time of a ring all-gather of size bytes in all."""
     if processes == 1:
@@ -80,10 +106,29 @@ def gather_seconds(size: float, processes: int, bandwidth: float, latency: float
     return (processes - 1) / processes * size / bandwidth + (processes - 1) * latency
 
 
-def norm_seconds(norms: int, processes: int, latency: float) -> float:
-    """Time of the batch norms' exchanges, forward and backward: latency only."""
-    hops = 2 * math.ceil(math.log2(processes)) if processes > 1 else 0
-    return 2 * norms * hops * latency
+def gradient_seconds(size: Sizes, processes: int, bandwidth: float, latency: float) -> float:
+    """Time of averaging the gradients: each of their pieces takes all hops."""
+    one = FLOAT * (size.parameters + 1) / size.pieces
+    return size.pieces * sum_seconds(one, processes, bandwidth, latency)
+
+
+def covariance_messages(rows: int, columns: int) -> tuple[int, int]:
+    """Large and further small messages for both views' covariances of N rows and D columns."""
+    return (2, 4) if rows < columns else (2, 0)
+
+
+def covariance_seconds(
+    rows: int, columns: int, processes: int, bandwidth: float, latency: float
+) -> float:
+    """Time of the large messages: embeddings of both views where N < D, else two matrices."""
+    if rows < columns:
+        return 2 * gather_seconds(FLOAT * rows * columns, processes, bandwidth, latency)
+    return 2 * sum_seconds(FLOAT * columns**2, processes, bandwidth, latency)
+
+
+def small_seconds(messages: int, processes: int, latency: float) -> float:
+    """Time of messages of a few numbers: latency only."""
+    return messages * tree_seconds(0, processes, math.inf, latency)
 
 
 def straggling(jitter: float, processes: int) -> float:
@@ -146,19 +191,20 @@ def step_table(size: Sizes, options: argparse.Namespace) -> None:
     """Print communication and efficiency for each number of processes."""
     compute = options.batch / options.rate
     print(f"step of {options.batch} images a device: {1000 * compute:.1f} ms; milliseconds of")
-    print("processes  gradients  N x D   D x D   norms  stragglers  efficiency  images/s")
+    print("processes  gradients  covariances  norms  others  stragglers  efficiency  images/s")
     for processes in options.processes:
         link = (processes, options.bandwidth, options.latency)
-        gradients = ring_seconds(FLOAT * size.parameters, *link)
-        rows = 2 * options.batch * processes * size.embedding * FLOAT
-        everything = gather_seconds(rows, *link)
-        covariances = ring_seconds(2 * size.embedding**2 * FLOAT, *link)
-        norms = norm_seconds(size.norms, processes, options.latency)
+        rows = options.batch * processes
+        gradients = gradient_seconds(size, *link)
+        covariances = covariance_seconds(rows, size.embedding, *link)
+        norms = small_seconds(2 * size.norms, processes, options.latency)
+        small = SMALL_MESSAGES + covariance_messages(rows, size.embedding)[1]
+        others = small_seconds(small, processes, options.latency)
         waiting = (straggling(options.jitter, processes) - 1) * compute
-        # Gradients travel while the backward pass (two thirds) goes on.
-        exposed = max(0.0, gradients - 2 / 3 * compute) + min(everything, covariances) + norms
-        efficiency = compute / (compute + exposed + waiting)
-        numbers = [1000 * t for t in (gradients, everything, covariances, norms, waiting)]
+        # The backward pass, two thirds of a step, is what gradients could hide under.
+        exposed = max(0.0, gradients - 2 / 3 * compute) if options.overlap else gradients
+        efficiency = compute / (compute + exposed + covariances + norms + others + waiting)
+        numbers = [1000 * t for t in (gradients, covariances, norms, others, waiting)]
         print(
             f"{processes:9d} " + " ".join(f"{value:8.2f}" for value in numbers),
             f"   {efficiency:9.2f} {processes * options.rate * efficiency:12,.0f}",
@@ -210,13 +256,14 @@ def main() -> None:
     parser.add_argument("--restart", type=float, default=120.0, help="s behind a failure")
     parser.add_argument("--disk", type=float, default=1e9, help="bytes/s of a checkpoint")
     parser.add_argument("--checkpoint-overhead", type=float, default=1.0, help="s")
+    parser.add_argument("--overlap", action="store_true", help="gradients under the backward pass")
     parser.add_argument("--efficiency", type=float, default=1.0, help="for the failures' table")
     options = parser.parse_args()
     size = sizes(options.width, options.expander, options.size)
     print(
         f"width {options.width}, {options.size} px: {size.parameters:,} parameters, gradient "
         f"{FLOAT * size.parameters / 1e6:.1f} MB, {size.macs / 1e9:.2f} G MACs an image, "
-        f"{size.norms} batch norms, image {3 * options.size**2:,} bytes"
+        f"{size.norms} batch norms, {size.pieces} pieces, image {3 * options.size**2:,} bytes"
     )
     step_table(size, options)
     failure_table(size, options, options.efficiency)

@@ -256,6 +256,7 @@ def breakdown(ours: Ours, rounds: int = 12) -> None:
     """Print where the time of a step goes, piece by piece, and what a batch takes in the loop.
 
     Pieces are waited for one by one; the loop is not, so that it may take less than their sum.
+    They are compiled where the step is, but never recorded: only the whole step and the loop are.
     """
     step, device = ours.step, ours.source.device
     noise = torch_generator(0, "views", device=device)
@@ -276,7 +277,7 @@ def breakdown(ours: Ours, rounds: int = 12) -> None:
             view_1, view_2 = ours.views(images, noise)
         step.begin(indices, 0)
         with timed("forward"), torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-            loss = step.method(view_1, view_2, 0.5, step.noise).loss
+            loss = step._forward(view_1, view_2, step._progress, step.noise).loss
         step.optimiser.zero_grad(set_to_none=True)
         with timed("backward"):
             torch.autograd.backward(loss)
@@ -348,6 +349,12 @@ def measured(options: argparse.Namespace, made: Path) -> None:
     if options.folder is None:
         textures_as_jpegs(made, count + held_out)
     files = ImageFolder(str(options.folder or made))
+    if len(files) < count + held_out:
+        # Rates are of so many images: fewer would be counted as if they were all there.
+        raise SystemExit(
+            f"--batch {options.batch} --batches {options.batches} need {count + held_out} files, "
+            f"{options.folder} has {len(files)}; lower one of them or give more files"
+        )
     order = np.random.default_rng(0).permutation(len(files)).tolist()
     rows = order[:count]
     began = time.perf_counter()

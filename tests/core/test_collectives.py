@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from processes import in_processes
 from ssl_kedro.core import collectives
@@ -10,6 +11,7 @@ from ssl_kedro.core.collectives import (
     average_in_place,
     batch_average,
     batch_variance,
+    batch_variances,
     current_share,
     gathered,
     leads,
@@ -114,3 +116,31 @@ def test_averages_in_place_keep_shapes_and_layouts(monkeypatch: pytest.MonkeyPat
     for found in in_processes(2, averaged):
         for index, tensor in enumerate(found):
             torch.testing.assert_close(tensor, (given[0][index] + given[1][index]) / 2)
+
+
+def test_variances_of_several_columns_are_those_of_each_in_one_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    parts = [torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 2, dtype=torch.float64)]
+    assert all(
+        torch.equal(found, z.var(dim=0))
+        for found, z in zip(batch_variances(parts), parts, strict=True)
+    )
+
+    def own(rank: int) -> tuple[list[torch.Tensor], list[torch.Tensor], int, int]:
+        sent = []
+        reduces = dist.all_reduce
+        monkeypatch.setattr(
+            dist, "all_reduce", lambda x, **k: (sent.append(x.numel()), reduces(x, **k))
+        )
+        rows = [own_rows(z) for z in parts]
+        together = batch_variances(rows)
+        count = len(sent)
+        return together, [batch_variance(z) for z in rows], count, len(sent) - count
+
+    for together, alone, count, twice in in_processes(3, own):
+        for found, other, z in zip(together, alone, parts, strict=True):
+            torch.testing.assert_close(found, z.var(dim=0))
+            torch.testing.assert_close(other, z.var(dim=0))
+        assert (count, twice) == (2, 4)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from processes import in_processes
-from ssl_kedro.core.collectives import average_in_place, own_rows
-from ssl_kedro.core.synchronised_norm import SynchronisedBatchNorm, synchronised
+from ssl_kedro.core.collectives import Share, average_in_place, own_rows
+from ssl_kedro.core.synchronised_norm import SynchronisedBatchNorm, _Normalised, synchronised
 
 
 def network() -> nn.Sequential:
@@ -130,3 +133,71 @@ def test_conversion_keeps_names_weights_and_mode_and_alone_changes_nothing() -> 
     for name, value in plain.state_dict().items():
         assert torch.equal(converted.state_dict()[name], value), name
     assert isinstance(synchronised(nn.BatchNorm2d(2)), SynchronisedBatchNorm)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Callable[[str], Share]]:
+    """A process group of this process only, of a backend."""
+
+    def started(backend: str) -> Share:
+        store = dist.FileStore(str(tmp_path / "store"), 1)
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
+        return Share(0, 1)
+
+    yield started
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_one_implementation_serves_all_devices_and_waits_for_none(
+    alone: Callable[[str], Share],
+    device: str,
+    layout: torch.memory_format,
+    half: bool,
+    affine: bool,
+) -> None:
+    """Forward and backward pass against torch's norm; on a GPU with waiting made an error."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    share = alone("nccl" if device == "cuda" else "gloo")
+    torch.manual_seed(4)
+    x = (torch.randn(8, 5, 4, 6) * 2 + 3).to(device, memory_format=layout)
+    along = torch.randn(8, 5, 4, 6).to(device)
+    plain = nn.BatchNorm2d(5, affine=affine).to(device)
+    if affine:
+        nn.init.uniform_(plain.weight)
+        nn.init.normal_(plain.bias)
+    x = x.bfloat16() if half else x
+    given = [x.clone().requires_grad_() for _ in range(3)]
+
+    def ours(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        out, mean, variance, count = _Normalised.apply(x, plain.weight, plain.bias, 1e-5, share)
+        assert count == 8 * 4 * 6
+        (out * along.to(out.dtype)).sum().backward()
+        return out.detach(), mean, variance
+
+    ours(given[0])  # first messages set up their channels
+    plain.zero_grad()
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        out, mean, variance = ours(given[1])
+    finally:
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    found = [out, given[1].grad, *(p.grad.clone() for p in plain.parameters())]  # type: ignore[union-attr]
+    plain.zero_grad()
+    wanted = plain(given[2])
+    (wanted * along.to(wanted.dtype)).sum().backward()
+    expected = [wanted.detach(), given[2].grad, *(p.grad for p in plain.parameters())]
+    assert out.dtype == x.dtype
+    tolerance = 2e-2 if half else 1e-4
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+    moments = x.float().transpose(0, 1).reshape(5, -1)
+    torch.testing.assert_close(mean, moments.mean(dim=1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(variance, moments.var(dim=1, correction=0), rtol=1e-4, atol=1e-4)

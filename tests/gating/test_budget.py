@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from ssl_kedro.gating.budget import (
     opening_at,
     sparsity_loss,
 )
-from ssl_kedro.gating.cost import check_budget
+from ssl_kedro.gating.cost import BlockCost, NetworkCost, check_budget
 
 
 def slow_bound(densities: list[float], budget: float, p: float) -> float:
@@ -85,3 +86,20 @@ def test_warmup_opens_the_gates_and_then_leaves_the_schedule_to_the_rest() -> No
     assert gating_progress(0.3, 0.0) == 0.3
     with pytest.raises(ConfigError, match="warmup = 1"):
         GateConfig(warmup=1.0)
+
+
+def test_compiled_steps_take_prices_as_constants() -> None:
+    """Made anew in each step they would have to be copied to the device each time."""
+    cost = NetworkCost(10, (BlockCost("a", 4, 3, 0, 1), BlockCost("b", 2, 5, 2, 1)))
+    masks = [torch.tensor([[1.0, 0, 0, 1], [1, 1, 1, 1]]), torch.tensor([[1.0, 0], [0, 0]])]
+    calls: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., object]:
+        calls.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(cost.ratio, backend=backend, fullgraph=True)
+    assert torch.equal(compiled(masks), cost.ratio(masks))
+    assert any("matmul" in call for call in calls)
+    assert not any("tensor" in call for call in calls), calls

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig, normalised_deviation
@@ -54,6 +57,38 @@ def test_step_is_vicreg_plus_gate_objective_of_each_gated_view(
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
     assert float(scalars["invariance"]) == pytest.approx(float(terms["invariance"]), rel=1e-6)
     assert ("flop_ratio" in scalars) == bool(gated_views)
+
+
+class ReadsOnTheHost(TorchDispatchMode):
+    """Counts numbers that go from a tensor to Python, for which a GPU would be waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(  # type: ignore[no-untyped-def]
+        self, func, types, args=(), kwargs=None
+    ):
+        self.count += func in {
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.equal.default,
+        }
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", sorted(method_classes()))
+def test_methods_that_read_numbers_on_the_host_say_that_they_cannot_be_recorded(name: str) -> None:
+    teacher = GatedResNet18(SETUP.config, branches=("dense",), image_size=16).eval()
+    config = dataclasses.replace(CONFIG, gates=GateConfig(steering="dual_ascent", diversity=0.1))
+    setup = dataclasses.replace(SETUP, teacher=teacher)
+    budget = None if name in {"vicreg", "simsiam"} else 0.5
+    method = build_method(name, setup, config, budget, seed=0)
+    progress = torch.tensor(0.5, dtype=torch.float64)
+    method.before_step(0.5, torch.arange(6))
+    method(*views(), progress, torch.Generator()).loss.backward()  # constants are made once
+    method.before_step(0.5, torch.arange(6))
+    with ReadsOnTheHost() as mode:
+        method(*views(), progress, torch.Generator()).loss.backward()
+    assert method.recordable == (mode.count == 0), name
 
 
 def test_both_branches_train_the_same_convolutions_but_their_own_norms() -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
-from ssl_kedro.pipelines.trainings import recipe_identity
+from ssl_kedro.pipelines.trainings import Training, recipe_identity, training_identity
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -199,11 +199,30 @@ def test_machines_need_a_place_to_meet_and_one_precision(
     rendezvous: str, precision: str, message: str
 ) -> None:
     values = base()
-    values["train"] |= {"nodes": 2, "rendezvous": rendezvous, "precision": precision}
+    values["train"] |= {"nodes": 2, "rendezvous": rendezvous, "memory_format": "auto"}
+    values["train"] |= {"precision": precision}
     with pytest.raises(ParameterError, match=message):
         check(values)
     values["train"] |= {"rendezvous": "[::1]:29400", "precision": "bf16", "workers": 4}
+    with pytest.raises(ParameterError, match=r"memory_format = 'auto': expected channels_last or"):
+        check(values)
+    values["train"] |= {"memory_format": "contiguous"}
     assert check(values).train.processes == 8
+
+
+def test_processes_that_share_a_batch_record_nothing_and_compile_only_when_told() -> None:
+    values = base()
+    values["train"] |= {"workers": 2, "graphs": "on"}
+    with pytest.raises(ParameterError, match=r"train\.graphs = 'on': expected off or auto with"):
+        check(values)
+    values["train"] |= {"graphs": "auto"}
+    tried = check(values).train.of_one_process
+    assert (tried.workers, tried.graphs, tried.compile) == (1, "off", "off")
+    values["train"] |= {"compile": "on"}
+    assert check(values).train.of_one_process.compile == "on"
+    values["train"] |= {"workers": 1, "compile": "auto"}
+    alone = check(values).train.of_one_process
+    assert (alone.graphs, alone.compile) == ("auto", "auto")
 
 
 def test_workers_beyond_the_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,10 +243,36 @@ def test_workers_beyond_the_devices_are_refused(monkeypatch: pytest.MonkeyPatch)
     assert check(values).train.workers == 4
 
 
+def test_graphs_are_refused_before_anything_starts_where_no_device_has_them() -> None:
+    values = base()
+    values["train"] |= {"graphs": "on", "device": "cpu"}
+    with pytest.raises(ParameterError, match=r"dual_gating\.train\.graphs = 'on': expected off or"):
+        check(values)
+
+
 def test_the_number_of_workers_is_no_part_of_what_a_training_is() -> None:
     values = base()
     identities = []
+    values["train"] |= {"memory_format": "contiguous"}
     for changes in ({}, {"workers": 2}, {"nodes": 2, "rendezvous": "a:1", "workers": 2}):
         recipe = check(values | {"train": values["train"] | changes}).train
         identities.append(recipe_identity({"train": dataclasses.asdict(recipe)}))
     assert identities[0] == identities[1] == identities[2]
+
+
+def test_what_the_trial_chose_may_be_asked_for_by_name_when_a_training_is_resumed() -> None:
+    """A checkpoint knows what was chosen, not how it came to be."""
+    values = base()
+    chosen = {"device": "cpu", "precision": "bf16", "memory_format": "contiguous"}
+    data = {"fingerprints": {"pretrain": "f"}}
+    identities = []
+    for asked in ("auto", "bf16"):
+        values["train"] |= {"precision": asked}
+        values["train"] |= {"memory_format": "auto" if asked == "auto" else "contiguous"}
+        values["train"] |= {"compile": "auto" if asked == "auto" else "off"}
+        training = Training("vicreg", None, 0)
+        identities.append(training_identity(check(values), data, chosen, training))
+    assert identities[0] == identities[1]
+    for name, other in (("precision", "fp32"), ("memory_format", "channels_last"), ("compiled", 1)):
+        found = training_identity(check(values), data, chosen | {name: other}, training)
+        assert found[name] != identities[0][name]

@@ -10,6 +10,7 @@ import torch
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.methods.base import Method
+from ssl_kedro.methods.registry import method_classes
 from ssl_kedro.training import execution
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.execution import (
@@ -18,6 +19,8 @@ from ssl_kedro.training.execution import (
     _eager_ways,
     _faster_ways,
     choose_execution,
+    execution_identity,
+    options_for,
     step_options,
 )
 from ssl_kedro.training.options import StepOptions
@@ -171,7 +174,51 @@ def test_graphs_without_a_cuda_device_are_refused(new_method: NewMethod) -> None
         config(graphs="yes")
 
 
+def test_no_way_at_all_is_an_error_that_says_why(
+    new_method: NewMethod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(step: TrainingStep, views: torch.Tensor) -> float:
+        raise RuntimeError("no compiler found")
+
+    monkeypatch.setattr(execution, "_timed", timed)
+    ways = [FP32._replace(compiled=True), FP32._replace(compiled=True, recorded=True)]
+    message = r"fp32 channels_last compiled or as .* graph: no compiler found; use train.compile"
+    with pytest.raises(RuntimeError, match=message):
+        Trial(new_method(), SHAPE, config(), CPU).best(ways)
+
+
+def test_a_method_that_cannot_be_recorded_takes_the_rest_of_another_ones_execution(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    chosen = {"memory_format": "contiguous", "compiled": True, "recorded": True}
+    kinds = method_classes()
+    assert options_for(kinds["vicreg"], chosen) == StepOptions("contiguous", True, True)
+    assert not caplog.records
+    assert options_for(kinds["seed"], chosen) == StepOptions("contiguous", True, False)
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith("Training steps of Seed stay without a CUDA graph")
+
+
+def test_a_trial_does_not_record_what_says_that_it_cannot_be(
+    new_method: NewMethod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With graphs asked for, on a machine that only says that it has a CUDA device."""
+    monkeypatch.setattr(execution, "resolved_device", lambda name: CUDA)
+    given = config(precision="fp32", memory_format="contiguous", compile="off", graphs="on")
+    method = new_method()
+    assert choose_execution(method, SHAPE, given).recorded
+    monkeypatch.setattr(type(method), "recordable", False)
+    assert not choose_execution(method, SHAPE, given).recorded
+
+
 def test_options_survive_being_written_down() -> None:
     assert step_options({"device": "cpu", "precision": "fp32"}) == StepOptions()
     written = {"memory_format": "contiguous", "compiled": True, "recorded": True, "trial_ms": {}}
     assert step_options(written) == StepOptions("contiguous", True, True)
+    old = {"device": "cpu", "precision": "bf16"}
+    plain = {"precision": "bf16", "memory_format": "channels_last", "compiled": False}
+    assert execution_identity(old) == plain
+    new = execution.Execution("cpu", "fp32", {}, "contiguous", compiled=True, recorded=True)
+    assert new.identity == {"precision": "fp32", "memory_format": "contiguous", "compiled": True}
+    assert new.options == StepOptions("contiguous", True, True)

@@ -179,6 +179,19 @@ def test_rates_on_the_device_give_the_steps_of_numbers(name: str) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("recorded", [False, True])
+def test_adam_expects_a_graph_only_where_there_is_one(recorded: bool) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    device = torch.device("cuda")
+    config = TrainConfig(optimiser="adam")
+    optimiser = build_optimiser(ThreeWeights().to(device), config, device, recorded=recorded)
+    assert [group["capturable"] for group in optimiser.param_groups] == [
+        recorded for _ in optimiser.param_groups
+    ]
+
+
 class ThreeWeights(OneWeight):
     """A matrix, a kernel and a bias."""
 

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_kedro.core.collectives import Share, shared_batch
+from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
+from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.registry import build_method
+from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.step import TrainingStep
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,66 @@ def test_a_ring_moves_what_its_formula_says(scaling: ModuleType, processes: int)
     assert scaling.ring_seconds(size, processes, 100.0, 0.25) == pytest.approx(seconds)
     half = scaling.gather_seconds(size, processes, 100.0, 0.25)
     assert 2 * half == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 5, 8, 13])
+def test_small_messages_climb_a_tree_and_come_down_again(
+    scaling: ModuleType, processes: int
+) -> None:
+    """Each round every second of those that still hold something hands it to its neighbour."""
+    holding, rounds = list(range(processes)), 0
+    while len(holding) > 1:
+        holding = holding[::2]
+        rounds += 1
+    assert scaling.small_seconds(3, processes, 0.25) == pytest.approx(3 * 2 * rounds * 0.25)
+
+
+def test_sums_take_the_cheaper_way(scaling: ModuleType) -> None:
+    for processes, size, way in (
+        (4, 1e9, scaling.ring_seconds),
+        (1000, 1e4, scaling.tree_seconds),
+    ):
+        found = scaling.sum_seconds(size, processes, 1e9, 1e-5)
+        assert found == way(size, processes, 1e9, 1e-5)
+        others = {scaling.ring_seconds, scaling.tree_seconds} - {way}
+        assert found < others.pop()(size, processes, 1e9, 1e-5)
+
+
+@pytest.mark.parametrize("columns", [8, 64])  # fewer than the 32 rows of the batch, or more
+def test_messages_are_those_of_a_step(
+    scaling: ModuleType, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """Of one of four processes, with the others' answers left out."""
+    large: list[str] = []
+    count = 0
+
+    def reduced(x: torch.Tensor, **options: object) -> None:
+        nonlocal count
+        count += 1
+        if x.shape == (columns, columns):
+            large.append("matrix")
+
+    def gathered(parts: list[torch.Tensor], own: torch.Tensor, **options: object) -> None:
+        nonlocal count
+        count += 1
+        large.append("rows")
+        for part in parts:
+            part.copy_(own)
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", reduced)
+    monkeypatch.setattr(torch.distributed, "all_gather", gathered)
+    setup = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
+    config = MethodConfig(ExpanderConfig(columns, columns))
+    method = synchronised(build_method("dual_gating", setup, config, 0.5, seed=0))
+    assert isinstance(method, Method)
+    recipe = TrainConfig(epochs=1, batch_size=32, workers=4, warmup_epochs=0, device="cpu")
+    with shared_batch(Share(0, 4)):
+        step = TrainingStep(method, recipe, "fp32", torch.device("cpu"), 1)
+        step(*torch.rand(2, 8, 3, 16, 16), torch.arange(8), 0, step.noise)
+    found = scaling.sizes(8, columns, 16)
+    big, small = scaling.covariance_messages(32, columns)
+    assert large == [("matrix", "rows")[columns > 32]] * big
+    assert count == 2 * found.norms + found.pieces + scaling.SMALL_MESSAGES + big + small
 
 
 @pytest.mark.parametrize("processes", [1, 4, 200])

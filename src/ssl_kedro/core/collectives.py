@@ -143,6 +143,14 @@ def batch_variance(z: Tensor) -> Tensor:
     return loss_average(centred.square().mean(dim=0)) * (count / (count - 1))
 
 
+def batch_variances(parts: Sequence[Tensor]) -> list[Tensor]:
+    """:func:`batch_variance` of several (n, D_i) over the same rows, in the messages of one."""
+    if current_share() is None:
+        return [batch_variance(z) for z in parts]
+    together = batch_variance(torch.cat(list(parts), dim=1))
+    return list(torch.split(together, [z.shape[1] for z in parts]))
+
+
 @torch.no_grad()
 def average_in_place(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by their means over processes.
@@ -157,7 +165,7 @@ def average_in_place(tensors: Sequence[Tensor]) -> None:
     if share is None:
         return
     under_way = []
-    for piece in _pieces(tensors):
+    for piece in pieces(tensors):
         flat = torch.cat([tensor.reshape(-1) for tensor in piece])
         work = dist.all_reduce(flat, group=share.group, async_op=True)
         under_way.append((piece, flat, work))
@@ -170,7 +178,8 @@ def average_in_place(tensors: Sequence[Tensor]) -> None:
         torch._foreach_copy_(list(piece), shaped)
 
 
-def _pieces(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def pieces(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors in the groups in which :func:`average_in_place` sends them, in order."""
     piece: list[Tensor] = []
     for tensor in tensors:
         if piece and sum(t.numel() for t in piece) + tensor.numel() > _PIECE:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -20,3 +23,19 @@ def resolved_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device = {name!r}: this machine has no CUDA device; use auto or cpu")
     return device
+
+
+def threads_of_each(workers: int) -> int:
+    """Threads for each of so many processes that share this one's, at least 1."""
+    return max(1, torch.get_num_threads() // workers)
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Compute with so many threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,8 +1,9 @@
 """Batch norm over a batch that several processes share, on any device.
 
-torch's own ``SyncBatchNorm`` takes CUDA tensors only. This one computes each process' moments with
+torch's own ``SyncBatchNorm`` takes CUDA tensors only, and its host waits for the device in each
+forward pass, to leave out processes without rows. This one computes each process' moments with
 torch's fused kernels, combines them in one message of 2 C numbers, and normalises with the kernel
-of evaluation mode; the backward pass is the same the other way round.
+of evaluation mode; the backward pass is the same the other way round. Nothing in it waits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules import batchnorm
-from torch.nn.modules._functions import SyncBatchNorm as _FusedOnCuda
 
 from ssl_kedro.core.collectives import Share, current_share
 
@@ -39,20 +39,6 @@ class SynchronisedBatchNorm(batchnorm._BatchNorm):
             return super().forward(input)
         self._check_input_dim(input)
         factor = self._running_factor()
-        if input.is_cuda:
-            # Fused, and told from ours by nothing but speed.
-            found: Tensor = _FusedOnCuda.apply(
-                input,
-                self.weight,
-                self.bias,
-                self.running_mean,
-                self.running_var,
-                self.eps,
-                factor,
-                share.group or dist.group.WORLD,
-                share.processes,
-            )
-            return found
         normalised, mean, variance, count = _Normalised.apply(
             input, self.weight, self.bias, self.eps, share
         )
@@ -150,7 +136,7 @@ class _Normalised(torch.autograd.Function):
 
 def _moments(x: Tensor, share: Share) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel over all processes, float32 (C,)."""
-    scratch = torch.zeros(2, x.shape[1], dtype=_statistics_type(x))
+    scratch = torch.zeros(2, x.shape[1], dtype=_statistics_type(x), device=x.device)
     mean, variance = torch.batch_norm_update_stats(x, scratch[0], scratch[1], 0.0)
     # E x^2 - m^2 over processes in float64: it loses no digit that float32 has.
     moments = torch.stack([mean.double(), variance.double() + mean.double().square()])

@@ -116,6 +116,7 @@ def gate_objective(
     config: GateConfig,
     progress: Progress,
     deployed: Tensor | None = None,
+    sampled: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """L_G = lambda * sparsity + gamma * bound for one branch (thesis eq. 6.3 and 5.5).
 
@@ -127,11 +128,12 @@ def gate_objective(
         progress: share of training done, in [0, 1].
         deployed: cost ratio as deployed, without noise. Given, it is the value that is held
             against the budget, while the gradient stays that of the sampled cost.
+        sampled: ``cost.ratio(masks)`` where the caller has it already.
 
     Returns:
         The objective, and the cost ratio held against the budget; both scalars.
     """
-    ratio = cost.ratio(masks)
+    ratio = cost.ratio(masks) if sampled is None else sampled
     if deployed is not None:
         ratio = deployed.detach() + (ratio - ratio.detach())
     densities = loss_average(torch.stack([mask.mean() for mask in masks]))

@@ -7,13 +7,23 @@ gates. Batch norm, ReLU and pooling are free. Code says ``macs``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ssl_kedro.core.collectives import loss_average
+
+_compiler: Any = torch.compiler  # parts of it carry no types
+_Function = TypeVar("_Function", bound=Callable[..., Tensor])
+
+
+def _constant(function: _Function) -> _Function:
+    """The function, whose result the compiler takes for a constant."""
+    marked: _Function = _compiler.assume_constant_result(function)
+    return marked
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,17 @@ class NetworkCost:
         return open_channels @ prices + self.smallest_ratio
 
 
-@functools.lru_cache(maxsize=256)
+@_constant
 def _on_device(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Constants as a tensor, kept for each device: building it there waits for the device."""
+    """Constants as a tensor, kept for each device: building it there waits for the device.
+
+    The compiler looks through a cache and would build them in each step.
+    """
+    return _kept(values, device, dtype)
+
+
+@functools.cache  # one a network, device and type: few
+def _kept(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # a training may be the next to use it
         return torch.tensor(values, dtype=dtype, device=device)
 

@@ -71,8 +71,11 @@ class BudgetPenalty(nn.Module):
             deployed = self._decided + self.deployed_gap
         # While the warm-up holds the gates open, neither bounds nor multiplier have a say.
         gating = gating_progress(progress, self.config.warmup)
-        loss, ratio = gate_objective(masks, self.cost, self.budget, self.config, gating, deployed)
-        scalars = {"flop_ratio": self.cost.ratio(masks).detach()}
+        sampled = self.cost.ratio(masks)
+        loss, ratio = gate_objective(
+            masks, self.cost, self.budget, self.config, gating, deployed, sampled
+        )
+        scalars = {"flop_ratio": sampled.detach()}
         if self.config.diversity > 0:
             diversity = channel_diversity_loss(masks)
             loss = loss + self.config.diversity * diversity

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.core.collectives import batch_variance
+from ssl_kedro.core.collectives import batch_variances
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
@@ -81,7 +81,13 @@ class StepResult(NamedTuple):
 
 
 class Trainable(nn.Module, ABC):
-    """What the training loop calls: two views and the progress of training in, a loss out."""
+    """What the training loop calls: two views and the progress of training in, a loss out.
+
+    ``recordable``: nothing in the forward pass waits for the device or takes a number from the
+    host that changes from step to step, so that a step can be a CUDA graph.
+    """
+
+    recordable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(
@@ -315,11 +321,17 @@ def normalised_deviation(z: Tensor) -> Tensor:
     About 1 for embeddings spread evenly on the sphere, 0 when all have collapsed to one
     point (SimSiam's collapse measure, Chen & He 2021, scaled to be free of D).
     """
-    z = nn.functional.normalize(z.float(), dim=1)
-    deviation: Tensor = batch_variance(z).sqrt().mean() * z.shape[1] ** 0.5
-    return deviation
+    return smallest_deviation([z])
 
 
 def smallest_deviation(embeddings: Sequence[Tensor]) -> Tensor:
-    """The least spread among views: a method has collapsed where one of them has."""
-    return torch.stack([normalised_deviation(z.detach()) for z in embeddings]).min()
+    """The least spread among views: a method has collapsed where one of them has.
+
+    Args:
+        embeddings: (N, D) each; see :func:`normalised_deviation`. No gradient.
+    """
+    directions = [nn.functional.normalize(z.detach().float(), dim=1) for z in embeddings]
+    spreads = [
+        variance.sqrt().mean() * len(variance) ** 0.5 for variance in batch_variances(directions)
+    ]
+    return torch.stack(spreads).min()

@@ -81,6 +81,8 @@ class PanoramaContrast(Trainable):
         image_size: height and width of the views in px.
     """
 
+    recordable = False  # the batch's places in the bank come from the host
+
     def __init__(
         self,
         encoder: PanoramaEncoder,

@@ -55,6 +55,8 @@ class SaliencyDecoding(Trainable):
         macs: multiply-accumulates of one image forward, of encoder and decoder.
     """
 
+    recordable = False  # the batch's places among the maps come from the host
+
     def __init__(
         self,
         decoder: nn.Module,

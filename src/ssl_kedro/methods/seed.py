@@ -46,6 +46,7 @@ class Seed(DistillationMethod):
 
     name = "seed"
     options_type = SeedOptions
+    recordable = False  # the host reads how much the queue holds
     queue: Tensor
     queued: Tensor
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.evaluation.augmented import augmented_batches
@@ -21,7 +21,7 @@ from ssl_kedro.evaluation.features import extract_features, gate_arrays, gate_re
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.methods.registry import MethodPlan
+from ssl_kedro.methods.registry import MethodPlan, method_classes
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.pipelines.trainings import (
@@ -34,7 +34,7 @@ from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed.encoder import train_encoder
 from ssl_kedro.training.distributed.job import EncoderTraining
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.execution import choose_execution, step_options
+from ssl_kedro.training.execution import choose_execution, options_for
 
 Json = dict[str, Any]
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
@@ -68,11 +68,9 @@ def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
     method = new_method(
         parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
     )
-    chosen = choose_execution(
-        method,
-        (3, parameters.image_size, parameters.image_size),
-        parameters.base_train.of_one_process,
-    )
+    recipe, shape = parameters.base_train, (3, parameters.image_size, parameters.image_size)
+    with limited_threads(threads_of_each(recipe.workers)):
+        chosen = choose_execution(method, shape, recipe.of_one_process)
     return dataclasses.asdict(chosen)
 
 
@@ -129,7 +127,7 @@ def run_training(
             recipe=config,
             device=execution["device"],
             precision=execution["precision"],
-            options=step_options(execution),
+            options=options_for(method_classes()[training.method], execution),
             seed=training.seed,
             label=training.label,
             identity=identity,

@@ -31,6 +31,7 @@ from ssl_kedro.pipelines.parameters import (
     PipelineParameters,
     checked_budgets,
     checked_device,
+    checked_graphs,
     checked_workers,
     cost_at,
 )
@@ -96,6 +97,7 @@ class EncoderPipelineParameters(PipelineParameters):
         size = self.views.size or self.data.size
         checked_budgets(self.budgets, cost_at(self.encoder, size, self.gates.reduction))
         checked_device(self.train.device)
+        checked_graphs(self.base_train)
         checked_workers(self.base_train)
         return self
 

@@ -106,6 +106,23 @@ def checked_device(name: str) -> None:
         raise ConfigError("train.device", name, f"another device: {error}") from error
 
 
+def checked_graphs(train: TrainConfig, key: str = "train") -> None:
+    """Refuse CUDA graphs where there is no CUDA device.
+
+    Args:
+        train: a recipe whose device exists.
+        key: the recipe's key, for the message.
+
+    Raises:
+        ConfigError: naming the value and the remedy.
+    """
+    device = resolved_device(train.device)
+    if train.graphs == "on" and device.type != "cuda":
+        raise ConfigError(
+            f"{key}.graphs", "on", f"off or auto: {key}.device is {device}, only CUDA has graphs"
+        )
+
+
 def checked_workers(train: TrainConfig) -> None:
     """Refuse more processes than this machine has devices for.
 

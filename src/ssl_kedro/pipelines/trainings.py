@@ -14,6 +14,7 @@ from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.methods.base import EncoderSetup, Method
 from ssl_kedro.methods.registry import MethodPlan
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
+from ssl_kedro.training.execution import execution_identity
 
 Json = dict[str, Any]
 
@@ -96,18 +97,18 @@ def training_identity(
         "seed": training.seed,
         "data": data["fingerprints"]["pretrain"],
         "device": execution["device"],
-        "precision": execution["precision"],
-        "memory_format": execution.get("memory_format", "channels_last"),
-        "compiled": execution.get("compiled", False),
+        **execution_identity(execution),
     }
 
 
-# Where, how often and by how many processes: the numbers are the same.
+# Where, how often and by how many processes: the numbers are the same. And what was asked of the
+# trial: what it chose stands beside the recipe, and may be asked for by name the next time.
 _IRRELEVANT = tuple(
     f"train.{name}"
     for name in (
         *("resume", "checkpoint_every", "device", "graphs"),
         *("workers", "nodes", "rendezvous"),
+        *("precision", "memory_format", "compile"),
     )
 )
 

@@ -94,7 +94,7 @@ def fit_decoder(
         precision=execution.precision,
         options=execution.options,
         label=label,
-        identity=identity | {"precision": execution.precision},
+        identity=identity | execution.identity,
         log=log,
         checkpoints=checkpoints,
     )

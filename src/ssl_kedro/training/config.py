@@ -7,6 +7,10 @@ from typing import Annotated, Literal
 
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
 
+# What machines that meet must have been told: each would choose by a trial of its own.
+_CHOSEN_BY_TRIAL = {"precision": "fp32 or bf16", "memory_format": "channels_last or contiguous"}
+_NO_GRAPH = "a graph cannot hold the messages between processes"
+
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
@@ -31,9 +35,10 @@ class TrainConfig(Config):
             same trial.
         compile: forward and backward pass through torch.compile: "on", "off", or "auto" = on a
             GPU where a trial shows it to be faster; never on a CPU, where compiling takes
-            minutes.
+            minutes, nor where several processes share the batch.
         graphs: the step recorded as a CUDA graph and replayed: "on", "off", or "auto" = on a
-            GPU where it can be recorded and a trial shows it to be faster.
+            GPU where it can be recorded and a trial shows it to be faster. Several processes
+            record nothing: their messages cannot be part of a graph.
         checkpoint_every: epochs between checkpoints; the last epoch always has one.
         workers: processes on this machine that share each batch; 1 = none but this one.
         nodes: machines that do, each with so many workers, all started alike.
@@ -80,6 +85,10 @@ class TrainConfig(Config):
                 self.batch_size,
                 f"a multiple of workers * nodes = {self.processes}: they share each batch evenly",
             )
+        if self.graphs == "on" and self.processes > 1:
+            raise ConfigError(
+                "graphs", "on", f"off or auto with workers * nodes = {self.processes}: {_NO_GRAPH}"
+            )
         if self.nodes == 1:
             if self.rendezvous is not None:
                 raise ConfigError(
@@ -93,10 +102,11 @@ class TrainConfig(Config):
                 self.rendezvous,
                 f'"host:port" with nodes = {self.nodes}, where the others reach one of them',
             )
-        if self.precision == "auto":
-            raise ConfigError(
-                "precision", "auto", f"fp32 or bf16 with nodes = {self.nodes}: trials may differ"
-            )
+        for name, choices in _CHOSEN_BY_TRIAL.items():
+            if getattr(self, name) == "auto":
+                raise ConfigError(
+                    name, "auto", f"{choices} with nodes = {self.nodes}: trials may differ"
+                )
 
     @property
     def processes(self) -> int:
@@ -105,9 +115,15 @@ class TrainConfig(Config):
 
     @property
     def of_one_process(self) -> TrainConfig:
-        """The recipe of one process' part of the batch, by itself."""
+        """The recipe of one process' part of the batch, by itself, for a trial.
+
+        It leaves open only what a process that shares its batches may do.
+        """
+        shared = self.processes > 1
         return replace(
             self,
+            compile="off" if shared and self.compile == "auto" else self.compile,
+            graphs="off" if shared else self.graphs,
             batch_size=max(2, self.batch_size // self.processes),
             workers=1,
             nodes=1,

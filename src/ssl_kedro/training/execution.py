@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -44,7 +44,7 @@ class Way(NamedTuple):
     @property
     def options(self) -> StepOptions:
         """Everything but the precision."""
-        return StepOptions(self.memory_format, self.compiled, self.recorded)
+        return step_options(self._asdict())
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,41 @@ class Execution:
     @property
     def options(self) -> StepOptions:
         """For :func:`~ssl_kedro.training.loop.train`."""
-        return StepOptions(self.memory_format, self.compiled, self.recorded)
+        return step_options(asdict(self))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What changes rounding, as :func:`execution_identity` has it."""
+        return execution_identity(asdict(self))
+
+
+def execution_identity(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an execution that was written down changes rounding; of a checkpoint's identity."""
+    options = step_options(execution)
+    return {
+        "precision": execution["precision"],
+        "memory_format": options.memory_format,
+        "compiled": options.compiled,
+    }
 
 
 def step_options(execution: Mapping[str, Any]) -> StepOptions:
     """Options of an execution that was written down; what it does not name is the default."""
     names = ("memory_format", "compiled", "recorded")
     return StepOptions(**{name: execution[name] for name in names if name in execution})
+
+
+def options_for(method: type[Trainable], execution: Mapping[str, Any]) -> StepOptions:
+    """Options of an execution that was chosen with another method, as far as this one allows."""
+    options = step_options(execution)
+    if options.recorded and not method.recordable:
+        _say_unrecorded(method)
+        options = replace(options, recorded=False)
+    return options
+
+
+def _say_unrecorded(method: type[Trainable]) -> None:
+    logger.info("Training steps of %s stay without a CUDA graph: they wait", method.__name__)
 
 
 def choose_execution(
@@ -89,7 +117,7 @@ def choose_execution(
     recorded, compiled and both. The fastest is taken unless one that comes before it, in the
     order above and with fp32 and channels_last first, is within 10 %. Which one wins depends on
     processor and width, so it is measured. What cannot be recorded or compiled is left out,
-    with a line in the log.
+    with a line in the log; a method that says so itself is not recorded whatever ``graphs`` is.
 
     Args:
         method: a freshly built method, left untouched.
@@ -98,11 +126,15 @@ def choose_execution(
 
     Raises:
         ValueError: ``graphs`` is "on" without a CUDA device.
-        RuntimeError: ``graphs`` or ``compile`` is "on" and the method cannot be.
+        RuntimeError: no step could be computed in any way that the recipe leaves open.
     """
     device = resolved_device(config.device)
     if config.graphs == "on" and device.type != "cuda":
         raise ValueError(f"train.graphs = on: {device} has none, only CUDA devices; use auto")
+    if not method.recordable and config.graphs != "off":
+        if device.type == "cuda":
+            _say_unrecorded(type(method))
+        config = replace(config, graphs="off")
     trial = Trial(method, sample_shape, config, device)
     way = trial.best(_eager_ways(config))
     way = trial.best(_faster_ways(way, config, device))
@@ -164,6 +196,7 @@ class Trial:
         if len(ways) == 1:
             return ways[0]
         views = torch.rand(self._shape, device=self._device)
+        fault: Exception | None = None
         steps: dict[Way, TrainingStep] = {}
         seconds: dict[Way, list[float]] = {}
         for way in ways:  # the first step allocates, picks kernels, compiles, records
@@ -174,8 +207,14 @@ class Trial:
             except Exception as error:
                 if not (way.compiled or way.recorded):
                     raise
+                fault = error
                 steps.pop(way, None)
                 logger.info("Training steps stay without %s: %s", way, _first_line(error))
+        if not steps:
+            raise RuntimeError(
+                f"no training step could be computed as {' or as '.join(map(str, ways))}: "
+                f"{fault}; use train.compile=off or train.graphs=auto"
+            ) from fault
         for _ in range(_ROUNDS - 1):
             for way, step in steps.items():
                 seconds[way].append(_timed(step, views))

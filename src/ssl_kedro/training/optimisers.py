@@ -133,7 +133,11 @@ def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, A
 
 
 def build_optimiser(
-    method: Trainable, config: TrainConfig, rates_on: torch.device | None = None
+    method: Trainable,
+    config: TrainConfig,
+    rates_on: torch.device | None = None,
+    *,
+    recorded: bool = False,
 ) -> Optimizer:
     """The optimiser that the configuration names, over the method's parameter groups.
 
@@ -142,6 +146,7 @@ def build_optimiser(
         config: the recipe.
         rates_on: device on which learning rates are scalar tensors, so that a recorded step
             reads them anew each time; None = plain numbers.
+        recorded: as a CUDA graph, of which Adam has to be told.
     """
     groups = parameter_groups(method, config)
     lr = config.peak_lr
@@ -156,5 +161,5 @@ def build_optimiser(
         return SGD(groups, lr, momentum=config.momentum, **kernels)
     kind = Adam if config.optimiser == "adam" else AdamW
     betas = (config.momentum, 0.999)
-    capturable = rates_on is not None and rates_on.type == "cuda"
+    capturable = recorded and rates_on is not None and rates_on.type == "cuda"
     return kind(groups, lr, betas=betas, capturable=capturable, **kernels)

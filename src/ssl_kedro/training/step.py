@@ -77,7 +77,9 @@ class TrainingStep:
         # What changes from step to step is a tensor where the step is recorded or compiled: a
         # number would be frozen in.
         fixed = device.type == "cuda" or options.recorded or options.compiled
-        self.optimiser = build_optimiser(self.method, config, device if fixed else None)
+        self.optimiser = build_optimiser(
+            self.method, config, device if fixed else None, recorded=options.recorded
+        )
         self._progress: Progress = (
             torch.zeros((), dtype=torch.float64, device=device) if fixed else 0.0
         )

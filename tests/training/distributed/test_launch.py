@@ -18,8 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
-from ssl_kedro.training.distributed import launch
+from ssl_kedro.training.distributed import encoder, launch
 from ssl_kedro.training.distributed.encoder import train_encoder
+from ssl_kedro.training.distributed.job import write_job
+from ssl_kedro.training.distributed.launch import WorkerError
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingDiverged
 from training.distributed.trainings import images, training
@@ -212,6 +214,57 @@ def test_a_fault_of_the_first_worker_alone_reaches_the_launcher(tmp_path: Path) 
         train_encoder(training(workers=2), images(), None, store)
 
 
+def test_a_process_with_a_fault_of_its_own_ends_as_failed_and_all_end_with_it_afterwards(
+    tmp_path: Path,
+) -> None:
+    """Else the launcher would wait for the others, which wait for this one."""
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "job"
+    folder.mkdir()
+    store = CheckpointStore(tmp_path / "file" / "checkpoint.safetensors")
+    write_job(folder, training(epochs=1), images(), store, threads=1)
+    codes = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+        worker = subprocess.run(
+            [sys.executable, "-m", WORKER, str(folder), str(os.getpid())],
+            env={
+                **os.environ,
+                **place,
+                "MASTER_PORT": port,
+                "GLOO_SOCKET_IFNAME": "lo",
+                "PYTHONPATH": str(TESTS.parent / "src"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        codes.append(worker.returncode)
+        assert json.loads((folder / "failure.json").read_text())["kind"] == "OSError", worker.stderr
+    assert codes == [1, 0]
+
+
+def test_devices_are_left_before_workers_need_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def launched(*_: object) -> None:
+        done.append("launched")
+        raise WorkerError("enough")
+
+    monkeypatch.setattr(encoder, "launch", launched)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
+    with pytest.raises(WorkerError, match="enough"):
+        train_encoder(training(workers=2), images())
+    assert done == ["emptied", "launched"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a device that is there")
 def test_workers_that_cannot_start_are_an_error_with_their_words(
     monkeypatch: pytest.MonkeyPatch,
@@ -281,6 +334,7 @@ def test_two_machines_of_one_worker_are_one_machine_of_two(tmp_path: Path) -> No
         address = f"127.0.0.1:{free.getsockname()[1]}"
     # A second training meets at the same address.
     recipe = {"name": "dual_gating", "nodes": 2, "rendezvous": address, "then": "vicreg"}
+    recipe["memory_format"] = "channels_last"
     machines = [program(tmp_path / name, **recipe) for name in "ab"]
     for machine in machines:
         text, _ = machine.communicate(timeout=200)

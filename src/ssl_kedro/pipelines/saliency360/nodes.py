@@ -180,7 +180,7 @@ def pretrain(
             "views": dataclasses.asdict(parameters.views_of(encoder)),
             "train": dataclasses.asdict(config),
         }
-    ) | {"data": stored["identity"], "seed": parameters.seed, "precision": execution.precision}
+    ) | {"data": stored["identity"], "seed": parameters.seed, **execution.identity}
     result = train(
         method,
         source,

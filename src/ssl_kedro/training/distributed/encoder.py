@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import tempfile
 import threading
@@ -15,17 +16,18 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.core.devices import threads_of_each
 from ssl_kedro.methods.base import Method
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed.job import EncoderTraining, write_job
 from ssl_kedro.training.distributed.launch import launch
+from ssl_kedro.training.distributed.process import train_in_process
 from ssl_kedro.training.distributed.worker import EPOCHS, FAILURE, FAILURES, RESULT, WEIGHTS
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.loop import TrainingResult, train
+from ssl_kedro.training.loop import TrainingResult
 
 _LOOK_EVERY_S = 0.2
+_cuda: Any = torch.cuda  # parts of it carry no types
 
 
 def train_encoder(
@@ -50,30 +52,27 @@ def train_encoder(
         WorkerError: processes were lost too often, or other machines did not come.
     """
     if training.recipe.processes == 1:
-        return train(
-            training.method.build(),
-            BatchSource(
-                images, training.recipe.batch_size, torch.device(training.device), training.seed
-            ),
-            TwoViews(RandomViews(training.views)),
-            training.recipe,
-            precision=training.precision,
-            options=training.options,
-            label=training.label,
-            identity=training.identity,
-            log=log,
-            checkpoints=checkpoints,
-        )
+        device = torch.device(training.device)
+        method = training.method.build()
+        return train_in_process(training, method, images, device, training.recipe, log, checkpoints)
     # A recorded step would have to contain the messages between processes.
     options = dataclasses.replace(training.options, recorded=False)
     training = dataclasses.replace(training, options=options)
     with tempfile.TemporaryDirectory(prefix="ssl_kedro-") as name:
         folder = Path(name)
-        threads = max(1, torch.get_num_threads() // training.recipe.workers)
+        threads = threads_of_each(training.recipe.workers)
         write_job(folder, training, images, checkpoints, threads)
+        _leave_devices()
         with _following(folder / EPOCHS, log):
             launch(folder, training.recipe, training.identity)
         return _result(folder, training, log)
+
+
+def _leave_devices() -> None:
+    """Give back memory of the devices that this process has no use for: workers need it."""
+    gc.collect()
+    if _cuda.is_initialized():
+        _cuda.empty_cache()
 
 
 def _result(

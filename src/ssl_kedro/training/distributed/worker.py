@@ -23,19 +23,19 @@ import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.collectives import Share, shared_batch
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.methods.base import Method
-from ssl_kedro.training.batches import BatchSizeError, BatchSource
+from ssl_kedro.training.batches import BatchSizeError
 from ssl_kedro.training.checkpoints import CheckpointError
 from ssl_kedro.training.distributed.job import Job, read_job
 from ssl_kedro.training.distributed.messages import exchanged
+from ssl_kedro.training.distributed.process import train_in_process
 from ssl_kedro.training.distributed.state import SharedCheckpoints, check_agreement, share_state
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.loop import TrainingDiverged, TrainingResult, train
+from ssl_kedro.training.loop import TrainingDiverged, TrainingResult
 
 # Found in the job's folder, by whoever launched it.
 WEIGHTS, RESULT, FAILURE, EPOCHS = (
@@ -49,6 +49,8 @@ FAILURES: Mapping[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (TrainingDiverged, CheckpointError, BatchSizeError, SafetensorError, OSError)
 }
+# What a disk does to one process, while others go on.
+_OF_ONE_PROCESS = (SafetensorError, OSError)
 
 
 def main(folder: Path, launcher: int) -> None:
@@ -66,7 +68,14 @@ def main(folder: Path, launcher: int) -> None:
     try:
         with shared_batch(Share(dist.get_rank(), dist.get_world_size())):
             _raise_earlier_failure(folder)
-            _finish(folder, local_rank, _trained(folder, job, local_rank, device))
+            try:
+                _finish(folder, local_rank, _trained(folder, job, local_rank, device))
+            except _OF_ONE_PROCESS as error:
+                # The others wait for a message that never comes, on a GPU for long. The launcher
+                # ends them with this process, and all end with its error when they start again.
+                _write_failure(folder, error)
+                sys.stderr.flush()
+                os._exit(1)
     except tuple(FAILURES.values()) as error:
         _write_failure(folder, error)
     finally:
@@ -81,18 +90,15 @@ def _trained(
     if not isinstance(method, Method):
         raise TypeError(f"expected a method, found {type(method).__name__}")
     share_state(method)
-    return train(
+    return train_in_process(
+        training,
         method,
-        BatchSource(job.images, training.recipe.batch_size, device, training.seed),
-        TwoViews(RandomViews(training.views)),
+        job.images,
+        device,
         # What this job wrote is resumed after a restart, whatever the recipe says.
         replace(training.recipe, resume=True),
-        precision=training.precision,
-        options=training.options,
-        label=training.label,
-        identity=training.identity,
-        log=_StreamedLog(folder / EPOCHS) if dist.get_rank() == 0 else None,
-        checkpoints=SharedCheckpoints(job.checkpoints, job.stale, local_rank, folder),
+        _StreamedLog(folder / EPOCHS) if dist.get_rank() == 0 else None,
+        SharedCheckpoints(job.checkpoints, job.stale, local_rank, folder),
     )
 
 
