@@ -186,6 +186,8 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
         ({"image__height": 100}, r"image\.height = 100: expected a multiple of 16"),
         ({"deploy": "nothing"}, "deploy = 'nothing': expected one of contrastive, random"),
         ({"recipe": "centre_crops"}, "recipe"),
+        ({"train__graphs": "on"}, r"train\.graphs"),
+        ({"decoder_train__graphs": "on"}, r"decoder_train\.graphs"),
         (
             {"encoders__contrastive__recipe": "raw_bgr"},
             r"encoders\.contrastive\.recipe = 'raw_bgr': expected fixed, authors, or some of",

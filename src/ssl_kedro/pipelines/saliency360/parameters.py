@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.parameters import (
     Names,
     PipelineParameters,
     checked_device,
+    checked_graphs,
     name_list,
 )
 from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
@@ -267,6 +268,8 @@ class Saliency360Parameters(PipelineParameters):
     def _check(self) -> Self:
         checked_device(self.train.device)
         checked_device(self.decoder_train.device)
+        checked_graphs(self.train)
+        checked_graphs(self.decoder_train, "decoder_train")
         _check_names("dataset", (self.dataset,), ())
         taken = (self.dataset,)
         _check_names("unlabelled", self.unlabelled, ("pretraining", *taken))
