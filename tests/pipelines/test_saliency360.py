@@ -240,7 +240,7 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
     base = " ".join(notes(check(merged()), many))
     for text in (
         "0.25 times the thesis' channels",
-        "epochs 10 (250)",
+        "epochs 20 (250)",
         "negatives 256 (16,000)",
         "largest learning rate 0.001 (0.01)",
         "optimiser adamw (sgd)",
