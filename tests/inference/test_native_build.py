@@ -92,7 +92,8 @@ def test_without_a_cache_folder_others_race(
     _, probe = fastest_engine(network, 1, 16, engines=["native", "eager"], rounds=1, seconds=0)
     assert probe.engine == "eager"
     assert "set XDG_CACHE_HOME" in probe.timings[0].reason
-    assert len(caplog.records) == 1
+    # Said once, whatever else is logged.
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
     closed.chmod(0o700)
 
 
