@@ -76,6 +76,27 @@ def test_value_and_gradient_are_those_of_the_whole_batch(
         torch.testing.assert_close(whole, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("columns", [64, 512])  # matrices are added; rows are exchanged
+@pytest.mark.parametrize("name", ["vicreg", "barlow"])
+def test_two_processes_of_128_are_one_of_256_in_float32(name: str, columns: int) -> None:
+    torch.manual_seed(1)
+    z = [torch.randn(256, columns) * torch.linspace(0.5, 2, columns) for _ in range(2)]
+
+    def value_and_gradients(parts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        parts = [part.clone().requires_grad_() for part in parts]
+        loss = LOSSES[name](*parts)
+        return loss.detach(), list(torch.autograd.grad(loss, parts))
+
+    value, gradients = value_and_gradients(z)
+    found = in_processes(2, lambda rank: value_and_gradients([own_rows(part) for part in z]))
+    for one, _ in found:
+        torch.testing.assert_close(one, value, rtol=1e-5, atol=0)
+    for index, expected in enumerate(gradients):
+        whole = torch.cat([of_one[index] for _, of_one in found]) / 2
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(whole, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
 def test_few_rows_are_exchanged_and_many_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which of the two ways is taken shows in what would be exchanged."""
 
