@@ -19,7 +19,8 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.saliency360.notes import notes
-from ssl_kedro.pipelines.saliency360.parameters import QUIRKS, Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.plans import QUIRKS
 from ssl_kedro.pipelines.saliency360.score_nodes import TruthsOfTested
 from ssl_kedro.saliency.panoramas import joined
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas

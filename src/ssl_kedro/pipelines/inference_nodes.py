@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,11 @@ from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
-from ssl_kedro.inference.comparison import Comparison, NetworkName, compare, timed_batches
+from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
 from ssl_kedro.inference.encoder import CompactEncoder
-from ssl_kedro.inference.engines.probe import EngineName, Probe, fastest_engine
+from ssl_kedro.inference.engines.probe import EngineName, fastest_engine
 from ssl_kedro.inference.export import export_compact_onnx, load_compact, save_compact
-from ssl_kedro.inference.forcing import ForcingReport, forcing_report
+from ssl_kedro.inference.forcing import forcing_report
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import (
     TOLERANCE,
@@ -37,6 +37,12 @@ from ssl_kedro.inference.onnx_file import (
 )
 from ssl_kedro.inference.static import BudgetError, static_network
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.inference_records import (
+    channel_counts,
+    comparison_json,
+    forced_json,
+    probe_json,
+)
 from ssl_kedro.pipelines.trainings import Training
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.inference_figure import time_against_cost
@@ -75,7 +81,7 @@ def race_dense_engines(parameters: EncoderPipelineParameters, eval_images: Image
             rounds=options.rounds,
             seconds=options.seconds,
         )
-        found[str(batch)] = _probe_json(probe)
+        found[str(batch)] = probe_json(probe)
     return found
 
 
@@ -107,7 +113,7 @@ def measure_inference(
             rounds=options.rounds,
             seconds=options.seconds,
         )
-        batches[str(batch)] = _comparison_json(comparison)
+        batches[str(batch)] = comparison_json(comparison)
     costs, accuracies = {"dense": float(gated.cost(side).dense)}, {}
     for name, network in networks.items():
         if name != "dense":
@@ -118,11 +124,11 @@ def measure_inference(
     return {
         "usage_images": train_images.images.shape[0],
         "image_size": side,
-        "channels": _channels(networks["gated"]),
+        "channels": channel_counts(networks["gated"]),
         "macs": costs,
         "accuracies": accuracies,
         "static": static,
-        "forced": _forced_json(forced),
+        "forced": forced_json(forced),
         "batches": batches,
     }
 
@@ -355,54 +361,3 @@ def _winner(dense_engines: Json, batch: int) -> tuple[EngineName, ...] | None:
     """The engine that won the dense race; None where that was run with other batch sizes."""
     found = dense_engines.get(str(batch))
     return None if found is None else (found["engine"],)
-
-
-def _channels(network: CompactNetwork) -> Json:
-    """Counts over all blocks."""
-    blocks = network.plan.blocks
-    return {
-        "all": sum(block.channels for block in blocks),
-        "always_on": sum(block.always_on for block in blocks),
-        "dependent": network.plan.dependent,
-        "removed": sum(block.channels - len(block.kept) for block in blocks),
-    }
-
-
-def _forced_json(report: ForcingReport) -> Json:
-    """What forcing gates does, as plain numbers."""
-    rows = report.rows()
-    off = sum(cast(int, row["forced_off"]) for row in rows) * report.images
-    opened = sum(cast(int, row["opened"]) for row in rows)
-    return {
-        "images": report.images,
-        "changed_images": report.changed_images / report.images,
-        "opened_share": opened / max(1, off),
-        "changed_gates": report.changed_gates,
-        "followed_gates": report.followed_gates,
-        "feature_change": report.feature_change,
-        "largest_change": report.largest_change,
-        "blocks": rows,
-    }
-
-
-def _probe_json(probe: Probe) -> Json:
-    timings = [dataclasses.asdict(timing) for timing in probe.timings]
-    return dataclasses.asdict(probe) | {"timings": timings}
-
-
-def _comparison_json(comparison: Comparison) -> Json:
-    """Milliseconds of a batch, engines and ratios by network."""
-    return {
-        "batch_size": comparison.batch_size,
-        "threads": comparison.threads,
-        "chosen": comparison.chosen,
-        "ratio": comparison.ratio,
-        "networks": {
-            name: {
-                "ms": timing.ms,
-                "measured_ratio": comparison.measured_ratio(name),
-                **_probe_json(timing.probe),
-            }
-            for name, timing in comparison.timings.items()
-        },
-    }

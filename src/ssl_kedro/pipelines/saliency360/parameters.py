@@ -22,55 +22,32 @@ from ssl_kedro.pipelines.parameters import (
     checked_graphs,
     name_list,
 )
+from ssl_kedro.pipelines.saliency360.plans import (
+    DECODING_QUIRKS,
+    MAIN,
+    QUIRKS,
+    VIEW_QUIRKS,
+    EncoderPlan,
+    ModelPlan,
+    Quirk,
+    check_recipe,
+    named_quirks,
+)
 from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
 from ssl_kedro.saliency.metrics import MODES, Mode
 from ssl_kedro.saliency.predict import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
-MAIN = "main"
 BASELINES = ("uniform", "equator", "mean", "ceiling")
-Quirk = Literal[
-    "centre_crop",
-    "nearest_projection",
-    "last_sample_loss",
-    "raw_bgr",
-    "tuned_norms",
-]
-QUIRKS: tuple[Quirk, ...] = (
-    "centre_crop",
-    "nearest_projection",
-    "last_sample_loss",
-    "raw_bgr",
-    "tuned_norms",
-)
-# Those that concern the pre-training of an encoder.
-VIEW_QUIRKS: tuple[Quirk, ...] = ("centre_crop", "nearest_projection")
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
 _VGG_ROWS_PX = 48
-# Those that concern the training of a decoder.
-DECODING_QUIRKS = tuple(quirk for quirk in QUIRKS if quirk not in VIEW_QUIRKS)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def _without_nulls(value: Any) -> Any:
     """An environment takes an entry of base out by setting it to null."""
     return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-
-
-def _recipe(value: Any) -> Any:
-    """No quirk for "fixed", all for "authors"; else their names, as a list or "a;b"."""
-    if value is None:
-        return None
-    if value == "fixed":
-        return ()
-    if value == "authors":
-        return QUIRKS
-    return tuple(part.strip() for part in value.split(";")) if isinstance(value, str) else value
-
-
-# Of one encoder or one model; None = the pipeline's.
-OwnRecipe = Annotated[tuple[Quirk, ...] | None, BeforeValidator(_recipe)]
 
 
 @dataclass(frozen=True)
@@ -124,48 +101,6 @@ class ScoreConfig(Config):
     resamples: Annotated[int, Range(at_least=1)] = 2000
     confidence: Annotated[float, Range(above=0, below=1)] = 0.95
     ceiling_repeats: Annotated[int, Range(at_least=1)] = 5
-
-
-class EncoderPlan(PipelineParameters):
-    """One encoder of the run, and what differs from the pipeline's settings.
-
-    Args:
-        kind: "contrastive" (pre-trained here), "random" (its weights as drawn), or "file" (a
-            bundle that an earlier run left).
-        file: of the bundle.
-        architecture: instead of ``encoder.architecture``.
-        local_weight: lambda, instead of ``contrast.local_weight``.
-        attention: instead of ``contrast.attention``.
-        projections: instead of ``views.projections``.
-        recipe: instead of the pipeline's; of the quirks, those of the views concern an encoder.
-    """
-
-    kind: Literal["contrastive", "random", "file"] = "contrastive"
-    file: str | None = None
-    architecture: Literal["resnet50", "vgg16"] | None = None
-    local_weight: float | None = None
-    attention: bool | None = None
-    projections: bool | None = None
-    recipe: OwnRecipe = None
-
-
-class ModelPlan(PipelineParameters):
-    """One model of the run: an encoder and a decoder on top.
-
-    Args:
-        encoder: name of an encoder.
-        decoder: instead of ``decoder.kind``.
-        fine_tune: the encoder is trained with the decoder.
-        part: "main", or the ablation that it belongs to; those are made only when asked for, by
-            ``ablations`` or by their tag.
-        recipe: instead of the pipeline's; of the quirks, those of the decoding concern a model.
-    """
-
-    encoder: str
-    decoder: Literal["light", "thesis", "salgan"] | None = None
-    fine_tune: bool = False
-    recipe: OwnRecipe = None
-    part: str = MAIN
 
 
 class PredictParameters(PipelineParameters):
@@ -231,7 +166,7 @@ class Saliency360Parameters(PipelineParameters):
 
     seed: Annotated[int, Field(ge=0)] = 0
     dataset: str = "generated"
-    recipe: Annotated[tuple[Quirk, ...], BeforeValidator(_recipe)] = ()
+    recipe: Annotated[tuple[Quirk, ...], BeforeValidator(named_quirks)] = ()
     data: SourceConfig = field(default_factory=SourceConfig)
     unlabelled: Annotated[dict[str, SourceConfig], BeforeValidator(_without_nulls)] = Field(
         default_factory=dict
@@ -282,14 +217,14 @@ class Saliency360Parameters(PipelineParameters):
             if model.encoder not in self.encoders:
                 known = ", ".join(self.encoders)
                 raise ConfigError(f"models.{name}.encoder", model.encoder, f"one of {known}")
-            _check_recipe(f"models.{name}.recipe", model.recipe, DECODING_QUIRKS)
+            check_recipe(f"models.{name}.recipe", model.recipe, DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
             if (encoder.kind == "file") != (encoder.file is not None):
                 raise ConfigError(
                     f"encoders.{name}.file", encoder.file, 'a bundle folder, with kind "file" only'
                 )
             self.contrast_of(name)
-            _check_recipe(f"encoders.{name}.recipe", encoder.recipe, VIEW_QUIRKS)
+            check_recipe(f"encoders.{name}.recipe", encoder.recipe, VIEW_QUIRKS)
         parts = sorted({model.part for model in self.models.values()} - {MAIN})
         for name in self.ablations:
             if name not in (*parts, "all"):
@@ -418,13 +353,6 @@ class Saliency360Parameters(PipelineParameters):
         return PredictConfig(
             **self.predict.model_dump(), height=self.image.height, width=self.image.width
         )
-
-
-def _check_recipe(key: str, recipe: tuple[Quirk, ...] | None, allowed: tuple[Quirk, ...]) -> None:
-    """Refuse quirks that would do nothing where they stand; "authors" means what applies."""
-    foreign = [quirk for quirk in recipe or () if quirk not in allowed]
-    if foreign and recipe != QUIRKS:
-        raise ConfigError(key, foreign[0], f"fixed, authors, or some of {', '.join(allowed)}")
 
 
 def _check_names(key: str, names: Any, taken: tuple[str, ...]) -> None:

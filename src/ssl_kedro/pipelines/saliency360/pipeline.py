@@ -9,7 +9,8 @@ from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.pipelines.encoder_graph import given
 from ssl_kedro.pipelines.saliency360 import nodes, report_nodes, score_nodes, use_nodes
-from ssl_kedro.pipelines.saliency360.parameters import MAIN, Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.plans import MAIN
 
 KEY = "saliency360"
 PARAMETERS = f"params:{KEY}"
