@@ -264,6 +264,15 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
     assert "does not tell panoramas apart" not in " ".join(notes(check(merged()), many))
 
 
+def test_switches_may_be_what_yaml_makes_of_them() -> None:
+    read = yaml.safe_load("{compile: on, graphs: off}")
+    assert read == {"compile": True, "graphs": False}
+    p = check(merged(train__compile=read["compile"], train__graphs=read["graphs"]))
+    assert (p.train.compile, p.train.graphs) == ("on", "off")
+    with pytest.raises(ParameterError, match=r"decoder_train\.graphs = 'on'"):
+        check(merged(decoder_train__graphs=True))
+
+
 def test_recipes() -> None:
     assert check(merged(recipe="fixed")).recipe == ()
     authors = check(merged(recipe="authors"))

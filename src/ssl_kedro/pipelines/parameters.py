@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
@@ -26,6 +34,26 @@ class PipelineParameters(BaseModel):
     """Base of every pipeline's parameters: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_switches(cls, value: Any) -> Any:
+        return _with_switches(value)
+
+
+# Of a training recipe: "auto", "on" or "off", of which YAML and --params make booleans.
+_SWITCHES = ("compile", "graphs")
+
+
+def _with_switches(value: Any) -> Any:
+    """Parameters with the words that YAML has read as true and false."""
+    if not isinstance(value, Mapping):
+        return value
+    words = {True: "on", False: "off"}
+    return {
+        key: words[found] if key in _SWITCHES and isinstance(found, bool) else _with_switches(found)
+        for key, found in value.items()
+    }
 
 
 T = TypeVar("T", bound=PipelineParameters)
