@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ssl_kedro.core.errors import UserError
 
-class DamagedFileError(ValueError):
+
+class DamagedFileError(UserError, ValueError):
     """A file whose content is not what its place says."""
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
@@ -22,7 +23,7 @@ SINGLE_FORMAT = "ssl_kedro gated_resnet18 v1"
 PAIR_FORMAT = "ssl_kedro encoder_pair v1"
 
 
-class BundleError(ValueError):
+class BundleError(UserError, ValueError):
     """A folder that is not a complete, readable encoder bundle."""
 
 

@@ -10,15 +10,15 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.errors import UserError, first_few
 from ssl_kedro.pipelines import inference_nodes
 from ssl_kedro.pipelines.inference_graph import EXPORT
 
 # Pipelines whose gated encoders are exported.
 _EXPORTING = ("dual_gating", "dynamic_channels")
-_SHOWN = 5
 
 
-class EarlierResultsError(ValueError):
+class EarlierResultsError(UserError, ValueError):
     """A run by tag or node needs results that no earlier run has left."""
 
 
@@ -47,10 +47,9 @@ class EarlierResultsHook:
         if not missing:
             return
         makers = [node.name for node in whole.only_nodes_with_outputs(*missing).nodes]
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise EarlierResultsError(
             f"this part of the pipeline reads results that no earlier run has left here: "
-            f"{', '.join(missing[:_SHOWN])}{more}. They are made by {', '.join(makers[:_SHOWN])}; "
+            f"{first_few(missing)}. They are made by {first_few(makers)}; "
             "run the pipeline without --tags first, or name the tags of these nodes as well"
         )
 

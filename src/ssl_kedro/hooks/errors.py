@@ -9,48 +9,9 @@ from types import TracebackType
 
 from kedro.framework.hooks import hook_impl
 
-from ssl_kedro.core.config import ConfigError
-from ssl_kedro.core.files import DamagedFileError
-from ssl_kedro.encoders.bundle import BundleError
-from ssl_kedro.encoders.importers import WeightsError
-from ssl_kedro.hooks.earlier_results import EarlierResultsError
-from ssl_kedro.hooks.tracking_config import TrackingConfigError
-from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.inference.engines.base import EngineUnavailableError
-from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
-from ssl_kedro.pipelines.parameters import ParameterError
-from ssl_kedro.retrieval.checks import DescriptorError
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
-from ssl_kedro.saliency.prediction_input import PredictionInputError
-from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.training.batches import BatchSizeError
-from ssl_kedro.training.checkpoints import CheckpointError
-from ssl_kedro.training.distributed.launch import WorkerError
-from ssl_kedro.training.loop import TrainingDiverged
+from ssl_kedro.core.errors import UserError
 
 TRACEBACK_VARIABLE = "SSL_KEDRO_TRACEBACK"
-
-_MENDABLE = (
-    BatchSizeError,
-    BundleError,
-    CheckpointError,
-    ConfigError,
-    DamagedFileError,
-    DescriptorError,
-    EarlierResultsError,
-    EngineUnavailableError,
-    ExportError,
-    ExportNotInstalledError,
-    GroundTruthError,
-    ImageSourceError,
-    ParameterError,
-    PredictionInputError,
-    SaliencyDataError,
-    TrackingConfigError,
-    TrainingDiverged,
-    WeightsError,
-    WorkerError,
-)
 
 
 class ErrorMessageHook:
@@ -94,7 +55,7 @@ class _ShortMessages:
 def mendable_message(error: BaseException) -> str | None:
     """Text of the first error in the chain of causes that a user can mend, else None."""
     for cause in _chain(error):
-        if isinstance(cause, _MENDABLE):
+        if isinstance(cause, UserError):
             return str(cause)
     return None
 

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ssl_kedro.core.errors import UserError
+
 SQLITE_PREFIX = "sqlite:///"
 
 
-class TrackingConfigError(ValueError):
+class TrackingConfigError(UserError, ValueError):
     """A configuration of tracking that cannot be used."""
 
 

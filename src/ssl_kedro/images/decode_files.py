@@ -22,6 +22,7 @@ from queue import SimpleQueue
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.decode_worker import decoded_files
 from ssl_kedro.images.errors import ImageSourceError
@@ -67,12 +68,11 @@ def check_skipped(config: DataConfig, count: int) -> Callable[[tuple[SkippedFile
     def check(skipped: tuple[SkippedFile, ...]) -> None:
         if len(skipped) <= config.max_skipped * count:
             return
-        named = "; ".join(f"{file.path} ({file.reason})" for file in skipped[:5])
-        more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        named = first_few([f"{file.path} ({file.reason})" for file in skipped], separator="; ")
         raise ImageSourceError(
             "root",
             config.root,
-            found=f"{len(skipped)} of {count} files that cannot be read: {named}{more}",
+            found=f"{len(skipped)} of {count} files that cannot be read: {named}",
             expected=f"at most {config.max_skipped:.2%} (data.max_skipped = {config.max_skipped})",
             remedy="repair or remove these files, or raise data.max_skipped to go on without them",
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ssl_kedro.core.errors import InputError
 
-class ImageSourceError(ValueError):
+
+class ImageSourceError(InputError):
     """Images that cannot be used as configured.
 
     Args:
@@ -17,10 +19,7 @@ class ImageSourceError(ValueError):
     def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
         self.key = key
         self.value = value
-        self.found = found
-        super().__init__(
-            f"data.{key} = {value!r}: found {found}; expected {expected}. To solve it, {remedy}."
-        )
+        super().__init__(f"data.{key} = {value!r}", found, expected, remedy)
 
 
 class UnreadableImageError(ValueError):

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.errors import UserError
+
 OPSET = 18
 TOLERANCE = 1e-4
 
 
-class ExportError(RuntimeError):
+class ExportError(UserError, RuntimeError):
     """A network that cannot be exported, or whose file computes something else."""
 
 
-class ExportNotInstalledError(ModuleNotFoundError):
+class ExportNotInstalledError(UserError, ModuleNotFoundError):
     """The optional packages that an export needs are not there."""
 
 

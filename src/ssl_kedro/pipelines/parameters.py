@@ -21,12 +21,13 @@ from pydantic import (
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.training.config import TrainConfig
 
 
-class ParameterError(ValueError):
+class ParameterError(UserError, ValueError):
     """Parameters that no run can start with."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.retrieval.whitening import unit_rows
 
 _ROWS = 65_536
@@ -13,14 +14,11 @@ _ROWS = 65_536
 _ROUNDING = 2e-3
 
 
-class DescriptorError(ValueError):
+class DescriptorError(InputError):
     """Descriptors that do not fit the ground truth, or are not descriptors."""
 
     def __init__(self, key: str, file: str, found: str, expected: str, remedy: str) -> None:
-        super().__init__(
-            f"descriptors.{key} = {file!r}: found {found}; expected {expected}. To solve it, "
-            f"{remedy}."
-        )
+        super().__init__(f"descriptors.{key} = {file!r}", found, expected, remedy)
 
 
 def checked_descriptors(

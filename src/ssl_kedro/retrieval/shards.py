@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.retrieval.index import fill, search_index, trained_index
 from ssl_kedro.retrieval.search import check_shapes, nearest_exact, ordered
@@ -21,7 +22,7 @@ from ssl_kedro.retrieval.search import check_shapes, nearest_exact, ordered
 _NAME = re.compile(r"shard_(\d{12})\.npy")
 
 
-class ShardError(ValueError):
+class ShardError(UserError, ValueError):
     """Shards that do not add up to one database."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.errors import InputError, first_few
 from ssl_kedro.images.decode import EXTENSIONS, FORMATS, Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.listing import images_below
@@ -22,7 +23,7 @@ _ASPECT_TOLERANCE = 0.01
 _NAMED = 5
 
 
-class PredictionInputError(ValueError):
+class PredictionInputError(InputError):
     """An input that cannot be predicted for.
 
     Args:
@@ -36,9 +37,7 @@ class PredictionInputError(ValueError):
     def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
         self.key = key
         self.value = value
-        super().__init__(
-            f"predict.{key} = {value!r}: found {found}; expected {expected}. To solve it, {remedy}."
-        )
+        super().__init__(f"predict.{key} = {value!r}", found, expected, remedy)
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _checked(
         raise PredictionInputError(
             "input",
             given,
-            f"{len(large)} too large: {_listed(large)}",
+            f"{len(large)} too large: {first_few(large)}",
             f"at most {max_megapixels:g} million pixels (predict.max_megapixels)",
             "raise predict.max_megapixels (an image that is no baseline JPEG takes 4 bytes a pixel "
             "while it is decoded), or save them at half the size",
@@ -158,7 +157,7 @@ def _checked(
         raise PredictionInputError(
             "input",
             given,
-            f"{len(flat)} that cannot be whole panoramas: {_listed(flat)}",
+            f"{len(flat)} that cannot be whole panoramas: {first_few(flat)}",
             "equirectangular panoramas, twice as wide as high (360 x 180 degrees)",
             "take these files away, or bring them to 2:1: a partial panorama is to be padded to "
             "the whole sphere, a stereo pair to be cut into its two eyes",
@@ -173,19 +172,13 @@ def _checked(
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
 def nothing_readable(given: object, broken: Sequence[Unpredicted]) -> PredictionInputError:
     """The error of an input of which not one file could be decoded."""
-    named = "; ".join(f"{file.name} ({file.reason})" for file in broken[:_NAMED])
-    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    named = first_few([f"{file.name} ({file.reason})" for file in broken], separator="; ")
     return PredictionInputError(
         "input",
         given,
-        f"no file that can be read: {named}{more}",
+        f"no file that can be read: {named}",
         "at least one readable panorama or video",
         "repair these files or choose others",
     )

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.collectives import own_rows
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.seeding import torch_generator
 
 
-class BatchSizeError(ValueError):
+class BatchSizeError(UserError, ValueError):
     """A batch larger than the data."""
 
 

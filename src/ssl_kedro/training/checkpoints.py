@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.files import replaced_file
 
 
@@ -34,7 +35,7 @@ class Checkpoint:
     seconds: float
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint that cannot be read or belongs to another run."""
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.methods.base import StepResult
 
 _cuda: Any = torch.cuda  # parts of it carry no types
 
 
-class TrainingDiverged(RuntimeError):  # noqa: N818  the field's word for it
+class TrainingDiverged(UserError, RuntimeError):  # noqa: N818  the field's word for it
     """Loss or gradient stopped being finite; weights are those before that step."""
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.errors import UserError
+
 _SHOWN = 10
 _CHUNK = 1 << 20
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """A weight file that is missing, damaged, unsafe, or not what its kind says.
 
     Args:

@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.errors import UserError
 
-class EngineUnavailableError(RuntimeError):
+
+class EngineUnavailableError(UserError, RuntimeError):
     """An engine that cannot be used here; the message says why."""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_kedro.core.errors import InputError
 
-class GroundTruthError(ValueError):
+
+class GroundTruthError(InputError):
     """A ground truth that cannot be used.
 
     Args:
@@ -18,14 +19,4 @@ class GroundTruthError(ValueError):
 
     def __init__(self, path: Path | None, found: str, expected: str, remedy: str) -> None:
         self.path = path
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
-        where = "the ground truth" if path is None else str(path)
-        super().__init__(f"{where}: found {found}; expected {expected}. To solve it, {remedy}.")
-
-
-def first_few(names: Sequence[str], most: int = 5) -> str:
-    """The first names of a list that may be long, for messages."""
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+        super().__init__(path or "the ground truth", found, expected, remedy)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError, first_few
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.labels import FILE_NAME, Label, labels_of_table
 from ssl_kedro.retrieval.ground_truth.locate import ImageTree
 from ssl_kedro.retrieval.ground_truth.model import (
@@ -116,7 +117,7 @@ def _instances(labels: Sequence[Label], source: Path) -> dict[str, list[Label]]:
     if twice:
         raise GroundTruthError(
             source,
-            f"{len(twice)} rows more than once ({first_few(twice)})",
+            f"{len(twice)} rows more than once ({first_few(map(repr, twice))})",
             "each image once for each instance that it shows",
             "take the repetitions out",
         )
@@ -185,7 +186,8 @@ def _check_angles(labels: Sequence[Label], source: Path) -> None:
     if without:
         raise GroundTruthError(
             source,
-            f"{len(without)} of {len(labels)} images without an angle ({first_few(without)})",
+            f"{len(without)} of {len(labels)} images without an angle "
+            f"({first_few(map(repr, without))})",
             f"{FILE_NAME} with the column angle_deg filled, since easy_within_deg is set",
             "add the angles, or set easy_within_deg to null",
         )

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError, first_few
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.model import (
     CLASSIC_LEVELS,
     GroundTruth,
@@ -38,7 +39,7 @@ def holidays_from_names(names: Sequence[str]) -> GroundTruth:
     if strange:
         raise GroundTruthError(
             None,
-            f"{len(strange)} names that are not Holidays' ({first_few(strange)})",
+            f"{len(strange)} names that are not Holidays' ({first_few(map(repr, strange))})",
             "numbers of six digits, such as 100301.jpg",
             "give the folder of Holidays' images alone",
         )
@@ -56,7 +57,7 @@ def holidays_from_names(names: Sequence[str]) -> GroundTruth:
     if orphans:
         raise GroundTruthError(
             None,
-            f"{len(orphans)} groups without their query ({first_few(orphans)})",
+            f"{len(orphans)} groups without their query ({first_few(map(repr, orphans))})",
             "in every group the image whose number ends in 00",
             "complete the folder of images",
         )

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError, first_few
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.locate import ImageTree
 
 FILE_NAME = "labels.csv"
@@ -85,7 +86,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         ) from error
     missing = {"file", "instance"} - set(columns)
     if missing:
-        found = f"the columns {first_few(columns)}" if columns else "an empty file"
+        found = f"the columns {first_few(map(repr, columns))}" if columns else "an empty file"
         raise GroundTruthError(path, found, _EXPECTED, "name the columns in the first line")
     if not rows:
         raise GroundTruthError(path, "no rows", _EXPECTED, "list the images that show an instance")
@@ -100,7 +101,8 @@ def _check_found(
     if missing:
         raise GroundTruthError(
             path,
-            f"{len(missing)} of {len(rows)} files that do not exist ({first_few(missing)}) among "
+            f"{len(missing)} of {len(rows)} files that do not exist "
+            f"({first_few(map(repr, missing))}) among "
             f"the {images} images in {path.parent} and below",
             "paths relative to that folder, or names that occur once below it",
             "add the images, or take their rows out",
@@ -110,7 +112,7 @@ def _check_found(
         name, paths = several[0]
         raise GroundTruthError(
             path,
-            f"{len(several)} ambiguous names; {name!r} can be {first_few(paths)}",
+            f"{len(several)} ambiguous names; {name!r} can be {first_few(map(repr, paths))}",
             "names that occur once below the folder, or paths relative to it",
             "write the path instead of the name",
         )

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.images.decode import EXTENSIONS
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError, first_few
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 
 
 class ImageTree:
@@ -100,7 +101,8 @@ def located(root: Path, names: Sequence[str]) -> list[Path]:
     if missing:
         raise GroundTruthError(
             root,
-            f"no file for {len(missing)} of {len(names)} images ({first_few(missing)}) among the "
+            f"no file for {len(missing)} of {len(names)} images "
+            f"({first_few(map(repr, missing))}) among the "
             f"{len(tree.paths)} images there and in folders below, such as {tree.paths[0]!r}",
             "a file of that name, with or without extension and folders",
             "complete the folder, or set the path to the right one",
@@ -111,7 +113,7 @@ def located(root: Path, names: Sequence[str]) -> list[Path]:
         raise GroundTruthError(
             root,
             f"several files for {len(several)} of {len(names)} images; {name!r} can be "
-            f"{first_few(paths)}",
+            f"{first_few(map(repr, paths))}",
             "one file for each name",
             "take the copies out, or set the path to one folder of images",
         )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError, first_few
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.protocols import CLASSIC, Judgements, Level
 
 CLASSIC_LEVELS: Mapping[str, Level] = {"": CLASSIC}
@@ -102,7 +103,8 @@ class GroundTruth:
         twice = repeated(self.database)
         if twice:
             raise self._error(
-                f"{len(twice)} names more than once in the database ({first_few(twice)})",
+                f"{len(twice)} names more than once in the database "
+                f"({first_few(map(repr, twice))})",
                 "every image once",
             )
         boxes = [""] * len(self.queries) if self.boxes is None else self.boxes.tolist()
@@ -111,7 +113,7 @@ class GroundTruth:
         if again:
             names = [name for name, key in zip(self.queries, asked, strict=True) if key in again]
             raise self._error(
-                f"queries more than once ({first_few(sorted(set(names)))})",
+                f"queries more than once ({first_few(map(repr, sorted(set(names))))})",
                 "every query once; the same image may be asked twice with different boxes only",
             )
 

@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.images.decode import EXTENSIONS
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError, first_few
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.model import (
     CLASSIC_LEVELS,
     GroundTruth,
@@ -73,7 +74,8 @@ def ground_truth_of_text_files(folder: Path, database: Sequence[str]) -> GroundT
     if absent:
         raise GroundTruthError(
             folder,
-            f"{len(absent)} judged images that are not in the database ({first_few([*absent])})",
+            f"{len(absent)} judged images that are not in the database "
+            f"({first_few(map(repr, [*absent]))})",
             f"names among the {len(database)} of the database, such as {database[0]!r}",
             "give the complete image folder of the same data set",
         )
@@ -111,7 +113,7 @@ def _places(database: Sequence[str], folder: Path) -> Mapping[str, int]:
     if twice:
         raise GroundTruthError(
             folder,
-            f"a database with {len(twice)} names more than once ({first_few(twice)})",
+            f"a database with {len(twice)} names more than once ({first_few(map(repr, twice))})",
             "every image once, whatever its folder and extension",
             "take the copies out of the folder of images",
         )

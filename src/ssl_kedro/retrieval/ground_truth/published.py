@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError, first_few
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.model import (
     CLASSIC_LEVELS,
     GroundTruth,
@@ -75,7 +76,7 @@ def _table(table: object, path: Path) -> dict[str, object]:
     complete = {"gnd", "imlist"} <= table.keys() and ("qimlist" in table or "qidx" in table)
     if not complete:
         keys = [str(key)[:40] for key in table]
-        found = f"the variables {first_few(keys)}" if keys else "no variables"
+        found = f"the variables {first_few(map(repr, keys))}" if keys else "no variables"
         raise GroundTruthError(path, found, _LAYOUT, _REMEDY)
     return table
 
@@ -151,7 +152,11 @@ def _lists_and_levels(
         return ("easy", "hard", "junk"), REVISITED
     if "ok" in entry:
         return ("ok", "junk"), CLASSIC_LEVELS
-    found = f"the lists {first_few(sorted(map(str, entry)))} in gnd" if entry else "no lists in gnd"
+    found = (
+        f"the lists {first_few(map(repr, sorted(map(str, entry))))} in gnd"
+        if entry
+        else "no lists in gnd"
+    )
     raise GroundTruthError(path, found, _LAYOUT, _REMEDY)
 
 
@@ -201,7 +206,8 @@ def _check_outside(queries: Sequence[str], places: np.ndarray, path: Path) -> No
     if inside:
         raise GroundTruthError(
             path,
-            f"{len(inside)} queries that are in the database as well ({first_few(inside)})",
+            f"{len(inside)} queries that are in the database as well "
+            f"({first_few(map(repr, inside))})",
             "queries outside the database, as this protocol has it",
             "use the published imlist, which leaves them out",
         )

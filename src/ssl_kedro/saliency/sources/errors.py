@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_kedro.core.errors import InputError, first_few
+
 _NAMED = 20
 
 
-class SaliencyDataError(ValueError):
+class SaliencyDataError(InputError):
     """A file or folder that cannot be used as it is.
 
     Args:
@@ -24,17 +26,13 @@ class SaliencyDataError(ValueError):
     ) -> None:
         self.path = path
         self.line = line
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
         where = f"{path}" if line is None else f"{path}, line {line}"
-        super().__init__(f"{where}: found {found}; expected {expected}. To solve it, {remedy}.")
+        super().__init__(where, found, expected, remedy)
 
 
 def named(names: Sequence[str], most: int = _NAMED) -> str:
-    """The names of a list that may be long, for messages: at most so many, then a count."""
-    shown = ", ".join(names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+    """The names of scenes or files, for messages: at most so many, then a count."""
+    return first_few(names, most)
 
 
 def raise_all(root: Path, errors: Sequence[SaliencyDataError]) -> None:
@@ -43,11 +41,10 @@ def raise_all(root: Path, errors: Sequence[SaliencyDataError]) -> None:
         return
     if len(errors) == 1:
         raise errors[0]
-    listed = "\n".join(f"  {error}" for error in errors[:_NAMED])
-    more = f"\n  and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+    listed = first_few([f"\n  {error}" for error in errors], _NAMED, separator="")
     raise SaliencyDataError(
         root,
         found=f"{len(errors)} files that cannot be used",
         expected="panoramas, maps and fixations as documented",
-        remedy=f"see what is wrong with each:\n{listed}{more}\nand mend or remove them",
+        remedy=f"see what is wrong with each:{listed}\nand mend or remove them",
     )

@@ -22,6 +22,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import ssl_kedro
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.training.config import TrainConfig
 
 _WORKER = "ssl_kedro.training.distributed.worker"
@@ -33,7 +34,7 @@ _LOOPBACK = "127.0.0.1"
 _LINES_SHOWN = 20
 
 
-class WorkerError(RuntimeError):
+class WorkerError(UserError, RuntimeError):
     """Workers ended without a result, again and again."""
 
 

@@ -1,0 +1,37 @@
+"""Errors that whoever runs the program can mend: what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """An error whose text tells its reader how to mend it; ``kedro run`` prints nothing else.
+
+    Each room derives its own kinds from this class and from the built-in one that callers of
+    the Python API would catch (``ValueError``, ``RuntimeError``).
+    """
+
+
+class InputError(UserError, ValueError):
+    """Something that was given and cannot be used.
+
+    Args:
+        where: the parameter, file or folder at fault.
+        found: what was found there.
+        expected: what is needed.
+        remedy: what to do, as the end of the sentence "To solve it, ...".
+    """
+
+    def __init__(self, where: object, found: str, expected: str, remedy: str) -> None:
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(f"{where}: found {found}; expected {expected}. To solve it, {remedy}.")
+
+
+def first_few(names: Iterable[object], most: int = 5, separator: str = ", ") -> str:
+    """The first names of a list that may be long, for messages: "a, b and 7 more"."""
+    known = [str(name) for name in names]
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return separator.join(known[:most]) + more
