@@ -1,0 +1,33 @@
+"""One file adds one thing: modules of a package, and those that other installed packages add."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from types import ModuleType
+
+
+def module_names(package: str) -> list[str]:
+    """Full names of the modules that add something of a kind, own ones first.
+
+    A package of its own adds to ours by an entry point whose group is our package's name and whose
+    value is its module::
+
+        [project.entry-points."ssl_kedro.methods"]
+        my_method = "my_package.my_method"
+
+    Processes started by a training find it as well.
+
+    Args:
+        package: "ssl_kedro.methods", say. Its modules are named, not imported.
+    """
+    path = importlib.import_module(package).__path__
+    own = [f"{package}.{found.name}" for found in pkgutil.iter_modules(path)]
+    return [*own, *sorted({entry.module for entry in entry_points(group=package)} - {*own})]
+
+
+def modules(package: str) -> Iterator[ModuleType]:
+    """The modules of :func:`module_names`, imported one after the other."""
+    return map(importlib.import_module, module_names(package))
