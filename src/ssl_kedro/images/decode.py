@@ -97,6 +97,19 @@ def decoded_image(path: Path, size: int) -> np.ndarray:
     return _read(path, square)
 
 
+def decoded_picture(picture: Image.Image, size: int) -> np.ndarray:
+    """A picture in memory as uint8 (3, size, size), as :func:`decoded_image` makes it of a file.
+
+    Args:
+        picture: of any mode; it is not changed.
+        size: side of the result in pixels.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded; the text is the reason.
+    """
+    return _decoded(lambda: _pixels(resized_square(_upright(picture), size)))
+
+
 def decoded_part(
     path: Path,
     resize: Resize,
@@ -162,12 +175,20 @@ def _within(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, 
 
 def _read(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     """What ``decode`` makes of a file, with every fault as an UnreadableImageError."""
-    try:
+
+    def made() -> np.ndarray:
         data = path.read_bytes()
         if not data:
             raise UnreadableImageError("empty file")
         with opened_image(BytesIO(data), FORMATS) as image:
             return decode(image)
+
+    return _decoded(made)
+
+
+def _decoded(make: Callable[[], np.ndarray]) -> np.ndarray:
+    try:
+        return make()
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
