@@ -17,7 +17,7 @@ run: install
 test: install
 	$(TESTS) -m "not slow"
 
-# What continuous integration runs: format, lint, types, layers, all tests, every pipeline.
+# What continuous integration runs: format, lint, types, layers, duplicates, all tests, every pipeline.
 check: lint
 	$(TESTS)
 	$(BIN)/kedro run --pipeline dual_gating
@@ -33,6 +33,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pylint --score=n src/ssl_kedro
 
 bench: install
 	$(BIN)/python benchmarks/augmentation.py
