@@ -20,8 +20,8 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import MethodPlan
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.distributed.encoder import train_encoder
 from ssl_kedro.training.distributed.job import EncoderTraining
+from ssl_kedro.training.encoder import train_encoder
 
 SIZE, EPOCHS = 32, 3
 SHAPES = ((8, 32), (16, 256))  # width, batch: the base environment's, and a larger one

@@ -1,11 +1,18 @@
-"""Progress bars with rate and time left."""
+"""How far something is: the share that is done, and bars with rate and time left."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Share of training done. A training step that is recorded and replayed takes it as a scalar
+# tensor (float64, on the device), whose value changes between replays; other steps as a number.
+Progress: TypeAlias = Union[float, "Tensor"]
 
 
 def progress_bar(total: int, description: str, unit: str, **options: Any) -> tqdm[Any]:

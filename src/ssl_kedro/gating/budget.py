@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config, ConfigError, Range
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.gating.cost import NetworkCost
 
 
@@ -57,10 +58,6 @@ class GateConfig(Config):
                 "multiplier learns as the bounds loosen",
             )
 
-
-# Share of training done. A training step that is recorded and replayed takes it as a scalar
-# tensor (float64, on the device), whose value changes between replays; other steps as a number.
-Progress = float | Tensor
 
 # Where the warm-up starts: open with probability 1 - 2e-9.
 _OPEN_LOGIT = 20.0

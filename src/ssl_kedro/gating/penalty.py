@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.gating.budget import (
     GateConfig,
-    Progress,
     bound_tightness,
     gate_objective,
     gating_progress,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.gating.budget import Progress
+from ssl_kedro.core.progress import Progress
 
 
 class DualAscent(nn.Module):

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import batch_variances
 from ssl_kedro.core.config import Config, Range
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.gating.budget import GateConfig, Progress, opening_at
+from ssl_kedro.gating.budget import GateConfig, opening_at
 from ssl_kedro.gating.penalty import BudgetPenalty
 from ssl_kedro.losses.vicreg import VICRegConfig
 

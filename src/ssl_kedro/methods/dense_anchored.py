@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch, Encoding
-from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,

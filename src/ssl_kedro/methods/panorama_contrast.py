@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from ssl_kedro.core.collectives import own_rows, rows_of_all
 from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, ConfigError, Range
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks
-from ssl_kedro.gating.budget import Progress
 from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
 from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, normalised_deviation
 from ssl_kedro.methods.panorama_heads import HeadEnd, ViewAttention, global_head, local_head

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config
-from ssl_kedro.gating.budget import Progress
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.losses.kullback_leibler import kullback_leibler
 from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable
 from ssl_kedro.spherical.sphere import pixel_solid_angles

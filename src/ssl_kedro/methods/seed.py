@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import gathered
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.gating.budget import Progress
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
 from ssl_kedro.methods.base import (
     EncoderSetup,

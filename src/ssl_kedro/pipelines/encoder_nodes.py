@@ -31,8 +31,8 @@ from ssl_kedro.pipelines.trainings import (
     training_identity,
 )
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.distributed.encoder import train_encoder
 from ssl_kedro.training.distributed.job import EncoderTraining
+from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution, options_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.methods.base import EncoderSetup, Method
 from ssl_kedro.methods.registry import MethodPlan
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
+from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.execution import execution_identity
 
 Json = dict[str, Any]
@@ -101,26 +102,6 @@ def training_identity(
     }
 
 
-# Where, how often and by how many processes: the numbers are the same. And what was asked of the
-# trial: what it chose stands beside the recipe, and may be asked for by name the next time.
-_IRRELEVANT = tuple(
-    f"train.{name}"
-    for name in (
-        *("resume", "checkpoint_every", "device", "graphs"),
-        *("workers", "nodes", "rendezvous"),
-        *("precision", "memory_format", "compile"),
-    )
-)
-
-
-def recipe_identity(recipe: Json) -> Json:
-    """A recipe with its configuration under "train" as flat values, without what cannot matter."""
-    flat = dict(_flat("", recipe))
-    for irrelevant in _IRRELEVANT:
-        del flat[irrelevant]
-    return flat
-
-
 def weight_fingerprint(encoder: nn.Module) -> str:
     """Short hash of an encoder's weights."""
     digest = hashlib.sha256()
@@ -128,11 +109,3 @@ def weight_fingerprint(encoder: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _flat(prefix: str, values: Json) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
 
@@ -134,3 +135,31 @@ class TrainConfig(Config):
     def peak_lr(self) -> float:
         """Learning rate after warm-up, scaled to the batch."""
         return self.lr * self.batch_size / 256
+
+
+# Where, how often and by how many processes: the numbers are the same. And what was asked of the
+# trial: what it chose stands beside the recipe, and may be asked for by name the next time.
+_IRRELEVANT = tuple(
+    f"train.{name}"
+    for name in (
+        *("resume", "checkpoint_every", "device", "graphs"),
+        *("workers", "nodes", "rendezvous"),
+        *("precision", "memory_format", "compile"),
+    )
+)
+
+
+def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe with its configuration under "train" as flat values, without what cannot matter."""
+    flat = dict(_flat("", recipe))
+    for irrelevant in _IRRELEVANT:
+        del flat[irrelevant]
+    return flat
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value

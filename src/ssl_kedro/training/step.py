@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.collectives import average_in_place
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.gating.budget import Progress
 from ssl_kedro.methods.base import StepResult, Trainable
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.delayed import DelayedUpdate

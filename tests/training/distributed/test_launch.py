@@ -17,11 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ssl_kedro.training import encoder
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
-from ssl_kedro.training.distributed import encoder, launch
-from ssl_kedro.training.distributed.encoder import train_encoder
+from ssl_kedro.training.distributed import launch
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import WorkerError
+from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingDiverged
 from training.distributed.trainings import images, training
@@ -34,7 +35,7 @@ from safetensors.torch import save_file
 from ssl_kedro.hooks.termination import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed import launch
-from ssl_kedro.training.distributed.encoder import train_encoder
+from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
 from training.distributed.trainings import images, training
 

@@ -21,7 +21,7 @@ from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.trainings import recipe_identity, weight_fingerprint
+from ssl_kedro.pipelines.trainings import weight_fingerprint
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.folds import Part, part
 from ssl_kedro.saliency.panoramas import PanoramaSource
@@ -31,6 +31,7 @@ from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.saliency.truth import truth_arrays
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import train
