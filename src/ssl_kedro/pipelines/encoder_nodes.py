@@ -14,6 +14,7 @@ import numpy as np
 from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.factory import cost_at
 from ssl_kedro.evaluation.augmented import augmented_batches
 from ssl_kedro.evaluation.baselines import chance_level, encoder_knn, raw_pixel_knn
 from ssl_kedro.evaluation.channel_usage import channel_usage
@@ -23,7 +24,6 @@ from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuraci
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.registry import MethodPlan, method_classes
 from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.pipelines.trainings import (
     Training,
     new_method,
