@@ -36,14 +36,14 @@ from ssl_kedro.inference.onnx_file import (
     compared_images,
 )
 from ssl_kedro.inference.static import BudgetError, static_network
-from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.inference_records import (
+from ssl_kedro.pipelines.gated.inference_records import (
     channel_counts,
     comparison_json,
     forced_json,
     probe_json,
 )
-from ssl_kedro.pipelines.trainings import Training
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.trainings import Training
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.inference_figure import time_against_cost
 from ssl_kedro.reporting.inference_section import export_section, inference_sections

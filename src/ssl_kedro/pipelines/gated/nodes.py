@@ -22,14 +22,14 @@ from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.registry import MethodPlan, method_classes
-from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.parameters import cost_at
-from ssl_kedro.pipelines.trainings import (
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.trainings import (
     Training,
     new_method,
     planned_method,
     training_identity,
 )
+from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import EncoderTraining, options_for
 from ssl_kedro.training.encoder import train_encoder

@@ -25,7 +25,7 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import method_classes
-from ssl_kedro.pipelines.inference_parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
 from ssl_kedro.pipelines.parameters import (
     Budgets,
     PipelineParameters,

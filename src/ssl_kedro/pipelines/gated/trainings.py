@@ -13,7 +13,7 @@ from torch import nn
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.methods.base import EncoderSetup, Method
 from ssl_kedro.methods.registry import MethodPlan
-from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.training.config import execution_identity, recipe_identity
 
 Json = dict[str, Any]
