@@ -56,8 +56,8 @@ from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, expander
 from ssl_kedro.methods.registry import build_method
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.epoch import train_epoch
 from ssl_kedro.training.execution import Execution, choose_execution
+from ssl_kedro.training.loop import train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 SIZE = 32

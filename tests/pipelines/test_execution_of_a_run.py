@@ -15,8 +15,7 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated import nodes
 from ssl_kedro.pipelines.gated.trainings import Training
 from ssl_kedro.pipelines.parameters import parsed
-from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.distributed.job import EncoderTraining
+from ssl_kedro.training.config import EncoderTraining, TrainConfig
 from ssl_kedro.training.execution import Execution
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_dual_gating.yml"

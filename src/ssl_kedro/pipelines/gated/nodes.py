@@ -30,12 +30,11 @@ from ssl_kedro.pipelines.gated.trainings import (
     planned_method,
     training_identity,
 )
-from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.distributed.job import EncoderTraining
+from ssl_kedro.training.config import EncoderTraining, options_for
 from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.execution import choose_execution, options_for
+from ssl_kedro.training.execution import choose_execution
 
 Json = dict[str, Any]
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.

@@ -15,8 +15,7 @@ from ssl_kedro.encoders.factory import EncoderSetup, shape_values
 from ssl_kedro.methods.base import Method
 from ssl_kedro.methods.registry import MethodPlan
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.training.config import recipe_identity
-from ssl_kedro.training.execution import execution_identity
+from ssl_kedro.training.config import execution_identity, recipe_identity
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +22,9 @@ from ssl_kedro.encoders.factory import setup_from_json
 from ssl_kedro.methods.base import MethodConfig
 from ssl_kedro.methods.registry import MethodPlan, method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.options import StepOptions
+from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
 
 _JOB, _IMAGES, _TEACHER = "job.json", "images.npy", "teacher"
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """One training of an encoder by a method.
-
-    Args:
-        method: what is trained.
-        views: recipe of the two views.
-        recipe: optimiser, epochs, batch size, processes.
-        device: "cpu", "cuda" or, with one process, "cuda:1".
-        precision: "fp32" or "bf16".
-        seed: of order, views and gate noise.
-        label: for the progress bar.
-        identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
-        options: how a step is computed.
-    """
-
-    method: MethodPlan
-    views: ViewConfig
-    recipe: TrainConfig
-    device: str
-    precision: str
-    seed: int
-    label: str
-    identity: dict[str, Any]
-    options: StepOptions = field(default_factory=StepOptions)
 
 
 @dataclass(frozen=True)
