@@ -11,8 +11,8 @@ from kedro.pipeline import Pipeline
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import UserError, first_few
-from ssl_kedro.pipelines import inference_nodes
-from ssl_kedro.pipelines.inference_graph import EXPORT
+from ssl_kedro.pipelines.gated import inference_nodes
+from ssl_kedro.pipelines.gated.inference_graph import EXPORT
 
 # Pipelines whose gated encoders are exported.
 _EXPORTING = ("dual_gating", "dynamic_channels")

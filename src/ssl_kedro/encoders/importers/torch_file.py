@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.errors import first_line
 from ssl_kedro.encoders.importers.inert import DAMAGE, InertObject, read_inert
 from ssl_kedro.encoders.importers.report import WeightsError, fault
 
@@ -35,7 +36,7 @@ def read_torch(path: Path, *, foreign_objects: bool = False) -> Any:
             return _with_stand_ins(path)
         raise fault(
             path,
-            f"a pickle that needs more than tensors and plain values ({_first_line(error)})",
+            f"a pickle that needs more than tensors and plain values ({first_line(error)[:200]})",
             "tensors, numbers, strings, lists and dictionaries only",
             "do not load it with another tool unless you trust who made it; take the file "
             "that the publisher gives out, or save its state dict alone",
@@ -53,13 +54,8 @@ def _with_stand_ins(path: Path) -> Any:
 
 def _damaged(path: Path, error: BaseException) -> WeightsError:
     return fault(
-        path, f"a damaged file ({_first_line(error)})", "one that torch.save wrote", _REFETCH
+        path, f"a damaged file ({first_line(error)[:200]})", "one that torch.save wrote", _REFETCH
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
 
 
 def entry(content: Any, name: str, path: Path) -> dict[str, Any]:

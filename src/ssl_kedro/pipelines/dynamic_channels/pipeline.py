@@ -10,22 +10,22 @@ from kedro.pipeline import Node, Pipeline, node
 from ssl_kedro.images.load import has_unlabelled_part
 from ssl_kedro.pipelines.dynamic_channels import nodes
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.encoder_graph import (
+from ssl_kedro.pipelines.gated.graph import (
     PlannedTraining,
     evaluation_nodes,
-    given,
     preparation_nodes,
     training_node,
 )
-from ssl_kedro.pipelines.inference_graph import (
+from ssl_kedro.pipelines.gated.inference_graph import (
     export_nodes,
     gathering,
     measurement_nodes,
     stage_tags,
     stages,
 )
+from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
-from ssl_kedro.pipelines.trainings import Training
 
 KEY = "dynamic_channels"
 PARAMETERS = f"params:{KEY}"

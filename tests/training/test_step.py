@@ -10,17 +10,16 @@ import torch
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.registry import build_method
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import flattened_state
-from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.epoch import train_epoch
-from ssl_kedro.training.loop import TrainingDiverged, train
-from ssl_kedro.training.options import StepOptions
+from ssl_kedro.training.config import StepOptions, TrainConfig
+from ssl_kedro.training.loop import TrainingDiverged, train, train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 CPU = torch.device("cpu")

@@ -8,8 +8,9 @@ from typing import Any
 
 from kedro.pipeline import Node, node
 
-from ssl_kedro.pipelines import inference_nodes as nodes
-from ssl_kedro.pipelines.encoder_graph import PlannedTraining, given
+from ssl_kedro.pipelines.gated import inference_nodes as nodes
+from ssl_kedro.pipelines.gated.graph import PlannedTraining
+from ssl_kedro.pipelines.given import given
 
 MEASURE, EXPORT = "inference", "export"
 Made = tuple[Callable[..., Any], list[str], str]

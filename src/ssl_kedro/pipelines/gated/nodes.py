@@ -14,6 +14,7 @@ import numpy as np
 from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.factory import cost_at
 from ssl_kedro.evaluation.augmented import augmented_batches
 from ssl_kedro.evaluation.baselines import chance_level, encoder_knn, raw_pixel_knn
 from ssl_kedro.evaluation.channel_usage import channel_usage
@@ -22,19 +23,18 @@ from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.registry import MethodPlan, method_classes
-from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.parameters import cost_at
-from ssl_kedro.pipelines.trainings import (
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.trainings import (
     Training,
     new_method,
     planned_method,
     training_identity,
 )
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.distributed.job import EncoderTraining
+from ssl_kedro.training.config import EncoderTraining, options_for
 from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.execution import choose_execution, options_for
+from ssl_kedro.training.execution import choose_execution
 
 Json = dict[str, Any]
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial, update_wrapper
 from typing import Any
 
 from kedro.pipeline import Node, node
 
-from ssl_kedro.pipelines import encoder_nodes as nodes
-from ssl_kedro.pipelines.trainings import Training
+from ssl_kedro.pipelines.gated import nodes
+from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.given import given
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,6 @@ def evaluation_nodes(model: PlannedTraining) -> list[Node]:
             f"{space}.evaluation",
         ),
     ]
-
-
-def given(function: Callable[..., Any], **constants: Any) -> Callable[..., Any]:
-    """Function with constants bound, under its own name."""
-    return update_wrapper(partial(function, **constants), function)
 
 
 def _own_images(pipeline: str) -> list[str]:
