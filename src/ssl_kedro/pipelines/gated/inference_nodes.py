@@ -16,8 +16,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
-from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.encoders.factory import new_backbone
 from ssl_kedro.evaluation.features import extract_features, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
@@ -68,7 +67,7 @@ def race_dense_engines(parameters: EncoderPipelineParameters, eval_images: Image
     side = eval_images.images.shape[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(parameters.seed, "raced dense network"))
-        encoder = GatedResNet18(parameters.encoder, branches=("dense",), image_size=side)
+        encoder = new_backbone(parameters.encoder, branches=("dense",), image_size=side)
     found = {}
     for batch in options.batches:
         _, probe = fastest_engine(
@@ -246,7 +245,7 @@ def export(
 
 
 def _compact_check(
-    network: CompactNetwork, encoder: GatedResNet18, folder: Path, images: np.ndarray
+    network: CompactNetwork, encoder: Encoder, folder: Path, images: np.ndarray
 ) -> Json:
     """The folder written, read again and compared with the encoder.
 
@@ -267,7 +266,7 @@ def _compact_check(
 
 @torch.inference_mode()
 def _compact_difference(
-    network: CompactNetwork, encoder: GatedResNet18, folder: Path, batch: Tensor
+    network: CompactNetwork, encoder: Encoder, folder: Path, batch: Tensor
 ) -> tuple[float, float]:
     """Largest difference from the encoder under the masks that the network decides.
 
@@ -289,23 +288,20 @@ def _onnx_check(network: CompactNetwork, path: Path, images: np.ndarray) -> Json
     return {**dataclasses.asdict(report), "path": str(path)}
 
 
-def _gated(encoder: Encoder) -> GatedResNet18:
+def _gated(encoder: Encoder) -> Encoder:
     """The network with the gates."""
-    found = encoder.member("gated") if isinstance(encoder, EncoderPair) else encoder
-    if not isinstance(found, GatedResNet18) or "gated" not in found.branches:
+    if "gated" not in encoder.branches:
         raise TypeError(
             f"expected an encoder with a gated branch, found a {type(encoder).__name__} with "
             f"{encoder.branches}; only gated encoders are made faster"
         )
-    return found
+    return encoder.member("gated")
 
 
 def _dense_network(encoder: Encoder) -> CompactNetwork:
     """The encoder's dense branch; without one the same network with every channel computed."""
-    if isinstance(encoder, EncoderPair):
-        return dense_network(encoder.member("dense"))
     branch: Branch = "dense" if "dense" in encoder.branches else "gated"
-    return dense_network(_gated(encoder), branch)
+    return dense_network(encoder, branch)
 
 
 def _usage(features: Arrays, source: str) -> GateUsage:
@@ -314,7 +310,7 @@ def _usage(features: Arrays, source: str) -> GateUsage:
     return GateUsage(source, len(record.macs), record.block_names, record.open_counts)
 
 
-def _cost_share(encoder: GatedResNet18, features: Arrays, side: int) -> float:
+def _cost_share(encoder: Encoder, features: Arrays, side: int) -> float:
     """Mean cost of the gated encoder on the training images, share of the dense one."""
     return min(1.0, float(gate_record(features, "train").macs.mean()) / encoder.cost(side).dense)
 

@@ -14,6 +14,7 @@ import numpy as np
 from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.factory import cost_at
 from ssl_kedro.evaluation.augmented import augmented_batches
 from ssl_kedro.evaluation.baselines import chance_level, encoder_knn, raw_pixel_knn
 from ssl_kedro.evaluation.channel_usage import channel_usage
@@ -29,7 +30,6 @@ from ssl_kedro.pipelines.gated.trainings import (
     planned_method,
     training_identity,
 )
-from ssl_kedro.pipelines.parameters import cost_at
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import EncoderTraining, options_for
 from ssl_kedro.training.encoder import train_encoder

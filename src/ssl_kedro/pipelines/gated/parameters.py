@@ -17,7 +17,7 @@ from pydantic import (
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
-from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
 from ssl_kedro.evaluation.config import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
@@ -29,11 +29,11 @@ from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
 from ssl_kedro.pipelines.parameters import (
     Budgets,
     PipelineParameters,
+    ShapeOfEncoder,
     checked_budgets,
     checked_device,
     checked_graphs,
     checked_workers,
-    cost_at,
 )
 from ssl_kedro.training.config import TrainConfig
 
@@ -73,7 +73,7 @@ class EncoderPipelineParameters(PipelineParameters):
     budgets: Budgets = (0.1, 0.3, 0.5)
     data: DataConfig = DataConfig()
     views: ViewConfig = ViewConfig()
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: ShapeOfEncoder = DEFAULT.config_type()
     expander: ExpanderConfig = ExpanderConfig()
     gates: GateConfig = GateConfig()
     train: TrainConfig = TrainConfig()
@@ -146,11 +146,11 @@ class EncoderPipelineParameters(PipelineParameters):
 
     def report_setup(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """What a report compares with the thesis' set-up, under the names that it uses."""
-        train = self.base_train
+        train, shape = self.base_train, shape_values(self.encoder)
         return {
             "source": self.data.source,
-            "width": self.encoder.width,
-            "stem": self.encoder.stem,
+            "width": shape.get("width"),
+            "stem": shape.get("stem"),
             "image_size": self.image_size,
             "epochs": train.epochs,
             "batch_size": train.batch_size,

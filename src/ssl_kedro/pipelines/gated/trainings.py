@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.methods.base import EncoderSetup, Method
+from ssl_kedro.encoders.factory import EncoderSetup, shape_values
+from ssl_kedro.methods.base import Method
 from ssl_kedro.methods.registry import MethodPlan
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.training.config import execution_identity, recipe_identity
@@ -68,7 +69,7 @@ def planned_method(
     """What :func:`new_method` builds, before it is built."""
     shape = parameters.encoder
     if inner_channels is not None:
-        shape = dataclasses.replace(shape, inner_channels=inner_channels)
+        shape = shape.thinned(inner_channels)
     setup = EncoderSetup(
         config=shape,
         image_size=parameters.image_size,
@@ -87,7 +88,7 @@ def training_identity(
     config = parameters.method_config(training.method, training.gates)
     recipe: Json = {
         "views": dataclasses.asdict(parameters.views),
-        "encoder": dataclasses.asdict(parameters.encoder),
+        "encoder": shape_values(parameters.encoder),
         "method": dataclasses.asdict(config),
         "train": dataclasses.asdict(parameters.train_config(training.method)),
     }
