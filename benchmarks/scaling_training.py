@@ -25,8 +25,9 @@ import numpy as np
 import torch
 
 from ssl_kedro.core.collectives import pieces
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import build_method
 
 FLOAT = 4  # bytes

@@ -47,16 +47,17 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.seeding import torch_generator
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.images.textures import textures
 from ssl_kedro.losses.vicreg import VICRegConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig, expander
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, expander
 from ssl_kedro.methods.registry import build_method
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.epoch import train_epoch
 from ssl_kedro.training.execution import Execution, choose_execution
+from ssl_kedro.training.loop import train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 SIZE = 32

@@ -38,7 +38,8 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
+from ssl_kedro.encoders.factory import EncoderSetup
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import build_method
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig

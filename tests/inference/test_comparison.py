@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inference.networks import random_encoder, random_usage
+from ssl_kedro.core import race
 from ssl_kedro.inference import comparison
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.comparison import compare, timed_batches
@@ -46,7 +47,7 @@ def clocked(
     """Engines of each network that take these milliseconds a batch."""
     clock = [0.0]
     monkeypatch.setattr(probe, "_SHORTEST_S", 0.0)
-    monkeypatch.setattr(probe.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(race.time, "perf_counter", lambda: clock[0])
     made = {key: Clocked(key[1], value / 1000, clock) for key, value in ms.items()}
 
     def build(network: CompactNetwork, engines: tuple[str, ...], *_: object) -> object:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inference.networks import random_encoder, random_usage
+from ssl_kedro.core import race
 from ssl_kedro.hooks.errors import mendable_message
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines import onnx_engines, probe
@@ -80,7 +81,7 @@ class Sleeping(Engine):
 def test_the_fastest_wins_and_the_others_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(probe, "_SHORTEST_S", 0.0)
-    monkeypatch.setattr(probe.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(race.time, "perf_counter", lambda: clock[0])
     engines = {
         "openvino": Sleeping("openvino", 0.010, clock),
         "onnxruntime": Sleeping("onnxruntime", 0.011, clock),

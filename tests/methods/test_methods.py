@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.vicreg import vicreg_loss
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig, normalised_deviation
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, normalised_deviation
 from ssl_kedro.methods.registry import build_method, method_classes
 
 SETUP = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)

@@ -9,19 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import (
-    EncoderSetup,
-    ExpanderConfig,
-    Method,
-    MethodConfig,
-    TwoViewMethod,
-)
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, TwoViewMethod
 from ssl_kedro.methods.byol_dual_gating import BYOLOptions
 from ssl_kedro.methods.dense_anchored import AnchorOptions
 from ssl_kedro.methods.registry import build_method, method_classes

@@ -27,9 +27,9 @@ from ssl_kedro.images.load import load_images
 from ssl_kedro.inference.export import load_compact
 from ssl_kedro.pipelines import dynamic_channels
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.encoder_nodes import run_training
+from ssl_kedro.pipelines.gated.nodes import run_training
+from ssl_kedro.pipelines.gated.trainings import Training, new_method
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
-from ssl_kedro.pipelines.trainings import Training, new_method
 
 KEY = "dynamic_channels"
 CONF = Path(__file__).parents[2] / "conf"

@@ -17,12 +17,13 @@ from torchvision.datasets import STL10
 from conftest import ROOT, TINY, Project
 from ssl_kedro import settings
 from ssl_kedro.encoders.bundle import load_encoder
+from ssl_kedro.encoders.factory import cost_at
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import training_macs
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.parameters import cost_at, parsed
+from ssl_kedro.pipelines.parameters import parsed
 
 ENVIRONMENTS = ("cifar10", "cifar100", "stl10", "imagenet100")
 

@@ -11,12 +11,11 @@ import torch
 import yaml
 
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.pipelines import encoder_nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.gated import nodes
+from ssl_kedro.pipelines.gated.trainings import Training
 from ssl_kedro.pipelines.parameters import parsed
-from ssl_kedro.pipelines.trainings import Training
-from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.distributed.job import EncoderTraining
+from ssl_kedro.training.config import EncoderTraining, TrainConfig
 from ssl_kedro.training.execution import Execution
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_dual_gating.yml"
@@ -43,11 +42,11 @@ def test_a_trial_has_the_threads_and_the_images_of_one_worker(
         seen.append((torch.get_num_threads(), config.batch_size))
         return Execution("cpu", "fp32", {})
 
-    monkeypatch.setattr(encoder_nodes, "choose_execution", chosen)
+    monkeypatch.setattr(nodes, "choose_execution", chosen)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        encoder_nodes.select_execution(parameters(workers=workers, batch_size=32), DATA)
+        nodes.select_execution(parameters(workers=workers, batch_size=32), DATA)
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
@@ -64,12 +63,12 @@ def test_a_method_that_cannot_be_recorded_is_trained_without_a_graph(
         seen.append(training)
         raise EnoughError
 
-    monkeypatch.setattr(encoder_nodes, "train_encoder", trained)
+    monkeypatch.setattr(nodes, "train_encoder", trained)
     execution: dict[str, Any] = {"device": "cpu", "precision": "fp32", "recorded": True}
     images = ImageSet(np.zeros((40, 3, 32, 32), np.uint8), None, (), "zeros")
     plan: Any = None
     with pytest.raises(EnoughError):
-        encoder_nodes.run_training(
+        nodes.run_training(
             parameters(),
             execution,
             images,

@@ -25,13 +25,14 @@ from ssl_kedro.inference.comparison import Comparison
 from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
-from ssl_kedro.pipelines import dual_gating, dynamic_channels, inference_nodes
+from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.plan import variants
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.encoder_nodes import extract
+from ssl_kedro.pipelines.gated import inference_nodes
+from ssl_kedro.pipelines.gated.nodes import extract
+from ssl_kedro.pipelines.gated.trainings import Training
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
-from ssl_kedro.pipelines.trainings import Training
 from ssl_kedro.reporting.chapter6_models import SHORT_NAMES, budget_label
 from ssl_kedro.reporting.inference_figure import time_against_cost
 from ssl_kedro.reporting.inference_section import inference_sections
@@ -144,7 +145,7 @@ def _forced_features(
     encoder: GatedResNet18, counts: list[np.ndarray], images: ImageSet
 ) -> np.ndarray:
     """The encoder block by block, gates overruled where training images all agreed."""
-    x = encoder.stem(encoder._normalised(torch.from_numpy(images.images)))
+    x = encoder.stem(encoder.normalised(torch.from_numpy(images.images), encoder.stem[0]))
     for (_, block), count in zip(encoder.residual_blocks(), counts, strict=True):
         mask = (block.gate.logits(x) >= 0).float()
         mask[:, torch.from_numpy(count == 0)] = 0

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
+from ssl_kedro.pipelines.gated.trainings import Training, training_identity
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
-from ssl_kedro.pipelines.trainings import Training, training_identity
 from ssl_kedro.training.config import recipe_identity
 
 CONF = Path(__file__).parents[2] / "conf"

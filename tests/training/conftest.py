@@ -8,8 +8,9 @@ import torch
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.registry import build_method
 from ssl_kedro.training.batches import BatchSource
 

@@ -12,18 +12,20 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.methods.base import Method
 from ssl_kedro.methods.registry import method_classes
 from ssl_kedro.training import execution
-from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.config import (
+    StepOptions,
+    TrainConfig,
+    execution_identity,
+    options_for,
+    step_options,
+)
 from ssl_kedro.training.execution import (
     Trial,
     Way,
     _eager_ways,
     _faster_ways,
     choose_execution,
-    execution_identity,
-    options_for,
-    step_options,
 )
-from ssl_kedro.training.options import StepOptions
 from ssl_kedro.training.step import TrainingStep
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -35,3 +35,8 @@ def first_few(names: Iterable[object], most: int = 5, separator: str = ", ") -> 
     known = [str(name) for name in names]
     more = f" and {len(known) - most} more" if len(known) > most else ""
     return separator.join(known[:most]) + more
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

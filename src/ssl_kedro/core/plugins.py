@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def module_names(package: str) -> list[str]:
@@ -31,3 +35,16 @@ def module_names(package: str) -> list[str]:
 def modules(package: str) -> Iterator[ModuleType]:
     """The modules of :func:`module_names`, imported one after the other."""
     return map(importlib.import_module, module_names(package))
+
+
+def classes(package: str, kind: type[T]) -> Iterator[type[T]]:
+    """Classes of a kind in the modules that add to a package, abstract ones left out.
+
+    Args:
+        package: as in :func:`module_names`.
+        kind: their base.
+    """
+    for module in modules(package):
+        for _, found in inspect.getmembers(module, inspect.isclass):
+            if issubclass(found, kind) and not inspect.isabstract(found):
+                yield found

@@ -1,16 +1,25 @@
-"""What the rest of the project knows of an encoder: branches, features, masks and cost."""
+"""What the rest of the project knows of an encoder: branches, features, maps, gates and cost.
+
+A backbone is one file: a subclass of :class:`EncoderShape` that says how parameters name and shape
+it, and one of :class:`Backbone`. :mod:`ssl_kedro.encoders.factory` finds it.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self, TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.gating.cost import NetworkCost
-from ssl_kedro.gating.gate import ChannelGate
+from ssl_kedro.gating.gate import ChannelGate, global_average
+
+if TYPE_CHECKING:
+    from ssl_kedro.encoders.folding import FoldedEncoder
 
 Branch = Literal["dense", "gated"]
 
@@ -40,9 +49,22 @@ class Encoder(nn.Module, ABC):
     @property
     @abstractmethod
     def feature_dimensions(self) -> int:
-        """Length of a feature vector."""
+        """Length of a feature vector, and channels of the maps."""
 
     @abstractmethod
+    def maps(
+        self,
+        images: Tensor,
+        branch: Branch,
+        generator: torch.Generator | None = None,
+        masks: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Maps of the last block (N, D, h, w), whose mean is the feature vector.
+
+        With them the masks that were applied and the gates' decisions, as in :class:`Encoding`;
+        arguments are those of :meth:`forward`.
+        """
+
     def forward(
         self,
         images: Tensor,
@@ -61,6 +83,8 @@ class Encoder(nn.Module, ABC):
         Raises:
             ValueError: the encoder has no such branch, or images have the wrong shape.
         """
+        x, applied, decided = self.maps(images, branch, generator, masks)
+        return Encoding(global_average(x), applied, decided)
 
     @abstractmethod
     def cost(self, image_size: int | None = None) -> NetworkCost:
@@ -74,6 +98,27 @@ class Encoder(nn.Module, ABC):
     def gates(self) -> list[ChannelGate]:
         """The gates in the order of the blocks; empty without a gated branch."""
 
+    def folded(self, branch: Branch) -> FoldedEncoder:  # noqa: ARG002
+        """A branch as a stem and gated residual units, for compaction.
+
+        Raises:
+            TypeError: it is made of something else.
+            ValueError: the encoder has no such branch.
+        """
+        raise TypeError(
+            f"expected an encoder of gated residual units, found a {type(self).__name__}; only "
+            "gated encoders are made faster"
+        )
+
+    def member(self, branch: Branch) -> Encoder:  # noqa: ARG002
+        """The encoder that serves a branch: itself, or one of a pair."""
+        return self
+
+    def check_branch(self, branch: Branch) -> None:
+        """Raise ValueError where there is no such branch."""
+        if branch not in self.branches:
+            raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
+
     def dense(self, images: Tensor) -> Tensor:
         """Features (N, D) with every channel computed."""
         return self(images, "dense").features  # type: ignore[no-any-return]
@@ -81,3 +126,107 @@ class Encoder(nn.Module, ABC):
     def gated(self, images: Tensor) -> Tensor:
         """Features (N, D) with the channels that the gates open."""
         return self(images, "gated").features  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class EncoderShape(Config):
+    """Shape of a backbone, as parameters give it under ``encoder``.
+
+    ``architecture`` is the backbone's name there.
+    """
+
+    architecture: ClassVar[str]
+
+    def thinned(self, inner_channels: Sequence[int]) -> Self:  # noqa: ARG002
+        """The shape with so many channels in each block, for students of distillation.
+
+        Raises:
+            ConfigError: the backbone has no thinner shapes.
+        """
+        raise ConfigError(
+            "architecture", self.architecture, "one whose blocks can be thinned, for students"
+        )
+
+
+class BackboneOptions(TypedDict, total=False):
+    """Arguments of every backbone besides its shape."""
+
+    branches: Sequence[Branch]
+    image_size: int
+    pixel_mean: Sequence[float]
+    pixel_std: Sequence[float]
+    gate_reduction: int
+    gate_temperature: float
+
+
+class Backbone(Encoder):
+    """An encoder that is built from a shape; a subclass in a module of its own is a new one.
+
+    Pixels come as uint8, or as float in [0, 1]; they are normalised inside, so that whoever
+    holds the encoder need not know its statistics.
+
+    Args:
+        config: shape, of the backbone's ``config_type``.
+        branches: which branches exist; each has its own batch norms in the blocks.
+        image_size: side in px of the images it is trained on; fixes the printed costs.
+        pixel_mean: per channel, in [0, 1].
+        pixel_std: per channel, in [0, 1].
+        gate_reduction: r of the gates.
+        gate_temperature: of the gates in training.
+
+    Raises:
+        ValueError: no branch, or an unknown one.
+    """
+
+    config_type: ClassVar[type[EncoderShape]]
+    config: EncoderShape
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        config: EncoderShape,
+        *,
+        branches: Sequence[Branch] = ("dense", "gated"),
+        image_size: int = 32,
+        pixel_mean: Sequence[float] = (0.5, 0.5, 0.5),
+        pixel_std: Sequence[float] = (0.25, 0.25, 0.25),
+        gate_reduction: int = 4,
+        gate_temperature: float = 2 / 3,
+    ) -> None:
+        super().__init__()
+        if not branches or set(branches) - {"dense", "gated"}:
+            raise ValueError(f"branches = {tuple(branches)}: expected dense, gated or both")
+        self.config = config
+        self.branches: tuple[Branch, ...] = tuple(branches)
+        self.image_size = image_size
+        self.gate_reduction = gate_reduction
+        self.gate_temperature = gate_temperature
+        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+            tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, tensor)
+
+    def new_gate(self, in_channels: int, channels: int) -> ChannelGate | None:
+        """A gate over channels, fed by a block's input; None without a gated branch."""
+        if "gated" not in self.branches:
+            return None
+        return ChannelGate(
+            in_channels,
+            channels,
+            reduction=self.gate_reduction,
+            temperature=self.gate_temperature,
+        )
+
+    def normalised(self, images: Tensor, first: nn.Conv2d) -> Tensor:
+        """Pixels as layers expect them, in the layout that the first layer's weight was put in.
+
+        Raises:
+            ValueError: not (N, 3, H, W).
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
+        scale = 255.0 if images.dtype == torch.uint8 else 1.0
+        normalised: Tensor = (images / scale - self.pixel_mean) / self.pixel_std
+        channels_last = first.weight.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return normalised.contiguous(memory_format=layout)

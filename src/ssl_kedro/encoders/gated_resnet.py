@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Self, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.core.config import Config, ConfigError, Range
-from ssl_kedro.encoders.base import Branch, Encoder, Encoding
+from ssl_kedro.core.config import ConfigError, Range
+from ssl_kedro.encoders.base import Backbone, BackboneOptions, Branch, EncoderShape
+from ssl_kedro.encoders.folding import (
+    STEMS,
+    FoldedEncoder,
+    FoldedUnit,
+    Stem,
+    folded,
+    folded_gate,
+)
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
-from ssl_kedro.gating.gate import ChannelGate, global_average
+from ssl_kedro.gating.gate import ChannelGate
 
 BLOCKS = 8
-Stem = Literal["cifar", "cifar_pad1", "imagenet"]
 
 
 @dataclass(frozen=True)
-class EncoderConfig(Config):
+class EncoderConfig(EncoderShape):
     """Shape of the encoder.
 
     Args:
@@ -34,6 +42,8 @@ class EncoderConfig(Config):
             its last batch norm (Goyal et al. 2017, 5.1; SimSiam).
     """
 
+    architecture: ClassVar[str] = "resnet18"
+
     stem: Stem = "cifar"
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
     inner_channels: tuple[Annotated[int, Range(at_least=1)], ...] | None = None
@@ -45,6 +55,10 @@ class EncoderConfig(Config):
             raise ConfigError(
                 "inner_channels", list(self.inner_channels), f"one number a block, {BLOCKS} in all"
             )
+
+    def thinned(self, inner_channels: Sequence[int]) -> Self:
+        """The shape with so many channels between the convolutions of each block."""
+        return dataclasses.replace(self, inner_channels=tuple(inner_channels))
 
 
 class GatedBlock(nn.Module):
@@ -110,55 +124,30 @@ class GatedBlock(nn.Module):
             gate=0 if self.gate is None else self.gate.macs,
         )
 
+    def folded(self, name: str, branch: Branch) -> FoldedUnit:
+        """The block as plain weights."""
+        return FoldedUnit(
+            name=name,
+            stride=self.conv1.stride[0],
+            first=folded(self.conv1, self.bn1[branch]),
+            second=folded(self.conv2, self.bn2[branch]),
+            shortcut=None if self.downsample is None else folded(*self.downsample),
+            gate=folded_gate(self.gate),
+        )
 
-class GatedResNet18(Encoder):
+
+class GatedResNet18(Backbone):
     """ResNet-18 encoder with a dense branch, a gated branch, or both on shared weights.
 
-    Pixels come as uint8, or as float in [0, 1]; they are normalised here, so that whoever
-    holds the encoder need not know its statistics. Convolutions are initialised Kaiming
-    normal (fan out), batch norms 1 / 0, from torch's default generator.
-
-    Args:
-        config: stem and width.
-        branches: which branches exist; each has its own batch norms in the blocks.
-        image_size: side in px of the images it is trained on; fixes the printed costs.
-        pixel_mean: per channel, in [0, 1].
-        pixel_std: per channel, in [0, 1].
-        gate_reduction: r of the gates.
-        gate_temperature: of the gates in training.
-
-    Raises:
-        ValueError: no branch, or an unknown one.
+    Convolutions are initialised Kaiming normal (fan out), batch norms 1 / 0, from torch's default
+    generator. Arguments are those of :class:`Backbone`.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
+    config_type = EncoderConfig
+    config: EncoderConfig
 
-    def __init__(
-        self,
-        config: EncoderConfig,
-        *,
-        branches: Sequence[Branch] = ("dense", "gated"),
-        image_size: int = 32,
-        pixel_mean: Sequence[float] = (0.5, 0.5, 0.5),
-        pixel_std: Sequence[float] = (0.25, 0.25, 0.25),
-        gate_reduction: int = 4,
-        gate_temperature: float = 2 / 3,
-    ) -> None:
-        super().__init__()
-        if not branches or set(branches) - {"dense", "gated"}:
-            raise ValueError(f"branches = {tuple(branches)}: expected dense, gated or both")
-        self.config = config
-        self.branches: tuple[Branch, ...] = tuple(branches)
-        self.image_size = image_size
-        self.gate_reduction = gate_reduction
-        self.gate_temperature = gate_temperature
-        self.register_buffer(
-            "pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32).view(1, 3, 1, 1)
-        )
-        self.register_buffer(
-            "pixel_std", torch.tensor(pixel_std, dtype=torch.float32).view(1, 3, 1, 1)
-        )
+    def __init__(self, config: EncoderConfig, **options: Unpack[BackboneOptions]) -> None:
+        super().__init__(config, **options)
         self.stem = _stem(config.stem, config.width)
         self.blocks = nn.ModuleDict(self._blocks())
         self._initialise()
@@ -172,14 +161,7 @@ class GatedResNet18(Encoder):
                 inner_channels = out_channels
                 if self.config.inner_channels is not None:
                     inner_channels = self.config.inner_channels[len(blocks)]
-                gate = None
-                if "gated" in self.branches:
-                    gate = ChannelGate(
-                        in_channels,
-                        inner_channels,
-                        reduction=self.gate_reduction,
-                        temperature=self.gate_temperature,
-                    )
+                gate = self.new_gate(in_channels, inner_channels)
                 stride = 2 if stage > 0 and index == 0 else 1
                 blocks[f"layer{stage + 1}_{index}"] = GatedBlock(
                     in_channels, inner_channels, out_channels, stride, self.branches, gate
@@ -211,17 +193,6 @@ class GatedResNet18(Encoder):
         """Length of a feature vector, 8 width."""
         return 8 * self.config.width
 
-    def forward(
-        self,
-        images: Tensor,
-        branch: Branch,
-        generator: torch.Generator | None = None,
-        masks: Sequence[Tensor] | None = None,
-    ) -> Encoding:
-        """Encode images through one branch; see :class:`Encoder`."""
-        x, applied, decided = self.maps(images, branch, generator, masks)
-        return Encoding(global_average(x), applied, decided)
-
     def maps(
         self,
         images: Tensor,
@@ -229,14 +200,9 @@ class GatedResNet18(Encoder):
         generator: torch.Generator | None = None,
         masks: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Maps of the last block (N, 8 width, h, w), whose mean is the feature vector.
-
-        With them the masks that were applied and the gates' decisions, as in
-        :class:`~ssl_kedro.encoders.base.Encoding`; arguments are those of ``forward``.
-        """
-        if branch not in self.branches:
-            raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
-        x = self.stem(self._normalised(images))
+        """Maps of the last block (N, 8 width, h, w); see :class:`Encoder`."""
+        self.check_branch(branch)
+        x = self.stem(self.normalised(images, self._stem_conv))
         applied: list[Tensor] = []
         decided: list[Tensor] = []
         for index, (_, block) in enumerate(self.residual_blocks()):
@@ -252,16 +218,6 @@ class GatedResNet18(Encoder):
         found = [block.gate for _, block in self.residual_blocks()]
         return [gate for gate in found if gate is not None]
 
-    def _normalised(self, images: Tensor) -> Tensor:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
-        scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        normalised: Tensor = (images / scale - self.pixel_mean) / self.pixel_std
-        # Convolutions run on the layout that the weights were put in.
-        channels_last = self._stem_conv.weight.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        return normalised.contiguous(memory_format=layout)
-
     def cost(self, image_size: int | None = None) -> NetworkCost:
         """Prices of stem and blocks for one square image; see :class:`Encoder`."""
         first = self._stem_conv
@@ -275,6 +231,18 @@ class GatedResNet18(Encoder):
             costs.append(block.cost(name, side, side))
         return NetworkCost(stem, tuple(costs))
 
+    def folded(self, branch: Branch) -> FoldedEncoder:
+        """A branch as plain weights; see :class:`Encoder`."""
+        self.check_branch(branch)
+        return FoldedEncoder(
+            stem=self.config.stem,
+            first=folded(self.stem[0], self.stem[1]),
+            units=tuple(block.folded(name, branch) for name, block in self.residual_blocks()),
+            pixel_mean=self.pixel_mean,
+            pixel_std=self.pixel_std,
+            image_size=self.image_size,
+        )
+
 
 def _after(side: int, conv: nn.Conv2d) -> int:
     """Side of the map behind a square convolution."""
@@ -282,16 +250,12 @@ def _after(side: int, conv: nn.Conv2d) -> int:
 
 
 def _stem(kind: Stem, width: int) -> nn.Sequential:
-    if kind == "imagenet":
-        return nn.Sequential(
-            nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2, padding=1),
-        )
-    padding = 2 if kind == "cifar" else 1
-    return nn.Sequential(
-        nn.Conv2d(3, width, 3, padding=padding, bias=False),
+    kernel, stride, padding = STEMS[kind]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, width, kernel, stride, padding, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
-    )
+    ]
+    if kind == "imagenet":
+        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+    return nn.Sequential(*layers)

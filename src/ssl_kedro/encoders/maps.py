@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.encoders.base import Branch, Encoder
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
-from ssl_kedro.encoders.pair import EncoderPair
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -69,7 +67,7 @@ class BranchMaps(MapNetwork):
     """One branch of this project's own encoders.
 
     Args:
-        encoder: a gated ResNet-18 or a pair of them.
+        encoder: a backbone or a pair of them.
         branch: "dense" or "gated".
 
     Raises:
@@ -78,14 +76,10 @@ class BranchMaps(MapNetwork):
 
     def __init__(self, encoder: Encoder, branch: Branch) -> None:
         super().__init__()
-        if branch not in encoder.branches:
-            raise ValueError(f"this encoder has no {branch!r} branch, only {encoder.branches}")
-        member = encoder.member(branch) if isinstance(encoder, EncoderPair) else encoder
-        if not isinstance(member, GatedResNet18):
-            raise TypeError(f"expected a gated ResNet-18, found a {type(member).__name__}")
-        self.encoder = member
+        encoder.check_branch(branch)
+        self.encoder = encoder.member(branch)
         self.branch: Branch = branch
-        self.map_channels = member.feature_dimensions
+        self.map_channels = encoder.feature_dimensions
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps before the global average: their mean is the encoder's feature vector."""

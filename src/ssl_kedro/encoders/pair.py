@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.base import Branch, Encoder, Encoding
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.base import Backbone, Branch, Encoder
+from ssl_kedro.encoders.folding import FoldedEncoder
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate
 
@@ -26,7 +27,7 @@ class EncoderPair(Encoder):
 
     branches: tuple[Branch, ...] = ("dense", "gated")
 
-    def __init__(self, dense: GatedResNet18, gated: GatedResNet18) -> None:
+    def __init__(self, dense: Backbone, gated: Backbone) -> None:
         super().__init__()
         if "dense" not in dense.branches or "gated" not in gated.branches:
             raise ValueError(
@@ -38,30 +39,25 @@ class EncoderPair(Encoder):
         self.of_branch = torch.nn.ModuleDict({"dense": dense, "gated": gated})
         self.image_size = dense.image_size
 
-    def member(self, branch: Branch) -> GatedResNet18:
+    def member(self, branch: Branch) -> Backbone:
         """The encoder behind a branch."""
-        found = self.of_branch[branch]
-        if not isinstance(found, GatedResNet18):
-            raise TypeError(f"{branch!r} holds a {type(found).__name__}, not an encoder")
-        return found
+        self.check_branch(branch)
+        return cast(Backbone, self.of_branch[branch])
 
     @property
     def feature_dimensions(self) -> int:
         """Length of a feature vector of either encoder."""
         return self.member("dense").feature_dimensions
 
-    def forward(
+    def maps(
         self,
         images: Tensor,
         branch: Branch,
         generator: torch.Generator | None = None,
         masks: Sequence[Tensor] | None = None,
-    ) -> Encoding:
-        """Encode images by the branch's encoder; see :class:`Encoder`."""
-        if branch not in self.branches:
-            raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
-        encoding: Encoding = self.member(branch)(images, branch, generator, masks)
-        return encoding
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Maps of the branch's encoder; see :class:`Encoder`."""
+        return self.member(branch).maps(images, branch, generator, masks)
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
         """Prices of the gated encoder; its dense total is the dense encoder's too."""
@@ -70,3 +66,7 @@ class EncoderPair(Encoder):
     def gates(self) -> list[ChannelGate]:
         """The gated encoder's gates."""
         return self.member("gated").gates()
+
+    def folded(self, branch: Branch) -> FoldedEncoder:
+        """A branch of the branch's encoder as plain weights."""
+        return self.member(branch).folded(branch)

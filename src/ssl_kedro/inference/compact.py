@@ -8,14 +8,13 @@ on other images how often that changes a mask.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ssl_kedro.encoders.base import Branch
-from ssl_kedro.encoders.gated_resnet import GatedBlock, GatedResNet18
+from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.folding import FoldedEncoder, FoldedUnit, Layer
 from ssl_kedro.inference.network import CompactBlock, CompactNetwork
 from ssl_kedro.inference.plan import BlockPlan, CompactPlan
 
@@ -47,7 +46,7 @@ class GateUsage:
                 )
 
 
-def compact(encoder: GatedResNet18, usage: GateUsage) -> CompactNetwork:
+def compact(encoder: Encoder, usage: GateUsage) -> CompactNetwork:
     """The gated branch with gates forced as they were observed.
 
     Channels that were never open are removed, channels that were always open need no gate, and
@@ -67,52 +66,42 @@ def compact(encoder: GatedResNet18, usage: GateUsage) -> CompactNetwork:
         on = np.flatnonzero(counts == usage.images).tolist()
         dependent = np.flatnonzero((counts > 0) & (counts < usage.images)).tolist()
         kept.append((on + dependent, len(on)))
-    return build(encoder, "gated", kept)
+    return build(encoder.folded("gated"), kept)
 
 
-def dense_network(encoder: GatedResNet18, branch: Branch = "dense") -> CompactNetwork:
+def dense_network(encoder: Encoder, branch: Branch = "dense") -> CompactNetwork:
     """A branch with every channel computed and batch norms folded: what others must beat.
 
     Raises:
         ValueError: the encoder has no such branch.
     """
-    every = [
-        (list(range(block.conv1.out_channels)), block.conv1.out_channels)
-        for _, block in encoder.residual_blocks()
-    ]
-    return build(encoder, branch, every)
+    source = encoder.folded(branch)
+    return build(source, [(list(range(unit.channels)), unit.channels) for unit in source.units])
 
 
 @torch.no_grad()
-def build(
-    encoder: GatedResNet18, branch: Branch, kept: list[tuple[list[int], int]]
-) -> CompactNetwork:
-    """A compact network from a branch and, for each block, kept channels and how many are on."""
-    if branch not in encoder.branches:
-        raise ValueError(f"this encoder has no {branch!r} branch, only {encoder.branches}")
-    blocks = encoder.residual_blocks()
+def build(source: FoldedEncoder, kept: list[tuple[list[int], int]]) -> CompactNetwork:
+    """A compact network from a branch and, for each unit, kept channels and how many are on."""
     plans = tuple(
-        _block_plan(name, block, channels, always_on)
-        for (name, block), (channels, always_on) in zip(blocks, kept, strict=True)
+        _block_plan(unit, channels, always_on)
+        for unit, (channels, always_on) in zip(source.units, kept, strict=True)
     )
-    config = encoder.config
-    plan = CompactPlan(config.stem, config.width, encoder.image_size, plans)
+    plan = CompactPlan(source.stem, len(source.first.bias), source.image_size, plans)
     # Without initial weights, which would be drawn from the global generator.
     with torch.device("meta"):
         network = CompactNetwork(plan)
     network.to_empty(device="cpu")
-    stem, norm = cast(nn.Conv2d, encoder.stem[0]), encoder.stem[1]
-    _fill(network.stem, *_folded(stem.weight, norm))
-    network.pixel_mean.copy_(encoder.pixel_mean)
-    network.pixel_std.copy_(encoder.pixel_std)
-    for target, (_, source) in zip(network.compact_blocks(), blocks, strict=True):
-        _fill_block(target, source, branch)
+    _fill(network.stem, source.first)
+    network.pixel_mean.copy_(source.pixel_mean)
+    network.pixel_std.copy_(source.pixel_std)
+    for target, unit in zip(network.compact_blocks(), source.units, strict=True):
+        _fill_block(target, unit)
     return network
 
 
-def check_usage(encoder: GatedResNet18, usage: GateUsage) -> None:
+def check_usage(encoder: Encoder, usage: GateUsage) -> None:
     """Raise ValueError if the usage is of other blocks or channels than the encoder's."""
-    expected = [(name, block.conv1.out_channels) for name, block in encoder.residual_blocks()]
+    expected = [(block.name, block.channels) for block in encoder.cost().blocks]
     counts = zip(usage.block_names, usage.open_counts, strict=True)
     found = [(name, len(count)) for name, count in counts]
     if found != expected:
@@ -122,60 +111,38 @@ def check_usage(encoder: GatedResNet18, usage: GateUsage) -> None:
         )
 
 
-def _block_plan(name: str, block: GatedBlock, kept: list[int], always_on: int) -> BlockPlan:
+def _block_plan(unit: FoldedUnit, kept: list[int], always_on: int) -> BlockPlan:
     hidden = 0
-    if len(kept) > always_on and block.gate is not None:
-        hidden = block.gate.squeeze.out_features
+    if len(kept) > always_on and unit.gate is not None:
+        hidden = len(unit.gate.squeeze.bias)
     return BlockPlan(
-        name=name,
-        in_channels=block.conv1.in_channels,
-        out_channels=block.conv2.out_channels,
-        stride=block.conv1.stride[0],
-        downsample=block.downsample is not None,
-        channels=block.conv1.out_channels,
+        name=unit.name,
+        in_channels=unit.first.weight.shape[1],
+        out_channels=len(unit.second.bias),
+        stride=unit.stride,
+        downsample=unit.shortcut is not None,
+        channels=unit.channels,
         kept=tuple(kept),
         always_on=always_on,
         hidden=hidden,
     )
 
 
-def _fill_block(target: CompactBlock, source: GatedBlock, branch: Branch) -> None:
+def _fill_block(target: CompactBlock, source: FoldedUnit) -> None:
     kept = torch.tensor(target.plan.kept, dtype=torch.int64)
-    first, first_bias = _folded(source.conv1.weight, source.bn1[branch])
-    second, second_bias = _folded(source.conv2.weight, source.bn2[branch])
     if target.conv1 is not None and target.conv2 is not None:
-        _fill(target.conv1, first[kept], first_bias[kept])
-        _fill(target.conv2, second[:, kept], second_bias)
+        _fill(target.conv1, Layer(source.first.weight[kept], source.first.bias[kept]))
+        _fill(target.conv2, Layer(source.second.weight[:, kept], source.second.bias))
     elif target.constant is not None:
-        target.constant.copy_(second_bias)
-    if target.downsample is not None and source.downsample is not None:
-        conv, norm = cast(nn.Conv2d, source.downsample[0]), source.downsample[1]
-        _fill(target.downsample, *_folded(conv.weight, norm))
+        target.constant.copy_(source.second.bias)
+    if target.downsample is not None and source.shortcut is not None:
+        _fill(target.downsample, source.shortcut)
     if target.gate is not None and source.gate is not None:
-        _fill(target.gate.squeeze, *_folded(source.gate.squeeze.weight, source.gate.norm))
-        target.gate.expand.weight.copy_(source.gate.expand.weight[kept[target.plan.always_on :]])
+        _fill(target.gate.squeeze, source.gate.squeeze)
+        target.gate.expand.weight.copy_(source.gate.expand[kept[target.plan.always_on :]])
 
 
-def _fill(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor) -> None:
-    layer.weight.copy_(weight)
-    if layer.bias is not None:
-        layer.bias.copy_(bias)
-
-
-def _folded(weight: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight (C_out, ...) and bias that do what weight and then norm in evaluation mode do.
-
-    In float64, so that the fold itself adds no error.
-    """
-    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-        raise TypeError(f"expected a batch norm to fold, found {type(norm).__name__}")
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise ValueError(
-            "a batch norm without running statistics cannot be folded; train the encoder with "
-            "track_running_stats"
-        )
-    scale = norm.weight.double() / (variance.double() + norm.eps).sqrt()
-    shape = (-1, *(1 for _ in weight.shape[1:]))
-    folded = weight.double() * scale.view(shape)
-    return folded.float(), (norm.bias.double() - mean.double() * scale).float()
+def _fill(target: nn.Conv2d | nn.Linear, source: Layer) -> None:
+    target.weight.copy_(source.weight)
+    if target.bias is not None:
+        target.bias.copy_(source.bias)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.base import Branch, Encoder, Encoding
+from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate
 from ssl_kedro.inference.network import CompactNetwork
@@ -33,30 +33,29 @@ class CompactEncoder(Encoder):
         """Length of a feature vector."""
         return self.network.plan.feature_dimensions
 
-    def forward(
+    def maps(
         self,
         images: Tensor,
         branch: Branch,
         generator: torch.Generator | None = None,  # noqa: ARG002  there is no training
         masks: Sequence[Tensor] | None = None,
-    ) -> Encoding:
-        """Encode images; forced masks are of the kept channels, (N or 1, kept) a block."""
-        if branch not in self.branches:
-            raise ValueError(f"this network has no {branch!r} branch, only {self.branches}")
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Maps of the last block; forced masks are of the kept channels, (N or 1, kept) a block."""
+        self.check_branch(branch)
         blocks = self.network.plan.blocks
         imposed = None
         if masks is not None:
             parts = [m[:, b.always_on :] for m, b in zip(masks, blocks, strict=True)]
             imposed = torch.cat(parts, dim=1)
-        features, decided = self.network.decide(images, imposed)
+        x, decided = self.network.maps(images, imposed)
         if branch == "dense":
-            return Encoding(features, (), ())
+            return x, (), ()
         parts = list(torch.split(decided, [block.dependent for block in blocks], dim=1))
         applied = tuple(
-            torch.nn.functional.pad(part.expand(len(features), -1), (block.always_on, 0), value=1.0)
+            torch.nn.functional.pad(part.expand(len(x), -1), (block.always_on, 0), value=1.0)
             for part, block in zip(parts, blocks, strict=True)
         )
-        return Encoding(features, applied, tuple(mask > 0 for mask in applied))
+        return x, applied, tuple(mask > 0 for mask in applied)
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
         """Prices of stem and blocks for one square image, kept channels only."""

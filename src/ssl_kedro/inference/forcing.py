@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.inference.compact import GateUsage
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.plan import BlockPlan
@@ -75,7 +75,7 @@ class ForcingReport:
 
 @torch.inference_mode()
 def forcing_report(
-    encoder: GatedResNet18,
+    encoder: Encoder,
     network: CompactNetwork,
     images: np.ndarray,
     *,
@@ -96,7 +96,7 @@ def forcing_report(
     """
     plan = network.plan
     found = [(b.name, b.channels) for b in plan.blocks]
-    expected = [(name, block.conv1.out_channels) for name, block in encoder.residual_blocks()]
+    expected = [(block.name, block.channels) for block in encoder.cost().blocks]
     if not len(images) or found != expected:
         raise ValueError(
             f"expected images, and a network with the blocks {expected}; found {len(images)} "
@@ -141,7 +141,7 @@ def forcing_report(
 
 @torch.inference_mode()
 def gate_usage(
-    encoder: GatedResNet18, images: np.ndarray, source: str, *, batch_size: int = 128
+    encoder: Encoder, images: np.ndarray, source: str, *, batch_size: int = 128
 ) -> GateUsage:
     """Usage of the encoder's gates on images, uint8 (N, 3, H, W), in evaluation mode.
 
@@ -152,8 +152,8 @@ def gate_usage(
         batch_size: images at a time.
     """
     encoder.eval()
-    blocks = encoder.residual_blocks()
-    counts = [torch.zeros(block.conv1.out_channels) for _, block in blocks]
+    blocks = encoder.cost().blocks
+    counts = [torch.zeros(block.channels) for block in blocks]
     with progress_bar(len(images), "gate usage", "images") as bar:
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.array(images[start : start + batch_size]))
@@ -161,7 +161,7 @@ def gate_usage(
                 count.add_(mask.sum(dim=0))
             bar.update(len(batch))
     opened = tuple(count.long().numpy() for count in counts)
-    return GateUsage(source, len(images), tuple(name for name, _ in blocks), opened)
+    return GateUsage(source, len(images), tuple(block.name for block in blocks), opened)
 
 
 def _forced(blocks: tuple[BlockPlan, ...], masks: tuple[Tensor, ...]) -> list[Tensor]:

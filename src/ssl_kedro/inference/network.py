@@ -12,8 +12,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.gate import global_average
-from ssl_kedro.inference.plan import STEMS, BlockPlan, CompactPlan
+from ssl_kedro.inference.plan import BlockPlan, CompactPlan
 
 
 class CompactGate(nn.Module):
@@ -115,6 +116,11 @@ class CompactNetwork(nn.Module):
 
     def decide(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features (N, D) and the masks (N, dependent) that were applied."""
+        maps, applied = self.maps(images, masks)
+        return global_average(maps), applied
+
+    def maps(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Maps of the last block (N, D, h, w) and the masks (N, dependent) that were applied."""
         scale = 255.0 if images.dtype == torch.uint8 else 1.0
         x = (images / scale - self.pixel_mean) / self.pixel_std
         x = self.pool(torch.relu(self.stem(x)))
@@ -126,9 +132,7 @@ class CompactNetwork(nn.Module):
             x, decided = block(x, mask)
             if decided is not None:
                 applied.append(decided)
-        return global_average(x), torch.cat(applied, dim=1) if applied else x.new_zeros(
-            x.shape[0], 0
-        )
+        return x, torch.cat(applied, dim=1) if applied else x.new_zeros(x.shape[0], 0)
 
     def compact_blocks(self) -> list[CompactBlock]:
         """The blocks in order."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.gated_resnet import Stem
+from ssl_kedro.encoders.folding import STEMS, Stem
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 
 FORMAT = "ssl_kedro compact_resnet18 v1"
@@ -87,7 +87,7 @@ class CompactPlan:
     """A whole compact network.
 
     Args:
-        stem: as in :class:`~ssl_kedro.encoders.gated_resnet.EncoderConfig`.
+        stem: as in :data:`~ssl_kedro.encoders.folding.STEMS`.
         width: channels of the stem.
         image_size: side in px of the images it was trained on.
         blocks: in order.
@@ -174,14 +174,6 @@ class CompactPlan:
     def to_json(self) -> dict[str, Any]:
         """As nested dictionaries, lists, numbers and strings."""
         return {"format": FORMAT} | dataclasses.asdict(self)
-
-
-# Kernel side, stride and padding of the stem's convolution.
-STEMS: dict[Stem, tuple[int, int, int]] = {
-    "cifar": (3, 1, 2),
-    "cifar_pad1": (3, 1, 1),
-    "imagenet": (7, 2, 3),
-}
 
 
 def plan_from_json(values: Mapping[str, Any]) -> CompactPlan:

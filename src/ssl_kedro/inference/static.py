@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.inference.compact import GateUsage, build, check_usage
 from ssl_kedro.inference.network import CompactNetwork
 
@@ -31,7 +31,7 @@ class StaticChoice:
 
 
 def static_network(
-    encoder: GatedResNet18, usage: GateUsage, budget: float, image_size: int | None = None
+    encoder: Encoder, usage: GateUsage, budget: float, image_size: int | None = None
 ) -> tuple[CompactNetwork, StaticChoice]:
     """Channels by how often they were open, as many as the budget pays for, computed always.
 
@@ -67,12 +67,12 @@ def static_network(
         )
     count, ratio = found[0]
     kept = [np.flatnonzero(counts >= count).tolist() for counts in usage.open_counts]
-    network = build(encoder, "gated", [(channels, len(channels)) for channels in kept])
+    network = build(encoder.folded("gated"), [(channels, len(channels)) for channels in kept])
     sizes = tuple(len(channels) for channels in kept)
     return network, StaticChoice(count / usage.images, ratio, sizes)
 
 
-def _ratio(encoder: GatedResNet18, usage: GateUsage, least: int, image_size: int | None) -> float:
+def _ratio(encoder: Encoder, usage: GateUsage, least: int, image_size: int | None) -> float:
     """MACs over the dense ones when channels that were open ``least`` times are kept."""
     cost = encoder.cost(image_size)
     macs = cost.stem

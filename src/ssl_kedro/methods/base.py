@@ -14,7 +14,7 @@ from ssl_kedro.core.collectives import batch_variances
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
-from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.gating.budget import GateConfig, opening_at
 from ssl_kedro.gating.penalty import BudgetPenalty
 from ssl_kedro.losses.vicreg import VICRegConfig
@@ -53,25 +53,6 @@ class MethodConfig(Config):
     vicreg: VICRegConfig = field(default_factory=VICRegConfig)
     gates: GateConfig = field(default_factory=GateConfig)
     options: Config | None = None
-
-
-@dataclass(frozen=True)
-class EncoderSetup:
-    """What a method's encoder is built from: its shape and the images it will see.
-
-    Args:
-        config: shape of the encoder.
-        image_size: side in px of the training images.
-        pixel_mean: per channel, in [0, 1].
-        pixel_std: per channel, in [0, 1].
-        teacher: a trained encoder, for methods that distil; others ignore it.
-    """
-
-    config: EncoderConfig
-    image_size: int
-    pixel_mean: tuple[float, float, float]
-    pixel_std: tuple[float, float, float]
-    teacher: Encoder | None = None
 
 
 class StepResult(NamedTuple):
@@ -191,7 +172,7 @@ class TwoViewMethod(Method):
     """An encoder, a branch for each view, and a budget for the gated ones.
 
     Args:
-        setup: the encoder to build.
+        setup: makes the encoder.
         config: heads, loss and gates.
         budget: t_d, wanted share of the dense cost; needed where a branch is gated.
 
@@ -213,7 +194,7 @@ class TwoViewMethod(Method):
 
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
         """The encoder with the branches that the views need."""
-        return build_encoder(setup, config.gates, tuple(sorted(set(self.view_branches))))
+        return setup.build(tuple(sorted(set(self.view_branches))), config.gates)
 
     def before_step(self, progress: float, indices: Tensor) -> None:  # noqa: ARG002
         """Let the gates open wide at first, as far as the warm-up says."""
@@ -286,21 +267,6 @@ class SymmetricMethod(TwoViewMethod):
             result = self.with_penalty(loss, scalars, encodings, progress)
         result.scalars["embedding_std"] = smallest_deviation(embeddings)
         return result
-
-
-def build_encoder(
-    setup: EncoderSetup, gates: GateConfig, branches: Sequence[Branch]
-) -> GatedResNet18:
-    """Encoder from its setup, with the gates' shape."""
-    return GatedResNet18(
-        setup.config,
-        branches=branches,
-        image_size=setup.image_size,
-        pixel_mean=setup.pixel_mean,
-        pixel_std=setup.pixel_std,
-        gate_reduction=gates.reduction,
-        gate_temperature=gates.temperature,
-    )
 
 
 def expander(in_dimensions: int, config: ExpanderConfig) -> nn.Sequential:

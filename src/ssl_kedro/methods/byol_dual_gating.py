@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.cosine import normalised_regression
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
-    EncoderSetup,
     MethodConfig,
     StepResult,
     TwoViewMethod,

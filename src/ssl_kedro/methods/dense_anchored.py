@@ -20,10 +20,10 @@ from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch, Encoding
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
-    EncoderSetup,
     MethodConfig,
     StepResult,
     TwoViewMethod,

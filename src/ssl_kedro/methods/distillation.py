@@ -6,14 +6,9 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import (
-    TRAINED_PASS,
-    EncoderSetup,
-    Method,
-    MethodConfig,
-    build_encoder,
-)
+from ssl_kedro.methods.base import TRAINED_PASS, Method, MethodConfig
 
 
 class FrozenTeacher:
@@ -41,7 +36,7 @@ class DistillationMethod(Method):
     """A dense student of any shape that learns from a teacher.
 
     Args:
-        setup: the student's shape and its teacher.
+        setup: makes the student, and holds its teacher.
         config: heads.
         budget: of the gates that gave the student its channels; its own cost is fixed.
 
@@ -60,7 +55,7 @@ class DistillationMethod(Method):
             raise ValueError(f"method {self.name!r} distils and needs a teacher")
         self.config = config
         self.teacher = FrozenTeacher(setup.teacher)
-        self.encoder = build_encoder(setup, GateConfig(), ("dense",))
+        self.encoder = setup.build(("dense",), GateConfig())
 
     @property
     def macs_per_image(self) -> int:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 
-import ssl_kedro.methods
+from ssl_kedro.core.plugins import classes
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.methods.base import EncoderSetup, Method, MethodConfig
+from ssl_kedro.encoders.factory import EncoderSetup
+from ssl_kedro.methods.base import Method, MethodConfig
 
 
 @cache
 def method_classes() -> dict[str, type[Method]]:
     """All methods by name."""
-    classes: dict[str, type[Method]] = {}
-    for module_info in pkgutil.iter_modules(ssl_kedro.methods.__path__):
-        module = importlib.import_module(f"{ssl_kedro.methods.__name__}.{module_info.name}")
-        for _, member in inspect.getmembers(module, inspect.isclass):
-            if issubclass(member, Method) and not inspect.isabstract(member):
-                classes[member.name] = member
-    return classes
+    found = classes("ssl_kedro.methods", Method)  # type: ignore[type-abstract]
+    return {method.name: method for method in found}
 
 
 @dataclass(frozen=True)
@@ -73,9 +66,9 @@ def build_method(
     Raises:
         ValueError: unknown name, or a budget that does not fit the method.
     """
-    classes = method_classes()
-    if name not in classes:
-        raise ValueError(f"method {name!r} is not known; known: {', '.join(sorted(classes))}")
+    known = method_classes()
+    if name not in known:
+        raise ValueError(f"method {name!r} is not known; known: {', '.join(sorted(known))}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "weights"))
-        return classes[name](setup, config, budget)
+        return known[name](setup, config, budget)

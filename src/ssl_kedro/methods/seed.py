@@ -11,14 +11,9 @@ from torch import Tensor, nn
 from ssl_kedro.core.collectives import gathered
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
-from ssl_kedro.methods.base import (
-    EncoderSetup,
-    MethodConfig,
-    StepResult,
-    normalised_deviation,
-    options_of,
-)
+from ssl_kedro.methods.base import MethodConfig, StepResult, normalised_deviation, options_of
 from ssl_kedro.methods.distillation import DistillationMethod
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.progress import Progress
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.cosine import normalised_regression
-from ssl_kedro.methods.base import EncoderSetup, MethodConfig, StepResult, normalised_deviation
+from ssl_kedro.methods.base import MethodConfig, StepResult, normalised_deviation
 from ssl_kedro.methods.distillation import DistillationMethod
 
 

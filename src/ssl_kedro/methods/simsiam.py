@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.cosine import negative_cosine
 from ssl_kedro.methods.base import (
-    EncoderSetup,
     ExpanderConfig,
     MethodConfig,
     StepResult,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.pair import EncoderPair
-from ssl_kedro.methods.base import EncoderSetup, MethodConfig, build_encoder
+from ssl_kedro.methods.base import MethodConfig
 from ssl_kedro.methods.dual_gating import DualGating
 
 
@@ -16,6 +17,6 @@ class TwoEncoders(DualGating):
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
         """A dense and a gated encoder of one shape."""
         return EncoderPair(
-            dense=build_encoder(setup, config.gates, ("dense",)),
-            gated=build_encoder(setup, config.gates, ("gated",)),
+            dense=setup.build(("dense",), config.gates),
+            gated=setup.build(("gated",), config.gates),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ssl_kedro.methods.base import EncoderSetup, MethodConfig
+from ssl_kedro.encoders.factory import EncoderSetup
+from ssl_kedro.methods.base import MethodConfig
 from ssl_kedro.methods.dual_gating import DualGating
 
 

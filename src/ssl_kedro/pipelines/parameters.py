@@ -15,6 +15,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -22,7 +24,8 @@ from pydantic import (
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.base import EncoderShape
+from ssl_kedro.encoders.factory import shape_type, shape_values
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.training.config import TrainConfig
 
@@ -83,6 +86,20 @@ def name_list(value: Any) -> Any:
     return value
 
 
+def _encoder_shape(value: Any) -> Any:
+    """A shape from plain values, checked by the type of its architecture."""
+    if not isinstance(value, Mapping):
+        return value
+    own = {name: found for name, found in value.items() if name != "architecture"}
+    return TypeAdapter(shape_type(value)).validate_python(own)
+
+
+# Which fields there are depends on the architecture, whose name stands beside them.
+ShapeOfEncoder = Annotated[
+    EncoderShape, BeforeValidator(_encoder_shape), PlainSerializer(shape_values)
+]
+
+
 def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     """Names, each once, in order."""
     return tuple(dict.fromkeys(names))
@@ -114,13 +131,6 @@ def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost) -> None:
             raise ConfigError("budgets", budget, "whole percents, such as 0.1 or 0.35")
     if len(set(budgets)) < len(budgets):
         raise ConfigError("budgets", list(budgets), "each budget once")
-
-
-def cost_at(encoder: EncoderConfig, image_size: int, gate_reduction: int) -> NetworkCost:
-    """Cost of an encoder that is not built: no memory is taken for its weights."""
-    with torch.device("meta"):
-        model = GatedResNet18(encoder, image_size=image_size, gate_reduction=gate_reduction)
-    return model.cost()
 
 
 def checked_device(name: str) -> None:
@@ -187,14 +197,14 @@ def parsed(model: type[T], key: str, values: Mapping[str, Any]) -> T:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_explained(key, model, item) for item in error.errors()]
+        lines = [_explained(key, model, values, item) for item in error.errors()]
         raise ParameterError(
             f"{len(lines)} parameter(s) cannot be used; nothing was started:\n"
             + "\n".join(f"  - {line}" for line in lines)
         ) from None
 
 
-def _explained(key: str, model: type[BaseModel], item: Any) -> str:
+def _explained(key: str, model: type[BaseModel], values: Mapping[str, Any], item: Any) -> str:
     location = [str(part) for part in item["loc"]]
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
@@ -202,7 +212,7 @@ def _explained(key: str, model: type[BaseModel], item: Any) -> str:
         return f"{name} = {cause.value!r}: expected {cause.expected}"
     name = ".".join([key, *location])
     if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        known = _field_names(model, item["loc"][:-1])
+        known = _field_names(model, item["loc"][:-1], values)
         close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"{name}: there is no such key; {hint}known keys: {', '.join(known)}"
@@ -210,12 +220,18 @@ def _explained(key: str, model: type[BaseModel], item: Any) -> str:
     return f"{name} = {item['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _field_names(model: type[Any], location: tuple[Any, ...]) -> list[str]:
+def _field_names(
+    model: type[Any], location: tuple[Any, ...], values: Mapping[str, Any]
+) -> list[str]:
     """Names of the fields at a location inside nested models and dataclasses."""
     kind: Any = model
+    given: Any = values
     for part in location:
         hints = typing.get_type_hints(kind)
         kind = hints.get(str(part), kind)
+        given = given.get(part) if isinstance(given, Mapping) else None
+    if kind is EncoderShape and isinstance(given, Mapping):
+        return sorted(["architecture", *_field_names(shape_type(given), (), {})])
     if dataclasses.is_dataclass(kind):
         return sorted(field.name for field in dataclasses.fields(kind))
     fields = getattr(kind, "model_fields", {})

@@ -1,13 +1,25 @@
-"""The training recipe."""
+"""What one training is: its recipe, how a step of it is computed, what identifies it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
 
+if TYPE_CHECKING:
+    import torch
+
+    from ssl_kedro.augment.config import ViewConfig
+    from ssl_kedro.methods.base import Trainable
+    from ssl_kedro.methods.registry import MethodPlan
+
+MemoryFormat = Literal["channels_last", "contiguous"]
+# Steps that a GPU may be ahead of the check for numbers that are not finite: enough to keep it
+# busy, few enough that a diverged training ends at once.
+DEVICE_LAG = 8
 # What machines that meet must have been told: each would choose by a trial of its own.
 _CHOSEN_BY_TRIAL = {"precision": "fp32 or bf16", "memory_format": "channels_last or contiguous"}
 _NO_GRAPH = "a graph cannot hold the messages between processes"
@@ -137,6 +149,67 @@ class TrainConfig(Config):
         return self.lr * self.batch_size / 256
 
 
+@dataclass(frozen=True)
+class StepOptions(Config):
+    """How a step is computed; results stay the same up to rounding.
+
+    Args:
+        memory_format: order of the maps' and kernels' numbers in memory.
+        compiled: forward and backward pass through ``torch.compile``.
+        recorded: the step is recorded as a CUDA graph and replayed. On a CPU the same function
+            runs on the same fixed tensors, without a graph.
+        lag: steps between a step and the moment that its finiteness is read. 0 waits for it
+            before the weights are touched; else the device itself leaves all as it was before
+            the first step that is not finite. None = 0 on a CPU, 8 on a GPU.
+    """
+
+    memory_format: MemoryFormat = "channels_last"
+    compiled: bool = False
+    recorded: bool = False
+    lag: Annotated[int, Range(at_least=0)] | None = None
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """The memory format as torch names it."""
+        import torch  # noqa: PLC0415  parameter files are parsed without it
+
+        last = self.memory_format == "channels_last"
+        return torch.channels_last if last else torch.contiguous_format
+
+    def lag_on(self, device: torch.device) -> int:
+        """Steps between a step and the reading of its finiteness, on one device."""
+        if self.lag is not None:
+            return max(1, self.lag) if self.recorded else self.lag
+        return DEVICE_LAG if device.type == "cuda" or self.recorded else 0
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """One training of an encoder by a method.
+
+    Args:
+        method: what is trained.
+        views: recipe of the two views.
+        recipe: optimiser, epochs, batch size, processes.
+        device: "cpu", "cuda" or, with one process, "cuda:1".
+        precision: "fp32" or "bf16".
+        seed: of order, views and gate noise.
+        label: for the progress bar.
+        identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
+        options: how a step is computed.
+    """
+
+    method: MethodPlan
+    views: ViewConfig
+    recipe: TrainConfig
+    device: str
+    precision: str
+    seed: int
+    label: str
+    identity: dict[str, Any]
+    options: StepOptions = field(default_factory=StepOptions)
+
+
 # Where, how often and by how many processes: the numbers are the same. And what was asked of the
 # trial: what it chose stands beside the recipe, and may be asked for by name the next time.
 _IRRELEVANT = tuple(
@@ -163,3 +236,35 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+
+
+def execution_identity(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an execution that was written down changes rounding; of a checkpoint's identity."""
+    options = step_options(execution)
+    return {
+        "precision": execution["precision"],
+        "memory_format": options.memory_format,
+        "compiled": options.compiled,
+    }
+
+
+def step_options(execution: Mapping[str, Any]) -> StepOptions:
+    """Options of an execution that was written down; what it does not name is the default."""
+    names = ("memory_format", "compiled", "recorded")
+    return StepOptions(**{name: execution[name] for name in names if name in execution})
+
+
+def options_for(method: type[Trainable], execution: Mapping[str, Any]) -> StepOptions:
+    """Options of an execution that was chosen with another method, as far as this one allows."""
+    options = step_options(execution)
+    if options.recorded and not method.recordable:
+        say_unrecorded(method)
+        options = replace(options, recorded=False)
+    return options
+
+
+def say_unrecorded(method: type[Trainable]) -> None:
+    """Tell that a method's steps cannot be recorded."""
+    logging.getLogger(__name__).info(
+        "Training steps of %s stay without a CUDA graph: they wait", method.__name__
+    )

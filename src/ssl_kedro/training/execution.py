@@ -6,18 +6,27 @@ import copy
 import itertools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.errors import first_line
+from ssl_kedro.core.race import first_within, prepared, race
 from ssl_kedro.methods.base import Trainable
-from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.config import (
+    MemoryFormat,
+    StepOptions,
+    TrainConfig,
+    execution_identity,
+    say_unrecorded,
+    step_options,
+)
 from ssl_kedro.training.divergence import TrainingDiverged
-from ssl_kedro.training.options import MemoryFormat, StepOptions
 from ssl_kedro.training.step import TrainingStep
 
 logger = logging.getLogger(__name__)
@@ -78,35 +87,6 @@ class Execution:
         return execution_identity(asdict(self))
 
 
-def execution_identity(execution: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an execution that was written down changes rounding; of a checkpoint's identity."""
-    options = step_options(execution)
-    return {
-        "precision": execution["precision"],
-        "memory_format": options.memory_format,
-        "compiled": options.compiled,
-    }
-
-
-def step_options(execution: Mapping[str, Any]) -> StepOptions:
-    """Options of an execution that was written down; what it does not name is the default."""
-    names = ("memory_format", "compiled", "recorded")
-    return StepOptions(**{name: execution[name] for name in names if name in execution})
-
-
-def options_for(method: type[Trainable], execution: Mapping[str, Any]) -> StepOptions:
-    """Options of an execution that was chosen with another method, as far as this one allows."""
-    options = step_options(execution)
-    if options.recorded and not method.recordable:
-        _say_unrecorded(method)
-        options = replace(options, recorded=False)
-    return options
-
-
-def _say_unrecorded(method: type[Trainable]) -> None:
-    logger.info("Training steps of %s stay without a CUDA graph: they wait", method.__name__)
-
-
 def choose_execution(
     method: Trainable, sample_shape: tuple[int, ...], config: TrainConfig
 ) -> Execution:
@@ -133,7 +113,7 @@ def choose_execution(
         raise ValueError(f"train.graphs = on: {device} has none, only CUDA devices; use auto")
     if not method.recordable and config.graphs != "off":
         if device.type == "cuda":
-            _say_unrecorded(type(method))
+            say_unrecorded(type(method))
         config = replace(config, graphs="off")
     trial = Trial(method, sample_shape, config, device)
     way = trial.best(_eager_ways(config))
@@ -196,37 +176,28 @@ class Trial:
         if len(ways) == 1:
             return ways[0]
         views = torch.rand(self._shape, device=self._device)
-        fault: Exception | None = None
-        steps: dict[Way, TrainingStep] = {}
-        seconds: dict[Way, list[float]] = {}
-        for way in ways:  # the first step allocates, picks kernels, compiles, records
-            try:
-                steps[way] = self._new_step(way)
-                _timed(steps[way], views)
-                seconds[way] = []
-            except Exception as error:
-                if not (way.compiled or way.recorded):
-                    raise
-                fault = error
-                steps.pop(way, None)
-                logger.info("Training steps stay without %s: %s", way, _first_line(error))
-        if not steps:
+        runners, faults = prepared(
+            {way: partial(self._warm, way, views) for way in ways},
+            lambda way, _: way.compiled or way.recorded,
+        )
+        for way, fault in faults.items():
+            logger.info("Training steps stay without %s: %s", way, first_line(fault))
+        if not runners:
             raise RuntimeError(
                 f"no training step could be computed as {' or as '.join(map(str, ways))}: "
                 f"{fault}; use train.compile=off or train.graphs=auto"
             ) from fault
-        for _ in range(_ROUNDS - 1):
-            for way, step in steps.items():
-                seconds[way].append(_timed(step, views))
-            fastest = min(min(times) for times in seconds.values())
-            for way in list(steps):
-                if min(seconds[way]) > _HOPELESS * fastest:
-                    del steps[way]
+        times = race(runners, _ROUNDS - 1, hopeless=_HOPELESS)
         # Other work on the machine only ever adds time, and not to all ways alike.
-        least = {way: min(times) for way, times in seconds.items()}
+        least = {way: min(seconds) for way, seconds in times.items()}
         self.least |= {str(way): best for way, best in least.items()}
-        limit = _REQUIRED_SPEEDUP * min(least.values())
-        return next(way for way, best in least.items() if best < limit)
+        return first_within(least, _REQUIRED_SPEEDUP)
+
+    def _warm(self, way: Way, views: Tensor) -> Callable[[], float]:
+        """A step that has been taken once: it allocates, picks kernels, compiles, records."""
+        step = self._new_step(way)
+        _timed(step, views)
+        return lambda: _timed(step, views)
 
     def _new_step(self, way: Way) -> TrainingStep:
         return TrainingStep(
@@ -253,7 +224,3 @@ def _timed(step: TrainingStep, views: Tensor) -> float:
     if waits:
         torch.cuda.synchronize(views.device)
     return time.perf_counter() - began
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

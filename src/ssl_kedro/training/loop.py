@@ -7,12 +7,19 @@ epoch log; what it needs to continue goes to a checkpoint store; both may be abs
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.collectives import leads
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.methods.base import Trainable
+from ssl_kedro.core.seeding import torch_generator
+from ssl_kedro.methods.base import Method, Trainable
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import (
     Checkpoint,
@@ -21,15 +28,15 @@ from ssl_kedro.training.checkpoints import (
     flattened_state,
     restore_state,
 )
-from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
 from ssl_kedro.training.divergence import TrainingDiverged
-from ssl_kedro.training.epoch import PairOfViews, train_epoch
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.options import StepOptions
 from ssl_kedro.training.step import TrainingStep
 
 __all__ = ["PairOfViews", "TrainingDiverged", "TrainingResult", "TrainingStep", "train"]
 
+# A uint8 batch (N, 3, H, W) and a generator on its device -> two views, float in [0, 1].
+PairOfViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 History = list[dict[str, float]]
 M = TypeVar("M", bound=Trainable)
 
@@ -106,6 +113,72 @@ def train(
                 checkpoints.save(Checkpoint(tensors, epoch + 1, history, identity, seconds))
     seconds = time.perf_counter() - began if start < config.epochs else spent
     return TrainingResult(method.eval().to("cpu"), history, seconds)
+
+
+def train_in_process(
+    training: EncoderTraining,
+    method: Method,
+    images: np.ndarray,
+    device: torch.device,
+    recipe: TrainConfig,
+    log: EpochLog | None,
+    checkpoints: CheckpointStore | None,
+) -> TrainingResult[Method]:
+    """Train a method on this process' rows of every batch, whether it is alone or shares them.
+
+    Args:
+        training: what to do.
+        method: freshly built, as ``training.method`` says.
+        images: uint8 (N, 3, H, W), all of them.
+        device: of this process.
+        recipe: that of the training, or one that differs in what a process has to do with it.
+        log: gets a row after each epoch.
+        checkpoints: where the state after an epoch is kept.
+    """
+    return train(
+        method,
+        BatchSource(images, recipe.batch_size, device, training.seed),
+        TwoViews(RandomViews(training.views)),
+        recipe,
+        precision=training.precision,
+        options=training.options,
+        label=training.label,
+        identity=training.identity,
+        log=log,
+        checkpoints=checkpoints,
+    )
+
+
+def train_epoch(
+    step: TrainingStep,
+    source: BatchSource,
+    views: PairOfViews,
+    epoch: int,
+    advance: Callable[[int], object],
+) -> dict[str, float]:
+    """One pass over the images; the epoch's row of metrics.
+
+    Raises:
+        TrainingDiverged: a step was not finite.
+    """
+    began = time.perf_counter()
+    view_noise = torch_generator(source.seed, "views", epoch, device=source.device)
+    step.begin_epoch(source.seed, epoch)
+    sums: dict[str, Tensor] = {}
+    first_step = epoch * source.batches_per_epoch
+    for index, (images, indices) in enumerate(source.epoch(epoch)):
+        view_1, view_2 = views(images, view_noise)
+        result = step.take(images, view_1, view_2, indices, first_step + index)
+        for name, value in {"loss": result.loss.detach(), **result.scalars}.items():
+            sums[name] = sums[name] + value if name in sums else value.clone()
+        advance(source.batch_size)
+    step.settle()
+    seconds = time.perf_counter() - began
+    row: dict[str, float] = {"epoch": epoch + 1}
+    row |= {name: float(value) / source.batches_per_epoch for name, value in sums.items()}
+    row["lr"] = step.learning_rate(first_step)
+    row["images_per_second"] = source.batches_per_epoch * source.batch_size / seconds
+    return row
 
 
 def _resumed(

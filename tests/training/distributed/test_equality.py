@@ -14,11 +14,12 @@ from ssl_kedro.core.collectives import own_rows
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders import gated_resnet
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig, build_panorama_encoder
 from ssl_kedro.gating import gate
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.distillation import DistillationMethod
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
 from ssl_kedro.methods.registry import build_method, method_classes

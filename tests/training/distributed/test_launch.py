@@ -17,9 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ssl_kedro.training import encoder
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
-from ssl_kedro.training.distributed import launch
+from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import WorkerError
 from ssl_kedro.training.encoder import train_encoder
@@ -34,7 +33,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from ssl_kedro.hooks.termination import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.distributed import launch
+from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
 from training.distributed.trainings import images, training
@@ -258,7 +257,7 @@ def test_devices_are_left_before_workers_need_them(
         done.append("launched")
         raise WorkerError("enough")
 
-    monkeypatch.setattr(encoder, "launch", launched)
+    monkeypatch.setattr(shared, "launch", launched)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
     with pytest.raises(WorkerError, match="enough"):

@@ -6,12 +6,12 @@ import numpy as np
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import EncoderSetup, ExpanderConfig, MethodConfig
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.registry import MethodPlan, method_classes
-from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.distributed.job import EncoderTraining
+from ssl_kedro.training.config import EncoderTraining, TrainConfig
 
 
 def images(count: int = 40) -> np.ndarray:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import logging
 import math
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -15,6 +13,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.race import first_within, prepared, race, seconds_of
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.native_engine import NativeEngine
 from ssl_kedro.inference.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine, onnx_bytes
@@ -22,6 +21,7 @@ from ssl_kedro.inference.engines.torch_engines import CompiledEngine, TorchEngin
 from ssl_kedro.inference.native import build
 from ssl_kedro.inference.network import CompactNetwork
 
+K = TypeVar("K", bound=str)
 _LOG = logging.getLogger(__name__)
 
 EngineName = Literal["native", "openvino", "onnxruntime", "compiled", "eager"]
@@ -127,7 +127,7 @@ def fastest_engine(
         {name: _call(built[name], images, masks) for name in built}, rounds, seconds, _HOPELESS
     )
     medians = {name: statistics.median(values) for name, values in times.items()}
-    best = min(medians, key=medians.__getitem__)
+    best = first_within(medians)
     timings = tuple(
         EngineTiming(name, built[name].name, 1e3 * medians[name], len(times[name]), "")
         if name in built
@@ -146,8 +146,6 @@ def build_engines(
     threads: int,
 ) -> tuple[dict[EngineName, Engine], dict[EngineName, str]]:
     """Those of the engines that work here, and for the others the reason why not."""
-    built: dict[EngineName, Engine] = {}
-    reasons: dict[EngineName, str] = {}
     batch_size, side = len(example[0]), example[0].shape[-1]
     file: list[bytes] = []
 
@@ -163,28 +161,21 @@ def build_engines(
         "compiled": lambda: CompiledEngine(network, batch_size, threads, example),
         "eager": lambda: TorchEngine(network, batch_size, threads),
     }
-    for name in engines:
-        try:
-            built[name] = makers[name]()
-        except EngineUnavailableError as error:
-            reasons[name] = str(error)
-    return built, reasons
+    built, faults = prepared(
+        {name: makers[name] for name in engines},
+        lambda _, error: isinstance(error, EngineUnavailableError),
+    )
+    return built, {name: str(fault) for name, fault in faults.items()}
 
 
 def _call(engine: Engine, images: Tensor, masks: Tensor | None) -> Callable[[], object]:
     return lambda: engine(images, masks)
 
 
-K = TypeVar("K", bound=str)
-
-
 def timed_in_turns(
-    calls: Mapping[K, Callable[[], object]],
-    rounds: int,
-    seconds: float,
-    hopeless: float = math.inf,
+    calls: Mapping[K, Callable[[], object]], rounds: int, seconds: float, hopeless: float = math.inf
 ) -> dict[K, list[float]]:
-    """Seconds of each call, one after the other in every round.
+    """Seconds of each call, by :func:`~ssl_kedro.core.race.race`; each is made once before.
 
     Args:
         calls: what is timed.
@@ -192,25 +183,16 @@ def timed_in_turns(
         seconds: after which it ends, when each was called a few times.
         hopeless: who is behind the leader by this factor after the first rounds leaves.
     """
-    times: dict[K, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    begin = time.perf_counter()
-    racing = list(calls)
-    for done in itertools.count():
-        passed = time.perf_counter() - begin
-        if (done >= rounds and passed >= _SHORTEST_S) or (
-            done > _FIRST_ROUNDS and passed > seconds
-        ):
-            break
-        for name in racing:
-            start = time.perf_counter()
-            calls[name]()
-            times[name].append(time.perf_counter() - start)
-        if done + 1 == _FIRST_ROUNDS:
-            leader = min(min(values) for values in times.values())
-            racing = [name for name in racing if min(times[name]) <= hopeless * leader]
-    return times
+    return race(
+        {name: seconds_of(call) for name, call in calls.items()},
+        rounds,
+        seconds=seconds,
+        least_seconds=_SHORTEST_S,
+        patience=_FIRST_ROUNDS,
+        hopeless=hopeless,
+    )
 
 
 def why_unavailable(engine: EngineName) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.errors import first_line
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
 
@@ -67,7 +68,7 @@ class CompiledEngine(TorchEngine):
             with torch.inference_mode():
                 self.run(example[0], example[1] if len(example) > 1 else None)
         except Exception as error:
-            raise EngineUnavailableError(f"torch.compile fails: {_first_line(error)}") from error
+            raise EngineUnavailableError(f"torch.compile fails: {first_line(error)}") from error
 
 
 def compiled_needs() -> str:
@@ -80,7 +81,3 @@ def compiled_needs() -> str:
 
 def _laid_out(network: CompactNetwork) -> CompactNetwork:
     return copy.deepcopy(network).to(memory_format=torch.channels_last)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.inference.native.build import (
     INSTRUCTION_SETS,
     NativeUnavailableError,
     library_path,
 )
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.plan import STEMS
 
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _INTEGERS = ctypes.POINTER(ctypes.c_int64)

@@ -12,7 +12,7 @@ from ssl_kedro.evaluation.config import EmbeddingConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
-from ssl_kedro.pipelines.encoder_parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.parameters import Names, distinct, name_list
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]

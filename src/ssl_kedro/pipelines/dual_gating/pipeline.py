@@ -19,15 +19,14 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     planned_transfers,
     sibling,
 )
-from ssl_kedro.pipelines.encoder_graph import (
+from ssl_kedro.pipelines.gated.graph import (
     PlannedTraining,
     data_summary_node,
     evaluation_nodes,
-    given,
     preparation_nodes,
     training_node,
 )
-from ssl_kedro.pipelines.inference_graph import (
+from ssl_kedro.pipelines.gated.inference_graph import (
     EXPORT,
     export_nodes,
     gathering,
@@ -35,8 +34,9 @@ from ssl_kedro.pipelines.inference_graph import (
     stage_tags,
     stages,
 )
+from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
-from ssl_kedro.pipelines.trainings import Training
 
 PARAMETERS = f"params:{KEY}"
 

@@ -12,7 +12,7 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
-from ssl_kedro.pipelines.inference_nodes import stage_metrics, stage_sections
+from ssl_kedro.pipelines.gated.inference_nodes import stage_metrics, stage_sections
 from ssl_kedro.reporting import chapter6_figures
 from ssl_kedro.reporting.chapter6_parts import part_frame
 from ssl_kedro.reporting.chapter6_report import dual_gating_report

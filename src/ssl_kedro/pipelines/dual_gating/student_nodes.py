@@ -11,8 +11,8 @@ from ssl_kedro.evaluation.channel_usage import mean_open_channels
 from ssl_kedro.evaluation.features import gate_record
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.encoder_nodes import run_training
-from ssl_kedro.pipelines.trainings import (
+from ssl_kedro.pipelines.gated.nodes import run_training
+from ssl_kedro.pipelines.gated.trainings import (
     Training,
     planned_method,
     training_identity,

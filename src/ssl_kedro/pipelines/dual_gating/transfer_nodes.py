@@ -7,7 +7,7 @@ from typing import Any
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.encoder_nodes import extract, labelled_probe
+from ssl_kedro.pipelines.gated.nodes import extract, labelled_probe
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.inference_nodes import stage_metrics, stage_sections
+from ssl_kedro.pipelines.gated.inference_nodes import stage_metrics, stage_sections
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting import chapter5_figures, chapter6_figures
 from ssl_kedro.reporting.chapter5_report import dynamic_channels_report

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.pipelines.encoder_parameters import (
+from ssl_kedro.pipelines.gated.parameters import (
     EncoderPipelineParameters,
     changed_recipe,
 )

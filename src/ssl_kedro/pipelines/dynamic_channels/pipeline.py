@@ -10,14 +10,13 @@ from kedro.pipeline import Node, Pipeline, node
 from ssl_kedro.images.load import has_unlabelled_part
 from ssl_kedro.pipelines.dynamic_channels import nodes
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.encoder_graph import (
+from ssl_kedro.pipelines.gated.graph import (
     PlannedTraining,
     evaluation_nodes,
-    given,
     preparation_nodes,
     training_node,
 )
-from ssl_kedro.pipelines.inference_graph import (
+from ssl_kedro.pipelines.gated.inference_graph import (
     EXPORT,
     export_nodes,
     gathering,
@@ -25,8 +24,9 @@ from ssl_kedro.pipelines.inference_graph import (
     stage_tags,
     stages,
 )
+from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
-from ssl_kedro.pipelines.trainings import Training
 
 KEY = "dynamic_channels"
 PARAMETERS = f"params:{KEY}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
 
-from ssl_kedro.pipelines.encoder_graph import given
+from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.retrieval_eval import nodes, report_nodes
 from ssl_kedro.pipelines.retrieval_eval.parameters import NONE, RetrievalEvalParameters
 

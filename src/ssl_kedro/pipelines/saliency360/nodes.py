@@ -20,12 +20,12 @@ from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
+from ssl_kedro.pipelines.gated.trainings import weight_fingerprint
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.trainings import weight_fingerprint
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.folds import Part, part
 from ssl_kedro.saliency.panoramas import PanoramaSource
-from ssl_kedro.saliency.prediction_input import found_input
+from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.sources.joined import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.saliency.truth import truth_arrays

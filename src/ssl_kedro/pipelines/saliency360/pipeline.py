@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
 
-from ssl_kedro.pipelines.encoder_graph import given
+from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.saliency360 import nodes, report_nodes, score_nodes, use_nodes
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import MAIN

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +18,13 @@ import numpy as np
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import restored
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
-from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import EncoderSetup, MethodConfig
+from ssl_kedro.encoders.factory import setup_from_json
+from ssl_kedro.methods.base import MethodConfig
 from ssl_kedro.methods.registry import MethodPlan, method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.options import StepOptions
+from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
 
 _JOB, _IMAGES, _TEACHER = "job.json", "images.npy", "teacher"
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """One training of an encoder by a method.
-
-    Args:
-        method: what is trained.
-        views: recipe of the two views.
-        recipe: optimiser, epochs, batch size, processes.
-        device: "cpu", "cuda" or, with one process, "cuda:1".
-        precision: "fp32" or "bf16".
-        seed: of order, views and gate noise.
-        label: for the progress bar.
-        identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
-        options: how a step is computed.
-    """
-
-    method: MethodPlan
-    views: ViewConfig
-    recipe: TrainConfig
-    device: str
-    precision: str
-    seed: int
-    label: str
-    identity: dict[str, Any]
-    options: StepOptions = field(default_factory=StepOptions)
 
 
 @dataclass(frozen=True)
@@ -96,10 +68,7 @@ def write_job(
     written = {
         "method": {
             "name": plan.name,
-            "encoder": dataclasses.asdict(plan.setup.config),
-            "image_size": plan.setup.image_size,
-            "pixel_mean": plan.setup.pixel_mean,
-            "pixel_std": plan.setup.pixel_std,
+            "setup": plan.setup.as_json(),
             "teacher": plan.setup.teacher is not None,
             "config": dataclasses.asdict(plan.config),
             "budget": plan.budget,
@@ -147,13 +116,8 @@ def _plan(found: dict[str, Any], folder: Path) -> MethodPlan:
     options = config.pop("options")
     if options is not None:
         options = restored(method_classes()[found["name"]].options_type, options)
-    setup = EncoderSetup(
-        config=restored(EncoderConfig, found["encoder"]),
-        image_size=found["image_size"],
-        pixel_mean=tuple(found["pixel_mean"]),
-        pixel_std=tuple(found["pixel_std"]),
-        teacher=load_encoder(folder / _TEACHER) if found["teacher"] else None,
-    )
+    teacher = load_encoder(folder / _TEACHER) if found["teacher"] else None
+    setup = setup_from_json(found["setup"], teacher)
     method = dataclasses.replace(restored(MethodConfig, config), options=options)
     return MethodPlan(found["name"], setup, method, found["budget"], found["seed"])
 

@@ -1,0 +1,115 @@
+"""Backbones by name, and the factory that methods are given.
+
+A backbone is found in this package or in a module that another package names in the entry point
+group "ssl_kedro.encoders".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import torch
+
+from ssl_kedro.core.config import ConfigError, restored
+from ssl_kedro.core.plugins import classes
+from ssl_kedro.encoders.base import Backbone, BackboneOptions, Branch, Encoder, EncoderShape
+from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.gating.cost import NetworkCost
+
+DEFAULT: type[Backbone] = GatedResNet18
+
+
+def backbone(architecture: str) -> type[Backbone]:
+    """The backbone of a name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if architecture == DEFAULT.config_type.architecture:
+        return DEFAULT  # without a look at what else there is
+    found = classes("ssl_kedro.encoders", Backbone)  # type: ignore[type-abstract]
+    known = {kind.config_type.architecture: kind for kind in found}
+    if architecture not in known:
+        raise ConfigError("architecture", architecture, f"one of {', '.join(sorted(known))}")
+    return known[architecture]
+
+
+def new_backbone(shape: EncoderShape, **options: Unpack[BackboneOptions]) -> Backbone:
+    """A backbone of a shape, with weights from torch's default generator."""
+    return backbone(shape.architecture)(shape, **options)
+
+
+def shape_values(shape: EncoderShape) -> dict[str, Any]:
+    """A shape as plain values; the default architecture is not named, as it never was."""
+    default = shape.architecture == DEFAULT.config_type.architecture
+    named = {} if default else {"architecture": shape.architecture}
+    return named | dataclasses.asdict(shape)
+
+
+def shape_type(values: Mapping[str, Any]) -> type[EncoderShape]:
+    """Type of the shape that values describe.
+
+    Raises:
+        ConfigError: there is no such architecture.
+    """
+    return backbone(values.get("architecture", DEFAULT.config_type.architecture)).config_type
+
+
+def cost_at(shape: EncoderShape, image_size: int, gate_reduction: int) -> NetworkCost:
+    """Cost of an encoder that is not built: no memory is taken for its weights."""
+    with torch.device("meta"):
+        encoder = new_backbone(shape, image_size=image_size, gate_reduction=gate_reduction)
+    return encoder.cost()
+
+
+@dataclass(frozen=True)
+class EncoderSetup:
+    """What a method makes its encoder with: a shape and the images it will see.
+
+    Args:
+        config: shape of the encoder.
+        image_size: side in px of the training images.
+        pixel_mean: per channel, in [0, 1].
+        pixel_std: per channel, in [0, 1].
+        teacher: a trained encoder, for methods that distil; others ignore it.
+    """
+
+    config: EncoderShape
+    image_size: int
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+    teacher: Encoder | None = None
+
+    def build(self, branches: Sequence[Branch], gates: GateConfig) -> Backbone:
+        """An encoder with these branches, its weights from torch's default generator."""
+        return new_backbone(
+            self.config,
+            branches=branches,
+            image_size=self.image_size,
+            pixel_mean=self.pixel_mean,
+            pixel_std=self.pixel_std,
+            gate_reduction=gates.reduction,
+            gate_temperature=gates.temperature,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, without the teacher."""
+        return {
+            "encoder": shape_values(self.config),
+            "image_size": self.image_size,
+            "pixel_mean": self.pixel_mean,
+            "pixel_std": self.pixel_std,
+        }
+
+
+def setup_from_json(values: Mapping[str, Any], teacher: Encoder | None) -> EncoderSetup:
+    """The setup that :meth:`EncoderSetup.as_json` wrote."""
+    shape = dict(values["encoder"])
+    kind = shape_type(shape)
+    shape.pop("architecture", None)
+    mean, std = tuple(values["pixel_mean"]), tuple(values["pixel_std"])
+    return EncoderSetup(restored(kind, shape), values["image_size"], mean, std, teacher)

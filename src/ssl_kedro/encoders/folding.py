@@ -1,0 +1,128 @@
+"""A branch of an encoder as plain weights, batch norms folded in: what compaction works with.
+
+A backbone that can be compacted is a stem and a row of gated residual units, unit l being
+relu(conv2(m_l relu(conv1(x))) + shortcut(x)) with 3x3 convolutions and the mask m_l of its gate;
+features are the mean over the last map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.gating.gate import ChannelGate
+
+Stem = Literal["cifar", "cifar_pad1", "imagenet"]
+# Kernel side, stride and padding of a stem's convolution; "imagenet" is pooled as well.
+STEMS: dict[Stem, tuple[int, int, int]] = {
+    "cifar": (3, 1, 2),
+    "cifar_pad1": (3, 1, 1),
+    "imagenet": (7, 2, 3),
+}
+
+
+class Layer(NamedTuple):
+    """Weight (C_out, ...) and bias (C_out,) of a convolution or a linear layer, float32."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class FoldedGate(NamedTuple):
+    """A gate: hidden layer (H, C_in), then one row a channel, (C_l, H), without bias."""
+
+    squeeze: Layer
+    expand: Tensor
+
+
+@dataclass(frozen=True)
+class FoldedUnit:
+    """One gated residual unit.
+
+    Args:
+        name: as in the encoder's cost, e.g. "layer1.0".
+        stride: of the first convolution and of the shortcut.
+        first: (C_l, C_in, 3, 3), padding 1.
+        second: (C_out, C_l, 3, 3), padding 1, stride 1.
+        shortcut: (C_out, C_in, 1, 1); None = the identity.
+        gate: None where every channel is computed.
+
+    Raises:
+        ValueError: convolutions of another size.
+    """
+
+    name: str
+    stride: int
+    first: Layer
+    second: Layer
+    shortcut: Layer | None
+    gate: FoldedGate | None
+
+    def __post_init__(self) -> None:
+        shapes = [tuple(layer.weight.shape) for layer in (self.first, self.second)]
+        if any(shape[2:] != (3, 3) for shape in shapes) or shapes[0][0] != shapes[1][1]:
+            raise ValueError(
+                f"unit {self.name}: expected two 3x3 convolutions, the second of as many channels "
+                f"as the first gives; found {shapes[0]} and {shapes[1]}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Length of the unit's mask."""
+        return len(self.first.bias)
+
+
+@dataclass(frozen=True)
+class FoldedEncoder:
+    """One branch of an encoder.
+
+    Args:
+        stem: kind of its first convolution; see :data:`STEMS`.
+        first: the stem's convolution, (width, 3, k, k), before a ReLU.
+        units: in order.
+        pixel_mean: (1, 3, 1, 1), in [0, 1].
+        pixel_std: likewise.
+        image_size: side in px of the images it was trained on.
+    """
+
+    stem: Stem
+    first: Layer
+    units: tuple[FoldedUnit, ...]
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    image_size: int
+
+
+@torch.no_grad()
+def folded(layer: nn.Module, norm: nn.Module) -> Layer:
+    """Weight and bias that do what a layer and then its norm in evaluation mode do.
+
+    In float64, so that the fold itself adds no error.
+
+    Raises:
+        TypeError: not a layer without bias with a batch norm behind it.
+        ValueError: the norm keeps no running statistics.
+    """
+    if not isinstance(layer, nn.Conv2d | nn.Linear) or layer.bias is not None:
+        raise TypeError(f"expected a layer without bias to fold into, found {layer}")
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        raise TypeError(f"expected a batch norm to fold, found {type(norm).__name__}")
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError(
+            "a batch norm without running statistics cannot be folded; train the encoder with "
+            "track_running_stats"
+        )
+    scale = norm.weight.double() / (variance.double() + norm.eps).sqrt()
+    weight = layer.weight.double() * scale.view(-1, *(1 for _ in layer.weight.shape[1:]))
+    return Layer(weight.float(), (norm.bias.double() - mean.double() * scale).float())
+
+
+def folded_gate(gate: ChannelGate | None) -> FoldedGate | None:
+    """A gate with its batch norm folded in; None for none."""
+    if gate is None:
+        return None
+    return FoldedGate(folded(gate.squeeze, gate.norm), gate.expand.weight.detach())

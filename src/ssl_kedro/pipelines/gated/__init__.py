@@ -1,0 +1,1 @@
+"""What pipelines that train gated encoders share: trainings, evaluations, speed."""

@@ -1,0 +1,359 @@
+"""Nodes that make trained gated encoders fast, time them and export them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.factory import new_backbone
+from ssl_kedro.evaluation.features import extract_features, gate_record
+from ssl_kedro.evaluation.knn import knn_accuracy
+from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.inference.compact import GateUsage, compact, dense_network
+from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
+from ssl_kedro.inference.encoder import CompactEncoder
+from ssl_kedro.inference.engines.probe import EngineName, fastest_engine
+from ssl_kedro.inference.export import export_compact_onnx, load_compact, save_compact
+from ssl_kedro.inference.forcing import forcing_report
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.onnx_file import (
+    TOLERANCE,
+    check_export_installed,
+    checked_difference,
+    compared_images,
+)
+from ssl_kedro.inference.static import BudgetError, static_network
+from ssl_kedro.pipelines.gated.inference_records import (
+    channel_counts,
+    comparison_json,
+    forced_json,
+    probe_json,
+)
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.reporting.html import Section
+from ssl_kedro.reporting.inference_figure import time_against_cost
+from ssl_kedro.reporting.inference_section import export_section, inference_sections
+from ssl_kedro.reporting.inference_table import (
+    export_metrics,
+    inference_frame,
+    inference_metrics,
+)
+
+Json = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+# Real images that an exported file is compared on, beside noise.
+_COMPARED = 16
+
+
+def race_dense_engines(parameters: EncoderPipelineParameters, eval_images: ImageSet) -> Json:
+    """The fastest engine for the dense network at each batch size: what gating has to beat.
+
+    Weights are random: they make no difference to the time of a dense network.
+    """
+    options = parameters.inference
+    side = eval_images.images.shape[-1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(parameters.seed, "raced dense network"))
+        encoder = new_backbone(parameters.encoder, branches=("dense",), image_size=side)
+    found = {}
+    for batch in options.batches:
+        _, probe = fastest_engine(
+            dense_network(encoder),
+            batch,
+            side,
+            images=timed_batches(eval_images.images, batch)[0],
+            threads=options.threads,
+            engines=options.engines,
+            rounds=options.rounds,
+            seconds=options.seconds,
+        )
+        found[str(batch)] = probe_json(probe)
+    return found
+
+
+def measure_inference(
+    parameters: EncoderPipelineParameters,
+    dense_engines: Json,
+    encoder: Encoder,
+    features: Arrays,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    *,
+    trained: Training,
+) -> Json:
+    """Time, accuracy and cost of one encoder's gated and static networks beside the dense one."""
+    gated, side = _gated(encoder), eval_images.images.shape[-1]
+    networks, static = _networks(parameters, encoder, features, train_images.source, side)
+    device = resolved_device(parameters.train.device)
+    forced = forcing_report(gated, networks["gated"], eval_images.images, device=device)
+    options = parameters.inference
+    batches = {}
+    for batch in options.batches:
+        _, comparison = compare(
+            networks,
+            batch,
+            eval_images.images,
+            dense_engines=_winner(dense_engines, batch),
+            engines=options.engines,
+            threads=options.threads,
+            rounds=options.rounds,
+            seconds=options.seconds,
+        )
+        batches[str(batch)] = comparison_json(comparison)
+    costs, accuracies = {"dense": float(gated.cost(side).dense)}, {}
+    for name, network in networks.items():
+        if name != "dense":
+            known = features["gated.train"] if name == "gated" else None
+            accuracies[name], costs[name] = _evaluated(
+                parameters, network, trained.seed, train_images, eval_images, known
+            )
+    return {
+        "usage_images": train_images.images.shape[0],
+        "image_size": side,
+        "channels": channel_counts(networks["gated"]),
+        "macs": costs,
+        "accuracies": accuracies,
+        "static": static,
+        "forced": forced_json(forced),
+        "batches": batches,
+    }
+
+
+def _networks(
+    parameters: EncoderPipelineParameters,
+    encoder: Encoder,
+    features: Arrays,
+    source: str,
+    side: int,
+) -> tuple[dict[NetworkName, CompactNetwork], Json]:
+    """Dense, gated and (where the budget can be met) static network, and about the last."""
+    gated, usage = _gated(encoder), _usage(features, source)
+    networks: dict[NetworkName, CompactNetwork] = {
+        "dense": _dense_network(encoder),
+        "gated": compact(gated, usage),
+    }
+    budget = parameters.inference.static_budget or _cost_share(gated, features, side)
+    try:
+        networks["static"], choice = static_network(gated, usage, budget, side)
+    except BudgetError as error:
+        return networks, {"budget": budget, "threshold": None, "reason": str(error)}
+    return networks, {"budget": budget, "threshold": choice.threshold, "reason": ""}
+
+
+def collect_by_model(*parts: Json, keys: tuple[str, ...]) -> Json:
+    """What was found for every model, by its key in the metrics."""
+    return dict(zip(keys, parts, strict=True))
+
+
+def inference_table(models: Json, inference: Json, *, baseline: str) -> pd.DataFrame:
+    """One row a model, network and batch size."""
+    return inference_frame(models, inference, baseline)
+
+
+def inference_plot(table: pd.DataFrame) -> Figure:
+    """Share of the dense network's time over the share of its FLOPs."""
+    return time_against_cost(table)
+
+
+def stage_metrics(found: Json) -> dict[str, float]:
+    """Flat metrics of what was measured and exported.
+
+    Args:
+        found: "inference_models" and "exports", each if it was made.
+    """
+    return inference_metrics(found.get("inference_models", {})) | export_metrics(
+        found.get("exports", {})
+    )
+
+
+def stage_sections(models: Json, found: Json, chosen: float | None = None) -> list[Section]:
+    """Report sections of what was measured and exported, which is taken out of ``found``.
+
+    Args:
+        models: evaluation of every model.
+        found: "inference_models", "inference_table" and "exports", each if it was made.
+        chosen: budget of the operating point.
+    """
+    measured, table = found.pop("inference_models", {}), found.pop("inference_table", None)
+    sections = [] if table is None else inference_sections(models, measured, table)
+    exports = found.pop("exports", None)
+    return sections if exports is None else [*sections, export_section(exports, chosen)]
+
+
+def export(
+    parameters: EncoderPipelineParameters,
+    encoder: Encoder,
+    features: Arrays,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    folder: Path,
+) -> Json:
+    """Files of one encoder's compact and static networks, each compared with PyTorch.
+
+    Raises:
+        ConfigError: the encoder was trained at another image size, or the static budget cannot
+            be met.
+        ExportNotInstalledError: the packages are missing.
+        ExportError: a file computes something else.
+    """
+    check_export_installed()
+    if encoder.image_size != parameters.image_size:
+        raise ConfigError(
+            "data.size",
+            parameters.image_size,
+            f"{encoder.image_size}, the image size that the encoder to export was trained at; "
+            "train again for another one",
+        )
+    usage, gated = _usage(features, train_images.source), _gated(encoder)
+    side = eval_images.images.shape[-1]
+    budget = parameters.inference.static_budget or _cost_share(gated, features, side)
+    try:
+        static, _ = static_network(gated, usage, budget, side)
+    except BudgetError as error:
+        raise ConfigError(
+            "inference.static_budget",
+            budget,
+            f"a share that this encoder can meet, or null for its own ({error})",
+        ) from error
+    network = compact(gated, usage)
+    images = np.array(eval_images.images[:_COMPARED])
+    dense = gated.cost(side).dense
+    return {
+        "folder": str(folder),
+        "files": {
+            "compact": _compact_check(network, gated, folder / "compact", images),
+            **{
+                name: _onnx_check(made, folder / f"{name}.onnx", images)
+                for name, made in (("gated", network), ("static", static))
+            },
+        },
+        "static_share": static.plan.cost(side).dense / dense,
+    }
+
+
+def _compact_check(
+    network: CompactNetwork, encoder: Encoder, folder: Path, images: np.ndarray
+) -> Json:
+    """The folder written, read again and compared with the encoder.
+
+    The network is compared before it is written as well: an older folder stays where it differs.
+    """
+    batch = compared_images(images, *images.shape[2:])
+    _compact_difference(network, encoder, folder, batch)
+    save_compact(network, folder)
+    difference, largest = _compact_difference(load_compact(folder), encoder, folder, batch)
+    return {
+        "path": str(folder),
+        "bytes": sum(file.stat().st_size for file in folder.iterdir()),
+        "images": len(batch),
+        "difference": difference,
+        "largest": largest,
+    }
+
+
+@torch.inference_mode()
+def _compact_difference(
+    network: CompactNetwork, encoder: Encoder, folder: Path, batch: Tensor
+) -> tuple[float, float]:
+    """Largest difference from the encoder under the masks that the network decides.
+
+    Beside it the largest of the encoder's features. Since masks are imposed, gates at their
+    threshold play no part.
+
+    Raises:
+        ExportError: the difference is above the tolerance.
+    """
+    features, masks = network.decide(batch)
+    own = encoder(batch, "gated", masks=network.plan.encoder_masks(masks)).features
+    remedy = "what was folded is not what was trained: a fault of this program"
+    difference = checked_difference(folder, features, own, TOLERANCE, "features", remedy)
+    return difference, float(own.abs().max())
+
+
+def _onnx_check(network: CompactNetwork, path: Path, images: np.ndarray) -> Json:
+    report = export_compact_onnx(network, path, images.shape[-1], images=images)
+    return {**dataclasses.asdict(report), "path": str(path)}
+
+
+def _gated(encoder: Encoder) -> Encoder:
+    """The network with the gates."""
+    if "gated" not in encoder.branches:
+        raise TypeError(
+            f"expected an encoder with a gated branch, found a {type(encoder).__name__} with "
+            f"{encoder.branches}; only gated encoders are made faster"
+        )
+    return encoder.member("gated")
+
+
+def _dense_network(encoder: Encoder) -> CompactNetwork:
+    """The encoder's dense branch; without one the same network with every channel computed."""
+    branch: Branch = "dense" if "dense" in encoder.branches else "gated"
+    return dense_network(encoder, branch)
+
+
+def _usage(features: Arrays, source: str) -> GateUsage:
+    """Usage of the gates on the training images, as it was counted with their features."""
+    record = gate_record(features, "train")
+    return GateUsage(source, len(record.macs), record.block_names, record.open_counts)
+
+
+def _cost_share(encoder: Encoder, features: Arrays, side: int) -> float:
+    """Mean cost of the gated encoder on the training images, share of the dense one."""
+    return min(1.0, float(gate_record(features, "train").macs.mean()) / encoder.cost(side).dense)
+
+
+def _evaluated(
+    parameters: EncoderPipelineParameters,
+    network: CompactNetwork,
+    seed: int,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    known: np.ndarray | None,
+) -> tuple[Json, float]:
+    """Accuracies of a network (empty without labels) and its mean MACs on evaluation images.
+
+    Features of the training images need no pass where they are ``known``: no gate is forced
+    another way on the images of the usage, so those of the encoder are the compact network's.
+    """
+    device = resolved_device(parameters.train.device)
+    encoder = CompactEncoder(network)
+    branch = encoder.branches[0]
+    found = extract_features(encoder, eval_images.images, branch, device=device)
+    cost = encoder.cost(eval_images.images.shape[-1])
+    macs = float(cost.dense if found.gates is None else found.gates.macs.mean())
+    if train_images.labels is None or eval_images.labels is None:
+        return {}, macs
+    seen = known
+    if seen is None:
+        seen = extract_features(encoder, train_images.images, branch, device=device).features
+    sides = (seen, train_images.labels, found.features, eval_images.labels)
+    knn = parameters.knn
+    accuracies: Json = {
+        "knn_top1": knn_accuracy(*sides, k=knn.k, normalise=knn.normalise, device=device)
+    }
+    if parameters.probe is not None:
+        # On features of whole images, even where the probe augments: that takes a pass over the
+        # training images for every epoch of it, for each of these networks.
+        accuracies["linear_top1"] = linear_probe_accuracies(
+            *sides, parameters.probe, seed=seed, device=device, label=f"linear, {branch}"
+        )
+    return accuracies, macs
+
+
+def _winner(dense_engines: Json, batch: int) -> tuple[EngineName, ...] | None:
+    """The engine that won the dense race; None where that was run with other batch sizes."""
+    found = dense_engines.get(str(batch))
+    return None if found is None else (found["engine"],)

@@ -1,0 +1,215 @@
+"""Parameters of pipelines that train encoders: what chapters 5 and 6 share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.core.config import Config, ConfigError
+from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
+from ssl_kedro.evaluation.config import KnnConfig
+from ssl_kedro.evaluation.linear_probe import ProbeConfig
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.losses.vicreg import VICRegConfig
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.registry import method_classes
+from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
+from ssl_kedro.pipelines.parameters import (
+    Budgets,
+    PipelineParameters,
+    ShapeOfEncoder,
+    checked_budgets,
+    checked_device,
+    checked_graphs,
+    checked_workers,
+)
+from ssl_kedro.training.config import TrainConfig
+
+
+class MethodParameters(BaseModel):
+    """What one method does differently.
+
+    Args:
+        train: fields of the training recipe that it overrides.
+        options: its own parameters.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class EncoderPipelineParameters(PipelineParameters):
+    """What every pipeline that trains gated encoders takes.
+
+    Args:
+        seed: of weights, order, views, gate noise, subsets and probes.
+        budgets: target budgets t_d, shares of the dense cost, as a list or "0.1;0.3".
+        probe: recipe of the linear evaluation; None = there is none.
+        methods: what single methods do differently, by name.
+        inference: how trained gated encoders are timed and exported.
+    """
+
+    # The method whose untrained encoder is the random one, and one that uses the gates.
+    dense_method: ClassVar[str]
+    gated_method: ClassVar[str]
+    # Names in reports of all models with gates.
+    gated_models: ClassVar[tuple[str, ...]]
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    budgets: Budgets = (0.1, 0.3, 0.5)
+    data: DataConfig = DataConfig()
+    views: ViewConfig = ViewConfig()
+    encoder: ShapeOfEncoder = DEFAULT.config_type()
+    expander: ExpanderConfig = ExpanderConfig()
+    gates: GateConfig = GateConfig()
+    train: TrainConfig = TrainConfig()
+    probe: ProbeConfig | None = None
+    knn: KnnConfig = KnnConfig()
+    methods: dict[str, MethodParameters] = Field(default_factory=dict)
+    inference: InferenceParameters = InferenceParameters()
+
+    @property
+    def base_train(self) -> TrainConfig:
+        """The training recipe, before a method's overrides."""
+        return self.train
+
+    @property
+    def vicreg_config(self) -> VICRegConfig:
+        """Weights of the VICReg loss, for methods that have one."""
+        return VICRegConfig()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        size = self.views.size or self.data.size
+        checked_budgets(self.budgets, cost_at(self.encoder, size, self.gates.reduction))
+        checked_device(self.train.device)
+        checked_graphs(self.base_train)
+        checked_workers(self.base_train)
+        return self
+
+    @model_validator(mode="after")
+    def _check_inference(self) -> Self:
+        cost = cost_at(self.encoder, self.image_size, self.gates.reduction)
+        self.inference.check(self.gated_models, cost)
+        return self
+
+    @model_validator(mode="after")
+    def _check_methods(self) -> Self:
+        known = method_classes()
+        for name in self.methods:
+            if name not in known:
+                raise ConfigError("methods", name, f"names among {', '.join(sorted(known))}")
+            self.train_config(name)
+            self.method_config(name)
+        return self
+
+    def method_config(
+        self, method: str, gates: Mapping[str, float | str] | None = None
+    ) -> MethodConfig:
+        """What a method reads: heads, losses, gates and its own options.
+
+        Args:
+            method: its name.
+            gates: gate parameters that differ from the run's.
+
+        Raises:
+            ConfigError: the method's options cannot be used.
+        """
+        kind = method_classes()[method].options_type
+        given = self.methods.get(method, MethodParameters()).options
+        options = validated_config(kind, given, f"methods.{method}.options")
+        changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
+        return MethodConfig(self.expander, self.vicreg_config, changed, options)
+
+    def train_config(self, method: str) -> TrainConfig:
+        """The training recipe with the method's overrides.
+
+        Raises:
+            ConfigError: an override cannot be used.
+        """
+        given = self.methods.get(method, MethodParameters()).train
+        return changed_recipe(self.base_train, given, f"methods.{method}.train")
+
+    def report_setup(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """What a report compares with the thesis' set-up, under the names that it uses."""
+        train, shape = self.base_train, shape_values(self.encoder)
+        return {
+            "source": self.data.source,
+            "width": shape.get("width"),
+            "stem": shape.get("stem"),
+            "image_size": self.image_size,
+            "epochs": train.epochs,
+            "batch_size": train.batch_size,
+            "optimiser": train.optimiser,
+            "lr": train.lr,
+            "expander": self.expander.output,
+            "sparsity": self.gates.sparsity,
+            "bound": self.gates.bound,
+            "gate_warmup": self.gates.warmup,
+            "steering": self.gates.steering,
+            "train_images": manifest["data"]["images"]["pretrain"],
+            "eval_images": manifest["data"]["images"]["eval"],
+        }
+
+    @property
+    def image_size(self) -> int:
+        """Side in px of the images that the encoder sees in training."""
+        return self.views.size or self.data.size
+
+
+# One choice for all trainings of a run.
+_OF_THE_RUN = (
+    *("device", "precision", "memory_format", "compile", "graphs", "resume"),
+    *("workers", "nodes", "rendezvous"),
+)
+
+
+def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str) -> TrainConfig:
+    """A training recipe with some fields replaced.
+
+    Raises:
+        ConfigError: a field cannot be used, or belongs to the run as a whole.
+    """
+    for name in _OF_THE_RUN:
+        if name in changes:
+            raise ConfigError(
+                f"{location}.{name}", changes[name], "nothing: it is set for the whole run in train"
+            )
+    return validated_config(TrainConfig, dataclasses.asdict(train) | dict(changes), location)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def validated_config(kind: type[C], values: Mapping[str, Any], location: str) -> C:
+    """A configuration of some kind from plain values.
+
+    Raises:
+        ConfigError: a value cannot be used; the error names the whole key.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join([location, *map(str, first["loc"])])
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, ConfigError):
+            raise ConfigError(f"{location}.{cause.field}", cause.value, cause.expected) from None
+        fields = ", ".join(sorted(field.name for field in dataclasses.fields(kind))) or "none"
+        raise ConfigError(
+            name, first["input"], f"{first['msg'].lower()} (keys there: {fields})"
+        ) from None

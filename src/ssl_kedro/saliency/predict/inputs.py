@@ -1,0 +1,248 @@
+"""What to predict for: one image, one video, or a folder of them, checked before a model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssl_kedro.core.errors import InputError, first_few
+from ssl_kedro.images.decode import EXTENSIONS, FORMATS, Resize, decoded_part
+from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.opening import opened_image, upright_size
+from ssl_kedro.images.photographs import FilePhotographs
+from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
+from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, Video, resized_frame
+
+# Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.
+_ASPECT_TOLERANCE = 0.01
+_NAMED = 5
+
+
+class PredictionInputError(InputError):
+    """An input that cannot be predicted for.
+
+    Args:
+        key: the parameter at fault, e.g. "input".
+        value: what it was set to.
+        found: what was found there.
+        expected: what is needed.
+        remedy: what to do.
+    """
+
+    def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
+        self.key = key
+        self.value = value
+        super().__init__(f"predict.{key} = {value!r}", found, expected, remedy)
+
+
+@dataclass(frozen=True)
+class Unpredicted:
+    """A file for which there is no prediction.
+
+    Args:
+        name: of the file, relative to the input.
+        reason: what is wrong with it.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PredictionInput:
+    """Files to predict for.
+
+    Args:
+        root: folder that names are relative to.
+        images: names of the images, sorted.
+        videos: names of the videos, sorted.
+        broken: files that cannot be opened, found before any model ran.
+    """
+
+    root: Path
+    images: tuple[str, ...]
+    videos: tuple[str, ...]
+    broken: tuple[Unpredicted, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Images, then videos."""
+        return self.images + self.videos
+
+
+def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> PredictionInput:
+    """Look at an input: files that cannot be opened are listed, others must be panoramas.
+
+    Only headers are read. A folder is searched to any depth; hidden files and files with
+    other extensions are passed over.
+
+    Args:
+        given: path of an image, a video or a folder.
+        max_megapixels: of an image, in million pixels.
+
+    Raises:
+        PredictionInputError: no path, nothing there, no image or video in a folder, files that
+            are not twice as wide as high, images that are too large, or none that can be opened.
+    """
+    known = "a panorama or a video (.jpg, .png, .mp4, ...), or a folder of them"
+    remedy = "set predict.input to the path of one"
+    if given is None or not given.strip():
+        raise PredictionInputError("input", given, "no path given", known, remedy)
+    path = Path(given).expanduser()
+    if not path.exists():
+        found = f"no such file or folder (looked in {path.absolute()})"
+        raise PredictionInputError("input", given, found, known, remedy)
+    if path.is_dir():
+        images, videos = images_below(path), _videos_below(path)
+        root = path
+    else:
+        suffix, root = path.suffix.lower(), path.parent
+        images = [path.name] if suffix in EXTENSIONS else []
+        videos = [path.name] if suffix in VIDEO_EXTENSIONS else []
+    if not images and not videos:
+        what = "a folder without images or videos" if path.is_dir() else f"a {path.suffix} file"
+        if not path.is_dir() and not path.suffix:
+            what = "a file without an extension"
+        raise PredictionInputError("input", given, what, known, remedy)
+    return _checked(given, root, images, videos, max_megapixels)
+
+
+def _videos_below(folder: Path) -> list[str]:
+    found = []
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if file.suffix.lower() in VIDEO_EXTENSIONS and not hidden and file.is_file():
+            found.append(name.as_posix())
+    return sorted(found)
+
+
+def _checked(
+    given: str,
+    root: Path,
+    images: Sequence[str],
+    videos: Sequence[str],
+    max_megapixels: float,
+) -> PredictionInput:
+    broken: list[Unpredicted] = []
+    flat: list[str] = []
+    large: list[str] = []
+    opened: set[str] = set()
+    for at, name in enumerate((*images, *videos)):
+        try:
+            size = image_size(root / name) if at < len(images) else _video_size(root / name)
+        except (UnreadableImageError, SaliencyDataError) as error:
+            broken.append(Unpredicted(name, getattr(error, "found", str(error))))
+            continue
+        if not is_panorama(*size):
+            flat.append(f"{name} ({size[0]} x {size[1]})")
+        elif at < len(images) and size[0] * size[1] > 1e6 * max_megapixels:
+            large.append(f"{name} ({size[0]} x {size[1]})")
+        opened.add(name)
+    if large:
+        raise PredictionInputError(
+            "input",
+            given,
+            f"{len(large)} too large: {first_few(large)}",
+            f"at most {max_megapixels:g} million pixels (predict.max_megapixels)",
+            "raise predict.max_megapixels (an image that is no baseline JPEG takes 4 bytes a pixel "
+            "while it is decoded), or save them at half the size",
+        )
+    if flat:
+        raise PredictionInputError(
+            "input",
+            given,
+            f"{len(flat)} that cannot be whole panoramas: {first_few(flat)}",
+            "equirectangular panoramas, twice as wide as high (360 x 180 degrees)",
+            "take these files away, or bring them to 2:1: a partial panorama is to be padded to "
+            "the whole sphere, a stereo pair to be cut into its two eyes",
+        )
+    if not opened:
+        raise nothing_readable(given, broken)
+    return PredictionInput(
+        root,
+        tuple(name for name in images if name in opened),
+        tuple(name for name in videos if name in opened),
+        tuple(broken),
+    )
+
+
+def _video_size(path: Path) -> tuple[int, int]:
+    video = Video(path)
+    return video.width, video.height
+
+
+def nothing_readable(given: object, broken: Sequence[Unpredicted]) -> PredictionInputError:
+    """The error of an input of which not one file could be decoded."""
+    named = first_few([f"{file.name} ({file.reason})" for file in broken], separator="; ")
+    return PredictionInputError(
+        "input",
+        given,
+        f"no file that can be read: {named}",
+        "at least one readable panorama or video",
+        "repair these files or choose others",
+    )
+
+
+def is_panorama(width: int, height: int) -> bool:
+    """Whether a size is that of a whole sphere: 2:1 to within 1 %."""
+    return abs(width - 2 * height) <= _ASPECT_TOLERANCE * width
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file in px, the way up that it is shown, from its header.
+
+    Raises:
+        UnreadableImageError: not an image, or a broken header.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableImageError("an empty file")
+        with path.open("rb") as file, opened_image(file, FORMATS) as image:
+            return upright_size(image)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # Pillow raises many kinds on damaged headers
+        reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"
+        raise UnreadableImageError(reason) from error
+
+
+class PanoramaFiles(FilePhotographs):
+    """Image files of panoramas, decoded to exactly ``side / 2`` rows and ``side`` columns.
+
+    Args:
+        paths: of the files.
+        names: to call them by.
+        max_megapixels: of a file, in million pixels.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], names: Sequence[str], max_megapixels: float = MAX_MEGAPIXELS
+    ) -> None:
+        super().__init__(paths, names)
+        self._max_pixels = 1e6 * max_megapixels
+
+    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:  # noqa: ARG002
+        whole = Resize(resize.side, keep_aspect=True)
+        decoded = decoded_part(self.paths[index], whole, max_pixels=self._max_pixels)
+        return in_shape(decoded, resize.side // 2, resize.side)
+
+    def picture(self, index: int, height: int, width: int) -> np.ndarray:
+        """One panorama to draw on, uint8 (3, height, width).
+
+        Raises:
+            UnreadableImageError: it cannot be decoded.
+        """
+        return in_shape(self.whole(index, Resize(width)), height, width)
+
+
+def in_shape(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An image uint8 (3, H, W) at another size, antialiased bilinear."""
+    if image.shape[1:] == (height, width):
+        return image
+    return resized_frame(image.transpose(1, 2, 0), height, width)
