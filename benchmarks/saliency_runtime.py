@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.core.memory import keep_freed_memory
-from ssl_kedro.saliency.runtime import PUBLISHED_SECONDS, RuntimeConfig, runtimes
+from ssl_kedro.saliency.predict.runtime import PUBLISHED_SECONDS, RuntimeConfig, runtimes
 
 
 class StandIn(nn.Module):

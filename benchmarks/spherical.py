@@ -1,12 +1,12 @@
-"""Rotations, viewports and cube faces beside py360convert, in one run; prints errors and ratios.
+"""Rotations and samples in any direction beside py360convert, in one run; prints errors and ratios.
 
 python benchmarks/spherical.py [--threads 1] [--rounds 15]
 
 Both sample panoramas of a smooth function on the sphere, so that every value has a true one:
 
-own grid    the result against the function in the directions of its pixels' centres. py360convert
-            puts the outermost centres of viewports and faces on the edges of the field of view.
-same grid   both in py360convert's directions: what interpolation and arithmetic leave.
+rotations        the result against the function in the directions of its pixels' centres, where
+                 py360convert puts the outermost centres on the edges of the panorama.
+viewport, cube   both in py360convert's directions: what interpolation and arithmetic leave.
 
 Times: "fresh" computes the coordinates of a direction not asked for before, "again" uses them for
 the next panoramas (py360convert keeps them in a cache, we in a plan).
@@ -28,11 +28,9 @@ from py360convert.utils import xyzcube as their_cube
 from py360convert.utils import xyzpers as their_viewport
 from torch import Tensor
 
-from ssl_kedro.spherical.rotate import rotation_plan
-from ssl_kedro.spherical.rotations import rotation
+from ssl_kedro.spherical.rotations import rotation, rotation_plan
 from ssl_kedro.spherical.sampling import SamplingPlan, sampling_plan
 from ssl_kedro.spherical.sphere import pixel_directions
-from ssl_kedro.spherical.viewports import cube_faces, viewport, viewport_directions
 
 SIZE, VIEW, SIDE, FIELD_DEG = (512, 1024), (512, 512), 256, 90.0
 YAW_DEG, PITCH_DEG, ROLL_DEG = 40.0, 35.0, 20.0
@@ -84,24 +82,19 @@ def planned(plan: SamplingPlan, panoramas: Tensor) -> Tensor:
     return plan(panoramas)[0].movedim(0, -1)
 
 
+def view_directions() -> Tensor:
+    """Directions of py360convert's pixels in one viewport."""
+    field, yaw, pitch = np.radians([FIELD_DEG, -YAW_DEG, PITCH_DEG])
+    return axes(their_viewport(field, field, yaw, pitch, VIEW, 0.0))
+
+
 def compare_accuracy() -> None:
     """Largest errors of both, on their own grids and on the same."""
     seen, matrix = panorama(), rotation(YAW_DEG, PITCH_DEG, ROLL_DEG)
     image = picture(seen)
-    upright = rotation(YAW_DEG, PITCH_DEG)
-    radians = np.radians([FIELD_DEG, -YAW_DEG, PITCH_DEG])
-    their_pixels = axes(their_viewport(radians[0], radians[0], radians[1], radians[2], VIEW, 0.0))
     their_view = e2p(image, FIELD_DEG, YAW_DEG, PITCH_DEG, VIEW)
     cube = axes(their_cube(SIDE).copy())
     their_faces = e2c(image, SIDE, cube_format="horizon")
-    own_faces = torch.cat(
-        [
-            viewport_directions(90, (SIDE, SIDE), rotation(yaw_deg=yaw, pitch_deg=pitch))
-            for yaw, pitch in ((0, 0), (90, 0), (180, 0), (-90, 0), (0, 90), (0, -90))
-        ],
-        dim=1,
-    )
-    our_faces = cube_faces(seen, SIDE)[0].permute(2, 1, 3, 0).flatten(1, 2)
     rotated = pixel_directions(*SIZE) @ matrix
     rows = {
         "identity": (
@@ -112,19 +105,11 @@ def compare_accuracy() -> None:
             largest(planned(rotation_plan(matrix, SIZE), seen), rotated),
             largest(sampled_by(their_rotation(matrix), image), rotated),
         ),
-        "viewport, own grid": (
-            largest(
-                viewport(seen, FIELD_DEG, VIEW, upright)[0].permute(1, 2, 0),
-                viewport_directions(FIELD_DEG, VIEW, upright),
-            ),
-            largest(their_view, viewport_directions(FIELD_DEG, VIEW, upright)),
+        "viewport": (
+            largest(planned(sampling_plan(view_directions(), SIZE), seen), view_directions()),
+            largest(their_view, view_directions()),
         ),
-        "viewport, same grid": (
-            largest(planned(sampling_plan(their_pixels, SIZE), seen), their_pixels),
-            largest(their_view, their_pixels),
-        ),
-        "cube, own grid": (largest(our_faces, own_faces), largest(their_faces, own_faces)),
-        "cube, same grid": (
+        "cube": (
             largest(planned(sampling_plan(cube, SIZE), seen), cube),
             largest(their_faces, cube),
         ),
@@ -151,16 +136,8 @@ def compare_times(rounds: int) -> None:
     """Milliseconds of one panorama, and of a batch that shares its coordinates."""
     seen, matrix = panorama(), rotation(YAW_DEG, PITCH_DEG, ROLL_DEG)
     image, batch = picture(seen), seen.expand(BATCH, -1, -1, -1).contiguous()
-    upright = rotation(YAW_DEG, PITCH_DEG)
-    view_plan = sampling_plan(viewport_directions(FIELD_DEG, VIEW, upright), SIZE)
+    view_plan = sampling_plan(view_directions(), SIZE)
     turn_plan, their_turn = rotation_plan(matrix, SIZE), their_rotation(matrix)
-    yaw = iter(np.linspace(-170, 170, 100_003))
-
-    def their_faces() -> object:
-        EquirecSampler.from_cubemap.cache_clear()
-        their_cube.cache_clear()
-        return e2c(image, SIDE, cube_format="list")
-
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "rotation, fresh": (
             lambda: rotation_plan(matrix, SIZE)(seen),
@@ -170,17 +147,12 @@ def compare_times(rounds: int) -> None:
             lambda: turn_plan(batch),
             lambda: [sampled_by(their_turn, image) for _ in range(BATCH)],
         ),
-        "viewport, fresh": (
-            lambda: viewport(seen, FIELD_DEG, VIEW, rotation(float(next(yaw)), PITCH_DEG)),
-            lambda: e2p(image, FIELD_DEG, float(next(yaw)), PITCH_DEG, VIEW),
-        ),
         f"viewport, again, {BATCH} panoramas": (
             lambda: view_plan(batch),
             lambda: [e2p(image, FIELD_DEG, YAW_DEG, PITCH_DEG, VIEW) for _ in range(BATCH)],
         ),
-        "cube, fresh": (lambda: cube_faces(seen, SIDE), their_faces),
     }
-    print(f"\nmedian ms, {SIZE[0]} x {SIZE[1]} to {VIEW[0]} x {VIEW[1]} or 6 x {SIDE} x {SIDE}")
+    print(f"\nmedian ms, {SIZE[0]} x {SIZE[1]} to {VIEW[0]} x {VIEW[1]}")
     print(f"  {'':32s}{'ours':>9s}{'py360convert':>14s}{'theirs / ours':>15s}")
     for name, (ours, theirs) in pairs.items():
         found = interleaved_ms({"ours": ours, "theirs": theirs}, rounds)

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
-from ssl_kedro.spherical.rotate import rotated
-from ssl_kedro.spherical.rotations import rotation
+from ssl_kedro.spherical.rotations import rotation, rotation_plan
 
 SIZE = (32, 64)
 STILL = {"projections": False, "crop_area": 0.0, "shift_px": 0.0, "jitter": 0.0, "grey": 0.0}
@@ -45,8 +44,8 @@ def test_half_of_the_other_views_bring_a_pole_to_the_equator() -> None:
     torch.testing.assert_close(source, seen)
     candidates = {
         "as it is": seen,
-        "zenith": rotated(seen, rotation(pitch_deg=-90)),
-        "nadir": rotated(seen, rotation(pitch_deg=90)),
+        "zenith": rotation_plan(rotation(pitch_deg=-90), seen.shape[2:])(seen),
+        "nadir": rotation_plan(rotation(pitch_deg=90), seen.shape[2:])(seen),
     }
     found = {
         name: int((other - made).abs().amax(dim=(1, 2, 3)).lt(1e-4).sum())

@@ -35,6 +35,7 @@ class Example(Config):
         ({"rate": True}, "rate = True"),
         ({"kind": "c"}, "kind = 'c': expected one of a, b"),
         ({"pair": (0.5, 1.5)}, "pair = 1.5"),
+        ({"optional": 2.5}, "optional = 2.5: expected a whole number"),
     ],
 )
 def test_values_out_of_range_are_named(changes: dict[str, object], message: str) -> None:

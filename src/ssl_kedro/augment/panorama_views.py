@@ -14,7 +14,7 @@ from ssl_kedro.augment.crops import Boxes
 from ssl_kedro.augment.resample import crop_resize
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
-from ssl_kedro.spherical.rotate import nadir_to_equator, zenith_to_equator
+from ssl_kedro.spherical.rotations import nadir_to_equator, zenith_to_equator
 from ssl_kedro.spherical.sampling import SamplingPlan
 
 # Panoramas rendered at once on the CPU: their intermediates stay in the cache.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ssl_kedro.reporting.chapter4_tables import BASELINES, METRIC_NAMES, METRICS
 from ssl_kedro.reporting.number_format import MINUS, plain
 from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, ORANGE, figure, literal, title
-from ssl_kedro.saliency.overlays import overlay
+from ssl_kedro.saliency.predict.overlays import overlay
 
 # (name, panorama uint8 (3, H, W), truth (h, w), maps by column, CC by column)
 Shown = tuple[str, np.ndarray, np.ndarray, Mapping[str, np.ndarray], Mapping[str, float]]

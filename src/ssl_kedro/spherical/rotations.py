@@ -1,4 +1,4 @@
-"""Rotations of the sphere, as matrices that act on directions.
+"""Rotations of the sphere, as matrices that act on directions, and panoramas seen through them.
 
 Convention of angles, in degrees: yaw turns what is ahead to the right, pitch lifts what is ahead
 towards the zenith, roll lifts what is right towards the zenith. A rotation by all three is
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from ssl_kedro.spherical.sampling import Interpolation, SamplingPlan, sampling_plan
+from ssl_kedro.spherical.sphere import pixel_directions
 
 _TOLERANCE = 1e-5
 
@@ -21,21 +24,6 @@ def rotation(yaw_deg: float = 0.0, pitch_deg: float = 0.0, roll_deg: float = 0.0
     pitch = torch.tensor([[cp, 0, -sp], [0, 1, 0], [sp, 0, cp]], dtype=torch.float64)
     roll = torch.tensor([[1, 0, 0], [0, cr, -sr], [0, sr, cr]], dtype=torch.float64)
     return yaw @ pitch @ roll
-
-
-def random_rotations(count: int, generator: torch.Generator) -> Tensor:
-    """Rotations drawn evenly from all, float64 (count, 3, 3).
-
-    A unit quaternion of four Gaussians is even on the 3-sphere, which covers SO(3) twice.
-    """
-    q = torch.randn(count, 4, generator=generator, dtype=torch.float64)
-    w, x, y, z = (q / q.norm(dim=1, keepdim=True)).unbind(1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
 def checked_rotation(matrix: Tensor) -> Tensor:
@@ -56,3 +44,38 @@ def checked_rotation(matrix: Tensor) -> Tensor:
             + ("mirrors" if mirrored else f"misses R R^T = 1 by {error:g}")
         )
     return found
+
+
+def rotation_plan(
+    matrix: Tensor, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> SamplingPlan:
+    """Plan that rotates panoramas: what lies in direction d goes to R d.
+
+    Args:
+        matrix: R, (3, 3).
+        size: height and width of the panoramas.
+        interpolation: see :func:`ssl_kedro.spherical.sampling.sampling_plan`.
+    """
+    # The new value in direction d is the old one in R^T d; for rows of vectors that is d R.
+    directions = pixel_directions(*size) @ checked_rotation(matrix)
+    return sampling_plan(directions, size, interpolation)
+
+
+def zenith_to_equator(
+    size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> SamplingPlan:
+    """Plan that brings the zenith ahead; what was ahead goes to the nadir, behind to the zenith.
+
+    The thesis' "top to front" (4.3.1).
+    """
+    return rotation_plan(rotation(pitch_deg=-90), size, interpolation)
+
+
+def nadir_to_equator(
+    size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> SamplingPlan:
+    """Plan that brings the nadir ahead; what was ahead goes to the zenith, behind to the nadir.
+
+    The thesis' "bottom to front" (4.3.1).
+    """
+    return rotation_plan(rotation(pitch_deg=90), size, interpolation)

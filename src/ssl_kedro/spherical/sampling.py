@@ -90,36 +90,6 @@ def sampling_plan(
     return SamplingPlan(size, tuple(directions.shape[:-1]), indices.int(), weights.float())
 
 
-def sampled(
-    panoramas: Tensor, directions: Tensor, interpolation: Interpolation = "bilinear"
-) -> Tensor:
-    """Values of panoramas in directions, the same ones or each sample's own.
-
-    Args:
-        panoramas: float (N, C, H, W).
-        directions: (..., 3) for all samples, or (N, P, Q, 3) with a P x Q grid for each.
-        interpolation: see :func:`sampling_plan`.
-
-    Returns:
-        (N, C, ...) in the first case, (N, C, P, Q) in the second.
-    """
-    size = (panoramas.shape[2], panoramas.shape[3])
-    if directions.ndim == 4:
-        if len(directions) != len(panoramas):
-            raise ValueError(
-                f"expected directions for each of {len(panoramas)} panoramas, found "
-                f"{len(directions)}"
-            )
-        return torch.cat(
-            [
-                sampling_plan(own, size, interpolation)(panoramas[k : k + 1])
-                for k, own in enumerate(directions)
-            ]
-        )
-    plan = sampling_plan(directions, size, interpolation)
-    return plan.to(panoramas.device)(panoramas)
-
-
 def _pixels(row: Tensor, column: Tensor, size: tuple[int, int]) -> list[Tensor]:
     """The pixels at rows -1 to H and any column, by rows.
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.prediction_input import image_size
+from ssl_kedro.saliency.predict.inputs import image_size
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.files import panorama_size

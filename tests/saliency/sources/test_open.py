@@ -114,7 +114,7 @@ def test_opening_a_folder_loads_no_opencv(tmp_path: Path, picture) -> None:
         "from ssl_kedro.saliency.sources.config import SourceConfig\n"
         "from ssl_kedro.saliency.sources.open import open_source\n"
         f"open_source(SourceConfig(source='folder', root={str(tmp_path)!r}))\n"
-        "import ssl_kedro.saliency.sources.video\n"
+        "import ssl_kedro.saliency.video\n"
         "sys.exit('cv2' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

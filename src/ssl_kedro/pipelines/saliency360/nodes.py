@@ -25,7 +25,7 @@ from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.folds import Part, part
 from ssl_kedro.saliency.panoramas import PanoramaSource
-from ssl_kedro.saliency.prediction_input import found_input
+from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.sources.joined import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.saliency.truth import truth_arrays

@@ -35,7 +35,7 @@ from ssl_kedro.pipelines.saliency360.plans import (
 )
 from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
 from ssl_kedro.saliency.metrics import MODES, Mode
-from ssl_kedro.saliency.predict import Output, PredictConfig
+from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
@@ -104,7 +104,7 @@ class ScoreConfig(Config):
 
 
 class PredictParameters(PipelineParameters):
-    """What to predict for; see :class:`ssl_kedro.saliency.predict.PredictConfig`."""
+    """What to predict for; see :class:`ssl_kedro.saliency.predict.prediction.PredictConfig`."""
 
     input: str | None = None
     output: str = "data/07_model_output/saliency360/predictions"

@@ -11,8 +11,8 @@ import numpy as np
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.saliency.onnx_export import export_onnx
-from ssl_kedro.saliency.prediction_files import write_predictions
+from ssl_kedro.saliency.predict.files import write_predictions
+from ssl_kedro.saliency.predict.onnx_export import export_onnx
 from ssl_kedro.saliency.store import PanoramaStore
 
 Json = dict[str, Any]

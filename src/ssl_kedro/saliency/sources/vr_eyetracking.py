@@ -35,9 +35,13 @@ from ssl_kedro.saliency.sources.files import CheckedSource, files_fingerprint, t
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
 from ssl_kedro.saliency.sources.folder import by_stem, existing_folder, files_below
 from ssl_kedro.saliency.sources.splits import chosen, split_by_names, split_scenes
-from ssl_kedro.saliency.sources.video import FrameReader, VideoFrames, resized_frame
+from ssl_kedro.saliency.video import (
+    VIDEO_EXTENSIONS,
+    FrameReader,
+    VideoFrames,
+    resized_frame,
+)
 
-_VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
 _VIDEO_FOLDERS = ("videos", "Videos")
 _GAZE_FOLDER = "Gaze_txt_files"
 _LINE = "frame,<index>,forward,<x>,<y>,eye,<x>,<y>"
@@ -248,7 +252,8 @@ def _videos(root: Path, config: SourceConfig) -> dict[str, _Video]:
             remedy="set root to the folder that holds both",
         )
     files = {
-        Path(key).name: path for key, path in by_stem(place, files_below(place, _VIDEOS)).items()
+        Path(key).name: path
+        for key, path in by_stem(place, files_below(place, VIDEO_EXTENSIONS)).items()
     }
     gaze: dict[str, list[Path]] = defaultdict(list)
     for file in sorted(files_below(traces, frozenset({".txt"}))):

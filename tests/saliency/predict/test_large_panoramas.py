@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.predict import PredictConfig
-from ssl_kedro.saliency.prediction_files import write_predictions
-from ssl_kedro.saliency.prediction_input import PredictionInputError
+from ssl_kedro.saliency.predict.files import write_predictions
+from ssl_kedro.saliency.predict.inputs import PredictionInputError
+from ssl_kedro.saliency.predict.prediction import PredictConfig
 from ssl_kedro.saliency.sources.files import decoded_panorama
 
 SIZE = (16384, 8192)

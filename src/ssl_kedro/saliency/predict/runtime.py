@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.saliency.predict import density, model_at_work
-from ssl_kedro.saliency.prediction_input import PanoramaFiles
+from ssl_kedro.saliency.predict.inputs import PanoramaFiles
+from ssl_kedro.saliency.predict.prediction import density, model_at_work
 
 Stage = Literal["decode and resize", "encoder", "decoder", "post-processing", "all"]
 STAGES: tuple[Stage, ...] = ("decode and resize", "encoder", "decoder", "post-processing")

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.video_file import (
+from ssl_kedro.saliency.predict.video_files import (
     MapFile,
-    VideoFacts,
     VideoWriter,
     ahead,
-    frames,
+    taken_frames,
     taken_rate,
-    video_facts,
 )
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
+from ssl_kedro.saliency.video import Video
 
 
 def made_video(
@@ -34,13 +34,14 @@ def made_video(
 
 def test_facts_and_every_frame(tmp_path: Path) -> None:
     path = made_video(tmp_path / "v.mp4")
-    assert video_facts(path) == VideoFacts((64, 32), 10.0, 25)
-    found = list(frames(path))
+    video = Video(path)
+    assert (video.width, video.height, video.frames_a_second, video.total) == (64, 32, 10, 25)
+    found = list(taken_frames(path))
     assert [frame.number for frame in found] == list(range(25))
-    assert [frame.time_s for frame in found] == [pytest.approx(k / 10) for k in range(25)]
+    assert [frame.shown_s for frame in found] == [pytest.approx(k / 10) for k in range(25)]
     for k, frame in enumerate(found):
-        assert frame.picture.shape == (3, 32, 64)
-        assert frame.picture.mean() == pytest.approx(8 * k + 16, abs=3.9)
+        assert frame.pixels.shape == (32, 64, 3)
+        assert frame.pixels.mean() == pytest.approx(8 * k + 16, abs=3.9)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +59,9 @@ def test_a_lower_rate_keeps_the_duration(
     tmp_path: Path, count: int, rate: float, expected: list[int]
 ) -> None:
     path = made_video(tmp_path / "v.mp4", count)
-    found = [frame.number for frame in frames(path, rate)]
+    found = [frame.number for frame in taken_frames(path, rate)]
     assert found == expected
-    duration = len(found) / taken_rate(video_facts(path), rate)
+    duration = len(found) / taken_rate(Video(path), rate)
     assert abs(duration - count / 10) <= 0.5 / min(rate, 10) or len(found) == 1
 
 
@@ -77,8 +78,8 @@ def test_colours_are_red_green_blue(tmp_path: Path) -> None:
     assert stored.get(cv2.CAP_PROP_FPS) == 5
     pixel = stored.read()[1][16, 32]
     assert pixel[2] > 150 and pixel[0] < 60  # OpenCV's own order is blue, green, red
-    frame = next(frames(path))
-    assert frame.picture[0].mean() > 150 and frame.picture[2].mean() < 60
+    frame = next(taken_frames(path))
+    assert frame.pixels[..., 0].mean() > 150 and frame.pixels[..., 2].mean() < 60
     with pytest.raises(ValueError, match="even height and width, found 31 x 64"):
         VideoWriter(path, 31, 64, 5)
     with pytest.raises(OSError, match="cannot write"):
@@ -88,10 +89,10 @@ def test_colours_are_red_green_blue(tmp_path: Path) -> None:
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     path.write_bytes(b"no video at all" * 100)
-    with pytest.raises(UnreadableImageError, match="not a video of a known format"):
-        video_facts(path)
-    with pytest.raises(UnreadableImageError):
-        next(frames(path))
+    with pytest.raises(SaliencyDataError, match="not a video of a known format"):
+        Video(path)
+    with pytest.raises(SaliencyDataError):
+        next(taken_frames(path))
 
 
 def test_a_map_file_grows_and_is_a_plain_array(tmp_path: Path) -> None:

@@ -21,15 +21,7 @@ from torch import nn
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.overlays import heat_map, overlay, resized_map
-from ssl_kedro.saliency.predict import (
-    PredictConfig,
-    Prediction,
-    density,
-    overlay_shape,
-    predictions,
-)
-from ssl_kedro.saliency.prediction_input import (
+from ssl_kedro.saliency.predict.inputs import (
     PanoramaFiles,
     PredictionInput,
     PredictionInputError,
@@ -38,7 +30,16 @@ from ssl_kedro.saliency.prediction_input import (
     image_size,
     nothing_readable,
 )
-from ssl_kedro.saliency.video_file import MapFile, VideoWriter, taken_rate, video_facts
+from ssl_kedro.saliency.predict.overlays import heat_map, overlay, resized_map
+from ssl_kedro.saliency.predict.prediction import (
+    PredictConfig,
+    Prediction,
+    density,
+    overlay_shape,
+    predictions,
+)
+from ssl_kedro.saliency.predict.video_files import MapFile, VideoWriter, taken_rate
+from ssl_kedro.saliency.video import Video
 
 T = TypeVar("T")
 SUMMARY = "predictions.csv"
@@ -252,7 +253,7 @@ def _write_video(
     target: Path,
 ) -> Written:
     """All files of one video, renamed when the last frame is written; paths are absolute."""
-    rate = taken_rate(video_facts(path), config.frames_per_second)
+    rate = taken_rate(Video(path), config.frames_per_second)
     target.parent.mkdir(parents=True, exist_ok=True)
     names = {"times": f"{target.name}_frames.csv"}
     if "map" in config.outputs:
@@ -280,7 +281,7 @@ def _write_frames(
         video: VideoWriter | None = None
         for item in found:
             if isinstance(item, Unpredicted) or item.frame is None:
-                break  # the file breaks off here: what came before is kept
+                break
             saliency, picture = item.saliency, item.frame.picture
             if not times and "map" in paths:
                 maps = stack.enter_context(MapFile(paths["map"], *saliency.shape))

@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssl_kedro.saliency.overlays import comparison, heat_map, overlay, relative_map, resized_map
+from ssl_kedro.saliency.predict.overlays import (
+    comparison,
+    heat_map,
+    overlay,
+    relative_map,
+    resized_map,
+)
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:

@@ -23,14 +23,15 @@ from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.photographs import Unreadable, batches
-from ssl_kedro.saliency.prediction_input import (
+from ssl_kedro.saliency.predict.inputs import (
     PanoramaFiles,
     PredictionInput,
     Unpredicted,
-    in_shape,
 )
+from ssl_kedro.saliency.predict.video_files import ahead, taken_frames
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
-from ssl_kedro.saliency.video_file import Frame, ahead, frames
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
+from ssl_kedro.saliency.video import resized_frame
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
 Output = Literal["map", "heat_map", "overlay"]
@@ -80,6 +81,21 @@ class PredictConfig(Config):
             raise ConfigError("width", self.width, expected)
         if not self.outputs:
             raise ConfigError("outputs", self.outputs, "at least one of map, heat_map, overlay")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a video, as it is shown.
+
+    Args:
+        number: in the video, from 0.
+        time_s: at which it begins.
+        picture: uint8 (3, H, W).
+    """
+
+    number: int
+    time_s: float
+    picture: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -135,7 +151,7 @@ def predictions(
     Args:
         model: images float (N, 3, H, W) in [0, 1] to maps (N, 1, h, w) in (0, 1). It is moved
             to the device and put to evaluation; afterwards it is as it was.
-        files: what :func:`~ssl_kedro.saliency.prediction_input.found_input` found.
+        files: what :func:`~ssl_kedro.saliency.predict.inputs.found_input` found.
         config: sizes, rate and device.
 
     Yields:
@@ -168,13 +184,19 @@ def _of_video(
     model: nn.Module, root: Path, name: str, config: PredictConfig, device: torch.device
 ) -> Iterator[Prediction | Unpredicted]:
     def prepared() -> Generator[tuple[Frame, np.ndarray], None, None]:
-        with closing(frames(root / name, config.frames_per_second)) as taken:
-            for frame in taken:
-                _, height, width = frame.picture.shape
+        any_taken = False
+        try:
+            for frame in taken_frames(root / name, config.frames_per_second):
+                any_taken = True
+                height, width, _ = frame.pixels.shape
                 shape = overlay_shape(height, width, config.overlay_width)
-                shown = in_shape(frame.picture, *shape)
-                image = in_shape(frame.picture, config.height, config.width)
-                yield Frame(frame.number, frame.time_s, shown), image
+                shown = resized_frame(frame.pixels, *shape)
+                image = resized_frame(frame.pixels, config.height, config.width)
+                yield Frame(frame.number, frame.shown_s, shown), image
+        except UnreadableImageError:
+            if not any_taken:
+                raise
+            # The file breaks off here: what came before is kept.
 
     any_frame = False
     try:
@@ -184,6 +206,9 @@ def _of_video(
                 any_frame = True
                 for (frame, _), saliency in zip(part, maps, strict=True):
                     yield Prediction(name, saliency, frame)
+    except SaliencyDataError as error:
+        yield Unpredicted(name, error.found)
+        return
     except UnreadableImageError as error:
         yield Unpredicted(name, str(error))
         return

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ssl_kedro.core.errors import InputError, first_few
 from ssl_kedro.images.decode import EXTENSIONS, FORMATS, Resize, decoded_part
@@ -16,7 +15,8 @@ from ssl_kedro.images.listing import images_below
 from ssl_kedro.images.opening import opened_image, upright_size
 from ssl_kedro.images.photographs import FilePhotographs
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
-from ssl_kedro.saliency.video_file import VIDEO_EXTENSIONS, video_facts
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
+from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, Video, resized_frame
 
 # Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.
 _ASPECT_TOLERANCE = 0.01
@@ -135,9 +135,9 @@ def _checked(
     opened: set[str] = set()
     for at, name in enumerate((*images, *videos)):
         try:
-            size = image_size(root / name) if at < len(images) else video_facts(root / name).size
-        except UnreadableImageError as error:
-            broken.append(Unpredicted(name, str(error)))
+            size = image_size(root / name) if at < len(images) else _video_size(root / name)
+        except (UnreadableImageError, SaliencyDataError) as error:
+            broken.append(Unpredicted(name, getattr(error, "found", str(error))))
             continue
         if not is_panorama(*size):
             flat.append(f"{name} ({size[0]} x {size[1]})")
@@ -170,6 +170,11 @@ def _checked(
         tuple(name for name in videos if name in opened),
         tuple(broken),
     )
+
+
+def _video_size(path: Path) -> tuple[int, int]:
+    video = Video(path)
+    return video.width, video.height
 
 
 def nothing_readable(given: object, broken: Sequence[Unpredicted]) -> PredictionInputError:
@@ -240,6 +245,4 @@ def in_shape(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """An image uint8 (3, H, W) at another size, antialiased bilinear."""
     if image.shape[1:] == (height, width):
         return image
-    pixels = Image.fromarray(image.transpose(1, 2, 0))
-    resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+    return resized_frame(image.transpose(1, 2, 0), height, width)

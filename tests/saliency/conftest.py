@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")

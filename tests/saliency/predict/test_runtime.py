@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.saliency.runtime import PUBLISHED_SECONDS, STAGES, RuntimeConfig, runtimes
+from ssl_kedro.saliency.predict.runtime import PUBLISHED_SECONDS, STAGES, RuntimeConfig, runtimes
 
 
 class Sleeping(nn.Module):

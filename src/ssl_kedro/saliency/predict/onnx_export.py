@@ -33,7 +33,7 @@ from ssl_kedro.inference.onnx_file import (
     run_onnx,
     written_opset,
 )
-from ssl_kedro.saliency.predict import model_at_work
+from ssl_kedro.saliency.predict.prediction import model_at_work
 
 INPUT, OUTPUT = "images", "saliency"
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")

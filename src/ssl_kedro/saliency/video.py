@@ -1,4 +1,4 @@
-"""Frames of a video at a given rate, one at a time.
+"""Frames of a video, one at a time: every one, or those at a given rate.
 
 Every frame is looked at in passing, since positions that a decoder jumps to are not reliable;
 those between the wanted ones are not converted, and none is kept, so that memory does not grow
@@ -21,6 +21,7 @@ from PIL import Image
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
+VIDEO_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 # Headers that say no plausible rate or number of frames.
 _MOST_FRAMES_A_SECOND = 1000
 
@@ -32,17 +33,58 @@ class VideoFrame:
     Args:
         index: k, of the wanted ones.
         t_s: when it is wanted, k / rate.
+        number: of the frame in the video, from 0.
         shown_s: when the video shows it.
         pixels: uint8 (H, W, 3), RGB, row 0 at the top.
     """
 
     index: int
     t_s: float
+    number: int
     shown_s: float
     pixels: np.ndarray
 
 
-class VideoFrames:
+class Video:
+    """A video file and all its frames.
+
+    Args:
+        path: of the file; anything that OpenCV decodes.
+
+    Raises:
+        SaliencyDataError: not a video, damaged, without frames or without a frame rate.
+        ImportError: OpenCV is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        stream = _Opened(path)
+        try:
+            self.width, self.height, self.frames_a_second, total = stream.header()
+            if not stream.passed(1):
+                raise _damaged(path, "a video without a frame that can be decoded")
+            total = total or stream.passed()
+        finally:
+            stream.close()
+        self.total = total
+        self.duration_s = total / self.frames_a_second
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Every frame once, to the last that can be decoded, however many the header says.
+
+        Raises:
+            UnreadableImageError: a frame cannot be decoded.
+        """
+        stream = _Opened(self.path)
+        try:
+            while stream.step(self.frames_a_second):
+                number = stream.number
+                yield VideoFrame(number, stream.shown_s, number, stream.shown_s, stream.pixels())
+        finally:
+            stream.close()
+
+
+class VideoFrames(Video):
     """The frames of a video file at times k / rate, k = 0, 1, ...
 
     Times count from the first frame. Frame k is the first that is shown no earlier than half a
@@ -50,30 +92,16 @@ class VideoFrames:
     the same for several k. Where the file has no usable timestamps, its nominal rate serves.
 
     Args:
-        path: of the file; anything that OpenCV decodes.
+        path: see :class:`Video`.
         rate: frames in a second; above that of the video frames repeat.
-
-    Raises:
-        SaliencyDataError: not a video, damaged, without frames or without a frame rate.
-        ImportError: OpenCV is not installed.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
         if not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"expected a frame rate above 0, found {rate}")
-        self.path = path
         self.rate = rate
-        stream = _Opened(path)
-        try:
-            self.width, self.height, self.frames_a_second, total = stream.header()
-            if total < 1:
-                total = stream.counted()
-        finally:
-            stream.close()
-        if total < 1:
-            raise _damaged(path, "a video without a frame that can be decoded")
-        self.duration_s = total / self.frames_a_second
-        self._count = int((total - 1) / self.frames_a_second * rate + 1e-6) + 1
+        super().__init__(path)
+        self._count = int((self.total - 1) / self.frames_a_second * rate + 1e-6) + 1
 
     def __len__(self) -> int:
         """How many frames there are, by the header."""
@@ -119,16 +147,22 @@ class FrameReader:
             UnreadableImageError: it cannot be decoded, or the video ends before it.
             IndexError: there is no such frame.
         """
-        if not 0 <= index < len(self._frames):
-            raise IndexError(f"frame {index} of a video with {len(self._frames)}")
+        frames = self._frames
+        if not 0 <= index < len(frames):
+            raise IndexError(f"frame {index} of a video with {len(frames)}")
         if self._stream is None or index < self._last:
             self.close()
-            self._stream = _Opened(self._frames.path)
-        self._last = index
-        wanted = index / self._frames.rate
-        half = 0.5 / self._frames.frames_a_second
-        shown, pixels = self._stream.at(wanted, half, self._frames)
-        return VideoFrame(index, wanted, shown, pixels)
+            self._stream = _Opened(frames.path)
+        stream, self._last = self._stream, index
+        wanted = index / frames.rate
+        while stream.shown_s < wanted - 0.5 / frames.frames_a_second:
+            if not stream.step(frames.frames_a_second):
+                raise UnreadableImageError(
+                    f"{frames.path}: the video ends after {stream.number + 1} frames "
+                    f"({max(stream.shown_s, 0):.2f} s), but its header says "
+                    f"{frames.duration_s:.2f} s; fetch it again"
+                )
+        return VideoFrame(index, wanted, stream.number, stream.shown_s, stream.pixels())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -144,22 +178,26 @@ def resized_frame(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class _Opened:
-    """A video that is read from its start."""
+    """A video that is read from its start: "number" and "shown_s" are of the last frame taken."""
 
     def __init__(self, path: Path) -> None:
-        self._cv2 = _opencv()
+        self._cv2 = opencv()
         self._path = path
         if not path.is_file():
             raise SaliencyDataError(path, "no such file", "a video", "correct its name")
         self._capture: Any = self._cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
-            raise _damaged(path, "a file that OpenCV cannot open as a video")
-        self._grabbed = 0
+            raise _damaged(
+                path,
+                "a file that OpenCV cannot open as a video: not a video of a known format, or a "
+                "broken header",
+            )
+        self.number = -1
+        self.shown_s = -1.0
         self._first_s = 0.0
-        self._shown_s = -1.0
 
     def header(self) -> tuple[int, int, float, int]:
-        """Width and height in px, frames in a second, frames in all (below 1 = not known)."""
+        """Width and height in px, frames in a second, frames in all (0 = not known)."""
         get, cv2 = self._capture.get, self._cv2
         rate = float(get(cv2.CAP_PROP_FPS))
         total = float(get(cv2.CAP_PROP_FRAME_COUNT))
@@ -168,29 +206,28 @@ class _Opened:
         size = (int(get(cv2.CAP_PROP_FRAME_WIDTH)), int(get(cv2.CAP_PROP_FRAME_HEIGHT)))
         return *size, rate, int(total) if math.isfinite(total) and 0 < total < 1e9 else 0
 
-    def counted(self) -> int:
-        """Frames in all, by going through them."""
-        while self._capture.grab():
-            self._grabbed += 1
-        return self._grabbed
+    def passed(self, most: float = math.inf) -> int:
+        """Frames gone through so far, after going on until there are so many, or to the end."""
+        while self.number + 1 < most and self._capture.grab():
+            self.number += 1
+        return self.number + 1
 
-    def at(self, wanted_s: float, half_s: float, frames: VideoFrames) -> tuple[float, np.ndarray]:
-        """When the frame for a time is shown, and its pixels."""
-        while self._shown_s < wanted_s - half_s:
-            if not self._capture.grab():
-                raise UnreadableImageError(
-                    f"{self._path}: the video ends after {self._grabbed} frames "
-                    f"({max(self._shown_s, 0):.2f} s), but its header says "
-                    f"{frames.duration_s:.2f} s; fetch it again"
-                )
-            self._shown_s = self._time(frames.frames_a_second)
-            self._grabbed += 1
+    def step(self, frames_a_second: float) -> bool:
+        """Take the next frame, False where there is none."""
+        if not self._capture.grab():
+            return False
+        self.number += 1
+        self.shown_s = self._time(frames_a_second)
+        return True
+
+    def pixels(self) -> np.ndarray:
+        """Those of the frame taken, uint8 (H, W, 3)."""
         good, pixels = self._capture.retrieve()
         if not good or pixels is None:
             raise UnreadableImageError(
-                f"{self._path}: frame {self._grabbed} of the video cannot be decoded"
+                f"{self._path}: frame {self.number + 1} of the video cannot be decoded"
             )
-        return self._shown_s, self._cv2.cvtColor(pixels, self._cv2.COLOR_BGR2RGB)
+        return np.asarray(self._cv2.cvtColor(pixels, self._cv2.COLOR_BGR2RGB))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -199,18 +236,23 @@ class _Opened:
     def _time(self, frames_a_second: float) -> float:
         """When the frame just taken is shown, counted from the first."""
         said = float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) / 1000
-        if not self._grabbed:
+        if not self.number:
             self._first_s = said if math.isfinite(said) else 0.0
             return 0.0
         said -= self._first_s
         # Some containers say 0 for every frame: then the nominal rate carries on.
-        grows = math.isfinite(said) and said > self._shown_s
-        return said if grows else self._shown_s + 1 / frames_a_second
+        grows = math.isfinite(said) and said > self.shown_s
+        return said if grows else self.shown_s + 1 / frames_a_second
 
 
-def _opencv() -> ModuleType:
+def opencv() -> ModuleType:
+    """OpenCV, loaded when the first video is asked for.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     try:
-        return import_module("cv2")  # heavy, and needed for videos only
+        return import_module("cv2")
     except ImportError as error:
         raise ImportError(
             "videos are read with OpenCV, which is not installed; "

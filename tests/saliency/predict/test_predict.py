@@ -12,16 +12,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.saliency import predict
-from ssl_kedro.saliency.predict import (
+from ssl_kedro.saliency.predict import prediction as predict
+from ssl_kedro.saliency.predict.files import write_predictions
+from ssl_kedro.saliency.predict.inputs import PredictionInputError, found_input
+from ssl_kedro.saliency.predict.prediction import (
     PredictConfig,
     Prediction,
     density,
     overlay_shape,
     predictions,
 )
-from ssl_kedro.saliency.prediction_files import write_predictions
-from ssl_kedro.saliency.prediction_input import PredictionInputError, found_input
 
 
 class Brightness(nn.Module):
@@ -188,10 +188,28 @@ def test_a_video_that_gives_no_frame_is_listed(
     folder = tmp_path / "in"
     panorama(folder / "a.png")
     video(folder / "v.mp4")
-    monkeypatch.setattr(predict, "frames", lambda *_: (frame for frame in ()))
+    monkeypatch.setattr(predict, "taken_frames", lambda *_: iter(()))
     rows = write_predictions(Brightness(), config(folder, tmp_path / "out"))
     assert [(row.input, row.frames) for row in rows] == [("a.png", 1), ("v.mp4", 0)]
     assert "without a frame" in rows[1].skipped
+
+
+@pytest.mark.parametrize("rate", [None, 5.0])
+def test_what_came_before_a_video_breaks_off_is_predicted_for(
+    rate: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.avi"
+    file = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 64))
+    for k in range(40):
+        file.write(np.full((64, 128, 3), 20 + 5 * k, np.uint8))
+    file.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    capture = cv2.VideoCapture(str(path))
+    there = sum(1 for _ in iter(capture.grab, False))
+    assert 4 < there < 30
+    (row,) = write_predictions(Brightness(), config(path, tmp_path / "out", frames_per_second=rate))
+    assert row.frames == (there if rate is None else (there + 1) // 2)
+    assert len(np.load(tmp_path / "out" / row.map)) == row.frames and not row.skipped
 
 
 def test_broken_files_among_good_ones_are_listed(tmp_path: Path) -> None:

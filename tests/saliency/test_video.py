@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.sources import video as module
+from ssl_kedro.saliency import video as module
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.sources.video import VideoFrames, resized_frame
+from ssl_kedro.saliency.video import VideoFrames, resized_frame
 
 Video = Callable[..., Path]
 
@@ -92,7 +92,7 @@ def test_a_variable_frame_rate(video: Video, monkeypatch: pytest.MonkeyPatch) ->
 def test_timestamps_that_stand_still_give_way_to_the_rate(
     video: Video, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opencv = module._opencv()
+    opencv = module.opencv()
 
     real = opencv.VideoCapture
 

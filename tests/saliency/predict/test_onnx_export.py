@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_kedro.saliency.onnx_export import ExportError, export_onnx
+from ssl_kedro.saliency.predict.onnx_export import ExportError, export_onnx
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

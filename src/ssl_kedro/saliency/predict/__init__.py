@@ -1,0 +1,1 @@
+"""Where people will look: a trained model on images, folders and videos; its speed; its export."""
