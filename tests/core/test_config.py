@@ -35,6 +35,7 @@ class Example(Config):
         ({"rate": True}, "rate = True"),
         ({"kind": "c"}, "kind = 'c': expected one of a, b"),
         ({"pair": (0.5, 1.5)}, "pair = 1.5"),
+        ({"optional": 2.5}, "optional = 2.5: expected a whole number"),
     ],
 )
 def test_values_out_of_range_are_named(changes: dict[str, object], message: str) -> None:
@@ -117,7 +118,7 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
-from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.base import build_method
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import train

@@ -9,11 +9,13 @@ which reads the same annotations.
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
+import functools
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ssl_kedro.core.errors import UserError
 
@@ -43,10 +45,12 @@ class Range:
     below: float | None = None
     at_most: float | None = None
 
-    def contains(self, value: float) -> bool:
-        """Whether value lies inside; NaN lies in no range."""
+    def contains(self, value: object) -> bool:
+        """Whether value is a number that lies inside; NaN lies in no range."""
         return (
-            value == value  # noqa: PLR0124  NaN is the only number unequal to itself
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and value == value  # noqa: PLR0124  NaN is the only number unequal to itself
             and (self.above is None or value > self.above)
             and (self.at_least is None or value >= self.at_least)
             and (self.below is None or value < self.below)
@@ -81,9 +85,16 @@ class Config:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self), include_extras=True)
-        for field in dataclasses.fields(self):
-            _check(field.name, getattr(self, field.name), hints[field.name])
+        kind: Any = type(self)
+        for name, annotation in _annotations(kind):
+            _check(name, getattr(self, name), annotation)
+
+
+@functools.cache
+def _annotations(kind: type) -> list[tuple[str, Any]]:
+    """Fields and their types; evaluated once, which takes as long as a hundred checks."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return [(field.name, hints[field.name]) for field in dataclasses.fields(kind)]
 
 
 C = TypeVar("C")
@@ -121,33 +132,25 @@ def _restored(kind: Any, value: Any) -> Any:
 
 
 def _check(name: str, value: Any, annotation: Any) -> None:
-    """Raise ConfigError where value breaks a Range or Literal in its annotation."""
+    """Raise ConfigError where value breaks a Range, a Literal or a whole number's annotation."""
     if value is None:
         return
-    origin = typing.get_origin(annotation)
-    if origin is Literal:
-        choices = typing.get_args(annotation)
-        if value not in choices:
-            raise ConfigError(name, value, "one of " + ", ".join(map(str, choices)))
-    elif origin is typing.Annotated:
-        inner, *metadata = typing.get_args(annotation)
-        _check(name, value, inner)
-        for item in metadata:
-            if isinstance(item, Range):
-                _check_range(name, value, item)
-    elif origin in (typing.Union, types.UnionType):
-        for member in typing.get_args(annotation):
-            _check(name, value, member)
-    elif origin is tuple and isinstance(value, tuple):
-        arguments = [a for a in typing.get_args(annotation) if a is not Ellipsis]
-        for index, element in enumerate(value):
-            _check(name, element, arguments[min(index, len(arguments) - 1)])
-
-
-def _check_range(name: str, value: Any, allowed: Range) -> None:
-    elements = value if isinstance(value, tuple) else (value,)
-    for element in elements:
-        if isinstance(element, bool) or not isinstance(element, int | float):
-            raise ConfigError(name, value, str(allowed))
-        if not allowed.contains(element):
-            raise ConfigError(name, value, str(allowed))
+    arguments = typing.get_args(annotation)
+    match typing.get_origin(annotation):
+        case typing.Literal if value not in arguments:
+            raise ConfigError(name, value, "one of " + ", ".join(map(str, arguments)))
+        case typing.Annotated:
+            _check(name, value, arguments[0])
+            for allowed in arguments[1:]:
+                elements = value if isinstance(value, tuple) else (value,)
+                if isinstance(allowed, Range) and not all(map(allowed.contains, elements)):
+                    raise ConfigError(name, value, str(allowed))
+        case typing.Union | types.UnionType:
+            for member in arguments:
+                _check(name, value, member)
+        case builtins.tuple if isinstance(value, tuple):
+            of_each = [member for member in arguments if member is not Ellipsis]
+            for index, element in enumerate(value):
+                _check(name, element, of_each[min(index, len(of_each) - 1)])
+        case None if annotation is int and isinstance(value, float):
+            raise ConfigError(name, value, "a whole number")

@@ -13,7 +13,6 @@ SourceName = Literal[
 
 _COUNT = Range(at_least=1)
 _WITHOUT_ROOT = ("textures", "digits")
-_WHOLE_NUMBERS = ("size", "limit", "eval_limit", "generated", "generated_eval", "workers")
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,6 @@ class DataConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in _WHOLE_NUMBERS:
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, int):
-                raise ConfigError(name, value, "a whole number")
         if self.root is not None and self.source in _WITHOUT_ROOT:
             raise ConfigError(
                 "root",

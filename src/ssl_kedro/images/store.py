@@ -2,8 +2,7 @@
 
 A memory map is a folder ``<cache_dir>/<key>/`` with ``images.npy`` (uint8 (N, 3, S, S)) and
 ``store.json`` (labels, class names, skipped files). The key is a hash of everything the
-pixels depend on. The folder is written under a temporary name and renamed when complete, so
-that a folder of that name is always whole.
+pixels depend on.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
@@ -98,14 +96,14 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
     if not plan.always_mapped and _bytes(plan, config) <= config.memory_limit_mb * _MEBIBYTE:
         return _in_memory(plan, config)
     folder = Path(config.cache_dir) / _key(plan, config)
-    found = _opened(folder, plan)
+    store = MappedStore(folder, description="store.json")
+    found = _opened(store, plan)
     if found is not None:
         return found
     _check_room(plan, config)
     try:
         _remove_abandoned(folder.parent)
-        with replaced_folder(folder) as temporary:
-            _write(plan, config, temporary)
+        _write(plan, config, store)
     except OSError as error:
         raise ImageSourceError(
             "cache_dir",
@@ -114,7 +112,7 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
             expected=f"a writable folder with {_bytes(plan, config) / 1e9:.1f} GB of free space",
             remedy="free space, or set data.cache_dir to another folder",
         ) from error
-    written = _opened(folder, plan)
+    written = _opened(store, plan)
     if written is None:
         raise ImageSourceError(
             "cache_dir",
@@ -170,45 +168,31 @@ def _kept(labels: np.ndarray | None, readable: Iterable[np.ndarray]) -> np.ndarr
     return None if labels is None else labels[np.concatenate(list(readable))]
 
 
-def _write(plan: Plan, config: DataConfig, folder: Path) -> None:
-    """Write both files; ordinary writes, since a full disk kills a process that maps a file."""
+def _write(plan: Plan, config: DataConfig, store: MappedStore) -> None:
     readable: list[np.ndarray] = []
     skipped: list[SkippedFile] = []
-    with (folder / "images.npy").open("wb") as file:
-        _write_header(file, plan.count, config.size)
+    with store.written((3, config.size, config.size), "|u1") as (images, description):
         for block in _progressing(plan):
-            file.write(np.ascontiguousarray(block.images).data)
+            images.add(block.images)
             readable.append(block.readable)
             skipped.extend(block.skipped)
         _check_skipped(plan, skipped)
-        file.seek(0)
-        # NumPy pads headers so that another count needs no more room.
-        _write_header(file, plan.count - len(skipped), config.size)
-    labels = _kept(plan.labels, readable)
-    description = {
-        "format": _FORMAT,
-        "source": plan.source,
-        "labels": None if labels is None else labels.tolist(),
-        "class_names": list(plan.class_names),
-        "skipped": [asdict(file) for file in skipped],
-    }
-    (folder / "store.json").write_text(json.dumps(description), encoding="utf-8")
+        labels = _kept(plan.labels, readable)
+        description |= {
+            "format": _FORMAT,
+            "source": plan.source,
+            "labels": None if labels is None else labels.tolist(),
+            "class_names": list(plan.class_names),
+            "skipped": [asdict(file) for file in skipped],
+        }
 
 
-def _write_header(file: BufferedWriter, count: int, size: int) -> None:
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "|u1", "fortran_order": False, "shape": (count, 3, size, size)}
-    )
-
-
-def _opened(folder: Path, plan: Plan) -> ImageSet | None:
+def _opened(store: MappedStore, plan: Plan) -> ImageSet | None:
     """The memory map in a folder; None where there is none or it was damaged."""
-    try:
-        description = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    description = store.described()
+    if description is None:
         return None
-    labels = description["labels"]
+    images, labels = store.array(), description["labels"]
     skipped = tuple(SkippedFile(**file) for file in description["skipped"])
     if len(images) + len(skipped) != plan.count:
         return None

@@ -15,9 +15,9 @@ import torch
 from sklearn.decomposition import PCA
 
 from encoders.importers.resnet_oracle import random_state
+from ssl_kedro.core.pickles import InertObject
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
-from ssl_kedro.encoders.importers.inert import InertObject, read_inert
-from ssl_kedro.encoders.importers.torch_file import read_torch
+from ssl_kedro.encoders.importers.torch_file import read_inert, read_torch
 
 PICKLED = [kind for kind in KINDS if not kind.startswith("simclr")]
 TOLERANT = ("gem_ap", "solo_learn")

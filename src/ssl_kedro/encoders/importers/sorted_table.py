@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ssl_kedro.encoders.importers.crc32c import crc32c, masked
+import google_crc32c
+
 from ssl_kedro.encoders.importers.protobuf import read_varint
 
 _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
 _TRAILER = 5  # one byte for the kind of compression, four for the checksum
+
+
+def masked_crc32c(data: bytes) -> int:
+    """CRC-32C as TensorFlow and LevelDB store it: rotated by 15 bits, plus a constant."""
+    checksum: int = google_crc32c.value(data)
+    return (((checksum >> 15) | (checksum << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def table_entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -52,7 +59,7 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
     if end + _TRAILER > len(data) - _FOOTER:
         raise ValueError("a block past the end of the table")
     checksum = int.from_bytes(data[end + 1 : end + _TRAILER], "little")
-    if masked(crc32c(data[offset : end + 1])) != checksum:
+    if masked_crc32c(data[offset : end + 1]) != checksum:
         raise ValueError(f"a block with a wrong checksum at byte {offset}")
     if data[end] != 0:
         raise ValueError("a compressed block, which TensorFlow does not write")

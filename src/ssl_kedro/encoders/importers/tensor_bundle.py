@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_kedro.encoders.importers.crc32c import crc32c, masked
 from ssl_kedro.encoders.importers.protobuf import fields, signed
 from ssl_kedro.encoders.importers.report import WeightsError
-from ssl_kedro.encoders.importers.sorted_table import table_entries
+from ssl_kedro.encoders.importers.sorted_table import masked_crc32c, table_entries
 
 INDEX = ".index"
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}  # of types.proto
@@ -151,7 +150,7 @@ class TensorBundle:
                 data = file.read(entry.size)
         except OSError as error:
             raise self._error(path, str(error), f"a file that holds {name}") from error
-        if masked(crc32c(data)) != entry.checksum:
+        if masked_crc32c(data) != entry.checksum:
             raise self._error(path, f"a wrong checksum of {name}", "undamaged values")
         return np.frombuffer(bytearray(data), dtype=kind).reshape(entry.shape)
 

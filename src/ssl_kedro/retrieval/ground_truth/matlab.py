@@ -1,21 +1,24 @@
 """MATLAB's two container formats, as far as ground truths use them.
 
 MATLAB counts from 1, so every index is lowered by 1 here, and all that follows counts from 0.
-Boxes stay as they are. Version 7.3 files are HDF5 and read by h5py, which is imported when the
-first such file is read.
+Boxes stay as they are. Version 5 files are read by SciPy in a process of their own, version 7.3
+files are HDF5 and read by h5py, which is imported when the first such file is read.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssl_kedro.retrieval.ground_truth import matlab_process
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
-from ssl_kedro.retrieval.ground_truth.matlab_5 import Value, variables_of_version_5
 
 # Of one array of an HDF5 file, which can claim more than it holds.
 MOST_ENTRIES = 50_000_000
@@ -25,6 +28,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 # MATLAB puts 512 bytes of its own before the HDF5 part.
 _HDF5_STARTS = (0, 512)
 _REMEDY = "fetch the file from its publisher again, or use its JSON version"
+_READER = (sys.executable, "-m", matlab_process.__name__, *_VARIABLES)
 # What h5py and the conversions raise on damaged files, found by damaging them at random.
 _DAMAGE = (
     OSError,
@@ -40,6 +44,11 @@ _DAMAGE = (
 )
 
 
+def is_version_5(data: bytes) -> bool:
+    """Whether content is a MATLAB 5 file: its header says so in bytes 124 to 128."""
+    return data[124:128] in (b"\x00\x01IM", b"\x01\x00MI")
+
+
 def is_version_73(data: bytes) -> bool:
     """Whether content is an HDF5 file, as MATLAB 7.3 writes."""
     return any(data[start : start + len(_HDF5)] == _HDF5 for start in _HDF5_STARTS)
@@ -52,10 +61,32 @@ def table_of_version_5(data: bytes, path: Path) -> dict[str, object]:
         GroundTruthError: the file is damaged, or a variable is not what it should be.
     """
     try:
-        found = variables_of_version_5(data, _VARIABLES)
+        found = _variables_of_version_5(data)
         return {key: _value_5(key, value) for key, value in found.items()}
     except _DAMAGE as error:
         raise _damaged(path, error) from error
+
+
+def _variables_of_version_5(data: bytes) -> dict[str, Any]:
+    """Values as :mod:`~.matlab_process` gives them; a ValueError however it ends otherwise."""
+    try:
+        ended = subprocess.run(
+            _READER,
+            input=data,
+            capture_output=True,
+            check=False,
+            timeout=matlab_process.MOST_SECONDS,
+            # Each thread of the linear algebra, of which there is none, would reserve memory.
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"not within {matlab_process.MOST_SECONDS} seconds") from error
+    if ended.returncode:
+        raise ValueError(f"the process that read it ended with code {ended.returncode}")
+    answer = json.loads(ended.stdout)
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return dict(answer["variables"])
 
 
 def table_of_version_73(data: bytes, path: Path) -> dict[str, object]:
@@ -74,29 +105,22 @@ def table_of_version_73(data: bytes, path: Path) -> dict[str, object]:
         raise _damaged(path, error) from error
 
 
-def _value_5(key: str, value: Value) -> object:
+def _value_5(key: str, value: Any) -> object:
     if key == "gnd":
-        if not isinstance(value, list):
-            raise ValueError("gnd is no struct array")
-        return [_fields(entry) for entry in value]
+        return [{name: _field(name, _row(v)) for name, v in entry.items()} for entry in value]
     if key == "qidx":
-        return _from_zero(_number_array(value))
+        return _from_zero(_row(value))
     if isinstance(value, str):
         return [value]
     # An empty text is stored as no numbers.
-    return ["" if isinstance(cell, np.ndarray) and not cell.size else cell for cell in value]
+    return ["" if cell == [] else cell for cell in value]
 
 
-def _fields(entry: object) -> dict[str, np.ndarray]:
-    if not isinstance(entry, Mapping):
-        raise ValueError("gnd is no struct array")
-    return {name: _field(name, _number_array(value)) for name, value in entry.items()}
-
-
-def _number_array(value: object) -> np.ndarray:
-    if isinstance(value, np.ndarray):
-        return value
-    raise ValueError(f"found {type(value).__name__} in the place of numbers")
+def _row(values: object) -> np.ndarray:
+    row = np.asarray(values)
+    if row.ndim != 1:
+        raise ValueError(f"found {type(values).__name__} in the place of numbers")
+    return row
 
 
 def _value_73(file: Any, key: str, value: Any) -> object:

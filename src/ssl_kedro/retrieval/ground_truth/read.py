@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_kedro.core.pickles import DAMAGE, RefusedPickleError, looks_like_pickle, unpickled
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.matlab import (
+    is_version_5,
     is_version_73,
     table_of_version_5,
     table_of_version_73,
 )
-from ssl_kedro.retrieval.ground_truth.matlab_5 import is_version_5
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ground_truth.oxford_text import ground_truth_of_text_files
 from ssl_kedro.retrieval.ground_truth.published import ground_truth_of_table
-from ssl_kedro.retrieval.ground_truth.restricted_pickle import looks_like_pickle, plain_pickle
 
 # The largest published file has 3 MB; names of a million images take about 50.
 MOST_BYTES = 64 * 2**20
@@ -53,7 +54,7 @@ def read_ground_truth(path: Path, *, database: Sequence[str] = ()) -> GroundTrut
     if data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return ground_truth_of_table(_json(data, path), path)
     if looks_like_pickle(data):
-        return ground_truth_of_table(plain_pickle(data, path), path)
+        return ground_truth_of_table(_plain_pickle(data, path), path)
     raise GroundTruthError(
         path, f"a file that starts with {data[:16]!r}, no known format", _EXPECTED, _REMEDY
     )
@@ -78,4 +79,25 @@ def _json(data: bytes, path: Path) -> object:
     except (ValueError, RecursionError) as error:
         raise GroundTruthError(
             path, f"JSON that cannot be read ({error})", "a whole file", _REMEDY
+        ) from error
+
+
+def _plain_pickle(data: bytes, path: Path) -> object:
+    """Lists, tuples, dictionaries, strings, numbers, booleans and None, nested."""
+    try:
+        return unpickled(io.BytesIO(data))
+    except RefusedPickleError as error:
+        raise GroundTruthError(
+            path,
+            str(error),
+            "only lists, dictionaries, strings and numbers, as in the published files",
+            "do not load the file with another tool either unless you trust who made it; use the "
+            "JSON or MATLAB version of the ground truth",
+        ) from error
+    except DAMAGE as error:
+        raise GroundTruthError(
+            path,
+            f"a damaged pickle ({str(error) or type(error).__name__})",
+            "a whole file",
+            "fetch it from its publisher again",
         ) from error

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pickle
 import struct
@@ -12,9 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssl_kedro.core.pickles import (
+    Allowed,
+    InertObject,
+    InertUnpickler,
+    RefusedPickleError,
+    unpickled,
+)
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
-from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
-from ssl_kedro.retrieval.ground_truth.restricted_pickle import _PlainUnpickler, plain_pickle
+from ssl_kedro.retrieval.ground_truth.read import _plain_pickle, read_ground_truth
 
 PATH = Path("gnd.pkl")
 GOOD: dict[str, Any] = {
@@ -98,22 +106,43 @@ def test_these_programs_would_run(tmp_path: Path) -> None:
 def test_the_unpickler_alone_runs_nothing_either(name: str, tmp_path: Path) -> None:
     """The second belt: without the look at the instructions before."""
     mark = tmp_path / "it_ran"
-    unpickler = _PlainUnpickler(programs(mark)[name], PATH)
+    unpickler = InertUnpickler(io.BytesIO(programs(mark)[name]))
     if name == "a set":
         assert unpickler.load() == {1, 2}
         return
-    with pytest.raises((GroundTruthError, pickle.UnpicklingError, ValueError, AttributeError)):
+    with pytest.raises((RefusedPickleError, pickle.UnpicklingError, ValueError, AttributeError)):
         unpickler.load()
     assert not mark.exists()
 
 
 def test_what_is_refused_is_named() -> None:
     with pytest.raises(GroundTruthError, match=r"instruction STACK_GLOBAL at byte \d+"):
-        plain_pickle(pickle.dumps(os.system), PATH)
+        _plain_pickle(pickle.dumps(os.system), PATH)
     with pytest.raises(GroundTruthError, match=r"gnd.pkl: .*instruction GLOBAL 'posix system'"):
-        plain_pickle(pickle.dumps(os.system, protocol=2), PATH)
-    with pytest.raises(GroundTruthError, match=r"asks for posix\.system"):
-        _PlainUnpickler(pickle.dumps(os.system), PATH).load()
+        _plain_pickle(pickle.dumps(os.system, protocol=2), PATH)
+    with pytest.raises(RefusedPickleError, match=r"asks for posix\.system"):
+        InertUnpickler(io.BytesIO(pickle.dumps(os.system))).load()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_foreign_names_are_stand_ins_that_run_nothing(name: str, tmp_path: Path) -> None:
+    mark = tmp_path / "it_ran"
+    allowed = Allowed(foreign=True)
+    with contextlib.suppress(RefusedPickleError, pickle.UnpicklingError, AttributeError, TypeError):
+        unpickled(io.BytesIO(programs(mark)[name]), allowed)
+    assert not mark.exists()
+
+
+def test_each_name_means_what_its_reader_says_and_others_are_refused(tmp_path: Path) -> None:
+    file = io.BytesIO(pickle.dumps([Calls(os.system, "a"), 3], protocol=2) + b"behind it")
+    made = Allowed(names={"posix.system": lambda: str.upper, "nt.system": lambda: str.upper})
+    assert unpickled(file, made) == ["A", 3]
+    assert file.read() == b"behind it"
+    (stand_in,) = unpickled(io.BytesIO(pickle.dumps([HasState()])), Allowed(foreign=True))
+    assert isinstance(stand_in, InertObject)
+    assert stand_in.name.endswith("test_pickles.HasState")
+    with pytest.raises(RefusedPickleError, match=r"asks for .*HasState"):
+        unpickled(io.BytesIO(pickle.dumps(HasState())), made)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +157,7 @@ def test_what_is_refused_is_named() -> None:
 )
 def test_claims_of_memory_are_refused(data: bytes) -> None:
     with pytest.raises(GroundTruthError):
-        plain_pickle(data, PATH)
+        _plain_pickle(data, PATH)
 
 
 def test_a_list_repeated_millions_of_times_is_refused(tmp_path: Path) -> None:
@@ -163,7 +192,7 @@ PLAIN = st.recursive(
 @given(value=PLAIN, protocol=st.integers(0, 5))
 @settings(max_examples=150, deadline=None)
 def test_plain_data_comes_back(value: Any, protocol: int) -> None:
-    assert plain_pickle(pickle.dumps(value, protocol=protocol), PATH) == value
+    assert _plain_pickle(pickle.dumps(value, protocol=protocol), PATH) == value
 
 
 @given(data=st.data())
@@ -174,6 +203,6 @@ def test_damage_is_an_error_with_the_file_s_name(data: st.DataObject) -> None:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(1, len(content)))
     try:
-        plain_pickle(bytes(content[:end]), PATH)
+        _plain_pickle(bytes(content[:end]), PATH)
     except GroundTruthError as error:
         assert str(error).startswith("gnd.pkl: found a ")
