@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
@@ -16,8 +16,8 @@ PARAMETERS = f"params:{KEY}"
 DATA = f"{KEY}.data_summary"
 
 
-def create_pipeline(parameters: RetrievalEvalParameters) -> Pipeline:
-    """The whole chapter for these parameters."""
+def create_pipeline(parameters: RetrievalEvalParameters, _: Sequence[str] = ()) -> Pipeline:
+    """The whole chapter for these parameters, whatever tags the run has."""
     made = [*_data_nodes(parameters)]
     for task in parameters.tasks:
         if parameters.own_descriptors:
