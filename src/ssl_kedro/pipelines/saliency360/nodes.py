@@ -20,7 +20,6 @@ from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
-from ssl_kedro.pipelines.gated.trainings import weight_fingerprint
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.folds import Part, part
@@ -30,7 +29,7 @@ from ssl_kedro.saliency.sources.joined import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.saliency.truth import truth_arrays
 from ssl_kedro.training.batches import BatchSource
-from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointStore, weight_fingerprint
 from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution
