@@ -53,6 +53,27 @@ class ExtractConfig(Config):
     max_skipped: Annotated[float, Range(at_least=0, at_most=1)] = 0.01
 
 
+@dataclass(frozen=True)
+class Extracted:
+    """How the vectors of a collection were made.
+
+    Args:
+        identity: what they were made from; equal identities mean equal vectors.
+        skipped: name and reason of images that could not be decoded.
+        seconds: that it took.
+        images: N.
+        vectors: M, of all of them.
+        channels: length of a vector.
+    """
+
+    identity: dict[str, Any]
+    skipped: list[tuple[str, str]]
+    seconds: float
+    images: int
+    vectors: int
+    channels: int
+
+
 class VectorStore:
     """A folder that holds the vectors of a collection of images.
 
@@ -63,22 +84,21 @@ class VectorStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def description(self) -> dict[str, Any] | None:
+    def description(self) -> Extracted | None:
         """What the vectors were made from, None where there are none, or not all."""
         try:
             found = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
-            complete = (
-                len(self.vectors()) == found["vectors"]
-                and len(self.starts()) == found["images"] + 1
-            )
-        except (OSError, ValueError, KeyError):
+            skipped = [(name, reason) for name, reason in found["skipped"]]
+            made = Extracted(**{**found, "skipped": skipped})
+            complete = len(self.vectors()) == made.vectors and len(self.starts()) == made.images + 1
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return found if complete else None
+        return made if complete else None
 
     def holds(self, identity: Mapping[str, Any]) -> bool:
         """Whether all vectors are there that would be made from this."""
         found = self.description()
-        return found is not None and found["identity"] == dict(identity)
+        return found is not None and found.identity == dict(identity)
 
     def vectors(self) -> np.ndarray:
         """(M, C) float32, a read-only memory map."""
@@ -101,7 +121,8 @@ class VectorStore:
             pieces: image indices (B,), ascending over all pieces, and vectors (B, R, C).
             images: N; images that no piece names have no vectors.
             channels: C.
-            description: to be read back with :meth:`description`.
+            description: "identity", "skipped" and "seconds", to be read back with
+                :meth:`description`; looked at after the last piece.
         """
         counts = np.zeros(images, dtype=np.int64)
         with replaced_folder(self.folder) as temporary:
@@ -162,7 +183,7 @@ def extract_vectors(
     store: VectorStore,
     identity: Mapping[str, Any],
     label: str,
-) -> dict[str, Any]:
+) -> Extracted:
     """Pooled vectors of all images into a store, unless it holds them already.
 
     Decoding runs ahead in threads while the network works.
@@ -176,10 +197,6 @@ def extract_vectors(
         store: where the vectors go.
         identity: what the vectors are made from; equal identities mean equal vectors.
         label: for the progress bar and messages.
-
-    Returns:
-        The store's description: "identity", "images", "vectors", "channels", "seconds",
-        "skipped" (name and reason of images that could not be decoded).
 
     Raises:
         ConfigError: more unreadable images than ``max_skipped``, or no readable one.
@@ -217,7 +234,10 @@ def extract_vectors(
     store.write(
         _timed(pieces(), began, description), len(photographs), network.map_channels, description
     )
-    return {**description, **(store.description() or {})}
+    written = store.description()
+    if written is None:
+        raise RuntimeError(f"{store.folder}: vectors that were just written are not there")
+    return written
 
 
 def _timed(
