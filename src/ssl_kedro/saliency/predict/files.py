@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from torch import nn
 
+from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import GrowingArray
@@ -42,7 +40,6 @@ from ssl_kedro.saliency.predict.prediction import (
 from ssl_kedro.saliency.predict.video_files import VideoWriter, taken_rate
 from ssl_kedro.saliency.video import Video
 
-T = TypeVar("T")
 SUMMARY = "predictions.csv"
 # Encoding a large overlay takes as long as predicting it: two threads keep up with most networks.
 _WRITERS = 2
@@ -173,22 +170,7 @@ def _written(
                 row = _write_video(name, of_video, files.root / name, config, output / stems[name])
                 yield partial(_placed, row, output)
 
-    yield from _in_threads(tasks(), _WRITERS)
-
-
-def _in_threads(tasks: Iterator[Callable[[], T]], count: int) -> Iterator[T]:
-    """Results of tasks in their order; twice ``count`` wait at most."""
-    pending: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            for task in tasks:
-                pending.append(pool.submit(task))
-                if len(pending) > 2 * count:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    yield from computed_ahead(lambda task: task(), tasks(), _WRITERS, 2)
 
 
 class _ImageFiles:
