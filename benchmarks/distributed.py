@@ -18,8 +18,7 @@ import torch
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
-from ssl_kedro.methods.registry import MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
 from ssl_kedro.training.config import EncoderTraining, TrainConfig
 from ssl_kedro.training.encoder import train_encoder
 

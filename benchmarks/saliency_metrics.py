@@ -15,10 +15,10 @@ import torch
 
 from ssl_kedro.saliency.baselines import ceiling_scores, gaussian_equator
 from ssl_kedro.saliency.ground_truth import saliency_map
-from ssl_kedro.saliency.metrics import MODES, score, scores_by_mode
-from ssl_kedro.saliency.metrics.auc import RankedMap
-from ssl_kedro.saliency.metrics.scores import fixated_pixels
+from ssl_kedro.saliency.maps import MODES
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.ranks import RankedMap
+from ssl_kedro.saliency.scores import score, scores_by_mode
 from ssl_kedro.spherical.sphere import pixel_directions, pixel_solid_angles
 
 
@@ -69,7 +69,7 @@ def fixation_by_fixation(
     directions = pixel_directions(height, width).numpy()
     areas = pixel_solid_angles(height, width).numpy()
     total = np.zeros((height, width))
-    for pixel in fixated_pixels(fixations, height, width):
+    for pixel in fixations.pixels(height, width):
         cosine = directions @ directions.reshape(-1, 3)[pixel]
         angle = np.arccos(np.clip(cosine, -1, 1))
         gaussian = np.exp(-0.5 * (angle / np.radians(sigma_deg)) ** 2)
@@ -99,7 +99,7 @@ def compare_auc(count: int, rounds: int) -> None:
     height, width = 512, 1024
     generator = np.random.default_rng(0)
     prediction = generator.random((height, width))
-    pixels = np.unique(fixated_pixels(example(count, 1), height, width))
+    pixels = np.unique(example(count, 1).pixels(height, width))
     fixated = np.zeros(height * width, dtype=bool)
     fixated[pixels] = True
     plain = threshold_by_threshold(prediction, fixated)

@@ -50,10 +50,10 @@ from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.knn import knn_accuracy
-from ssl_kedro.images.textures import textures
+from ssl_kedro.images.sources.textures import textures
 from ssl_kedro.losses.vicreg import VICRegConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, expander
-from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, build_method, expander
+from ssl_kedro.methods.vicreg import VICRegOptions
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.execution import Execution, choose_execution
@@ -142,7 +142,7 @@ class Ours:
         setup = EncoderSetup(EncoderConfig(width=options.width), SIZE, MEAN, STD)
         config = MethodConfig(
             ExpanderConfig(options.expander, options.expander),
-            vicreg=VICRegConfig(convention="official"),
+            options=VICRegOptions(VICRegConfig(convention="official")),
         )
         method = build_method(name, setup, config, 0.5 if "gating" in name else None, seed=0)
         recipe = TrainConfig(

@@ -1,29 +1,40 @@
-"""The project's pipelines, built from the effective parameters."""
+"""The project's pipelines, built from the effective parameters as they are asked for."""
 
 from __future__ import annotations
 
-from kedro.pipeline import Pipeline
+from pathlib import Path
 
-from ssl_kedro.pipelines import (
-    dual_gating,
-    dynamic_channels,
-    effective_parameters,
-    retrieval_eval,
-    saliency360,
-)
+from kedro.framework.project import pipelines, settings
+from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
+
+from ssl_kedro.pipelines import effective_parameters
+from ssl_kedro.pipelines.entrance import chosen
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Pipelines by name; budgets come from the parameters where they are known already."""
+    """Pipelines by name: those that Kedro was asked for, all where it was not told.
+
+    Commands that open no configuration, such as ``kedro registry list``, are shown what the base
+    environment's parameters make.
+    """
+    if not effective_parameters.bound():
+        _bind_base_environment()
     parameters = effective_parameters.current()
-    asked = effective_parameters.asked_tags()
-    registered = {
-        "dual_gating": dual_gating.create_pipeline(parameters.get("dual_gating", {}), asked),
-        "dynamic_channels": dynamic_channels.create_pipeline(
-            parameters.get("dynamic_channels", {}), asked
-        ),
-        "retrieval_eval": retrieval_eval.create_pipeline(parameters.get("retrieval_eval", {})),
-        "saliency360": saliency360.create_pipeline(parameters.get("saliency360", {}), asked),
+    # As Kedro's own find_pipelines reads it.
+    names = pipelines._requested_pipelines
+    tags = effective_parameters.asked_tags()
+    return {
+        name: found.create_pipeline(parameters.get(found.name, {}), tags)
+        for name, found in chosen(names).items()
     }
-    registered["__default__"] = registered["dual_gating"]
-    return registered
+
+
+def _bind_base_environment() -> None:
+    """Read the base environment of the project at hand, or of the one this file lies in."""
+    project = find_kedro_project(Path.cwd()) or find_kedro_project(Path(__file__).parent)
+    if project is not None:
+        # Making a loader binds it.
+        settings.CONFIG_LOADER_CLASS(
+            str(project / settings.CONF_SOURCE), env="base", **settings.CONFIG_LOADER_ARGS
+        )

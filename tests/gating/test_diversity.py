@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ssl_kedro.gating.diversity import channel_diversity_loss
+from ssl_kedro.gating.budget import channel_diversity_loss
 
 
 def slow(masks: list[list[list[float]]]) -> float:

@@ -7,10 +7,14 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.gating.budget import GateConfig, bound_tightness, gate_objective
-from ssl_kedro.gating.diversity import channel_diversity_loss
-from ssl_kedro.gating.penalty import BudgetPenalty
-from ssl_kedro.gating.steering import DualAscent
+from ssl_kedro.gating.budget import (
+    BudgetPenalty,
+    DualAscent,
+    GateConfig,
+    bound_tightness,
+    channel_diversity_loss,
+    gate_objective,
+)
 
 
 def settled_cost(rate: float | None, *, pull: float, budget: float, steps: int = 4000) -> float:

@@ -11,8 +11,8 @@ from torch import Tensor
 from processes import in_processes
 from ssl_kedro.core.collectives import own_rows
 from ssl_kedro.core.seeding import torch_generator
+from ssl_kedro.gating.budget import channel_diversity_loss
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
-from ssl_kedro.gating.diversity import channel_diversity_loss
 from ssl_kedro.losses import second_moments
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.cosine import negative_cosine, normalised_regression

@@ -9,12 +9,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig, gate_objective
-from ssl_kedro.losses.vicreg import vicreg_loss
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, normalised_deviation
-from ssl_kedro.methods.registry import build_method, method_classes
+from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
+from ssl_kedro.methods.base import (
+    ExpanderConfig,
+    MethodConfig,
+    build_method,
+    method_classes,
+    normalised_deviation,
+)
 
 SETUP = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
 CONFIG = MethodConfig(expander=ExpanderConfig(32, 16), gates=GateConfig())
+VICREG = VICRegConfig()
 
 
 def views(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,7 +55,7 @@ def test_step_is_vicreg_plus_gate_objective_of_each_gated_view(
         twin.encoder(view, branch, noise) for view, branch in zip(pair, branches, strict=True)
     ]
     z_1, z_2 = (twin.expander(e.features) for e in encodings)
-    expected, terms = vicreg_loss(z_1, z_2, CONFIG.vicreg)
+    expected, terms = vicreg_loss(z_1, z_2, VICREG)
     for index in gated_views:
         objective, _ = gate_objective(
             encodings[index].masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2

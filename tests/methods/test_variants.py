@@ -16,15 +16,22 @@ from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, TwoViewMethod
+from ssl_kedro.methods.base import (
+    ExpanderConfig,
+    Method,
+    MethodConfig,
+    TwoViewMethod,
+    build_method,
+    method_classes,
+)
 from ssl_kedro.methods.byol_dual_gating import BYOLOptions
 from ssl_kedro.methods.dense_anchored import AnchorOptions
-from ssl_kedro.methods.registry import build_method, method_classes
 from ssl_kedro.methods.seed import Seed, SeedOptions
 from ssl_kedro.methods.simsiam import SimSiamOptions
 
 SETUP = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
 CONFIG = MethodConfig(expander=ExpanderConfig(32, 16), gates=GateConfig())
+VICREG = VICRegConfig()
 
 
 def views(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -91,13 +98,13 @@ def test_two_encoders_share_nothing_but_the_expander() -> None:
     first = twin.encoder.member("gated")(views()[0], "gated", noise())
     second = twin.encoder.member("dense")(views()[1], "dense")
     z = [twin.expander(e.features) for e in (first, second)]
-    expected, _ = vicreg_loss(*z, CONFIG.vicreg)
+    expected, _ = vicreg_loss(*z, VICREG)
     penalty, _ = gate_objective(first.masks, gated.cost(), 0.3, CONFIG.gates, 0.2)
     assert float(loss.detach()) == pytest.approx(float((expected + penalty).detach()), rel=1e-6)
     # With the dense view as a constant nothing moves the dense encoder, and only it.
     lone = built("two_encoders")
     gated_z = lone.expander(lone.encoder(views()[0], "gated", noise()).features)
-    vicreg_loss(gated_z, z[1].detach(), CONFIG.vicreg)[0].backward()
+    vicreg_loss(gated_z, z[1].detach(), VICREG)[0].backward()
     assert all(p.grad is None for p in lone.encoder.member("dense").parameters())
     assert all(p.grad is not None for p in lone.encoder.member("gated").parameters())
     assert sorted(map(id, method.gate_parameters())) == sorted(
@@ -108,7 +115,7 @@ def test_two_encoders_share_nothing_but_the_expander() -> None:
 def test_without_invariance_is_dual_gating_less_that_term() -> None:
     loss, scalars = built("without_invariance")(*views(), 0.2, noise())
     whole, _ = built("dual_gating")(*views(), 0.2, noise())
-    missing = CONFIG.vicreg.invariance * float(scalars["invariance"])
+    missing = VICREG.invariance * float(scalars["invariance"])
     assert float(whole.detach()) == pytest.approx(float(loss.detach()) + missing, rel=1e-5)
     assert missing > 0.1
 
@@ -122,7 +129,7 @@ def test_anchored_dense_branch_gets_the_gradient_of_plain_vicreg() -> None:
     method(*views(), 0.0, noise()).loss.backward()
     twin = built("dense_anchored", config)
     z = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
-    vicreg_loss(*z, CONFIG.vicreg)[0].backward()
+    vicreg_loss(*z, VICREG)[0].backward()
     for name, wanted in twin.encoder.named_parameters():
         found = dict(method.encoder.named_parameters())[name].grad
         if wanted.grad is None:
@@ -137,7 +144,7 @@ def test_anchored_dense_branch_takes_the_steps_of_the_dense_baseline() -> None:
     method, twin = built("dense_anchored"), built("dense_anchored")
     method(*views(), 0.1, noise()).loss.backward()
     z = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
-    vicreg_loss(*z, CONFIG.vicreg)[0].backward()
+    vicreg_loss(*z, VICREG)[0].backward()
     gates = {id(p) for p in method.gate_parameters()}
     for name, p in method.encoder.named_parameters():
         wanted = twin.encoder.get_parameter(name).grad
@@ -164,12 +171,12 @@ def test_anchored_gated_view_follows_the_other_views_dense_embedding() -> None:
     gated = twin.encoder(views()[0], "gated", noise())
     following = ((twin.expander(gated.features) - dense[1]) ** 2).mean()
     penalty, _ = gate_objective(gated.masks, twin.encoder.cost(), 0.3, CONFIG.gates, 0.2)
-    expected = vicreg_loss(*dense, CONFIG.vicreg)[0] + 25 * following + penalty
+    expected = vicreg_loss(*dense, VICREG)[0] + 25 * following + penalty
     assert float(scalars["following"]) == pytest.approx(float(following.detach()), rel=1e-5)
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
     # The gated view leaves the shared head alone: with VICReg off it has no gradient.
     silent = dataclasses.replace(
-        CONFIG, vicreg=VICRegConfig(invariance=25, variance=0, covariance=0)
+        CONFIG, options=AnchorOptions(vicreg=VICRegConfig(25, variance=0, covariance=0))
     )
     lone = built("dense_anchored", silent)
     same_views = (views()[0], views()[0])

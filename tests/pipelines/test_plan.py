@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssl_kedro.methods.registry import method_classes
+from ssl_kedro.methods.base import method_classes
 from ssl_kedro.pipelines import dual_gating
 from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.plan import (

@@ -15,8 +15,8 @@ from ssl_kedro.pipelines.parameters import parsed
 from ssl_kedro.pipelines.saliency360 import nodes, score_nodes
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import QUIRKS
-from ssl_kedro.saliency.metrics import score
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.scores import score
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
 from ssl_kedro.saliency.truth import truth_arrays
 

@@ -14,8 +14,7 @@ from ssl_kedro.reporting.chapter4_tables import table_4_3
 from ssl_kedro.reporting.chapter4_verdicts import judged_model
 from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.reporting.published import published_table
-
-METRICS = chapter4_tables.METRICS
+from ssl_kedro.saliency.metric import metrics
 
 
 def interval(mean: float | None, half: float | None = 0.02) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def interval(mean: float | None, half: float | None = 0.02) -> dict[str, Any]:
 
 def scored(cc: float) -> dict[str, Any]:
     return {
-        mode: {metric: interval(cc if metric == "cc" else 0.5) for metric in METRICS}
+        mode: {metric: interval(cc if metric == "cc" else 0.5) for metric in metrics()}
         for mode in ("sphere", "planar")
     }
 
@@ -89,7 +88,7 @@ def results(gain: float = 0.2, half: float | None = 0.05) -> dict[str, Any]:
         "scores": {"mine": {name: scored(cc) for name, cc in ccs.items()}},
         "differences": {
             "mine": {
-                name: {"sphere": {m: interval(cc - 0.4, half) for m in METRICS}}
+                name: {"sphere": {m: interval(cc - 0.4, half) for m in metrics()}}
                 for name, cc in ccs.items()
             }
         },

@@ -12,8 +12,10 @@ from ssl_kedro.saliency.baselines import (
     mean_map,
     uniform_map,
 )
-from ssl_kedro.saliency.metrics import METRICS, MODES, scores_by_mode
+from ssl_kedro.saliency.maps import MODES
+from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.scores import scores_by_mode
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
 
@@ -162,6 +164,6 @@ def test_one_viewer_has_no_ceiling() -> None:
     alone = viewed([(0, 0)], 1)
     for fixations in (alone, alone.of(np.zeros(0, np.int64))):
         found = ceiling_scores(fixations, np.random.default_rng(0))
-        assert all(math.isnan(found[mode][name]) for mode in MODES for name in METRICS)
+        assert all(math.isnan(found[mode][name]) for mode in MODES for name in metrics())
     with pytest.raises(ValueError, match=r"found 0 and 0\.01"):
         ceiling_scores(alone, np.random.default_rng(0), repeats=0)

@@ -11,8 +11,10 @@ from ssl_kedro.saliency.evaluation import (
     intervals,
     score_all,
 )
-from ssl_kedro.saliency.metrics import METRICS, MODES, score
+from ssl_kedro.saliency.maps import MODES
+from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import joined
+from ssl_kedro.saliency.scores import score
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.random((3, 4, 8)).astype(np.float32) + 0.1
@@ -27,7 +29,7 @@ def test_scores_of_each_image_in_their_order() -> None:
     found = score_all(iter(MAPS[::-1]), panoramas, ("planar", "sphere"))
     assert list(found) == ["planar", "sphere"]
     for mode, of_mode in found.items():
-        assert set(of_mode) == set(METRICS)
+        assert set(of_mode) == set(metrics())
         for k in range(3):
             alone = score(
                 MAPS[::-1][k],
@@ -37,7 +39,7 @@ def test_scores_of_each_image_in_their_order() -> None:
                 equator_prior=MAPS[0],
                 other_fixations=panoramas[k].others,
             )
-            for metric in METRICS:
+            for metric in metrics():
                 assert of_mode[metric][k] == pytest.approx(alone[metric], nan_ok=True)
     assert np.isnan(found["planar"]["nss"]).tolist() == [False, True, False]
     assert found["sphere"]["cc"][1] == pytest.approx(1.0)

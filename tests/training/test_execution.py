@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.methods.base import Method
-from ssl_kedro.methods.registry import method_classes
+from ssl_kedro.methods.base import Method, method_classes
 from ssl_kedro.training import execution
 from ssl_kedro.training.config import (
     StepOptions,

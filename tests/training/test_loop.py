@@ -11,8 +11,7 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
-from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore

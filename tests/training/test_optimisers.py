@@ -10,8 +10,7 @@ from torch import nn
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, StepResult, Trainable
-from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, StepResult, Trainable, build_method
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import TrainingStep
 from ssl_kedro.training.optimisers import LARS, build_optimiser, warmup_constant, warmup_cosine

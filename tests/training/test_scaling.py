@@ -16,8 +16,7 @@ from ssl_kedro.core.collectives import Share, shared_batch
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
-from ssl_kedro.methods.registry import build_method
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.step import TrainingStep
 

@@ -1,4 +1,16 @@
-"""The gate objective L_G: a network-wide sparsity target and per-block bounds."""
+"""The gate objective L_G: a network-wide sparsity target, per-block bounds, and what helps them.
+
+Not in the thesis: channel diversity and steering. Diversity is what it names as open (6.6): nothing
+in its objective spreads the use over channels, so that a block may meet the budget with a few
+channels that are always on and many that are dead. Borrowed from the load balancing of mixtures of
+experts (Shazeer et al. 2017, eq. 4).
+
+Steering meets the budget. A squared penalty pushes with 2 lambda (r - t_d), which is nothing at the
+budget: it settles where that push equals what accuracy pulls, above the budget (the thesis asks for
+10 % and gets 18 %). A multiplier mu in front of r - t_d can push at the budget itself; it grows
+while the cost is too high and falls while it is too low, which is ascent on the dual problem
+(Bertsekas, Constrained Optimization and Lagrange Multiplier Methods, 1982, ch. 2).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +20,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config, ConfigError, Range
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.gating.cost import NetworkCost, check_budget
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,11 @@ class GateConfig(Config):
 
 # Where the warm-up starts: open with probability 1 - 2e-9.
 _OPEN_LOGIT = 20.0
+# Times in a training that the deployed cost is measured, and how much the last one counts.
+_MEASUREMENTS = 100
+_MEASUREMENT_WEIGHT = 0.2
+# Without bounds the target of the multiplier moves as it does with the authors' bounds.
+_TARGET_DECAY = 10.0
 
 
 def opening_at(progress: float, warmup: float) -> float:
@@ -139,3 +156,161 @@ def gate_objective(
         densities, budget, tightness
     )
     return objective, ratio
+
+
+def channel_diversity_loss(masks: Sequence[Tensor]) -> Tensor:
+    """Squared coefficient of variation of the channels' use, averaged over blocks.
+
+    With u_c the share of the batch that opens channel c of a block, the block's term is
+    var_c(u) / (mean_c(u)^2 + 1e-4): 0 where every channel is open equally often, and
+    unchanged when all shares scale alike, so that it does not pull at the budget.
+
+    Args:
+        masks: one (N, C_l) tensor a block; gradients pass through.
+
+    Returns:
+        A scalar >= 0.
+    """
+    terms = []
+    for mask in masks:
+        use = loss_average(mask.mean(dim=0))
+        terms.append(use.var(unbiased=False) / (use.mean() ** 2 + 1e-4))
+    return torch.stack(terms).mean()
+
+
+class DualAscent(nn.Module):
+    """Term mu (r - t_d) with a multiplier that follows the violation.
+
+    The cost starts far from the budget and takes time to get there. A multiplier that adds
+    up that way as violation overshoots and has to unlearn it (integrator windup, Astrom &
+    Hagglund, PID Controllers, 1995), so the violation is the distance to a target that
+    itself moves from the first cost to the budget.
+
+    Args:
+        budget: t_d.
+        rate: change of mu over a whole training at a constant violation of 1.
+    """
+
+    multiplier: Tensor
+    updated_at: Tensor
+    first_ratio: Tensor
+
+    def __init__(self, budget: float, rate: float) -> None:
+        super().__init__()
+        self.budget = budget
+        self.rate = rate
+        self.register_buffer("multiplier", torch.zeros(()))
+        # Progress at the last update: steps and repeated calls within one are told apart by it.
+        self.register_buffer("updated_at", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("first_ratio", torch.full((), torch.nan))
+
+    def forward(self, ratio: Tensor, progress: Progress, remaining: Progress) -> Tensor:
+        """The term; in training the multiplier moves afterwards.
+
+        Args:
+            ratio: cost ratio of the batch, a scalar with gradient.
+            progress: share of training done, in [0, 1].
+            remaining: share of the way from the first cost to the budget that the target
+                still has to go, in [0, 1].
+        """
+        term = self.multiplier.clone() * (ratio - self.budget)
+        if self.training:
+            held = ratio.detach()
+            self.first_ratio.copy_(torch.where(self.first_ratio.isnan(), held, self.first_ratio))
+            if isinstance(remaining, Tensor):
+                remaining = remaining.to(ratio.dtype)
+            target = self.budget + remaining * (self.first_ratio - self.budget)
+            elapsed = progress - self.updated_at
+            self.multiplier += self.rate * elapsed.to(ratio.dtype) * (held - target)
+            self.updated_at.fill_(progress)
+        return term
+
+
+class BudgetPenalty(nn.Module):
+    """What a gated view pays for its cost.
+
+    Args:
+        cost: prices of the network at the training image size.
+        budget: t_d, the wanted share of the dense cost.
+        config: weights and switches.
+
+    Raises:
+        ValueError: the budget is out of reach.
+    """
+
+    deployed_gap: Tensor
+
+    def __init__(self, cost: NetworkCost, budget: float, config: GateConfig) -> None:
+        super().__init__()
+        check_budget(budget, cost)
+        self.cost = cost
+        self.budget = budget
+        self.config = config
+        self.ascent: DualAscent | None = None
+        if config.steering == "dual_ascent":
+            self.ascent = DualAscent(budget, config.steering_rate)
+            self.register_buffer("deployed_gap", torch.zeros(()))
+        self._decided = torch.zeros(())
+        self._began_at = 0.0
+
+    def forward(
+        self, masks: Sequence[Tensor], decisions: Sequence[Tensor], progress: Progress
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Penalty of one gated view and what there is to log.
+
+        Args:
+            masks: one (N, C_l) tensor a block, with gradient.
+            decisions: the same gates without noise, boolean.
+            progress: share of training done, in [0, 1].
+        """
+        deployed = None
+        if self.ascent is not None:
+            # What must meet the budget is what is deployed: decisions without noise in any
+            # block, on images that are not augmented. Measuring that takes a pass of its own,
+            # so it is done now and then, and the gap to this step's decisions remembered.
+            self._decided = self.cost.ratio([d.to(masks[0].dtype) for d in decisions]).detach()
+            deployed = self._decided + self.deployed_gap
+        # While the warm-up holds the gates open, neither bounds nor multiplier have a say.
+        gating = gating_progress(progress, self.config.warmup)
+        sampled = self.cost.ratio(masks)
+        loss, ratio = gate_objective(
+            masks, self.cost, self.budget, self.config, gating, deployed, sampled
+        )
+        scalars = {"flop_ratio": sampled.detach()}
+        if self.config.diversity > 0:
+            diversity = channel_diversity_loss(masks)
+            loss = loss + self.config.diversity * diversity
+            scalars["channel_diversity"] = diversity.detach()
+        if self.ascent is not None and deployed is not None:
+            # The bounds open on the same schedule: until then they fix the cost themselves.
+            decay = self.config.bound_decay if self.config.bound > 0 else _TARGET_DECAY
+            remaining = bound_tightness(decay, gating)
+            loss = loss + self.ascent(ratio, progress, remaining)
+            scalars["deployed_ratio"] = deployed
+            scalars["multiplier"] = self.ascent.multiplier.clone()
+        return loss, scalars | {"gate_loss": loss.detach()}
+
+    def begin_step(self, progress: float) -> None:
+        """Take the share of training done before the next step, in [0, 1)."""
+        self._began_at = progress
+
+    def wants_deployed_cost(self, progress: float) -> bool:
+        """Whether the cost as deployed should be measured after the step that was begun.
+
+        Args:
+            progress: share of training done with that step, in (0, 1].
+
+        Depends on nothing but the step, so that a resumed training measures at the same ones.
+        """
+        if self.ascent is None:
+            return False
+        return int(progress * _MEASUREMENTS) > int(self._began_at * _MEASUREMENTS)
+
+    def observe_deployed(self, masks: Sequence[Tensor]) -> None:
+        """Learn the gap between the cost as deployed and that of the last step's decisions.
+
+        Args:
+            masks: one (N, C_l) tensor a block, of the encoder in evaluation mode.
+        """
+        gap = self.cost.ratio(masks) - self._decided.to(masks[0].device)
+        self.deployed_gap.lerp_(gap.to(self.deployed_gap.dtype), _MEASUREMENT_WEIGHT)

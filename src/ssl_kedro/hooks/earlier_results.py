@@ -9,13 +9,7 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import UserError, first_few
-from ssl_kedro.pipelines.gated import inference_nodes
-from ssl_kedro.pipelines.gated.inference_graph import EXPORT
-
-# Pipelines whose gated encoders are exported.
-_EXPORTING = ("dual_gating", "dynamic_channels")
 
 
 class EarlierResultsError(UserError, ValueError):
@@ -35,11 +29,8 @@ class EarlierResultsHook:
         """Runs before the first node.
 
         Raises:
-            ConfigError: an export of no model.
             EarlierResultsError: naming what is missing and what makes it.
         """
-        if EXPORT in (run_params.get("tags") or ()):
-            _check_models(pipeline)
         names = run_params.get("pipeline_names") or ["__default__"]
         whole = sum((pipelines[name] for name in names), Pipeline([]))
         needed = pipeline.inputs() & whole.all_outputs()
@@ -52,17 +43,3 @@ class EarlierResultsHook:
             f"{first_few(missing)}. They are made by {first_few(makers)}; "
             "run the pipeline without --tags first, or name the tags of these nodes as well"
         )
-
-
-def _check_models(pipeline: Pipeline) -> None:
-    """Refuse an export that names no model: it would end well and leave nothing."""
-    for key in _EXPORTING:
-        chosen = any(name.startswith(f"{key}.") for name in pipeline.all_outputs())
-        exported = any(
-            node.func is inference_nodes.export and str(node.namespace).startswith(f"{key}.")
-            for node in pipeline.nodes
-        )
-        if chosen and not exported:
-            raise ConfigError(
-                f"{key}.inference.models", [], 'the models to export, or "all"; none is named'
-            )

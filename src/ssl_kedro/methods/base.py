@@ -1,10 +1,11 @@
-"""What the training loop knows of a method, and the shapes most methods share."""
+"""What the training loop knows of a method, the shapes most methods share, and methods by name."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 import torch
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import batch_variances
 from ssl_kedro.core.config import Config, Range
+from ssl_kedro.core.plugins import classes
 from ssl_kedro.core.progress import Progress
+from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.factory import EncoderSetup
-from ssl_kedro.gating.budget import GateConfig, opening_at
-from ssl_kedro.gating.penalty import BudgetPenalty
-from ssl_kedro.losses.vicreg import VICRegConfig
+from ssl_kedro.gating.budget import BudgetPenalty, GateConfig, opening_at
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,11 @@ class MethodConfig(Config):
 
     Args:
         expander: shape of the head.
-        vicreg: weights of the VICReg loss.
         gates: gates and their penalty.
         options: the method's own parameters, of its ``options_type``; None = its defaults.
     """
 
     expander: ExpanderConfig = field(default_factory=ExpanderConfig)
-    vicreg: VICRegConfig = field(default_factory=VICRegConfig)
     gates: GateConfig = field(default_factory=GateConfig)
     options: Config | None = None
 
@@ -302,3 +301,64 @@ def smallest_deviation(embeddings: Sequence[Tensor]) -> Tensor:
         variance.sqrt().mean() * len(variance) ** 0.5 for variance in batch_variances(directions)
     ]
     return torch.stack(spreads).min()
+
+
+@cache
+def method_classes() -> dict[str, type[Method]]:
+    """All methods by name."""
+    found = classes("ssl_kedro.methods", Method)  # type: ignore[type-abstract]
+    return {method.name: method for method in found}
+
+
+@dataclass(frozen=True)
+class MethodPlan:
+    """A method before it is built; another process can build the same one.
+
+    Args:
+        name: as in the method's class.
+        setup: the encoder to build.
+        config: heads, losses and gates.
+        budget: t_d for methods with a gated branch, else None.
+        seed: the run's seed.
+    """
+
+    name: str
+    setup: EncoderSetup
+    config: MethodConfig
+    budget: float | None
+    seed: int
+
+    def build(self) -> Method:
+        """The method; see :func:`build_method`."""
+        return build_method(self.name, self.setup, self.config, self.budget, self.seed)
+
+
+def build_method(
+    name: str,
+    setup: EncoderSetup,
+    config: MethodConfig,
+    budget: float | None,
+    seed: int,
+) -> Method:
+    """A method with freshly initialised weights.
+
+    The weights depend on the seed and on nothing drawn before: torch's global generator is
+    left as it was found. Methods of one seed share data, order and views; their weights only
+    where they build the same modules in the same order.
+
+    Args:
+        name: as in the method's class.
+        setup: the encoder to build.
+        config: heads, losses and gates.
+        budget: t_d for methods with a gated branch, else None.
+        seed: the run's seed.
+
+    Raises:
+        ValueError: unknown name, or a budget that does not fit the method.
+    """
+    known = method_classes()
+    if name not in known:
+        raise ValueError(f"method {name!r} is not known; known: {', '.join(sorted(known))}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "weights"))
+        return known[name](setup, config, budget)

@@ -10,7 +10,7 @@ the downsample path, whose running statistics both branches feed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 import torch
@@ -21,7 +21,7 @@ from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch, Encoding
 from ssl_kedro.encoders.factory import EncoderSetup
-from ssl_kedro.losses.vicreg import vicreg_loss
+from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
     MethodConfig,
@@ -44,10 +44,12 @@ class AnchorOptions(Config):
         shared: whether the gated view trains the weights that both branches share. False
             leaves them to the dense views alone: the dense branch then takes the steps of
             the dense baseline, and the gated view trains its gates and its batch norms.
+        vicreg: weights of the dense views' loss.
     """
 
     following: Annotated[float, NOT_NEGATIVE] = 1.0
     shared: bool = False
+    vicreg: VICRegConfig = field(default_factory=VICRegConfig)
 
 
 class DenseAnchored(TwoViewMethod):
@@ -60,9 +62,7 @@ class DenseAnchored(TwoViewMethod):
     def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
         super().__init__(setup, config, budget)
         self.expander = expander(self.encoder.feature_dimensions, config.expander)
-        options = options_of(config, AnchorOptions)
-        self.weight = options.following * config.vicreg.invariance
-        self.shared = options.shared
+        self.options = options_of(config, AnchorOptions)
 
     def forward(
         self,
@@ -76,11 +76,12 @@ class DenseAnchored(TwoViewMethod):
         gated = self._gated(view_1, generator)
         z_gated = self._constant_expander(gated.features)
         with torch.autocast(view_1.device.type, enabled=False):
-            loss, scalars = vicreg_loss(dense[0].float(), dense[1].float(), self.config.vicreg)
+            vicreg = self.options.vicreg
+            loss, scalars = vicreg_loss(dense[0].float(), dense[1].float(), vicreg)
             distances = (z_gated.float() - dense[1].detach().float()).square()
             following = loss_average(distances.mean())
             scalars["following"] = following.detach()
-            loss = loss + self.weight * following
+            loss = loss + self.options.following * vicreg.invariance * following
             result = self.with_penalty(loss, scalars, [gated], progress)
         result.scalars["embedding_std"] = smallest_deviation([z_gated, dense[1]])
         return result
@@ -91,7 +92,7 @@ class DenseAnchored(TwoViewMethod):
         constants = {
             name: p.detach()
             for name, p in self.encoder.named_parameters()
-            if not (self.shared or id(p) in own or ".gated." in name)
+            if not (self.options.shared or id(p) in own or ".gated." in name)
         }
         found: Encoding = torch.func.functional_call(
             self.encoder, constants, (view, "gated", generator)

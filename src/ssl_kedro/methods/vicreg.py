@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import Tensor
 
+from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch
-from ssl_kedro.losses.vicreg import vicreg_loss
-from ssl_kedro.methods.base import SymmetricMethod
+from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
+from ssl_kedro.methods.base import SymmetricMethod, options_of
+
+
+@dataclass(frozen=True)
+class VICRegOptions(Config):
+    """Parameters of VICReg.
+
+    Args:
+        vicreg: weights of the loss.
+    """
+
+    vicreg: VICRegConfig = field(default_factory=VICRegConfig)
 
 
 class VICReg(SymmetricMethod):
     """Both views through the dense branch; no gates exist."""
 
     name = "vicreg"
+    options_type = VICRegOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
 
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """VICReg loss (thesis eq. 6.1)."""
-        return vicreg_loss(z_1, z_2, self.config.vicreg)
+        return vicreg_loss(z_1, z_2, options_of(self.config, VICRegOptions).vicreg)

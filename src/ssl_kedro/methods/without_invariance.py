@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from ssl_kedro.encoders.factory import EncoderSetup
-from ssl_kedro.methods.base import MethodConfig
+from ssl_kedro.methods.base import MethodConfig, options_of
 from ssl_kedro.methods.dual_gating import DualGating
+from ssl_kedro.methods.vicreg import VICRegOptions
 
 
 class WithoutInvariance(DualGating):
@@ -15,5 +16,5 @@ class WithoutInvariance(DualGating):
     name = "without_invariance"
 
     def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        vicreg = dataclasses.replace(config.vicreg, invariance=0.0)
-        super().__init__(setup, dataclasses.replace(config, vicreg=vicreg), budget)
+        vicreg = dataclasses.replace(options_of(config, VICRegOptions).vicreg, invariance=0.0)
+        super().__init__(setup, dataclasses.replace(config, options=VICRegOptions(vicreg)), budget)

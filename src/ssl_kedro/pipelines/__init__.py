@@ -1,1 +1,1 @@
-"""One folder a pipeline."""
+"""Kedro pipelines, one folder each; see :class:`ssl_kedro.pipelines.entrance.Entrance`."""

@@ -7,6 +7,7 @@ from parameters; whoever reads the configuration leaves a way to them here.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,8 +16,16 @@ _tags: list[str] = []
 
 
 def bind(source: Callable[[], Mapping[str, Any]]) -> None:
-    """Take the effective parameters (environment and command line merged) from here on."""
-    _source[:] = [source]
+    """Take the effective parameters (environment and command line merged) from here on.
+
+    They are read once, when they are first asked for: thirty entries of the catalog do.
+    """
+    _source[:] = [functools.cache(source)]
+
+
+def bound() -> bool:
+    """Whether any configuration was opened."""
+    return bool(_source)
 
 
 def current() -> Mapping[str, Any]:

@@ -15,10 +15,10 @@ import numpy as np
 
 from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.saliency.intervals import paired_interval
+from ssl_kedro.saliency.metric import metrics
 
 Results = Mapping[str, Any]
 Judgement = Literal["better", "worse", "undecided", "no interval", "unknown"]
-LOWER_IS_BETTER = ("kld",)
 # Percentile intervals of fewer scenes than this are too narrow to be believed.
 FEW_SCENES = 5
 
@@ -48,7 +48,7 @@ class Difference:
             return "no interval"
         if self.low <= 0 <= self.high:
             return "undecided"
-        return "better" if (self.low > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
+        return "better" if (self.low > 0) != (metrics()[self.metric].lower_is_better) else "worse"
 
     @property
     def text(self) -> str:

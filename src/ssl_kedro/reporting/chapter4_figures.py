@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.reporting.chapter4_tables import BASELINES, METRIC_NAMES, METRICS
+from ssl_kedro.reporting.chapter4_tables import BASELINES
 from ssl_kedro.reporting.number_format import MINUS, plain
 from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, ORANGE, figure, literal, title
+from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.predict.overlays import overlay
 
 # (name, panorama uint8 (3, H, W), truth (h, w), maps by column, CC by column)
@@ -34,15 +35,15 @@ def scores(results: Mapping[str, Any]) -> Figure:
     models = results["scores"][dataset]
     mode = headline_mode(next(iter(models.values())))
     names = [*(n for n in models if n not in BASELINES), *(n for n in BASELINES if n in models)]
-    metrics = [m for m in METRICS if any(_mean(models, n, mode, m) is not None for n in names)]
-    columns = min(4, max(1, len(metrics)))
-    rows = max(1, -(-len(metrics) // columns))
+    shown = [m for m in metrics() if any(_mean(models, n, mode, m) is not None for n in names)]
+    columns = min(4, max(1, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
     made, axes = figure(2.5 * columns + 1.2, (0.27 * len(names) + 0.75) * rows, rows, columns)
     for at, axis in enumerate(axes):
-        if at >= len(metrics):
+        if at >= len(shown):
             axis.set_visible(False)
             continue
-        _score_panel(axis, models, names, mode, metrics[at], named=at % columns == 0)
+        _score_panel(axis, models, names, mode, shown[at], named=at % columns == 0)
     return made
 
 
@@ -68,7 +69,8 @@ def _score_panel(
         axis.axvline(equator, color=ORANGE, lw=1, ls="--", zorder=0)
     axis.set_yticks(range(len(names)), [literal(n) for n in names] if named else [])
     axis.invert_yaxis()
-    title(axis, METRIC_NAMES[metric] + (" (lower is better)" if metric == "kld" else ""))
+    known = metrics()[metric]
+    title(axis, known.heading + " (lower is better)" * known.lower_is_better)
 
 
 def _mean(models: Mapping[str, Any], name: str, mode: str, metric: str) -> float | None:

@@ -17,8 +17,6 @@ from ssl_kedro.reporting.chapter4_figures import (
 )
 from ssl_kedro.reporting.chapter4_tables import (
     BASELINES,
-    METRIC_NAMES,
-    METRICS,
     PUBLISHED,
     THIS_RUN,
 )
@@ -26,6 +24,7 @@ from ssl_kedro.reporting.chapter4_verdicts import DECIDING, judged_model, limits
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, MINUS, plain, signed, three_digits
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
+from ssl_kedro.saliency.metric import metrics
 
 _GLOSSARY = (
     ("Sphere mode", "Every pixel counts as much as the solid angle that it covers."),
@@ -34,10 +33,6 @@ _GLOSSARY = (
     ("equator", "How often training panoramas are looked at, by latitude alone."),
     ("mean", "The mean of the training maps: it also knows where viewers start."),
     ("ceiling", "What half of the viewers say of the other half."),
-    ("CC, SIM, KLD", "Agreement with the map of where people looked; lower KLD is better."),
-    ("AUC-J, NSS", "What the prediction says where people looked against everywhere else."),
-    ("sAUC", "The same against where people looked in other panoramas."),
-    ("IG", "Bits a look that are gained over the equator."),
 )
 Results = Mapping[str, Any]
 
@@ -90,7 +85,7 @@ def saliency_report(
         *_paragraphs("What these data cannot show", limits(results)),
         *skipped_section(manifest),
         manifest_section(manifest),
-        Section("Terms", terms=_GLOSSARY),
+        Section("Terms", terms=(*_GLOSSARY, *_metric_terms())),
     ]
     report = Report(
         title="Where people look in panoramas",
@@ -103,6 +98,18 @@ def saliency_report(
         sections=sections,
     )
     return rendered(report)
+
+
+def _metric_terms() -> list[tuple[str, str]]:
+    return [
+        (
+            metric.heading,
+            f"{metric.meaning[0].upper()}{metric.meaning[1:]}: {metric.range}"
+            f"{f', {metric.unit}' if metric.unit else ''}"
+            f"{'; lower is better' if metric.lower_is_better else ''}.",
+        )
+        for metric in metrics().values()
+    ]
 
 
 def _cards(results: Results, dataset: str, mode: str) -> list[Card]:
@@ -145,7 +152,7 @@ def _difference_section(results: Results, dataset: str, mode: str) -> list[Secti
         for name in names
     ]
     groups = [("", 1), *((f"less {baseline}", len(DECIDING)) for baseline in baselines)]
-    columns = ["Model", *[METRIC_NAMES[metric] for metric in DECIDING] * len(baselines)]
+    columns = ["Model", *[metrics()[metric].heading for metric in DECIDING] * len(baselines)]
     text = (
         f"{dataset}, {mode} mode: means of the differences on the same panoramas, with their "
         f"{100 * results['intervals']['level']:g} % intervals over scenes where there are enough. "
@@ -182,7 +189,7 @@ def _quirk_section(results: Results, dataset: str, mode: str) -> list[Section]:
         ]
         for name, recipe in quirky.items()
     ]
-    columns = ["Model", "As the authors' code", *(METRIC_NAMES[metric] for metric in DECIDING)]
+    columns = ["Model", "As the authors' code", *(metrics()[metric].heading for metric in DECIDING)]
     text = (
         f"{dataset}, {mode} mode: models made with errors of the authors' code, less {reference}, "
         "which is made without. An interval that holds 0 decides nothing."
@@ -236,11 +243,11 @@ def _label(row: Any) -> str:
 
 
 def _names() -> list[str]:
-    return [METRIC_NAMES[metric] for metric in METRICS]
+    return [metric.heading for metric in metrics().values()]
 
 
 def _metric_cells(row: Any) -> list[str]:
-    values = (getattr(row, metric) for metric in METRICS)
+    values = (getattr(row, metric) for metric in metrics())
     return [
         plain(float("nan") if value is None else value, 3).replace("-", MINUS) for value in values
     ]

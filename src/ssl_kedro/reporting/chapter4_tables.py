@@ -8,17 +8,8 @@ from typing import Any
 import pandas as pd
 
 from ssl_kedro.reporting.published import published_table
+from ssl_kedro.saliency.metric import metrics
 
-METRICS = ("auc_judd", "sauc", "nss", "cc", "sim", "kld", "info_gain")
-METRIC_NAMES = {
-    "auc_judd": "AUC-J",
-    "sauc": "sAUC",
-    "nss": "NSS",
-    "cc": "CC",
-    "sim": "SIM",
-    "kld": "KLD",
-    "info_gain": "IG",
-}
 BASELINES = ("uniform", "equator", "mean", "ceiling")
 THIS_RUN, PUBLISHED = "this run", "published"
 Row = dict[str, Any]
@@ -157,7 +148,7 @@ def _identity(results: Mapping[str, Any], model: str) -> Row:
 
 def _scores(scores: Mapping[str, Any]) -> Row:
     found: Row = {}
-    for metric in METRICS:
+    for metric in metrics():
         one = scores.get(metric) or {}
         found[metric] = one.get("mean")
         found[f"{metric}_low"], found[f"{metric}_high"] = one.get("low"), one.get("high")
@@ -167,7 +158,7 @@ def _scores(scores: Mapping[str, Any]) -> Row:
 def _frame(
     columns: list[str], rows: list[Row], published: Iterable[Mapping[Any, Any]]
 ) -> pd.DataFrame:
-    every = [*columns, *METRICS]
-    every += [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
+    every = [*columns, *metrics()]
+    every += [f"{metric}_{end}" for metric in metrics() for end in ("low", "high")]
     beside = [{"source": PUBLISHED, **{str(k): v for k, v in row.items()}} for row in published]
     return pd.DataFrame([*rows, *beside], columns=every)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from ssl_kedro.reporting.chapter4_differences import (
     FEW_SCENES,
-    LOWER_IS_BETTER,
     Difference,
     Judgement,
     Results,
@@ -15,8 +14,8 @@ from ssl_kedro.reporting.chapter4_differences import (
     mean_score,
     number,
 )
-from ssl_kedro.reporting.chapter4_tables import METRIC_NAMES
 from ssl_kedro.reporting.number_format import percent, plain, three_digits
+from ssl_kedro.saliency.metric import metrics
 
 # The two that the verdict is about: agreement of maps, and bits a look.
 DECIDING = ("cc", "info_gain")
@@ -104,13 +103,13 @@ def _judged(one: Difference) -> str:
         return "not told apart by these panoramas"
     if one.judgement != "no interval":
         return one.judgement
-    ahead = -one.mean if one.metric in LOWER_IS_BETTER else one.mean
+    ahead = -one.mean if metrics()[one.metric].lower_is_better else one.mean
     word = "level" if ahead == 0 else "ahead" if ahead > 0 else "behind"
     return f"{word} (undecided, without a paired interval)"
 
 
 def _metrics(found: Sequence[Difference]) -> str:
-    return _and([_LONG.get(one.metric, METRIC_NAMES[one.metric]) for one in found])
+    return _and([_LONG.get(one.metric, metrics()[one.metric].heading) for one in found])
 
 
 _LONG = {"cc": "CC", "info_gain": "information gain"}

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from ssl_kedro.saliency.ground_truth import SIGMA_DEG, saliency_maps
-from ssl_kedro.saliency.metrics import METRICS, MODES, Mode, resized, scores_by_mode
-from ssl_kedro.saliency.metrics.maps import checked_map
+from ssl_kedro.saliency.maps import MODES, Mode, checked_map, resized
+from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.scores import scores_by_mode
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
 
@@ -145,7 +146,7 @@ def ceiling_scores(
         )
     viewers = np.unique(fixations.viewer)
     if len(viewers) < 2:
-        return {mode: dict.fromkeys(METRICS, float("nan")) for mode in modes}
+        return {mode: dict.fromkeys(metrics(), float("nan")) for mode in modes}
     halves: list[Fixations] = []
     for _ in range(repeats):
         first = np.isin(fixations.viewer, generator.permutation(viewers)[: len(viewers) // 2])
@@ -167,7 +168,7 @@ def ceiling_scores(
             )
         )
     return {
-        mode: {name: float(np.mean([one[mode][name] for one in found])) for name in METRICS}
+        mode: {name: float(np.mean([one[mode][name] for one in found])) for name in metrics()}
         for mode in modes
     }
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.saliency.intervals import Interval, bootstrap_interval, paired_interval
-from ssl_kedro.saliency.metrics import METRICS, Mode, scores_by_mode
+from ssl_kedro.saliency.maps import Mode
+from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.scores import scores_by_mode
 
 # By mode and metric one score an image, NaN where it has none.
 Scores = dict[str, dict[str, list[float]]]
@@ -64,7 +66,8 @@ def transposed(
 ) -> Scores:
     """Scores by mode and metric, from scores by image."""
     return {
-        mode: {metric: [one[mode][metric] for one in found] for metric in METRICS} for mode in modes
+        mode: {metric: [one[mode][metric] for one in found] for metric in metrics()}
+        for mode in modes
     }
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ssl_kedro.saliency.metrics.scores import fixated_pixels
 from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
@@ -80,7 +79,7 @@ def saliency_maps(
 
 
 def _counts(fixations: Fixations, height: int, width: int) -> np.ndarray:
-    pixels = fixated_pixels(fixations, height, width)
+    pixels = fixations.pixels(height, width)
     return np.bincount(pixels, minlength=height * width).reshape(height, width).astype(np.float64)
 
 

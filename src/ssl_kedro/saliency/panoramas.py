@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+
+from ssl_kedro.spherical.sphere import pixel_of
 
 Split = Literal["train", "test", "unlabelled"]
 
@@ -54,6 +57,15 @@ class Fixations:
     def of(self, chosen: np.ndarray) -> Fixations:
         """Those that a mask or indices choose."""
         return Fixations(self.longitude_deg[chosen], self.latitude_deg[chosen], self.viewer[chosen])
+
+    def pixels(self, height: int, width: int) -> np.ndarray:
+        """Flat index of the pixel of a panorama that each lies in, int64 (F,)."""
+        longitude, latitude = (
+            torch.from_numpy(np.asarray(angles, dtype=np.float64).copy())
+            for angles in (self.longitude_deg, self.latitude_deg)
+        )
+        row, column = pixel_of(longitude, latitude, height, width)
+        return np.asarray((row * width + column).numpy())
 
 
 def joined(sets: Iterable[Fixations | None]) -> Fixations | None:
@@ -118,7 +130,7 @@ class PanoramaSource(ABC):
         """Look at everything that is cheap to look at, before any long work.
 
         Raises:
-            ValueError: naming the file, what was expected and what to do.
+            ValueError: naming what cannot be used, at most twenty files, then a count.
         """
 
     @abstractmethod

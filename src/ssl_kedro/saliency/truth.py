@@ -9,7 +9,7 @@ import numpy as np
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.saliency.ground_truth import saliency_map
-from ssl_kedro.saliency.metrics import resized
+from ssl_kedro.saliency.maps import resized
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, joined
 
 Arrays = dict[str, np.ndarray]

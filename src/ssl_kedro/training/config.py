@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from ssl_kedro.augment.config import ViewConfig
-    from ssl_kedro.methods.base import Trainable
-    from ssl_kedro.methods.registry import MethodPlan
+    from ssl_kedro.methods.base import MethodPlan, Trainable
 
 MemoryFormat = Literal["channels_last", "contiguous"]
 # Steps that a GPU may be ahead of the check for numbers that are not finite: enough to keep it

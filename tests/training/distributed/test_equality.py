@@ -19,10 +19,15 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig, build_panorama_encoder
 from ssl_kedro.gating import gate
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.base import (
+    ExpanderConfig,
+    Method,
+    MethodConfig,
+    build_method,
+    method_classes,
+)
 from ssl_kedro.methods.distillation import DistillationMethod
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
-from ssl_kedro.methods.registry import build_method, method_classes
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig

@@ -9,8 +9,7 @@ from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
-from ssl_kedro.methods.registry import MethodPlan, method_classes
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, method_classes
 from ssl_kedro.training.config import EncoderTraining, TrainConfig
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.evaluation.config import EmbeddingConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.config import DataConfig
@@ -148,6 +148,6 @@ class DualGatingParameters(EncoderPipelineParameters):
     published_data_is_ours: bool = False
 
     @property
-    def vicreg_config(self) -> VICRegConfig:
-        """Weights of the VICReg loss."""
-        return self.vicreg
+    def shared_options(self) -> dict[str, Config]:
+        """Options that stand once for all methods that have them: the weights of VICReg."""
+        return {"vicreg": self.vicreg}

@@ -9,7 +9,7 @@ from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.images.load import has_unlabelled_part
 from ssl_kedro.pipelines.dual_gating import report_nodes, student_nodes, transfer_nodes
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
+from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters, PartName
 from ssl_kedro.pipelines.dual_gating.plan import (
     KEY,
     Model,
@@ -27,6 +27,7 @@ from ssl_kedro.pipelines.gated.graph import (
     training_node,
 )
 from ssl_kedro.pipelines.gated.inference_graph import (
+    EXPORT,
     export_nodes,
     gathering,
     measurement_nodes,
@@ -40,10 +41,14 @@ from ssl_kedro.pipelines.parameters import budget_name
 PARAMETERS = f"params:{KEY}"
 
 
-def create_pipeline(
-    parameters: DualGatingParameters, parts: Sequence[PartName], *, exported: bool = False
-) -> Pipeline:
-    """These parts of chapter 6; what several of them need is made once."""
+def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ()) -> Pipeline:
+    """Parts of chapter 6; what several of them need is made once.
+
+    Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
+    that the parameters name. "export" adds the nodes that write compact networks to files.
+    """
+    parts = tuple(part for part in ALL_PARTS if part in asked) or parameters.parts
+    exported = EXPORT in asked
     models = planned_models(parameters, parts)
     transfers = planned_transfers(parameters, models)
     common = [*parts, *(budget_name(budget) for budget in parameters.budgets)]

@@ -17,6 +17,7 @@ from ssl_kedro.pipelines.gated.graph import (
     training_node,
 )
 from ssl_kedro.pipelines.gated.inference_graph import (
+    EXPORT,
     export_nodes,
     gathering,
     measurement_nodes,
@@ -32,8 +33,9 @@ PARAMETERS = f"params:{KEY}"
 _REPORTED = ("metrics", "models", "histories", "run_manifest", "table_5_1")
 
 
-def create_pipeline(parameters: DynamicChannelsParameters, *, exported: bool = False) -> Pipeline:
-    """Chapter 5 for these parameters."""
+def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] = ()) -> Pipeline:
+    """Chapter 5; the tag "export" adds the nodes that write compact networks to files."""
+    exported = EXPORT in asked
     part = "pretrain" if has_unlabelled_part(parameters.data.source) else "train"
     images = f"{KEY}.{part}_images"
     budgets = tuple(budget_name(budget) for budget in parameters.budgets)

@@ -8,6 +8,8 @@ from typing import Any
 
 from kedro.pipeline import Node, node
 
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.pipelines.gated import inference_nodes as nodes
 from ssl_kedro.pipelines.gated.graph import PlannedTraining
 from ssl_kedro.pipelines.given import given
@@ -58,7 +60,17 @@ def measurement_nodes(
 
 
 def export_nodes(pipeline: str, models: Sequence[PlannedTraining]) -> list[Node]:
-    """One node a model, under the tag "export" alone: nothing is trained for it."""
+    """One node a model, under the tag "export" alone: nothing is trained for it.
+
+    Raises:
+        ConfigError: no model; the run would end well and leave nothing.
+        ExportNotInstalledError: it says how to install what is missing.
+    """
+    check_export_installed()
+    if not models:
+        raise ConfigError(
+            f"{pipeline}.inference.models", [], 'the models to export, or "all"; none is named'
+        )
     return [
         replace(model, tags=()).node(
             "export",

@@ -22,7 +22,7 @@ from ssl_kedro.evaluation.features import extract_features, gate_arrays, gate_re
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.methods.registry import MethodPlan, method_classes
+from ssl_kedro.methods.base import MethodPlan, method_classes
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.trainings import (
     Training,

@@ -23,8 +23,7 @@ from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
-from ssl_kedro.methods.registry import method_classes
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
 from ssl_kedro.pipelines.parameters import (
     Budgets,
@@ -88,9 +87,9 @@ class EncoderPipelineParameters(PipelineParameters):
         return self.train
 
     @property
-    def vicreg_config(self) -> VICRegConfig:
-        """Weights of the VICReg loss, for methods that have one."""
-        return VICRegConfig()
+    def shared_options(self) -> dict[str, Config]:
+        """Options that stand once for all methods that have them, by name."""
+        return {"vicreg": VICRegConfig()}
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -120,7 +119,7 @@ class EncoderPipelineParameters(PipelineParameters):
     def method_config(
         self, method: str, gates: Mapping[str, float | str] | None = None
     ) -> MethodConfig:
-        """What a method reads: heads, losses, gates and its own options.
+        """What a method reads: heads, gates and its own options.
 
         Args:
             method: its name.
@@ -130,10 +129,14 @@ class EncoderPipelineParameters(PipelineParameters):
             ConfigError: the method's options cannot be used.
         """
         kind = method_classes()[method].options_type
-        given = self.methods.get(method, MethodParameters()).options
+        own = {field.name for field in dataclasses.fields(kind)}
+        given: dict[str, Any] = {
+            name: value for name, value in self.shared_options.items() if name in own
+        }
+        given |= self.methods.get(method, MethodParameters()).options
         options = validated_config(kind, given, f"methods.{method}.options")
         changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
-        return MethodConfig(self.expander, self.vicreg_config, changed, options)
+        return MethodConfig(self.expander, changed, options)
 
     def train_config(self, method: str) -> TrainConfig:
         """The training recipe with the method's overrides.

@@ -12,8 +12,7 @@ from torch import nn
 
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.factory import EncoderSetup, shape_values
-from ssl_kedro.methods.base import Method
-from ssl_kedro.methods.registry import MethodPlan
+from ssl_kedro.methods.base import Method, MethodPlan
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.training.config import execution_identity, recipe_identity
 
@@ -85,11 +84,14 @@ def training_identity(
     parameters: EncoderPipelineParameters, data: Json, execution: Json, training: Training
 ) -> Json:
     """What decides a training's numbers; a checkpoint of another identity is not resumed."""
-    config = parameters.method_config(training.method, training.gates)
+    method = dataclasses.asdict(parameters.method_config(training.method, training.gates))
+    # Beside the method's own options, and for every method: where checkpoints have them.
+    for name, shared in parameters.shared_options.items():
+        method[name] = method["options"].pop(name, dataclasses.asdict(shared))
     recipe: Json = {
         "views": dataclasses.asdict(parameters.views),
         "encoder": shape_values(parameters.encoder),
-        "method": dataclasses.asdict(config),
+        "method": method,
         "train": dataclasses.asdict(parameters.train_config(training.method)),
     }
     return recipe_identity(recipe) | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +59,8 @@ class Space:
         )
 
 
-def create_pipeline(parameters: RetrievalEvalParameters) -> Pipeline:
-    """The whole chapter for these parameters."""
+def create_pipeline(parameters: RetrievalEvalParameters, _: Sequence[str] = ()) -> Pipeline:
+    """The whole chapter for these parameters, whatever tags the run has."""
     made = [_data_node(parameters)]
     for task in parameters.tasks:
         if parameters.own_descriptors:

@@ -34,7 +34,7 @@ from ssl_kedro.pipelines.saliency360.plans import (
     named_quirks,
 )
 from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
-from ssl_kedro.saliency.metrics import MODES, Mode
+from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.training.config import TrainConfig

@@ -19,8 +19,8 @@ from ssl_kedro.reporting.chapter4_report import saliency_report
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.saliency.evaluation import gains, intervals
 from ssl_kedro.saliency.intervals import Interval
-from ssl_kedro.saliency.metrics import score
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
+from ssl_kedro.saliency.scores import score
 from ssl_kedro.saliency.store import PanoramaStore
 
 Json = dict[str, Any]

@@ -19,8 +19,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import restored
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import setup_from_json
-from ssl_kedro.methods.base import MethodConfig
-from ssl_kedro.methods.registry import MethodPlan, method_classes
+from ssl_kedro.methods.base import MethodConfig, MethodPlan, method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
 

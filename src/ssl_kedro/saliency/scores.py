@@ -1,0 +1,117 @@
+"""All metrics of one prediction.
+
+Conventions. Maps are densities per solid angle, float (h, 2h). A pixel's share is its weight in
+the mode, summing to 1; a map becomes a distribution as value x share / sum. Three modes:
+
+- `planar`: the MIT saliency benchmark's definitions on the pixels of the equirectangular image.
+- `sphere`: every pixel weighs its solid angle. The mode of reports: with fixations uniform on the
+  sphere a prior of the equator scores AUC 2/pi = .64 in planar mode and .50 in this one.
+- `authors`: rows multiplied by sin(linspace(0, pi, H)), then the planar definitions. For metrics
+  of fixations it takes the prediction times the sine; the Salient360! toolbox takes it as it is,
+  which is `planar` mode.
+
+Duplicate fixations: in `planar` and `authors` mode a pixel with several fixations counts once, as
+in MIT's binary fixation map; in `sphere` mode each fixation counts. Missing fixations (None, or a
+set of none) make the metrics of fixations NaN, a missing truth map those of maps, a missing prior
+info_gain and missing fixations of other images sauc. Maps are resized bilinearly, across the seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ssl_kedro.saliency.maps import MODES, Mode, checked_map, resized
+from ssl_kedro.saliency.metric import Compared, metrics
+from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.ranks import RankedMap
+
+
+def score(
+    prediction: np.ndarray,
+    truth_map: np.ndarray | None,
+    fixations: Fixations | Sequence[Fixations] | None,
+    mode: Mode = "sphere",
+    *,
+    equator_prior: np.ndarray | None = None,
+    other_fixations: Fixations | None = None,
+) -> dict[str, float]:
+    """Metrics of one prediction in one mode; see `scores_by_mode`."""
+    return scores_by_mode(
+        prediction,
+        truth_map,
+        fixations,
+        equator_prior=equator_prior,
+        other_fixations=other_fixations,
+        modes=(mode,),
+    )[mode]
+
+
+def scores_by_mode(
+    prediction: np.ndarray,
+    truth_map: np.ndarray | None,
+    fixations: Fixations | Sequence[Fixations] | None,
+    *,
+    equator_prior: np.ndarray | None = None,
+    other_fixations: Fixations | None = None,
+    modes: Sequence[Mode] = MODES,
+) -> dict[Mode, dict[str, float]]:
+    """Metrics of one prediction in several modes, which share all sorting and resizing.
+
+    Nothing is mutated. The truth map's size is the reference, or the prediction's own where
+    there is no truth map: the other maps are brought to it by `resized`.
+
+    Args:
+        prediction: density per solid angle (h, 2h); its scale does not matter.
+        truth_map: the same, of where people looked; None = not known.
+        fixations: where they looked. Several sets, e.g. of two eyes, are scored one by one
+            and the scores averaged; empty sets are left out. None = not known.
+        equator_prior: what info_gain compares with, (h, 2h), any size.
+        other_fixations: fixations of other images, the negatives of sauc.
+        modes: which.
+
+    Returns:
+        By mode, by metric; every metric is there, NaN where something is missing.
+
+    Raises:
+        ValueError: an unknown mode, a map of wrong shape, negative, zero everywhere or not
+            finite, or neither truth map nor fixations.
+    """
+    if truth_map is None and fixations is None:
+        raise ValueError(
+            "found neither a truth map nor fixations; expected at least one to score against"
+        )
+    predicted = checked_map("the prediction", prediction)
+    truth = None if truth_map is None else checked_map("the truth map", truth_map)
+    prior = None if equator_prior is None else checked_map("the equator prior", equator_prior)
+    size = predicted.shape if truth is None else truth.shape
+    predicted = resized(predicted, *size)
+    prior = None if prior is None else resized(prior, *size)
+    known: Sequence[Fixations] = ()
+    if fixations is not None:
+        known = (fixations,) if isinstance(fixations, Fixations) else fixations
+    sets = [found.pixels(*size) for found in known if len(found)]
+    others = np.empty(0, dtype=np.int64)
+    if other_fixations is not None:
+        others = other_fixations.pixels(*size)
+    ranks = RankedMap(predicted)
+    scores = {}
+    for mode in modes:
+        # MIT's binary fixation map: a pixel is fixated or not.
+        counted = [pixels if mode == "sphere" else np.unique(pixels) for pixels in (*sets, others)]
+        compared = Compared(mode, predicted, truth, prior, counted[-1], ranks)
+        scores[mode] = _scores(compared, counted[:-1])
+    return scores
+
+
+def _scores(compared: Compared, sets: Sequence[np.ndarray]) -> dict[str, float]:
+    found = {}
+    for name, metric in metrics().items():
+        values: list[float] = []
+        if metric.of_map is not None and compared.truth is not None:
+            values = [metric.of_map(compared)]
+        elif metric.of_fixations is not None:
+            values = [metric.of_fixations(compared, pixels) for pixels in sets]
+        found[name] = float(np.mean(values)) if values else float("nan")
+    return found
