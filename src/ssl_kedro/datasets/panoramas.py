@@ -8,13 +8,8 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import TypeAdapter
 
+from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
-from ssl_kedro.encoders.saliency_bundle import (
-    load_panorama_encoder,
-    load_saliency_model,
-    save_panorama_encoder,
-    save_saliency_model,
-)
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
@@ -105,11 +100,11 @@ class PanoramaEncoderDataset(AbstractDataset[PanoramaEncoder, PanoramaEncoder]):
 
     def load(self) -> PanoramaEncoder:
         """Encoder on the CPU, in evaluation mode."""
-        return load_panorama_encoder(self._filepath)
+        return load_bundle(self._filepath, PanoramaEncoder)
 
     def save(self, data: PanoramaEncoder) -> None:
         """Write, replacing an older bundle only when complete."""
-        save_panorama_encoder(data, self._filepath)
+        save_bundle(data, self._filepath)
 
     def _exists(self) -> bool:
         return self._filepath.is_dir()
@@ -141,7 +136,7 @@ class EarlierEncoderDataset(AbstractDataset[PanoramaEncoder, PanoramaEncoder]):
             raise DatasetError(
                 f"expected the folder of an encoder, found none: set encoders.{self._name}.file"
             )
-        return load_panorama_encoder(self._path)
+        return load_bundle(self._path, PanoramaEncoder)
 
     def save(self, data: PanoramaEncoder) -> NoReturn:  # noqa: ARG002
         """Refused: earlier runs' encoders are read-only."""
@@ -168,11 +163,11 @@ class SaliencyModelDataset(AbstractDataset[SaliencyModel, SaliencyModel]):
 
     def load(self) -> SaliencyModel:
         """Model on the CPU, in evaluation mode."""
-        return load_saliency_model(self._filepath)
+        return load_bundle(self._filepath, SaliencyModel)
 
     def save(self, data: SaliencyModel) -> None:
         """Write, replacing an older bundle only when complete."""
-        save_saliency_model(data, self._filepath)
+        save_bundle(data, self._filepath)
 
     def _exists(self) -> bool:
         return self._filepath.is_dir()
