@@ -50,7 +50,7 @@ from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.knn import knn_accuracy
-from ssl_kedro.images.textures import textures
+from ssl_kedro.images.sources.textures import textures
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, build_method, expander
 from ssl_kedro.methods.vicreg import VICRegOptions

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.images.config import DataConfig, SourceName
-from ssl_kedro.images.load import LOADERS, has_unlabelled_part
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.load import has_unlabelled_part, source_names
 
 
-def test_every_source_has_a_loader() -> None:
-    assert set(LOADERS) == set(get_args(SourceName))
+def test_every_source_is_found_by_its_name() -> None:
+    asked = {"textures", "digits", "folder", "npz", "cifar10", "cifar100", "stl10", "imagenet100"}
+    assert asked <= set(source_names())
+    assert all(DataConfig(source=name).source == name for name in asked)
 
 
 def test_only_stl10_has_an_unlabelled_part() -> None:
-    assert [name for name in LOADERS if has_unlabelled_part(name)] == ["stl10"]
+    assert [name for name in source_names() if has_unlabelled_part(name)] == ["stl10"]
 
 
 @pytest.mark.parametrize(

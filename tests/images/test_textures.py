@@ -11,7 +11,7 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import load_images
-from ssl_kedro.images.textures import PATTERNS, textures
+from ssl_kedro.images.sources.textures import PATTERNS, textures
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
-
-SourceName = Literal[
-    "textures", "digits", "folder", "npz", "cifar10", "cifar100", "stl10", "imagenet100"
-]
+from ssl_kedro.images.load import image_source
 
 _COUNT = Range(at_least=1)
-_WITHOUT_ROOT = ("textures", "digits")
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class DataConfig(Config):
     """One source of images.
 
     Args:
-        source: which one; see the modules of this package.
+        source: which one, by a name of a module of :mod:`ssl_kedro.images.sources`.
         root: the source's folder, or the file of ``npz``; None for textures and digits.
         size: height and width of the stored images in pixels.
         limit: at most so many images of each training part, the classes as equal in number
@@ -39,7 +35,7 @@ class DataConfig(Config):
         ConfigError: a value outside its range, or a root for a source that has none.
     """
 
-    source: SourceName = "textures"
+    source: str = "textures"
     root: str | None = None
     size: Annotated[int, Range(at_least=8, at_most=1024)] = 32
     limit: Annotated[int | None, _COUNT] = None
@@ -54,7 +50,8 @@ class DataConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.root is not None and self.source in _WITHOUT_ROOT:
+        source = image_source(self.source)
+        if self.root is not None and not source.reads_files:
             raise ConfigError(
                 "root",
                 self.root,

@@ -1,41 +1,64 @@
-"""The entrance: images of a configured source."""
+"""The entrance: images of a configured source, which is found by its name."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from typing import Literal, get_args
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal, get_args
 
-from ssl_kedro.images.cifar import load_cifar
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.digits import load_digits_images
-from ssl_kedro.images.folder import load_folder
-from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.npz import load_npz
-from ssl_kedro.images.stl10 import load_stl10
-from ssl_kedro.images.textures import load_textures
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.plugins import module_names, modules
+
+if TYPE_CHECKING:
+    from ssl_kedro.images.config import DataConfig
+    from ssl_kedro.images.image_set import ImageSet
 
 Split = Literal["pretrain", "train", "eval"]
-Loader = Callable[[DataConfig, Split, int], ImageSet]
+PACKAGE = "ssl_kedro.images.sources"
 
 
-def _labelled(load: Callable[[DataConfig, bool, int], ImageSet]) -> Loader:
-    """Loader of a source that pre-trains on its training part."""
-    return lambda config, split, seed: load(config, split != "eval", seed)
+@dataclass(frozen=True)
+class ImageSource:
+    """A source of images, which a module of ``ssl_kedro.images.sources`` holds as ``SOURCE``.
+
+    A package of its own adds one by an entry point of that group; see
+    :func:`ssl_kedro.core.plugins.module_names`.
+
+    Args:
+        names: by which it is asked for.
+        load: from configuration, split and seed to the images; without an unlabelled part
+            "pretrain" gives those of "train".
+        reads_files: from ``data.root``.
+        unlabelled: whether pre-training has more images than the labelled training part.
+    """
+
+    names: tuple[str, ...]
+    load: Callable[[DataConfig, Split, int], ImageSet]
+    reads_files: bool = True
+    unlabelled: bool = False
 
 
-_STL10_PARTS = {"pretrain": "unlabeled", "train": "train", "eval": "test"}
+@cache
+def image_source(name: str) -> ImageSource:
+    """The source of a name.
 
-# A new source is one file, one line here, and its name in SourceName.
-LOADERS: dict[str, Loader] = {
-    "textures": _labelled(load_textures),
-    "digits": _labelled(load_digits_images),
-    "folder": _labelled(load_folder),
-    "npz": _labelled(load_npz),
-    "cifar10": _labelled(load_cifar),
-    "cifar100": _labelled(load_cifar),
-    "stl10": lambda config, split, seed: load_stl10(config, _STL10_PARTS[split], seed),
-    "imagenet100": _labelled(load_folder),
-}
+    Raises:
+        ConfigError: there is none.
+    """
+    # Most are called as their module, so that no other has to be imported.
+    likely_first = sorted(module_names(PACKAGE), key=lambda module: not module.endswith(f".{name}"))
+    for module in likely_first:
+        found: ImageSource = importlib.import_module(module).SOURCE
+        if name in found.names:
+            return found
+    raise ConfigError("source", name, f"one of {', '.join(source_names())}")
+
+
+def source_names() -> list[str]:
+    """Names of all sources."""
+    return [name for module in modules(PACKAGE) for name in module.SOURCE.names]
 
 
 def load_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
@@ -56,9 +79,9 @@ def load_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """
     if split not in get_args(Split):
         raise ValueError(f"split = {split!r}: expected one of {', '.join(get_args(Split))}")
-    return LOADERS[config.source](config, split, seed)
+    return image_source(config.source).load(config, split, seed)
 
 
 def has_unlabelled_part(source: str) -> bool:
     """Whether pre-training has more images than the labelled training part."""
-    return source == "stl10"
+    return image_source(source).unlabelled

@@ -12,6 +12,7 @@ from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.load import ImageSource, Split
 
 _EXPECTED = (
     "an .npz file with x_train and x_test (uint8, (N, H, W), (N, H, W, 1), (N, H, W, 3) or "
@@ -20,17 +21,18 @@ _EXPECTED = (
 _REMEDY = "write the file with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
 
 
-def load_npz(config: DataConfig, training: bool, seed: int) -> ImageSet:
+def load_npz(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of an .npz file; pickled objects in it are refused.
 
     Args:
         config: its ``root`` is the file.
-        training: the arrays ``*_train``, else ``*_test``.
+        split: "eval" is the arrays ``*_test``, the others ``*_train``.
         seed: of the limit.
 
     Raises:
         ImageSourceError: the file or its arrays cannot be used.
     """
+    training = split != "eval"
     path = _existing_file(config)
     try:
         file = np.load(path, allow_pickle=False)
@@ -121,3 +123,6 @@ def _channels_first(images: np.ndarray, name: str, config: DataConfig) -> np.nda
         channels_first = images.transpose(0, 3, 1, 2)
         return np.broadcast_to(channels_first, (len(images), 3, *images.shape[1:3]))
     raise _error(config, f"{name} of shape {images.shape}")
+
+
+SOURCE = ImageSource(("npz",), load_npz)

@@ -8,12 +8,13 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.load import ImageSource, Split
 from ssl_kedro.images.subsets import held_out
 
 _SPLIT_SEED = 0
 
 
-def load_digits_images(config: DataConfig, training: bool, seed: int) -> ImageSet:
+def load_digits_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Digits, resized, grey as three equal channels.
 
     The data set has no evaluation part of its own: a stratified share of ``eval_fraction``
@@ -22,7 +23,7 @@ def load_digits_images(config: DataConfig, training: bool, seed: int) -> ImageSe
 
     Args:
         config: of the source.
-        training: the training part, else the evaluation part.
+        split: "eval" is the evaluation part, the others the training part.
         seed: of the limit.
     """
     from sklearn.datasets import load_digits  # noqa: PLC0415  slow to import, rarely used
@@ -33,6 +34,7 @@ def load_digits_images(config: DataConfig, training: bool, seed: int) -> ImageSe
     every_label = digits.target.astype(np.int64)
     generator = numpy_generator(_SPLIT_SEED, "images", "digits")
     kept, held = held_out(every_label, config.eval_fraction, generator)
+    training = split != "eval"
     members = kept if training else held
 
     def part(indices: np.ndarray) -> np.ndarray:
@@ -48,3 +50,6 @@ def load_digits_images(config: DataConfig, training: bool, seed: int) -> ImageSe
         seed=seed,
         identity=(config.eval_fraction,),
     )
+
+
+SOURCE = ImageSource(("digits",), load_digits_images, reads_files=False)

@@ -16,6 +16,7 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.load import ImageSource, Split
 from ssl_kedro.images.store import Block, Plan, stored
 from ssl_kedro.images.subsets import check_limit
 
@@ -111,18 +112,19 @@ PATTERNS: dict[str, Pattern] = {
 }
 
 
-def load_textures(config: DataConfig, training: bool, seed: int) -> ImageSet:
+def load_textures(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Textures, the classes in turn.
 
     Args:
         config: ``generated`` or ``generated_eval`` images, ``limit`` or ``eval_limit`` at
             most.
-        training: the training part, else the evaluation part; they share no random draws.
+        split: "eval" is the evaluation part, the others the training part; they share no draws.
         seed: of everything random.
 
     Raises:
         ImageSourceError: fewer images than classes.
     """
+    training = split != "eval"
     check_limit(config, training, len(PATTERNS))
     key = "generated" if training else "generated_eval"
     count = config.generated if training else config.generated_eval
@@ -179,3 +181,6 @@ def textures(labels: np.ndarray, size: int, generator: np.random.Generator) -> n
     grey += noise * _uniform(generator, count, *_NOISE)
     pixels = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
     return np.repeat(pixels[:, None], 3, axis=1)
+
+
+SOURCE = ImageSource(("textures",), load_textures, reads_files=False)

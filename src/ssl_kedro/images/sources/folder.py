@@ -31,6 +31,7 @@ from ssl_kedro.images.listing import (
     listed,
     loose_images,
 )
+from ssl_kedro.images.load import ImageSource, Split
 from ssl_kedro.images.store import Plan, stored
 from ssl_kedro.images.subsets import held_out, limited
 
@@ -40,17 +41,18 @@ _LAYOUT = (
 )
 
 
-def load_folder(config: DataConfig, training: bool, seed: int) -> ImageSet:
+def load_folder(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of a folder; see the top of this file.
 
     Args:
         config: its ``root`` is the folder.
-        training: the training part, else the evaluation part.
+        split: "eval" is the evaluation part, the others the training part.
         seed: of the held-out share and of the limit.
 
     Raises:
         ImageSourceError: the folder's content cannot be used.
     """
+    training = split != "eval"
     root = existing_root(config, _LAYOUT)
     listing = _part(root, config, training, seed)
     labels = None if listing.labels is None else np.array(listing.labels, dtype=np.int64)
@@ -212,3 +214,6 @@ def _labels_to_split(train: Listing, config: DataConfig) -> np.ndarray:
             remedy=remedy,
         )
     return labels
+
+
+SOURCE = ImageSource(("folder", "imagenet100"), load_folder)

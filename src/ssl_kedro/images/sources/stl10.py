@@ -11,8 +11,10 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.listing import existing_root
+from ssl_kedro.images.load import ImageSource, Split
 
 SIDE = 96
+_PARTS = {"pretrain": "unlabeled", "train": "train", "eval": "test"}
 CLASS_NAMES = (
     "airplane",
     "bird",
@@ -27,40 +29,41 @@ CLASS_NAMES = (
 )
 
 
-def load_stl10(config: DataConfig, split: str, seed: int) -> ImageSet:
+def load_stl10(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """100,000 unlabelled, 5,000 training or 8,000 test images of 96 x 96 pixels.
 
-    ``<split>_X.bin`` holds bytes in the order image, channel, column, row; ``<split>_y.bin``
+    ``<part>_X.bin`` holds bytes in the order image, channel, column, row; ``<part>_y.bin``
     one byte from 1 to 10 for each image. MD5 sums are compared with the publisher's.
 
     Args:
         config: its ``root`` holds ``stl10_binary``.
-        split: "unlabeled", "train" or "test".
+        split: "pretrain" is the unlabelled part, "eval" the test part.
         seed: of the limit.
 
     Raises:
         ImageSourceError: the data set is not there or not the published one.
     """
     folder = _folder(config)
-    _check_published(config, folder, split)
-    pixels = np.memmap(folder / f"{split}_X.bin", dtype=np.uint8, mode="r")
+    part = _PARTS[split]
+    _check_published(config, folder, part)
+    pixels = np.memmap(folder / f"{part}_X.bin", dtype=np.uint8, mode="r")
     images = pixels.reshape(-1, 3, SIDE, SIDE)
     labels = None
-    if split != "unlabeled":
-        labels = np.fromfile(folder / f"{split}_y.bin", dtype=np.uint8).astype(np.int64) - 1
+    if split != "pretrain":
+        labels = np.fromfile(folder / f"{part}_y.bin", dtype=np.uint8).astype(np.int64) - 1
 
-    def part(indices: np.ndarray) -> np.ndarray:
+    def images_at(indices: np.ndarray) -> np.ndarray:
         return np.asarray(images[indices]).transpose(0, 1, 3, 2)
 
     return images_from_arrays(
         config,
-        part,
+        images_at,
         labels,
         len(images),
         () if labels is None else CLASS_NAMES,
-        training=split != "test",
+        training=split != "eval",
         seed=seed,
-        identity=(split,),
+        identity=(part,),
     )
 
 
@@ -90,13 +93,13 @@ def _folder(config: DataConfig) -> Path:
     return folder
 
 
-def _check_published(config: DataConfig, folder: Path, split: str) -> None:
-    """Compare the files of one split with the published MD5 sums."""
+def _check_published(config: DataConfig, folder: Path, part: str) -> None:
+    """Compare the files of one part with the published MD5 sums."""
     from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
     from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
 
     for name, md5 in (*STL10.train_list, *STL10.test_list):
-        if not name.startswith(f"{split}_"):
+        if not name.startswith(f"{part}_"):
             continue
         if not (folder / name).is_file():
             raise _error(config, f"no {STL10.base_folder}/{name}")
@@ -104,3 +107,6 @@ def _check_published(config: DataConfig, folder: Path, split: str) -> None:
             raise _error(
                 config, f"a {STL10.base_folder}/{name} that is not the published one (MD5)"
             )
+
+
+SOURCE = ImageSource(("stl10",), load_stl10, unlabelled=True)

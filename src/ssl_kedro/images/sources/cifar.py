@@ -9,9 +9,10 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.listing import existing_root
+from ssl_kedro.images.load import ImageSource, Split
 
 
-def load_cifar(config: DataConfig, training: bool, seed: int) -> ImageSet:
+def load_cifar(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """50,000 training or 10,000 test images of 32 x 32 pixels.
 
     The published batches are pickles. torchvision compares their MD5 sums with the
@@ -19,7 +20,7 @@ def load_cifar(config: DataConfig, training: bool, seed: int) -> ImageSet:
 
     Args:
         config: its ``root`` holds ``cifar-10-batches-py`` or ``cifar-100-python``.
-        training: the training part, else the test part.
+        split: "eval" is the test part, the others the training part.
         seed: of the limit.
 
     Raises:
@@ -27,6 +28,7 @@ def load_cifar(config: DataConfig, training: bool, seed: int) -> ImageSet:
     """
     from torchvision.datasets import CIFAR10, CIFAR100  # noqa: PLC0415  slow to import
 
+    training = split != "eval"
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[config.source]
     expected = f"a folder that holds {kind.base_folder}/, the unpacked {kind.filename}"
     remedy = (
@@ -58,3 +60,6 @@ def load_cifar(config: DataConfig, training: bool, seed: int) -> ImageSet:
         seed=seed,
         identity=(),
     )
+
+
+SOURCE = ImageSource(("cifar10", "cifar100"), load_cifar)
