@@ -18,6 +18,7 @@ from torch import nn
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import GrowingArray
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.saliency.predict.inputs import (
     PanoramaFiles,
@@ -36,7 +37,7 @@ from ssl_kedro.saliency.predict.prediction import (
     overlay_shape,
     predictions,
 )
-from ssl_kedro.saliency.predict.video_files import MapFile, VideoWriter, taken_rate
+from ssl_kedro.saliency.predict.video_files import VideoWriter, taken_rate
 from ssl_kedro.saliency.video import Video
 
 SUMMARY = "predictions.csv"
@@ -259,19 +260,19 @@ def _write_frames(
     """Write the maps and the overlays of a video; rows of its table of frames."""
     times: list[dict[str, object]] = []
     with ExitStack() as stack:
-        maps: MapFile | None = None
+        maps: GrowingArray | None = None
         video: VideoWriter | None = None
         for item in found:
             if isinstance(item, Unpredicted) or item.frame is None:
                 break
             saliency, picture = item.saliency, item.frame.picture
             if not times and "map" in paths:
-                maps = stack.enter_context(MapFile(paths["map"], *saliency.shape))
+                maps = stack.enter_context(GrowingArray(paths["map"], saliency.shape, "<f4"))
             if not times and "overlay" in paths:
                 height, width = picture.shape[1:]
                 video = stack.enter_context(VideoWriter(paths["overlay"], height, width, rate))
             if maps is not None:
-                maps.add(density(saliency))
+                maps.add(density(saliency)[None])
             if video is not None:
                 video.add(overlay(picture, saliency, opacity))
             number, time_s = item.frame.number, f"{item.frame.time_s:.4f}"
