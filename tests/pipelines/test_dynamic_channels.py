@@ -21,10 +21,10 @@ from safetensors.numpy import load_file
 from sklearn.neighbors import KNeighborsClassifier
 
 from conftest import Project, copied_project
-from ssl_kedro.encoders.bundle import load_encoder
+from ssl_kedro.encoders.bundle import load_bundle, load_encoder
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
-from ssl_kedro.inference.export import load_compact
+from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.pipelines import dynamic_channels
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.gated.nodes import run_training
@@ -154,7 +154,7 @@ def test_export_after_a_run_marks_the_operating_point(done: Project, tmp_path: P
     exports = json.loads((results(project) / "exports.json").read_text())
     folder = Path(exports[f"simsiam_gating.budget_{percent}"]["files"]["compact"]["path"])
     encoder = load_encoder(project.path / f"data/06_models/{KEY}.budget_{percent}/encoder")
-    network = load_compact(folder)
+    network = load_bundle(folder, CompactNetwork)
     images = torch.from_numpy(
         load_images(DataConfig(source="textures", size=16, generated=200), "train", 0).images
     )

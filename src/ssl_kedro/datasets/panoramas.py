@@ -9,13 +9,8 @@ from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
 from ssl_kedro.datasets.base import FolderDataset, HandleDataset, ReadOnlyDataset
+from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
-from ssl_kedro.encoders.saliency_bundle import (
-    load_panorama_encoder,
-    load_saliency_model,
-    save_panorama_encoder,
-    save_saliency_model,
-)
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
@@ -74,11 +69,11 @@ class PanoramaEncoderDataset(FolderDataset[PanoramaEncoder]):
 
     def read(self, path: Path) -> PanoramaEncoder:
         """Encoder on the CPU, in evaluation mode."""
-        return load_panorama_encoder(path)
+        return load_bundle(path, PanoramaEncoder)
 
     def write(self, value: PanoramaEncoder, path: Path) -> None:
         """A bundle."""
-        save_panorama_encoder(value, path)
+        save_bundle(value, path)
 
 
 class EarlierEncoderDataset(PanoramaEncoderDataset):
@@ -108,11 +103,11 @@ class SaliencyModelDataset(FolderDataset[SaliencyModel]):
 
     def read(self, path: Path) -> SaliencyModel:
         """Model on the CPU, in evaluation mode."""
-        return load_saliency_model(path)
+        return load_bundle(path, SaliencyModel)
 
     def write(self, value: SaliencyModel, path: Path) -> None:
         """A bundle."""
-        save_saliency_model(value, path)
+        save_bundle(value, path)
 
 
 class OutputPathDataset(HandleDataset[Path]):

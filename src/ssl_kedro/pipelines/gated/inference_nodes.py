@@ -16,6 +16,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.factory import new_backbone
 from ssl_kedro.evaluation.features import extract_features, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
@@ -25,7 +26,7 @@ from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
 from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.engines.probe import EngineName, fastest_engine
-from ssl_kedro.inference.export import export_compact_onnx, load_compact, save_compact
+from ssl_kedro.inference.export import export_compact_onnx
 from ssl_kedro.inference.forcing import forcing_report
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import (
@@ -253,8 +254,10 @@ def _compact_check(
     """
     batch = compared_images(images, *images.shape[2:])
     _compact_difference(network, encoder, folder, batch)
-    save_compact(network, folder)
-    difference, largest = _compact_difference(load_compact(folder), encoder, folder, batch)
+    save_bundle(network, folder)
+    difference, largest = _compact_difference(
+        load_bundle(folder, CompactNetwork), encoder, folder, batch
+    )
     return {
         "path": str(folder),
         "bytes": sum(file.stat().st_size for file in folder.iterdir()),
