@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from ssl_kedro.core.errors import InputError
 
 
-class RecordDataset(JSONDataset):  # type: ignore[misc]  kedro_datasets loads lazily, untyped
+class RecordDataset(JSONDataset):  # type: ignore[misc]  # kedro_datasets loads lazily, untyped
     """A dataclass, or a dictionary of them by name, as JSON; checked when it is read.
 
     Args:
