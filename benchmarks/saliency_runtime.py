@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.core.memory import keep_freed_memory
-from ssl_kedro.saliency.predict.runtime import PUBLISHED_SECONDS, RuntimeConfig, runtimes
+from ssl_kedro.reporting.published import published_table
+from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes
 
 
 class StandIn(nn.Module):
@@ -102,7 +103,9 @@ def main() -> None:
     for row in found:
         spread = f"({row.low_ms:.2f} to {row.high_ms:.2f})"
         print(f"batch {row.batch_size:3d}  {row.stage:18s} {row.milliseconds:9.2f} {spread}")
-    published = ", ".join(f"{who} {1e3 * s:.0f}" for who, s in PUBLISHED_SECONDS.items())
+    published = ", ".join(
+        f"{row.model} {1e3 * row.seconds:.0f}" for row in published_table("4.2").itertuples()
+    )
     print(f"published, on an RTX 3090, ms per image: {published}")
 
 

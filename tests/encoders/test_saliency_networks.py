@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ssl_kedro.encoders.bundle import BundleError
+from ssl_kedro.encoders.bundle import BundleError, load_bundle, save_bundle
 from ssl_kedro.encoders.longitude import LongitudeConv2d, continue_longitude, enlarged
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoder,
@@ -17,12 +17,6 @@ from ssl_kedro.encoders.panorama_encoder import (
     build_panorama_encoder,
     macs_by_hooks,
     scaled,
-)
-from ssl_kedro.encoders.saliency_bundle import (
-    load_panorama_encoder,
-    load_saliency_model,
-    save_panorama_encoder,
-    save_saliency_model,
 )
 from ssl_kedro.encoders.saliency_decoder import DecoderConfig, SaliencyDecoder, build_decoder
 from ssl_kedro.encoders.saliency_model import SaliencyModel
@@ -191,28 +185,28 @@ def test_sizes_that_do_not_fit_are_named() -> None:
 
 def test_bundles_give_the_same_maps(tmp_path: Path) -> None:
     network = encoder()
-    save_panorama_encoder(network, tmp_path / "encoder")
+    save_bundle(network, tmp_path / "encoder")
     torch.testing.assert_close(
-        load_panorama_encoder(tmp_path / "encoder")(panoramas()), network(panoramas())
+        load_bundle(tmp_path / "encoder", PanoramaEncoder)(panoramas()), network(panoramas())
     )
     head = decoder(network.map_channels, prior="equator")
     head.set_prior(torch.rand(SIZE))
     nn.init.normal_(head.head.weight)
     model = SaliencyModel(network, head)
-    save_saliency_model(model, tmp_path / "model")
+    save_bundle(model, tmp_path / "model")
     torch.testing.assert_close(
-        load_saliency_model(tmp_path / "model")(panoramas()), model(panoramas())
+        load_bundle(tmp_path / "model", SaliencyModel)(panoramas()), model(panoramas())
     )
     assert model.macs(*SIZE)["all"] == sum(model.macs(*SIZE)[k] for k in ("encoder", "decoder"))
 
 
 def test_other_or_damaged_bundles_are_refused(tmp_path: Path) -> None:
-    save_panorama_encoder(encoder(), tmp_path / "encoder")
+    save_bundle(encoder(), tmp_path / "encoder")
     with pytest.raises(BundleError, match="expected 'ssl_kedro saliency model v1'"):
-        load_saliency_model(tmp_path / "encoder")
+        load_bundle(tmp_path / "encoder", SaliencyModel)
     with pytest.raises(BundleError, match="is missing"):
-        load_panorama_encoder(tmp_path / "nothing")
+        load_bundle(tmp_path / "nothing", PanoramaEncoder)
     weights = tmp_path / "encoder/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(BundleError, match="not a usable bundle"):
-        load_panorama_encoder(tmp_path / "encoder")
+        load_bundle(tmp_path / "encoder", PanoramaEncoder)

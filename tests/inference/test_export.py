@@ -9,16 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from inference.networks import random_encoder, random_usage
-from ssl_kedro.encoders.bundle import BundleError
+from ssl_kedro.encoders.bundle import BundleError, load_bundle, save_bundle
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.inference import export
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.export import (
     ExportError,
     export_compact_onnx,
-    load_compact,
-    save_compact,
 )
+from ssl_kedro.inference.network import CompactNetwork
 
 
 def networks():
@@ -29,8 +28,8 @@ def networks():
 @pytest.mark.parametrize("kind", [0, 1])
 def test_folder_gives_the_same_network_back(tmp_path: Path, kind: int) -> None:
     network = networks()[kind]
-    save_compact(network, tmp_path / "a")
-    again = load_compact(tmp_path / "a")
+    save_bundle(network, tmp_path / "a")
+    again = load_bundle(tmp_path / "a", CompactNetwork)
     images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
     assert again.plan == network.plan
     assert torch.equal(again(images), network(images))
@@ -39,12 +38,12 @@ def test_folder_gives_the_same_network_back(tmp_path: Path, kind: int) -> None:
 
 def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "a"
-    save_compact(networks()[0], folder)
+    save_bundle(networks()[0], folder)
     config, weights = folder / "config.json", folder / "weights.safetensors"
     description = json.loads(config.read_text())
     tensors = load_file(weights)
     with pytest.raises(BundleError, match="is missing"):
-        load_compact(tmp_path)
+        load_bundle(tmp_path, CompactNetwork)
     # A size that would take all memory is only compared with the file.
     blocks = description["blocks"]
     huge = [block | {"channels": 10**12, "hidden": 10**9} for block in blocks]
@@ -59,15 +58,15 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     ):
         config.write_text(json.dumps(broken))
         with pytest.raises(BundleError):
-            load_compact(folder)
+            load_bundle(folder, CompactNetwork)
     config.write_text(json.dumps(description))
-    load_compact(folder)
+    load_bundle(folder, CompactNetwork)
     save_file({k: v for k, v in tensors.items() if k != "stem.bias"}, weights)
     with pytest.raises(BundleError, match=r"stem\.bias"):
-        load_compact(folder)
+        load_bundle(folder, CompactNetwork)
     weights.write_bytes(b"nothing")
     with pytest.raises(BundleError, match="not a usable"):
-        load_compact(folder)
+        load_bundle(folder, CompactNetwork)
 
 
 @pytest.mark.parametrize(("stem", "size"), [("cifar", 16), ("imagenet", 32)])

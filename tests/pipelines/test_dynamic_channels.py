@@ -21,15 +21,16 @@ from safetensors.numpy import load_file
 from sklearn.neighbors import KNeighborsClassifier
 
 from conftest import Project, copied_project
-from ssl_kedro.encoders.bundle import load_encoder
+from ssl_kedro.encoders.bundle import load_bundle, load_encoder
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
-from ssl_kedro.inference.export import load_compact
+from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.pipelines import dynamic_channels
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.gated.nodes import run_training
-from ssl_kedro.pipelines.gated.trainings import Training, new_method
+from ssl_kedro.pipelines.gated.nodes import planned_method, run_training
+from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
+from ssl_kedro.training.execution import Execution
 
 KEY = "dynamic_channels"
 CONF = Path(__file__).parents[2] / "conf"
@@ -154,7 +155,7 @@ def test_export_after_a_run_marks_the_operating_point(done: Project, tmp_path: P
     exports = json.loads((results(project) / "exports.json").read_text())
     folder = Path(exports[f"simsiam_gating.budget_{percent}"]["files"]["compact"]["path"])
     encoder = load_encoder(project.path / f"data/06_models/{KEY}.budget_{percent}/encoder")
-    network = load_compact(folder)
+    network = load_bundle(folder, CompactNetwork)
     images = torch.from_numpy(
         load_images(DataConfig(source="textures", size=16, generated=200), "train", 0).images
     )
@@ -236,10 +237,10 @@ def test_collapse_is_reported_by_name(
         }
     )
     images = load_images(p.data, "train", 0)
-    data = {"pixel_mean": (0.5,) * 3, "pixel_std": (0.25,) * 3}
+    data = DataSummary("textures", True, (), 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), {}, {})
     training = Training("simsiam", None, 0)
     for weight, expected in ((None, False), (0.0, True)):
-        method = new_method(p, data, training)
+        method = planned_method(p, data, training).build()
         if weight is not None:
             # A projector whose last layer puts out a constant: every embedding is one point.
             monkeypatch.setattr(method, "projector", torch.nn.Linear(32, 8))
@@ -250,7 +251,7 @@ def test_collapse_is_reported_by_name(
         plan = SimpleNamespace(build=lambda method=method: method)
         with caplog.at_level(logging.WARNING):
             _, found = run_training(
-                p, {"device": "cpu", "precision": "fp32"}, images, None, None, training, plan, {}
+                p, Execution("cpu", "fp32", {}), images, None, None, training, plan, {}
             )
-        assert found["collapsed"] is expected
+        assert found.collapsed is expected
         assert ("simsiam, seed 0 has collapsed" in caplog.text) is expected

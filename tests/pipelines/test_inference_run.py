@@ -16,10 +16,10 @@ import torch
 from mlflow import MlflowClient
 
 from conftest import ROOT, TIMED, Project
-from ssl_kedro.encoders.bundle import load_encoder
+from ssl_kedro.encoders.bundle import load_bundle, load_encoder
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
-from ssl_kedro.inference.export import load_compact
+from ssl_kedro.inference.network import CompactNetwork
 
 MODEL = "dual.budget_50.inference"
 
@@ -124,7 +124,10 @@ def test_files_are_loaded_without_this_project(
     )
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "found.npy")
-    encoder, network = load_encoder(folder / "encoder"), load_compact(folder / "export/compact")
+    encoder, network = (
+        load_encoder(folder / "encoder"),
+        load_bundle(folder / "export/compact", CompactNetwork),
+    )
     batch = torch.from_numpy(images)
     if name == "static":
         assert found.shape == (40, encoder.feature_dimensions)

@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from kedro.io import AbstractDataset, DatasetError
 
-from ssl_kedro.core.files import DamagedFileError, replaced_file
+from ssl_kedro.core.files import DamagedFileError
+from ssl_kedro.datasets.base import FileDataset
 
 
-class ArrayMapDataset(AbstractDataset[np.ndarray, np.ndarray]):
-    """An ``.npy`` file; loading maps it read-only, so that an array may exceed the memory.
+class ArrayMapDataset(FileDataset[np.ndarray]):
+    """An ``.npy`` file; loading maps it read-only, so that an array may exceed the memory."""
 
-    Args:
-        filepath: of the file; None where a parameter names none, which only loading refuses,
-            since tools that read a whole catalog make every entry of it.
-        metadata: for Kedro-Viz and tracking; not read here.
-    """
+    holds = "an .npy file"
 
-    def __init__(self, *, filepath: str | None, metadata: dict[str, Any] | None = None) -> None:
-        self._path = None if filepath is None else Path(filepath).expanduser()
-        self.metadata = metadata
-
-    @property
-    def _filepath(self) -> Path:
-        if self._path is None:
-            raise DatasetError("expected the path of an .npy file, found none: set its parameter")
-        return self._path
-
-    def load(self) -> np.ndarray:
+    def read(self, path: Path) -> np.ndarray:
         """The array, a read-only memory map.
 
         Raises:
-            DatasetError: no path was given.
             DamagedFileError: not an ``.npy`` file of plain numbers.
         """
         try:
-            return np.asarray(np.load(self._filepath, mmap_mode="r", allow_pickle=False))
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (ValueError, EOFError) as error:
             raise DamagedFileError(
-                f"{self._filepath}: expected an array of numbers as numpy.save writes it "
+                f"{path}: expected an array of numbers as numpy.save writes it "
                 f"(.npy), found a file that cannot be read as one: {error}"
             ) from error
 
-    def save(self, data: np.ndarray) -> None:
-        """Write, replacing an older file only when complete."""
-        with replaced_file(self._filepath) as temporary, temporary.open("wb") as file:
-            np.save(file, data, allow_pickle=False)
-
-    def _exists(self) -> bool:
-        return self._path is not None and self._path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": None if self._path is None else str(self._path)}
+    def write(self, value: np.ndarray, path: Path) -> None:
+        """As ``numpy.save`` writes it."""
+        with path.open("wb") as file:
+            np.save(file, value, allow_pickle=False)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
+from ssl_kedro.datasets.base import ReadOnlyDataset
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import Split, load_images
 
 
-class ImageSourceDataset(AbstractDataset[ImageSet, ImageSet]):
+class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
     """Images of a source as a uint8 store, read-only.
 
     Catalog entry::
@@ -33,6 +34,8 @@ class ImageSourceDataset(AbstractDataset[ImageSet, ImageSet]):
         size: side in px to resize to, in place of the configuration's own.
         metadata: for Kedro-Viz and tracking; not read here.
     """
+
+    refusal = "an image source is read-only; write images with other tools"
 
     def __init__(
         self,
@@ -54,13 +57,6 @@ class ImageSourceDataset(AbstractDataset[ImageSet, ImageSet]):
     def load(self) -> ImageSet:
         """Decode the images; see :func:`ssl_kedro.images.load.load_images`."""
         return load_images(self._config, self._split, self._seed)
-
-    def save(self, data: ImageSet) -> NoReturn:  # noqa: ARG002
-        """Refused: sources are read-only."""
-        raise DatasetError("an image source is read-only; write images with other tools")
-
-    def _exists(self) -> bool:
-        return True
 
     def _describe(self) -> dict[str, Any]:
         root = None if self._config.root is None else str(PurePosixPath(self._config.root))

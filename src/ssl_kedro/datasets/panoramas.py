@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
+from ssl_kedro.datasets.base import FolderDataset, HandleDataset, ReadOnlyDataset
+from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
-from ssl_kedro.encoders.saliency_bundle import (
-    load_panorama_encoder,
-    load_saliency_model,
-    save_panorama_encoder,
-    save_saliency_model,
-)
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
@@ -22,7 +18,7 @@ from ssl_kedro.saliency.sources.open import open_source
 from ssl_kedro.saliency.store import PanoramaStore
 
 
-class PanoramaSourceDataset(AbstractDataset[PanoramaSource, PanoramaSource]):
+class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
     """A source of panoramas: its files found, none decoded.
 
     Args:
@@ -33,6 +29,8 @@ class PanoramaSourceDataset(AbstractDataset[PanoramaSource, PanoramaSource]):
         also_test_on: further configurations by name.
         metadata: for Kedro-Viz and tracking; not read here.
     """
+
+    refusal = "a source of panoramas is read-only"
 
     def __init__(
         self,
@@ -53,156 +51,67 @@ class PanoramaSourceDataset(AbstractDataset[PanoramaSource, PanoramaSource]):
         config = TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
         return open_source(config)
 
-    def save(self, data: PanoramaSource) -> NoReturn:  # noqa: ARG002
-        """Refused: sources are read-only."""
-        raise DatasetError("a source of panoramas is read-only")
-
-    def _exists(self) -> bool:
-        return True
-
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
 
 
-class PanoramaStoreDataset(AbstractDataset[PanoramaStore, PanoramaStore]):
-    """Handle on the decoded panoramas of a source, which a node fills as it decodes.
+class PanoramaStoreDataset(HandleDataset[PanoramaStore]):
+    """Handle on the decoded panoramas of a source, which a node fills as it decodes."""
 
-    Args:
-        filepath: of the folder.
-        metadata: for Kedro-Viz and tracking; not read here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> PanoramaStore:
-        """A store at the path; nothing is read yet."""
-        return PanoramaStore(self._filepath)
-
-    def save(self, data: PanoramaStore) -> NoReturn:  # noqa: ARG002
-        """Refused: the decoding node writes through the store."""
-        raise DatasetError("panoramas are written by the decoding node through their store")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+    opened_by = PanoramaStore
+    refusal = "panoramas are written by the decoding node through their store"
 
 
-class PanoramaEncoderDataset(AbstractDataset[PanoramaEncoder, PanoramaEncoder]):
-    """An encoder of panoramas: a folder with its description and weights.
+class PanoramaEncoderDataset(FolderDataset[PanoramaEncoder]):
+    """An encoder of panoramas: a folder with its description and weights."""
 
-    Args:
-        filepath: the folder.
-        metadata: for Kedro-Viz and tracking; not read here.
-    """
+    holds = "an encoder"
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> PanoramaEncoder:
+    def read(self, path: Path) -> PanoramaEncoder:
         """Encoder on the CPU, in evaluation mode."""
-        return load_panorama_encoder(self._filepath)
+        return load_bundle(path, PanoramaEncoder)
 
-    def save(self, data: PanoramaEncoder) -> None:
-        """Write, replacing an older bundle only when complete."""
-        save_panorama_encoder(data, self._filepath)
-
-    def _exists(self) -> bool:
-        return self._filepath.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+    def write(self, value: PanoramaEncoder, path: Path) -> None:
+        """A bundle."""
+        save_bundle(value, path)
 
 
-class EarlierEncoderDataset(AbstractDataset[PanoramaEncoder, PanoramaEncoder]):
-    """An encoder that an earlier run left, wherever the parameters say it lies.
+class EarlierEncoderDataset(PanoramaEncoderDataset):
+    """An encoder that an earlier run left, wherever the parameters say it lies; read-only.
 
     Args:
         name: of the encoder.
         encoders: configurations by name; that of this one has its folder under "file".
-        metadata: for Kedro-Viz and tracking; not read here.
+        file: how it is reached; see :class:`ssl_kedro.datasets.base.FileDataset`.
     """
 
-    def __init__(
-        self, *, name: str, encoders: dict[str, Any], metadata: dict[str, Any] | None = None
-    ) -> None:
-        file = (encoders.get(name) or {}).get("file")
-        self._path = None if file is None else Path(file).expanduser()
-        self._name = name
-        self.metadata = metadata
+    holds = "the folder of an encoder"
 
-    def load(self) -> PanoramaEncoder:
-        """Encoder on the CPU, in evaluation mode."""
-        if self._path is None:
-            raise DatasetError(
-                f"expected the folder of an encoder, found none: set encoders.{self._name}.file"
-            )
-        return load_panorama_encoder(self._path)
+    def __init__(self, *, name: str, encoders: dict[str, Any], **file: Any) -> None:
+        super().__init__(filepath=(encoders.get(name) or {}).get("file"), **file)
+        self.unset = f"set encoders.{name}.file"
 
-    def save(self, data: PanoramaEncoder) -> NoReturn:  # noqa: ARG002
-        """Refused: earlier runs' encoders are read-only."""
+    def write(self, value: PanoramaEncoder, path: Path) -> None:  # noqa: ARG002
+        """Refused."""
         raise DatasetError("an earlier run's encoder is read-only")
 
-    def _exists(self) -> bool:
-        return self._path is not None and self._path.is_dir()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"name": self._name, "file": None if self._path is None else str(self._path)}
+class SaliencyModelDataset(FolderDataset[SaliencyModel]):
+    """Encoder and decoder together: a folder with their description and weights."""
 
+    holds = "a saliency model"
 
-class SaliencyModelDataset(AbstractDataset[SaliencyModel, SaliencyModel]):
-    """Encoder and decoder together: a folder with their description and weights.
-
-    Args:
-        filepath: the folder.
-        metadata: for Kedro-Viz and tracking; not read here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> SaliencyModel:
+    def read(self, path: Path) -> SaliencyModel:
         """Model on the CPU, in evaluation mode."""
-        return load_saliency_model(self._filepath)
+        return load_bundle(path, SaliencyModel)
 
-    def save(self, data: SaliencyModel) -> None:
-        """Write, replacing an older bundle only when complete."""
-        save_saliency_model(data, self._filepath)
-
-    def _exists(self) -> bool:
-        return self._filepath.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+    def write(self, value: SaliencyModel, path: Path) -> None:
+        """A bundle."""
+        save_bundle(value, path)
 
 
-class OutputPathDataset(AbstractDataset[Path, Path]):
-    """Where a node that writes as it goes is to write: files that are too large to return.
+class OutputPathDataset(HandleDataset[Path]):
+    """Where a node that writes as it goes is to write: files that are too large to return."""
 
-    Args:
-        filepath: of the file or folder.
-        metadata: for Kedro-Viz and tracking; not read here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath).expanduser()
-        self.metadata = metadata
-
-    def load(self) -> Path:
-        """The path; nothing need be there yet."""
-        return self._filepath
-
-    def save(self, data: Path) -> NoReturn:  # noqa: ARG002
-        """Refused: the node itself writes."""
-        raise DatasetError("what lies at an output path is written by the node that is given it")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+    opened_by = Path
+    refusal = "what lies at an output path is written by the node that is given it"

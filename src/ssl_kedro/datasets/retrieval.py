@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
 from pydantic import TypeAdapter
 
+from ssl_kedro.datasets.base import HandleDataset, ReadOnlyDataset
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.retrieval.extraction import VectorStore
 from ssl_kedro.retrieval.sets import RetrievalSet, effective_config, retrieval_set
 
 
-class RetrievalSetDataset(AbstractDataset[RetrievalSet, RetrievalSet]):
+class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
     """A retrieval task: its files found, none decoded.
 
     Args:
@@ -25,6 +24,8 @@ class RetrievalSetDataset(AbstractDataset[RetrievalSet, RetrievalSet]):
         descriptors: a user's own; where they name files, images are not looked for.
         metadata: for Kedro-Viz and tracking; not read here.
     """
+
+    refusal = "a retrieval task is read-only"
 
     def __init__(
         self,
@@ -46,18 +47,11 @@ class RetrievalSetDataset(AbstractDataset[RetrievalSet, RetrievalSet]):
         config = effective_config(self._datasets, self._dataset, self._name)
         return retrieval_set(self._name, config, self._seed, images=self._images)
 
-    def save(self, data: RetrievalSet) -> NoReturn:  # noqa: ARG002
-        """Refused: tasks are read-only."""
-        raise DatasetError("a retrieval task is read-only")
-
-    def _exists(self) -> bool:
-        return True
-
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
 
 
-class FrozenEncoderDataset(AbstractDataset[MapNetwork, MapNetwork]):
+class FrozenEncoderDataset(ReadOnlyDataset[MapNetwork]):
     """A frozen encoder, ready.
 
     Args:
@@ -66,6 +60,8 @@ class FrozenEncoderDataset(AbstractDataset[MapNetwork, MapNetwork]):
         seed: of random weights.
         metadata: for Kedro-Viz and tracking; not read here.
     """
+
+    refusal = "a frozen encoder is read-only"
 
     def __init__(
         self,
@@ -83,10 +79,6 @@ class FrozenEncoderDataset(AbstractDataset[MapNetwork, MapNetwork]):
         """See :func:`ssl_kedro.encoders.frozen.frozen_encoder`."""
         return frozen_encoder(self._config, self._seed)
 
-    def save(self, data: MapNetwork) -> NoReturn:  # noqa: ARG002
-        """Refused: frozen encoders are read-only."""
-        raise DatasetError("a frozen encoder is read-only")
-
     def _exists(self) -> bool:
         return self._config.present
 
@@ -94,31 +86,8 @@ class FrozenEncoderDataset(AbstractDataset[MapNetwork, MapNetwork]):
         return {"name": self._name, "kind": self._config.kind, "file": self._config.file}
 
 
-class VectorStoreDataset(AbstractDataset[VectorStore, VectorStore]):
-    """Handle on the vectors of one encoder and task.
+class VectorStoreDataset(HandleDataset[VectorStore]):
+    """Handle on the vectors of one encoder and task, written in constant memory."""
 
-    The extraction writes while its node runs, in constant memory, so the catalog gives it a
-    store to write to instead of a value to return. Where it lies is the catalog's choice.
-
-    Args:
-        filepath: of the folder.
-        metadata: for Kedro-Viz and tracking; not read here.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> VectorStore:
-        """A store at the path; nothing is read yet."""
-        return VectorStore(self._filepath)
-
-    def save(self, data: VectorStore) -> NoReturn:  # noqa: ARG002
-        """Refused: the extraction writes through the store."""
-        raise DatasetError("vectors are written by the extraction through their store")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+    opened_by = VectorStore
+    refusal = "vectors are written by the extraction through their store"

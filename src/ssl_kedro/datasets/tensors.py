@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from kedro.io import AbstractDataset
 from safetensors.numpy import load_file, save_file
 
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.datasets.base import FileDataset
 
 Arrays = dict[str, np.ndarray]
 
 
-class TensorsDataset(AbstractDataset[Arrays, Arrays]):
-    """Arrays by name.
+class TensorsDataset(FileDataset[Arrays]):
+    """Arrays by name."""
 
-    Args:
-        filepath: of the safetensors file.
-        metadata: for Kedro-Viz and tracking; not read here.
-    """
+    holds = "a safetensors file"
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> Arrays:
+    def read(self, path: Path) -> Arrays:
         """All arrays."""
-        return dict(load_file(self._filepath))
+        return dict(load_file(path))
 
-    def save(self, data: Arrays) -> None:
-        """Write, replacing an older file only when complete."""
-        arrays = {name: np.ascontiguousarray(value) for name, value in data.items()}
-        with replaced_file(self._filepath) as temporary:
-            save_file(arrays, temporary)
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+    def write(self, value: Arrays, path: Path) -> None:
+        """All arrays, contiguous."""
+        save_file({name: np.ascontiguousarray(array) for name, array in value.items()}, path)

@@ -144,6 +144,10 @@ class AmdimEncoder(NormalisedMaps):
         config: shape, and what maps are brought to.
     """
 
+    bundle_format = "ssl_kedro amdim maps v1"
+    config_type = AmdimConfig
+    config: AmdimConfig
+
     def __init__(self, config: AmdimConfig) -> None:
         super().__init__(*_PIXELS[config.encoder_size])
         self.config = config

@@ -6,15 +6,17 @@ it, and one of :class:`Backbone`. :mod:`ssl_kedro.encoders.factory` finds it.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.core.config import Config, ConfigError
+from ssl_kedro.core.config import Config, ConfigError, restored
+from ssl_kedro.encoders.bundled import Bundled
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, global_average
 
@@ -40,9 +42,10 @@ class Encoding(NamedTuple):
     decisions: tuple[Tensor, ...]
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Bundled, ABC):
     """Images in, feature vectors out, through a dense branch, a gated branch, or both."""
 
+    bundle_name = "encoder bundle"
     branches: tuple[Branch, ...]
     image_size: int
 
@@ -113,6 +116,14 @@ class Encoder(nn.Module, ABC):
     def member(self, branch: Branch) -> Encoder:  # noqa: ARG002
         """The encoder that serves a branch: itself, or one of a pair."""
         return self
+
+    def readme(self) -> dict[str, Any]:
+        """What a bundle tells beside what it is rebuilt from."""
+        return {
+            "feature_dimensions": self.feature_dimensions,
+            "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
+            "dense_macs": self.cost().dense,
+        }
 
     def check_branch(self, branch: Branch) -> None:
         """Raise ValueError where there is no such branch."""
@@ -205,6 +216,33 @@ class Backbone(Encoder):
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
             self.register_buffer(name, tensor)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        if "config_type" in cls.__dict__:
+            cls.bundle_format = f"ssl_kedro gated_{cls.config_type.architecture} v1"
+        super().__init_subclass__(**options)
+
+    def description(self) -> dict[str, Any]:
+        """Shape and settings, and what readers of the file may want to know."""
+        return {
+            "encoder": dataclasses.asdict(self.config),
+            "branches": list(self.branches),
+            "image_size": self.image_size,
+            "gate_reduction": self.gate_reduction,
+            "gate_temperature": self.gate_temperature,
+            **self.readme(),
+        }
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        return cls(
+            restored(cls.config_type, values["encoder"]),
+            branches=values["branches"],
+            image_size=values["image_size"],
+            gate_reduction=values["gate_reduction"],
+            gate_temperature=values["gate_temperature"],
+        )
 
     def new_gate(self, in_channels: int, channels: int) -> ChannelGate | None:
         """A gate over channels, fed by a block's input; None without a gated branch."""

@@ -75,6 +75,10 @@ class BottleneckResNet(NormalisedMaps):
         pixel_std: per channel, in [0, 1].
     """
 
+    bundle_format = "ssl_kedro bottleneck_resnet maps v1"
+    config_type = BottleneckConfig
+    config: BottleneckConfig
+
     def __init__(
         self,
         config: BottleneckConfig,

@@ -1,11 +1,14 @@
-"""An encoder on disk: a folder with a JSON description and safetensors weights."""
+"""A network on disk: a folder with a JSON description and safetensors weights.
+
+Each class that can be saved says how; see :class:`~ssl_kedro.encoders.bundled.Bundled`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,100 +17,131 @@ from safetensors.torch import load_file, save_file
 from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.encoders.bundled import B, Bundled, kinds_of
+
+if TYPE_CHECKING:
+    from ssl_kedro.encoders.importers.report import KeyReport
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "weights.safetensors"
-SINGLE_FORMAT = "ssl_kedro gated_resnet18 v1"
-PAIR_FORMAT = "ssl_kedro encoder_pair v1"
+EXTRAS_NAME = "extras.safetensors"
 
 
 class BundleError(UserError, ValueError):
-    """A folder that is not a complete, readable encoder bundle."""
+    """A folder that is not a complete, readable bundle."""
 
 
-def save_encoder(encoder: Encoder, folder: Path) -> None:
-    """Write the bundle, replacing an older one only when complete.
-
-    Raises:
-        TypeError: an encoder of a kind that has no bundle format.
-    """
-    description = _description(encoder) | {
-        "feature_dimensions": encoder.feature_dimensions,
-        "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
-        "dense_macs": encoder.cost().dense,
-    }
-    tensors = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    with replaced_folder(folder) as temporary:
-        (temporary / CONFIG_NAME).write_text(json.dumps(description, indent=2) + "\n")
-        save_file(tensors, temporary / WEIGHTS_NAME)
-
-
-def load_encoder(folder: Path, device: torch.device | str = "cpu") -> Encoder:
-    """A ready encoder in evaluation mode, with ``.dense(x)`` and ``.gated(x)``.
+def save_bundle(
+    network: Bundled,
+    folder: str | Path,
+    provenance: KeyReport | Mapping[str, Any] | None = None,
+) -> None:
+    """Write a network, replacing an older bundle only when complete.
 
     Args:
-        folder: written by :func:`save_encoder`.
+        network: to save.
+        folder: to write.
+        provenance: where weights come from; of an import its report, whose extras become a
+            file beside the weights.
+
+    Raises:
+        TypeError: a network of a kind that has no bundle format.
+        BundleError: what was written is not what is in memory.
+    """
+    network = network.bundled
+    described = network.description()
+    description = {"format": network.bundle_format} | described
+    extras: Mapping[str, torch.Tensor] = {}
+    if isinstance(provenance, Mapping):
+        description["provenance"] = dict(provenance)
+    elif provenance is not None:
+        description["provenance"], extras = provenance.as_json(), provenance.extras
+    tensors = _plain(network.state_dict())
+    with replaced_folder(Path(folder)) as temporary:
+        (temporary / CONFIG_NAME).write_text(json.dumps(description, indent=2) + "\n")
+        save_file(tensors, temporary / WEIGHTS_NAME)
+        for name, value in load_file(temporary / WEIGHTS_NAME).items():
+            if not torch.equal(value.nan_to_num(), tensors[name].nan_to_num()):
+                raise BundleError(f"{folder}: {name} was not written as it is; is the disk faulty?")
+        if extras:
+            save_file(_plain(extras), temporary / EXTRAS_NAME)
+
+
+def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str = "cpu") -> B:
+    """A network in evaluation mode.
+
+    Args:
+        folder: written by :func:`save_bundle`.
+        bases: what it may be, such as ``Encoder``.
         device: where to put it.
 
     Raises:
         BundleError: files are missing, damaged, of another format, or do not fit together.
     """
-    config_path, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
-    for path in (config_path, weights_path):
+    folder = Path(folder)
+    what = bases[0].bundle_name
+    description = _description(folder, what)
+    found = description.get("format")
+    known = kinds_of(*bases, found=found)
+    if found not in known:
+        expected = ", ".join(map(repr, known))
+        raise BundleError(
+            f"{folder / CONFIG_NAME}: format {found!r}, expected "
+            f"{'one of ' if len(known) > 1 else ''}{expected}"
+        )
+    try:
+        network = known[found].from_description(description)
+        weights = load_file(folder / WEIGHTS_NAME)
+        network.make_room(weights)
+        without_memory = any(parameter.is_meta for parameter in network.parameters())
+        network.load_state_dict(weights, assign=without_memory)
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BundleError(f"{folder} is not a usable {what}: {error}") from error
+    return network.to(device).eval()
+
+
+def save_encoder(encoder: Encoder, folder: str | Path) -> None:
+    """Write an encoder; see :func:`save_bundle`."""
+    save_bundle(encoder, folder)
+
+
+def load_encoder(folder: str | Path, device: torch.device | str = "cpu") -> Encoder:
+    """A ready encoder in evaluation mode, with ``.dense(x)`` and ``.gated(x)``.
+
+    Args:
+        folder: written by :func:`save_encoder`, as the pretrain nodes do.
+        device: where to put it.
+
+    Raises:
+        BundleError: files are missing, damaged, of another format, or do not fit together.
+    """
+    return load_bundle(folder, Encoder, device=device)  # type: ignore[type-abstract]
+
+
+def provenance_of(folder: Path) -> dict[str, Any] | None:
+    """Publisher, files with their SHA-256, and keys; None where weights were not imported.
+
+    Raises:
+        BundleError: the folder's description is missing or damaged.
+    """
+    found = _description(folder, "bundle").get("provenance")
+    return found if isinstance(found, dict) else None
+
+
+def _description(folder: Path, what: str) -> dict[str, Any]:
+    for path in (folder / CONFIG_NAME, folder / WEIGHTS_NAME):
         if not path.is_file():
             raise BundleError(
-                f"{path} is missing: expected a bundle folder with {CONFIG_NAME} and "
-                f"{WEIGHTS_NAME}, as the pretrain nodes write it"
+                f"{path} is missing: expected a bundle folder with {CONFIG_NAME} and {WEIGHTS_NAME}"
             )
     try:
-        description = json.loads(config_path.read_text())
-        found = description.get("format")
-        if found not in (SINGLE_FORMAT, PAIR_FORMAT):
-            raise BundleError(
-                f"{config_path}: format {found!r}, expected {SINGLE_FORMAT!r} or {PAIR_FORMAT!r}"
-            )
-        encoder = _built(description)
-        encoder.load_state_dict(load_file(weights_path))
-    except (json.JSONDecodeError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise BundleError(f"{folder} is not a usable encoder bundle: {error}") from error
-    return encoder.to(device).eval()
+        description = json.loads((folder / CONFIG_NAME).read_text())
+    except ValueError as error:
+        raise BundleError(f"{folder} is not a usable {what}: {error}") from error
+    if not isinstance(description, dict):
+        raise BundleError(f"{folder / CONFIG_NAME}: expected an object, found a list or a value")
+    return description
 
 
-def _description(encoder: Encoder) -> dict[str, Any]:
-    """What an encoder has to be rebuilt from, without its weights."""
-    if isinstance(encoder, GatedResNet18):
-        return {
-            "format": SINGLE_FORMAT,
-            "encoder": dataclasses.asdict(encoder.config),
-            "branches": list(encoder.branches),
-            "image_size": encoder.image_size,
-            "gate_reduction": encoder.gate_reduction,
-            "gate_temperature": encoder.gate_temperature,
-        }
-    if isinstance(encoder, EncoderPair):
-        members = {branch: _description(encoder.member(branch)) for branch in encoder.branches}
-        return {"format": PAIR_FORMAT, "members": members}
-    raise TypeError(f"there is no bundle format for a {type(encoder).__name__}")
-
-
-def _built(description: dict[str, Any]) -> Encoder:
-    """An encoder of the description, with weights still to be loaded."""
-    if description["format"] == PAIR_FORMAT:
-        members = description["members"]
-        return EncoderPair(_single(members["dense"]), _single(members["gated"]))
-    return _single(description)
-
-
-def _single(description: dict[str, Any]) -> GatedResNet18:
-    shape = dict(description["encoder"])
-    if shape.get("inner_channels") is not None:
-        shape["inner_channels"] = tuple(shape["inner_channels"])
-    return GatedResNet18(
-        EncoderConfig(**shape),
-        branches=description["branches"],
-        image_size=description["image_size"],
-        gate_reduction=description["gate_reduction"],
-        gate_temperature=description["gate_temperature"],
-    )
+def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}

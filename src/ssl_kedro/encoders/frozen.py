@@ -19,8 +19,7 @@ from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, import_weights
-from ssl_kedro.encoders.map_bundle import load_map_network
-from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.encoders.maps import MapNetwork, load_map_network
 
 OWN_KINDS = ("random", "pixels", "bundle")
 

@@ -171,7 +171,9 @@ class GatedResNet18(Backbone):
 
     def _initialise(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            # A network without memory, of which only the cost is asked, has no values to draw;
+            # PyTorch would load its compiler, over a second, to draw none.
+            if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if self.config.zero_init_residual:
             for _, block in self.residual_blocks():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.bundle import BundleError, load_bundle
+from ssl_kedro.encoders.bundled import Bundled
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class MapNetwork(nn.Module, ABC):
+class MapNetwork(Bundled, ABC):
     """Images (N, 3, H, W), uint8 or float in [0, 1], RGB, to maps (N, C, h, w).
 
     Pixels are normalised inside. ``map_channels`` is C.
@@ -31,13 +37,17 @@ class MapNetwork(nn.Module, ABC):
 
 
 class NormalisedMaps(MapNetwork):
-    """A map network that subtracts a mean from pixels and divides by a deviation.
+    """A map network of a shape that subtracts a mean from pixels and divides by a deviation.
+
+    ``config`` is its shape, of its ``config_type``.
 
     Args:
         pixel_mean: per channel, in [0, 1].
         pixel_std: per channel, in [0, 1].
     """
 
+    config_type: ClassVar[Callable[..., Any]]
+    config: Config
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -62,6 +72,20 @@ class NormalisedMaps(MapNetwork):
         scale = 255.0 if images.dtype == torch.uint8 else 1.0
         return (images / scale - self.pixel_mean) / self.pixel_std
 
+    def description(self) -> dict[str, Any]:
+        """Shape, and what readers of the file may want to know."""
+        return {
+            "network": dataclasses.asdict(self.config),
+            "map_channels": self.map_channels,
+            "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
+        }
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        build: Callable[..., Self] = cls
+        return build(cls.config_type(**values["network"]))
+
 
 class BranchMaps(MapNetwork):
     """One branch of this project's own encoders.
@@ -85,6 +109,11 @@ class BranchMaps(MapNetwork):
         """Maps before the global average: their mean is the encoder's feature vector."""
         return self.encoder.maps(images, self.branch)[0]
 
+    @property
+    def bundled(self) -> Encoder:
+        """Its encoder, which has a format of its own."""
+        return self.encoder
+
     def used_modules(self) -> Iterable[nn.Module]:
         """All but the batch norms of the other branch."""
         for name, module in self.encoder.named_modules():
@@ -92,6 +121,25 @@ class BranchMaps(MapNetwork):
             of_branch = [p for p in parts if p in ("dense", "gated")]
             if not of_branch or of_branch == [self.branch]:
                 yield module
+
+
+def load_map_network(folder: Path, branch: Branch = "dense") -> MapNetwork:
+    """A network in evaluation mode, on the CPU.
+
+    Args:
+        folder: the bundle of a map network or of an encoder.
+        branch: of this project's own encoders; others have none, and ignore it.
+
+    Raises:
+        BundleError: files are missing, damaged, of another format, or do not fit together.
+    """
+    found = load_bundle(folder, MapNetwork, Encoder)
+    if not isinstance(found, Encoder):
+        return cast(MapNetwork, found)
+    try:
+        return BranchMaps(found, branch).eval()
+    except ValueError as error:
+        raise BundleError(f"{folder}: {error}") from error
 
 
 @torch.no_grad()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
 from ssl_kedro.encoders.base import Backbone, Branch, Encoder
+from ssl_kedro.encoders.bundled import kinds_of
 from ssl_kedro.encoders.folding import FoldedEncoder
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate
@@ -25,6 +26,7 @@ class EncoderPair(Encoder):
         ValueError: an encoder lacks its branch, or the two do not match in shape.
     """
 
+    bundle_format = "ssl_kedro encoder_pair v1"
     branches: tuple[Branch, ...] = ("dense", "gated")
 
     def __init__(self, dense: Backbone, gated: Backbone) -> None:
@@ -70,3 +72,21 @@ class EncoderPair(Encoder):
     def folded(self, branch: Branch) -> FoldedEncoder:
         """A branch of the branch's encoder as plain weights."""
         return self.member(branch).folded(branch)
+
+    def description(self) -> dict[str, Any]:
+        """Those of its members, by branch."""
+        members = {
+            branch: {"format": member.bundle_format, **member.description()}
+            for branch, member in ((branch, self.member(branch)) for branch in self.branches)
+        }
+        return {"members": members, **self.readme()}
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        members = {}
+        for branch, described in values["members"].items():
+            found = described["format"]
+            kinds = kinds_of(Backbone, found=found)  # type: ignore[type-abstract]
+            members[branch] = kinds[found].from_description(described)
+        return cls(**members)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ssl_kedro.encoders.longitude import LongitudePadding, continue_longitude
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
 
 STRIDE = 16
+INPUT = "float in [0, 1] or uint8, (N, 3, H, W), RGB, H and W multiples of 16; normalised inside"
 _RESNET_BLOCKS = (3, 4, 6)
 _VGG_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
@@ -53,6 +55,10 @@ class PanoramaEncoder(NormalisedMaps):
         config: shape.
     """
 
+    bundle_format = "ssl_kedro panorama encoder v1"
+    config_type = PanoramaEncoderConfig
+    config: PanoramaEncoderConfig
+
     def __init__(self, config: PanoramaEncoderConfig) -> None:
         super().__init__(IMAGENET_MEAN, IMAGENET_STD)
         self.config = config
@@ -66,6 +72,19 @@ class PanoramaEncoder(NormalisedMaps):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         continue_longitude(self, config.longitude_padding)
+
+    def description(self) -> dict[str, Any]:
+        """Shape, and what readers of the file may want to know."""
+        return {
+            "encoder": dataclasses.asdict(self.config),
+            "input": INPUT,
+            "output": f"float (N, {self.map_channels}, H / 16, W / 16)",
+        }
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        return cls(PanoramaEncoderConfig(**values["encoder"]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps of the last layer, after its ReLU.

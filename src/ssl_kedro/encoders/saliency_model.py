@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
 
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, macs_by_hooks
-from ssl_kedro.encoders.saliency_decoder import SaliencyDecoder
+import torch
+from torch import Tensor
+
+from ssl_kedro.encoders.bundled import Bundled
+from ssl_kedro.encoders.panorama_encoder import INPUT, PanoramaEncoder, macs_by_hooks
+from ssl_kedro.encoders.saliency_decoder import DecoderConfig, SaliencyDecoder, build_decoder
 
 
-class SaliencyModel(nn.Module):
+class SaliencyModel(Bundled):
     """Panoramas float (N, 3, H, W) in [0, 1] to saliency (N, 1, H, W) in (0, 1).
 
     Saliency is a density per solid angle up to its scale.
@@ -20,6 +26,8 @@ class SaliencyModel(nn.Module):
     Raises:
         ValueError: the decoder takes maps of another number of channels.
     """
+
+    bundle_format = "ssl_kedro saliency model v1"
 
     def __init__(self, encoder: PanoramaEncoder, decoder: SaliencyDecoder) -> None:
         super().__init__()
@@ -43,3 +51,23 @@ class SaliencyModel(nn.Module):
             self.decoder, (self.encoder.map_channels, height // 16, width // 16)
         )
         return {"encoder": encoder, "decoder": decoder, "all": encoder + decoder}
+
+    def description(self) -> dict[str, Any]:
+        """Both shapes, and what readers of the file may want to know."""
+        return {
+            "encoder": dataclasses.asdict(self.encoder.config),
+            "decoder": dataclasses.asdict(self.decoder.config),
+            "input": INPUT,
+            "output": "float (N, 1, H, W) in (0, 1), density per solid angle up to its scale",
+        }
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        encoder = PanoramaEncoder.from_description(values)
+        decoder = build_decoder(DecoderConfig(**values["decoder"]), encoder.map_channels)
+        return cls(encoder, decoder)
+
+    def make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Its prior is as large as the panoramas that it was learnt from."""
+        self.decoder.prior_logit = torch.zeros_like(weights["decoder.prior_logit"])

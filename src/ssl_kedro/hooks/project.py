@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol, SharedMemoryDataCatalog
 
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
@@ -20,6 +24,10 @@ def _given(command: click.Context | None, option: str) -> list[str]:
     """
     given = command.params.get(option) if command is not None else None
     return given.split(",") if isinstance(given, str) else list(given or ())
+
+
+class RunnerError(UserError, ValueError):
+    """A runner that the pipelines cannot be run with."""
 
 
 class ParameterHook:
@@ -45,3 +53,17 @@ class ParameterHook:
         pipelines.configure("ssl_kedro.pipeline_registry")
         pipelines.set_requested(names)
         keep_freed_memory()
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
+        """Runs before the first node.
+
+        Raises:
+            RunnerError: nodes would run in processes of their own.
+        """
+        if isinstance(catalog, SharedMemoryDataCatalog):
+            raise RunnerError(
+                "ParallelRunner cannot run these pipelines, whose nodes share decoded images and "
+                "report each epoch in one process: use --runner ThreadRunner, or give one training "
+                "several processes with train.workers"
+            )

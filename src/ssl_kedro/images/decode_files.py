@@ -12,9 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,6 +20,7 @@ from queue import SimpleQueue
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.decode_worker import decoded_files
@@ -69,9 +68,7 @@ def check_skipped(config: DataConfig, count: int) -> Callable[[tuple[SkippedFile
         if len(skipped) <= config.max_skipped * count:
             return
         named = first_few([f"{file.path} ({file.reason})" for file in skipped], separator="; ")
-        raise ImageSourceError(
-            "root",
-            config.root,
+        raise config.root_error(
             found=f"{len(skipped)} of {count} files that cannot be read: {named}",
             expected=f"at most {config.max_skipped:.2%} (data.max_skipped = {config.max_skipped})",
             remedy="repair or remove these files, or raise data.max_skipped to go on without them",
@@ -156,21 +153,13 @@ def _parallel(
         finally:
             idle.put(worker)
 
-    pending: deque[Future[Block]] = deque()
     with ExitStack() as stack:
         for _ in range(workers):
             worker = _Worker(config, root)
             stack.callback(worker.close)
             idle.put(worker)
         # The threads only wait for the processes.
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        for task in tasks:
-            pending.append(pool.submit(decoded, task))
-            if len(pending) >= workers * _TASKS_A_WORKER:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        yield from computed_ahead(decoded, tasks, workers, _TASKS_A_WORKER)
 
 
 def _block(paths: Sequence[str], images: np.ndarray, skipped: Sequence[tuple[int, str]]) -> Block:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
 
@@ -203,22 +202,10 @@ def _decoded_ahead(
 ) -> Iterator[tuple[int, np.ndarray | str]]:
     """Index and image, or what is wrong with it, in order."""
 
-    def decoded(index: int) -> np.ndarray | str:
+    def decoded(index: int) -> tuple[int, np.ndarray | str]:
         try:
-            return photographs.decoded(index, resize)
+            return index, photographs.decoded(index, resize)
         except UnreadableImageError as error:
-            return str(error)
+            return index, str(error)
 
-    pending: deque[tuple[int, Future[np.ndarray | str]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for index in range(len(photographs)):
-                pending.append((index, pool.submit(decoded, index)))
-                if len(pending) > workers * _AHEAD:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return computed_ahead(decoded, range(len(photographs)), workers, _AHEAD)

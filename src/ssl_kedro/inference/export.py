@@ -1,21 +1,18 @@
-"""Compact and static networks as files: safetensors with JSON, and ONNX, both checked."""
+"""Compact and static networks as folders and as ONNX files, checked."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ssl_kedro.core.files import replaced_file, replaced_folder
+from ssl_kedro.core.files import replaced_file
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.encoders.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleError
+from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
 from ssl_kedro.inference.onnx_file import (
@@ -29,7 +26,6 @@ from ssl_kedro.inference.onnx_file import (
     run_onnx,
 )
 from ssl_kedro.inference.onnx_graph import write_compact_onnx
-from ssl_kedro.inference.plan import PlanError, plan_from_json
 
 # A gate this close to its threshold may fall on either side when sums are rounded otherwise.
 _UNDECIDED = 1e-4
@@ -68,54 +64,6 @@ class ExportReport(FileReport):
     undecided: int
 
 
-def save_compact(network: CompactNetwork, folder: Path) -> None:
-    """Write plan and weights, replacing an older folder only when complete.
-
-    The weights are read again and compared before the folder takes its place.
-
-    Raises:
-        ExportError: what was written is not what is in memory.
-    """
-    description = network.plan.to_json() | {
-        "feature_dimensions": network.plan.feature_dimensions,
-        "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
-    }
-    tensors = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    with replaced_folder(folder) as temporary:
-        (temporary / CONFIG_NAME).write_text(json.dumps(description, indent=1) + "\n")
-        save_file(tensors, temporary / WEIGHTS_NAME)
-        again = load_compact(temporary)
-        for name, value in again.state_dict().items():
-            if not torch.equal(value, tensors[name]):
-                raise ExportError(f"{folder}: {name} was not written as it is; is the disk faulty?")
-
-
-def load_compact(folder: Path) -> CompactNetwork:
-    """A ready network on the CPU.
-
-    Args:
-        folder: written by :func:`save_compact`.
-
-    Raises:
-        BundleError: files are missing, damaged, of another format, or do not fit together.
-    """
-    for path in (folder / CONFIG_NAME, folder / WEIGHTS_NAME):
-        if not path.is_file():
-            raise BundleError(
-                f"{path} is missing: expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, as "
-                "save_compact writes it"
-            )
-    try:
-        plan = plan_from_json(json.loads((folder / CONFIG_NAME).read_text()))
-        # Without memory: what a damaged plan asks for is only checked against the file.
-        with torch.device("meta"):
-            network = CompactNetwork(plan)
-        network.load_state_dict(load_file(folder / WEIGHTS_NAME), assign=True)
-    except (json.JSONDecodeError, PlanError, RuntimeError, SafetensorError, ValueError) as error:
-        raise BundleError(f"{folder} is not a usable compact network: {error}") from error
-    return network.requires_grad_(False).eval()
-
-
 def export_compact(
     network: CompactNetwork, encoder: Encoder, folder: Path, images: np.ndarray
 ) -> FileReport:
@@ -134,8 +82,9 @@ def export_compact(
     """
     batch = compared_images(images, *images.shape[2:])
     _compact_difference(network, encoder, folder, batch)
-    save_compact(network, folder)
-    difference, largest = _compact_difference(load_compact(folder), encoder, folder, batch)
+    save_bundle(network, folder)
+    again = load_bundle(folder, CompactNetwork)
+    difference, largest = _compact_difference(again, encoder, folder, batch)
     size = sum(file.stat().st_size for file in folder.iterdir())
     return FileReport(folder, size, len(batch), difference, largest)
 

@@ -7,14 +7,16 @@ encoder's masks.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.encoders.bundled import Bundled
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.gate import global_average
-from ssl_kedro.inference.plan import BlockPlan, CompactPlan
+from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan, plan_from_json
 
 
 class CompactGate(nn.Module):
@@ -83,13 +85,15 @@ class CompactBlock(nn.Module):
         return torch.relu(self.conv2(inner) + shortcut), applied
 
 
-class CompactNetwork(nn.Module):
+class CompactNetwork(Bundled):
     """Images in, features out, with folded batch norms and the channels of a plan.
 
     Args:
         plan: the shape; weights are to be loaded or filled in afterwards.
     """
 
+    bundle_format = FORMAT
+    bundle_name = "compact network"
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -133,6 +137,19 @@ class CompactNetwork(nn.Module):
             if decided is not None:
                 applied.append(decided)
         return x, torch.cat(applied, dim=1) if applied else x.new_zeros(x.shape[0], 0)
+
+    def description(self) -> dict[str, Any]:
+        """The plan, and what readers of the file may want to know."""
+        return self.plan.to_json() | {
+            "feature_dimensions": self.plan.feature_dimensions,
+            "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
+        }
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """Without memory: what a damaged plan asks for is only checked against the file."""
+        with torch.device("meta"):
+            return cls(plan_from_json(values))
 
     def compact_blocks(self) -> list[CompactBlock]:
         """The blocks in order."""

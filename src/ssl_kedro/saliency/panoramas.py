@@ -130,7 +130,7 @@ class PanoramaSource(ABC):
         """Look at everything that is cheap to look at, before any long work.
 
         Raises:
-            ValueError: naming the file, what was expected and what to do.
+            ValueError: naming what cannot be used, at most twenty files, then a count.
         """
 
     @abstractmethod

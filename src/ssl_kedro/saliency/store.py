@@ -6,36 +6,26 @@ only when the source or the size has changed.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.skipping import check_skipped
 from ssl_kedro.saliency.panoramas import PanoramaSource
 
-_IMAGES, _DESCRIPTION = "images.npy", "description.json"
 # Decoded panoramas that wait to be written, per thread.
 _AHEAD = 4
 
 
-class PanoramaStore:
-    """A folder that holds the panoramas of a source, all of one size.
-
-    Args:
-        folder: where; need not exist yet.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+class PanoramaStore(MappedStore):
+    """A folder that holds the panoramas of a source, all of one size."""
 
     def description(self) -> dict[str, Any] | None:
         """What it holds, None where it holds nothing, or not all.
@@ -44,16 +34,17 @@ class PanoramaStore:
         :meth:`images`: "names", "scenes", "splits", "indices" (into the source); "skipped"
         (name and reason of those that could not be decoded).
         """
-        try:
-            found = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
-            complete = self.images().shape == (len(found["names"]), 3, *found["size"])
-        except (OSError, ValueError, KeyError):
-            return None
-        return found if complete else None
+        found = self.described() or {}
+        whole = {"names", "size"} <= found.keys() and self.images().shape == (
+            len(found["names"]),
+            3,
+            *found["size"],
+        )
+        return found if whole else None
 
     def images(self) -> np.ndarray:
         """uint8 (N, 3, H, W), a read-only memory map."""
-        return np.asanyarray(np.load(self.folder / _IMAGES, mmap_mode="r", allow_pickle=False))
+        return self.array()
 
     def fill(
         self,
@@ -93,24 +84,17 @@ class PanoramaStore:
             return known
         kept: list[int] = []
         skipped: list[list[str]] = []
-        with replaced_folder(self.folder) as temporary:
-            with (temporary / _IMAGES).open("wb") as file:
-                # NumPy pads headers, so that the final count needs no more room.
-                header = {"descr": "|u1", "fortran_order": False}
-                np.lib.format.write_array_header_1_0(file, header | {"shape": (2**62, 3, *size)})
-                for index, found in _decoded(source, indices, size, label, workers):
-                    if isinstance(found, UnreadableImageError):
-                        skipped.append([source.names[index], str(found)])
-                        check_skipped(skipped, len(indices), max_skipped, label, "data.max_skipped")
-                        continue
-                    kept.append(index)
-                    file.write(np.ascontiguousarray(found).data)
-                if indices and not kept:
-                    check_skipped(skipped, len(indices), -1.0, label, "data.max_skipped")
-                file.seek(0)
-                shape = (len(kept), 3, *size)
-                np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
-            description = {
+        with self.written((3, *size), "|u1") as (array, description):
+            for index, found in _decoded(source, indices, size, label, workers):
+                if isinstance(found, UnreadableImageError):
+                    skipped.append([source.names[index], str(found)])
+                    check_skipped(skipped, len(indices), max_skipped, label, "data.max_skipped")
+                    continue
+                kept.append(index)
+                array.add(found[None])
+            if indices and not kept:
+                check_skipped(skipped, len(indices), -1.0, label, "data.max_skipped")
+            description |= {
                 "identity": identity,
                 "size": list(size),
                 "names": [source.names[i] for i in kept],
@@ -119,7 +103,6 @@ class PanoramaStore:
                 "indices": kept,
                 "skipped": skipped,
             }
-            (temporary / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
         return description
 
 

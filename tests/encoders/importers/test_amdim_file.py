@@ -8,8 +8,9 @@ import torch
 
 from encoders.amdim_oracle import layers, random_state
 from ssl_kedro.encoders.amdim import AmdimEncoder
+from ssl_kedro.encoders.bundle import save_bundle
 from ssl_kedro.encoders.importers import WeightsError, import_weights
-from ssl_kedro.encoders.map_bundle import load_map_network, save_map_network
+from ssl_kedro.encoders.maps import load_map_network
 
 SHAPE = {"ndf": 3, "n_rkhs": 5, "n_depth": 2, "encoder_size": 128}
 
@@ -45,7 +46,7 @@ def test_maps_equal_an_independent_network(tmp_path: Path, prefix: str) -> None:
     assert report.notes == {**SHAPE, "use_bn": False}
     assert sorted(report.used.values()) == sorted(state)
     assert len(report.dropped) == 5
-    save_map_network(network, tmp_path / "bundle", report)
+    save_bundle(network, tmp_path / "bundle", report)
     again = load_map_network(tmp_path / "bundle")
     with torch.no_grad():
         assert torch.equal(again(images), found)

@@ -11,11 +11,16 @@ from safetensors.torch import load_file
 from encoders.importers.resnet_oracle import random_state
 from ssl_kedro.encoders.amdim import AmdimConfig, AmdimEncoder
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
-from ssl_kedro.encoders.bundle import BundleError, load_encoder, save_encoder
+from ssl_kedro.encoders.bundle import (
+    BundleError,
+    load_encoder,
+    provenance_of,
+    save_bundle,
+    save_encoder,
+)
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.importers import import_weights
-from ssl_kedro.encoders.map_bundle import load_map_network, provenance_of, save_map_network
-from ssl_kedro.encoders.maps import BranchMaps, MapNetwork
+from ssl_kedro.encoders.maps import BranchMaps, MapNetwork, load_map_network
 from ssl_kedro.encoders.pair import EncoderPair
 
 
@@ -33,7 +38,7 @@ def amdim() -> AmdimEncoder:
 @pytest.mark.parametrize("build", [resnet, amdim])
 def test_round_trip_gives_the_same_maps(tmp_path: Path, build: Callable[[], MapNetwork]) -> None:
     network = build()
-    save_map_network(network, tmp_path / "bundle")
+    save_bundle(network, tmp_path / "bundle")
     loaded = load_map_network(tmp_path / "bundle")
     images = torch.randint(0, 256, (2, 3, 80, 64), dtype=torch.uint8)
     with torch.no_grad():
@@ -55,7 +60,7 @@ def test_provenance_and_extras_of_an_import_are_kept(tmp_path: Path) -> None:
     }
     torch.save({"state_dict": state}, tmp_path / "gem.pt")
     network, report = import_weights("gem_ap", tmp_path / "gem.pt")
-    save_map_network(network, tmp_path / "bundle", report)
+    save_bundle(network, tmp_path / "bundle", report)
     found = provenance_of(tmp_path / "bundle")
     assert found is not None
     assert found["kind"] == "gem_ap"
@@ -84,7 +89,7 @@ def test_own_bundles_give_the_branchs_maps(tmp_path: Path, branch: str) -> None:
         with torch.no_grad():
             expected = encoder(images, branch).features
             torch.testing.assert_close(network(images).mean(dim=(2, 3)), expected)
-        save_map_network(network, tmp_path / "again")
+        save_bundle(network, tmp_path / "again")
         assert isinstance(network, BranchMaps)
         with torch.no_grad():
             again = load_encoder(tmp_path / "again")(images, branch).features
@@ -103,7 +108,7 @@ def test_absent_branches_and_unknown_networks_are_named(tmp_path: Path) -> None:
             return images
 
     with pytest.raises(TypeError, match="no bundle format for a Other"):
-        save_map_network(Other(), tmp_path / "other")
+        save_bundle(Other(), tmp_path / "other")
 
 
 def edited(folder: Path, **changes: object) -> None:
@@ -126,7 +131,7 @@ def edited(folder: Path, **changes: object) -> None:
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
-    save_map_network(resnet(), tmp_path / "bundle")
+    save_bundle(resnet(), tmp_path / "bundle")
     damage(tmp_path / "bundle")
     with pytest.raises(BundleError, match=message):
         load_map_network(tmp_path / "bundle")

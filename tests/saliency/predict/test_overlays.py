@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ssl_kedro.saliency.predict.overlays import (
-    comparison,
     heat_map,
     overlay,
     relative_map,
@@ -123,18 +122,3 @@ def test_overlays_know_nothing_of_the_seam() -> None:
 def test_pictures_of_another_kind_are_refused() -> None:
     with pytest.raises(ValueError, match=r"uint8 \(3, H, W\), found float64 \(3, 4, 8\)"):
         overlay(np.zeros((3, 4, 8)), np.ones((2, 4)))
-
-
-def test_a_comparison_shows_panels_under_titles() -> None:
-    picture = np.full((3, 100, 200), 60, np.uint8)
-    maps = {"truth": blob(), "prediction": blob(column=60)}
-    found = comparison(picture, maps, panel_height=90)
-    assert found.dtype == np.uint8 and found.shape[2] == 3 * 180 + 2 * 2
-    bar = found.shape[1] - 90
-    for place in range(3):
-        left = place * 182
-        assert (found[:, :bar, left : left + 100] < 100).any(), "no title"
-    assert (found[:, bar:, :180] == 60).all()
-    light = luminance(found[:, bar:])
-    assert light[45, 182 + 45] > 100 > light[45, 182 + 135]
-    assert light[45, 364 + 135] > 100 > light[45, 364 + 45]

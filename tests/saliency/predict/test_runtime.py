@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.saliency.predict.runtime import PUBLISHED_SECONDS, STAGES, RuntimeConfig, runtimes
+from ssl_kedro.saliency.predict.runtime import STAGES, RuntimeConfig, runtimes
 
 
 class Sleeping(nn.Module):
@@ -80,8 +80,3 @@ def test_what_cannot_be_measured(panorama: Path) -> None:
         runtimes(Model(), [])
     with pytest.raises(ValueError, match="found no encoder"):
         runtimes(nn.Identity(), [panorama])
-
-
-def test_published_times_of_table_4_2() -> None:
-    # "about 8 times as fast as ATSal" is the text's own ratio, rounded down.
-    assert 8 < PUBLISHED_SECONDS["ATSal"] / PUBLISHED_SECONDS["thesis"] < 10

@@ -10,7 +10,6 @@ import pytest
 
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.saliency.predict.video_files import (
-    MapFile,
     VideoWriter,
     ahead,
     taken_frames,
@@ -93,22 +92,6 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         Video(path)
     with pytest.raises(SaliencyDataError):
         next(taken_frames(path))
-
-
-def test_a_map_file_grows_and_is_a_plain_array(tmp_path: Path) -> None:
-    path = tmp_path / "maps.npy"
-    maps = np.random.default_rng(0).random((137, 3, 5)).astype(np.float32)
-    with MapFile(path, 3, 5) as file:
-        for values in maps:
-            file.add(values)
-        with pytest.raises(ValueError, match=r"shape \(3, 5\), found \(5, 3\)"):
-            file.add(maps[0].T)
-    mapped = np.load(path, mmap_mode="r")
-    assert isinstance(mapped, np.memmap) and mapped.dtype == np.float32
-    np.testing.assert_array_equal(mapped, maps)
-    with MapFile(path, 3, 5):
-        pass
-    assert np.load(path).shape == (0, 3, 5)
 
 
 def test_reading_ahead_is_bounded_and_passes_on_errors() -> None:

@@ -25,7 +25,12 @@ from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
 from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.engines.probe import EngineName, fastest_engine
-from ssl_kedro.inference.export import export_compact, export_compact_onnx
+from ssl_kedro.inference.export import (
+    ExportReport,
+    FileReport,
+    export_compact,
+    export_compact_onnx,
+)
 from ssl_kedro.inference.forcing import forcing_report
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import check_export_installed
@@ -232,16 +237,12 @@ def export(
         ) from error
     network = compact(gated, usage)
     images = np.array(eval_images.images[:_COMPARED])
-    dense = gated.cost(side).dense
-    onnx = {
-        name: export_compact_onnx(made, folder / f"{name}.onnx", side, images=images)
-        for name, made in (("gated", network), ("static", static))
+    files: dict[str, FileReport | ExportReport] = {
+        "compact": export_compact(network, gated, folder / "compact", images)
     }
-    return Export(
-        str(folder),
-        {"compact": export_compact(network, gated, folder / "compact", images), **onnx},
-        static.plan.cost(side).dense / dense,
-    )
+    for name, made in (("gated", network), ("static", static)):
+        files[name] = export_compact_onnx(made, folder / f"{name}.onnx", side, images=images)
+    return Export(str(folder), files, static.plan.cost(side).dense / gated.cost(side).dense)
 
 
 def _gated(encoder: Encoder) -> Encoder:

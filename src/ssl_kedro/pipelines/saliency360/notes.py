@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.reporting.recipes import changes, compared, published_recipe, values_of
 
 Json = dict[str, Any]
 _FEW_SCENES = 30
-# Thesis 4.4, by key of the parameters.
-_PRETRAINING: dict[str, tuple[str, Any]] = {
-    "train.epochs": ("epochs", 250),
-    "train.batch_size": ("panoramas a batch", 80),
-    "train.optimiser": ("optimiser", "sgd"),
-    "train.peak_lr": ("largest learning rate", 0.01),
-    "contrast.negatives": ("negatives", 16000),
-    "contrast.local_weight": ("lambda", 0.7),
-    "contrast.temperature": ("tau", 0.07),
-    "contrast.bank_momentum": ("the bank's momentum", 0.5),
-    "contrast.head_end": ("last layer of the heads", "relu"),
-}
-_DECODING: dict[str, tuple[str, Any]] = {
-    "decoder.kind": ("decoder", "thesis"),
-    "decoder_train.epochs": ("epochs", 100),
-    "decoder_train.batch_size": ("panoramas a batch", 64),
-    "decoder_train.optimiser": ("optimiser", "adam"),
-    "decoder_train.peak_lr": ("largest learning rate", 1e-4),
-    "decoder_train.schedule": ("schedule of the learning rate", "constant"),
-    "decoder.dropout": ("dropout", 0.0),
-    "decoding.flip": ("mirrored panoramas", False),
-    "decoding.turn": ("turned panoramas", False),
-}
 
 
 def notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
@@ -43,10 +20,10 @@ def notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
         found.append(
             f"They see {parameters.image.height} x {parameters.image.width} px; thesis 160 x 320."
         )
-    for what, thesis in (("Pre-training", _PRETRAINING), ("Decoding", _DECODING)):
-        changes = _changes(parameters, thesis)
-        if changes:
-            found.append(f"{what}, with the thesis' value behind: {'; '.join(changes)}.")
+    for name, stage in (("Pre-training", "pretraining"), ("Decoding", "decoding")):
+        thesis = published_recipe(f"4_{stage}")
+        if said := changes(compared(thesis, values_of(parameters, list(thesis)))):
+            found.append(f"{name}, with the thesis' value behind: {said}.")
     found += _pretraining_notes(parameters, results)
     if parameters.encoder.longitude_padding == "circular":
         found.append("Convolutions continue on the other side of the panorama; the thesis' do not.")
@@ -86,25 +63,3 @@ def _pretraining_notes(parameters: Saliency360Parameters, results: Json) -> list
                 f"{reached:.1f}, that of chance {chance:.1f}. What it learnt is worth little."
             )
     return found
-
-
-def _changes(parameters: Saliency360Parameters, thesis: dict[str, tuple[str, Any]]) -> list[str]:
-    """Values that are not the thesis', as "epochs 10 (250)"."""
-    changes = []
-    for key, (name, published) in thesis.items():
-        group, _, leaf = key.partition(".")
-        value = getattr(getattr(parameters, group), leaf)
-        if value is None:
-            continue
-        same = math.isclose(value, published) if isinstance(value, float) else value == published
-        if not same:
-            changes.append(f"{name} {_shown(value)} ({_shown(published)})")
-    return changes
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")

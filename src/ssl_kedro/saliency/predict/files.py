@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from torch import nn
 
+from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import GrowingArray
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.saliency.predict.inputs import (
     PanoramaFiles,
@@ -38,10 +37,9 @@ from ssl_kedro.saliency.predict.prediction import (
     overlay_shape,
     predictions,
 )
-from ssl_kedro.saliency.predict.video_files import MapFile, VideoWriter, taken_rate
+from ssl_kedro.saliency.predict.video_files import VideoWriter, taken_rate
 from ssl_kedro.saliency.video import Video
 
-T = TypeVar("T")
 SUMMARY = "predictions.csv"
 # Encoding a large overlay takes as long as predicting it: two threads keep up with most networks.
 _WRITERS = 2
@@ -172,22 +170,7 @@ def _written(
                 row = _write_video(name, of_video, files.root / name, config, output / stems[name])
                 yield partial(_placed, row, output)
 
-    yield from _in_threads(tasks(), _WRITERS)
-
-
-def _in_threads(tasks: Iterator[Callable[[], T]], count: int) -> Iterator[T]:
-    """Results of tasks in their order; twice ``count`` wait at most."""
-    pending: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            for task in tasks:
-                pending.append(pool.submit(task))
-                if len(pending) > 2 * count:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    yield from computed_ahead(lambda task: task(), tasks(), _WRITERS, 2)
 
 
 class _ImageFiles:
@@ -277,19 +260,19 @@ def _write_frames(
     """Write the maps and the overlays of a video; rows of its table of frames."""
     times: list[dict[str, object]] = []
     with ExitStack() as stack:
-        maps: MapFile | None = None
+        maps: GrowingArray | None = None
         video: VideoWriter | None = None
         for item in found:
             if isinstance(item, Unpredicted) or item.frame is None:
                 break
             saliency, picture = item.saliency, item.frame.picture
             if not times and "map" in paths:
-                maps = stack.enter_context(MapFile(paths["map"], *saliency.shape))
+                maps = stack.enter_context(GrowingArray(paths["map"], saliency.shape, "<f4"))
             if not times and "overlay" in paths:
                 height, width = picture.shape[1:]
                 video = stack.enter_context(VideoWriter(paths["overlay"], height, width, rate))
             if maps is not None:
-                maps.add(density(saliency))
+                maps.add(density(saliency)[None])
             if video is not None:
                 video.add(overlay(picture, saliency, opacity))
             number, time_s = item.frame.number, f"{item.frame.time_s:.4f}"

@@ -16,6 +16,7 @@ from ssl_kedro.images.opening import opened_image, upright_size
 from ssl_kedro.images.photographs import FilePhotographs
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
+from ssl_kedro.saliency.sources.folder import files_below
 from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, Video, resized_frame
 
 # Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.
@@ -98,7 +99,7 @@ def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> Pr
         found = f"no such file or folder (looked in {path.absolute()})"
         raise PredictionInputError("input", given, found, known, remedy)
     if path.is_dir():
-        images, videos = images_below(path), _videos_below(path)
+        images, videos = images_below(path), sorted(files_below(path, VIDEO_EXTENSIONS))
         root = path
     else:
         suffix, root = path.suffix.lower(), path.parent
@@ -110,16 +111,6 @@ def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> Pr
             what = "a file without an extension"
         raise PredictionInputError("input", given, what, known, remedy)
     return _checked(given, root, images, videos, max_megapixels)
-
-
-def _videos_below(folder: Path) -> list[str]:
-    found = []
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if file.suffix.lower() in VIDEO_EXTENSIONS and not hidden and file.is_file():
-            found.append(name.as_posix())
-    return sorted(found)
 
 
 def _checked(

@@ -1,4 +1,4 @@
-"""Saliency maps for people to look at: heat maps, overlays, and figures side by side.
+"""Saliency maps for people to look at: heat maps and overlays.
 
 Pictures are uint8 (3, H, W), RGB, row 0 at the top; maps are float (h, w), not negative, of any
 scale and any resolution, and cover the same panorama. Colours say how a place compares with the
@@ -7,11 +7,10 @@ most salient places of the same map: two pictures cannot be compared by colour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 # The most salient .2 % of the sphere are one colour: a single hot pixel does not dim the rest.
 _PERCENTILE = 99.8
@@ -26,7 +25,6 @@ _SATURATION = 0.5
 # A line surrounds what is above half of the peak, light with a dark edge for any background.
 _CONTOUR = 0.5
 _LINE, _EDGE = 250, 20
-_INK, _PAPER = (34, 34, 34), (255, 255, 255)
 
 
 def resized_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -130,43 +128,6 @@ def overlay(picture: np.ndarray, saliency: np.ndarray, opacity: float = 0.8) -> 
     blended[:, edge] = _EDGE
     blended[:, line] = _LINE
     return blended
-
-
-def comparison(
-    picture: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    *,
-    title: str = "panorama",
-    panel_height: int = 240,
-    opacity: float = 0.8,
-) -> np.ndarray:
-    """A panorama and overlays of its maps side by side, each below its title, for a report.
-
-    Args:
-        picture: uint8 (3, H, W).
-        maps: title to map (h, w), e.g. of "truth" and "prediction", from left to right.
-        title: of the panorama itself.
-        panel_height: of one panel in px, without its title; panels are twice as wide.
-        opacity: of the overlays.
-
-    Returns:
-        uint8 (3, H', W') on white.
-    """
-    check_picture(picture)
-    size = (2 * panel_height, panel_height)
-    small = Image.fromarray(picture.transpose(1, 2, 0)).resize(size, Image.Resampling.BILINEAR)
-    shown = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
-    panels = {title: shown}
-    panels |= {name: overlay(shown, saliency, opacity) for name, saliency in maps.items()}
-    bar = max(16, panel_height // 9)
-    gap = max(2, panel_height // 60)
-    figure = Image.new("RGB", (len(panels) * (size[0] + gap) - gap, bar + size[1]), _PAPER)
-    draw, font = ImageDraw.Draw(figure), ImageFont.load_default(0.65 * bar)
-    for place, (name, panel) in enumerate(panels.items()):
-        left = place * (size[0] + gap)
-        draw.text((left, bar // 2), name, fill=_INK, font=font, anchor="lm")
-        figure.paste(Image.fromarray(panel.transpose(1, 2, 0)), (left, bar))
-    return np.ascontiguousarray(np.asarray(figure).transpose(2, 0, 1))
 
 
 def check_picture(picture: np.ndarray) -> None:

@@ -26,8 +26,6 @@ from ssl_kedro.saliency.predict.prediction import density, model_at_work
 Stage = Literal["decode and resize", "encoder", "decoder", "post-processing", "all"]
 STAGES: tuple[Stage, ...] = ("decode and resize", "encoder", "decoder", "post-processing")
 
-# Table 4.2: seconds an image on an RTX 3090.
-PUBLISHED_SECONDS = {"thesis": 0.025, "ATSal": 0.230, "SaltiNet": 0.450, "SalGAN360": 14.33}
 _FEWEST = 15
 _USUAL_SIZE = (2048, 1024)
 

@@ -1,4 +1,4 @@
-"""Frames of a video as they are predicted for, and overlays and maps of frames into files.
+"""Frames of a video as they are predicted for, and overlays of frames into a file.
 
 Pictures are uint8 (3, H, W), RGB. Reading runs ahead of the reader in a thread, some batches of
 frames at most, so that a video of any length needs the same memory.
@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -112,55 +112,3 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         self._file.release()
-
-
-class MapFile:
-    """An ``.npy`` file of float32 (T, H, W) that grows map by map.
-
-    How many frames a video has is only known at its end: the header is written again then,
-    and numpy leaves room in it for that. ``np.load(..., mmap_mode="r")`` reads it without
-    filling the memory.
-
-    Args:
-        path: of the file.
-        height: H.
-        width: W.
-    """
-
-    def __init__(self, path: Path, height: int, width: int) -> None:
-        self._shape = (height, width)
-        self._count = 0
-        self._file: BinaryIO = path.open("wb")
-        self._write_header()
-        self._start = self._file.tell()
-
-    def add(self, values: np.ndarray) -> None:
-        """Append a map (H, W).
-
-        Raises:
-            ValueError: another shape than the file's.
-        """
-        if values.shape != self._shape:
-            raise ValueError(f"expected a map of shape {self._shape}, found {values.shape}")
-        self._file.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
-        self._count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._file:
-            self._file.seek(0)
-            self._write_header()
-            if self._file.tell() != self._start:
-                raise RuntimeError("the header of the array grew over its first values")
-
-    def _write_header(self) -> None:
-        shape = (self._count, *self._shape)
-        described = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, described)

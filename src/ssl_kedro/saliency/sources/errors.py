@@ -35,6 +35,24 @@ def named(names: Sequence[str], most: int = _NAMED) -> str:
     return first_few(names, most)
 
 
+def check_partners(root: Path, unpaired: Sequence[str], key: str, expected: str) -> None:
+    """Raise where files are without a partner.
+
+    Args:
+        root: folder they lie in.
+        unpaired: their names.
+        key: what partners have in common, "stem".
+        expected: which files belong together.
+    """
+    if unpaired:
+        raise SaliencyDataError(
+            root,
+            found=f"{len(unpaired)} files without a partner of the same {key}: {named(unpaired)}",
+            expected=expected,
+            remedy="add, rename or remove these files",
+        )
+
+
 def raise_all(root: Path, errors: Sequence[SaliencyDataError]) -> None:
     """Raise what was found: one error as it is, several as one that lists them."""
     if not errors:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ import numpy as np
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.opening import upright_size
-from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
-from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, FixationColumns
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split, joined
+from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, raise_all
 from ssl_kedro.saliency.sources.fixation_files import Size, check_fixations, read_fixations
 from ssl_kedro.saliency.sources.grey import opened
 from ssl_kedro.saliency.sources.saliency_files import check_saliency, read_saliency
+from ssl_kedro.saliency.sources.splits import chosen
 
 
 @dataclass(frozen=True)
@@ -48,47 +48,31 @@ class PanoramaFiles:
         return (self.image, *maps, *self.fixations)
 
 
-class CheckedSource(PanoramaSource):
-    """A source that can be looked through before any long work."""
-
-    @abstractmethod
-    def check(self) -> None:
-        """Look at what is cheap to look at: that files are there, headers, sizes, pairs.
-
-        Raises:
-            SaliencyDataError: naming what cannot be used, at most twenty files, then a count.
-        """
-
-
-class FilePanoramas(CheckedSource):
+class FilePanoramas(PanoramaSource):
     """Panoramas of which each has its own image file.
 
     Args:
         panoramas: the files.
         root: folder they lie in, for messages.
-        columns: names of the columns of fixation tables.
-        max_megapixels: of an image; larger ones are refused.
+        config: ``limit`` and ``seed``, ``columns`` of fixation tables, ``max_megapixels``.
 
     Raises:
         ValueError: as :class:`PanoramaSource`.
     """
 
     def __init__(
-        self,
-        panoramas: Sequence[PanoramaFiles],
-        root: Path,
-        columns: FixationColumns | None = None,
-        max_megapixels: float = MAX_MEGAPIXELS,
+        self, panoramas: Sequence[PanoramaFiles], root: Path, config: SourceConfig
     ) -> None:
+        kept = chosen([each.split for each in panoramas], config.limit, config.seed)
+        self.panoramas = tuple(panoramas[index] for index in kept)
         super().__init__(
-            [each.name for each in panoramas],
-            [each.scene for each in panoramas],
-            [each.split for each in panoramas],
+            [each.name for each in self.panoramas],
+            [each.scene for each in self.panoramas],
+            [each.split for each in self.panoramas],
         )
-        self.panoramas = tuple(panoramas)
         self.root = root
-        self.columns = columns or FixationColumns()
-        self.max_megapixels = max_megapixels
+        self.columns = config.columns
+        self.max_megapixels = config.max_megapixels
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama brought to a size; see :class:`PanoramaSource`."""
@@ -101,14 +85,14 @@ class FilePanoramas(CheckedSource):
 
     def fixations(self, index: int) -> Fixations | None:
         """Where its viewers looked, None where that is not known."""
-        sets = self.fixation_sets(index)
-        return joined_fixations(sets) if sets else None
+        return joined(self.fixation_sets(index))
 
     def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
         """All its files' as one; a source that tells eyes apart has a set for each."""
         panorama = self.panoramas[index]
         found = [self._fixations(panorama, path) for path in panorama.fixations]
-        return (joined_fixations(found),) if found else ()
+        together = joined(found)
+        return () if together is None else (together,)
 
     @property
     def fingerprint(self) -> str:
@@ -120,7 +104,7 @@ class FilePanoramas(CheckedSource):
         )
 
     def check(self) -> None:
-        """Look at the headers of all files; see :class:`CheckedSource`."""
+        """Look at the headers of all files; see :class:`PanoramaSource`."""
         errors = []
         for panorama in self.panoramas:
             for path in panorama.files:
@@ -225,17 +209,6 @@ def check_panorama(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
             remedy="raise max_megapixels (an image that is no baseline JPEG takes 4 bytes a pixel "
             "while it is decoded), or save it at half the size: it is reduced to far less anyway",
         )
-
-
-def joined_fixations(parts: Sequence[Fixations]) -> Fixations:
-    """Fixations of several files of one panorama; equal viewers keep equal numbers."""
-    if len(parts) == 1:
-        return parts[0]
-    return Fixations(
-        np.concatenate([part.longitude_deg for part in parts]),
-        np.concatenate([part.latitude_deg for part in parts]),
-        np.concatenate([part.viewer for part in parts]),
-    )
 
 
 def files_fingerprint(described: Iterable[str], paths: Iterable[Path]) -> str:

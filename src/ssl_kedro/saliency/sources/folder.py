@@ -16,9 +16,9 @@ from ssl_kedro.images.listing import images_below
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources import fixation_files, saliency_files
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners, named
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
-from ssl_kedro.saliency.sources.splits import chosen, scenes_of, split_scenes
+from ssl_kedro.saliency.sources.splits import scenes_of, split_scenes
 
 
 class FolderPanoramas(FilePanoramas):
@@ -41,10 +41,7 @@ class FolderPanoramas(FilePanoramas):
             _check_sides(root, panoramas)
         else:
             panoramas = _whole(root, config)
-        kept = chosen([each.split for each in panoramas], config.limit, config.seed)
-        super().__init__(
-            [panoramas[index] for index in kept], root, config.columns, config.max_megapixels
-        )
+        super().__init__(panoramas, root, config)
 
 
 def existing(config: SourceConfig) -> Path:
@@ -207,13 +204,12 @@ def _paired(
             for key, path in labels.items()
             if key not in images
         ]
-    if unpaired:
-        raise SaliencyDataError(
-            place,
-            found=f"{len(unpaired)} files without a partner of the same stem: {named(unpaired)}",
-            expected="for each image a file in each of the other folders, and the reverse",
-            remedy="add, rename or remove these files, or list the pairs in a manifest",
-        )
+    check_partners(
+        place,
+        unpaired,
+        "stem",
+        "for each image a file in each of the other folders, and the reverse, or a manifest",
+    )
     return [
         PanoramaFiles(
             key,

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
-from ssl_kedro.saliency.sources.files import CheckedSource
 
 
-class JoinedSources(CheckedSource):
+class JoinedSources(PanoramaSource):
     """Panoramas of several sources, called ``source/name``; scenes likewise.
 
     So pre-training sees unlabelled panoramas together with the training scenes of another set.
@@ -66,7 +65,6 @@ class JoinedSources(CheckedSource):
         return hashlib.sha256("\x1e".join(parts).encode()).hexdigest()[:16]
 
     def check(self) -> None:
-        """Look through each source that can be."""
+        """Look through each source."""
         for source in self.sources.values():
-            if isinstance(source, CheckedSource):
-                source.check()
+            source.check()

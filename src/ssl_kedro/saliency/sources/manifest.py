@@ -16,7 +16,7 @@ from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, raise_all
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.folder import existing
-from ssl_kedro.saliency.sources.splits import chosen, scenes_of
+from ssl_kedro.saliency.sources.splits import scenes_of
 from ssl_kedro.saliency.sources.tables import Table, read_table, require_columns
 
 _COLUMNS = ("image", "saliency", "fixations", "split")
@@ -37,11 +37,7 @@ class ManifestPanoramas(FilePanoramas):
         path = existing(config)
         if path.is_dir():
             path = path / "manifest.csv"
-        panoramas = _panoramas(path, config)
-        kept = chosen([each.split for each in panoramas], config.limit, config.seed)
-        super().__init__(
-            [panoramas[index] for index in kept], path, config.columns, config.max_megapixels
-        )
+        super().__init__(_panoramas(path, config), path, config)
 
 
 def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
@@ -56,15 +52,13 @@ def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
             remedy="rename or remove it",
             line=1,
         )
-    columns = {name: table.texts(name) for name in table.names}
-    names = [_name(columns, row) for row in range(len(table.rows))]
+    names = [_name(row) for row in table.rows]
     scenes = scenes_of(names, config.scene_pattern, path)
     found, errors = [], []
     seen: dict[tuple[str, object], int] = {}
-    for row, line in enumerate(table.lines):
+    for name, scene, values, line in zip(names, scenes, table.rows, table.lines, strict=True):
         try:
-            values = {column: texts[row] for column, texts in columns.items()}
-            panorama = _panorama(table, line, names[row], scenes[row], values)
+            panorama = _panorama(table, line, name, scene, values)
             _check_once(table, line, seen, panorama)
             found.append(panorama)
         except SaliencyDataError as error:
@@ -74,10 +68,10 @@ def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
     return found
 
 
-def _name(columns: dict[str, list[str]], row: int) -> str:
-    given = columns["name"][row] if "name" in columns else ""
-    image = columns["image"][row]
-    return given or Path(image).with_suffix("").as_posix() if image else given
+def _name(values: dict[str, str]) -> str:
+    """As it is given, else the image's path without its ending."""
+    image = values["image"]
+    return values.get("name") or (Path(image).with_suffix("").as_posix() if image else "")
 
 
 def _panorama(

@@ -6,7 +6,6 @@ from importlib import import_module
 
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.files import CheckedSource
 
 # A new source is one file, one line here, and its name in SourceKind. They are imported when
 # they are opened, so that a source costs nothing (OpenCV, generators) where it is not used.
@@ -32,7 +31,7 @@ def open_source(config: SourceConfig) -> PanoramaSource:
         )
         return source
     module, name = _SOURCES[config.source]
-    opened: CheckedSource = getattr(import_module(f"ssl_kedro.saliency.sources.{module}"), name)(
+    opened: PanoramaSource = getattr(import_module(f"ssl_kedro.saliency.sources.{module}"), name)(
         config
     )
     opened.check()

@@ -32,13 +32,13 @@ import numpy as np
 from ssl_kedro.images.listing import images_below
 from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.fixation_files import directions_of_fractions
 from ssl_kedro.saliency.sources.folder import existing_folder, files_below
 from ssl_kedro.saliency.sources.saliency_files import EXTENSIONS as MAPS
 from ssl_kedro.saliency.sources.saliency_files import stem
-from ssl_kedro.saliency.sources.splits import chosen, scenes_of, split_by_names, split_scenes
+from ssl_kedro.saliency.sources.splits import scenes_of, splits_of
 from ssl_kedro.saliency.sources.tables import read_header, read_table, require_columns
 
 _STIMULI = ("Stimuli", "stimuli", "Images", "images")
@@ -80,30 +80,22 @@ class Salient360Panoramas(FilePanoramas):
             if key not in images
             for path in each
         )
-        if without or strangers:
-            raise SaliencyDataError(
-                root,
-                found=f"{len(without) + len(strangers)} files without a partner of the same "
-                f"number: {named([*without, *strangers])}",
-                expected=f"for each image P<number> a map or a scanpath in {folder}/",
-                remedy="add or remove these files",
-            )
+        check_partners(
+            root,
+            [*without, *strangers],
+            "number",
+            f"for each image P<number> a map or a scanpath in {folder}/",
+        )
         names = [f"P{key}" for key in images]
         scenes = scenes_of(names, config.scene_pattern, root)
-        if config.test_names:
-            splits = split_by_names(names, config.test_names, root)
-        else:
-            splits = split_scenes(scenes, config.test_share, config.seed, root)
+        splits = splits_of(names, scenes, config, root)
         panoramas = [
             PanoramaFiles(
                 f"P{key}", scene, split, image, maps.get(key, (None,))[0], paths.get(key, ())
             )
             for (key, image), scene, split in zip(images.items(), scenes, splits, strict=True)
         ]
-        kept = chosen(splits, config.limit, config.seed)
-        super().__init__(
-            [panoramas[index] for index in kept], root, max_megapixels=config.max_megapixels
-        )
+        super().__init__(panoramas, root, config)
 
     def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
         """Those of the left eye and those of the right, where both count."""

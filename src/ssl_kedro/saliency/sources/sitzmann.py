@@ -22,6 +22,7 @@ cubemap_0009, which ``test_names`` can say.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,11 @@ from ssl_kedro.images.listing import images_below
 from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.sources.arrays import array_header, read_array
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners, named
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
 from ssl_kedro.saliency.sources.folder import by_stem, existing_folder, files_below
-from ssl_kedro.saliency.sources.splits import chosen, scenes_of, split_by_names, split_scenes
+from ssl_kedro.saliency.sources.splits import scenes_of, splits_of
 
 _PICKLES = frozenset({".pck", ".pkl", ".pickle"})
 _RUNS = frozenset({".npy", ".csv"})
@@ -63,29 +64,18 @@ class SitzmannPanoramas(FilePanoramas):
             *(f"{place.name}/{path.name}" for key, path in images.items() if key not in runs),
             *(f"{condition.name}/{path.name}" for key, path in runs.items() if key not in images),
         ]
-        if unpaired or not images:
-            raise SaliencyDataError(
-                root,
-                found=f"{len(unpaired)} files without a partner of the same stem: {named(unpaired)}"
-                if unpaired
-                else "no panoramas",
-                expected=f"a file of runs in {condition.name}/ for each panorama in {place.name}/",
-                remedy="add or remove these files",
-            )
+        expected = f"a file of runs in {condition.name}/ for each panorama in {place.name}/"
+        check_partners(root, unpaired, "stem", expected)
+        if not images:
+            raise SaliencyDataError(root, "no panoramas", expected, "add or remove these files")
         names = list(images)
         scenes = scenes_of(names, config.scene_pattern, root)
-        if config.test_names:
-            splits = split_by_names(names, config.test_names, root)
-        else:
-            splits = split_scenes(scenes, config.test_share, config.seed, root)
+        splits = splits_of(names, scenes, config, root)
         panoramas = [
             PanoramaFiles(name, scene, split, images[name], None, (runs[name],))
             for name, scene, split in zip(names, scenes, splits, strict=True)
         ]
-        kept = chosen(splits, config.limit, config.seed)
-        super().__init__(
-            [panoramas[index] for index in kept], root, _COLUMNS, config.max_megapixels
-        )
+        super().__init__(panoramas, root, dataclasses.replace(config, columns=_COLUMNS))
 
     def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
         if path.suffix.lower() == ".npy":

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.saliency.panoramas import Split
+from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
 
 
@@ -33,6 +34,27 @@ def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str
             remedy="change the pattern so that its group matches in every name",
         )
     return [str(match[1]) for match in found if match is not None]
+
+
+def splits_of(
+    names: Sequence[str], scenes: Sequence[str], config: SourceConfig, root: Path
+) -> list[Split]:
+    """A split of each panorama: by ``test_names`` where they are given, else by ``test_share``.
+
+    Raises:
+        SaliencyDataError: a test name of which there is no panorama, or one scene only.
+    """
+    if not config.test_names:
+        return split_scenes(scenes, config.test_share, config.seed, root)
+    unknown = sorted(set(config.test_names) - set(names))
+    if unknown:
+        raise SaliencyDataError(
+            root,
+            found=f"none of the name {named(unknown)}",
+            expected="names of what is there, such as " + named(sorted(set(names)), 5),
+            remedy="correct test_names",
+        )
+    return ["test" if name in config.test_names else "train" for name in names]
 
 
 def split_scenes(scenes: Sequence[str], test_share: float, seed: int, root: Path) -> list[Split]:
@@ -63,24 +85,6 @@ def split_scenes(scenes: Sequence[str], test_share: float, seed: int, root: Path
     order = numpy_generator(seed, "saliency", "split").permutation(len(unique))
     test = {unique[index] for index in order[:number]}
     return ["test" if scene in test else "train" for scene in scenes]
-
-
-def split_by_names(names: Sequence[str], test_names: Sequence[str], root: Path) -> list[Split]:
-    """A split by the names that are for testing.
-
-    Raises:
-        SaliencyDataError: a name of which there is no panorama.
-    """
-    unknown = sorted(set(test_names) - set(names))
-    if unknown:
-        raise SaliencyDataError(
-            root,
-            found=f"none of the name {named(unknown)}",
-            expected="names of what is there, such as " + named(sorted(set(names)), 5),
-            remedy="correct test_names",
-        )
-    test = set(test_names)
-    return ["test" if name in test else "train" for name in names]
 
 
 def chosen(splits: Sequence[Split], limit: int | None, seed: int) -> list[int]:

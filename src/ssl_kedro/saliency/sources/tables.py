@@ -14,6 +14,8 @@ import numpy as np
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
 
 _DELIMITERS = (",", ";", "\t")
+# Key of values for which the header has no name.
+_MORE = "\0"
 
 
 @dataclass(frozen=True)
@@ -23,19 +25,18 @@ class Table:
     Args:
         path: of the file.
         names: of the columns, without the spaces around them.
-        rows: of equal length, as text without the spaces around it; blank lines are left out.
+        rows: values by column, as text without the spaces around it; blank lines are left out.
         lines: of each row in the file, from 1.
     """
 
     path: Path
     names: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[dict[str, str], ...]
     lines: tuple[int, ...]
 
     def texts(self, name: str) -> list[str]:
         """One column."""
-        at = self.names.index(name)
-        return [row[at] for row in self.rows]
+        return [row[name] for row in self.rows]
 
     def numbers(self, name: str) -> np.ndarray:
         """One column as float64 (rows,).
@@ -67,33 +68,38 @@ def read_table(path: Path) -> Table:
     Raises:
         SaliencyDataError: no such file, empty, not text, or a line with too few or many values.
     """
-    rows, lines = _rows(path)
-    names = rows[0]
-    if len(rows) < 2:
+    rows: list[dict[str, str]] = []
+    lines: list[int] = []
+    with _reader(path) as (reader, numbers):
+        names = _names(path, reader)
+        before = reader.line_num
+        for row in reader:
+            # A quotation mark that is not closed takes in the lines below: its own is named.
+            lines.append(numbers[before])
+            before = reader.line_num
+            there = [value for key, value in row.items() if key != _MORE and value is not None]
+            if _MORE in row or len(there) < len(row):
+                raise SaliencyDataError(
+                    path,
+                    found=f"{len(there) + len(row.get(_MORE, ()))} values",
+                    expected=f"{len(names)}, as many as the header has names",
+                    remedy="mend the line; a value that holds the separator needs quotes",
+                    line=lines[-1],
+                )
+            rows.append({name: value.strip() for name, value in row.items()})
+    if not rows:
         raise _empty(path, "a header and no lines")
-    for row, line in zip(rows[1:], lines[1:], strict=True):
-        if len(row) != len(names):
-            raise SaliencyDataError(
-                path,
-                found=f"{len(row)} values",
-                expected=f"{len(names)}, as many as the header has names",
-                remedy="mend the line; a value that holds the separator needs quotes",
-                line=line,
-            )
-    return Table(path, names, tuple(rows[1:]), tuple(lines[1:]))
+    return Table(path, names, tuple(rows), tuple(lines))
 
 
 def read_header(path: Path) -> tuple[str, ...]:
-    """Names of the columns; reads the first line only.
+    """Names of the columns; reads the first lines only.
 
     Raises:
         SaliencyDataError: no such file, empty, or not text.
     """
-    with _text(path) as lines:
-        header = lines.readline()
-    if not header.strip():
-        raise _empty(path, "an empty file" if not header else "an empty first line")
-    return _split(path, [header], [1])[0]
+    with _reader(path) as (reader, _):
+        return _names(path, reader)
 
 
 def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -115,42 +121,52 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> 
         )
 
 
-def _rows(path: Path) -> tuple[list[tuple[str, ...]], list[int]]:
-    with _text(path) as file:
-        text = file.read().splitlines()
-    lines = [number for number, line in enumerate(text, 1) if line.strip()]
-    if not lines:
+def _names(path: Path, reader: csv.DictReader[str]) -> tuple[str, ...]:
+    if not reader.fieldnames:
         raise _empty(path, "an empty file")
-    return _split(path, [text[number - 1] for number in lines], lines), lines
-
-
-def _split(path: Path, texts: list[str], lines: list[int]) -> list[tuple[str, ...]]:
-    """The values of each line; each is read on its own, since no value goes over two."""
-    delimiter = max(_DELIMITERS, key=texts[0].count)
-    rows = []
-    for text, line in zip(texts, lines, strict=True):
-        try:
-            [row] = csv.reader([text], delimiter=delimiter, skipinitialspace=True)
-        except csv.Error as error:
-            raise SaliencyDataError(
-                path, f"no values ({error})", "values with commas between", "mend it", line=line
-            ) from error
-        rows.append(tuple(value.strip() for value in row))
-    return rows
+    # Spaces around a name are no part of it.
+    reader.fieldnames = [name.strip() for name in reader.fieldnames]
+    return tuple(reader.fieldnames)
 
 
 @contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
-    """A text file opened for reading, with every fault as a SaliencyDataError."""
+def _reader(path: Path) -> Iterator[tuple[csv.DictReader[str], list[int]]]:
+    """Rows of a text file, and the numbers of its lines that are not blank, as they are read.
+
+    Every fault is a SaliencyDataError.
+    """
+    numbers: list[int] = []
+
+    def not_blank(file: TextIO) -> Iterator[str]:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                numbers.append(number)
+                yield line
+
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield file
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(not_blank(file), "")
+            file.seek(0)
+            numbers.clear()
+            delimiter = max(_DELIMITERS, key=header.count)
+            reader = csv.DictReader(
+                not_blank(file), restkey=_MORE, delimiter=delimiter, skipinitialspace=True
+            )
+            yield reader, numbers
     except UnicodeDecodeError as error:
         raise SaliencyDataError(
             path,
             found="bytes that are not UTF-8 text",
             expected="a text file",
             remedy="save it as CSV in UTF-8",
+        ) from error
+    except csv.Error as error:
+        raise SaliencyDataError(
+            path,
+            found=f"no values ({error})",
+            expected="values with commas between",
+            remedy="mend it",
+            line=numbers[-1] if numbers else None,
         ) from error
     except OSError as error:
         raise SaliencyDataError(

@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named, raise_all
-from ssl_kedro.saliency.sources.files import CheckedSource, files_fingerprint, two_to_one
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners, raise_all
+from ssl_kedro.saliency.sources.files import files_fingerprint, two_to_one
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
 from ssl_kedro.saliency.sources.folder import by_stem, existing_folder, files_below
-from ssl_kedro.saliency.sources.splits import chosen, split_by_names, split_scenes
+from ssl_kedro.saliency.sources.splits import chosen, splits_of
 from ssl_kedro.saliency.video import (
     VIDEO_EXTENSIONS,
     FrameReader,
@@ -53,7 +53,7 @@ class _Video:
     gaze: tuple[Path, ...]
 
 
-class VrEyeTrackingFrames(CheckedSource):
+class VrEyeTrackingFrames(PanoramaSource):
     """Frames of the videos, with the gaze of all viewers at their time.
 
     Frames are read fastest in their order: an earlier frame of a video starts it again.
@@ -71,10 +71,7 @@ class VrEyeTrackingFrames(CheckedSource):
         self._root = root
         self._videos = _videos(root, config)
         names = list(self._videos)
-        if config.test_names:
-            sides = split_by_names(names, config.test_names, root)
-        else:
-            sides = split_scenes(names, config.test_share, config.seed, root)
+        sides = splits_of(names, names, config, root)
         frames = [
             (name, number, side)
             for name, side in zip(names, sides, strict=True)
@@ -262,15 +259,10 @@ def _videos(root: Path, config: SourceConfig) -> dict[str, _Video]:
         *(f"{path.name} (no gaze)" for name, path in files.items() if name not in gaze),
         *(f"{gaze[name][0].name} (no video)" for name in sorted(gaze) if name not in files),
     ]
-    if unpaired or not files:
-        raise SaliencyDataError(
-            root,
-            found=f"{len(unpaired)} videos without a partner: {named(unpaired)}"
-            if unpaired
-            else "no videos",
-            expected="gaze files of each video, and a video of each gaze file",
-            remedy="add or remove these files",
-        )
+    expected = "gaze files of each video, and a video of each gaze file"
+    check_partners(root, unpaired, "name", expected)
+    if not files:
+        raise SaliencyDataError(root, "no videos", expected, "add or remove these files")
     errors, videos = [], {}
     for name, path in files.items():
         try:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssl_kedro.reporting.chapter3_figures import dimensions
-from ssl_kedro.reporting.chapter3_tables import RANKINGS, best_encoder, headline, headline_level
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.pipelines.retrieval_eval.parameters import (
+    RetrievalEvalParameters,
+    ranking_labels,
+)
+from ssl_kedro.pipelines.retrieval_eval.records import Data, Results, headline_level
+from ssl_kedro.pipelines.retrieval_eval.report.figures import dimensions
+from ssl_kedro.pipelines.retrieval_eval.report.tables import PUBLISHED_RANKINGS, RANKINGS
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, percent, plain, signed
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
@@ -34,31 +41,32 @@ _GLOSSARY = (
 
 
 def retrieval_report(
-    data: Mapping[str, Any],
-    results: Mapping[str, Any],
+    parameters: RetrievalEvalParameters,
+    data: Data,
+    results: Results,
     manifest: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
     galleries: Mapping[str, tuple[str, Figure]],
-    setup: Mapping[str, Any],
 ) -> str:
     """Self-contained HTML with the results of chapter 3.
 
     Args:
+        parameters: of the run.
         data: summary of every task.
-        results: "evaluations", "extractions", "sweeps" by task and encoder.
+        results: of the run.
         manifest: of the run.
-        tables: "3.1" to "3.4".
+        tables: "table_3_1" to "table_3_4".
         galleries: per task the encoder it shows, and the figure.
-        setup: "rankings" (labels), "absent" (encoders left out), "pooling", "index", "size".
     """
-    evaluations = results["evaluations"]
+    labels = "; ".join(ranking_labels(parameters.reranking).values())
+    reranking = tables["table_3_2"]
     sections = [
-        *(_task_section(task, data, evaluations[task], tables, setup) for task in evaluations),
-        *_revisited_section(tables["3.3"]),
+        *(_task_section(task, data, results, reranking, labels) for task in results.evaluations),
+        *_revisited_section(tables["table_3_3"]),
         *_gallery_sections(galleries),
         *_dimension_section(data, results),
         *_whitening_section(results),
-        *_encoder_section(tables["3.1"], setup),
+        *_encoder_section(tables["table_3_1"], parameters),
         *_unanswerable_section(data),
         *skipped_section(manifest),
         manifest_section(manifest, time_label="Extraction time"),
@@ -66,69 +74,61 @@ def retrieval_report(
     ]
     report = Report(
         title="Frozen encoders as descriptors",
-        lead=_lead(data, evaluations),
+        lead=_lead(data, results),
         origin=(
-            f"Instance retrieval (chapter 3), {setup['pooling']} at {setup['size']} px, seed "
-            f"{manifest['seed']}, {manifest['created'][:10]}"
+            f"Instance retrieval (chapter 3), {parameters.pooling.kind} at "
+            f"{parameters.image.size} px, seed {manifest['seed']}, {manifest['created'][:10]}"
         ),
-        cards=_cards(data, evaluations),
+        cards=_cards(data, results),
         sections=sections,
     )
     return rendered(report)
 
 
-def _lead(data: Mapping[str, Any], evaluations: Mapping[str, Any]) -> str:
-    task = next(iter(evaluations))
-    best = best_encoder(evaluations[task])
-    evaluation = evaluations[task][best]
-    level = headline_level(evaluation["rankings"]["g"])
-    chance = data[task]["chance"][level]["map"]
+def _lead(data: Data, results: Results) -> str:
+    task = next(iter(results.evaluations))
+    best = results.best_encoder(task)
+    evaluation = results.evaluations[task][best]
+    level = evaluation.level
     which = f" ({level})" if level else ""
     sentence = (
-        f"On {task}, {best} finds most: mAP{which} {percent(headline(evaluation))} by global "
-        f"search, where chance gives {percent(chance)}"
+        f"On {task}, {best} finds most: mAP{which} {percent(evaluation.headline())} by global "
+        f"search, where chance gives {percent(data[task].chance[level].map)}"
     )
-    ranking = max(RANKINGS, key=lambda name: headline(evaluation, name))
+    ranking = max(RANKINGS, key=evaluation.headline)
     if ranking == "g":
         return f"{sentence}; no re-ranking adds to it."
-    return f"{sentence}; the best re-ranking brings it to {percent(headline(evaluation, ranking))}."
+    return f"{sentence}; the best re-ranking brings it to {percent(evaluation.headline(ranking))}."
 
 
-def _cards(data: Mapping[str, Any], evaluations: Mapping[str, Any]) -> list[Card]:
+def _cards(data: Data, results: Results) -> list[Card]:
+    """The best encoder of each task; of a single task the best four, and chance."""
     cards = []
-    for task, encoders in evaluations.items():
-        shown = sorted(encoders, key=lambda name: -headline(encoders[name]))[:4]
-        for name in shown if len(evaluations) == 1 else shown[:1]:
-            level = headline_level(encoders[name]["rankings"]["g"])
+    alone = len(results.evaluations) == 1
+    for task, encoders in results.evaluations.items():
+        shown = sorted(encoders, key=lambda name: -encoders[name].headline())
+        for name in shown[: 4 if alone else 1]:
+            level = encoders[name].level
             label = f"mAP of {name} on {task}"
-            cards.append(
-                Card(percent(headline(encoders[name])), f"{label}, {level}" if level else label)
-            )
-        if len(evaluations) == 1:
-            level = headline_level(next(iter(encoders.values()))["rankings"]["g"])
-            cards.append(
-                Card(percent(data[task]["chance"][level]["map"]), "mAP of a random ranking")
-            )
+            value = percent(encoders[name].headline())
+            cards.append(Card(value, f"{label}, {level}" if level else label))
+        if alone:
+            chance = data[task].chance[encoders[shown[0]].level].map
+            cards.append(Card(percent(chance), "mAP of a random ranking"))
     return cards
 
 
 def _task_section(
-    task: str,
-    data: Mapping[str, Any],
-    evaluations: Mapping[str, Any],
-    tables: Mapping[str, pd.DataFrame],
-    setup: Mapping[str, Any],
+    task: str, data: Data, results: Results, table: pd.DataFrame, labels: str
 ) -> Section:
     """Table 3.2's part of one task; the headline level of a revisited one."""
     described = data[task]
-    first = next(iter(evaluations.values()))
-    level = headline_level(first["rankings"]["g"])
-    table = tables["3.2"]
+    level = next(iter(results.evaluations[task].values())).level
     # A file of comma-separated values does not tell an empty word from a missing one.
     table = table[(table["task"] == task) & (table["level"].fillna("") == level)]
-    printed = [name for name in RANKINGS[:4] if table[f"published_{name}"].notna().any()]
-    columns = ["Encoder", "Whitened on", "d", "G", "+ AQE", "+ DBA", "+ DBA + AQE", "alpha-QE"]
-    columns += [_SHORT[name] for name in printed]
+    printed = [name for name in PUBLISHED_RANKINGS if table[f"published_{name}"].notna().any()]
+    columns = ["Encoder", "Whitened on", "d", *_RANKING_HEADS.values()]
+    columns += [_RANKING_HEADS[name] for name in printed]
     groups = [("", 3), ("This run, mAP", 5)]
     if printed:
         groups.append(("Published, thesis Table 3.2", len(printed)))
@@ -142,11 +142,10 @@ def _task_section(
         ]
         for row in table.to_dict("records")
     ]
-    chance = described["chance"][level]["map"]
-    crop = "cut to their boxes" if described["cropped"] else "whole images"
+    crop = "cut to their boxes" if described.cropped else "whole images"
     text = (
-        f"{described['images']:,} images, {described['queries']:,} queries ({crop}). Chance "
-        f"{percent(chance)}. Percent; {'; '.join(setup['rankings'].values())}."
+        f"{described.images:,} images, {described.queries:,} queries ({crop}). Chance "
+        f"{percent(described.chance[level].map)}. Percent; {labels}."
     )
     return Section(
         f"Table 3.2: {task}{f', {level}' if level else ''}",
@@ -155,7 +154,13 @@ def _task_section(
     )
 
 
-_SHORT = {"g": "G", "aqe": "+ AQE", "dba": "+ DBA", "dba_aqe": "+ DBA + AQE"}
+_RANKING_HEADS = {
+    "g": "G",
+    "aqe": "+ AQE",
+    "dba": "+ DBA",
+    "dba_aqe": "+ DBA + AQE",
+    "alpha_qe": "alpha-QE",
+}
 _LEVELS = ("easy", "medium", "hard")
 
 
@@ -211,9 +216,9 @@ def _gallery_sections(galleries: Mapping[str, tuple[str, Figure]]) -> list[Secti
     ]
 
 
-def _dimension_section(data: Mapping[str, Any], results: Mapping[str, Any]) -> list[Section]:
-    swept = [found for encoders in results["sweeps"].values() for found in encoders.values()]
-    if not any(found["dimensions"] for found in swept):
+def _dimension_section(data: Data, results: Results) -> list[Section]:
+    swept = [found for encoders in results.sweeps.values() for found in encoders.values()]
+    if not any(found.dimensions for found in swept):
         return []
     picture = Picture(
         dimensions(data, results),
@@ -223,40 +228,28 @@ def _dimension_section(data: Mapping[str, Any], results: Mapping[str, Any]) -> l
     return [Section("Dimension", (text,), pictures=[picture])]
 
 
-def _whitening_section(results: Mapping[str, Any]) -> list[Section]:
+def _whitening_section(results: Results) -> list[Section]:
     """What learning whitening on the database itself is worth, where both were asked for."""
-    rows: list[list[str]] = []
-    names: list[str] = []
-    for task, encoders in results["sweeps"].items():
-        for encoder, found in encoders.items():
-            sets = found["whitened_on"]
-            if len(sets) < 2 or task not in sets:
-                continue
-            level = headline_level(sets[task])
-            names = list(dict.fromkeys([*names, *(name for name in sets if name != task)]))
-            leak = sets[task][level]["map"]
-            rows.append(
-                [encoder, task, plain(100 * leak)]
-                + [
-                    cell
-                    for name in names
-                    for cell in (
-                        (
-                            plain(100 * sets[name][level]["map"]),
-                            signed(100 * (leak - sets[name][level]["map"])),
-                        )
-                        if name in sets
-                        else (DASH, DASH)
-                    )
-                ]
-            )
-    if not rows:
+    compared = [
+        (encoder, task, sets)
+        for task, encoders in results.sweeps.items()
+        for encoder, found in encoders.items()
+        if len(sets := found.whitened_on) > 1 and task in sets
+    ]
+    if not compared:
         return []
+    others = dict.fromkeys(name for _, task, sets in compared for name in sets if name != task)
     columns = ["Encoder", "Data set", "on itself"]
-    for name in names:
-        columns += [f"on {name}", "difference"]
-    width = len(columns)
-    rows = [row + [DASH] * (width - len(row)) for row in rows]
+    columns += [head for name in others for head in (f"on {name}", "difference")]
+    rows = []
+    for encoder, task, sets in compared:
+        level = headline_level(sets[task])
+        leak = 100 * sets[task][level].map
+        row = [encoder, task, plain(leak)]
+        for name in others:
+            value = 100 * sets[name][level].map if name in sets else math.nan
+            row += [plain(value), signed(leak - value)]
+        rows.append(row)
     text = (
         "mAP by global search with PCA-whitening learnt on the searched database (as the thesis "
         "does, a leak) and on other images. Difference: what learning on the searched images adds, "
@@ -265,10 +258,11 @@ def _whitening_section(results: Mapping[str, Any]) -> list[Section]:
     return [Section("Whitening", (text,), tables=[Table(columns, rows, left=2)])]
 
 
-def _encoder_section(table: pd.DataFrame, setup: Mapping[str, Any]) -> list[Section]:
+def _encoder_section(table: pd.DataFrame, parameters: RetrievalEvalParameters) -> list[Section]:
+    absent = () if parameters.own_descriptors else parameters.absent_encoders
     paragraphs = [
-        f"Left out, since there is nothing at {file}: {name}."
-        for name, file in setup["absent"].items()
+        f"Left out, since there is nothing at {parameters.encoders[name].file}: {name}."
+        for name in absent
     ]
     if table.empty and not paragraphs:
         return []
@@ -289,16 +283,14 @@ def _encoder_section(table: pd.DataFrame, setup: Mapping[str, Any]) -> list[Sect
     return [Section("Table 3.1: encoders", paragraphs, tables=shown)]
 
 
-def _unanswerable_section(data: Mapping[str, Any]) -> list[Section]:
+def _unanswerable_section(data: Data) -> list[Section]:
     """Queries that have nothing to find, by name."""
-    paragraphs = []
-    for task, described in data.items():
-        for level, names in described.get("without_positives", {}).items():
-            if names:
-                which = f" ({level})" if level else ""
-                more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-                listed = ", ".join(names[:12])
-                paragraphs.append(f"{task}{which}: {listed}{more}.")
+    paragraphs = [
+        f"{task}{f' ({level})' if level else ''}: {first_few(names, 12)}."
+        for task, described in data.items()
+        for level, names in described.without_positives.items()
+        if names
+    ]
     if not paragraphs:
         return []
     text = "They have no positive image and take no part in the means."

@@ -1,0 +1,67 @@
+"""What a network says of itself so that it can be saved, and kinds of saved networks by format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypeVar
+
+from torch import Tensor, nn
+
+from ssl_kedro.core.plugins import modules
+
+_KINDS: dict[str, type[Bundled]] = {}
+
+
+class Bundled(nn.Module):
+    """A network with a place on disk; :mod:`ssl_kedro.encoders.bundle` reads and writes it.
+
+    A class with a ``bundle_format`` is a kind of bundle. ``bundle_name`` is what messages call it.
+    """
+
+    bundle_format: ClassVar[str]
+    bundle_name: ClassVar[str] = "bundle"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "bundle_format" in cls.__dict__:
+            _KINDS[cls.bundle_format] = cls
+
+    @property
+    def bundled(self) -> Bundled:
+        """What is saved in its place: itself, unless it only looks at another network."""
+        return self
+
+    def description(self) -> dict[str, Any]:
+        """What it is rebuilt from, as JSON has it.
+
+        Raises:
+            TypeError: it is of a kind that has no format.
+        """
+        raise TypeError(f"there is no bundle format for a {type(self).__name__}")
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """The network of a description, with weights still to be loaded.
+
+        Raises:
+            KeyError, TypeError, ValueError: the description is damaged.
+        """
+        raise NotImplementedError
+
+    def make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Called before weights are loaded, for buffers whose size they decide."""
+
+
+B = TypeVar("B", bound=Bundled)
+
+
+def kinds_of(*bases: type[B], found: object) -> dict[str, type[B]]:
+    """Kinds of bundles below some bases, by format.
+
+    Args:
+        bases: such as ``Encoder``.
+        found: the format that is looked for: modules that may add it are imported if need be.
+    """
+    if found not in _KINDS:
+        list(modules("ssl_kedro.encoders"))
+    return {name: kind for name, kind in sorted(_KINDS.items()) if issubclass(kind, bases)}

@@ -1,0 +1,162 @@
+"""A table as one declaration of columns, which makes its CSV file and shows it on a page.
+
+A column says how it is computed from a row's measurements and how the page prints it::
+
+    columns = (
+        Column("model", lambda row: row.model, "Model", text=word),
+        *beside_published("knn_top1", "1-NN", measured, published),
+    )
+    frame = computed(columns, rows)          # the CSV file
+    table = shown(columns, frame, {"": "", RUN: RUN, PUBLISHED: "Published (CIFAR-10)"})
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pandas as pd
+
+from ssl_kedro.reporting.html import Table
+from ssl_kedro.reporting.number_format import (
+    DASH,
+    percent,
+    plain,
+    signed_with_std,
+    three_digits,
+    with_std,
+)
+
+R = TypeVar("R")
+# Groups of columns that most tables have; what is published is shown only where it is known.
+RUN, PUBLISHED, LESS_PUBLISHED = "This run", "Published", "Run less published"
+
+
+def word(value: Any, _: float = math.nan) -> str:
+    """Text as it is."""
+    return str(value)
+
+
+def budget(value: Any, _: float = math.nan) -> str:
+    """Whole percent."""
+    return percent(int(value) / 100, 0)
+
+
+def seconds(value: float, _: float = math.nan) -> str:
+    """Whole seconds; a decimal below ten."""
+    return f"{value:,.0f}" if value >= 10 else plain(value, 1)
+
+
+def tera(value: float, _: float = math.nan) -> str:
+    """Units of 10^12."""
+    return three_digits(value / 1e12)
+
+
+@dataclass(frozen=True)
+class Column(Generic[R]):
+    """One column.
+
+    Args:
+        name: in the CSV file.
+        value: of a row; NaN or None where it has none.
+        heading: on the page; "" = in the CSV file alone.
+        group: of columns that stand together on the page.
+        text: prints a value and its deviation, which is ``<name>_std`` unless ``std`` says
+            otherwise, where the table has that column; what is missing is a dash.
+        std: name of the column with the deviation.
+        dtype: pandas type in the frame, where it must be given.
+        lower_is_better: a plus is then no gain.
+    """
+
+    name: str
+    value: Callable[[R], Any]
+    heading: str = ""
+    group: str = ""
+    text: Callable[[Any, float], str] = with_std
+    std: str = ""
+    dtype: str = ""
+    lower_is_better: bool = False
+
+
+def beside_published(
+    name: str,
+    heading: str,
+    measured: Callable[[R], float],
+    published: Callable[[R], float],
+    difference: str = "",
+    comparable: Callable[[Any], bool] = lambda row: bool(row.comparable),
+) -> tuple[Column[R], ...]:
+    """Columns of the published figure and of the run less it.
+
+    Args:
+        name: of the measured column.
+        heading: of both on the page.
+        measured: value of a row.
+        published: figure of the thesis for that row, NaN without one.
+        difference: name of the difference; "" = ``difference_<name>``.
+        comparable: whether the row's difference means something.
+    """
+
+    def less(row: R) -> float:
+        return measured(row) - published(row) if comparable(row) else math.nan
+
+    return (
+        Column(f"published_{name}", published, heading, PUBLISHED),
+        Column(difference or f"difference_{name}", less, heading, LESS_PUBLISHED, signed_with_std),
+    )
+
+
+def computed(columns: Sequence[Column[R]], rows: Iterable[R]) -> pd.DataFrame:
+    """The CSV file's frame."""
+    made = [{column.name: column.value(row) for column in columns} for row in rows]
+    frame = pd.DataFrame(made, columns=[column.name for column in columns])
+    return frame.astype({column.name: column.dtype for column in columns if column.dtype})
+
+
+def shown(
+    columns: Sequence[Column[Any]],
+    frame: pd.DataFrame,
+    groups: Mapping[str, str],
+    breaks: Sequence[str] = (),
+    caption: str = "",
+) -> Table:
+    """The frame as a table of the page.
+
+    Args:
+        columns: the declaration.
+        frame: computed, or read from its CSV file.
+        groups: of columns to show, in this order, with what stands above each.
+        breaks: columns that a line separates the rows by, wherever one of them changes.
+        caption: below the table.
+    """
+    visible = [
+        column
+        for group in groups
+        for column in columns
+        if column.heading and column.group == group and _has_figures(column, frame)
+    ]
+    keys = list(frame[list(breaks)].fillna(0).itertuples(index=False, name=None))
+    spans = {group: sum(column.group == group for column in visible) for group in groups}
+    return Table(
+        # "1-NN" must not break at its hyphen.
+        [column.heading.replace("-", "\N{NON-BREAKING HYPHEN}") for column in visible],
+        [[_cell(column, row) for column in visible] for row in frame.to_dict("records")],
+        left=next((i for i, c in enumerate(visible) if c.text is not word), len(visible)),
+        groups=[(groups[group], span) for group, span in spans.items() if span],
+        breaks=[i for i in range(1, len(keys)) if keys[i] != keys[i - 1]] if breaks else [],
+        caption=caption,
+        lower_is_better=[i for i, column in enumerate(visible) if column.lower_is_better],
+    )
+
+
+def _has_figures(column: Column[Any], frame: pd.DataFrame) -> bool:
+    optional = column.group in (PUBLISHED, LESS_PUBLISHED)
+    return not optional or bool(frame[column.name].notna().any())
+
+
+def _cell(column: Column[Any], row: Mapping[Any, Any]) -> str:
+    value = row[column.name]
+    std = row.get(column.std or f"{column.name}_std", math.nan)
+    return DASH if pd.isna(value) else column.text(value, std)
