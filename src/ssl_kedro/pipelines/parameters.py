@@ -79,6 +79,11 @@ Budgets = Annotated[
 ]
 
 
+def without_nulls(value: Any) -> Any:
+    """A mapping without its null entries: so an environment takes an entry of base out."""
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
 def name_list(value: Any) -> Any:
     """Names from a list or a string such as "a;b"; see :func:`budget_list`."""
     if isinstance(value, str):
