@@ -6,8 +6,8 @@ import statistics
 import numpy as np
 import pytest
 
-from reporting.chapter6_runs import NAN, frame, random_rows, run_row, values_by_seed
-from ssl_kedro.reporting.chapter6_results import flat_metrics, paired_difference, summary
+from pipelines.run_rows import NAN, frame, random_rows, run_row, values_by_seed
+from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics, paired_difference, summary
 
 
 def test_summary_is_mean_and_sample_deviation_of_each_group() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from html import unescape
 from typing import Any
@@ -8,16 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssl_kedro.reporting.chapter6_figures import (
+from pipelines.run_rows import Row, frame, run_row
+from ssl_kedro.pipelines.dual_gating.part import Row as Common
+from ssl_kedro.pipelines.dual_gating.part import parts
+from ssl_kedro.pipelines.dual_gating.report.figures import (
     accuracy_against_cost,
-    channel_usage_figure,
     embedding_figure,
-    training_curves,
 )
-from ssl_kedro.reporting.chapter6_report import dual_gating_report
-from ssl_kedro.reporting.chapter6_setup import setup_section
-from ssl_kedro.reporting.chapter6_table import table_6_1
-from ssl_kedro.reporting.html import Picture
+from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
+from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
+from ssl_kedro.pipelines.gated.report.curves import training_curves
+from ssl_kedro.pipelines.gated.report.page import closing_sections
+from ssl_kedro.reporting.html import Picture, Section
 
 BUDGETS = (0.3, 0.5)
 
@@ -121,28 +124,60 @@ def manifest(skipped: list[tuple[str, str]]) -> dict[str, Any]:
 SETUP = {
     "published": "CIFAR-10",
     "comparable": False,
-    "source": "folder",
-    "width": 8,
     "stem": "cifar",
+    "data.source": "folder",
+    "encoder.width": 8,
+    "encoder.stem": "cifar",
     "image_size": 32,
-    "epochs": 3,
-    "batch_size": 64,
-    "optimiser": "lars",
-    "expander": 64,
-    "train_images": 2000,
-    "eval_images": 1000,
+    "train.epochs": 3,
+    "train.batch_size": 64,
+    "train.optimiser": "lars",
+    "expander.output": 64,
+    "images.pretrain": 2000,
+    "images.eval": 1000,
 }
 
 
+def table_6_1(values: dict[str, float], budgets: tuple[float, ...], *, comparable: bool) -> Any:
+    """Table 6.1 of runs that have these metrics."""
+    rows: list[Row] = []
+    nothing = dict.fromkeys(("linear_top1", "linear_std", "knn_top1"), math.nan)
+    for model, branches in {
+        "vicreg": ["dense"],
+        "vicreg_gating": ["gated"],
+        "dual": ["dense", "gated"],
+    }.items():
+        for budget in [None] if model == "vicreg" else [round(100 * b) for b in budgets]:
+            key = model if budget is None else f"{model}.budget_{budget:02d}"
+            for branch in branches:
+                of_branch = f"{key}.{branch}."
+                found = {k.removeprefix(of_branch): v for k, v in values.items()}
+                measured = {
+                    "linear_top1": found.get("linear_top1_mean", math.nan),
+                    "linear_std": found.get("linear_top1_std", math.nan),
+                    "knn_top1": found.get("knn_top1", math.nan),
+                    "flop_reduction": found.get("flop_reduction", math.nan),
+                }
+                rows.append(run_row(model, budget, 0, branch, **nothing | measured))
+    common = Common(frame(rows), dataset="CIFAR-10", is_that_dataset=comparable)
+    return parts()["table_6_1"].table(common)
+
+
 def report(values: dict[str, float], skipped: list[tuple[str, str]] | None = None) -> str:
-    table = table_6_1(values, BUDGETS, "CIFAR-10", comparable=False)
+    table = table_6_1(values, BUDGETS, comparable=False)
     return dual_gating_report(
-        values, models(), histories(), embedding(), manifest(skipped or []), SETUP, table
+        values,
+        models(),
+        histories(),
+        manifest(skipped or []),
+        SETUP,
+        {"table_6_1": table},
+        embedding(),
     )
 
 
 def test_table_6_1_by_hand() -> None:
-    table = table_6_1(metrics(), (0.5, 0.3), "CIFAR-10", comparable=True)
+    table = table_6_1(metrics(), (0.5, 0.3), comparable=True)
     assert list(table["budget_percent"].fillna(0)) == [0, 30, 30, 30, 50, 50, 50]
     gated = table.iloc[3]
     assert (gated["method"], gated["branch"]) == ("dual_gating", "gated")
@@ -164,14 +199,14 @@ def test_other_images_have_no_differences_and_other_budgets_no_published_row() -
     values = metrics()
     for key in list(values):
         values[key.replace("budget_30", "budget_40")] = values[key]
-    table = table_6_1(values, (0.4,), "CIFAR-10", comparable=False)
+    table = table_6_1(values, (0.4,), comparable=False)
     assert table["difference_linear"].isna().all()
     assert table["published_linear_top1"].isna().tolist() == [False, True, True, True]
 
 
 def test_unlabelled_runs_have_costs_only() -> None:
     values = {k: v for k, v in metrics().items() if k == "dense_macs" or "flop" in k}
-    table = table_6_1(values, BUDGETS, "CIFAR-10", comparable=False)
+    table = table_6_1(values, BUDGETS, comparable=False)
     assert table["linear_top1"].isna().all()
     assert table.iloc[3]["flop_reduction"] == pytest.approx(66)
     page = report(values)
@@ -302,14 +337,17 @@ def test_channel_titles_count_the_channels_never_open() -> None:
 
 
 def test_set_up_lists_differences_and_names_what_agrees() -> None:
-    section = setup_section(SETUP | {"batch_size": 512})
-    rows = {row[0]: tuple(row[1:]) for row in section.tables[0].rows}
+    def section(**changes: Any) -> Section:
+        return closing_sections("6", SETUP | changes, manifest([]), ())[0]
+
+    found = section(**{"train.batch_size": 512})
+    rows = {row[0]: tuple(row[1:]) for row in found.tables[0].rows}
     assert rows["Epochs"] == ("3", "500")
     assert rows["Images"] == ("folder", "CIFAR-10")
     assert rows["Images to pre-train on"] == ("2,000", "50,000")
     assert "Batch size" not in rows
-    assert "batch size 512" in section.paragraphs[-1]
-    same_data = setup_section(SETUP | {"comparable": True})
+    assert "batch size 512" in found.paragraphs[-1]
+    same_data = section(comparable=True)
     assert "Images" not in {row[0] for row in same_data.tables[0].rows}
 
 
@@ -338,9 +376,11 @@ def test_report_prints_every_measured_number() -> None:
 
 
 def test_data_of_the_thesis_adds_differences_to_it() -> None:
-    table = table_6_1(metrics(), BUDGETS, "CIFAR-10", comparable=True)
-    arguments = (metrics(), models(), histories(), embedding(), manifest([]))
-    page = dual_gating_report(*arguments, SETUP | {"comparable": True}, table)
+    table = table_6_1(metrics(), BUDGETS, comparable=True)
+    setup = SETUP | {"comparable": True}
+    page = dual_gating_report(
+        metrics(), models(), histories(), manifest([]), setup, {"table_6_1": table}
+    )
     assert "Run less published" in page
     assert '<td class="minus">\N{MINUS SIGN}5.27</td>' in page  # 85 - 90.27
     assert "Run less published" not in report(metrics())

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.reporting.chapter6_models import budget_label
+from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
+from ssl_kedro.pipelines.gated.report.speed_numbers import NETWORKS, flat_accuracies
+from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.reporting.html import Picture, Section, Table
-from ssl_kedro.reporting.inference_figure import time_against_cost
-from ssl_kedro.reporting.inference_table import NETWORKS, flat_accuracies
 from ssl_kedro.reporting.number_format import DASH, counted, percent, plain, signed, three_digits
 
 Json = Mapping[str, Any]
@@ -32,7 +32,7 @@ def inference_sections(models: Json, inference: Json, table: pd.DataFrame) -> li
     Args:
         models: evaluation of every model.
         inference: what was measured, by model.
-        table: from :func:`~ssl_kedro.reporting.inference_table.inference_frame`.
+        table: from :func:`~ssl_kedro.pipelines.gated.report.speed_numbers.inference_frame`.
     """
     if not inference:
         return []
@@ -72,7 +72,7 @@ def export_section(exports: Json, chosen: float | None = None) -> Section:
         for name, file in export["files"].items():
             rows.append(
                 [
-                    budget_label(key) + (" (operating point)" if marked else ""),
+                    label_of(key) + (" (operating point)" if marked else ""),
                     name,
                     "/".join(Path(file["path"]).parts[-3:]),
                     counted(file["bytes"]),
@@ -114,7 +114,7 @@ def _verdict(inference: Json) -> str:
         )
         parts.append(
             f"{span} times as fast as the best dense engine at batch {batch}{among}"
-            + (f", most for {budget_label(best)}" if len(ratios) > 1 and most > 1 else "")
+            + (f", most for {label_of(best)}" if len(ratios) > 1 and most > 1 else "")
             + said
         )
     return "Gated encoders are " + "; ".join(parts) + "."
@@ -169,7 +169,7 @@ def _how(inference: Json) -> str:
 
 def _static_reasons(inference: Json) -> list[str]:
     return [
-        f"{budget_label(key)} has no static network: {found['static']['reason']}."
+        f"{label_of(key)} has no static network: {found['static']['reason']}."
         for key, found in inference.items()
         if found["static"]["reason"]
     ]
@@ -206,7 +206,7 @@ def _time_table(table: pd.DataFrame) -> Table:
 def _time_row(same: pd.DataFrame, batches: Sequence[int], measures: Sequence[str]) -> list[str]:
     first = same.iloc[0]
     row = [
-        budget_label(str(first["model"])),
+        label_of(str(first["model"])),
         str(first["network"]),
         plain(100 * first["cost_share"], 1),
         *(plain(100 * first[name], 1) for name in measures),
@@ -238,7 +238,7 @@ def _forced_table(models: Json, inference: Json) -> Table:
         compact = flat_accuracies(found["accuracies"]["gated"])
         rows.append(
             [
-                budget_label(key),
+                label_of(key),
                 *(plain(100 * share, 1) for share in shares),
                 percent(forced["changed_images"]),
                 percent(forced["opened_share"], 3),

@@ -8,27 +8,30 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reporting.chapter6_runs import METHODS, NAN, Row, frame, random_rows, run_row
-from ssl_kedro.reporting.chapter6_figures import channel_usage_figure, training_curves
-from ssl_kedro.reporting.chapter6_part_sections import part_sections
-from ssl_kedro.reporting.chapter6_parts import part_frame
-from ssl_kedro.reporting.chapter6_report import dual_gating_report
-from ssl_kedro.reporting.chapter6_results import flat_metrics
+from pipelines.run_rows import METHODS, NAN, Row, frame, random_rows, run_row
+from ssl_kedro.pipelines.dual_gating.part import Row as Common
+from ssl_kedro.pipelines.dual_gating.part import parts
+from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
+from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
+from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics
+from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
+from ssl_kedro.pipelines.gated.report.curves import training_curves
 from ssl_kedro.reporting.number_format import DASH, MINUS, three_digits
 
 SETUP = {
     "published": "CIFAR-100",
     "comparable": True,
-    "source": "cifar100",
-    "width": 8,
     "stem": "cifar",
+    "data.source": "cifar100",
+    "encoder.width": 8,
+    "encoder.stem": "cifar",
     "image_size": 32,
-    "epochs": 3,
-    "batch_size": 64,
-    "optimiser": "lars",
-    "expander": 64,
-    "train_images": 2000,
-    "eval_images": 1000,
+    "train.epochs": 3,
+    "train.batch_size": 64,
+    "train.optimiser": "lars",
+    "expander.output": 64,
+    "images.pretrain": 2000,
+    "images.eval": 1000,
 }
 OF_RUNS = ["table_6_3", "table_6_4", "table_6_5", "table_6_6"]
 OF_RUNS += [f"question_{number}" for number in range(1, 5)]
@@ -36,14 +39,13 @@ OF_RUNS += [f"question_{number}" for number in range(1, 5)]
 
 def made(part: str, rows: list[Row], setup: dict[str, Any] = SETUP) -> pd.DataFrame:
     """The part's frame as it comes back from its CSV file."""
-    table = part_frame(
-        part,
+    common = Common(
         frame(rows),
-        budgets=(0.1, 0.3),
         dataset=setup["published"],
-        comparable=setup["comparable"],
+        is_that_dataset=setup["comparable"],
         published_names={"a": "CIFAR-100", "b": "CIFAR-10"},
     )
+    table = parts()[part].table(common)
     return pd.read_csv(io.StringIO(table.to_csv(index=False)))
 
 
@@ -89,7 +91,7 @@ def histories(rows: list[Row]) -> dict[str, list[dict[str, float]]]:
     }
 
 
-def report(parts: list[str], rows: list[Row], baselines: dict[str, float]) -> str:
+def report(names: list[str], rows: list[Row], baselines: dict[str, float]) -> str:
     manifest = {
         "created": "2026-01-01T00:00:00+00:00",
         "seed": 0,
@@ -102,15 +104,13 @@ def report(parts: list[str], rows: list[Row], baselines: dict[str, float]) -> st
         "peak_memory_mb": None,
         "data": {"skipped": [], "images": {"train": 20}, "fingerprints": {"train": "abc"}},
     }
-    tables = {part: made(part, rows) for part in parts}
+    tables = {part: made(part, rows) for part in names}
     page = dual_gating_report(
         flat_metrics(frame(rows), baselines),
         evaluations(rows),
         histories(rows),
-        None,
         manifest,
         SETUP,
-        tables.pop("table_6_1", None),
         tables,
     )
     return unescape(re.sub(r"data:[^\"]+", "", page))

@@ -7,25 +7,27 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reporting.chapter6_runs import NAN, Row, frame, random_rows, run_row, values_by_seed
-from ssl_kedro.reporting.chapter6_tables import (
-    table_6_2,
-    table_6_3,
-    table_6_4,
-    table_6_5,
-    table_6_6,
-)
+from pipelines.run_rows import NAN, Row, frame, random_rows, run_row, values_by_seed
+from ssl_kedro.pipelines.dual_gating.part import Row as Common
+from ssl_kedro.pipelines.dual_gating.part import parts
 
 VARIANTS = [
-    (table_6_4, "barlow_dual", (55.03, 54.89, 66.09)),
-    (table_6_5, "two_encoders", (55.65, 55.52, 70.07)),
-    (table_6_6, "without_invariance", (4.84, 4.89, 82.72)),
+    ("table_6_4", "barlow_dual", (55.03, 54.89, 66.09)),
+    ("table_6_5", "two_encoders", (55.65, 55.52, 70.07)),
+    ("table_6_6", "without_invariance", (4.84, 4.89, 82.72)),
 ]
 COLUMNS = {
     "dense_knn_top1": ("dense", "knn_top1"),
     "gated_knn_top1": ("gated", "knn_top1"),
     "flop_reduction": ("gated", "flop_reduction"),
 }
+
+
+def made(
+    part: str, runs: pd.DataFrame, dataset: str = "", *, comparable: bool = False, **further: Any
+) -> pd.DataFrame:
+    common = Common(runs, dataset=dataset, is_that_dataset=comparable, **further)
+    return parts()[part].table(common)
 
 
 def one(table: pd.DataFrame, **where: Any) -> pd.Series:
@@ -35,12 +37,12 @@ def one(table: pd.DataFrame, **where: Any) -> pd.Series:
     return table.iloc[0]
 
 
-@pytest.mark.parametrize(("made", "variant", "printed"), VARIANTS)
+@pytest.mark.parametrize(("part", "variant", "printed"), VARIANTS)
 def test_variants_stand_beside_dual_gating_and_print(
-    made: Any, variant: str, printed: tuple[float, float, float]
+    part: str, variant: str, printed: tuple[float, float, float]
 ) -> None:
     rows = random_rows(["vicreg", "dual", variant, "simreg"], [10, 30], [0, 1, 2])
-    table = made(frame(rows), "CIFAR-100", comparable=True)
+    table = made(part, frame(rows), "CIFAR-100", comparable=True)
     assert list(zip(table["budget_percent"], table["model"], strict=True)) == [
         (10, "dual"),
         (10, variant),
@@ -65,7 +67,7 @@ def test_variants_stand_beside_dual_gating_and_print(
 
 def test_other_data_of_the_thesis_is_looked_up_under_its_name() -> None:
     rows = random_rows(["dual", "two_encoders"], [50], [0])
-    table = table_6_5(frame(rows), "STL-10", comparable=True)
+    table = made("table_6_5", frame(rows), "STL-10", comparable=True)
     assert table["published_dataset"].tolist() == ["STL-10", "STL-10"]
     assert table["published_dense_knn_top1"].tolist() == [79.69, 77.74]
 
@@ -73,15 +75,18 @@ def test_other_data_of_the_thesis_is_looked_up_under_its_name() -> None:
 def test_the_nearest_printed_figures_take_no_difference() -> None:
     rows = random_rows(["dual", "barlow_dual"], [10], [0])
     for dataset, comparable in (("CIFAR-10", True), ("CIFAR-100", False)):
-        table = table_6_4(frame(rows), dataset, comparable=comparable)
+        table = made("table_6_4", frame(rows), dataset, comparable=comparable)
         assert set(table["published_dataset"]) == {"CIFAR-100"}
         assert table["published_gated_knn_top1"].tolist() == [54.66, 53.01]
         assert table.filter(like="difference").isna().all(axis=None)
 
 
 def test_a_budget_that_the_thesis_lacks_has_no_published_figures() -> None:
-    table = table_6_4(
-        frame(random_rows(["dual", "barlow_dual"], [40], [0])), "CIFAR-100", comparable=True
+    table = made(
+        "table_6_4",
+        frame(random_rows(["dual", "barlow_dual"], [40], [0])),
+        "CIFAR-100",
+        comparable=True,
     )
     assert table.filter(like="published_").drop(columns="published_dataset").isna().all(axis=None)
     assert table.filter(like="difference").isna().all(axis=None)
@@ -97,7 +102,7 @@ def test_a_student_costs_its_teacher_its_gates_and_itself() -> None:
     rows += [run_row("dual", 10, 0, "gated", training_seconds=7e5)]
     rows += [run_row("simreg", 30, 0, "dense", training_seconds=10.0, training_macs=1e1)]
     rows += [run_row("seed", 30, 0, "dense", training_seconds=20.0, training_macs=2e1)]
-    table = table_6_3(frame(rows), "CIFAR-100", comparable=True)
+    table = made("table_6_3", frame(rows), "CIFAR-100", comparable=True)
     spent = {
         row["model"]: (
             row["training_seconds"],
@@ -115,7 +120,7 @@ def test_a_student_costs_its_teacher_its_gates_and_itself() -> None:
 
 def test_students_costs_add_up_seed_by_seed() -> None:
     rows = random_rows(["vicreg", "dual", "simreg", "seed"], [10, 50], [3, 4])
-    table = table_6_3(frame(rows), "CIFAR-100", comparable=False)
+    table = made("table_6_3", frame(rows), "CIFAR-100", comparable=False)
     for metric in ("training_seconds", "training_macs"):
         expected = statistics.mean(
             values_by_seed(rows, "vicreg", "dense", None, metric)[seed]
@@ -129,14 +134,14 @@ def test_students_costs_add_up_seed_by_seed() -> None:
 
 def test_a_teacher_that_was_not_run_leaves_the_total_open() -> None:
     rows = random_rows(["dual", "simreg"], [30], [0])
-    table = table_6_3(frame(rows), "CIFAR-100", comparable=False)
+    table = made("table_6_3", frame(rows), "CIFAR-100", comparable=False)
     assert math.isnan(one(table, model="simreg")["total_training_seconds"])
     assert one(table, model="dual")["total_training_seconds"] > 0
 
 
 def test_students_are_measured_on_normalised_features_beside_their_print() -> None:
     rows = random_rows(["vicreg", "dual", "simreg", "seed"], [30], [0, 1])
-    table = table_6_3(frame(rows), "CIFAR-100", comparable=True)
+    table = made("table_6_3", frame(rows), "CIFAR-100", comparable=True)
     for model, branch, figure in (
         ("simreg", "dense", 45.71),
         ("seed", "dense", 35.29),
@@ -181,7 +186,7 @@ def test_transfer_by_hand() -> None:
             rows.append(transfer_row("ours", "theirs", model, branch, value, seed=seed))
     rows.append(transfer_row("theirs", "ours", "vicreg", "dense", 0.11))
     names = {"ours": "CIFAR-100", "theirs": "STL-10"}
-    table = table_6_2(frame(rows), names)
+    table = made("table_6_2", frame(rows), published_names=names)
     shown = list(zip(table["source"], table["model"], table["branch"], strict=True))
     assert shown == [
         ("ours", "vicreg", "dense"),
@@ -207,13 +212,15 @@ def test_transfer_by_hand() -> None:
 
 def test_data_without_a_name_in_the_thesis_has_no_published_figures() -> None:
     rows = [transfer_row("CIFAR-100", "STL-10", "vicreg", "dense", 0.7)]
-    assert table_6_2(frame(rows), {})["published_linear_top1"].isna().all()
-    named = table_6_2(frame(rows), {"CIFAR-100": "CIFAR-100", "STL-10": "STL-10"})
+    assert made("table_6_2", frame(rows), published_names={})["published_linear_top1"].isna().all()
+    named = made(
+        "table_6_2", frame(rows), published_names={"CIFAR-100": "CIFAR-100", "STL-10": "STL-10"}
+    )
     assert named["published_linear_top1"].tolist() == [70.37]
 
 
 def test_runs_without_labels_still_have_their_costs() -> None:
     rows = [row | {"knn_top1": NAN} for row in random_rows(["dual", "barlow_dual"], [30], [0])]
-    table = table_6_4(frame(rows), "CIFAR-100", comparable=True)
+    table = made("table_6_4", frame(rows), "CIFAR-100", comparable=True)
     assert table["dense_knn_top1"].isna().all()
     assert table["flop_reduction"].notna().all()

@@ -1,23 +1,24 @@
-"""Training curves of chapter 6's models."""
+"""Training curves, and how long the trainings took."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ssl_kedro.reporting.chapter6_models import (
-    SHORT_NAMES,
-    Histories,
+from ssl_kedro.pipelines.gated.variants import (
     budget_percent,
     budgets_of,
     in_table_order,
-    method_of,
+    name_of,
+    title_of,
 )
+from ssl_kedro.reporting.html import Picture, Section
 from ssl_kedro.reporting.style import (
     BLUE,
     CLASS_COLOURS,
@@ -28,6 +29,7 @@ from ssl_kedro.reporting.style import (
     title,
 )
 
+Histories = Mapping[str, Sequence[Mapping[str, float]]]
 # The models of Table 6.1 have losses of one scale and are few enough for common axes.
 _COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual": BLUE}
 _DASHES = ("-", "--", ":", "-.")
@@ -65,6 +67,31 @@ _PANELS = (
 )
 
 
+def training_section(
+    models: Mapping[str, Any], histories: Histories, *, seeds: bool = False
+) -> Section:
+    """Time that the trainings took, with their curves.
+
+    Args:
+        models: evaluation of every model.
+        histories: per-epoch rows of every model.
+        seeds: whether they are the first of several seeds.
+    """
+    taken = sum(model["training"]["seconds"] for model in models.values())
+    rates = [model["training"]["images_per_second"] for model in models.values()]
+    of_seed = " of the first seed" if seeds else ""
+    sentence = (
+        f"{len(models)} trainings{of_seed} took {taken / 60:.1f} minutes in all, at "
+        f"{min(rates):,.0f} to {max(rates):,.0f} images a second (two views each). Losses of "
+        "different methods have different terms: compare their shapes, not their heights."
+    )
+    picture = Picture(
+        training_curves(histories),
+        "Training loss, realised cost and spread of the embedding of each model over the epochs",
+    )
+    return Section("Training", (sentence,), pictures=[picture])
+
+
 def training_curves(histories: Histories) -> Figure:
     """Loss, realised cost and spread of the embedding over the epochs, one line a model.
 
@@ -78,7 +105,7 @@ def training_curves(histories: Histories) -> Figure:
     """
     measured = {name for rows in histories.values() for name in rows[0]}
     panels = [panel for panel in _PANELS if panel.name != _SPREAD or _SPREAD in measured]
-    if all(method_of(key) in _COLOURS for key in histories):
+    if all(name_of(key) in _COLOURS for key in histories):
         return _on_common_axes(histories, panels)
     return _one_row_a_model(histories, panels)
 
@@ -90,15 +117,13 @@ def _on_common_axes(histories: Histories, panels: Sequence[_Panel]) -> Figure:
     for axis, panel in zip(axes, panels, strict=True):
         for key, rows in histories.items():
             style = dashes.get(budget_percent(key) or 0, "-")
-            _curve(axis, panel, rows, _COLOURS[method_of(key)], style)
+            _curve(axis, panel, rows, _COLOURS[name_of(key)], style)
         title(axis, panel.heading)
         axis.set_xlabel("epoch")
         axis.set_ylabel(panel.label)
         _limits(axis, panel, dict.fromkeys(budgets, DARK))
-    methods = list(dict.fromkeys(method_of(key) for key in histories))
-    handles = [
-        Line2D([], [], color=_COLOURS[name], lw=2, label=SHORT_NAMES[name]) for name in methods
-    ]
+    methods = list(dict.fromkeys(name_of(key) for key in histories))
+    handles = [Line2D([], [], color=_COLOURS[name], lw=2, label=title_of(name)) for name in methods]
     handles += [
         Line2D([], [], color=DARK, ls=dashes[percent], label=f"budget {percent} %")
         for percent in budgets
@@ -114,7 +139,7 @@ def _one_row_a_model(histories: Histories, panels: Sequence[_Panel]) -> Figure:
     columns = len(panels)
     made, axes = figure(3.9 * columns, 1.65 * len(methods) + 0.7, len(methods), columns)
     for row, method in enumerate(methods):
-        of_method = {key: rows for key, rows in histories.items() if method_of(key) == method}
+        of_method = {key: rows for key, rows in histories.items() if name_of(key) == method}
         for column, panel in enumerate(panels):
             axis = axes[row * columns + column]
             if not any(panel.name in rows[0] for rows in of_method.values()):
@@ -123,7 +148,7 @@ def _one_row_a_model(histories: Histories, panels: Sequence[_Panel]) -> Figure:
             for key, rows in of_method.items():
                 _curve(axis, panel, rows, colours.get(budget_percent(key) or 0, GREY), "-")
             _limits(axis, panel, colours)
-            title(axis, f"{SHORT_NAMES[method]}: {panel.short}")
+            title(axis, f"{title_of(method)}: {panel.short}")
             if panel.name == _COST:
                 axis.set_ylabel("%")
             if row == len(methods) - 1:

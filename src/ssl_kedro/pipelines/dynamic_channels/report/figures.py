@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, figure, spread, title
+from ssl_kedro.pipelines.gated.report.levels import levels_to_beat, reference_lines
+from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, title
 
 
 def accuracy_against_cost(
@@ -73,24 +74,4 @@ def _baseline(axis: Axes, metrics: Mapping[str, float], within_points: float) ->
     level = 100 * metrics["simsiam.knn_top1"]
     axis.axhline(level, color=GREY, lw=1.5, label="SimSiam, ungated")
     axis.axhspan(level - within_points, level, color=GREY, alpha=0.12, lw=0)
-    names = (
-        ("raw_pixels.knn_top1", "raw pixels"),
-        ("random_init.knn_top1", "random encoder"),
-        ("chance", "chance"),
-    )
-    lines = [(100 * metrics[key], name) for key, name in names if key in metrics]
-    for value, _ in lines:
-        axis.axhline(value, color=DARK, lw=0.8, ls=":")
-    axis.relim()
-    low, high = axis.dataLim.y0, axis.dataLim.y1
-    for (value, name), height in zip(
-        lines, spread([value for value, _ in lines], 0.05 * (high - low)), strict=True
-    ):
-        axis.annotate(
-            f"{name} {value:.1f} %",
-            (0.01, height),
-            xycoords=("axes fraction", "data"),
-            fontsize=8,
-            color=DARK,
-            va="bottom",
-        )
+    reference_lines(axis, levels_to_beat(metrics))

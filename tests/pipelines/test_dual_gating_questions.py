@@ -7,17 +7,21 @@ from collections.abc import Sequence
 import pandas as pd
 import pytest
 
-from reporting.chapter6_runs import NAN, Row, frame, random_rows, run_row, values_by_seed
-from ssl_kedro.reporting.chapter6_questions import (
-    accuracy_at_cost,
-    question_1,
-    question_2,
-    question_3,
-    question_4,
-)
-from ssl_kedro.reporting.chapter6_verdicts import verdict_1, verdict_2, verdict_3, verdict_4
+from pipelines.run_rows import NAN, Row, frame, random_rows, run_row, values_by_seed
+from ssl_kedro.pipelines.dual_gating.part import Row as Common
+from ssl_kedro.pipelines.dual_gating.part import parts
+from ssl_kedro.pipelines.dual_gating.parts.questions import accuracy_at_cost
+from ssl_kedro.pipelines.dual_gating.report.part_sections import verdict as sentence
 
 SPACE = "\N{NO-BREAK SPACE}"
+
+
+def question(number: int, runs: pd.DataFrame) -> pd.DataFrame:
+    return parts()[f"question_{number}"].table(Common(runs))
+
+
+def verdict_of(number: int, runs: pd.DataFrame) -> str:
+    return sentence(parts()[f"question_{number}"], question(number, runs))
 
 
 def row_of(table: pd.DataFrame, model: str, budget: int) -> pd.Series:
@@ -36,7 +40,7 @@ def paired(
 
 def test_question_1_compares_every_branch_with_dense_vicreg_and_with_dual() -> None:
     rows = random_rows(["vicreg", "dual", "dense_anchored", "simreg"], [10, 30], [0, 1, 2])
-    table = question_1(frame(rows))
+    table = question(1, frame(rows))
     assert len(table) == 4
     for model in ("dual", "dense_anchored"):
         for name, branch, metric in (
@@ -67,7 +71,7 @@ def test_question_1_compares_every_branch_with_dense_vicreg_and_with_dual() -> N
 
 def test_question_2_compares_channels_and_accuracy() -> None:
     rows = random_rows(["dual", "channel_diversity"], [30], [0, 1])
-    row = row_of(question_2(frame(rows)), "channel_diversity", 30)
+    row = row_of(question(2, frame(rows)), "channel_diversity", 30)
     for name, metric in (
         ("always_off", "always_off"),
         ("dependent", "dependent"),
@@ -83,7 +87,7 @@ def test_question_2_compares_channels_and_accuracy() -> None:
 
 def test_question_3_shows_the_methods_that_were_run() -> None:
     rows = random_rows(["dual", "simsiam_dual"], [10, 50], [0, 1])
-    table = question_3(frame(rows))
+    table = question(3, frame(rows))
     assert list(zip(table["budget_percent"], table["model"], strict=True)) == [
         (10, "dual"),
         (10, "simsiam_dual"),
@@ -119,7 +123,7 @@ def test_question_4_by_hand() -> None:
     for seed, (cost, accuracy) in found.items():
         rows += costs("dual", [(10, 0.2, 0.6), (30, 0.4, 0.8)], seed)
         rows += costs("dual_ascent", [(10, 0.1, 0.5), (30, cost, accuracy)], seed)
-    table = question_4(frame(rows))
+    table = question(4, frame(rows))
     fixed, ascent = row_of(table, "dual", 30), row_of(table, "dual_ascent", 30)
     assert fixed["realised_cost"] == pytest.approx(40)
     assert fixed["distance"] == pytest.approx(10)
@@ -159,14 +163,14 @@ def anchored(differences: Sequence[float], budget: int = 30) -> list[Row]:
     ],
 )
 def test_a_verdict_follows_mean_deviation_and_seeds(differences: list[float], said: str) -> None:
-    verdict = verdict_1(question_1(frame(anchored(differences))))
+    verdict = verdict_of(1, frame(anchored(differences)))
     seeds = "1 seed" if len(differences) == 1 else f"{len(differences)} seeds"
     assert verdict.startswith(f"Over {seeds}, ")
     assert f"the anchor against plain dual gating {said};" in verdict
 
 
 def test_verdict_1_also_says_what_is_left_to_the_baseline() -> None:
-    verdict = verdict_1(question_1(frame(anchored([2, 3, 4]))))
+    verdict = verdict_of(1, frame(anchored([2, 3, 4])))
     left = f"is lower at 30{SPACE}% (\N{MINUS SIGN}7.00 ± 1.00 points)."
     assert verdict.endswith(left)
 
@@ -174,7 +178,7 @@ def test_verdict_1_also_says_what_is_left_to_the_baseline() -> None:
 def test_a_verdict_judges_every_budget_on_its_own() -> None:
     rows = [row for row in anchored([2, 3, 4], 10) if row["model"] != "vicreg"]
     rows += anchored([-2, -3, -4], 30)
-    verdict = verdict_1(question_1(frame(rows)))
+    verdict = verdict_of(1, frame(rows))
     assert f"helps at 10{SPACE}%" in verdict
     assert f"does not help at 30{SPACE}%" in verdict
 
@@ -186,7 +190,7 @@ def test_fewer_dead_channels_are_a_help(off: float, said: str) -> None:
         rows.append(run_row("dual", 30, seed, "gated", always_off=0.3))
         values = {"always_off": off + seed / 100, "linear_top1": 0.5 - 0.01 * (seed + 1)}
         rows.append(run_row("channel_diversity", 30, seed, "gated", **values))
-    verdict = verdict_2(question_2(frame(rows)))
+    verdict = verdict_of(2, frame(rows))
     assert f"the diversity term {said} at" in verdict
     lower = f"gated linear accuracy is lower at 30{SPACE}% (\N{MINUS SIGN}2.00 ± 1.00 points)."
     assert verdict.endswith(lower)
@@ -198,7 +202,7 @@ def test_verdict_3_names_each_method() -> None:
         rows.append(run_row("dual", 30, seed, "gated"))
         worse = 0.3 + 0.01 * seed
         rows.append(run_row("simsiam_dual", 30, seed, "gated", linear_top1=worse))
-    verdict = verdict_3(question_3(frame(rows)))
+    verdict = verdict_of(3, frame(rows))
     said = f"SimSiam dual does not help at 30{SPACE}% (\N{MINUS SIGN}19.00 ± 1.00 points)."
     assert verdict.endswith(said)
 
@@ -210,7 +214,7 @@ def test_verdict_4_calls_a_smaller_distance_a_help_and_counts_the_seeds_in_range
         # The first seed's cost lies below what the fixed penalty realised.
         cost = 0.15 if seed == 0 else 0.3
         rows += costs("dual_ascent", [(10, 0.1 + seed / 1000, 0.5), (30, cost, 0.8)], seed)
-    verdict = verdict_4(question_4(frame(rows)))
+    verdict = verdict_of(4, frame(rows))
     assert f"dual ascent helps at 10{SPACE}% (\N{MINUS SIGN}9.90 ± 0.10 points)" in verdict
     assert f"accuracy was not measured at 10{SPACE}%" in verdict
     assert f"is not shown to differ at 30{SPACE}% (+10.00 ± 0.00 points, 2 seeds)." in verdict
@@ -218,6 +222,6 @@ def test_verdict_4_calls_a_smaller_distance_a_help_and_counts_the_seeds_in_range
 
 def test_without_labels_a_verdict_says_that_nothing_was_measured() -> None:
     rows = [row | {"linear_top1": NAN} for row in anchored([1, 2, 3])]
-    verdict = verdict_1(question_1(frame(rows)))
+    verdict = verdict_of(1, frame(rows))
     assert verdict.count(f"was not measured at 30{SPACE}%") == 2
     assert "nan" not in verdict

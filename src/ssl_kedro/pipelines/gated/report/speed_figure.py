@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.reporting.chapter6_models import SHORT_NAMES, budget_percent, method_of
+from ssl_kedro.pipelines.gated.variants import budget_percent, name_of, title_of
 from ssl_kedro.reporting.style import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, RED, figure, title
 
 _MARKERS = {"gated": "o", "static": "^"}
@@ -19,11 +19,11 @@ def time_against_cost(table: pd.DataFrame) -> Figure:
     """One panel a batch size; below the diagonal more time is saved than FLOPs.
 
     Args:
-        table: from :func:`~ssl_kedro.reporting.inference_table.inference_frame`.
+        table: from :func:`~ssl_kedro.pipelines.gated.report.speed_numbers.inference_frame`.
     """
     batches = sorted(table["batch"].unique())
     made, axes = figure(max(5.2, 4.6 * len(batches)), 4.2, columns=len(batches))
-    methods = list(dict.fromkeys(map(method_of, table["model"])))
+    methods = list(dict.fromkeys(map(name_of, table["model"])))
     for axis, batch in zip(axes, batches, strict=True):
         _panel(axis, table[table["batch"] == batch], methods)
         title(axis, f"{batch} image{'s' if batch > 1 else ''} at a time")
@@ -51,13 +51,13 @@ def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
     for index, method in enumerate(methods):
         colour = _COLOURS[index % len(_COLOURS)]
         for network, marker in _MARKERS.items():
-            same = rows["model"].map(method_of) == method
+            same = rows["model"].map(name_of) == method
             points = rows[same & (rows["network"] == network)].sort_values("cost_share")
             if points.empty:
                 continue
             costs, times = 100 * points["cost_share"], 100 / points["measured_ratio"]
             face = colour if network == "gated" else "white"
-            name = network if len(methods) == 1 else f"{SHORT_NAMES[method]}, {network}"
+            name = network if len(methods) == 1 else f"{title_of(method)}, {network}"
             axis.plot(costs, times, marker, color=colour, mfc=face, ms=7, label=name)
             for cost, time, key in zip(costs, times, points["model"], strict=True):
                 axis.annotate(

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.part import Row
+from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
+from ssl_kedro.pipelines.dual_gating.report import figures
+from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
+from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics
 from ssl_kedro.pipelines.gated.inference_nodes import stage_metrics, stage_sections
-from ssl_kedro.reporting import chapter6_figures
-from ssl_kedro.reporting.chapter6_parts import part_frame
-from ssl_kedro.reporting.chapter6_report import dual_gating_report
-from ssl_kedro.reporting.chapter6_results import flat_metrics
+from ssl_kedro.pipelines.gated.report import channels, curves
+from ssl_kedro.pipelines.gated.report.page import setup_of
 from ssl_kedro.reporting.manifest import run_manifest
 
 Json = dict[str, Any]
@@ -117,19 +120,16 @@ def metrics(
     return numbers | stage_metrics(dict(zip(stages, found, strict=True)))
 
 
-def part_table(
-    parameters: DualGatingParameters, rows: pd.DataFrame, *, part: PartName
-) -> pd.DataFrame:
+def part_table(parameters: DualGatingParameters, rows: pd.DataFrame, *, part: str) -> pd.DataFrame:
     """One table or question of the chapter, measured beside published."""
-    return part_frame(
-        part,
+    common = Row(
         _with_whole_budgets(rows),
-        budgets=parameters.budgets,
         dataset=parameters.published,
-        comparable=parameters.published_data_is_ours,
+        is_that_dataset=parameters.published_data_is_ours,
         published_names=parameters.transfer.published,
         own_teacher=parameters.distillation.teacher == "vicreg",
     )
+    return known_parts()[part].table(common)
 
 
 def _with_whole_budgets(frame: pd.DataFrame) -> pd.DataFrame:
@@ -192,22 +192,22 @@ def describe_run(
 
 def training_curves(histories: Json) -> Figure:
     """Loss, realised cost and spread over the epochs."""
-    return chapter6_figures.training_curves(histories)
+    return curves.training_curves(histories)
 
 
 def accuracy_against_cost(metrics: dict[str, float], models: Json) -> Figure:
     """Accuracy of each encoder over its cost."""
-    return chapter6_figures.accuracy_against_cost(metrics, models)
+    return figures.accuracy_against_cost(metrics, models)
 
 
 def channel_usage(models: Json) -> Figure:
     """Always on, always off, dependent: per block and model."""
-    return chapter6_figures.channel_usage_figure(models)
+    return channels.channel_usage_figure(models)
 
 
 def embedding_plot(embedding: pd.DataFrame) -> Figure:
     """Fig. 6.2."""
-    return chapter6_figures.embedding_figure(embedding)
+    return figures.embedding_figure(embedding)
 
 
 def render_report(
@@ -222,18 +222,10 @@ def render_report(
     """The self-contained HTML report of whatever parts were run."""
     tables = dict(zip(parts, frames, strict=True))
     sections = stage_sections(models, tables)
-    setup = parameters.report_setup(manifest) | {
-        "published": parameters.published,
-        "comparable": parameters.published_data_is_ours,
-    }
+    setup = setup_of(
+        parameters, manifest, parameters.published, parameters.published_data_is_ours
+    ) | {"repeats": parameters.repeats}
+    embedding = tables.pop("embedding", None)
     return dual_gating_report(
-        metrics,
-        models,
-        histories,
-        tables.pop("embedding", None),
-        manifest,
-        setup,
-        tables.pop("table_6_1", None),
-        tables,
-        sections,
+        metrics, models, histories, manifest, setup, tables, embedding, sections
     )

@@ -1,34 +1,28 @@
-"""Figures of chapter 6."""
+"""Accuracy against cost, and the embedding of features (Fig. 6.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from ssl_kedro.reporting.chapter6_curves import training_curves
-from ssl_kedro.reporting.chapter6_models import (
-    SHORT_NAMES,
-    Models,
-    budget_label,
+from ssl_kedro.pipelines.gated.report.levels import levels_to_beat, reference_lines
+from ssl_kedro.pipelines.gated.variants import (
     budget_percent,
     budgets_of,
     in_table_order,
-    method_of,
-    middle_dual_model,
+    middle_dual_key,
+    name_of,
+    title_of,
 )
 from ssl_kedro.reporting.style import (
     BLUE,
-    DARK,
     GREY,
     ORANGE,
-    PALE,
     class_colours,
     figure,
     literal,
@@ -36,36 +30,25 @@ from ssl_kedro.reporting.style import (
     title,
 )
 
-__all__ = [
-    "LEGEND_CLASSES",
-    "accuracy_against_cost",
-    "channel_usage_figure",
-    "embedding_figure",
-    "training_curves",
-]
-
 LEGEND_CLASSES = 20
 
 _COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual": BLUE}
 _MEASURES = (("linear_top1_mean", "Linear probe"), ("knn_top1", "1-NN"))
-# More rows of panels than these are drawn flatter, more panels of one budget on several rows.
-_TALL_ROWS = 4
-_PANELS_A_ROW = 3
 
 
-def accuracy_against_cost(metrics: Mapping[str, float], models: Models) -> Figure:
+def accuracy_against_cost(metrics: Mapping[str, float], models: Mapping[str, Any]) -> Figure:
     """Linear and 1-NN accuracy of Table 6.1's models over the cost of an image."""
     made, axes = figure(10, 4.4, columns=2)
-    shown = [key for key in models if method_of(key) in _COLOURS]
+    shown = [key for key in models if name_of(key) in _COLOURS]
     if not any(key.endswith(".linear_top1_mean") for key in metrics):
         for axis in axes:
             axis.set_axis_off()
             axis.text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axis.transAxes)
         return made
-    middle = middle_dual_model(models)
+    middle = middle_dual_key(models)
     for axis, (measure, name) in zip(axes, _MEASURES, strict=True):
         _accuracy_panel(axis, metrics, shown, measure)
-        title(axis, name if middle is None else _result(metrics, middle[0], measure, name))
+        title(axis, name if middle is None else _result(metrics, middle, measure, name))
         axis.set_ylabel(f"{name} top-1 (%)")
         axis.set_xlabel("FLOPs (MACs) of the dense encoder (%)")
         axis.set_xlim(0, 118)
@@ -104,7 +87,7 @@ def _accuracy_panel(
             continue
         label = f"{budget_percent(key)} %"
         cost = 100 * (1 - metrics[f"{key}.gated.flop_reduction"])
-        gated[method_of(key)].append((cost, 100 * metrics[f"{key}.gated.{measure}"], label))
+        gated[name_of(key)].append((cost, 100 * metrics[f"{key}.gated.{measure}"], label))
         if f"{key}.dense.{measure}" in metrics:
             dense.append((100 * metrics[f"{key}.dense.{measure}"], label))
     for name, marker in (("vicreg_gating", "^"), ("dual", "o")):
@@ -122,93 +105,18 @@ def _accuracy_panel(
             color=BLUE,
         )
     axis.plot([100] * len(dense), [value for value, _ in dense], "o", color=BLUE, mfc="white", ms=6)
-    _reference_lines(axis, metrics, measure)
+    levels = levels_to_beat(metrics)
+    if measure != "knn_top1":
+        # Measured by 1-NN, but for chance, which tells a run that has learnt nothing.
+        lowest = axis.dataLim.y0
+        levels = [(at, name) for at, name in levels if name == "chance" and at > lowest - 2]
+    reference_lines(axis, levels)
     axis.margins(y=0.12)
     bottom, top = axis.get_ylim()
     axis.set_ylim(bottom, top)
     heights = spread([value for value, _ in dense], 0.045 * (top - bottom), centred=True)
     for (_, label), height in zip(dense, heights, strict=True):
         axis.annotate(label, (104, height), fontsize=8, color=BLUE, va="center")
-
-
-def _reference_lines(axis: Axes, metrics: Mapping[str, float], measure: str) -> None:
-    """What there is to beat: all in the 1-NN panel, by which raw pixels were measured.
-
-    The linear panel shows differences between encoders, so it keeps only a chance level
-    that lies among them, which tells a run that has learnt nothing.
-    """
-    names = (
-        ("raw_pixels.knn_top1", "raw pixels"),
-        ("random_init.knn_top1", "random encoder"),
-        ("chance", "chance"),
-    )
-    lowest = axis.dataLim.y0
-    shown = [(100 * metrics[key], name) for key, name in names if key in metrics]
-    if measure != "knn_top1":
-        shown = [(value, name) for value, name in shown if name == "chance" and value > lowest - 2]
-    if not shown:
-        return
-    values = [value for value, _ in shown]
-    for value in values:
-        axis.axhline(value, color=DARK, lw=0.8, ls=":")
-    span = max(axis.dataLim.y1, *values) - min(axis.dataLim.y0, *values)
-    for (value, name), height in zip(shown, spread(values, 0.05 * span), strict=True):
-        axis.annotate(
-            f"{name} {value:.1f} %",
-            (0.01, height),
-            xycoords=("axes fraction", "data"),
-            fontsize=8,
-            color=DARK,
-            va="bottom",
-        )
-
-
-def channel_usage_figure(models: Models) -> Figure:
-    """Share of channels always on, input-dependent and always off, per block (Fig. 5.1).
-
-    One row a model with its budgets side by side, dual gating first; up to three panels, or
-    those of a single budget, fill the rows one after another.
-    """
-    gated = [key for key, model in models.items() if model["channel_usage"]]
-    names = sorted(in_table_order(gated), key=lambda name: name != "dual")
-    ordered = sorted(gated, key=lambda key: (names.index(method_of(key)), budget_percent(key)))
-    budgets = len(budgets_of(gated))
-    columns = budgets if budgets > 1 and len(gated) > 3 else min(len(gated), _PANELS_A_ROW)
-    rows = max(1, -(-len(gated) // max(1, columns)))
-    height = 2.6 if rows <= _TALL_ROWS else 1.8
-    made, axes = figure(max(6, 3.7 * columns), height * rows + 0.5, rows, max(1, columns))
-    for axis in axes[len(gated) :]:
-        axis.set_visible(False)
-    for index, (axis, key) in enumerate(zip(axes, ordered, strict=False)):
-        _usage_panel(axis, models[key]["channel_usage"], budget_label(key))
-        if index % columns == 0:
-            axis.set_ylabel("channels (%)")
-        if index >= len(gated) - columns:
-            axis.set_xlabel("residual block (stage.block)")
-    handles = [Patch(color=colour, label=label) for _, label, colour in _USAGE]
-    made.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    return made
-
-
-_USAGE = (
-    ("always_on", "always on", BLUE),
-    ("dependent", "depends on the image", ORANGE),
-    ("always_off", "always off", PALE),
-)
-
-
-def _usage_panel(axis: Axes, usage: Sequence[Mapping[str, Any]], name: str) -> None:
-    position = np.arange(len(usage))
-    bottom = np.zeros(len(usage))
-    for part, _, colour in _USAGE:
-        share = np.array([100 * block[part] / block["channels"] for block in usage])
-        axis.bar(position, share, 0.84, bottom=bottom, color=colour, edgecolor="white", lw=0.6)
-        bottom += share
-    channels = sum(block["channels"] for block in usage)
-    off = 100 * sum(block["always_off"] for block in usage) / channels
-    axis.set_xticks(position, [block["block"].removeprefix("layer") for block in usage])
-    axis.set_ylim(0, 100)
-    title(axis, f"{name}: {off:.0f} % always off")
 
 
 def embedding_figure(embedding: pd.DataFrame) -> Figure:
@@ -220,7 +128,7 @@ def embedding_figure(embedding: pd.DataFrame) -> Figure:
     keys = list(dict.fromkeys(embedding["model"]))
     budgets = budgets_of(keys)
     present = {
-        (method_of(m), b) for m, b in zip(embedding["model"], embedding["branch"], strict=True)
+        (name_of(m), b) for m, b in zip(embedding["model"], embedding["branch"], strict=True)
     }
     wanted = (("dual", "dense"), ("dual", "gated"), ("vicreg_gating", "gated"))
     rows = [row for row in wanted if row in present] or [("dual", "dense")]
@@ -241,7 +149,7 @@ def embedding_figure(embedding: pd.DataFrame) -> Figure:
             if row == 0:
                 title(axis, f"budget {percent} %")
             if column == 1:
-                axis.set_ylabel(f"{SHORT_NAMES[method]}, {branch}", fontsize=10)
+                axis.set_ylabel(f"{title_of(method)}, {branch}", fontsize=10)
     _class_legend(made, axes[columns] if len(rows) > 1 else None, embedding, colours)
     return made
 

@@ -1,4 +1,4 @@
-"""Nodes of chapter 5 that gather what the models left behind."""
+"""Nodes that gather what the models left behind into metrics, table, figures and report."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.dynamic_channels.report import figures, tables
+from ssl_kedro.pipelines.dynamic_channels.report.page import dynamic_channels_report
 from ssl_kedro.pipelines.gated.inference_nodes import stage_metrics, stage_sections
+from ssl_kedro.pipelines.gated.report import channels, curves
+from ssl_kedro.pipelines.gated.report.page import setup_of
 from ssl_kedro.pipelines.parameters import budget_name
-from ssl_kedro.reporting import chapter5_figures, chapter6_figures
-from ssl_kedro.reporting.chapter5_report import dynamic_channels_report
-from ssl_kedro.reporting.chapter5_table import operating_point
-from ssl_kedro.reporting.chapter5_table import table_5_1 as measured_beside_published
 from ssl_kedro.reporting.manifest import run_manifest
 
 Json = dict[str, Any]
@@ -55,7 +55,7 @@ def metrics(
         for use in ("always_on", "always_off", "dependent"):
             share = sum(block[use] for block in model["channel_usage"]) / channels
             found[f"{name}.channels.{use}"] = share
-    chosen = operating_point(found, parameters.budgets, parameters.operating_point_within)
+    chosen = tables.operating_point(found, parameters.budgets, parameters.operating_point_within)
     if chosen is not None:
         found["operating_point.budget"] = chosen
     further = stage_metrics(dict(zip(stages, measured, strict=True)))
@@ -67,7 +67,7 @@ def metrics(
 
 def table_5_1(parameters: DynamicChannelsParameters, metrics: Json) -> pd.DataFrame:
     """Table 5.1 with the published figures beside the measured ones."""
-    return measured_beside_published(
+    return tables.table_5_1(
         metrics,
         parameters.budgets,
         parameters.published,
@@ -90,19 +90,19 @@ def describe_run(
 
 def training_curves(histories: Json) -> Figure:
     """Loss, realised cost and spread over the epochs."""
-    return chapter6_figures.training_curves(histories)
+    return curves.training_curves(histories)
 
 
 def channel_usage(models: Json) -> Figure:
     """Fig. 5.1: always on, always off, dependent, per block and budget."""
-    return chapter6_figures.channel_usage_figure(models)
+    return channels.channel_usage_figure(models)
 
 
 def accuracy_against_cost(
     parameters: DynamicChannelsParameters, metrics: Json, table: pd.DataFrame
 ) -> Figure:
     """1-NN accuracy over FLOPs with the baseline as a line and the operating point marked."""
-    return chapter5_figures.accuracy_against_cost(
+    return figures.accuracy_against_cost(
         metrics, table, within_points=parameters.operating_point_within
     )
 
@@ -120,9 +120,7 @@ def render_report(
     """The self-contained HTML report."""
     chosen = metrics.get("operating_point.budget")
     sections = stage_sections(models, dict(zip(shown, found, strict=True)), chosen)
-    setup = parameters.report_setup(manifest) | {
-        "published": parameters.published,
-        "comparable": parameters.published_data_is_ours,
-        "within_points": parameters.operating_point_within,
-    }
+    setup = setup_of(
+        parameters, manifest, parameters.published, parameters.published_data_is_ours
+    ) | {"within_points": parameters.operating_point_within}
     return dynamic_channels_report(metrics, models, histories, manifest, setup, table, sections)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from ssl_kedro.reporting.chapter5_figures import accuracy_against_cost
-from ssl_kedro.reporting.chapter5_table import operating_point, table_5_1
+from ssl_kedro.pipelines.dynamic_channels.report.figures import accuracy_against_cost
+from ssl_kedro.pipelines.dynamic_channels.report.tables import operating_point, table_5_1
 
 BUDGETS = (0.5, 0.1, 0.3)
 
