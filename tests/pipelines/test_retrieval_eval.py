@@ -318,7 +318,9 @@ def test_unusable_folders_end_before_any_work(
     assert not (project.path / "data/04_feature").exists()
 
 
-def own(project: Project, folder: Path, truth: Path, name: str) -> subprocess.CompletedProcess[str]:
+def own(
+    project: Project, folder: Path, truth: Path, name: str, *more: str
+) -> subprocess.CompletedProcess[str]:
     values = [
         f"descriptors.database={folder / 'X.npy'}",
         f"descriptors.queries={folder / 'Q.npy'}",
@@ -326,7 +328,7 @@ def own(project: Project, folder: Path, truth: Path, name: str) -> subprocess.Co
         f"dataset.ground_truth={truth}",
     ]
     parameters = ",".join(f"{KEY}.{value}" for value in values)
-    return project.kedro("run", "--pipeline", KEY, "--params", parameters)
+    return project.kedro("run", "--pipeline", KEY, "--params", parameters, *more)
 
 
 def small_truth(folder: Path) -> Path:
@@ -369,6 +371,18 @@ def test_ones_own_descriptors_need_no_images(tmp_path: Path) -> None:
     assert scores["medium"]["ap"][1] == pytest.approx(expected)
     assert scores["easy"]["ap"][1] is None
     assert "b" in (results(project) / "report.html").read_text()
+
+
+def test_ones_own_descriptors_of_another_task_after_a_run(done: Project, tmp_path: Path) -> None:
+    """With the tag alone: the summary that the earlier run left knows nothing of this task."""
+    project = Project(tmp_path / "copy")
+    shutil.copytree(done.path, project.path)
+    descriptors(tmp_path)
+    finished = own(project, tmp_path, small_truth(tmp_path), "small", "--tags", "evaluate")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    found = metrics(project)
+    assert 0 < found["small.own.g.medium.map"] <= 1
+    assert 0 < found["small.chance.medium.map"] < 1
 
 
 def test_descriptors_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -59,14 +59,14 @@ def test_vectors_on_disk_are_the_pooled_maps_of_each_image(tmp_path: Path) -> No
     pixels, network, store = images(), Convolution(), VectorStore(tmp_path / "v")
     photographs = ArrayPhotographs(pixels, [f"{i}" for i in range(11)])
     found = extracted(store, network, photographs, Resize(40, keep_aspect=True), batch_size=4)
-    assert found["images"] == 11
+    assert found.images == 11
     starts, vectors = store.starts(), store.vectors()
     for index in range(11):
         with torch.no_grad():
             expected = pooled(network(torch.from_numpy(pixels[index : index + 1])), PoolingConfig())
         mine = vectors[starts[index] : starts[index + 1]]
         assert np.allclose(mine, expected[0].numpy(), atol=1e-6)
-    assert len(vectors) == found["vectors"] == 11 * 20  # a 4:3 map has 20 regions
+    assert len(vectors) == found.vectors == 11 * 20  # a 4:3 map has 20 regions
 
 
 def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_broken_image_has_no_vectors_and_is_named(tmp_path: Path) -> None:
     store = VectorStore(tmp_path / "v")
     photographs = broken_folder(tmp_path, 8, 1)
     found = extracted(store, Convolution(), photographs, max_skipped=0.2)
-    assert [name for name, _ in found["skipped"]] == ["0"]
+    assert [name for name, _ in found.skipped] == ["0"]
     assert store.starts()[:3].tolist() == [0, 0, 14]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ssl_kedro.retrieval.protocols import Judgements
 from ssl_kedro.retrieval.ranking import Searcher, reranked, without
 from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
 from ssl_kedro.retrieval.scoring import (
+    QueryScores,
     chance_scores,
     flat_scores,
     ranking_scores,
@@ -60,34 +62,34 @@ def test_scores_of_full_and_short_rankings_equal_a_loop() -> None:
         slow_ap(rankings[:, q].tolist(), set(p), set(j))
         for q, (p, j) in enumerate([([3, 8, 20], [5, 6]), ([0], [])])
     ]
-    assert scores["ap"][:2] == pytest.approx(expected)
-    assert scores["ap"][2] is None
-    assert scores["map"] == pytest.approx(np.mean(expected))
+    assert scores.ap[:2] == pytest.approx(expected)
+    assert scores.ap[2] is None
+    assert scores.map == pytest.approx(np.mean(expected))
     by_similarity = similarity_scores(found, task)[""]
-    assert by_similarity["ap"] == scores["ap"]
-    assert by_similarity["mp5"] == scores["mp5"]
+    assert by_similarity.ap == scores.ap
+    assert by_similarity.mp5 == scores.mp5
     # Cut after ten: what is not there counts as last, so that the score cannot rise.
     cut = ranking_scores(rankings[:10], task, 30)[""]
     for q, (p, j) in enumerate([([3, 8, 20], [5, 6]), ([0], [])]):
         head = rankings[:10, q].tolist()
         rest = [i for i in range(30) if i not in head]
         order = head + [i for i in rest if i not in p and i not in j] + [i for i in rest if i in p]
-        assert cut["ap"][q] == pytest.approx(slow_ap(order, set(p), set(j)))
-        assert cut["ap"][q] <= scores["ap"][q] + 1e-12
+        assert cut.ap[q] == pytest.approx(slow_ap(order, set(p), set(j)))
+        assert cut.ap[q] <= scores.ap[q] + 1e-12
 
 
 def test_places_that_a_search_could_not_fill_are_no_images() -> None:
     task = truth([[2]], [[]], 4)
-    assert ranking_scores(np.array([[2], [-1], [-1]]), task, 4)[""]["map"] == 1.0
-    assert ranking_scores(np.array([[0], [-1], [-1]]), task, 4)[""]["map"] < 0.2
+    assert ranking_scores(np.array([[2], [-1], [-1]]), task, 4)[""].map == 1.0
+    assert ranking_scores(np.array([[0], [-1], [-1]]), task, 4)[""].map < 0.2
 
 
 def test_queries_that_could_not_be_read_do_not_count() -> None:
     task = truth([[0], [1]], [[], []], 4)
     rankings = np.array([[0, 3], [1, 2], [2, 0], [3, 1]])
     scores = ranking_scores(rankings, task, 4, np.array([True, False]))[""]
-    assert scores["map"] == 1.0
-    assert scores["ap"] == [1.0, None]
+    assert scores.map == 1.0
+    assert scores.ap == (1.0, None)
 
 
 def test_chance_is_that_of_random_rankings() -> None:
@@ -95,7 +97,7 @@ def test_chance_is_that_of_random_rankings() -> None:
     count = 50
     task = truth([[q % count] for q in range(400)], [[]] * 400, count)
     expected = np.mean([((0 if r else 1) + 1 / (r + 1)) / 2 for r in range(count)])
-    assert chance_scores(task, count, 0)[""]["map"] == pytest.approx(expected, rel=0.05)
+    assert chance_scores(task, count, 0)[""].map == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("dataset", ["oxford5k", "roxford5k"])
@@ -120,20 +122,20 @@ def test_scores_agree_with_the_reference(
     levels = {"": "", "easy": "E", "medium": "M", "hard": "H"}
     for level in scores:
         values = expected[levels[level]] if level else expected
-        assert scores[level]["map"] == pytest.approx(values["mAP"], abs=1e-9)
-        means = [scores[level][f"mp{k}"] for k in (1, 5, 10)]
+        assert scores[level].map == pytest.approx(values["mAP"], abs=1e-9)
+        means = [getattr(scores[level], f"mp{k}") for k in (1, 5, 10)]
         assert means == pytest.approx(values["mP@1,5,10"], abs=1e-9)
-        for found, wanted in zip(scores[level]["ap"], values["AP"], strict=True):
+        for found, wanted in zip(scores[level].ap, values["AP"], strict=True):
             assert (found is None) == (wanted is None or np.isnan(wanted))
             assert found is None or found == pytest.approx(wanted, abs=1e-9)
 
 
 def test_keys_of_the_metrics() -> None:
-    values = {"map": 0.5, "mp1": 1.0, "mp5": 0.4, "mp10": 0.2, "ap": [0.5]}
+    values = QueryScores(map=0.5, mp1=1.0, mp5=0.4, mp10=0.2, ap=(0.5,))
     assert flat_scores({"": values}, "a.b.g") == {"a.b.g.map": 0.5}
     flat = flat_scores({"hard": values}, "a.b.g")
     assert flat == {"a.b.g.hard.map": 0.5, "a.b.g.hard.mp5": 0.4, "a.b.g.hard.mp10": 0.2}
-    assert flat_scores({"": {**values, "map": float("nan")}}, "a") == {}
+    assert flat_scores({"": replace(values, map=float("nan"))}, "a") == {}
 
 
 def unit(count: int, seed: int) -> np.ndarray:

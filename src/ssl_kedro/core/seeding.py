@@ -8,9 +8,12 @@ was interrupted or not, and one part of the program cannot shift the draws of an
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
@@ -31,6 +34,8 @@ def torch_generator(
     seed: int, *purpose: str | int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """Torch generator for one purpose on one device."""
+    import torch  # noqa: PLC0415  slow to import; who makes images needs none of it
+
     return torch.Generator(device=device).manual_seed(derived_seed(seed, *purpose))
 
 

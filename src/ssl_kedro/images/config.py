@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
+from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.load import image_source
 
 _COUNT = Range(at_least=1)
@@ -62,3 +63,7 @@ class DataConfig(Config):
     def limit_of(self, training: bool) -> tuple[str, int | None]:
         """Name and value of the limit of the training or the evaluation part."""
         return ("limit", self.limit) if training else ("eval_limit", self.eval_limit)
+
+    def root_error(self, found: str, expected: str, remedy: str) -> ImageSourceError:
+        """What is wrong with ``root``."""
+        return ImageSourceError("root", self.root, found, expected, remedy)

@@ -68,9 +68,7 @@ def check_skipped(config: DataConfig, count: int) -> Callable[[tuple[SkippedFile
         if len(skipped) <= config.max_skipped * count:
             return
         named = first_few([f"{file.path} ({file.reason})" for file in skipped], separator="; ")
-        raise ImageSourceError(
-            "root",
-            config.root,
+        raise config.root_error(
             found=f"{len(skipped)} of {count} files that cannot be read: {named}",
             expected=f"at most {config.max_skipped:.2%} (data.max_skipped = {config.max_skipped})",
             remedy="repair or remove these files, or raise data.max_skipped to go on without them",

@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.decode import EXTENSIONS
-from ssl_kedro.images.errors import ImageSourceError
 
 EVALUATION_PARTS = ("test", "val", "eval")
 
@@ -40,13 +39,13 @@ def existing_root(config: DataConfig, expected: str) -> Path:
     """
     remedy = "set data.root to that folder"
     if config.root is None or not config.root.strip():
-        raise ImageSourceError("root", config.root, "no folder given", expected, remedy)
+        raise config.root_error("no folder given", expected, remedy)
     root = Path(config.root).expanduser()
     if not root.exists():
         found = f"no such folder (looked in {root.absolute()})"
-        raise ImageSourceError("root", config.root, found, expected, remedy)
+        raise config.root_error(found, expected, remedy)
     if not root.is_dir():
-        raise ImageSourceError("root", config.root, "a file, not a folder", expected, remedy)
+        raise config.root_error("a file, not a folder", expected, remedy)
     return root
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from io import BufferedWriter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +20,8 @@ from torch import Tensor
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.photographs import Batch, Photographs, batches
@@ -53,7 +51,28 @@ class ExtractConfig(Config):
     max_skipped: Annotated[float, Range(at_least=0, at_most=1)] = 0.01
 
 
-class VectorStore:
+@dataclass(frozen=True)
+class Extracted:
+    """How the vectors of a collection were made.
+
+    Args:
+        identity: what they were made from; equal identities mean equal vectors.
+        skipped: name and reason of images that could not be decoded.
+        seconds: that it took.
+        images: N.
+        vectors: M, of all of them.
+        channels: length of a vector.
+    """
+
+    identity: dict[str, Any]
+    skipped: list[tuple[str, str]]
+    seconds: float
+    images: int
+    vectors: int
+    channels: int
+
+
+class VectorStore(MappedStore):
     """A folder that holds the vectors of a collection of images.
 
     Args:
@@ -61,28 +80,29 @@ class VectorStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, array=_VECTORS, description=_DESCRIPTION)
 
-    def description(self) -> dict[str, Any] | None:
+    def description(self) -> Extracted | None:
         """What the vectors were made from, None where there are none, or not all."""
-        try:
-            found = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
-            complete = (
-                len(self.vectors()) == found["vectors"]
-                and len(self.starts()) == found["images"] + 1
-            )
-        except (OSError, ValueError, KeyError):
+        found = self.described()
+        if found is None:
             return None
-        return found if complete else None
+        try:
+            skipped = [(name, reason) for name, reason in found["skipped"]]
+            made = Extracted(**{**found, "skipped": skipped})
+            complete = len(self.vectors()) == made.vectors and len(self.starts()) == made.images + 1
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return made if complete else None
 
     def holds(self, identity: Mapping[str, Any]) -> bool:
         """Whether all vectors are there that would be made from this."""
         found = self.description()
-        return found is not None and found["identity"] == dict(identity)
+        return found is not None and found.identity == dict(identity)
 
     def vectors(self) -> np.ndarray:
         """(M, C) float32, a read-only memory map."""
-        return np.asanyarray(np.load(self.folder / _VECTORS, mmap_mode="r", allow_pickle=False))
+        return self.array()
 
     def starts(self) -> np.ndarray:
         """First vector of each image, and M, (N + 1,) int64."""
@@ -101,29 +121,18 @@ class VectorStore:
             pieces: image indices (B,), ascending over all pieces, and vectors (B, R, C).
             images: N; images that no piece names have no vectors.
             channels: C.
-            description: to be read back with :meth:`description`.
+            description: "identity", "skipped" and "seconds", to be read back with
+                :meth:`description`; looked at after the last piece.
         """
         counts = np.zeros(images, dtype=np.int64)
-        with replaced_folder(self.folder) as temporary:
-            with (temporary / _VECTORS).open("wb") as file:
-                _write_header(file, 2**62, channels)
-                for indices, vectors in pieces:
-                    counts[indices] = vectors.shape[1]
-                    file.write(np.ascontiguousarray(vectors, dtype="<f4").data)
-                total = int(counts.sum())
-                file.seek(0)
-                # NumPy pads headers so that another count needs no more room.
-                _write_header(file, total, channels)
+        with self.written((channels,), "<f4") as (array, found):
+            for indices, vectors in pieces:
+                counts[indices] = vectors.shape[1]
+                array.add(vectors.reshape(-1, channels))
             starts = np.concatenate([[0], np.cumsum(counts)])
-            np.save(temporary / _STARTS, starts, allow_pickle=False)
-            written = {**description, "images": images, "vectors": total, "channels": channels}
-            (temporary / _DESCRIPTION).write_text(json.dumps(written, indent=2), encoding="utf-8")
-
-
-def _write_header(file: BufferedWriter, count: int, channels: int) -> None:
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<f4", "fortran_order": False, "shape": (count, channels)}
-    )
+            np.save(array.path.with_name(_STARTS), starts, allow_pickle=False)
+            shape = {"images": images, "vectors": array.rows, "channels": channels}
+            found.update(description, **shape)
 
 
 def network_fingerprint(network: MapNetwork) -> str:
@@ -162,7 +171,7 @@ def extract_vectors(
     store: VectorStore,
     identity: Mapping[str, Any],
     label: str,
-) -> dict[str, Any]:
+) -> Extracted:
     """Pooled vectors of all images into a store, unless it holds them already.
 
     Decoding runs ahead in threads while the network works.
@@ -176,10 +185,6 @@ def extract_vectors(
         store: where the vectors go.
         identity: what the vectors are made from; equal identities mean equal vectors.
         label: for the progress bar and messages.
-
-    Returns:
-        The store's description: "identity", "images", "vectors", "channels", "seconds",
-        "skipped" (name and reason of images that could not be decoded).
 
     Raises:
         ConfigError: more unreadable images than ``max_skipped``, or no readable one.
@@ -217,7 +222,10 @@ def extract_vectors(
     store.write(
         _timed(pieces(), began, description), len(photographs), network.map_channels, description
     )
-    return {**description, **(store.description() or {})}
+    written = store.description()
+    if written is None:
+        raise RuntimeError(f"{store.folder}: vectors that were just written are not there")
+    return written
 
 
 def _timed(

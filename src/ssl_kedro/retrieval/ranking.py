@@ -47,9 +47,7 @@ class Searcher:
         """Database indices, best first, (N, Q) where exact, else (depth, Q), int32."""
         if self._index is not None:
             return self.nearest(queries, self._depth).T.copy()
-        found = similarities(self.database, queries)
-        found[~self.database.any(axis=1)] = _BELOW_ALL
-        return full_rankings(found)
+        return full_rankings(similarities_unseen_last(self.database, queries))
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
         """The first results, (Q, count), int32."""
@@ -88,6 +86,13 @@ class Searcher:
         """Nearest rows of each row but itself, (N, count)."""
         found = self.nearest(np.asarray(self.database), min(count, len(self.database) - 1) + 1)
         return without(found, np.arange(len(self.database)))
+
+
+def similarities_unseen_last(database: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Inner products, (N, Q) float64; images without a descriptor (zero rows) below all others."""
+    found = similarities(database, queries)
+    found[~database.any(axis=1)] = _BELOW_ALL
+    return found
 
 
 def without(neighbours: np.ndarray, rows: np.ndarray) -> np.ndarray:

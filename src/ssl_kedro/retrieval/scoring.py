@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,9 +21,32 @@ PRECISIONS_AT = (1, 5, 10)
 _CHANCE_ROUNDS = 20
 
 
+@dataclass(frozen=True)
+class MeanScore:
+    """Mean over the queries that have positives, a fraction; NaN where none has."""
+
+    map: float
+
+
+@dataclass(frozen=True)
+class MeanScores(MeanScore):
+    """The same of the precisions among the first 1, 5 and 10."""
+
+    mp1: float
+    mp5: float
+    mp10: float
+
+
+@dataclass(frozen=True)
+class QueryScores(MeanScores):
+    """Besides, the average precision of each query, None for those without positives, (Q,)."""
+
+    ap: tuple[float | None, ...]
+
+
 def ranking_scores(
     rankings: np.ndarray, truth: GroundTruth, count: int, usable: np.ndarray | None = None
-) -> dict[str, Any]:
+) -> dict[str, QueryScores]:
     """Mean average precision and mean precisions of rankings, level by level.
 
     Args:
@@ -34,46 +57,50 @@ def ranking_scores(
         usable: queries that count, (Q,) booleans; None = all.
 
     Returns:
-        For each level of the ground truth ("" for the classic protocol): "map", "mp1", "mp5",
-        "mp10" (fractions, over queries that have positives) and "ap" (one a query, None for
-        those without).
+        For each level of the ground truth, "" for the classic protocol.
     """
     return _scores(places_in_rankings(rankings, truth.judgements, count), truth, usable)
 
 
 def similarity_scores(
     similarities: np.ndarray, truth: GroundTruth, usable: np.ndarray | None = None
-) -> dict[str, Any]:
+) -> dict[str, QueryScores]:
     """The same from similarities (N, Q), without ranking what nobody judged."""
     return _scores(places_by_similarity(similarities, truth.judgements), truth, usable)
 
 
-def chance_scores(truth: GroundTruth, count: int, seed: int) -> dict[str, Any]:
-    """Mean of the scores of random rankings, by level; "map" and "mp1", "mp5", "mp10"."""
+def chance_scores(truth: GroundTruth, count: int, seed: int) -> dict[str, MeanScores]:
+    """Mean of the scores of random rankings, by level."""
     shape = (count, len(truth.queries))
     rounds = [
         similarity_scores(numpy_generator(seed, "chance", r).random(shape, np.float32), truth)
         for r in range(_CHANCE_ROUNDS)
     ]
-    names = ["map", *(f"mp{k}" for k in PRECISIONS_AT)]
+    names = ("map", *_precision_names(PRECISIONS_AT))
     return {
-        level: {name: float(np.mean([one[level][name] for one in rounds])) for name in names}
+        level: MeanScores(
+            *(float(np.mean([getattr(one[level], name) for one in rounds])) for name in names)
+        )
         for level in truth.levels
     }
 
 
-def _scores(places: Places, truth: GroundTruth, usable: np.ndarray | None) -> dict[str, Any]:
+def _scores(
+    places: Places, truth: GroundTruth, usable: np.ndarray | None
+) -> dict[str, QueryScores]:
     found = {}
     for name, level in truth.levels.items():
         hits = places.hits(level)
         ap, precisions = average_precisions(hits), precisions_at(hits, PRECISIONS_AT)
         some = hits.counts > 0 if usable is None else (hits.counts > 0) & usable
-        found[name] = {
-            "map": _mean(ap[some]),
-            **{f"mp{k}": _mean(precisions[some, at]) for at, k in enumerate(PRECISIONS_AT)},
-            "ap": [float(v) if counted else None for v, counted in zip(ap, some, strict=True)],
-        }
+        mp1, mp5, mp10 = (_mean(column[some]) for column in precisions.T)
+        each = (float(v) if counted else None for v, counted in zip(ap, some, strict=True))
+        found[name] = QueryScores(_mean(ap[some]), mp1, mp5, mp10, tuple(each))
     return found
+
+
+def _precision_names(ks: Sequence[int]) -> list[str]:
+    return [f"mp{k}" for k in ks]
 
 
 def _mean(values: np.ndarray) -> float:
@@ -81,7 +108,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def flat_scores(
-    scores: dict[str, Any], prefix: str, precisions: Sequence[int] = (5, 10)
+    scores: Mapping[str, MeanScore], prefix: str, precisions: Sequence[int] = (5, 10)
 ) -> dict[str, float]:
     """Scores under the keys of ``metrics.json``.
 
@@ -89,7 +116,8 @@ def flat_scores(
     """
     flat: dict[str, float] = {}
     for level, values in scores.items():
-        names = ["map"] if not level else ["map", *(f"mp{k}" for k in precisions)]
+        names = ["map", *(_precision_names(precisions) if level else ())]
         place = f"{prefix}.{level}" if level else prefix
-        flat |= {f"{place}.{name}": values[name] for name in names if np.isfinite(values[name])}
+        found = {f"{place}.{name}": float(getattr(values, name)) for name in names}
+        flat |= {name: value for name, value in found.items() if np.isfinite(value)}
     return flat

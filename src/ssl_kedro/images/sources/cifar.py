@@ -39,12 +39,12 @@ def load_cifar(config: DataConfig, split: Split, seed: int) -> ImageSet:
         root = existing_root(config, expected)
         data = kind(root, train=training, download=False)
     except ImageSourceError as error:
-        raise ImageSourceError("root", config.root, error.found, expected, remedy) from None
+        raise config.root_error(error.found, expected, remedy) from None
     except RuntimeError as error:
         there = (root / kind.base_folder).is_dir()
         found = f"a {kind.base_folder}/ whose files differ from the published ones (MD5)"
-        raise ImageSourceError(
-            "root", config.root, found if there else f"no {kind.base_folder}/", expected, remedy
+        raise config.root_error(
+            found if there else f"no {kind.base_folder}/", expected, remedy
         ) from error
 
     def part(indices: np.ndarray) -> np.ndarray:

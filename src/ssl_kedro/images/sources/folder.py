@@ -22,7 +22,6 @@ import numpy as np
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.decode_files import check_skipped, file_blocks
-from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.listing import (
     EVALUATION_PARTS,
@@ -130,9 +129,7 @@ def _checked(root: Path, part: str, config: DataConfig) -> Listing:
     listing = listed(root, part)
     shown = part or "it"
     if not listing.paths:
-        raise ImageSourceError(
-            "root",
-            config.root,
+        raise config.root_error(
             found=f"no images in {shown}",
             expected=_LAYOUT,
             remedy="put images there, or set data.root to another folder",
@@ -140,9 +137,7 @@ def _checked(root: Path, part: str, config: DataConfig) -> Listing:
     if listing.labels is None:
         return listing
     if loose := loose_images(root, part):
-        raise ImageSourceError(
-            "root",
-            config.root,
+        raise config.root_error(
             found=f"both class folders ({', '.join(listing.class_names[:3])}, ...) and "
             f"{len(loose)} images beside them ({loose[0]}, ...) in {shown}",
             expected="either class folders or unlabelled images",
@@ -150,9 +145,7 @@ def _checked(root: Path, part: str, config: DataConfig) -> Listing:
         )
     if len(listing.class_names) == 1:
         (name,) = listing.class_names
-        raise ImageSourceError(
-            "root",
-            config.root,
+        raise config.root_error(
             found=f"1 class folder, {name!r}, in {shown}",
             expected="at least two classes, which evaluation needs",
             remedy=_single_class_remedy(root, part, name),
@@ -181,9 +174,7 @@ def _check_same_classes(train: Listing, test: Listing, test_name: str, config: D
         )
         if names
     ]
-    raise ImageSourceError(
-        "root",
-        config.root,
+    raise config.root_error(
         found="classes " + " and ".join(differing),
         expected=f"the same class folders in train and {test_name}, each with images",
         remedy="rename, add or remove class folders until they agree",
@@ -195,9 +186,7 @@ def _labels_to_split(train: Listing, config: DataConfig) -> np.ndarray:
     remedy = "add images, or give the evaluation images in a test folder"
     if train.labels is None:
         if len(train.paths) < 2:
-            raise ImageSourceError(
-                "root",
-                config.root,
+            raise config.root_error(
                 found=f"1 image, {train.paths[0]!r}",
                 expected="at least 2, so that one can be held out for evaluation",
                 remedy=remedy,
@@ -206,9 +195,7 @@ def _labels_to_split(train: Listing, config: DataConfig) -> np.ndarray:
     labels = np.array(train.labels, dtype=np.int64)
     counts = np.bincount(labels)
     if counts.min() < 2:
-        raise ImageSourceError(
-            "root",
-            config.root,
+        raise config.root_error(
             found=f"1 image in class {train.class_names[int(counts.argmin())]!r}",
             expected="at least 2 in each class, so that one can be held out for evaluation",
             remedy=remedy,

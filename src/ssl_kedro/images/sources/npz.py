@@ -58,7 +58,7 @@ def load_npz(config: DataConfig, split: Split, seed: int) -> ImageSet:
 
 
 def _error(config: DataConfig, found: str) -> ImageSourceError:
-    return ImageSourceError("root", config.root, found, _EXPECTED, _REMEDY)
+    return config.root_error(found, _EXPECTED, _REMEDY)
 
 
 def _existing_file(config: DataConfig) -> Path:

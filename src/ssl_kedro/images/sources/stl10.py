@@ -70,9 +70,7 @@ def load_stl10(config: DataConfig, split: Split, seed: int) -> ImageSet:
 def _error(config: DataConfig, found: str) -> ImageSourceError:
     from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
 
-    return ImageSourceError(
-        "root",
-        config.root,
+    return config.root_error(
         found,
         expected=f"a folder that holds {STL10.base_folder}/, the unpacked {STL10.filename}",
         remedy=f"download {STL10.url}, unpack it, and set data.root to the folder that holds "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,13 @@ from matplotlib.patches import Patch
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.photographs import Photographs
-from ssl_kedro.reporting.chapter3_tables import headline_level
+from ssl_kedro.pipelines.retrieval_eval.records import (
+    Data,
+    Evaluation,
+    Results,
+    Sweep,
+    headline_level,
+)
 from ssl_kedro.reporting.style import (
     BLUE,
     CLASS_COLOURS,
@@ -41,7 +47,7 @@ _FRAMES: dict[str, tuple[str, Literal["-", "--", ":"], float]] = {
 def gallery(
     task: RetrievalSet,
     rankings: np.ndarray,
-    scores: Mapping[str, Any],
+    evaluation: Evaluation,
     queries: int,
     results: int,
 ) -> Figure:
@@ -50,7 +56,7 @@ def gallery(
     Args:
         task: images and ground truth.
         rankings: database indices, best first, (K, Q).
-        scores: of these rankings, by level, with "ap".
+        evaluation: of these rankings among others.
         queries: rows.
         results: columns.
 
@@ -60,8 +66,9 @@ def gallery(
     truth, database = task.truth, task.database
     if truth is None or database is None:
         raise ValueError(f"a gallery of {task.name} needs its images and its ground truth")
-    level = headline_level(scores)
-    chosen = _spread_over(scores[level]["ap"], queries)
+    level = evaluation.level
+    precisions = evaluation.rankings["g"][level].ap
+    chosen = _spread_over(precisions, queries)
     shown = min(results, len(rankings))
     made = Figure(figsize=(1.15 * (shown + 1) + 0.2, 1.35 * max(len(chosen), 1) + 0.5), dpi=110)
     axes = made.subplots(max(len(chosen), 1), shown + 1, squeeze=False)
@@ -69,8 +76,8 @@ def gallery(
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in enumerate(chosen):
-        ap = scores[level]["ap"][query]
-        _picture(axes[row, 0], *_query_image(task, query), f"query, AP {100 * ap:.0f}", DARK)
+        found = f"query, AP {100 * (precisions[query] or 0):.0f}"
+        _picture(axes[row, 0], *_query_image(task, query), found, DARK)
         judged = _judged(truth, level, query, int(task.own_rows[query]))
         for column, image in enumerate(rankings[:shown, query]):
             if image < 0:
@@ -93,9 +100,10 @@ def gallery(
     return made
 
 
-def _spread_over(ap: list[float | None], count: int) -> list[int]:
+def _spread_over(ap: Sequence[float | None], count: int) -> list[int]:
     """Queries at even steps from the best to the worst AP."""
-    known = sorted((q for q, value in enumerate(ap) if value is not None), key=lambda q: -ap[q])  # type: ignore[operator]
+    found = {query: value for query, value in enumerate(ap) if value is not None}
+    known = sorted(found, key=lambda query: -found[query])
     if len(known) <= count:
         return known
     return [known[round(at)] for at in np.linspace(0, len(known) - 1, count)]
@@ -141,41 +149,37 @@ def _framed(axis: Any, kind: str) -> None:
         spine.set(color=colour, linestyle=line, linewidth=width)
 
 
-def dimensions(data: Mapping[str, Any], results: Mapping[str, Any]) -> Figure:
+def dimensions(data: Data, results: Results) -> Figure:
     """MAP under global search over the PCA dimension, one panel a task, one line an encoder.
 
     The encoder's own dimension, not whitened, stands at the right edge.
     """
-    tasks = [task for task, encoders in results["sweeps"].items() if encoders] or ["none"]
+    tasks = [task for task, encoders in results.sweeps.items() if encoders] or ["none"]
     columns = min(len(tasks), 2)
     rows = -(-len(tasks) // columns)
     made, axes = figure(5.6 * columns, 3.6 * rows, rows, columns)
     for axis in axes[len(tasks) :]:
         axis.set_visible(False)
     for axis, task in zip(axes, tasks, strict=False):
-        encoders = results["sweeps"].get(task, {})
-        _dimension_panel(axis, task, encoders, data)
+        _dimension_panel(axis, task, results.sweeps.get(task, {}), data)
     return made
 
 
-def _dimension_panel(
-    axis: Any, task: str, encoders: Mapping[str, Any], data: Mapping[str, Any]
-) -> None:
+def _dimension_panel(axis: Any, task: str, encoders: Mapping[str, Sweep], data: Data) -> None:
     ends: list[tuple[str, float, str]] = []
-    swept = sorted({int(d) for found in encoders.values() for d in found["dimensions"]})
+    swept = sorted({d for found in encoders.values() for d in found.dimensions})
     edge = 2 * (swept[-1] if swept else 32)
     level = ""
     for colour, (encoder, found) in zip(_colours(len(encoders)), encoders.items(), strict=True):
-        points = {int(d): scores for d, scores in found["dimensions"].items()}
-        if "true_dimension" in found:
-            points[edge] = found["true_dimension"]
-        if not points:
+        own = found.true_dimension
+        if not found.dimensions and own is None:
             continue
-        level = headline_level(next(iter(points.values())))
-        heights = [100 * points[d][level]["map"] for d in sorted(points)]
-        whitened = [d for d in sorted(points) if d != edge or "true_dimension" not in found]
-        axis.plot(whitened, heights[: len(whitened)], "o-", color=colour, markersize=4)
-        if "true_dimension" in found:
+        level = headline_level(own or next(iter(found.dimensions.values())))
+        places = sorted(found.dimensions)
+        heights = [100 * found.dimensions[d][level].map for d in places]
+        axis.plot(places, heights, "o-", color=colour, markersize=4)
+        if own is not None:
+            heights.append(100 * own[level].map)
             axis.plot([edge], heights[-1:], "s", color=colour, markersize=5, fillstyle="none")
         ends.append((encoder, heights[-1], colour))
     axis.set_xscale("log", base=2)
@@ -184,20 +188,17 @@ def _dimension_panel(
     axis.minorticks_off()
     if ends:
         _line_names(axis, ends, edge)
-        chance = 100 * data[task]["chance"][level]["map"]
-        axis.axhline(chance, color=GREY, linewidth=1)
-        axis.annotate(
-            "chance",
-            (swept[0] if swept else edge, chance),
-            (2, 3),
-            fontsize=8,
-            color=DARK,
-            textcoords="offset points",
-        )
+        _chance_line(axis, swept[0] if swept else edge, 100 * data[task].chance[level].map)
         axis.set_ylim(bottom=0)
     axis.set_xlabel("PCA dimension (own: the encoder's, not whitened)")
     axis.set_ylabel(f"mAP{f', {level}' if level else ''} (%)")
     title(axis, literal(task))
+
+
+def _chance_line(axis: Any, left: float, height: float) -> None:
+    axis.axhline(height, color=GREY, linewidth=1)
+    offset = {"xytext": (2, 3), "textcoords": "offset points"}
+    axis.annotate("chance", (left, height), fontsize=8, color=DARK, **offset)
 
 
 def _colours(count: int) -> list[str]:

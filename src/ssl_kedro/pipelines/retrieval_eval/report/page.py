@@ -1,0 +1,267 @@
+"""The report of the retrieval_eval pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.pipelines.retrieval_eval.parameters import (
+    RetrievalEvalParameters,
+    ranking_labels,
+)
+from ssl_kedro.pipelines.retrieval_eval.records import Data, Results, headline_level
+from ssl_kedro.pipelines.retrieval_eval.report.figures import dimensions
+from ssl_kedro.pipelines.retrieval_eval.report.tables import (
+    EXTRACTIONS,
+    PRECISIONS,
+    RANKINGS,
+    RERANKING,
+)
+from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
+from ssl_kedro.reporting.number_format import percent, plain, signed
+from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
+from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
+
+_GLOSSARY = (
+    ("G", "Global search: images in the order of their descriptors' inner product."),
+    ("AQE", "The query replaced by the mean of itself and its first results, searched again."),
+    ("DBA", "Every image of the database replaced by a weighted mean of it and its neighbours."),
+    (
+        "mAP",
+        "Mean over queries of the area under the precision-recall polygon (trapezoidal rule, as "
+        "the published benchmarks compute it); junk is taken out of the ranking first.",
+    ),
+    (
+        "Easy, medium, hard",
+        "Revisited protocols. Easy: only easy images are to be found; hard: only hard ones; "
+        "medium: both. What is not asked for is taken out like junk.",
+    ),
+    ("Whitened on", "The images that PCA-whitening was learnt on. “itself” is a leak."),
+    ("Own dimension", "Region vectors at unit length, summed, at unit length: no PCA."),
+)
+
+
+def retrieval_report(
+    parameters: RetrievalEvalParameters,
+    data: Data,
+    results: Results,
+    manifest: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    galleries: Mapping[str, tuple[str, Figure]],
+) -> str:
+    """Self-contained HTML with the results of chapter 3.
+
+    Args:
+        parameters: of the run.
+        data: summary of every task.
+        results: of the run.
+        manifest: of the run.
+        tables: "table_3_1" to "table_3_4".
+        galleries: per task the encoder it shows, and the figure.
+    """
+    labels = "; ".join(ranking_labels(parameters.reranking).values())
+    reranking = tables["table_3_2"]
+    sections = [
+        *(_task_section(task, data, results, reranking, labels) for task in results.evaluations),
+        *_revisited_section(tables["table_3_3"]),
+        *_gallery_sections(galleries),
+        *_dimension_section(data, results),
+        *_whitening_section(results),
+        *_encoder_section(tables["table_3_1"], parameters),
+        *_unanswerable_section(data),
+        *skipped_section(manifest),
+        manifest_section(manifest, time_label="Extraction time"),
+        Section("Terms", terms=_GLOSSARY),
+    ]
+    report = Report(
+        title="Frozen encoders as descriptors",
+        lead=_lead(data, results),
+        origin=(
+            f"Instance retrieval (chapter 3), {parameters.pooling.kind} at "
+            f"{parameters.image.size} px, seed {manifest['seed']}, {manifest['created'][:10]}"
+        ),
+        cards=_cards(data, results),
+        sections=sections,
+    )
+    return rendered(report)
+
+
+def _lead(data: Data, results: Results) -> str:
+    task = next(iter(results.evaluations))
+    best = results.best_encoder(task)
+    evaluation = results.evaluations[task][best]
+    level = evaluation.level
+    which = f" ({level})" if level else ""
+    sentence = (
+        f"On {task}, {best} finds most: mAP{which} {percent(evaluation.headline())} by global "
+        f"search, where chance gives {percent(data[task].chance[level].map)}"
+    )
+    ranking = max(RANKINGS, key=evaluation.headline)
+    if ranking == "g":
+        return f"{sentence}; no re-ranking adds to it."
+    return f"{sentence}; the best re-ranking brings it to {percent(evaluation.headline(ranking))}."
+
+
+def _cards(data: Data, results: Results) -> list[Card]:
+    """The best encoder of each task; of a single task the best four, and chance."""
+    cards = []
+    alone = len(results.evaluations) == 1
+    for task, encoders in results.evaluations.items():
+        shown = sorted(encoders, key=lambda name: -encoders[name].headline())
+        for name in shown[: 4 if alone else 1]:
+            level = encoders[name].level
+            label = f"mAP of {name} on {task}"
+            value = percent(encoders[name].headline())
+            cards.append(Card(value, f"{label}, {level}" if level else label))
+        if alone:
+            chance = data[task].chance[encoders[shown[0]].level].map
+            cards.append(Card(percent(chance), "mAP of a random ranking"))
+    return cards
+
+
+def _task_section(
+    task: str, data: Data, results: Results, table: pd.DataFrame, labels: str
+) -> Section:
+    """Table 3.2's part of one task; the headline level of a revisited one."""
+    described = data[task]
+    level = next(iter(results.evaluations[task].values())).level
+    # A file of comma-separated values does not tell an empty word from a missing one.
+    table = table[(table["task"] == task) & (table["level"].fillna("") == level)]
+    groups = {"": "", RUN: "This run, mAP", PUBLISHED: "Published, thesis Table 3.2"}
+    crop = "cut to their boxes" if described.cropped else "whole images"
+    text = (
+        f"{described.images:,} images, {described.queries:,} queries ({crop}). Chance "
+        f"{percent(described.chance[level].map)}. Percent; {labels}."
+    )
+    return Section(
+        f"Table 3.2: {task}{f', {level}' if level else ''}",
+        (text,),
+        tables=[shown(RERANKING, table, groups)],
+    )
+
+
+_LEVELS = ("easy", "medium", "hard")
+
+
+def _revisited_section(table: pd.DataFrame) -> list[Section]:
+    """Table 3.3, measured; a second one with the thesis' figures where it has some."""
+    if table.empty:
+        return []
+    made = []
+    for task, of_task in table.groupby("task", sort=False):
+        made.append(_revisited_table(of_task, "", f"{task}, this run"))
+        if of_task["published_map"].notna().any():
+            known = of_task[of_task["published_map"].notna()]
+            made.append(_revisited_table(known, "published_", f"{task}, thesis Table 3.3"))
+    text = "Global search, percent. mP@k: precision among the first k, junk taken out."
+    return [Section("Table 3.3: easy, medium, hard", (text,), tables=made)]
+
+
+def _revisited_table(table: pd.DataFrame, prefix: str, caption: str) -> Table:
+    rows = []
+    for encoder, of_encoder in table.groupby("encoder", sort=False):
+        by_level = of_encoder.set_index("level")
+        rows.append(
+            [str(encoder), str(of_encoder["whitened_on"].iloc[0])]
+            + [
+                plain(float(by_level[f"{prefix}{name}"][level]))
+                for level in _LEVELS
+                for name in PRECISIONS
+            ]
+        )
+    columns = ["Encoder", "Whitened on", *([*PRECISIONS.values()] * 3)]
+    groups = [("", 2), *((level.capitalize(), 3) for level in _LEVELS)]
+    return Table(columns, rows, left=2, groups=groups, caption=caption)
+
+
+def _gallery_sections(galleries: Mapping[str, tuple[str, Figure]]) -> list[Section]:
+    return [
+        Section(
+            f"What is found: {task}",
+            (
+                f"Global search by {encoder}, the best on {task}: queries from the best to the "
+                "worst found. Galleries of the other encoders lie beside this report's data.",
+            ),
+            pictures=[
+                Picture(
+                    shown,
+                    f"Queries of {task} with their first results, framed as correct, wrong or junk",
+                    "png",
+                )
+            ],
+        )
+        for task, (encoder, shown) in galleries.items()
+    ]
+
+
+def _dimension_section(data: Data, results: Results) -> list[Section]:
+    swept = [found for encoders in results.sweeps.values() for found in encoders.values()]
+    if not any(found.dimensions for found in swept):
+        return []
+    picture = Picture(
+        dimensions(data, results),
+        "mAP of each encoder over the PCA dimension, one panel a data set",
+    )
+    text = "Table 3.4: one whitening for all dimensions of an encoder; figures in table_3_4.csv."
+    return [Section("Dimension", (text,), pictures=[picture])]
+
+
+def _whitening_section(results: Results) -> list[Section]:
+    """What learning whitening on the database itself is worth, where both were asked for."""
+    compared = [
+        (encoder, task, sets)
+        for task, encoders in results.sweeps.items()
+        for encoder, found in encoders.items()
+        if len(sets := found.whitened_on) > 1 and task in sets
+    ]
+    if not compared:
+        return []
+    others = dict.fromkeys(name for _, task, sets in compared for name in sets if name != task)
+    columns = ["Encoder", "Data set", "on itself"]
+    columns += [head for name in others for head in (f"on {name}", "difference")]
+    rows = []
+    for encoder, task, sets in compared:
+        level = headline_level(sets[task])
+        leak = 100 * sets[task][level].map
+        row = [encoder, task, plain(leak)]
+        for name in others:
+            value = 100 * sets[name][level].map if name in sets else math.nan
+            row += [plain(value), signed(leak - value)]
+        rows.append(row)
+    text = (
+        "mAP by global search with PCA-whitening learnt on the searched database (as the thesis "
+        "does, a leak) and on other images. Difference: what learning on the searched images adds, "
+        "in points; on a small database it takes away, for want of images to learn from."
+    )
+    return [Section("Whitening", (text,), tables=[Table(columns, rows, left=2)])]
+
+
+def _encoder_section(table: pd.DataFrame, parameters: RetrievalEvalParameters) -> list[Section]:
+    absent = () if parameters.own_descriptors else parameters.absent_encoders
+    paragraphs = [
+        f"Left out, since there is nothing at {parameters.encoders[name].file}: {name}."
+        for name in absent
+    ]
+    if table.empty and not paragraphs:
+        return []
+    measured = [] if table.empty else [shown(EXTRACTIONS, table, {"": ""})]
+    return [Section("Table 3.1: encoders", paragraphs, tables=measured)]
+
+
+def _unanswerable_section(data: Data) -> list[Section]:
+    """Queries that have nothing to find, by name."""
+    paragraphs = [
+        f"{task}{f' ({level})' if level else ''}: {first_few(names, 12)}."
+        for task, described in data.items()
+        for level, names in described.without_positives.items()
+        if names
+    ]
+    if not paragraphs:
+        return []
+    text = "They have no positive image and take no part in the means."
+    return [Section("Queries without a match", (text, *paragraphs))]
