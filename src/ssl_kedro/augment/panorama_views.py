@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.crops import Boxes
-from ssl_kedro.augment.resample import crop_resize
+from ssl_kedro.augment.crops import Boxes, crop_resize
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
 from ssl_kedro.spherical.rotations import nadir_to_equator, zenith_to_equator

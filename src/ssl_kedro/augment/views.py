@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.crops import Boxes, draw_boxes
-from ssl_kedro.augment.resample import crop_resize
+from ssl_kedro.augment.crops import Boxes, crop_resize, draw_boxes
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 
 # Pixels of a chunk on the CPU: 128 images of 32 px, 14 of 96 px. Its intermediates then stay in

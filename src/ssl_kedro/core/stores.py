@@ -30,6 +30,7 @@ class GrowingArray:
     """
 
     def __init__(self, path: Path, row_shape: Sequence[int], kind: str) -> None:
+        self.path = path
         self.rows = 0
         self._row_shape = tuple(row_shape)
         self._kind = np.dtype(kind)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from io import BufferedWriter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +20,8 @@ from torch import Tensor
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.photographs import Batch, Photographs, batches
@@ -74,7 +72,7 @@ class Extracted:
     channels: int
 
 
-class VectorStore:
+class VectorStore(MappedStore):
     """A folder that holds the vectors of a collection of images.
 
     Args:
@@ -82,12 +80,14 @@ class VectorStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, array=_VECTORS, description=_DESCRIPTION)
 
     def description(self) -> Extracted | None:
         """What the vectors were made from, None where there are none, or not all."""
+        found = self.described()
+        if found is None:
+            return None
         try:
-            found = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
             skipped = [(name, reason) for name, reason in found["skipped"]]
             made = Extracted(**{**found, "skipped": skipped})
             complete = len(self.vectors()) == made.vectors and len(self.starts()) == made.images + 1
@@ -102,7 +102,7 @@ class VectorStore:
 
     def vectors(self) -> np.ndarray:
         """(M, C) float32, a read-only memory map."""
-        return np.asanyarray(np.load(self.folder / _VECTORS, mmap_mode="r", allow_pickle=False))
+        return self.array()
 
     def starts(self) -> np.ndarray:
         """First vector of each image, and M, (N + 1,) int64."""
@@ -125,26 +125,14 @@ class VectorStore:
                 :meth:`description`; looked at after the last piece.
         """
         counts = np.zeros(images, dtype=np.int64)
-        with replaced_folder(self.folder) as temporary:
-            with (temporary / _VECTORS).open("wb") as file:
-                _write_header(file, 2**62, channels)
-                for indices, vectors in pieces:
-                    counts[indices] = vectors.shape[1]
-                    file.write(np.ascontiguousarray(vectors, dtype="<f4").data)
-                total = int(counts.sum())
-                file.seek(0)
-                # NumPy pads headers so that another count needs no more room.
-                _write_header(file, total, channels)
+        with self.written((channels,), "<f4") as (array, found):
+            for indices, vectors in pieces:
+                counts[indices] = vectors.shape[1]
+                array.add(vectors.reshape(-1, channels))
             starts = np.concatenate([[0], np.cumsum(counts)])
-            np.save(temporary / _STARTS, starts, allow_pickle=False)
-            written = {**description, "images": images, "vectors": total, "channels": channels}
-            (temporary / _DESCRIPTION).write_text(json.dumps(written, indent=2), encoding="utf-8")
-
-
-def _write_header(file: BufferedWriter, count: int, channels: int) -> None:
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<f4", "fortran_order": False, "shape": (count, channels)}
-    )
+            np.save(array.path.with_name(_STARTS), starts, allow_pickle=False)
+            shape = {"images": images, "vectors": array.rows, "channels": channels}
+            found.update(description, **shape)
 
 
 def network_fingerprint(network: MapNetwork) -> str:

@@ -9,8 +9,13 @@ from torch import nn
 
 from processes import in_processes
 from ssl_kedro.training.checkpoints import Checkpoint, CheckpointError, CheckpointStore
-from ssl_kedro.training.distributed.messages import broadcast, exchanged
-from ssl_kedro.training.distributed.state import SharedCheckpoints, check_agreement, share_state
+from ssl_kedro.training.distributed.state import (
+    SharedCheckpoints,
+    broadcast,
+    check_agreement,
+    exchanged,
+    share_state,
+)
 
 
 def checkpoint(epoch: int) -> Checkpoint:

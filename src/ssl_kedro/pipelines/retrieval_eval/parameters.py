@@ -18,6 +18,7 @@ from ssl_kedro.pipelines.parameters import (
     PipelineParameters,
     budget_list,
     checked_device,
+    without_nulls,
 )
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import ExtractConfig
@@ -28,11 +29,6 @@ from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_conf
 ITSELF, NONE = "itself", "none"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 Dimensions = Annotated[tuple[int, ...], BeforeValidator(budget_list)]
-
-
-def _without_nulls(value: Any) -> Any:
-    """An environment takes an entry of base out by setting it to null."""
-    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
 class DatasetOverride(PipelineParameters):
@@ -165,7 +161,7 @@ class RetrievalEvalParameters(PipelineParameters):
     datasets: dict[str, RetrievalDataConfig] = Field(default_factory=dict)
     encoders: dict[str, FrozenEncoderConfig] = Field(default_factory=dict)
     use: Names = ()
-    ensembles: Annotated[dict[str, Names], BeforeValidator(_without_nulls)] = Field(
+    ensembles: Annotated[dict[str, Names], BeforeValidator(without_nulls)] = Field(
         default_factory=dict
     )
     image: ImageConfig = field(default_factory=ImageConfig)

@@ -21,6 +21,7 @@ from ssl_kedro.pipelines.parameters import (
     checked_device,
     checked_graphs,
     name_list,
+    without_nulls,
 )
 from ssl_kedro.pipelines.saliency360.plans import (
     DECODING_QUIRKS,
@@ -43,11 +44,6 @@ BASELINES = ("uniform", "equator", "mean", "ceiling")
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
 _VGG_ROWS_PX = 48
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-
-def _without_nulls(value: Any) -> Any:
-    """An environment takes an entry of base out by setting it to null."""
-    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True)
@@ -168,10 +164,10 @@ class Saliency360Parameters(PipelineParameters):
     dataset: str = "generated"
     recipe: Annotated[tuple[Quirk, ...], BeforeValidator(named_quirks)] = ()
     data: SourceConfig = field(default_factory=SourceConfig)
-    unlabelled: Annotated[dict[str, SourceConfig], BeforeValidator(_without_nulls)] = Field(
+    unlabelled: Annotated[dict[str, SourceConfig], BeforeValidator(without_nulls)] = Field(
         default_factory=dict
     )
-    also_test_on: Annotated[dict[str, SourceConfig], BeforeValidator(_without_nulls)] = Field(
+    also_test_on: Annotated[dict[str, SourceConfig], BeforeValidator(without_nulls)] = Field(
         default_factory=dict
     )
     pretrain_on: Literal["unlabelled", "all"] = "all"
@@ -186,10 +182,10 @@ class Saliency360Parameters(PipelineParameters):
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     decoder_train: TrainConfig = field(default_factory=TrainConfig)
     cache_mb: Annotated[int, Field(ge=0)] = 8000
-    encoders: Annotated[dict[str, EncoderPlan], BeforeValidator(_without_nulls)] = Field(
+    encoders: Annotated[dict[str, EncoderPlan], BeforeValidator(without_nulls)] = Field(
         default_factory=dict
     )
-    models: Annotated[dict[str, ModelPlan], BeforeValidator(_without_nulls)] = Field(
+    models: Annotated[dict[str, ModelPlan], BeforeValidator(without_nulls)] = Field(
         default_factory=dict
     )
     ablations: Names = ()

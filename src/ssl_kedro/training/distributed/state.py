@@ -1,8 +1,13 @@
-"""State that processes must have in common: first weights, checkpoints, failures."""
+"""What processes have in common (first weights, checkpoints, failures), and how they say it.
+
+Messages are JSON and files, sent as tensors on the CPU, without pickle.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -10,7 +15,6 @@ from safetensors.torch import load, save
 from torch import nn
 
 from ssl_kedro.training.checkpoints import Checkpoint, CheckpointError, CheckpointStore
-from ssl_kedro.training.distributed.messages import broadcast, exchanged
 
 
 class SharedCheckpoints(CheckpointStore):
@@ -97,3 +101,31 @@ def check_agreement(module: nn.Module) -> None:
             f"the processes ended with different weights (sums {sums}); their gradients were not "
             "the same, which is a mistake in a method or loss: see docs/distributed.md"
         )
+
+
+def exchanged(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every process' message, in the order of ranks."""
+    own = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
+    lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, torch.tensor([len(own)]))
+    longest = int(max(lengths))
+    padded = torch.zeros(longest, dtype=torch.uint8)
+    padded[: len(own)] = own
+    found = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(found, padded)
+    return [
+        json.loads(bytes(text[: int(length)].numpy()))
+        for text, length in zip(found, lengths, strict=True)
+    ]
+
+
+def broadcast(content: bytes, source: int) -> bytes:
+    """The source's content, in every process."""
+    length = torch.tensor([len(content)])
+    dist.broadcast(length, source)
+    here = dist.get_rank() == source
+    tensor = torch.empty(int(length), dtype=torch.uint8)
+    if here:
+        tensor = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    dist.broadcast(tensor, source)
+    return content if here else tensor.numpy().tobytes()

@@ -31,8 +31,12 @@ from ssl_kedro.methods.base import Method
 from ssl_kedro.training.batches import BatchSizeError
 from ssl_kedro.training.checkpoints import CheckpointError
 from ssl_kedro.training.distributed.job import Job, read_job
-from ssl_kedro.training.distributed.messages import exchanged
-from ssl_kedro.training.distributed.state import SharedCheckpoints, check_agreement, share_state
+from ssl_kedro.training.distributed.state import (
+    SharedCheckpoints,
+    check_agreement,
+    exchanged,
+    share_state,
+)
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingDiverged, TrainingResult, train_in_process
 

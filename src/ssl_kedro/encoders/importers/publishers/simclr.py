@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.importers.report import Selection, fault
-from ssl_kedro.encoders.importers.tensor_bundle import TensorBundle
+from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.report import Selection, WeightsError
+from ssl_kedro.encoders.importers.resnets import resnet
+from ssl_kedro.encoders.importers.tensor_bundle import TensorBundle, bundle_files
 
 _BLOCKS = (3, 4, 6, 3)
 _LAYER = re.compile(r"base_model/(conv2d|batch_normalization)(?:_(\d+))?/(\w+)")
@@ -91,7 +93,7 @@ def _name(variable: str, layers: list[tuple[str, str]]) -> str | None:
 def _tensor(bundle: TensorBundle, variable: str, path: Path) -> Tensor:
     values = bundle.tensor(variable)
     if values.dtype.kind != "f":
-        raise fault(
+        raise WeightsError(
             path, f"{variable} of type {values.dtype}", "float32", "check the kind of the file"
         )
     tensor = torch.from_numpy(values)
@@ -107,3 +109,22 @@ def _reason(variable: str) -> str:
     if "/" in variable and _LAYER.fullmatch(variable.rpartition("/")[0]):
         return "a state of the optimiser"
     return "not of the network"
+
+
+def _simclr(multiplier: int) -> Kind:
+    """SimCLR v1 of one width."""
+    return Kind(
+        publisher="Chen et al. 2020 (Google Research)",
+        file=f"ResNet50_{multiplier}x.zip, unpacked: model.ckpt-<n>.index and .data-*",
+        hosted="https://github.com/google-research/simclr (README, SimCLRv1 models)",
+        normalisation="none: pixels in [0, 1]",
+        row=f"SimCLR {multiplier}x",
+        read=read_simclr,
+        network=resnet(
+            max_pool="same", width=64 * multiplier, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+        ),
+        sources=bundle_files,
+    )
+
+
+KINDS = {f"simclr_{multiplier}x": _simclr(multiplier) for multiplier in (1, 2, 4)}
