@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.reporting.recipes import changes, compared, published_recipe, values_of
 
-Json = dict[str, Any]
 _FEW_SCENES = 30
 
 
-def notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
+def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
     """What differs from the thesis, and what these data can and cannot show."""
     found = []
     if parameters.encoder.width != 1:
@@ -37,26 +35,24 @@ def notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
     if parameters.recipe:
         quirks = ", ".join(quirk.replace("_", " ") for quirk in parameters.recipe)
         found.append(f"Every model is made with errors of the authors' code: {quirks}.")
-    main = results["datasets"][parameters.dataset]
-    if main["scenes"] < _FEW_SCENES:
-        found.append(
-            f"{main['scenes']} scenes are few: intervals say what these scenes allow, no more."
-        )
+    scenes = results.datasets[parameters.dataset].scenes
+    if scenes < _FEW_SCENES:
+        found.append(f"{scenes} scenes are few: intervals say what these scenes allow, no more.")
     return found
 
 
-def _pretraining_notes(parameters: Saliency360Parameters, results: Json) -> list[str]:
+def _pretraining_notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
     """A temperature that followed the panoramas, and trainings that ended no better than chance."""
     found = []
-    trained = {n: e for n, e in results["encoders"].items() if e["history"]}
+    trained = {name: one for name, one in results.encoders.items() if one.history}
     if parameters.contrast.temperature is None and trained:
-        chosen = next(iter(trained.values()))["temperature"]
+        chosen = next(iter(trained.values())).temperature
         found.append(
             f"The contrastive loss has a temperature of {chosen:.3f}, which asks as much of an "
             "embedding among these panoramas as the thesis' 0.07 does among 90,000."
         )
     for name, encoder in trained.items():
-        reached, chance = encoder["history"][-1]["global_loss"], encoder["chance_loss"]
+        reached, chance = encoder.history[-1]["global_loss"], encoder.chance_loss
         if reached > chance:
             found.append(
                 f"The pre-training of {name} does not tell panoramas apart: its global loss is "

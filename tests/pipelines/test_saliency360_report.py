@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from pydantic import TypeAdapter
 
-from ssl_kedro.reporting import chapter4_figures, chapter4_tables
-from ssl_kedro.reporting.chapter4_report import saliency_report
-from ssl_kedro.reporting.chapter4_tables import table_4_3
-from ssl_kedro.reporting.chapter4_verdicts import judged_model
+from ssl_kedro.pipelines.saliency360.records import Results
+from ssl_kedro.pipelines.saliency360.report.differences import judged_model, paired_differences
+from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet
+from ssl_kedro.pipelines.saliency360.report.page import saliency_report
+from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.reporting.published import published_table
 from ssl_kedro.saliency.metric import metrics
@@ -41,6 +46,9 @@ def encoder(kind: str = "contrastive", **changes: Any) -> dict[str, Any]:
         "images": 90,
         "epochs": 2,
         "seconds": 12.0,
+        "temperature": None,
+        "chance_loss": 6.5,
+        "precision": "fp32",
         "macs": 3_500_000_000,
         "parameters": 9_330_000,
         "history": [{"epoch": 1, "loss": 7.0}, {"epoch": 2, "loss": 6.0}],
@@ -53,6 +61,7 @@ def model(encoder_name: str, decoder: str = "light", **changes: Any) -> dict[str
         "encoder": encoder_name,
         "decoder": decoder,
         "fine_tune": False,
+        "recipe": [],
         "encoder_macs": 3_500_000_000,
         "decoder_macs": 160_000_000 if decoder == "light" else 17_460_000_000,
         "decoder_parameters": 320_000,
@@ -102,6 +111,8 @@ def results(gain: float = 0.2, half: float | None = 0.05) -> dict[str, Any]:
                 "threads": 1,
             }
         ],
+        "per_image": {},
+        "panoramas": {},
     }
 
 
@@ -119,13 +130,17 @@ MANIFEST = {
 }
 
 
-def tables(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "4.1": chapter4_tables.table_4_1(found),
-        "4.2": chapter4_tables.table_4_2(found),
-        "4.3": chapter4_tables.table_4_3(found),
-        "4.4": chapter4_tables.table_4_4(found),
-    }
+def typed(found: dict[str, Any]) -> Results:
+    return TypeAdapter(Results).validate_python(found)
+
+
+def table(number: int, found: dict[str, Any]) -> pd.DataFrame:
+    return all_tables(typed(found))[f"table_4_{number}"]
+
+
+def report(found: dict[str, Any], sheet: Figure | None = None, notes: Sequence[str] = ()) -> str:
+    made = typed(found)
+    return saliency_report(made, paired_differences(made), MANIFEST, all_tables(made), sheet, notes)
 
 
 # --- published figures
@@ -154,8 +169,8 @@ def test_published_figures_as_printed() -> None:
 
 
 def test_every_model_and_baseline_has_a_row_in_every_mode() -> None:
-    table = chapter4_tables.table_4_1(results())
-    own = table[table["source"] == "this run"]
+    found = table(1, results())
+    own = found[found["source"] == "this run"]
     assert len(own) == 6 * 2
     row = own[(own["model"] == "contrastive") & (own["mode"] == "sphere")].iloc[0]
     assert (row["cc"], row["cc_low"], row["setting"]) == (
@@ -164,21 +179,21 @@ def test_every_model_and_baseline_has_a_row_in_every_mode() -> None:
         "(ii)",
     )
     assert row["encoder"] == "resnet50, contrastive"
-    assert (table["source"] == "published").sum() == 18
+    assert (found["source"] == "published").sum() == 18
 
 
 def test_ablations_have_rows_only_where_there_is_something_to_compare() -> None:
     found = results()
-    for table in (chapter4_tables.table_4_3(found), chapter4_tables.table_4_4(found)):
-        assert (table["source"] == "published").all()
+    for number in (3, 4):
+        assert (table(number, found)["source"] == "published").all()
     found["encoders"]["lambda_50"] = encoder(local_weight=0.5)
     found["models"]["lambda_50"] = model("lambda_50")
     found["scores"]["mine"]["lambda_50"] = scored(0.55)
-    own = chapter4_tables.table_4_3(found)
+    own = table(3, found)
     own = own[own["source"] == "this run"]
     assert own["local_weight"].tolist() == [0.5, 0.7]
     assert own["cc"].tolist() == [pytest.approx(0.55), pytest.approx(0.6)]
-    assert (chapter4_tables.table_4_4(found)["source"] == "published").all()
+    assert (table(4, found)["source"] == "published").all()
 
 
 def test_ablations_leave_out_models_that_differ_in_something_else() -> None:
@@ -193,25 +208,25 @@ def test_ablations_leave_out_models_that_differ_in_something_else() -> None:
         "small": model("small"),
     }
     found["scores"]["mine"] |= dict.fromkeys(("lambda_50", "heavy", "tuned", "small"), scored(0.5))
-    own = chapter4_tables.table_4_3(found)
+    own = table(3, found)
     assert own[own["source"] == "this run"]["model"].tolist() == ["lambda_50", "contrastive"]
-    assert (chapter4_tables.table_4_4(found)["source"] == "published").all()
+    assert (table(4, found)["source"] == "published").all()
     found["encoders"]["flat"] = encoder(projections=False)
     found["models"]["flat"] = model("flat")
     found["scores"]["mine"]["flat"] = scored(0.5)
-    own = chapter4_tables.table_4_4(found)
+    own = table(4, found)
     assert own[own["source"] == "this run"]["model"].tolist() == ["flat", "contrastive"]
 
 
 def test_every_published_row_names_its_data() -> None:
-    for table in (chapter4_tables.table_4_1, chapter4_tables.table_4_3, chapter4_tables.table_4_4):
-        assert table(results())["dataset"].notna().all()
+    for number in (1, 3, 4):
+        assert table(number, results())["dataset"].notna().all()
 
 
 def test_run_times_stand_beside_the_published_ones() -> None:
-    table = chapter4_tables.table_4_2(results()).set_index("model")["ms"]
-    assert table["contrastive"] == 50.0
-    assert table["Ours (ResNet-based)"] == pytest.approx(25)
+    times = table(2, results()).set_index("model")["ms"]
+    assert times["contrastive"] == 50.0
+    assert times["Ours (ResNet-based)"] == pytest.approx(25)
 
 
 # --- report
@@ -221,11 +236,11 @@ def test_the_report_holds_everything_and_nothing_from_elsewhere() -> None:
     found = results()
     picture = np.full((3, 32, 64), 120, dtype=np.uint8)
     truth = np.random.default_rng(0).random((16, 32)) + 0.1
-    sheet = chapter4_figures.overlay_sheet(
+    sheet = overlay_sheet(
         [("a<b>.jpg", picture, truth, {"contrastive": truth}, {"contrastive": 0.5})],
         ["contrastive"],
     )
-    page = saliency_report(found, MANIFEST, tables(found), sheet, ["Something <differs>."])
+    page = report(found, sheet, ["Something <differs>."])
     for text in ("Table 4.1: mine", "Table 4.2", "Something &lt;differs&gt;.", "UNISAL", "GMAC"):
         assert text in page
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -237,7 +252,7 @@ def test_the_report_holds_everything_and_nothing_from_elsewhere() -> None:
     for modes in without["scores"]["mine"].values():
         for mode in modes.values():
             mode["nss"] = interval(None)
-    assert "Table 4.1" in saliency_report(without, MANIFEST, tables(without), None, [])
+    assert "Table 4.1" in report(without)
 
 
 def test_the_report_bears_one_panorama_and_unknown_numbers() -> None:
@@ -246,9 +261,8 @@ def test_the_report_bears_one_panorama_and_unknown_numbers() -> None:
     for name in found["scores"]["mine"]:
         for mode in found["scores"]["mine"][name].values():
             mode["info_gain"] = mode["sauc"] = interval(None)
-    found["models"]["contrastive"]["seconds"] = None
     found["runtime"] = []
-    page = saliency_report(found, MANIFEST, tables(found), None, [])
+    page = report(found)
     assert "single scene" in page
     assert "None" not in page
     assert ">nan<" not in page
@@ -263,11 +277,11 @@ def test_ablations_are_shown_where_there_are_some() -> None:
     found["models"]["flat"]["recipe"] = []
     found["models"]["sideways"] = model("contrastive") | {"recipe": ["raw_bgr", "tuned_norms"]}
     found["scores"]["mine"]["sideways"] = scored(0.25)
-    page = saliency_report(found, MANIFEST, tables(found), None, [])
+    page = report(found)
     assert "Table 4.4: projections" in page
     assert "<td>yes</td>" in page
     row = page[page.index("raw bgr, tuned norms") :].split("</tr>")[0]
-    assert judged_model(found, "mine") == "contrastive"
+    assert judged_model(typed(found)) == "contrastive"
     before = found["scores"]["mine"]["contrastive"]["sphere"]["cc"]["mean"]
     assert signed(0.25 - before, 3) in row
 
@@ -277,18 +291,18 @@ def test_a_model_with_quirks_is_neither_judged_nor_compared_in_ablations() -> No
     found["encoders"]["half"] = encoder(local_weight=0.5)
     found["models"]["half"] = model("half") | {"recipe": ["raw_bgr"]}
     found["scores"]["mine"]["half"] = scored(0.5)
-    shown = table_4_3(found)
+    shown = table(3, found)
     assert "half" not in set(shown["model"].dropna())
     found["models"]["half"]["recipe"] = []
-    assert "half" in set(table_4_3(found)["model"].dropna())
+    assert "half" in set(table(3, found)["model"].dropna())
 
 
 def test_a_contrastive_model_with_quirks_is_judged_before_a_random_one() -> None:
     found = results()
     found["models"]["contrastive"]["recipe"] = ["raw_bgr"]
     found["models"]["random"]["recipe"] = []
-    assert judged_model(found, "mine") == "contrastive"
-    page = saliency_report(found, MANIFEST, tables(found), None, [])
+    assert judged_model(typed(found)) == "contrastive"
+    page = report(found)
     # Nothing made without quirks is there to compare it with.
     assert "What the authors' quirks change" not in page.replace("&#39;", "'")
     assert "is not known" in page

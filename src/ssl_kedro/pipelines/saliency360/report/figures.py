@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.reporting.chapter4_tables import BASELINES
+from ssl_kedro.pipelines.saliency360.records import Estimate, Results
+from ssl_kedro.pipelines.saliency360.report.tables import BASELINES
 from ssl_kedro.reporting.number_format import MINUS, plain
 from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, ORANGE, figure, literal, title
-from ssl_kedro.saliency.metric import metrics
+from ssl_kedro.saliency.metric import Metric, metrics
 from ssl_kedro.saliency.predict.overlays import overlay
 
 # (name, panorama uint8 (3, H, W), truth (h, w), maps by column, CC by column)
 Shown = tuple[str, np.ndarray, np.ndarray, Mapping[str, np.ndarray], Mapping[str, float]]
 
 
-def main_dataset(results: Mapping[str, Any]) -> str:
-    """Name of the run's own data."""
-    return next(str(n) for n, found in results["datasets"].items() if found["role"] == "main")
-
-
-def headline_mode(modes: Mapping[str, Any]) -> str:
-    """Mode that reports show: by solid angle, where it was scored."""
-    return "sphere" if "sphere" in modes else next(iter(modes))
-
-
-def scores(results: Mapping[str, Any]) -> Figure:
+def scores(results: Results) -> Figure:
     """A panel a metric: models and baselines as points with their intervals."""
-    dataset = main_dataset(results)
-    models = results["scores"][dataset]
-    mode = headline_mode(next(iter(models.values())))
+    models = results.scores[results.main]
+    mode = results.mode(results.main)
     names = [*(n for n in models if n not in BASELINES), *(n for n in BASELINES if n in models)]
-    shown = [m for m in metrics() if any(_mean(models, n, mode, m) is not None for n in names)]
+    means = {
+        metric: {name: results.estimate(results.main, name, mode, metric) for name in names}
+        for metric in metrics()
+    }
+    shown = [m for m, of in means.items() if any(one.mean is not None for one in of.values())]
     columns = min(4, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     made, axes = figure(2.5 * columns + 1.2, (0.27 * len(names) + 0.75) * rows, rows, columns)
@@ -43,46 +36,35 @@ def scores(results: Mapping[str, Any]) -> Figure:
         if at >= len(shown):
             axis.set_visible(False)
             continue
-        _score_panel(axis, models, names, mode, shown[at], named=at % columns == 0)
+        _score_panel(axis, metrics()[shown[at]], means[shown[at]])
+        axis.set_yticks(range(len(names)), [literal(n) for n in names] if at % columns == 0 else [])
+        axis.invert_yaxis()
     return made
 
 
-def _score_panel(
-    axis: Axes,
-    models: Mapping[str, Any],
-    names: Sequence[str],
-    mode: str,
-    metric: str,
-    *,
-    named: bool,
-) -> None:
-    for place, name in enumerate(names):
-        found = models[name].get(mode, {}).get(metric) or {}
-        if found.get("mean") is None:
+def _score_panel(axis: Axes, metric: Metric, means: Mapping[str, Estimate]) -> None:
+    for place, (name, found) in enumerate(means.items()):
+        if found.mean is None:
             continue
         colour = DARK if name in BASELINES else BLUE
-        if found.get("low") is not None:
-            axis.plot([found["low"], found["high"]], [place] * 2, color=colour, lw=2.5, alpha=0.45)
-        axis.plot(found["mean"], place, "o", color=colour, ms=5)
-    equator = _mean(models, "equator", mode, metric)
+        if found.low is not None and found.high is not None:
+            axis.plot([found.low, found.high], [place] * 2, color=colour, lw=2.5, alpha=0.45)
+        axis.plot(found.mean, place, "o", color=colour, ms=5)
+    equator = means["equator"].mean if "equator" in means else None
     if equator is not None:
         axis.axvline(equator, color=ORANGE, lw=1, ls="--", zorder=0)
-    axis.set_yticks(range(len(names)), [literal(n) for n in names] if named else [])
-    axis.invert_yaxis()
-    known = metrics()[metric]
-    title(axis, known.heading + " (lower is better)" * known.lower_is_better)
+    title(axis, metric.heading + " (lower is better)" * metric.lower_is_better)
 
 
-def _mean(models: Mapping[str, Any], name: str, mode: str, metric: str) -> float | None:
-    found = models.get(name, {}).get(mode, {}).get(metric) or {}
-    return found.get("mean")
-
-
-def training_curves(results: Mapping[str, Any]) -> Figure:
+def training_curves(results: Results) -> Figure:
     """Loss of every pre-training, and of every decoder, over its epochs."""
     made, (left, right) = figure(9.0, 3.1, 1, 2)
-    for axis, part, name in ((left, "encoders", "Pre-training"), (right, "models", "Decoders")):
-        curves = {n: found["history"] for n, found in results[part].items() if found["history"]}
+    trainings = {
+        "Pre-training": {name: found.history for name, found in results.encoders.items()},
+        "Decoders": {name: found.history for name, found in results.models.items()},
+    }
+    for axis, (name, trained) in zip((left, right), trainings.items(), strict=True):
+        curves = {label: history for label, history in trained.items() if history}
         for (label, history), colour in zip(curves.items(), _colours(len(curves)), strict=True):
             epochs = [row["epoch"] for row in history]
             losses = [row["loss"] for row in history]

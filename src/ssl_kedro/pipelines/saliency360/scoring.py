@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, overload
-
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.records import Scored
 from ssl_kedro.saliency.baselines import ceiling_scores, equator_prior, mean_map, uniform_map
-from ssl_kedro.saliency.evaluation import (
-    PanoramaTruth,
-    Scores,
-    score_all,
-    transposed,
-)
+from ssl_kedro.saliency.evaluation import Scores, TruthsOfTested, score_all, transposed
 from ssl_kedro.saliency.folds import part
-from ssl_kedro.saliency.panoramas import Fixations, joined
-from ssl_kedro.saliency.truth import fixation_sets_of, fixations_of
+from ssl_kedro.saliency.store import StoredPanoramas
+from ssl_kedro.saliency.truth import fixations_of
 
-Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def learn_priors(parameters: Saliency360Parameters, stored: Json, truth: Arrays) -> Arrays:
+def learn_priors(
+    parameters: Saliency360Parameters, stored: StoredPanoramas, truth: Arrays
+) -> Arrays:
     """What is known before a panorama is seen, from the training maps of each part.
 
     Returns:
@@ -34,67 +28,19 @@ def learn_priors(parameters: Saliency360Parameters, stored: Json, truth: Arrays)
     height, width = truth["maps"].shape[1:]
     found: Arrays = {}
     for name in parameters.parts:
-        rows = part(name, stored["scenes"], stored["splits"], parameters.folds, parameters.seed)
+        rows = part(name, stored.scenes, stored.splits, parameters.folds, parameters.seed)
         found[f"{name}.equator"] = equator_prior(truth["maps"][rows.train], height, width)
         found[f"{name}.mean"] = mean_map(truth["maps"][rows.train], height, width)
     return found
 
 
-class TruthsOfTested(Sequence[PanoramaTruth]):
-    """What each tested panorama is compared with, made when it is asked for.
-
-    Each has the fixations of all others: all at once they would grow with the square of the
-    number of frames.
-
-    Args:
-        truth: maps and fixations of the stored panoramas.
-        rows: which of them are tested.
-        priors: of each.
-    """
-
-    def __init__(self, truth: Arrays, rows: Sequence[int], priors: Sequence[np.ndarray]) -> None:
-        self._truth = truth
-        self._rows = rows
-        self._priors = priors
-        known = [(row, fixations_of(truth, row)) for row in rows]
-        self._all = joined(found for _, found in known)
-        self._owner = np.repeat(
-            np.array([row for row, _ in known], dtype=np.int64),
-            [0 if found is None else len(found) for _, found in known],
-        )
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> PanoramaTruth: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PanoramaTruth]: ...
-    def __getitem__(self, index: int | slice) -> PanoramaTruth | list[PanoramaTruth]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row = self._rows[index]
-        return PanoramaTruth(
-            self._truth["maps"][row],
-            fixation_sets_of(self._truth, row) or None,
-            self._others(row),
-            self._priors[index],
-        )
-
-    def _others(self, row: int) -> Fixations | None:
-        if self._all is None:
-            return None
-        chosen = self._owner != row
-        if not chosen.any():
-            return None
-        every = self._all
-        return Fixations(
-            every.longitude_deg[chosen], every.latitude_deg[chosen], every.viewer[chosen]
-        )
-
-
 def truths_of_tested(
-    parameters: Saliency360Parameters, stored: Json, truth: Arrays, priors: Arrays, *, own: bool
+    parameters: Saliency360Parameters,
+    stored: StoredPanoramas,
+    truth: Arrays,
+    priors: Arrays,
+    *,
+    own: bool,
 ) -> tuple[list[int], TruthsOfTested, list[str]]:
     """Rows of the tested panoramas and what predictions of them are compared with.
 
@@ -114,12 +60,12 @@ def truths_of_tested(
     if own:
         for name in parameters.parts:
             tested = part(
-                name, stored["scenes"], stored["splits"], parameters.folds, parameters.seed
+                name, stored.scenes, stored.splits, parameters.folds, parameters.seed
             ).test
             rows += tested.tolist()
             parts += [name] * len(tested)
     else:
-        rows = list(range(len(stored["names"])))
+        rows = list(range(len(stored.names)))
         parts = [parameters.deployed_part] * len(rows)
     tested_priors = [priors[f"{name}.equator"] for name in parts]
     return rows, TruthsOfTested(truth, rows, tested_priors), parts
@@ -127,13 +73,13 @@ def truths_of_tested(
 
 def score_model(
     parameters: Saliency360Parameters,
-    stored: Json,
+    stored: StoredPanoramas,
     truth: Arrays,
     priors: Arrays,
     predictions: Arrays,
     *,
     own: bool,
-) -> Json:
+) -> Scored:
     """Scores of one model's predictions, an image at a time."""
     rows, panoramas, _ = truths_of_tested(parameters, stored, truth, priors, own=own)
     at = {int(row): index for index, row in enumerate(predictions["rows"])}
@@ -142,8 +88,13 @@ def score_model(
 
 
 def score_baselines(
-    parameters: Saliency360Parameters, stored: Json, truth: Arrays, priors: Arrays, *, own: bool
-) -> Json:
+    parameters: Saliency360Parameters,
+    stored: StoredPanoramas,
+    truth: Arrays,
+    priors: Arrays,
+    *,
+    own: bool,
+) -> dict[str, Scored]:
     """Scores of a uniform map, of latitude alone, of the mean map, and of other viewers."""
     rows, panoramas, parts = truths_of_tested(parameters, stored, truth, priors, own=own)
     height, width = truth["maps"].shape[1:]
@@ -157,7 +108,7 @@ def score_baselines(
         ceilings = [
             ceiling_scores(
                 viewers,
-                numpy_generator(parameters.seed, "ceiling", stored["names"][row]),
+                numpy_generator(parameters.seed, "ceiling", stored.names[row]),
                 height=height,
                 sigma_deg=parameters.truth.sigma_deg,
                 repeats=parameters.score.ceiling_repeats,
@@ -172,15 +123,5 @@ def score_baselines(
     return {name: _described(stored, rows, scores) for name, scores in found.items()}
 
 
-def _described(stored: Json, rows: list[int], scores: Scores) -> Json:
-    return {
-        "names": [stored["names"][row] for row in rows],
-        "scenes": [stored["scenes"][row] for row in rows],
-        "scores": {
-            mode: {
-                metric: [None if np.isnan(value) else value for value in values]
-                for metric, values in of_mode.items()
-            }
-            for mode, of_mode in scores.items()
-        },
-    }
+def _described(stored: StoredPanoramas, rows: list[int], scores: Scores) -> Scored:
+    return Scored([stored.names[row] for row in rows], [stored.scenes[row] for row in rows], scores)
