@@ -4,16 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from outside.packages import installed
 from ssl_kedro.core.plugins import module_names, modules
-
-
-def installed(folder: Path, group: str, module: str, content: str) -> None:
-    """A distribution in a folder as pip would leave it there, with one entry point."""
-    (folder / f"{module}.py").write_text(content)
-    info = folder / f"{module}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{module} = {module}\n")
 
 
 def test_own_modules_come_first_and_are_not_imported_by_naming_them() -> None:

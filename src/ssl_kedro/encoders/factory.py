@@ -59,6 +59,16 @@ def shape_type(values: Mapping[str, Any]) -> type[EncoderShape]:
     return backbone(values.get("architecture", DEFAULT.config_type.architecture)).config_type
 
 
+def own_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A shape's values without its name, and without what only the default architecture has."""
+    own, default = (
+        {field.name for field in dataclasses.fields(kind)}
+        for kind in (shape_type(values), DEFAULT.config_type)
+    )
+    foreign = {"architecture", *(default - own)}
+    return {name: value for name, value in values.items() if name not in foreign}
+
+
 def cost_at(shape: EncoderShape, image_size: int, gate_reduction: int) -> NetworkCost:
     """Cost of an encoder that is not built: no memory is taken for its weights."""
     with torch.device("meta"):
@@ -108,8 +118,6 @@ class EncoderSetup:
 
 def setup_from_json(values: Mapping[str, Any], teacher: Encoder | None) -> EncoderSetup:
     """The setup that :meth:`EncoderSetup.as_json` wrote."""
-    shape = dict(values["encoder"])
-    kind = shape_type(shape)
-    shape.pop("architecture", None)
+    shape = restored(shape_type(values["encoder"]), own_fields(values["encoder"]))
     mean, std = tuple(values["pixel_mean"]), tuple(values["pixel_std"])
-    return EncoderSetup(restored(kind, shape), values["image_size"], mean, std, teacher)
+    return EncoderSetup(shape, values["image_size"], mean, std, teacher)

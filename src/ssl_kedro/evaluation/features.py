@@ -105,9 +105,15 @@ def branch_arrays(
 
 
 def gate_arrays(record: GateRecord, part: str) -> dict[str, np.ndarray]:
-    """A record as named arrays, ``macs.<part>`` and ``open.<part>.<block>``, for keeping."""
+    """A record as named arrays, ``macs.<part>`` and ``open.<part>.<block>``, for keeping.
+
+    Files sort arrays by name; blocks of another order have their places in ``order.<part>``.
+    """
     opened = zip(record.block_names, record.open_counts, strict=True)
-    return {f"macs.{part}": record.macs} | {f"open.{part}.{name}": n for name, n in opened}
+    order = np.argsort(record.block_names, kind="stable")
+    known = {} if np.all(np.diff(order) > 0) else {f"order.{part}": order}
+    arrays = {f"open.{part}.{name}": counts for name, counts in opened}
+    return {f"macs.{part}": record.macs} | arrays | known
 
 
 def gate_record(arrays: Mapping[str, np.ndarray], part: str) -> GateRecord:
@@ -117,7 +123,9 @@ def gate_record(arrays: Mapping[str, np.ndarray], part: str) -> GateRecord:
         KeyError: there is none of this part.
     """
     prefix = f"open.{part}."
-    names = tuple(sorted(name for name in arrays if name.startswith(prefix)))
+    names = sorted(name for name in arrays if name.startswith(prefix))
+    places = arrays.get(f"order.{part}", np.arange(len(names)))
+    names = [names[place] for place in np.argsort(places)]
     return GateRecord(
         tuple(name.removeprefix(prefix) for name in names),
         tuple(arrays[name] for name in names),

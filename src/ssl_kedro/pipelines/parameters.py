@@ -25,7 +25,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.errors import UserError
 from ssl_kedro.encoders.base import EncoderShape
-from ssl_kedro.encoders.factory import shape_type, shape_values
+from ssl_kedro.encoders.factory import own_fields, shape_type, shape_values
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.training.config import TrainConfig
 
@@ -95,11 +95,11 @@ def _encoder_shape(value: Any) -> Any:
     """A shape from plain values, checked by the type of its architecture."""
     if not isinstance(value, Mapping):
         return value
-    own = {name: found for name, found in value.items() if name != "architecture"}
-    return TypeAdapter(shape_type(value)).validate_python(own)
+    return TypeAdapter(shape_type(value)).validate_python(own_fields(value))
 
 
-# Which fields there are depends on the architecture, whose name stands beside them.
+# Which fields there are depends on the architecture, whose name stands beside them. Those that only
+# the default architecture has are passed over for another: parameter files set them.
 ShapeOfEncoder = Annotated[
     EncoderShape, BeforeValidator(_encoder_shape), PlainSerializer(shape_values)
 ]

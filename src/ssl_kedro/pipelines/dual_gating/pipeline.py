@@ -8,8 +8,8 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.images.load import has_unlabelled_part
-from ssl_kedro.pipelines.dual_gating import report_nodes
-from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters, PartName
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
 from ssl_kedro.pipelines.dual_gating.plan import (
     KEY,
     Model,
@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     planned_transfers,
     sibling,
 )
+from ssl_kedro.pipelines.dual_gating.report import nodes
 from ssl_kedro.pipelines.gated import nodes as gated_nodes
 from ssl_kedro.pipelines.gated.graph import (
     Inputs,
@@ -49,7 +50,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
     that the parameters name. "export" adds the nodes that write compact networks to files.
     """
-    parts = tuple(part for part in ALL_PARTS if part in asked) or parameters.parts
+    parts = tuple(part for part in known_parts() if part in asked) or parameters.parts
     exported = EXPORT in asked
     models = planned_models(parameters, parts)
     transfers = planned_transfers(parameters, models)
@@ -108,7 +109,7 @@ def _planned(
         pipeline=KEY,
         namespace=model.namespace,
         label=f"{model.key.replace('.', '_')}{source}{seed}",
-        training=Training(variant.method, model.budget, model.seed, variant.gates),
+        training=Training(variant.method, model.budget, model.seed, parameters.gates_of(variant)),
         pretrain_images=_images(parameters, model.source, "pretrain"),
         data_summary=f"{model.data_namespace}.data_summary",
         tags=(*tags, *_tags(parameters, model)),
@@ -152,7 +153,7 @@ def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node
 def _report_nodes(
     models: Sequence[Model],
     transfers: Sequence[Transfer],
-    parts: Sequence[PartName],
+    parts: Sequence[str],
     timed: Mapping[str, PlannedTraining],
     exported: bool,
 ) -> list[Node]:
@@ -166,29 +167,29 @@ def _report_nodes(
     further = stages(list(timed.values()), exported=exported)
     made: list[Made] = [
         (
-            report_nodes.collect_runs,
+            nodes.collect_runs,
             {f"{model.key}.seed_{model.seed}": f"{model.namespace}.evaluation" for model in own},
             "runs",
         ),
         (gated_nodes.collect_by_model, named("evaluation"), "models"),
         (gated_nodes.collect_histories, named("training"), "histories"),
         (
-            report_nodes.metrics,
+            nodes.metrics,
             {name: f"{KEY}.{name}" for name in ("runs", "baselines", *further)},
             "metrics",
         ),
         (
-            report_nodes.describe_run,
+            nodes.describe_run,
             [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.runs"],
             "run_manifest",
         ),
-        (report_nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
+        (nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
     ]
     if any(model.variant.gated and not model.variant.student for model in first):
-        made.append((report_nodes.channel_usage, [f"{KEY}.models"], "channel_usage"))
+        made.append((nodes.channel_usage, [f"{KEY}.models"], "channel_usage"))
     if "table_6_1" in parts:
         inputs = [f"{KEY}.metrics", f"{KEY}.models"]
-        made.append((report_nodes.accuracy_against_cost, inputs, "accuracy_against_cost"))
+        made.append((nodes.accuracy_against_cost, inputs, "accuracy_against_cost"))
     if "figure_6_2" in parts:
         made += _embedding_parts(first)
     made += _table_parts(transfers, parts)
@@ -206,7 +207,7 @@ def _report_nodes(
     ]
 
 
-def _report_tags(output: str, parts: Sequence[PartName], exported: bool) -> list[str]:
+def _report_tags(output: str, parts: Sequence[str], exported: bool) -> list[str]:
     """A part of its own, or every part; and the stages that the node has to follow."""
     of_parts = [output] if output in parts else [] if output == "exports" else list(parts)
     return [*of_parts, "report", *stage_tags(output, exported=exported)]
@@ -222,41 +223,40 @@ def _embedding_parts(models: Sequence[Model]) -> list[Made]:
     images = f"{KEY}.eval_images"
     return [
         (
-            report_nodes.embed_features,
+            nodes.embed_features,
             {"parameters": PARAMETERS, "eval_images": images, **features},
             "embedding",
         ),
-        (report_nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"),
+        (nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"),
     ]
 
 
-def _table_parts(transfers: Sequence[Transfer], parts: Sequence[PartName]) -> list[Made]:
+def _table_parts(transfers: Sequence[Transfer], parts: Sequence[str]) -> list[Made]:
     """A CSV for every table and question among the parts."""
     made: list[Made] = []
     if "table_6_2" in parts:
         named = {transfer.output: transfer for transfer in transfers}
         made.append(
             (
-                given(report_nodes.collect_transfers, transfers=named),
+                given(nodes.collect_transfers, transfers=named),
                 {name: name for name in named},
                 "transfer",
             )
         )
     for part in _with_table(parts):
-        source = "transfer" if part == "table_6_2" else "runs"
-        inputs = [PARAMETERS, f"{KEY}.{source}"]
-        made.append((given(report_nodes.part_table, part=part), inputs, part))
+        inputs = [PARAMETERS, f"{KEY}.{known_parts()[part].source}"]
+        made.append((given(nodes.part_table, part=part), inputs, part))
     return made
 
 
-def _report_part(parts: Sequence[PartName], further: Sequence[str]) -> Made:
+def _report_part(parts: Sequence[str], further: Sequence[str]) -> Made:
     tables = [*_with_table(parts), *further, *(["inference_table"] if further else [])]
     embedding = ["embedding"] if "figure_6_2" in parts else []
     shown = ("metrics", "models", "histories", *embedding, *tables)
     inputs = {"parameters": PARAMETERS, "manifest": f"{KEY}.run_manifest"}
     inputs |= {name: f"{KEY}.{name}" for name in shown}
-    return report_nodes.render_report, inputs, "report"
+    return nodes.render_report, inputs, "report"
 
 
-def _with_table(parts: Sequence[PartName]) -> list[PartName]:
-    return [part for part in parts if not part.startswith("figure")]
+def _with_table(parts: Sequence[str]) -> list[str]:
+    return [part for part in parts if known_parts()[part].columns]

@@ -49,14 +49,14 @@ from ssl_kedro.pipelines.gated.records import (
     Training,
     plain,
 )
-from ssl_kedro.reporting.html import Section
-from ssl_kedro.reporting.inference_figure import time_against_cost
-from ssl_kedro.reporting.inference_section import export_section, inference_sections
-from ssl_kedro.reporting.inference_table import (
+from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
+from ssl_kedro.pipelines.gated.report.speed_numbers import (
     export_metrics,
     inference_frame,
     inference_metrics,
 )
+from ssl_kedro.pipelines.gated.report.speed_section import export_section, inference_sections
+from ssl_kedro.reporting.html import Section
 
 Arrays = dict[str, np.ndarray]
 # Real images that an exported file is compared on, beside noise.
