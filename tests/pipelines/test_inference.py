@@ -27,16 +27,15 @@ from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.dual_gating.plan import variants
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.gated import inference_nodes
 from ssl_kedro.pipelines.gated.nodes import extract
+from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
+from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame, inference_metrics
+from ssl_kedro.pipelines.gated.report.speed_section import inference_sections
 from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING, label_of, title_of
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
-from ssl_kedro.reporting.chapter6_models import SHORT_NAMES, budget_label
-from ssl_kedro.reporting.inference_figure import time_against_cost
-from ssl_kedro.reporting.inference_section import inference_sections
-from ssl_kedro.reporting.inference_table import inference_frame, inference_metrics
 from ssl_kedro.reporting.number_format import DASH
 
 TIMING = {"batches": "1;4", "engines": "eager", "seconds": 0.01, "rounds": 1}
@@ -251,7 +250,7 @@ def test_models_timed_at_different_batch_sizes_stand_in_one_report(
         for row in rows:
             of_four, of_sixty_four = row[-8:-4], row[-4:]
             here, elsewhere = of_four, of_sixty_four
-            if row[0] != budget_label("dual.budget_50"):
+            if row[0] != label_of("dual.budget_50"):
                 here, elsewhere = of_sixty_four, of_four
             assert elsewhere == [DASH] * 4 and DASH not in here[:3]
         axes = time_against_cost(frame).axes
@@ -260,7 +259,7 @@ def test_models_timed_at_different_batch_sizes_stand_in_one_report(
             "64 images at a time",
         ]
         legend = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
-        assert {f"{SHORT_NAMES[name]}, gated" for name in ("dual", "vicreg_gating")} <= legend
+        assert {f"{title_of(name)}, gated" for name in ("dual", "vicreg_gating")} <= legend
 
 
 def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
@@ -405,8 +404,7 @@ def test_nothing_named_is_nothing_timed(nothing: object) -> None:
 
 
 def test_models_that_can_be_timed_are_the_gated_ones_of_the_plan() -> None:
-    parameters = DualGatingParameters.model_validate({})
-    gated = {name for name, v in variants(parameters).items() if v.gated and not v.student}
+    gated = {name for name, v in DUAL_GATING.items() if v.gated and not v.student}
     assert set(DualGatingParameters.gated_models) == gated
 
 

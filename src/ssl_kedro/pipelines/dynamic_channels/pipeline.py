@@ -8,8 +8,8 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.images.load import has_unlabelled_part
-from ssl_kedro.pipelines.dynamic_channels import nodes
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.dynamic_channels.report import nodes
 from ssl_kedro.pipelines.gated.graph import (
     PlannedTraining,
     evaluation_nodes,

@@ -43,15 +43,15 @@ from ssl_kedro.pipelines.gated.inference_records import (
     probe_json,
 )
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.gated.trainings import Training
-from ssl_kedro.reporting.html import Section
-from ssl_kedro.reporting.inference_figure import time_against_cost
-from ssl_kedro.reporting.inference_section import export_section, inference_sections
-from ssl_kedro.reporting.inference_table import (
+from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
+from ssl_kedro.pipelines.gated.report.speed_numbers import (
     export_metrics,
     inference_frame,
     inference_metrics,
 )
+from ssl_kedro.pipelines.gated.report.speed_section import export_section, inference_sections
+from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.reporting.html import Section
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
