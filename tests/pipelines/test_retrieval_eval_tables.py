@@ -1,4 +1,4 @@
-"""Tables of chapter 3 from results as a run leaves them: published beside measured, and the page."""
+"""Tables and page of chapter 3 from results as a run leaves them: published beside measured."""
 
 from __future__ import annotations
 
