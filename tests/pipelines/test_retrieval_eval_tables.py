@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.parameters import parsed
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
@@ -16,7 +17,6 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     Results,
     Sweep,
     TaskSummary,
-    nested,
 )
 from ssl_kedro.pipelines.retrieval_eval.report.page import retrieval_report
 from ssl_kedro.pipelines.retrieval_eval.report.tables import RANKINGS, all_tables
