@@ -19,11 +19,14 @@ from ssl_kedro.core.config import Config, ConfigError, restored
 from ssl_kedro.encoders.bundled import Bundled
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, global_average
+from ssl_kedro.images.inputs import ImageInput, image_batch
 
 if TYPE_CHECKING:
     from ssl_kedro.encoders.folding import FoldedEncoder
 
 Branch = Literal["dense", "gated"]
+# Images that pass through a network together when features are asked for.
+_AT_ONCE = 256
 
 
 class Encoding(NamedTuple):
@@ -130,13 +133,47 @@ class Encoder(Bundled, ABC):
         if branch not in self.branches:
             raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
 
-    def dense(self, images: Tensor) -> Tensor:
-        """Features (N, D) with every channel computed."""
-        return self(images, "dense").features  # type: ignore[no-any-return]
+    def dense(self, images: ImageInput) -> Tensor:
+        """Features with every channel computed; see :meth:`features`."""
+        return self.features(images, "dense")
 
-    def gated(self, images: Tensor) -> Tensor:
-        """Features (N, D) with the channels that the gates open."""
-        return self(images, "gated").features  # type: ignore[no-any-return]
+    def gated(self, images: ImageInput) -> Tensor:
+        """Features with the channels that the gates open; see :meth:`features`."""
+        return self.features(images, "gated")
+
+    @torch.no_grad()
+    def features(self, images: ImageInput, branch: Branch) -> Tensor:
+        """Features of images as a person has them at hand; no gradient.
+
+        Args:
+            images: paths, Pillow images, arrays or tensors; see
+                :func:`~ssl_kedro.images.inputs.image_batch`.
+            branch: "dense" or "gated".
+
+        Returns:
+            float (N, D), on the encoder's device.
+
+        Raises:
+            InputError: images of another size than the encoder was trained on, or no images.
+            ValueError: the encoder has no such branch.
+        """
+        self.check_branch(branch)
+        device = next(self.parameters()).device
+        batch = image_batch(images, self.image_size)
+        parts = [batch[start : start + _AT_ONCE] for start in range(0, len(batch), _AT_ONCE)]
+        return torch.cat([self(part.to(device), branch).features for part in parts])
+
+    def set_pixel_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise by these from now on.
+
+        Args:
+            mean: per channel, in [0, 1].
+            std: per channel, in [0, 1].
+        """
+        for module in self.modules():
+            if isinstance(module, Backbone):
+                module.pixel_mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
+                module.pixel_std.copy_(torch.tensor(std).view(1, 3, 1, 1))
 
 
 @dataclass(frozen=True)
