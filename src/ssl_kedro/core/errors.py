@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UserError(Exception):
@@ -28,6 +29,25 @@ class InputError(UserError, ValueError):
         self.expected = expected
         self.remedy = remedy
         super().__init__(f"{where}: found {found}; expected {expected}. To solve it, {remedy}.")
+
+
+class SettingError(InputError):
+    """A parameter whose value cannot be used; kinds say in which section of a run's it stands.
+
+    Args:
+        key: the parameter at fault, e.g. "root".
+        value: what it was set to.
+        found: what was found there.
+        expected: what is needed.
+        remedy: what to do.
+    """
+
+    section: ClassVar[str]
+
+    def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
+        self.key = key
+        self.value = value
+        super().__init__(f"{self.section}.{key} = {value!r}", found, expected, remedy)
 
 
 def first_few(names: Iterable[object], most: int = 5, separator: str = ", ") -> str:

@@ -25,8 +25,6 @@ else can be. Images that are large even so are decoded one at a time, however ma
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +36,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.opening import opened_image
+from ssl_kedro.images.opening import DECODER_ERRORS, opened_image, reason_of
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
@@ -49,23 +47,6 @@ EXTENSIONS = frozenset(
 Image.init()
 FORMATS = tuple(
     name for name in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM") if name in Image.OPEN
-)
-
-# What Pillow's decoders raise on damaged data, found by corrupting files at random.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    AttributeError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
 )
 
 _ORIENTATION = 0x0112
@@ -193,9 +174,8 @@ def _decoded(make: Callable[[], np.ndarray]) -> np.ndarray:
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not an image of a known format, or a broken header") from error
-    except _DECODER_ERRORS as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnreadableImageError(f"cannot be decoded: {reason}") from error
+    except DECODER_ERRORS as error:
+        raise UnreadableImageError(f"cannot be decoded: {reason_of(error)}") from error
 
 
 def resized_square(image: Image.Image, size: int) -> Image.Image:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.errors import SettingError
 
 
-class ImageSourceError(InputError):
-    """Images that cannot be used as configured.
+class ImageSourceError(SettingError):
+    """Images that cannot be used as configured."""
 
-    Args:
-        key: the parameter at fault, e.g. "root".
-        value: what it was set to.
-        found: what was found there.
-        expected: what is needed.
-        remedy: what to do.
-    """
-
-    def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
-        self.key = key
-        self.value = value
-        super().__init__(f"data.{key} = {value!r}", found, expected, remedy)
+    section = "data"
 
 
 class UnreadableImageError(ValueError):

@@ -8,6 +8,7 @@ before it decodes.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -18,6 +19,23 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 
 # What Pillow's plugins raise where a file is not theirs after all; as in Image.open.
 _NOT_THIS_ONE = (SyntaxError, IndexError, TypeError, struct.error)
+
+# What Pillow's decoders raise on damaged data, found by corrupting files at random.
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def opened_image(file: BinaryIO, formats: Sequence[str]) -> Image.Image:
@@ -56,3 +74,8 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     if told and image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS:
         return image.height, image.width
     return image.size
+
+
+def reason_of(error: Exception) -> str:
+    """Why an image could not be decoded, in the words of what failed."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -13,7 +13,7 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.collectives import own_rows
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.core.synchronised_norm import synchronised
-from ssl_kedro.encoders import gated_resnet
+from ssl_kedro.encoders import base
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig, build_panorama_encoder
@@ -55,7 +55,7 @@ def method_named(name: str, wide: bool) -> Method:
 def double(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything in float64: rounding, which ReLUs and gates amplify, stays below any mistake."""
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    for module in (gate, gated_resnet):
+    for module in (gate, base):
         monkeypatch.setattr(module, "global_average", lambda x: x.mean(dim=(2, 3)))
 
 

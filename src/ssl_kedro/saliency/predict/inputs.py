@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.core.errors import InputError, first_few
+from ssl_kedro.core.errors import SettingError, first_few
 from ssl_kedro.images.decode import EXTENSIONS, FORMATS, Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.listing import images_below
@@ -24,21 +24,10 @@ _ASPECT_TOLERANCE = 0.01
 _NAMED = 5
 
 
-class PredictionInputError(InputError):
-    """An input that cannot be predicted for.
+class PredictionInputError(SettingError):
+    """An input that cannot be predicted for."""
 
-    Args:
-        key: the parameter at fault, e.g. "input".
-        value: what it was set to.
-        found: what was found there.
-        expected: what is needed.
-        remedy: what to do.
-    """
-
-    def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
-        self.key = key
-        self.value = value
-        super().__init__(f"predict.{key} = {value!r}", found, expected, remedy)
+    section = "predict"
 
 
 @dataclass(frozen=True)

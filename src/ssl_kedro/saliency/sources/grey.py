@@ -5,8 +5,6 @@ Photographs lose nothing that matters when they become 8-bit RGB; a map of 16 bi
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.opening import opened_image
+from ssl_kedro.images.opening import DECODER_ERRORS, opened_image, reason_of
 
 Image.init()
 _FORMATS = tuple(
@@ -23,20 +21,6 @@ _FORMATS = tuple(
 )
 # Of a map, far above any that is published: 16384 x 8192.
 _MOST_PX = 2**27
-_FAULTS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    AttributeError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 def grey_size(path: Path) -> tuple[int, int]:
@@ -86,6 +70,5 @@ def opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except UnreadableImageError:
         raise
-    except _FAULTS as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnreadableImageError(f"{path}: cannot be decoded: {reason}") from error
+    except DECODER_ERRORS as error:
+        raise UnreadableImageError(f"{path}: cannot be decoded: {reason_of(error)}") from error
