@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
-from ssl_kedro.pipelines.gated.trainings import Training, training_identity
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.part import parts
+from ssl_kedro.pipelines.gated.nodes import training_identity
+from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
 from ssl_kedro.training.config import recipe_identity
+from ssl_kedro.training.execution import Execution
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -182,7 +185,7 @@ def test_gate_parameters_of_a_variant_leave_the_runs_own_alone() -> None:
 
 
 def test_all_parts_can_be_asked_for_by_one_word() -> None:
-    assert check(base() | {"parts": "all"}).parts == ALL_PARTS
+    assert check(base() | {"parts": "all"}).parts == tuple(parts())
     given = "table_6_4;question_1;table_6_4"
     assert check(base() | {"parts": given}).parts == ("table_6_4", "question_1")
 
@@ -264,8 +267,9 @@ def test_the_number_of_workers_is_no_part_of_what_a_training_is() -> None:
 def test_what_the_trial_chose_may_be_asked_for_by_name_when_a_training_is_resumed() -> None:
     """A checkpoint knows what was chosen, not how it came to be."""
     values = base()
-    chosen = {"device": "cpu", "precision": "bf16", "memory_format": "contiguous"}
-    data = {"fingerprints": {"pretrain": "f"}}
+    chosen = Execution("cpu", "bf16", {}, "contiguous")
+    means = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    data = DataSummary("textures", True, (), 32, *means, {}, {"pretrain": "f"})
     identities = []
     for asked in ("auto", "bf16"):
         values["train"] |= {"precision": asked}
@@ -275,5 +279,7 @@ def test_what_the_trial_chose_may_be_asked_for_by_name_when_a_training_is_resume
         identities.append(training_identity(check(values), data, chosen, training))
     assert identities[0] == identities[1]
     for name, other in (("precision", "fp32"), ("memory_format", "channels_last"), ("compiled", 1)):
-        found = training_identity(check(values), data, chosen | {name: other}, training)
+        found = training_identity(
+            check(values), data, dataclasses.replace(chosen, **{name: other}), training
+        )
         assert found[name] != identities[0][name]

@@ -4,14 +4,14 @@ import pytest
 
 from ssl_kedro.methods.base import method_classes
 from ssl_kedro.pipelines import dual_gating
-from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.dual_gating.plan import (
-    PARTS,
     planned_models,
     planned_transfers,
     sibling,
-    variants,
 )
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.pipelines.parameters import ParameterError
 
 TRANSFER = {
@@ -27,10 +27,8 @@ def parameters(**changes: object) -> DualGatingParameters:
 
 
 def test_every_part_compares_known_variants_of_known_methods() -> None:
-    assert set(PARTS) == set(ALL_PARTS)
-    known = variants(parameters())
-    assert {name for names in PARTS.values() for name in names} == set(known)
-    assert {variant.method for variant in known.values()} <= set(method_classes())
+    assert {name for part in parts().values() for name in part.models} == set(DUAL_GATING)
+    assert {variant.method for variant in DUAL_GATING.values()} <= set(method_classes())
 
 
 def test_models_are_variants_times_budgets_times_seeds_and_shared_by_parts() -> None:
@@ -90,7 +88,7 @@ def test_sibling_names_what_is_missing() -> None:
         sibling(models, models[0], "vicreg")
 
 
-@pytest.mark.parametrize("part", ALL_PARTS)
+@pytest.mark.parametrize("part", tuple(parts()))
 def test_each_part_is_a_complete_run_of_its_own(part: str) -> None:
     graph = dual_gating.create_pipeline(
         {"budgets": [0.3], "transfer": TRANSFER}, [part, "budget_30"]

@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from conftest import Project, copied_project
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
-from ssl_kedro.pipelines.saliency360.notes import notes
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import QUIRKS
-from ssl_kedro.pipelines.saliency360.score_nodes import TruthsOfTested
+from ssl_kedro.pipelines.saliency360.report.notes import notes
+from ssl_kedro.saliency.evaluation import TruthsOfTested
 from ssl_kedro.saliency.panoramas import joined
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
 from ssl_kedro.saliency.truth import fixations_of, truth_arrays
@@ -234,10 +235,12 @@ def test_a_vgg_needs_maps_that_can_be_halved(height: int) -> None:
 
 
 def test_the_report_says_all_that_differs_from_the_thesis() -> None:
-    many: dict[str, Any] = {
-        "datasets": {"generated": {"scenes": 99}, "salient360": {"scenes": 99}},
-        "encoders": {"random": {"history": []}},
-    }
+    # Notes read the scenes of the data and the histories of the encoders alone.
+    scenes = SimpleNamespace(scenes=99)
+    encoders: dict[str, Any] = {"random": SimpleNamespace(history=[])}
+    many: Any = SimpleNamespace(
+        datasets={"generated": scenes, "salient360": scenes}, encoders=encoders
+    )
     base = " ".join(notes(check(merged()), many))
     for text in (
         "0.25 times the thesis' channels",
@@ -256,7 +259,7 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
         "Pre-training, with the thesis' value behind: negatives 8 (16,000)."
     ]
     last = {"global_loss": 7.0}
-    many["encoders"]["own"] = {"history": [last], "temperature": 0.18, "chance_loss": 6.5}
+    encoders["own"] = SimpleNamespace(history=[last], temperature=0.18, chance_loss=6.5)
     said = " ".join(notes(check(merged()), many))
     assert "a temperature of 0.180" in said
     assert "The pre-training of own does not tell panoramas apart: its global loss is 7.0" in said

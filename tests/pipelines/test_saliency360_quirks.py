@@ -12,12 +12,13 @@ from torch import nn
 from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
 from ssl_kedro.datasets import CheckpointDataset, EpochLogDataset, PanoramaStoreDataset
 from ssl_kedro.pipelines.parameters import parsed
-from ssl_kedro.pipelines.saliency360 import nodes, score_nodes
+from ssl_kedro.pipelines.saliency360 import nodes, scoring
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import QUIRKS
 from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.scores import score
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
+from ssl_kedro.saliency.store import StoredPanoramas
 from ssl_kedro.saliency.truth import truth_arrays
 
 SIZE = (48, 96)
@@ -65,14 +66,14 @@ class Fitted:
             )
 
         try:
-            self.encoder, _ = nodes.pretrain(
+            self.encoder = nodes.pretrain(
                 p, stored, store, *places("pretrain"), encoder="contrastive"
-            )
+            )["network"]
             self.pretraining, self.seen = self.seen, []
             self.before = {k: v.clone() for k, v in self.encoder.state_dict().items()}
             self.config = dataclasses.replace(self.encoder.config)
-            priors = score_nodes.learn_priors(p, stored, truth)
-            self.model, _ = nodes.fit(
+            priors = scoring.learn_priors(p, stored, truth)
+            self.model = nodes.fit(
                 p,
                 self.encoder,
                 stored,
@@ -82,7 +83,7 @@ class Fitted:
                 *places("fit"),
                 model="contrastive",
                 part_name="given",
-            )
+            )["model"]
             self.decoding = self.seen
         finally:
             handle.remove()
@@ -188,10 +189,10 @@ def test_both_eyes_are_averaged_and_rows_multiplied_by_the_sine() -> None:
             return tuple(eyes)
 
     truth = truth_arrays(Source(1, 1, 0, 0), [0, 1], "auto", 16, 5.0)
-    names = {"names": ["a", "b"], "scenes": ["a", "b"], "splits": ["train", "test"]}
+    stored = StoredPanoramas(["a", "b"], ["a", "b"], ["train", "test"])
     priors = {"given.equator": other, "given.mean": other}
     predictions = {"maps": prediction[None], "rows": np.array([1])}
-    found = score_nodes.score_model(p, names, truth, priors, predictions, own=True)
+    found = scoring.score_model(p, stored, truth, priors, predictions, own=True)
     sine = np.sin(np.linspace(0, np.pi, 16))[:, None]
     for metric in ("auc_judd", "nss"):
         by_hand = [
@@ -199,4 +200,4 @@ def test_both_eyes_are_averaged_and_rows_multiplied_by_the_sine() -> None:
             for eye in eyes
         ]
         assert by_hand[0] != by_hand[1]
-        assert found["scores"]["authors"][metric][0] == pytest.approx(np.mean(by_hand), abs=1e-5)
+        assert found.scores["authors"][metric][0] == pytest.approx(np.mean(by_hand), abs=1e-5)

@@ -31,7 +31,7 @@ def test_what_differs_is_listed_and_what_agrees_is_named() -> None:
     assert rows == {
         "Images": ("folder", "CIFAR-10"),
         "Epochs": ("3", "500"),
-        "Steering of the penalty": ("dual ascent", "fixed"),
+        "Steering of the penalty": ("dual_ascent", "fixed"),
         "Images to pre-train on": ("2,000", "50,000"),
     }
     assert section.paragraphs[-1] == "As in the thesis: learning rate for 256 images 0.3."

@@ -35,7 +35,7 @@ def mean(row: Row) -> float:
 
 
 COLUMNS: tuple[Column[Row], ...] = (
-    Column("model", lambda row: row.model, "Model", text=word),
+    Column("model", lambda row: row.model, "Model", text=word, left=True),
     Column("budget_percent", lambda row: row.percent, "Budget", text=budget, dtype="Int64"),
     Column("accuracy", mean, "1-NN", RUN),
     Column("accuracy_std", lambda row: max(row.values) - mean(row)),

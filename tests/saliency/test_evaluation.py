@@ -7,7 +7,6 @@ from saliency.sources_for_tests import looks
 from ssl_kedro.saliency.evaluation import (
     PanoramaTruth,
     Scores,
-    gains,
     intervals,
     score_all,
 )
@@ -40,8 +39,9 @@ def test_scores_of_each_image_in_their_order() -> None:
                 other_fixations=panoramas[k].others,
             )
             for metric in metrics():
-                assert of_mode[metric][k] == pytest.approx(alone[metric], nan_ok=True)
-    assert np.isnan(found["planar"]["nss"]).tolist() == [False, True, False]
+                value = None if np.isnan(alone[metric]) else pytest.approx(alone[metric])
+                assert of_mode[metric][k] == value
+    assert [value is None for value in found["planar"]["nss"]] == [False, True, False]
     assert found["sphere"]["cc"][1] == pytest.approx(1.0)
 
 
@@ -52,7 +52,7 @@ def test_fixations_of_several_images_are_joined() -> None:
     assert joined([None, None]) is None
 
 
-def scores(values: list[float]) -> Scores:
+def scores(values: list[float | None]) -> Scores:
     return {"sphere": {"cc": values}}
 
 
@@ -62,13 +62,13 @@ def test_means_and_gains() -> None:
     found = mean["sphere"]["cc"]
     assert found.mean == pytest.approx(0.45)
     assert found.low < 0.45 < found.high
-    gain = gains(
-        scores([0.1, 0.3, 0.5, 0.9]),
-        scores([0.0, 0.2, 0.4, 0.8]),
+    gain = intervals(
+        scores([0.1, 0.3, 0.5, None]),
         scenes,
         0,
         confidence=0.9,
         resamples=500,
+        baseline=scores([0.0, 0.2, 0.4, 0.8]),
     )["sphere"]["cc"]
     # Every image gains the same: nothing is uncertain about it.
     assert (gain.mean, gain.low, gain.high) == pytest.approx((0.1, 0.1, 0.1))

@@ -21,8 +21,8 @@ def test_panoramas_are_written_in_order_and_mapped(tmp_path: Path) -> None:
     assert isinstance(images, np.memmap)
     assert (images.shape, images.dtype) == ((3, 3, 4, 8), np.uint8)
     assert images[:, 0, 0, 0].tolist() == [40, 10, 0]
-    assert found["names"] == ["p4", "p1", "p0"]
-    assert found["splits"] == ["train", "test", "train"]
+    assert found.names == ["p4", "p1", "p0"]
+    assert found.splits == ["train", "test", "train"]
     assert store.description() == found
 
 
@@ -48,9 +48,9 @@ def test_a_broken_panorama_is_left_out_and_named(tmp_path: Path) -> None:
     found = store.fill(
         Plain(SIX, broken=(2,)), [0, 2, 4], (4, 8), label="data", max_skipped=0.4, workers=1
     )
-    assert found["names"] == ["p0", "p4"]
-    assert found["indices"] == [0, 4]
-    assert found["skipped"] == [["p2", "it ends too early"]]
+    assert found.names == ["p0", "p4"]
+    assert found.indices == [0, 4]
+    assert found.skipped == [("p2", "it ends too early")]
     assert store.images()[:, 0, 0, 0].tolist() == [0, 40]
 
 

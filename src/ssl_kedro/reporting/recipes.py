@@ -86,7 +86,7 @@ def values_of(source: object, keys: Sequence[str]) -> dict[str, Any]:
 def changes(settings: Sequence[Setting]) -> str:
     """Settings that differ, with the published value behind: "epochs 10 (250); tau 0.1 (0.07)"."""
     return "; ".join(
-        f"{setting.name} {_text(setting.run)} ({_text(setting.published)})"
+        f"{setting.name} {_words(setting.run)} ({_words(setting.published)})"
         for setting in settings
         if not setting.same
     )
@@ -119,4 +119,8 @@ def _text(value: Any) -> str:
         return DASH
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else counted(value).replace("_", " ")
+    return f"{value:g}" if isinstance(value, float) else counted(value)
+
+
+def _words(value: Any) -> str:
+    return _text(value).replace("_", " ")

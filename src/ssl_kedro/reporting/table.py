@@ -3,7 +3,7 @@
 A column says how it is computed from a row's measurements and how the page prints it::
 
     columns = (
-        Column("model", lambda row: row.model, "Model", text=word),
+        Column("model", lambda row: row.model, "Model", text=word, left=True),
         *beside_published("knn_top1", "1-NN", measured, published),
     )
     frame = computed(columns, rows)          # the CSV file
@@ -67,6 +67,7 @@ class Column(Generic[R]):
             otherwise, where the table has that column; what is missing is a dash.
         std: name of the column with the deviation.
         dtype: pandas type in the frame, where it must be given.
+        left: words that begin the table, aligned to the left.
         lower_is_better: a plus is then no gain.
     """
 
@@ -77,6 +78,7 @@ class Column(Generic[R]):
     text: Callable[[Any, float], str] = with_std
     std: str = ""
     dtype: str = ""
+    left: bool = False
     lower_is_better: bool = False
 
 
@@ -134,7 +136,7 @@ def shown(
     visible = [
         column
         for group in groups
-        for column in columns
+        for column in sorted(columns, key=lambda column: not column.left)
         if column.heading and column.group == group and _has_figures(column, frame)
     ]
     keys = list(frame[list(breaks)].fillna(0).itertuples(index=False, name=None))
@@ -143,7 +145,7 @@ def shown(
         # "1-NN" must not break at its hyphen.
         [column.heading.replace("-", "\N{NON-BREAKING HYPHEN}") for column in visible],
         [[_cell(column, row) for column in visible] for row in frame.to_dict("records")],
-        left=next((i for i, c in enumerate(visible) if c.text is not word), len(visible)),
+        left=next((i for i, c in enumerate(visible) if not c.left), len(visible)),
         groups=[(groups[group], span) for group, span in spans.items() if span],
         breaks=[i for i in range(1, len(keys)) if keys[i] != keys[i - 1]] if breaks else [],
         caption=caption,

@@ -1,21 +1,24 @@
-"""Scores of many predictions, their means over images, and what is gained over a baseline."""
+"""Scores of many predictions, their means over images, and differences to a baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.saliency.intervals import Interval, bootstrap_interval, paired_interval
+from ssl_kedro.saliency.intervals import Interval, bootstrap_interval
 from ssl_kedro.saliency.maps import Mode
 from ssl_kedro.saliency.metric import metrics
-from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.panoramas import Fixations, joined
 from ssl_kedro.saliency.scores import scores_by_mode
+from ssl_kedro.saliency.truth import fixation_sets_of, fixations_of
 
-# By mode and metric one score an image, NaN where it has none.
-Scores = dict[str, dict[str, list[float]]]
+Arrays = dict[str, np.ndarray]
+# By mode and metric one score an image, None where it has none.
+Scores = dict[str, dict[str, list[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,56 @@ class PanoramaTruth:
     fixations: Fixations | Sequence[Fixations] | None
     others: Fixations | None
     prior: np.ndarray
+
+
+class TruthsOfTested(Sequence[PanoramaTruth]):
+    """What each tested panorama is compared with, made when it is asked for.
+
+    Each has the fixations of all others: all at once they would grow with the square of the
+    number of frames.
+
+    Args:
+        truth: maps and fixations of the stored panoramas.
+        rows: which of them are tested.
+        priors: of each.
+    """
+
+    def __init__(self, truth: Arrays, rows: Sequence[int], priors: Sequence[np.ndarray]) -> None:
+        self._truth = truth
+        self._rows = rows
+        self._priors = priors
+        known = [(row, fixations_of(truth, row)) for row in rows]
+        self._all = joined(found for _, found in known)
+        self._owner = np.repeat(
+            np.array([row for row, _ in known], dtype=np.int64),
+            [0 if found is None else len(found) for _, found in known],
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> PanoramaTruth: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PanoramaTruth]: ...
+    def __getitem__(self, index: int | slice) -> PanoramaTruth | list[PanoramaTruth]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = self._rows[index]
+        return PanoramaTruth(
+            self._truth["maps"][row],
+            fixation_sets_of(self._truth, row) or None,
+            self._others(row),
+            self._priors[index],
+        )
+
+    def _others(self, row: int) -> Fixations | None:
+        if self._all is None:
+            return None
+        chosen = self._owner != row
+        if not chosen.any():
+            return None
+        return self._all.of(chosen)
 
 
 def score_all(
@@ -66,51 +119,49 @@ def transposed(
 ) -> Scores:
     """Scores by mode and metric, from scores by image."""
     return {
-        mode: {metric: [one[mode][metric] for one in found] for metric in metrics()}
+        mode: {name: [_known(one[mode][name]) for one in found] for name in metrics()}
         for mode in modes
     }
 
 
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
 def intervals(
-    scores: Scores, scenes: Sequence[str], seed: int, *, confidence: float, resamples: int
-) -> dict[str, dict[str, Interval]]:
-    """Mean of each metric and the interval that scenes drawn at random would give."""
-    return {
-        mode: {
-            metric: bootstrap_interval(
-                np.array(values, dtype=np.float64),
-                numpy_generator(seed, "bootstrap"),
-                confidence=confidence,
-                resamples=resamples,
-                groups=scenes,
-            )
-            for metric, values in of_mode.items()
-        }
-        for mode, of_mode in scores.items()
-    }
-
-
-def gains(
     scores: Scores,
-    baseline: Scores,
     scenes: Sequence[str],
     seed: int,
     *,
     confidence: float,
     resamples: int,
+    baseline: Scores | None = None,
 ) -> dict[str, dict[str, Interval]]:
-    """Paired differences to a baseline, scores - baseline; see :func:`intervals`."""
+    """Mean of each metric and the interval that scenes drawn at random would give.
+
+    Args:
+        scores: of one model.
+        scenes: of each image.
+        seed: of the draws.
+        confidence: share inside.
+        resamples: how many.
+        baseline: taken from the scores image by image; None = nothing.
+    """
+
+    def values(of: Scores, mode: str, metric: str) -> np.ndarray:
+        return np.array(of[mode][metric], dtype=np.float64)
+
     return {
         mode: {
-            metric: paired_interval(
-                np.array(values, dtype=np.float64),
-                np.array(baseline[mode][metric], dtype=np.float64),
+            metric: bootstrap_interval(
+                values(scores, mode, metric)
+                - (0 if baseline is None else values(baseline, mode, metric)),
                 numpy_generator(seed, "bootstrap"),
                 confidence=confidence,
                 resamples=resamples,
                 groups=scenes,
             )
-            for metric, values in of_mode.items()
+            for metric in of_mode
         }
         for mode, of_mode in scores.items()
     }

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,22 +25,42 @@ from ssl_kedro.saliency.panoramas import PanoramaSource
 _AHEAD = 4
 
 
+@dataclass(frozen=True)
+class StoredPanoramas:
+    """What a store holds, in the order of its images.
+
+    Args:
+        names: of the panoramas.
+        scenes: of each.
+        splits: of each.
+        indices: of each in its source.
+        skipped: (name, reason) of those that could not be decoded.
+        size: height and width in px.
+        identity: what they were made from.
+    """
+
+    names: list[str]
+    scenes: list[str]
+    splits: list[str]
+    indices: list[int] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    identity: dict[str, Any] = field(default_factory=dict)
+
+
 class PanoramaStore(MappedStore):
     """A folder that holds the panoramas of a source, all of one size."""
 
-    def description(self) -> dict[str, Any] | None:
-        """What it holds, None where it holds nothing, or not all.
-
-        "identity", "size" (height, width), and for each panorama, in the order of
-        :meth:`images`: "names", "scenes", "splits", "indices" (into the source); "skipped"
-        (name and reason of those that could not be decoded).
-        """
-        found = self.described() or {}
-        whole = {"names", "size"} <= found.keys() and self.images().shape == (
-            len(found["names"]),
-            3,
-            *found["size"],
-        )
+    def description(self) -> StoredPanoramas | None:
+        """What it holds, None where it holds nothing, or not all."""
+        described = self.described() or {}
+        try:
+            size = (described["size"][0], described["size"][1])
+            skipped = [(name, reason) for name, reason in described["skipped"]]
+            found = StoredPanoramas(**{**described, "size": size, "skipped": skipped})
+        except (KeyError, TypeError):  # another description, or none
+            return None
+        whole = self.images().shape == (len(found.names), 3, *found.size)
         return found if whole else None
 
     def images(self) -> np.ndarray:
@@ -55,7 +76,7 @@ class PanoramaStore(MappedStore):
         label: str,
         max_skipped: float = 0.01,
         workers: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> StoredPanoramas:
         """Decode and write some panoramas of a source, unless they are there already.
 
         Args:
@@ -80,30 +101,31 @@ class PanoramaStore(MappedStore):
             "size": list(size),
         }
         known = self.description()
-        if known is not None and known["identity"] == identity:
+        if known is not None and known.identity == identity:
             return known
         kept: list[int] = []
-        skipped: list[list[str]] = []
+        skipped: list[tuple[str, str]] = []
         with self.written((3, *size), "|u1") as (array, description):
             for index, found in _decoded(source, indices, size, label, workers):
                 if isinstance(found, UnreadableImageError):
-                    skipped.append([source.names[index], str(found)])
+                    skipped.append((source.names[index], str(found)))
                     check_skipped(skipped, len(indices), max_skipped, label, "data.max_skipped")
                     continue
                 kept.append(index)
                 array.add(found[None])
             if indices and not kept:
                 check_skipped(skipped, len(indices), -1.0, label, "data.max_skipped")
-            description |= {
-                "identity": identity,
-                "size": list(size),
-                "names": [source.names[i] for i in kept],
-                "scenes": [source.scenes[i] for i in kept],
-                "splits": [source.splits[i] for i in kept],
-                "indices": kept,
-                "skipped": skipped,
-            }
-        return description
+            made = StoredPanoramas(
+                [source.names[i] for i in kept],
+                [source.scenes[i] for i in kept],
+                [source.splits[i] for i in kept],
+                kept,
+                skipped,
+                size,
+                identity,
+            )
+            description.update(asdict(made))
+        return made
 
 
 def _decoded(

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor
 
 from encoders.importers.resnet_oracle import maps, random_state, relative_error
+from outside.packages import installed
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
 
@@ -229,7 +233,7 @@ def test_other_contents_are_refused(tmp_path: Path, kind: str, content: Any) -> 
 
 
 def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected one of torchvision_resnet50"):
+    with pytest.raises(ValueError, match="expected one of amdim, gem_ap, "):
         import_weights("resnet", tmp_path)
 
 
@@ -246,3 +250,38 @@ def test_bottleneck_has_the_files_own_statistics(tmp_path: Path) -> None:
     assert network.config.width == 4
     torch.testing.assert_close(network.pixel_mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     torch.testing.assert_close(network.pixel_std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+OUTSIDE = """
+from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.resnets import resnet, selected
+from ssl_kedro.encoders.importers.torch_file import read_torch, tensors_of
+
+def read(path):
+    return selected(tensors_of(read_torch(path), path), "net[.]", {}, path)
+
+KINDS = {"outside": Kind("Somebody", "net.pth", "nowhere", read, resnet())}
+"""
+
+
+def test_a_kind_of_an_installed_package_is_found(tmp_path: Path) -> None:
+    """One module with KINDS, in a fresh process as a user's."""
+    installed(tmp_path, "ssl_kedro.encoders.importers.publishers", "outside_weights", OUTSIDE)
+    state = random_state(50, 4)
+    state = {k: v for k, v in state.items() if not k.startswith("fc.")}
+    torch.save({f"net.{name}": value for name, value in state.items()}, tmp_path / "net.pth")
+    program = (
+        "from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder\n"
+        f"config = FrozenEncoderConfig(kind='outside', file={str(tmp_path / 'net.pth')!r})\n"
+        "print(float(frozen_encoder(config, 0).state_dict()['conv1.weight'].double().sum()))\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout) == pytest.approx(float(state["conv1.weight"].double().sum()))

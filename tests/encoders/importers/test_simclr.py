@@ -13,9 +13,9 @@ from encoders.importers import bundle_writer
 from encoders.importers.resnet_oracle import maps, random_state, relative_error
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
-from ssl_kedro.encoders.importers.kinds import _resnet
+from ssl_kedro.encoders.importers.publishers.simclr import _layers
 from ssl_kedro.encoders.importers.report import Selection
-from ssl_kedro.encoders.importers.simclr import _layers
+from ssl_kedro.encoders.importers.resnets import resnet
 
 WIDTH = 2
 COUNTS = (3, 4, 6, 3)
@@ -25,7 +25,7 @@ Variables = dict[str, np.ndarray]
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kind simclr_2x for files of width 2: the published ones have 100 million numbers."""
-    build = _resnet(max_pool="same", width=WIDTH, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    build = resnet(max_pool="same", width=WIDTH, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     kind = dataclasses.replace(KINDS["simclr_2x"], network=build)
     monkeypatch.setitem(KINDS, "simclr_2x", kind)
 

@@ -144,8 +144,8 @@ def test_an_image_that_is_cut_is_left_out_by_name_or_ends_the_run(tmp_path: Path
     with pytest.raises(ConfigError, match=r"b.*cannot be decoded"):
         store.fill(source, [0, 1, 2, 3], (8, 16), label="mine")
     kept = store.fill(source, [0, 1, 2, 3], (8, 16), label="mine", max_skipped=0.5)
-    assert kept["names"] == ["a", "c", "d"]
-    assert kept["skipped"][0][0] == "b"
+    assert kept.names == ["a", "c", "d"]
+    assert kept.skipped[0][0] == "b"
 
 
 def test_a_video_without_frames_is_named(tmp_path: Path, video, text) -> None:

@@ -11,23 +11,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.errors import InputError
 
 _SHOWN = 10
 _CHUNK = 1 << 20
 
 
-class WeightsError(UserError, ValueError):
+class WeightsError(InputError):
     """A weight file that is missing, damaged, unsafe, or not what its kind says.
 
     Args:
-        message: what was found, what was expected, and what to do.
+        path: of the file.
+        found: what was found there.
+        expected: what is needed.
+        remedy: what to do.
         report: the keys, where the file could be read that far.
     """
 
-    def __init__(self, message: str, report: KeyReport | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        found: str,
+        expected: str,
+        remedy: str,
+        report: KeyReport | None = None,
+    ) -> None:
         self.report = report
-        super().__init__(message)
+        super().__init__(path, found, expected, remedy)
 
 
 @dataclass(frozen=True)
@@ -79,15 +89,6 @@ class KeyReport:
             "used": dict(self.used),
             "dropped": dict(self.dropped),
         }
-
-
-def fault(
-    path: Path, found: str, expected: str, remedy: str, report: KeyReport | None = None
-) -> WeightsError:
-    """An error about a file, in the one form that all of them have."""
-    return WeightsError(
-        f"{path}: found {found}; expected {expected}. To solve it, {remedy}.", report
-    )
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def require_fit(report: KeyReport, path: Path) -> None:
         )
         if names
     ]
-    raise fault(
+    raise WeightsError(
         path,
         "keys " + "; ".join(parts),
         f"exactly those of kind {report.kind!r}",
@@ -188,7 +189,7 @@ def fill(network: nn.Module, selection: Selection, path: Path) -> None:
     state = network.state_dict(keep_vars=True)
     for name, value in selection.tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise fault(
+            raise WeightsError(
                 path,
                 f"values that are not finite in {selection.sources[name]}",
                 "numbers",

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.encoders.importers.protobuf import fields, signed
 from ssl_kedro.encoders.importers.report import WeightsError
 from ssl_kedro.encoders.importers.sorted_table import masked_crc32c, table_entries
@@ -59,9 +60,10 @@ def bundle_prefix(path: Path) -> Path:
     indices = sorted(path.glob(f"*{INDEX}"))
     if len(indices) > 1:
         raise WeightsError(
-            f"{path}: found {len(indices)} checkpoints "
-            f"({', '.join(p.name for p in indices[:5])}); expected a folder with one. To solve "
-            "it, give the path of its .index file."
+            path,
+            f"{len(indices)} checkpoints ({first_few([p.name for p in indices])})",
+            "a folder with one",
+            "give the path of its .index file",
         )
     name = indices[0].name if indices else f"model.ckpt{INDEX}"
     return path / name.removesuffix(INDEX)
@@ -156,7 +158,7 @@ class TensorBundle:
 
     @staticmethod
     def _error(path: Path, found: str, expected: str) -> WeightsError:
-        return WeightsError(f"{path}: found {found}; expected {expected}. To solve it, {_REFETCH}.")
+        return WeightsError(path, found, expected, _REFETCH)
 
 
 def _shards_of(header: bytes) -> int:

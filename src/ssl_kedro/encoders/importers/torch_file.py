@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.pickles import DAMAGE, Allowed, InertObject, unpickled
-from ssl_kedro.encoders.importers.report import WeightsError, fault
+from ssl_kedro.encoders.importers.report import WeightsError
 
 _REFETCH = "fetch the file from its publisher again"
 _TYPES = {
@@ -60,7 +60,7 @@ def read_torch(path: Path, *, foreign_objects: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         if foreign_objects:
             return _with_stand_ins(path)
-        raise fault(
+        raise WeightsError(
             path,
             f"a pickle that needs more than tensors and plain values ({first_line(error)[:200]})",
             "tensors, numbers, strings, lists and dictionaries only",
@@ -79,7 +79,7 @@ def _with_stand_ins(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: BaseException) -> WeightsError:
-    return fault(
+    return WeightsError(
         path, f"a damaged file ({first_line(error)[:200]})", "one that torch.save wrote", _REFETCH
     )
 
@@ -93,7 +93,7 @@ def entry(content: Any, name: str, path: Path) -> dict[str, Any]:
     found = content.get(name) if isinstance(content, dict) else None
     if not isinstance(found, dict):
         keys = list(content)[:10] if isinstance(content, dict) else type(content).__name__
-        raise fault(
+        raise WeightsError(
             path, f"{keys}", f"a dictionary with the entry {name!r}", "check the kind of the file"
         )
     return found
@@ -109,7 +109,7 @@ def tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(state, dict) and not isinstance(state, InertObject):
         tensors = {str(k): v for k, v in state.items() if isinstance(v, Tensor)}
     if not tensors:
-        raise fault(
+        raise WeightsError(
             path,
             f"no tensors ({type(state).__name__})",
             "a dictionary of tensors by name",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -12,30 +12,24 @@ from ssl_kedro.evaluation.config import EmbeddingConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
+from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING, Variant, gated_names
 from ssl_kedro.pipelines.parameters import Names, distinct, name_list
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
-PartName = Literal[
-    "table_6_1",
-    "table_6_2",
-    "table_6_3",
-    "table_6_4",
-    "table_6_5",
-    "table_6_6",
-    "figure_6_1",
-    "figure_6_2",
-    "question_1",
-    "question_2",
-    "question_3",
-    "question_4",
-]
-ALL_PARTS: tuple[PartName, ...] = get_args(PartName)
 
 
 def part_list(value: Any) -> Any:
     """Parts from a list, "all", or a string such as "table_6_1;table_6_4"."""
-    return ALL_PARTS if value == "all" else name_list(value)
+    return tuple(parts()) if value == "all" else name_list(value)
+
+
+def known_part(name: str) -> str:
+    """The name of a part that there is."""
+    if name not in parts():
+        raise ValueError(f"input should be one of {', '.join(map(repr, parts()))}")
+    return name
 
 
 class TransferParameters(BaseModel):
@@ -114,22 +108,11 @@ class DualGatingParameters(EncoderPipelineParameters):
 
     dense_method = "vicreg"
     gated_method = "dual_gating"
-    gated_models = (
-        "vicreg_gating",
-        "dual",
-        "barlow_dual",
-        "two_encoders",
-        "without_invariance",
-        "dense_anchored",
-        "channel_diversity",
-        "simsiam_dual",
-        "byol_dual",
-        "dual_ascent",
-    )
+    gated_models = gated_names(DUAL_GATING)
 
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     parts: Annotated[
-        tuple[PartName, ...],
+        tuple[Annotated[str, AfterValidator(known_part)], ...],
         BeforeValidator(part_list),
         AfterValidator(distinct),
         Field(min_length=1),
@@ -151,3 +134,10 @@ class DualGatingParameters(EncoderPipelineParameters):
     def shared_options(self) -> dict[str, Config]:
         """Options that stand once for all methods that have them: the weights of VICReg."""
         return {"vicreg": self.vicreg}
+
+    def gates_of(self, variant: Variant) -> dict[str, float | str]:
+        """Gate parameters of a variant that differ from the run's own."""
+        return {
+            **variant.gates,
+            **{name: getattr(self.ablation, name) for name in variant.ablation},
+        }

@@ -8,8 +8,8 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.images.load import has_unlabelled_part
-from ssl_kedro.pipelines.dual_gating import report_nodes, student_nodes, transfer_nodes
-from ssl_kedro.pipelines.dual_gating.parameters import ALL_PARTS, DualGatingParameters, PartName
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
 from ssl_kedro.pipelines.dual_gating.plan import (
     KEY,
     Model,
@@ -19,7 +19,10 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     planned_transfers,
     sibling,
 )
+from ssl_kedro.pipelines.dual_gating.report import nodes
+from ssl_kedro.pipelines.gated import nodes as gated_nodes
 from ssl_kedro.pipelines.gated.graph import (
+    Inputs,
     PlannedTraining,
     data_summary_node,
     evaluation_nodes,
@@ -34,7 +37,7 @@ from ssl_kedro.pipelines.gated.inference_graph import (
     stage_tags,
     stages,
 )
-from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
 
@@ -47,7 +50,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
     that the parameters name. "export" adds the nodes that write compact networks to files.
     """
-    parts = tuple(part for part in ALL_PARTS if part in asked) or parameters.parts
+    parts = tuple(part for part in known_parts() if part in asked) or parameters.parts
     exported = EXPORT in asked
     models = planned_models(parameters, parts)
     transfers = planned_transfers(parameters, models)
@@ -106,7 +109,7 @@ def _planned(
         pipeline=KEY,
         namespace=model.namespace,
         label=f"{model.key.replace('.', '_')}{source}{seed}",
-        training=Training(variant.method, model.budget, model.seed, variant.gates),
+        training=Training(variant.method, model.budget, model.seed, parameters.gates_of(variant)),
         pretrain_images=_images(parameters, model.source, "pretrain"),
         data_summary=f"{model.data_namespace}.data_summary",
         tags=(*tags, *_tags(parameters, model)),
@@ -123,7 +126,8 @@ def _model_nodes(
         if teacher == "vicreg":
             teacher = f"{sibling(models, model, 'vicreg').namespace}.encoder"
         gates = f"{sibling(models, model, 'dual').namespace}.features"
-        trained = training_node(planned, student_nodes.distil, [teacher, gates])
+        further = {"teacher": teacher, "gate_features": gates}
+        trained = training_node(planned, further, "distil")
     else:
         trained = training_node(planned)
     # Further sources exist for transfer alone.
@@ -135,7 +139,7 @@ def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node
     model = transfer.model
     return _planned(parameters, model, ["table_6_2"]).node(
         f"transfer_to_{transfer.target}",
-        given(transfer_nodes.evaluate_transfer, seed=model.seed),
+        given(gated_nodes.evaluate_transfer, seed=model.seed),
         [
             PARAMETERS,
             f"{model.namespace}.encoder",
@@ -149,49 +153,43 @@ def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node
 def _report_nodes(
     models: Sequence[Model],
     transfers: Sequence[Transfer],
-    parts: Sequence[PartName],
+    parts: Sequence[str],
     timed: Mapping[str, PlannedTraining],
     exported: bool,
 ) -> list[Node]:
     """Runs, metrics, tables, figures, manifest and report over all models."""
     own = [model for model in models if model.source is None]
-    evaluations = [f"{model.namespace}.evaluation" for model in own]
     first = [model for model in own if model.repeat == 0]
-    keys = tuple(model.key for model in first)
+
+    def named(output: str) -> dict[str, str]:
+        return {model.key: f"{model.namespace}.{output}" for model in first}
+
     further = stages(list(timed.values()), exported=exported)
-    made: list[tuple[Callable[..., Any], list[str], str]] = [
+    made: list[Made] = [
         (
-            given(report_nodes.collect_runs, names=tuple(model.name for model in own)),
-            evaluations,
+            nodes.collect_runs,
+            {f"{model.key}.seed_{model.seed}": f"{model.namespace}.evaluation" for model in own},
             "runs",
         ),
+        (gated_nodes.collect_by_model, named("evaluation"), "models"),
+        (gated_nodes.collect_histories, named("training"), "histories"),
         (
-            given(report_nodes.collect_models, keys=keys),
-            [f"{model.namespace}.evaluation" for model in first],
-            "models",
-        ),
-        (
-            given(report_nodes.collect_histories, keys=keys),
-            [f"{model.namespace}.training" for model in first],
-            "histories",
-        ),
-        (
-            given(report_nodes.metrics, stages=further),
-            [f"{KEY}.{name}" for name in ("runs", "baselines", *further)],
+            nodes.metrics,
+            {name: f"{KEY}.{name}" for name in ("runs", "baselines", *further)},
             "metrics",
         ),
         (
-            report_nodes.describe_run,
+            nodes.describe_run,
             [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.runs"],
             "run_manifest",
         ),
-        (report_nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
+        (nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
     ]
     if any(model.variant.gated and not model.variant.student for model in first):
-        made.append((report_nodes.channel_usage, [f"{KEY}.models"], "channel_usage"))
+        made.append((nodes.channel_usage, [f"{KEY}.models"], "channel_usage"))
     if "table_6_1" in parts:
         inputs = [f"{KEY}.metrics", f"{KEY}.models"]
-        made.append((report_nodes.accuracy_against_cost, inputs, "accuracy_against_cost"))
+        made.append((nodes.accuracy_against_cost, inputs, "accuracy_against_cost"))
     if "figure_6_2" in parts:
         made += _embedding_parts(first)
     made += _table_parts(transfers, parts)
@@ -209,60 +207,56 @@ def _report_nodes(
     ]
 
 
-def _report_tags(output: str, parts: Sequence[PartName], exported: bool) -> list[str]:
+def _report_tags(output: str, parts: Sequence[str], exported: bool) -> list[str]:
     """A part of its own, or every part; and the stages that the node has to follow."""
     of_parts = [output] if output in parts else [] if output == "exports" else list(parts)
     return [*of_parts, "report", *stage_tags(output, exported=exported)]
 
 
-Made = tuple[Callable[..., Any], list[str], str]
+Made = tuple[Callable[..., Any], Inputs, str]
 
 
 def _embedding_parts(models: Sequence[Model]) -> list[Made]:
     """Fig. 6.2: dual gating beside the dense baseline."""
     shown = [model for model in models if "figure_6_2" in model.parts]
-    keys = tuple(model.key for model in shown)
-    features = [f"{model.namespace}.features" for model in shown]
+    features = {model.key: f"{model.namespace}.features" for model in shown}
+    images = f"{KEY}.eval_images"
     return [
         (
-            given(report_nodes.embed_features, keys=keys),
-            [PARAMETERS, f"{KEY}.eval_images", *features],
+            nodes.embed_features,
+            {"parameters": PARAMETERS, "eval_images": images, **features},
             "embedding",
         ),
-        (report_nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"),
+        (nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"),
     ]
 
 
-def _table_parts(transfers: Sequence[Transfer], parts: Sequence[PartName]) -> list[Made]:
+def _table_parts(transfers: Sequence[Transfer], parts: Sequence[str]) -> list[Made]:
     """A CSV for every table and question among the parts."""
     made: list[Made] = []
     if "table_6_2" in parts:
-        pairs = tuple((t.source, t.target, t.model.name, t.model.budget) for t in transfers)
-        seeds = tuple(transfer.model.seed for transfer in transfers)
+        named = {transfer.output: transfer for transfer in transfers}
         made.append(
             (
-                given(report_nodes.collect_transfers, pairs=pairs, seeds=seeds),
-                [transfer.output for transfer in transfers],
+                given(nodes.collect_transfers, transfers=named),
+                {name: name for name in named},
                 "transfer",
             )
         )
     for part in _with_table(parts):
-        source = "transfer" if part == "table_6_2" else "runs"
-        inputs = [PARAMETERS, f"{KEY}.{source}"]
-        made.append((given(report_nodes.part_table, part=part), inputs, part))
+        inputs = [PARAMETERS, f"{KEY}.{known_parts()[part].source}"]
+        made.append((given(nodes.part_table, part=part), inputs, part))
     return made
 
 
-def _report_part(parts: Sequence[PartName], further: Sequence[str]) -> Made:
+def _report_part(parts: Sequence[str], further: Sequence[str]) -> Made:
     tables = [*_with_table(parts), *further, *(["inference_table"] if further else [])]
-    inputs = ["metrics", "models", "histories", "run_manifest"]
     embedding = ["embedding"] if "figure_6_2" in parts else []
-    return (
-        given(report_nodes.render_report, parts=(*embedding, *tables)),
-        [PARAMETERS, *(f"{KEY}.{name}" for name in (*inputs, *embedding, *tables))],
-        "report",
-    )
+    shown = ("metrics", "models", "histories", *embedding, *tables)
+    inputs = {"parameters": PARAMETERS, "manifest": f"{KEY}.run_manifest"}
+    inputs |= {name: f"{KEY}.{name}" for name in shown}
+    return nodes.render_report, inputs, "report"
 
 
-def _with_table(parts: Sequence[PartName]) -> list[PartName]:
-    return [part for part in parts if not part.startswith("figure")]
+def _with_table(parts: Sequence[str]) -> list[str]:
+    return [part for part in parts if known_parts()[part].columns]

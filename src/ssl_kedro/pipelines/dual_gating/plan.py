@@ -1,69 +1,16 @@
-"""What chapter 6 trains: the parts of the chapter, the models each compares, their names."""
+"""What chapter 6 trains for its parts: models, budgets, seeds, and their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters, PartName
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING, Variant
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name
 
 KEY = "dual_gating"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of a comparison, before budgets and seeds.
-
-    Args:
-        method: name of the method that trains it.
-        gated: whether it is trained once a budget, or once.
-        student: whether it distils the teacher into the channels that dual gating learnt.
-        gates: gate parameters that differ from the run's own.
-    """
-
-    method: str
-    gated: bool = True
-    student: bool = False
-    gates: Mapping[str, float | str] = field(default_factory=dict)
-
-
-def variants(parameters: DualGatingParameters) -> dict[str, Variant]:
-    """Every model of the chapter by the name it has in tables and metrics."""
-    return {
-        "vicreg": Variant("vicreg", gated=False),
-        "vicreg_gating": Variant("vicreg_gating"),
-        "dual": Variant("dual_gating"),
-        "barlow_dual": Variant("barlow_dual_gating"),
-        "two_encoders": Variant("two_encoders"),
-        "without_invariance": Variant("without_invariance"),
-        "simreg": Variant("simreg", student=True),
-        "seed": Variant("seed", student=True),
-        "dense_anchored": Variant("dense_anchored"),
-        "channel_diversity": Variant(
-            "dual_gating", gates={"diversity": parameters.ablation.diversity}
-        ),
-        "simsiam_dual": Variant("simsiam_dual_gating"),
-        "byol_dual": Variant("byol_dual_gating"),
-        "dual_ascent": Variant("dual_gating", gates={"steering": "dual_ascent"}),
-    }
-
-
-# Part -> the variants that it compares. Table 6.2 also evaluates them on other data sets.
-PARTS: dict[PartName, tuple[str, ...]] = {
-    "table_6_1": ("vicreg", "vicreg_gating", "dual"),
-    "table_6_2": ("vicreg", "dual"),
-    "table_6_3": ("vicreg", "dual", "simreg", "seed"),
-    "table_6_4": ("dual", "barlow_dual"),
-    "table_6_5": ("dual", "two_encoders"),
-    "table_6_6": ("dual", "without_invariance"),
-    "figure_6_1": ("dual",),
-    "figure_6_2": ("vicreg", "dual"),
-    "question_1": ("vicreg", "dual", "dense_anchored"),
-    "question_2": ("dual", "channel_diversity"),
-    "question_3": ("dual", "simsiam_dual", "byol_dual"),
-    "question_4": ("dual", "dual_ascent"),
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +33,7 @@ class Model:
     seed: int
     repeat: int
     source: str | None
-    parts: tuple[PartName, ...]
+    parts: tuple[str, ...]
 
     @property
     def key(self) -> str:
@@ -116,24 +63,24 @@ def data_namespace(name: str | None) -> str:
     return KEY if name is None else f"{KEY}.sources.{name}"
 
 
-def planned_models(parameters: DualGatingParameters, parts: Sequence[PartName]) -> list[Model]:
+def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> list[Model]:
     """What has to be trained for these parts; what several parts share stands once.
 
     Raises:
         ParameterError: a question's baseline would already have what the question adds.
     """
     _check_baselines(parameters, parts)
-    known = variants(parameters)
-    wanted = [name for name in known if any(name in PARTS[part] for part in parts)]
+    compared = {part: known_parts()[part].models for part in parts}
+    wanted = [name for name in DUAL_GATING if any(name in of for of in compared.values())]
     models = []
     for source in (None, *(parameters.transfer.sources if "table_6_2" in parts else ())):
         for name in wanted:
-            of_parts = tuple(part for part in parts if name in PARTS[part])
+            of_parts = tuple(part for part in parts if name in compared[part])
             if source is not None:
                 of_parts = tuple(part for part in of_parts if part == "table_6_2")
             if not of_parts:
                 continue
-            variant = known[name]
+            variant = DUAL_GATING[name]
             budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
             models += [
                 Model(name, variant, budget, parameters.seed + repeat, repeat, source, of_parts)
@@ -143,7 +90,7 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[PartName]) 
     return models
 
 
-def _check_baselines(parameters: DualGatingParameters, parts: Sequence[PartName]) -> None:
+def _check_baselines(parameters: DualGatingParameters, parts: Sequence[str]) -> None:
     gates = parameters.gates
     for part, key, value, plain in (
         ("question_2", "diversity", gates.diversity, 0.0),

@@ -11,6 +11,7 @@ from ssl_kedro.pipelines.gated.parameters import (
     EncoderPipelineParameters,
     changed_recipe,
 )
+from ssl_kedro.pipelines.gated.variants import DYNAMIC_CHANNELS, gated_names
 from ssl_kedro.training.config import TrainConfig
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "ImageNet-100"]
@@ -31,7 +32,7 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
 
     dense_method = "simsiam"
     gated_method = "simsiam_gating"
-    gated_models = ("simsiam_gating",)
+    gated_models = gated_names(DYNAMIC_CHANNELS)
 
     recipe: str = ""
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)

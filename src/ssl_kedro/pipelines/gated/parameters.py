@@ -147,25 +147,17 @@ class EncoderPipelineParameters(PipelineParameters):
         given = self.methods.get(method, MethodParameters()).train
         return changed_recipe(self.base_train, given, f"methods.{method}.train")
 
-    def report_setup(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """What a report compares with the thesis' set-up, under the names that it uses."""
-        train, shape = self.base_train, shape_values(self.encoder)
+    def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the run by the keys of ``reporting/published/recipe_*.json``."""
+        train = self.base_train
         return {
-            "source": self.data.source,
-            "width": shape.get("width"),
-            "stem": shape.get("stem"),
+            "data.source": self.data.source,
+            **{f"encoder.{key}": value for key, value in shape_values(self.encoder).items()},
             "image_size": self.image_size,
-            "epochs": train.epochs,
-            "batch_size": train.batch_size,
-            "optimiser": train.optimiser,
-            "lr": train.lr,
-            "expander": self.expander.output,
-            "sparsity": self.gates.sparsity,
-            "bound": self.gates.bound,
-            "gate_warmup": self.gates.warmup,
-            "steering": self.gates.steering,
-            "train_images": manifest["data"]["images"]["pretrain"],
-            "eval_images": manifest["data"]["images"]["eval"],
+            **{f"train.{name}": getattr(train, name) for name in _PUBLISHED_TRAIN},
+            "expander.output": self.expander.output,
+            **{f"gates.{name}": getattr(self.gates, name) for name in _PUBLISHED_GATES},
+            **{f"images.{name}": n for name, n in manifest["data"]["images"].items()},
         }
 
     @property
@@ -174,6 +166,8 @@ class EncoderPipelineParameters(PipelineParameters):
         return self.views.size or self.data.size
 
 
+_PUBLISHED_TRAIN = ("epochs", "batch_size", "optimiser", "lr")
+_PUBLISHED_GATES = ("sparsity", "bound", "warmup", "steering")
 # One choice for all trainings of a run.
 _OF_THE_RUN = (
     *("device", "precision", "memory_format", "compile", "graphs", "resume"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssl_kedro.encoders.frozen import check_present
 from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
     Data,
@@ -17,7 +18,6 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     Extraction,
     Sweep,
     TaskSummary,
-    nested,
 )
 from ssl_kedro.retrieval.checks import checked_descriptors
 from ssl_kedro.retrieval.descriptors import aggregated, concatenated, vector_blocks

@@ -121,15 +121,3 @@ Data = dict[str, TaskSummary]
 def headline_level(scores: Mapping[str, Any]) -> str:
     """Level that one number stands for: medium of the revisited protocols, else the only one."""
     return "medium" if "medium" in scores else next(iter(scores))
-
-
-def nested(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that a node gathers under names such as "evaluations.facades.pixels", part by part."""
-    made: dict[str, Any] = {}
-    for name, value in found.items():
-        *parts, last = name.split(".")
-        place = made
-        for part in parts:
-            place = place.setdefault(part, {})
-        place[last] = value
-    return made

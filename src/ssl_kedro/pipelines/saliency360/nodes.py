@@ -1,10 +1,11 @@
-"""Nodes of chapter 4: panoramas, ground truth, pre-training, decoders, predictions, scores."""
+"""Nodes of chapter 4: panoramas, ground truth, pre-training, decoders, predictions, use."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,41 +21,55 @@ from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
-from ssl_kedro.pipelines.gated.trainings import weight_fingerprint
+from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.records import (
+    Data,
+    SourceSummary,
+    StageTime,
+    Training,
+    TruthSummary,
+)
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.folds import Part, part
 from ssl_kedro.saliency.panoramas import PanoramaSource
+from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
+from ssl_kedro.saliency.predict.onnx_export import export_onnx
+from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.joined import JoinedSources
-from ssl_kedro.saliency.store import PanoramaStore
+from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 from ssl_kedro.saliency.truth import truth_arrays
 from ssl_kedro.training.batches import BatchSource
-from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointStore, weight_fingerprint
 from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import train
 
-Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
+# Real panoramas that an exported file is compared on, beside noise, and that are timed.
+_COMPARED, _TIMED = 4, 8
+# Stages of the run time by the names that the results give them.
+_STAGES = {
+    "decode and resize": "decode",
+    "encoder": "encoder",
+    "decoder": "decoder",
+    "post-processing": "post",
+    "all": "total",
+}
 
 
-def check_sources(
-    parameters: Saliency360Parameters, *sources: PanoramaSource, names: tuple[str, ...]
-) -> Json:
+def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) -> Data:
     """Everything cheap is looked at before any long work; how many panoramas there are."""
-    found: Json = {}
-    for name, source in zip(names, sources, strict=True):
+    found: Data = {}
+    given: dict[str, PanoramaSource] = nested(sources)["sources"]
+    for name, source in given.items():
         source.check()
-        kinds = np.array(source.splits)
-        found[name] = {
-            "panoramas": len(source),
-            "scenes": len(set(source.scenes)),
-            "splits": {str(kind): int((kinds == kind).sum()) for kind in sorted(set(kinds))},
-            "fingerprint": source.fingerprint,
-        }
-    own = sources[names.index(parameters.dataset)]
+        splits = {str(kind): source.splits.count(kind) for kind in sorted(set(source.splits))}
+        scenes = len(set(source.scenes))
+        found[name] = SourceSummary(len(source), scenes, splits, source.fingerprint)
+    own = given[parameters.dataset]
     for name in parameters.parts:
         part(name, own.scenes, own.splits, parameters.folds, parameters.seed)
     if parameters.predict.input is not None:
@@ -64,12 +79,12 @@ def check_sources(
 
 def store_panoramas(
     parameters: Saliency360Parameters,
-    data: Json,  # noqa: ARG001  nothing is decoded before all sources are checked
+    data: Data,  # noqa: ARG001  nothing is decoded before all sources are checked
     source: PanoramaSource,
     store: PanoramaStore,
     *,
     name: str,
-) -> Json:
+) -> StoredPanoramas:
     """Decode the panoramas that have a truth, at the size that networks see."""
     labelled = [i for i, split in enumerate(source.splits) if split != "unlabelled"]
     return _filled(parameters, source, store, labelled, name)
@@ -77,13 +92,12 @@ def store_panoramas(
 
 def store_for_pretraining(
     parameters: Saliency360Parameters,
-    data: Json,  # noqa: ARG001
-    *given: Any,
-    names: tuple[str, ...],
-) -> Json:
+    data: Data,  # noqa: ARG001
+    store: PanoramaStore,
+    **sources: PanoramaSource,
+) -> StoredPanoramas:
     """Decode the panoramas that encoders are pre-trained on."""
-    *sources, store = given
-    everything = JoinedSources(dict(zip(names, sources, strict=True)))
+    everything = JoinedSources(nested(sources)["sources"])
     chosen = [
         i
         for i, split in enumerate(everything.splits)
@@ -104,7 +118,7 @@ def _filled(
     store: PanoramaStore,
     indices: list[int],
     label: str,
-) -> Json:
+) -> StoredPanoramas:
     return store.fill(
         source,
         indices,
@@ -115,33 +129,31 @@ def _filled(
 
 
 def ground_truth(
-    parameters: Saliency360Parameters, source: PanoramaSource, stored: Json
-) -> tuple[Arrays, Json]:
+    parameters: Saliency360Parameters, source: PanoramaSource, stored: StoredPanoramas
+) -> dict[str, Any]:
     """Maps and fixations of the stored panoramas, see :func:`truth_arrays`, and their numbers.
 
     Empty maps and directions off the sphere are found here: trainings wait for the numbers.
     """
     config = parameters.truth
-    found = truth_arrays(source, stored["indices"], config.source, config.height, config.sigma_deg)
-    return found, {
-        "panoramas": len(found["maps"]),
-        "made_from_fixations": int(found["made_from_fixations"].sum()),
-        "with_fixations": int(found["known"].sum()),
-        "fixations": len(found["viewer"]),
-    }
+    truth = truth_arrays(source, stored.indices, config.source, config.height, config.sigma_deg)
+    summary = TruthSummary(
+        len(truth["maps"]),
+        int(truth["made_from_fixations"].sum()),
+        int(truth["known"].sum()),
+        len(truth["viewer"]),
+    )
+    return {"truth": truth, "truth_summary": summary}
 
 
-def random_encoder(
-    parameters: Saliency360Parameters, *, encoder: str
-) -> tuple[PanoramaEncoder, Json]:
+def random_encoder(parameters: Saliency360Parameters, *, encoder: str) -> dict[str, Any]:
     """An encoder with its weights as drawn: those that pre-training starts from."""
-    network = _new_encoder(parameters, encoder)
-    return network.eval(), {"history": [], "epochs": 0, "seconds": 0.0, "images": 0}
+    return {"network": _new_encoder(parameters, encoder).eval(), "training": Training()}
 
 
-def earlier_encoder(network: PanoramaEncoder) -> tuple[PanoramaEncoder, Json]:
+def earlier_encoder(file: PanoramaEncoder) -> dict[str, Any]:
     """An encoder that an earlier run trained."""
-    return network, {"history": [], "epochs": 0, "seconds": 0.0, "images": 0}
+    return {"network": file, "training": Training()}
 
 
 def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEncoder:
@@ -152,13 +164,14 @@ def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEnc
 
 def pretrain(
     parameters: Saliency360Parameters,
-    stored: Json,
+    stored: StoredPanoramas,
     store: PanoramaStore,
-    checkpoints: CheckpointStore,
-    log: EpochLog,
-    *truths: Json,  # noqa: ARG001  nothing is trained before all maps and fixations are read
+    checkpoint: CheckpointStore,
+    epoch_log: EpochLog,
+    *,
     encoder: str,
-) -> tuple[PanoramaEncoder, Json]:
+    **truths: TruthSummary,  # noqa: ARG001  nothing is trained before all truths are read
+) -> dict[str, Any]:
     """Contrastive pre-training of one encoder (thesis 4.3.2)."""
     config, images = parameters.train, store.images()
     device = resolved_device(config.device)
@@ -181,7 +194,7 @@ def pretrain(
             "views": dataclasses.asdict(parameters.views_of(encoder)),
             "train": dataclasses.asdict(config),
         }
-    ) | {"data": stored["identity"], "seed": parameters.seed, **execution.identity}
+    ) | {"data": stored.identity, "seed": parameters.seed, **execution.identity}
     result = train(
         method,
         source,
@@ -191,19 +204,20 @@ def pretrain(
         options=execution.options,
         label=f"pre-training {encoder}",
         identity=identity,
-        log=log,
-        checkpoints=checkpoints,
+        log=epoch_log,
+        checkpoints=checkpoint,
     )
     _warn_of_chance(encoder, result.history[-1]["global_loss"], method.config.negatives)
-    return network.eval(), {
-        "history": result.history,
-        "epochs": len(result.history),
-        "seconds": result.seconds,
-        "images": len(images),
-        "temperature": method.temperature,
-        "precision": execution.precision,
-        "device": execution.device,
-    }
+    training = Training(
+        result.history,
+        len(result.history),
+        result.seconds,
+        len(images),
+        method.temperature,
+        execution.precision,
+        execution.device,
+    )
+    return {"network": network.eval(), "training": training}
 
 
 def _warn_of_chance(encoder: str, reached: float, negatives: int) -> None:
@@ -223,16 +237,16 @@ def _warn_of_chance(encoder: str, reached: float, negatives: int) -> None:
 def fit(
     parameters: Saliency360Parameters,
     network: PanoramaEncoder,
-    stored: Json,
+    stored: StoredPanoramas,
     store: PanoramaStore,
     truth: Arrays,
     priors: Arrays,
-    checkpoints: CheckpointStore,
-    log: EpochLog,
+    checkpoint: CheckpointStore,
+    epoch_log: EpochLog,
     *,
     model: str,
     part_name: str,
-) -> tuple[SaliencyModel, Json]:
+) -> dict[str, Any]:
     """Train one model's decoder on one part of the data (thesis 4.3.3)."""
     plan = parameters.models[model]
     network = copy.deepcopy(network)  # a node leaves what it is given as it is
@@ -264,7 +278,7 @@ def fit(
         "tune": tune,
         "recipe": [*recipe],
         "truth": dataclasses.asdict(parameters.truth),
-        "names": [stored["names"][row] for row in rows],
+        "names": [stored.names[row] for row in rows],
         "seed": parameters.seed,
     }
     found = fit_decoder(
@@ -278,23 +292,23 @@ def fit(
         seed=parameters.seed,
         label=f"decoder {model}, {part_name}",
         identity=identity,
-        log=log,
-        checkpoints=checkpoints,
+        log=epoch_log,
+        checkpoints=checkpoint,
     )
-    return fitted, found | {"images": len(rows)}
+    return {"model": fitted, "training": Training(**found, images=len(rows))}
 
 
-def _part(parameters: Saliency360Parameters, stored: Json, name: str) -> Part:
-    return part(name, stored["scenes"], stored["splits"], parameters.folds, parameters.seed)
+def _part(parameters: Saliency360Parameters, stored: StoredPanoramas, name: str) -> Part:
+    return part(name, stored.scenes, stored.splits, parameters.folds, parameters.seed)
 
 
 def predict_tested(
     parameters: Saliency360Parameters,
-    stored: Json,
+    stored: StoredPanoramas,
     store: PanoramaStore,
-    *models: SaliencyModel,
-    parts: tuple[str, ...],
+    *,
     label: str,
+    **models: SaliencyModel,
 ) -> Arrays:
     """Each tested panorama by the model that has not seen its scene.
 
@@ -303,7 +317,7 @@ def predict_tested(
     """
     device = resolved_device(parameters.decoder_train.device)
     maps, rows = [], []
-    for name, model in zip(parts, models, strict=True):
+    for name, model in nested(models)["models"].items():
         tested = _part(parameters, stored, name).test
         maps.append(predicted_maps(model, rows_of(store.images(), tested), device, label))
         rows.append(tested)
@@ -312,7 +326,7 @@ def predict_tested(
 
 def predict_others(
     parameters: Saliency360Parameters,
-    stored: Json,  # noqa: ARG001  the store is filled before it is read
+    stored: StoredPanoramas,  # noqa: ARG001  the store is filled before it is read
     store: PanoramaStore,
     model: SaliencyModel,
     *,
@@ -323,3 +337,53 @@ def predict_others(
     device = resolved_device(parameters.decoder_train.device)
     maps = predicted_maps(model, images, device, label)
     return {"maps": maps, "rows": np.arange(len(images), dtype=np.int64)}
+
+
+def measure_runtime(
+    parameters: Saliency360Parameters, store: PanoramaStore, model: SaliencyModel
+) -> list[StageTime]:
+    """Milliseconds of each stage of the deployed model per panorama, as in Table 4.2."""
+    config = RuntimeConfig(
+        batch_sizes=(1, 8),
+        height=parameters.image.height,
+        width=parameters.image.width,
+        device=parameters.decoder_train.device,
+    )
+    return [
+        StageTime(
+            _STAGES[row.stage],
+            parameters.deploy,
+            row.batch_size,
+            row.milliseconds,
+            row.device,
+            row.threads,
+        )
+        for row in runtimes_on(model, np.array(store.images()[:_TIMED]), config)
+    ]
+
+
+def predict(
+    parameters: Saliency360Parameters, model: SaliencyModel, folder: Path
+) -> dict[str, Any]:
+    """Maps, heat maps and overlays of a user's image, folder or video.
+
+    Raises:
+        ConfigError: no input is named.
+        PredictionInputError: the input cannot be predicted for.
+    """
+    if parameters.predict.input is None:
+        raise ConfigError(
+            "predict.input", None, "the path of a panorama, a video, or a folder of them"
+        )
+    config = dataclasses.replace(parameters.predict_config, output=str(folder))
+    rows = write_predictions(model, config)
+    return {"folder": str(folder), "files": [dataclasses.asdict(row) for row in rows]}
+
+
+def export(
+    parameters: Saliency360Parameters, model: SaliencyModel, store: PanoramaStore, path: Path
+) -> dict[str, Any]:
+    """One ONNX file of encoder and decoder, compared with PyTorch on noise and real panoramas."""
+    images = np.array(store.images()[:_COMPARED])
+    report = export_onnx(model, path, *parameters.image.size, images=images)
+    return {**dataclasses.asdict(report), "path": str(report.path)}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
     Data,
@@ -15,7 +16,6 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     Extraction,
     Results,
     Sweep,
-    nested,
 )
 from ssl_kedro.pipelines.retrieval_eval.report import figures, page
 from ssl_kedro.pipelines.retrieval_eval.report import tables as declared

@@ -16,10 +16,16 @@ from ssl_kedro.pipelines.retrieval_eval.parameters import (
 )
 from ssl_kedro.pipelines.retrieval_eval.records import Data, Results, headline_level
 from ssl_kedro.pipelines.retrieval_eval.report.figures import dimensions
-from ssl_kedro.pipelines.retrieval_eval.report.tables import PUBLISHED_RANKINGS, RANKINGS
+from ssl_kedro.pipelines.retrieval_eval.report.tables import (
+    EXTRACTIONS,
+    PRECISIONS,
+    RANKINGS,
+    RERANKING,
+)
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import DASH, percent, plain, signed
+from ssl_kedro.reporting.number_format import percent, plain, signed
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
+from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
 
 _GLOSSARY = (
     ("G", "Global search: images in the order of their descriptors' inner product."),
@@ -126,22 +132,7 @@ def _task_section(
     level = next(iter(results.evaluations[task].values())).level
     # A file of comma-separated values does not tell an empty word from a missing one.
     table = table[(table["task"] == task) & (table["level"].fillna("") == level)]
-    printed = [name for name in PUBLISHED_RANKINGS if table[f"published_{name}"].notna().any()]
-    columns = ["Encoder", "Whitened on", "d", *_RANKING_HEADS.values()]
-    columns += [_RANKING_HEADS[name] for name in printed]
-    groups = [("", 3), ("This run, mAP", 5)]
-    if printed:
-        groups.append(("Published, thesis Table 3.2", len(printed)))
-    rows = [
-        [
-            str(row["encoder"]),
-            str(row["whitened_on"]),
-            str(row["dimensions"]),
-            *(plain(row[name]) for name in RANKINGS),
-            *(plain(row[f"published_{name}"]) for name in printed),
-        ]
-        for row in table.to_dict("records")
-    ]
+    groups = {"": "", RUN: "This run, mAP", PUBLISHED: "Published, thesis Table 3.2"}
     crop = "cut to their boxes" if described.cropped else "whole images"
     text = (
         f"{described.images:,} images, {described.queries:,} queries ({crop}). Chance "
@@ -150,17 +141,10 @@ def _task_section(
     return Section(
         f"Table 3.2: {task}{f', {level}' if level else ''}",
         (text,),
-        tables=[Table(columns, rows, left=2, groups=groups)],
+        tables=[shown(RERANKING, table, groups)],
     )
 
 
-_RANKING_HEADS = {
-    "g": "G",
-    "aqe": "+ AQE",
-    "dba": "+ DBA",
-    "dba_aqe": "+ DBA + AQE",
-    "alpha_qe": "alpha-QE",
-}
 _LEVELS = ("easy", "medium", "hard")
 
 
@@ -170,11 +154,10 @@ def _revisited_section(table: pd.DataFrame) -> list[Section]:
         return []
     made = []
     for task, of_task in table.groupby("task", sort=False):
-        shown = [_revisited_table(of_task, "", f"{task}, this run")]
+        made.append(_revisited_table(of_task, "", f"{task}, this run"))
         if of_task["published_map"].notna().any():
             known = of_task[of_task["published_map"].notna()]
-            shown.append(_revisited_table(known, "published_", f"{task}, thesis Table 3.3"))
-        made += shown
+            made.append(_revisited_table(known, "published_", f"{task}, thesis Table 3.3"))
     text = "Global search, percent. mP@k: precision among the first k, junk taken out."
     return [Section("Table 3.3: easy, medium, hard", (text,), tables=made)]
 
@@ -188,10 +171,10 @@ def _revisited_table(table: pd.DataFrame, prefix: str, caption: str) -> Table:
             + [
                 plain(float(by_level[f"{prefix}{name}"][level]))
                 for level in _LEVELS
-                for name in ("map", "mp5", "mp10")
+                for name in PRECISIONS
             ]
         )
-    columns = ["Encoder", "Whitened on", *(["mAP", "mP@5", "mP@10"] * 3)]
+    columns = ["Encoder", "Whitened on", *([*PRECISIONS.values()] * 3)]
     groups = [("", 2), *((level.capitalize(), 3) for level in _LEVELS)]
     return Table(columns, rows, left=2, groups=groups, caption=caption)
 
@@ -266,21 +249,8 @@ def _encoder_section(table: pd.DataFrame, parameters: RetrievalEvalParameters) -
     ]
     if table.empty and not paragraphs:
         return []
-    columns = ["Encoder", "Data set", "Parameters", "C", "px", "BN adapted", "images/s"]
-    rows = [
-        [
-            str(row["encoder"]),
-            str(row["task"]),
-            DASH if not row["parameters"] else f"{row['parameters'] / 1e6:,.2f} M",
-            str(row["channels"]),
-            str(row["image_size"]),
-            "yes" if row["adapt_batch_norm"] else "no",
-            plain(row["images_per_second"], 1),
-        ]
-        for row in table.to_dict("records")
-    ]
-    shown = [Table(columns, rows, left=2)] if rows else []
-    return [Section("Table 3.1: encoders", paragraphs, tables=shown)]
+    measured = [] if table.empty else [shown(EXTRACTIONS, table, {"": ""})]
+    return [Section("Table 3.1: encoders", paragraphs, tables=measured)]
 
 
 def _unanswerable_section(data: Data) -> list[Section]:

@@ -1,11 +1,8 @@
-"""Tables 3.1 to 3.4: frozen encoders as descriptors, measured beside published; percent.
-
-A table is its columns: each a name and how it is read from a row's subject.
-"""
+"""Tables 3.1 to 3.4: frozen encoders as descriptors, measured beside published; percent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,18 +10,21 @@ from typing import Any
 import pandas as pd
 
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
-from ssl_kedro.pipelines.retrieval_eval.records import (
-    Evaluation,
-    Extraction,
-    Results,
-)
+from ssl_kedro.pipelines.retrieval_eval.records import Evaluation, Extraction, Results
+from ssl_kedro.reporting.number_format import DASH, plain
 from ssl_kedro.reporting.published import published_table
+from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, computed, word
 from ssl_kedro.retrieval.scoring import MeanScore
 
-RANKINGS = ("g", "aqe", "dba", "dba_aqe", "alpha_qe")
-PUBLISHED_RANKINGS = RANKINGS[:4]
-PRECISIONS = ("map", "mp5", "mp10")
-Columns = Mapping[str, Callable[[Any], Any]]
+# The last one is not in the thesis.
+RANKINGS = {
+    "g": "G",
+    "aqe": "+ AQE",
+    "dba": "+ DBA",
+    "dba_aqe": "+ DBA + AQE",
+    "alpha_qe": "alpha-QE",
+}
+PRECISIONS = {"map": "mAP", "mp5": "mP@5", "mp10": "mP@10"}
 
 
 def all_tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
@@ -35,20 +35,17 @@ def all_tables(parameters: RetrievalEvalParameters, results: Results) -> dict[st
     own, not whitened).
     """
     scored = list(_scored(parameters, results))
-    swept = _frame(DIMENSIONS, _swept(parameters, results))
     return {
-        "table_3_1": _frame(EXTRACTIONS, _extracted(parameters, results)),
-        "table_3_2": _frame(RERANKING, scored),
-        "table_3_3": _frame(REVISITED, (one for one in scored if one.level)),
-        "table_3_4": swept.astype(
-            {"dimension": "Int64", "map": "float64", "published_map": "float64"}
-        ),
+        "table_3_1": computed(EXTRACTIONS, _extracted(parameters, results)),
+        "table_3_2": computed(RERANKING, scored),
+        "table_3_3": computed(REVISITED, (one for one in scored if one.level)),
+        "table_3_4": computed(DIMENSIONS, _swept(parameters, results)),
     }
 
 
-def _frame(columns: Columns, rows: Iterable[Any]) -> pd.DataFrame:
-    found = [{name: read(row) for name, read in columns.items()} for row in rows]
-    return pd.DataFrame(found, columns=list(columns))
+def whole(value: Any, _: float = 0.0) -> str:
+    """A number of things, without separators."""
+    return str(value)
 
 
 def _printed(table: str, value: str, **where: object) -> float | None:
@@ -91,21 +88,36 @@ class _Extracted:
         return sum(part.seconds for part in self.found.parts)
 
 
-EXTRACTIONS: Columns = {
-    "task": lambda of: of.task,
-    "encoder": lambda of: of.encoder,
-    "kind": lambda of: of.config.kind,
-    "branch": lambda of: of.config.branch if of.config.kind == "bundle" else "",
-    "row": lambda of: of.config.row,
-    "parameters": lambda of: of.found.parameters,
-    "channels": lambda of: of.found.database.channels,
-    "image_size": lambda of: of.parameters.resize(of.encoder).side,
-    "adapt_batch_norm": lambda of: of.config.adapt_batch_norm,
-    "images": lambda of: of.images,
-    "seconds": lambda of: of.seconds,
-    "images_per_second": lambda of: of.images / of.seconds if of.seconds else None,
-    "published_parameters": lambda of: _printed("3.1", "parameters", row=of.config.row),
-}
+EXTRACTIONS: tuple[Column[_Extracted], ...] = (
+    Column("task", lambda of: of.task, "Data set", text=word),
+    Column("encoder", lambda of: of.encoder, "Encoder", text=word),
+    Column("kind", lambda of: of.config.kind),
+    Column("branch", lambda of: of.config.branch if of.config.kind == "bundle" else ""),
+    Column("row", lambda of: of.config.row),
+    Column(
+        "parameters",
+        lambda of: of.found.parameters,
+        "Parameters",
+        text=lambda count, _: f"{count / 1e6:,.2f} M" if count else DASH,
+    ),
+    Column("channels", lambda of: of.found.database.channels, "C", text=whole),
+    Column("image_size", lambda of: of.parameters.resize(of.encoder).side, "px", text=whole),
+    Column(
+        "adapt_batch_norm",
+        lambda of: of.config.adapt_batch_norm,
+        "BN adapted",
+        text=lambda adapted, _: "yes" if adapted else "no",
+    ),
+    Column("images", lambda of: of.images),
+    Column("seconds", lambda of: of.seconds),
+    Column(
+        "images_per_second",
+        lambda of: of.images / of.seconds if of.seconds else None,
+        "images/s",
+        text=lambda speed, _: plain(speed, 1),
+    ),
+    Column("published_parameters", lambda of: _printed("3.1", "parameters", row=of.config.row)),
+)
 
 
 def _extracted(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Extracted]:
@@ -137,27 +149,38 @@ class _Scored:
         return _printed("3.3", name, dataset=self.task, row=self.row, level=self.level)
 
 
-_SETTING: Columns = {
-    "task": lambda of: of.task,
-    "level": lambda of: of.level,
-    "encoder": lambda of: of.encoder,
-    "whitened_on": lambda of: of.evaluation.whitened_on,
-    "cropped": lambda of: of.evaluation.cropped,
-    "dimensions": lambda of: of.evaluation.dimensions,
-}
-RERANKING: Columns = {
-    **_SETTING,
-    **{name: partial(_Scored.map, ranking=name) for name in RANKINGS},
-    **{
-        f"published_{name}": partial(_Scored.published_map, ranking=name)
-        for name in PUBLISHED_RANKINGS
-    },
-}
-REVISITED: Columns = {
-    **_SETTING,
-    **{name: partial(_Scored.precision, name=name) for name in PRECISIONS},
-    **{f"published_{name}": partial(_Scored.published_precision, name=name) for name in PRECISIONS},
-}
+_SETTING: tuple[Column[_Scored], ...] = (
+    Column("task", lambda of: of.task),
+    Column("level", lambda of: of.level),
+    Column("encoder", lambda of: of.encoder, "Encoder", text=word),
+    Column("whitened_on", lambda of: of.evaluation.whitened_on, "Whitened on", text=word),
+    Column("cropped", lambda of: of.evaluation.cropped),
+    Column("dimensions", lambda of: of.evaluation.dimensions, "d", text=whole),
+)
+RERANKING = (
+    *_SETTING,
+    *(
+        Column(name, partial(_Scored.map, ranking=name), heading, RUN)
+        for name, heading in RANKINGS.items()
+    ),
+    *(
+        Column(
+            f"published_{name}",
+            partial(_Scored.published_map, ranking=name),
+            RANKINGS[name],
+            PUBLISHED,
+        )
+        for name in ("g", "aqe", "dba", "dba_aqe")
+    ),
+)
+REVISITED = (
+    *_SETTING,
+    *(Column(name, partial(_Scored.precision, name=name)) for name in PRECISIONS),
+    *(
+        Column(f"published_{name}", partial(_Scored.published_precision, name=name))
+        for name in PRECISIONS
+    ),
+)
 
 
 def _scored(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Scored]:
@@ -179,19 +202,21 @@ class _Swept:
     score: MeanScore
     row: str
 
+    @property
+    def published(self) -> float | None:
+        if self.level or not self.row:
+            return None
+        return _printed("3.4", "map", dataset=self.task, row=self.row, dimension=self.dimension)
 
-DIMENSIONS: Columns = {
-    "task": lambda of: of.task,
-    "level": lambda of: of.level,
-    "encoder": lambda of: of.encoder,
-    "dimension": lambda of: of.dimension,
-    "map": lambda of: 100 * of.score.map,
-    "published_map": lambda of: (
-        None
-        if of.level or not of.row
-        else _printed("3.4", "map", dataset=of.task, row=of.row, dimension=of.dimension)
-    ),
-}
+
+DIMENSIONS: tuple[Column[_Swept], ...] = (
+    Column("task", lambda of: of.task),
+    Column("level", lambda of: of.level),
+    Column("encoder", lambda of: of.encoder),
+    Column("dimension", lambda of: of.dimension, dtype="Int64"),
+    Column("map", lambda of: 100 * of.score.map, dtype="float64"),
+    Column("published_map", lambda of: of.published, dtype="float64"),
+)
 
 
 def _swept(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Swept]:

@@ -1,0 +1,1 @@
+"""One file a publisher of weights: its kinds of files, and how each is read."""

@@ -1,0 +1,74 @@
+"""AMDIM's checkpoints: ``{"model": ..., "hyperparams": ..., "cursor": ...}``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.amdim import UNUSED_PREFIXES, AmdimConfig, AmdimEncoder
+from ssl_kedro.encoders.importers.kind import IMAGENET, Kind
+from ssl_kedro.encoders.importers.report import Selection, WeightsError
+from ssl_kedro.encoders.importers.resnets import selected
+from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
+from ssl_kedro.encoders.maps import MapNetwork
+
+_WRAPPERS = r"(?:(?:encoder|module)\.)*"
+_NEEDED = ("ndf", "n_rkhs", "n_depth", "encoder_size")
+_REASONS = {
+    _WRAPPERS + re.escape(start): why
+    for start, why in {
+        "evaluator.": "the classifiers, which are no part of the encoder",
+        **dict.fromkeys(UNUSED_PREFIXES, "a head of the training"),
+        "g2l_loss.": "the loss",
+    }.items()
+}
+_REMEDY = "check the kind of the file"
+
+
+def read_amdim(path: Path) -> Selection:
+    """The encoder's tensors; its ``hyperparams`` become notes.
+
+    Raises:
+        WeightsError: the file is damaged, or says nothing of its shape.
+    """
+    content = read_torch(path)
+    tensors = tensors_of(entry(content, "model", path), path)
+    parameters = entry(content, "hyperparams", path)
+    absent = [name for name in _NEEDED if not isinstance(parameters.get(name), int)]
+    if absent:
+        raise WeightsError(
+            path, f"no number for {', '.join(absent)}", "hyperparams with all of them", _REMEDY
+        )
+    notes: dict[str, Any] = {name: parameters[name] for name in _NEEDED}
+    notes["use_bn"] = bool(parameters.get("use_bn", False))
+    return replace(selected(tensors, _WRAPPERS, _REASONS, path), notes=notes)
+
+
+def amdim_network(selection: Selection, path: Path) -> MapNetwork:
+    """An encoder of the shape that the file states, without its weights.
+
+    Raises:
+        WeightsError: there is no such shape.
+    """
+    try:
+        return AmdimEncoder(AmdimConfig(**selection.notes))
+    except ConfigError as error:
+        raise WeightsError(path, str(error), "the hyperparams of an AMDIM encoder", _REMEDY) from (
+            error
+        )
+
+
+KINDS = {
+    "amdim": Kind(
+        publisher="Bachman et al. 2019 (Microsoft Research)",
+        file="amdim_ndf320_rkhs2560_rd10.pth (large) or amdim_ndf256_rkhs2048_rd10.pth",
+        hosted="https://github.com/Philip-Bachman/amdim-public (README, Pre-trained Models)",
+        normalisation=f"{IMAGENET}, for its encoders of 128 px",
+        row="AMDIM",
+        read=read_amdim,
+        network=amdim_network,
+    ),
+}

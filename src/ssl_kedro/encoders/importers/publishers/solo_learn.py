@@ -1,0 +1,52 @@
+"""solo-learn (da Costa et al. 2022)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.report import Selection, WeightsError
+from ssl_kedro.encoders.importers.resnets import CLASSIFIER, resnet, selected
+from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
+
+
+def read_solo_learn(path: Path) -> Selection:
+    """A Lightning checkpoint of solo-learn: ``backbone.``, or ``encoder.`` in older ones."""
+    content = read_torch(path, foreign_objects=True)
+    tensors = tensors_of(entry(content, "state_dict", path), path)
+    prefixes = ("backbone.", "encoder.")
+    prefix = next((p for p in prefixes if any(k.startswith(p) for k in tensors)), None)
+    if prefix is None:
+        raise WeightsError(
+            path,
+            f"keys such as {next(iter(tensors))!r}",
+            "keys that begin with backbone. or encoder.",
+            "check the kind of the file",
+        )
+    if f"{prefix}layer1.0.conv1.weight" in tensors and (
+        f"{prefix}layer1.0.conv3.weight" not in tensors
+    ):
+        raise WeightsError(
+            path,
+            "a ResNet of basic blocks (ResNet-18 or 34)",
+            "a ResNet-50, the only one of solo-learn's networks that can be imported",
+            "take a checkpoint that was trained with backbone resnet50",
+        )
+    start = re.escape(prefix)
+    reasons = {
+        rf"{start}fc\.": CLASSIFIER,
+        rf"(?!{start})": "not of the encoder (heads, momentum encoder)",
+    }
+    return selected(tensors, start, reasons, path)
+
+
+KINDS = {
+    "solo_learn": Kind(
+        publisher="da Costa et al. 2022 (solo-learn)",
+        file="<method>-<id>-ep=<n>.ckpt",
+        hosted="https://github.com/vturrisi/solo-learn (README, Results)",
+        read=read_solo_learn,
+        network=resnet(),
+    ),
+}

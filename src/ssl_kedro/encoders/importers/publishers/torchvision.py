@@ -1,0 +1,36 @@
+"""torchvision's ResNets, trained with labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.report import Selection
+from ssl_kedro.encoders.importers.resnets import CLASSIFIER, resnet, selected
+from ssl_kedro.encoders.importers.torch_file import read_torch, tensors_of
+
+HOSTED = "https://download.pytorch.org/models/ (weights of torchvision.models)"
+
+
+def read_torchvision(path: Path) -> Selection:
+    """A state dict of torchvision, whose ``fc`` is dropped."""
+    return selected(tensors_of(read_torch(path), path), "", {r"fc\.": CLASSIFIER}, path)
+
+
+KINDS = {
+    "torchvision_resnet50": Kind(
+        publisher="torchvision (supervised on ImageNet)",
+        file="resnet50-0676ba61.pth (IMAGENET1K_V1)",
+        hosted=HOSTED,
+        row="Baseline",
+        read=read_torchvision,
+        network=resnet(),
+    ),
+    "torchvision_resnet101": Kind(
+        publisher="torchvision (supervised on ImageNet)",
+        file="resnet101-63fe2227.pth (IMAGENET1K_V1)",
+        hosted=HOSTED,
+        read=read_torchvision,
+        network=resnet(101),
+    ),
+}

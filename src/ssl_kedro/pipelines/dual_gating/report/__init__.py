@@ -1,0 +1,1 @@
+"""Tables, figures and page of chapter 6."""

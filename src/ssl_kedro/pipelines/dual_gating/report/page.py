@@ -1,0 +1,165 @@
+"""The report of the dual_gating pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ssl_kedro.pipelines.dual_gating.report.figures import (
+    LEGEND_CLASSES,
+    accuracy_against_cost,
+    embedding_figure,
+)
+from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
+from ssl_kedro.pipelines.dual_gating.report.runs import has_several_seeds
+from ssl_kedro.pipelines.gated.report.channels import channels_section
+from ssl_kedro.pipelines.gated.report.curves import Histories, training_section
+from ssl_kedro.pipelines.gated.report.levels import to_beat
+from ssl_kedro.pipelines.gated.report.page import closing_sections, cost_card, origin
+from ssl_kedro.pipelines.gated.variants import dual_models, middle_dual_key
+from ssl_kedro.reporting.html import Card, Picture, Report, Section, rendered
+from ssl_kedro.reporting.number_format import percent
+
+Models = Mapping[str, Mapping[str, Any]]
+_NO_LABELS = (
+    "These images carry no labels: linear evaluation, 1-NN and their baselines were skipped, "
+    "which is why accuracies are a dash. Training, costs and channel usage are complete. To "
+    "evaluate, put the images into one folder a class."
+)
+_TERMS = (
+    (
+        "Dense, gated",
+        "The same weights with every channel computed, or only those that the gates open for "
+        "the image. Wall-clock time follows only with an engine that skips closed channels.",
+    ),
+    (
+        "Linear probe",
+        "Top-1 accuracy of one linear layer trained on frozen features, mean of its runs; the "
+        "standard deviation is over training seeds, or over those runs where there is one seed.",
+    ),
+)
+
+
+def dual_gating_report(
+    metrics: Mapping[str, float],
+    models: Models,
+    histories: Histories,
+    manifest: Mapping[str, Any],
+    setup: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    embedding: pd.DataFrame | None = None,
+    further: Sequence[Section] = (),
+) -> str:
+    """Self-contained HTML with the results of whatever parts of chapter 6 were run.
+
+    Args:
+        metrics: flat metrics (fractions), means over seeds.
+        models: evaluation of every model, of the first seed.
+        histories: per-epoch rows of every model, of the first seed.
+        manifest: of the run.
+        setup: of the run, see :func:`~ssl_kedro.pipelines.gated.report.page.setup_of`.
+        tables: those that were made, by part; accuracy against cost goes with "table_6_1".
+        embedding: 2-D points of every model and branch; None without Fig. 6.2.
+        further: sections to stand behind accuracy against cost.
+    """
+    seeds = has_several_seeds(metrics)
+    sections = [
+        *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
+        *part_sections(tables, setup),
+        *_levels_section(metrics, models, setup, figure="table_6_1" in tables),
+        *further,
+        training_section(models, histories, seeds=seeds),
+        *channels_section(models, seeds=seeds),
+        *([] if embedding is None else [_embedding_section(embedding)]),
+        *closing_sections("6", setup, manifest, _TERMS),
+    ]
+    report = Report(
+        title="One encoder, trained once, usable dense and gated",
+        lead=_lead(metrics, models),
+        origin=origin("Dual gating (chapter 6)", setup, manifest),
+        cards=_cards(metrics, models, setup),
+        sections=sections,
+    )
+    return rendered(report)
+
+
+def _lead(metrics: Mapping[str, float], models: Models) -> str:
+    key = middle_dual_key(models)
+    if key is None:
+        return f"{len(models)} encoders were trained; the tables below compare them."
+    cost = percent(1 - metrics[f"{key}.gated.flop_reduction"], 0)
+    sentence = (
+        f"Trained for a budget of {percent(models[key]['budget'], 0)}, the gated encoder needs "
+        f"{cost} of the dense encoder's FLOPs (MACs)"
+    )
+    if f"{key}.gated.linear_top1_mean" not in metrics:
+        return sentence + ". The images have no labels, so accuracy was not evaluated."
+    gated = percent(metrics[f"{key}.gated.linear_top1_mean"])
+    dense = percent(metrics[f"{key}.dense.linear_top1_mean"])
+    reached = (
+        f"{sentence} and reaches {gated} in linear evaluation; the same weights used dense reach "
+        f"{dense}"
+    )
+    if "vicreg.dense.linear_top1_mean" not in metrics:
+        return f"{reached}."
+    baseline = percent(metrics["vicreg.dense.linear_top1_mean"])
+    return f"{reached}, a dense encoder trained on its own {baseline}."
+
+
+def _cards(metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any]) -> list[Card]:
+    cards = [cost_card(metrics, setup, "dense")]
+    if "vicreg.dense.linear_top1_mean" in metrics:
+        baseline = percent(metrics["vicreg.dense.linear_top1_mean"])
+        cards.append(Card(baseline, "linear top-1 of VICReg, dense (Baseline-1)"))
+    for key, model in dual_models(models).items():
+        label = f"FLOPs (MACs) saved at budget {percent(model['budget'], 0)}"
+        if f"{key}.gated.linear_top1_mean" in metrics:
+            gated = percent(metrics[f"{key}.gated.linear_top1_mean"])
+            dense = percent(metrics[f"{key}.dense.linear_top1_mean"])
+            label += f"; linear top-1 {gated} gated, {dense} dense"
+        cards.append(Card(percent(metrics[f"{key}.gated.flop_reduction"], 0), label))
+    return cards
+
+
+def _levels_section(
+    metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any], *, figure: bool
+) -> list[Section]:
+    """What there is to beat, beside accuracy against cost where there is Table 6.1."""
+    if "chance" not in metrics:
+        said = "Not evaluated: the images carry no labels. Costs are in Table 6.1."
+        return [Section("Accuracy against cost", (said,))] if figure else []
+    levels = to_beat(metrics)
+    if "vicreg.dense.knn_top1" in metrics:
+        levels += f" VICReg, dense, reaches {percent(metrics['vicreg.dense.knn_top1'])}."
+    if not figure:
+        return [Section("Baselines", (levels,))]
+    how = (
+        f"Cost is in FLOPs (MACs) with the “{setup['stem']}” stem, relative to the dense encoder. "
+        "The left axis is magnified and does not start at zero."
+    )
+    picture = Picture(
+        accuracy_against_cost(metrics, models),
+        "Accuracy of each encoder over its cost, with raw pixels, a random encoder and chance as "
+        f"lines. {levels}",
+    )
+    return [Section("Accuracy against cost", (levels, how), pictures=[picture])]
+
+
+def _embedding_section(embedding: pd.DataFrame) -> Section:
+    paragraphs = [
+        "UMAP of evaluation features with a fixed seed. Neighbourhoods mean something, distances "
+        "between clusters do not."
+    ]
+    classes = int(embedding.loc[embedding["label"] >= 0, "label"].nunique())
+    if classes == 0:
+        paragraphs.append("The images carry no labels, so all points are grey.")
+    elif classes > LEGEND_CLASSES:
+        paragraphs.append(f"{classes} classes share ten colours, so there is no legend.")
+    picture = Picture(
+        embedding_figure(embedding),
+        "Two-dimensional embeddings of dense and gated features, coloured by class",
+        "png",
+    )
+    return Section("Embedding", paragraphs, pictures=[picture])

@@ -1,0 +1,163 @@
+"""Table 5.1: SimSiam with dynamic channel selection, measured beside published."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from ssl_kedro.pipelines.parameters import budget_name
+from ssl_kedro.reporting.number_format import plain, signed_with_std
+from ssl_kedro.reporting.published import published_table
+from ssl_kedro.reporting.table import (
+    LESS_PUBLISHED,
+    PUBLISHED,
+    RUN,
+    Column,
+    beside_published,
+    budget,
+    computed,
+)
+
+CHANNELS = "Channels"
+GROUPS = ("", RUN, CHANNELS, PUBLISHED, LESS_PUBLISHED)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One budget, or None for the ungated baseline."""
+
+    metrics: Mapping[str, float]
+    published: pd.DataFrame
+    comparable: bool
+    percent: int | None
+
+    @property
+    def method(self) -> str:
+        return "simsiam" if self.percent is None else "simsiam_gating"
+
+    def measured(self, name: str) -> float:
+        """A metric in percent."""
+        key = "simsiam" if self.percent is None else budget_name(self.percent / 100)
+        return 100 * self.metrics.get(f"{key}.{name}", math.nan)
+
+    def printed(self, name: str) -> float:
+        """A figure of the thesis."""
+        found = self.published[self.published["method"] == self.method]
+        if self.percent is not None:
+            found = found[found["budget_percent"] == self.percent]
+        return float(found[name].iloc[0]) if len(found) else math.nan
+
+    @property
+    def macs(self) -> float:
+        share = 1.0 if self.percent is None else 1 - self.measured("flop_reduction") / 100
+        return self.metrics["dense_macs"] * share
+
+    def less_baseline(self, value: str) -> float:
+        """Accuracy, measured or printed, less that of the baseline."""
+        if self.percent is None:
+            return math.nan
+        baseline: _Row = replace(self, percent=None)
+        return float(getattr(self, value)("knn_top1") - getattr(baseline, value)("knn_top1"))
+
+
+def _share(name: str, heading: str) -> Column[_Row]:
+    """Share of channels, to a decimal."""
+    return Column(
+        name,
+        lambda row: row.measured(f"channels.{name}"),
+        heading,
+        CHANNELS,
+        lambda value, _: plain(value, 1),
+    )
+
+
+_BESIDE_KNN: tuple[Column[_Row], ...] = beside_published(
+    "knn_top1",
+    "1-NN",
+    lambda row: row.measured("knn_top1"),
+    lambda row: row.printed("knn_top1"),
+    "difference_knn",
+)
+_BESIDE_REDUCTION: tuple[Column[_Row], ...] = beside_published(
+    "flop_reduction",
+    "FLOP reduction",
+    lambda row: row.measured("flop_reduction"),
+    lambda row: row.printed("flop_reduction"),
+    "difference_reduction",
+)
+_MODELS = {"simsiam": "SimSiam, ungated", "simsiam_gating": "SimSiam, gated"}
+COLUMNS: tuple[Column[_Row], ...] = (
+    Column(
+        "method", lambda row: row.method, "Model", text=lambda name, _: _MODELS[name], left=True
+    ),
+    Column("budget_percent", lambda row: row.percent, "Budget", text=budget, dtype="Int64"),
+    Column("knn_top1", lambda row: row.measured("knn_top1"), "1-NN", RUN),
+    Column("flop_reduction", lambda row: row.measured("flop_reduction"), "FLOP reduction", RUN),
+    Column("macs", lambda row: row.macs, "FLOPs (M)", RUN, lambda value, _: plain(value / 1e6)),
+    _share("always_on", "always on"),
+    _share("always_off", "always off"),
+    _share("dependent", "dependent"),
+    _BESIDE_KNN[0],
+    _BESIDE_REDUCTION[0],
+    Column("published_macs", lambda row: row.printed("macs")),
+    Column(
+        "against_baseline",
+        lambda row: row.less_baseline("measured"),
+        "less baseline",
+        RUN,
+        signed_with_std,
+    ),
+    Column(
+        "published_against_baseline",
+        lambda row: row.less_baseline("printed"),
+        "less baseline",
+        PUBLISHED,
+        signed_with_std,
+    ),
+    _BESIDE_KNN[1],
+    _BESIDE_REDUCTION[1],
+)
+
+
+def table_5_1(
+    metrics: Mapping[str, float], budgets: Sequence[float], dataset: str, *, comparable: bool
+) -> pd.DataFrame:
+    """One row a budget and the ungated baseline; percent and percentage points.
+
+    Args:
+        metrics: the run's flat metrics (fractions); accuracies may be missing.
+        budgets: t_d of the run.
+        dataset: data set of the thesis whose figures stand beside.
+        comparable: whether the run used that data set; differences to the published figures
+            are left empty otherwise.
+    """
+    published = published_table("5.1")
+    published = published[published["dataset"] == dataset]
+    percents = [None, *(round(100 * budget) for budget in sorted(budgets))]
+    return computed(COLUMNS, [_Row(metrics, published, comparable, p) for p in percents])
+
+
+def operating_point(
+    metrics: Mapping[str, float], budgets: Sequence[float], within_points: float
+) -> float | None:
+    """Cheapest budget whose 1-NN accuracy is close enough to the baseline's.
+
+    Args:
+        metrics: the run's flat metrics.
+        budgets: t_d of the run.
+        within_points: allowed loss in percentage points.
+
+    Returns:
+        The budget with the largest measured FLOP reduction among those allowed; None where
+        none is, or accuracies are missing.
+    """
+    if "simsiam.knn_top1" not in metrics:
+        return None
+    least = metrics["simsiam.knn_top1"] - within_points / 100
+    allowed = [b for b in budgets if metrics[f"{budget_name(b)}.knn_top1"] >= least]
+    if not allowed:
+        return None
+    return max(allowed, key=lambda b: metrics[f"{budget_name(b)}.flop_reduction"])

@@ -1,0 +1,1 @@
+"""What the reports of chapters 5 and 6 share."""

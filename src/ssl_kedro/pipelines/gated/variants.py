@@ -1,0 +1,112 @@
+"""Every model of chapters 5 and 6: what trains it, and its name in tables and figures.
+
+A model's key is its name, and its budget where it has one: "vicreg", "dual.budget_30".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a comparison, before budgets and seeds.
+
+    Args:
+        title: its name in tables and figures.
+        method: name of the method that trains it.
+        gated: whether it is trained once a budget, or once.
+        student: whether it distils the teacher into the channels that dual gating learnt.
+        gates: gate parameters that differ from the run's own.
+        ablation: gate parameters that the run's ``ablation`` has values for.
+    """
+
+    title: str
+    method: str
+    gated: bool = True
+    student: bool = False
+    gates: Mapping[str, float | str] = field(default_factory=dict)
+    ablation: tuple[str, ...] = ()
+
+
+DYNAMIC_CHANNELS = {
+    "simsiam": Variant("SimSiam", "simsiam", gated=False),
+    "simsiam_gating": Variant("SimSiam, gated", "simsiam_gating"),
+}
+DUAL_GATING = {
+    "vicreg": Variant("VICReg", "vicreg", gated=False),
+    "vicreg_gating": Variant("VICReg-Gating", "vicreg_gating"),
+    "dual": Variant("dual gating", "dual_gating"),
+    "barlow_dual": Variant("Barlow Twins dual", "barlow_dual_gating"),
+    "two_encoders": Variant("two encoders", "two_encoders"),
+    "without_invariance": Variant("no invariance", "without_invariance"),
+    "simreg": Variant("SimReg", "simreg", student=True),
+    "seed": Variant("SEED", "seed", student=True),
+    "dense_anchored": Variant("dense anchor", "dense_anchored"),
+    "channel_diversity": Variant("channel diversity", "dual_gating", ablation=("diversity",)),
+    "simsiam_dual": Variant("SimSiam dual", "simsiam_dual_gating"),
+    "byol_dual": Variant("BYOL dual", "byol_dual_gating"),
+    "dual_ascent": Variant("dual ascent", "dual_gating", gates={"steering": "dual_ascent"}),
+}
+_ALL = DYNAMIC_CHANNELS | DUAL_GATING
+
+
+def gated_names(variants: Mapping[str, Variant]) -> tuple[str, ...]:
+    """Names of the variants that learn gates; students take over what others have learnt."""
+    return tuple(name for name, made in variants.items() if made.gated and not made.student)
+
+
+def title_of(name: str) -> str:
+    """Name in tables and figures; that of a model from elsewhere in words."""
+    return _ALL[name].title if name in _ALL else name.replace("_", " ")
+
+
+def capitalised_title(name: object, _: float = 0.0) -> str:
+    """The title as a table's cell starts with it."""
+    title = title_of(str(name))
+    return title[0].upper() + title[1:]
+
+
+def name_of(key: str) -> str:
+    """First part of a key: "dual.budget_30" -> "dual"."""
+    return key.split(".", maxsplit=1)[0]
+
+
+def budget_percent(key: str) -> int | None:
+    """Budget in percent, None for a dense model."""
+    return int(key.rsplit("_", 1)[1]) if ".budget_" in key else None
+
+
+def budgets_of(keys: Iterable[str]) -> list[int]:
+    """All budgets among the keys in percent, ascending."""
+    return sorted({percent for key in keys if (percent := budget_percent(key)) is not None})
+
+
+def in_table_order(keys: Iterable[str]) -> list[str]:
+    """Names of the models among the keys, once each, as they are declared."""
+    present = dict.fromkeys(name_of(key) for key in keys)
+    return [name for name in dict.fromkeys((*_ALL, *present)) if name in present]
+
+
+def label_of(key: str) -> str:
+    """Readable name: "dual.budget_30" -> "dual gating, 30 %"."""
+    percent = budget_percent(key)
+    title = title_of(name_of(key))
+    return f"{title} (dense)" if percent is None else f"{title}, {percent} %"
+
+
+M = TypeVar("M")
+
+
+def dual_models(models: Mapping[str, M]) -> dict[str, M]:
+    """Plain dual gating at every budget; other models may share its method."""
+    return {key: model for key, model in models.items() if name_of(key) == "dual"}
+
+
+def middle_dual_key(models: Mapping[str, Any]) -> str | None:
+    """Key of the dual model whose budget is nearest to 30 %, if there is one."""
+    return min(
+        dual_models(models), key=lambda key: abs((budget_percent(key) or 0) - 30), default=None
+    )

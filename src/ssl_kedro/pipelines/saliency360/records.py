@@ -1,0 +1,247 @@
+"""What passes between the nodes of chapter 4; each is a JSON file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ssl_kedro.saliency.evaluation import Scores
+
+# A row an epoch, of numbers by name.
+History = list[dict[str, int | float]]
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """What a source of panoramas holds.
+
+    Args:
+        panoramas: how many.
+        scenes: how many.
+        splits: number of panoramas by split.
+        fingerprint: changes with what it holds.
+    """
+
+    panoramas: int
+    scenes: int
+    splits: dict[str, int]
+    fingerprint: str
+
+
+Data = dict[str, SourceSummary]
+
+
+@dataclass(frozen=True)
+class TruthSummary:
+    """How many panoramas have what; trainings wait for it."""
+
+    panoramas: int
+    made_from_fixations: int
+    with_fixations: int
+    fixations: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """How an encoder or a decoder was trained.
+
+    Args:
+        history: a row an epoch.
+        epochs: how many.
+        seconds: that they took.
+        images: that were learnt from.
+        temperature: of a contrastive loss.
+        precision: that was computed in.
+        device: that computed.
+        cached: whether a frozen encoder's maps were kept in memory.
+    """
+
+    history: History = field(default_factory=list)
+    epochs: int = 0
+    seconds: float = 0.0
+    images: int = 0
+    temperature: float | None = None
+    precision: str | None = None
+    device: str | None = None
+    cached: bool | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one model or baseline on single panoramas.
+
+    Args:
+        names: of the panoramas.
+        scenes: of each.
+        scores: by mode and metric, one a panorama, None where it has none.
+    """
+
+    names: list[str]
+    scenes: list[str]
+    scores: Scores
+
+
+Baselines = dict[str, Scored]
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Milliseconds of one stage a panorama.
+
+    Args:
+        stage: "decode", "encoder", "decoder", "post", or "total".
+        model: measured.
+        batch: panoramas at a time.
+        ms: median.
+        device: as it calls itself.
+        threads: of PyTorch.
+    """
+
+    stage: str
+    model: str
+    batch: int
+    ms: float
+    device: str
+    threads: int
+
+
+StageTimes = list[StageTime]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over panoramas and its interval; None = not known.
+
+    Args:
+        mean: of those that have a score.
+        low: lower end.
+        high: upper end.
+        images: that have a score.
+    """
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    images: int = 0
+
+
+# By mode and metric.
+Estimates = dict[str, dict[str, Estimate]]
+
+
+@dataclass(frozen=True)
+class TestedData:
+    """A data set that models are tested on.
+
+    Args:
+        images: tested.
+        scenes: of them.
+        folds: 0 = the given split.
+        viewers: None = not known.
+        fixations: None = not known.
+        truth: what predictions are compared with, in words.
+        role: "main", or "out_of_distribution".
+        skipped: (name, reason) of panoramas that could not be decoded.
+    """
+
+    images: int
+    scenes: int
+    folds: int
+    viewers: int | None
+    fixations: int | None
+    truth: str
+    role: str
+    skipped: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class EncoderResult:
+    """An encoder, how it was pre-trained, and what it costs a panorama."""
+
+    kind: str
+    architecture: str
+    width: float
+    local_weight: float
+    attention: bool
+    projections: bool
+    images: int
+    temperature: float | None
+    chance_loss: float
+    epochs: int
+    seconds: float
+    precision: str | None
+    macs: int
+    parameters: int
+    history: History
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """An encoder with a decoder, how the decoder was trained, and what both cost a panorama."""
+
+    encoder: str
+    decoder: str
+    fine_tune: bool
+    recipe: list[str]
+    decoder_macs: int
+    encoder_macs: int
+    decoder_parameters: int
+    epochs: int
+    seconds: float
+    history: History
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """Scores of all models and baselines on single panoramas; see :class:`Scored`."""
+
+    names: list[str]
+    scenes: list[str]
+    scores: dict[str, Scores]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that tables and report are made of.
+
+    Args:
+        seed: of the run.
+        recipe: "fixed", or quirks of the authors' code.
+        image: "height" and "width" that networks see, in px.
+        intervals: "level" and "resamples" of the bootstrap over scenes.
+        datasets: by name, the run's own first.
+        encoders: by name.
+        models: by name.
+        scores: means by data set and by model or baseline.
+        differences: the same less the equator prior, paired by panorama.
+        per_image: by data set.
+        runtime: of the deployed model.
+        panoramas: of all sources.
+    """
+
+    seed: int
+    recipe: str
+    image: dict[str, int]
+    intervals: dict[str, float | int]
+    datasets: dict[str, TestedData]
+    encoders: dict[str, EncoderResult]
+    models: dict[str, ModelResult]
+    scores: dict[str, dict[str, Estimates]]
+    differences: dict[str, dict[str, Estimates]]
+    per_image: dict[str, PerImage]
+    runtime: list[StageTime]
+    panoramas: Data
+
+    @property
+    def main(self) -> str:
+        """Name of the run's own data."""
+        return next(name for name, found in self.datasets.items() if found.role == "main")
+
+    def mode(self, dataset: str) -> str:
+        """Mode that reports show: by solid angle, where it was scored."""
+        modes = next(iter(self.scores[dataset].values()), {})
+        return "sphere" if "sphere" in modes or not modes else next(iter(modes))
+
+    def estimate(self, dataset: str, name: str, mode: str, metric: str) -> Estimate:
+        """Of a model or baseline; unknown where it was not measured."""
+        modes = self.scores.get(dataset, {}).get(name, {})
+        return modes.get(mode, {}).get(metric) or Estimate()

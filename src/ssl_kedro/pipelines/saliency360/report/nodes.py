@@ -1,0 +1,324 @@
+"""Nodes of chapter 4 that gather: results, differences, metrics, tables, pictures, the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.losses.memory_nce import chance_loss
+from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.records import (
+    Data,
+    EncoderResult,
+    Estimate,
+    Estimates,
+    ModelResult,
+    PerImage,
+    Results,
+    Scored,
+    StageTime,
+    TestedData,
+    Training,
+)
+from ssl_kedro.pipelines.saliency360.report import figures as drawn
+from ssl_kedro.pipelines.saliency360.report.differences import Difference, paired_differences
+from ssl_kedro.pipelines.saliency360.report.notes import notes
+from ssl_kedro.pipelines.saliency360.report.page import saliency_report
+from ssl_kedro.pipelines.saliency360.report.tables import all_tables
+from ssl_kedro.pipelines.saliency360.scoring import truths_of_tested
+from ssl_kedro.reporting.manifest import run_manifest
+from ssl_kedro.saliency.evaluation import Scores, intervals
+from ssl_kedro.saliency.intervals import Interval
+from ssl_kedro.saliency.scores import score
+from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
+
+Arrays = dict[str, np.ndarray]
+
+
+def collect(
+    parameters: Saliency360Parameters, data: Data, runtime: list[StageTime], **found: Any
+) -> Results:
+    """Everything that tables and report are made of.
+
+    Args:
+        parameters: of the run.
+        data: all sources.
+        runtime: of the deployed model.
+        found: "stored.<data set>", "truth.<data set>", "baselines.<data set>", "scores.<data
+            set>.<model>", "pretrained.<encoder>", "fitted.<model>", "networks.<model>".
+    """
+    of = nested(found)
+    stored: dict[str, StoredPanoramas] = of["stored"]
+    baselines: dict[str, dict[str, Scored]] = of["baselines"]
+    every = {name: {**baselines[name], **of["scores"][name]} for name in stored}
+    networks: dict[str, SaliencyModel] = of["networks"]
+    return Results(
+        seed=parameters.seed,
+        recipe="; ".join(parameters.recipe) or "fixed",
+        image=dataclasses.asdict(parameters.image),
+        intervals={
+            "level": parameters.score.confidence,
+            "resamples": parameters.score.resamples,
+        },
+        datasets={
+            name: _dataset(parameters, name, stored[name], of["truth"][name], scored["uniform"])
+            for name, scored in every.items()
+        },
+        encoders={
+            name: _encoder(parameters, name, trained, networks)
+            for name, trained in of["pretrained"].items()
+        },
+        models={
+            name: _model(parameters, name, trained, networks[name])
+            for name, trained in of["fitted"].items()
+        },
+        scores={
+            name: {model: _means(parameters, one) for model, one in scored.items()}
+            for name, scored in every.items()
+        },
+        differences={
+            name: {
+                model: _means(parameters, one, scored["equator"].scores)
+                for model, one in scored.items()
+                if model != "equator"
+            }
+            for name, scored in every.items()
+        },
+        per_image={
+            name: PerImage(
+                scored["uniform"].names,
+                scored["uniform"].scenes,
+                {model: one.scores for model, one in scored.items()},
+            )
+            for name, scored in every.items()
+        },
+        runtime=runtime,
+        panoramas=data,
+    )
+
+
+def _dataset(
+    parameters: Saliency360Parameters,
+    name: str,
+    stored: StoredPanoramas,
+    truth: Arrays,
+    tested: Scored,
+) -> TestedData:
+    made = truth["made_from_fixations"]
+    viewers = truth["viewer"]
+    from_fixations = f"fixations, Gaussian of {parameters.truth.sigma_deg:g} degrees"
+    own = name == parameters.dataset
+    return TestedData(
+        images=len(tested.names),
+        scenes=len(set(tested.scenes)),
+        folds=parameters.folds if own else 0,
+        viewers=len(np.unique(viewers)) if len(viewers) else None,
+        fixations=len(viewers) or None,
+        truth=from_fixations if made.all() else "maps" if not made.any() else "both",
+        role="main" if own else "out_of_distribution",
+        skipped=stored.skipped,
+    )
+
+
+def _encoder(
+    parameters: Saliency360Parameters,
+    name: str,
+    trained: Training,
+    networks: dict[str, SaliencyModel],
+) -> EncoderResult:
+    config, contrast = parameters.encoder_config(name), parameters.contrast_of(name)
+    model = next(m for n, m in networks.items() if parameters.models[n].encoder == name)
+    return EncoderResult(
+        kind=parameters.encoders[name].kind,
+        architecture=config.architecture,
+        width=config.width,
+        local_weight=contrast.local_weight,
+        attention=contrast.attention,
+        projections=parameters.views_of(name).projections,
+        images=trained.images,
+        temperature=trained.temperature,
+        chance_loss=chance_loss(contrast.negatives),
+        epochs=trained.epochs,
+        seconds=trained.seconds,
+        precision=trained.precision,
+        macs=model.macs(*parameters.image.size)["encoder"],
+        parameters=sum(p.numel() for p in model.encoder.parameters()),
+        history=trained.history,
+    )
+
+
+def _model(
+    parameters: Saliency360Parameters, name: str, fitted: Training, model: SaliencyModel
+) -> ModelResult:
+    macs = model.macs(*parameters.image.size)
+    return ModelResult(
+        encoder=parameters.models[name].encoder,
+        decoder=parameters.decoder_config(name).kind,
+        fine_tune=parameters.models[name].fine_tune,
+        recipe=[*parameters.recipe_of(name)],
+        decoder_macs=macs["decoder"],
+        encoder_macs=macs["encoder"],
+        decoder_parameters=sum(p.numel() for p in model.decoder.parameters()),
+        epochs=fitted.epochs,
+        seconds=fitted.seconds,
+        history=fitted.history,
+    )
+
+
+def _means(
+    parameters: Saliency360Parameters, scored: Scored, baseline: Scores | None = None
+) -> Estimates:
+    """Means over panoramas with their intervals, or those of the differences to a baseline."""
+    found = intervals(
+        scored.scores,
+        scored.scenes,
+        parameters.seed,
+        confidence=parameters.score.confidence,
+        resamples=parameters.score.resamples,
+        baseline=baseline,
+    )
+    return {mode: {m: _estimate(i) for m, i in of.items()} for mode, of in found.items()}
+
+
+def _estimate(found: Interval) -> Estimate:
+    mean, low, high = (
+        None if np.isnan(value) else float(value) for value in (found.mean, found.low, found.high)
+    )
+    return Estimate(mean, low, high, found.count)
+
+
+def differences(results: Results) -> list[Difference]:
+    """All paired differences that the report speaks of."""
+    return paired_differences(results)
+
+
+def metrics(results: Results) -> dict[str, float]:
+    """The numbers of the run under flat keys, ``<dataset>.<model>.<mode>.<metric>``."""
+    return {
+        f"{dataset}.{model}.{mode}.{metric}": found.mean
+        for dataset, models in results.scores.items()
+        for model, modes in models.items()
+        for mode, of_mode in modes.items()
+        for metric, found in of_mode.items()
+        if found.mean is not None
+    }
+
+
+def tables(results: Results) -> dict[str, pd.DataFrame]:
+    """Tables 4.1 to 4.4 with the published figures beside the measured ones."""
+    return all_tables(results)
+
+
+def describe_run(parameters: Saliency360Parameters, data: Data, results: Results) -> dict[str, Any]:
+    """Versions, commit, data, seed, device and cost of the run."""
+    # What encoders were trained in; "auto" chooses by a trial, which a rerun need not repeat.
+    used = {found.precision for found in results.encoders.values() if found.precision}
+    return run_manifest(
+        seed=parameters.seed,
+        data={
+            "images": {name: found.panoramas for name, found in data.items()},
+            "fingerprints": {name: found.fingerprint for name, found in data.items()},
+            "skipped": [
+                [f"{name}/{file}", reason]
+                for name, found in results.datasets.items()
+                for file, reason in found.skipped
+            ],
+        },
+        execution={
+            "device": parameters.train.device,
+            "precision": ", ".join(sorted(used)) or parameters.train.precision,
+        },
+        parameters=parameters.model_dump(mode="json"),
+        training_seconds=sum(found.seconds for found in results.encoders.values())
+        + sum(found.seconds for found in results.models.values()),
+    )
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Scores of all models and baselines, and how the trainings went."""
+    return {"scores": drawn.scores(results), "training_curves": drawn.training_curves(results)}
+
+
+def overlays(
+    parameters: Saliency360Parameters,
+    stored: StoredPanoramas,
+    store: PanoramaStore,
+    truth: Arrays,
+    priors: Arrays,
+    **predictions: Arrays,
+) -> Figure:
+    """Tested panoramas from the best to the worst predicted, each model beside the truth.
+
+    Args:
+        parameters: of the run.
+        stored: its own panoramas.
+        store: their pixels.
+        truth: their maps and fixations.
+        priors: by part.
+        predictions: "predictions.<model>".
+    """
+    rows, panoramas, _ = truths_of_tested(parameters, stored, truth, priors, own=True)
+    columns = {
+        name: {int(row): found["maps"][at] for at, row in enumerate(found["rows"])}
+        for name, found in nested(predictions)["predictions"].items()
+    }
+    columns["equator"] = {row: tested.prior for row, tested in zip(rows, panoramas, strict=True)}
+    correlations = {
+        row: {
+            name: score(maps[row], tested.truth, None, "sphere")["cc"]
+            for name, maps in columns.items()
+        }
+        for row, tested in zip(rows, panoramas, strict=True)
+    }
+    order = sorted(rows, key=lambda row: -correlations[row][parameters.deploy])
+    count = min(parameters.gallery.panoramas, len(order))
+    chosen = [order[at] for at in np.linspace(0, len(order) - 1, count).round().astype(int)]
+    images = store.images()
+    return drawn.overlay_sheet(
+        [
+            (
+                stored.names[row],
+                np.array(images[row]),
+                truth["maps"][row],
+                {name: maps[row] for name, maps in columns.items()},
+                correlations[row],
+            )
+            for row in chosen
+        ],
+        tuple(columns),
+    )
+
+
+def report(
+    parameters: Saliency360Parameters,
+    results: Results,
+    differences: list[Difference],
+    manifest: dict[str, Any],
+    **shown: Any,
+) -> str:
+    """The self-contained HTML report.
+
+    Args:
+        parameters: of the run.
+        results: of the run.
+        differences: that it speaks of.
+        manifest: of the run.
+        shown: "tables.<name>", and what :func:`overlays` takes: drawn here again, since a picture
+            in the catalog cannot be read.
+    """
+    tables = {name.removeprefix("tables."): f for name, f in shown.items() if "tables." in name}
+    overlaid = {name: value for name, value in shown.items() if "tables." not in name}
+    return saliency_report(
+        results,
+        differences,
+        manifest,
+        tables,
+        overlays(parameters, **overlaid),
+        notes(parameters, results),
+    )
