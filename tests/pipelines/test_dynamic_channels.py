@@ -27,9 +27,10 @@ from ssl_kedro.images.load import load_images
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.pipelines import dynamic_channels
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.gated.nodes import run_training
-from ssl_kedro.pipelines.gated.trainings import Training, new_method
+from ssl_kedro.pipelines.gated.nodes import planned_method, run_training
+from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
+from ssl_kedro.training.execution import Execution
 
 KEY = "dynamic_channels"
 CONF = Path(__file__).parents[2] / "conf"
@@ -236,10 +237,10 @@ def test_collapse_is_reported_by_name(
         }
     )
     images = load_images(p.data, "train", 0)
-    data = {"pixel_mean": (0.5,) * 3, "pixel_std": (0.25,) * 3}
+    data = DataSummary("textures", True, (), 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), {}, {})
     training = Training("simsiam", None, 0)
     for weight, expected in ((None, False), (0.0, True)):
-        method = new_method(p, data, training)
+        method = planned_method(p, data, training).build()
         if weight is not None:
             # A projector whose last layer puts out a constant: every embedding is one point.
             monkeypatch.setattr(method, "projector", torch.nn.Linear(32, 8))
@@ -250,7 +251,7 @@ def test_collapse_is_reported_by_name(
         plan = SimpleNamespace(build=lambda method=method: method)
         with caplog.at_level(logging.WARNING):
             _, found = run_training(
-                p, {"device": "cpu", "precision": "fp32"}, images, None, None, training, plan, {}
+                p, Execution("cpu", "fp32", {}), images, None, None, training, plan, {}
             )
-        assert found["collapsed"] is expected
+        assert found.collapsed is expected
         assert ("simsiam, seed 0 has collapsed" in caplog.text) is expected

@@ -13,13 +13,13 @@ import yaml
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated import nodes
-from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import parsed
 from ssl_kedro.training.config import EncoderTraining, TrainConfig
 from ssl_kedro.training.execution import Execution
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_dual_gating.yml"
-DATA = {"pixel_mean": (0.5,) * 3, "pixel_std": (0.25,) * 3}
+DATA = DataSummary("zeros", False, (), 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), {}, {})
 
 
 class EnoughError(Exception):
@@ -64,7 +64,7 @@ def test_a_method_that_cannot_be_recorded_is_trained_without_a_graph(
         raise EnoughError
 
     monkeypatch.setattr(nodes, "train_encoder", trained)
-    execution: dict[str, Any] = {"device": "cpu", "precision": "fp32", "recorded": True}
+    execution = Execution("cpu", "fp32", {}, recorded=True)
     images = ImageSet(np.zeros((40, 3, 32, 32), np.uint8), None, (), "zeros")
     plan: Any = None
     with pytest.raises(EnoughError):

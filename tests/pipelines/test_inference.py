@@ -30,10 +30,10 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.gated import inference_nodes
 from ssl_kedro.pipelines.gated.nodes import extract
+from ssl_kedro.pipelines.gated.records import Training, plain
 from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame, inference_metrics
 from ssl_kedro.pipelines.gated.report.speed_section import inference_sections
-from ssl_kedro.pipelines.gated.trainings import Training
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING, label_of, title_of
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.reporting.number_format import DASH
@@ -69,7 +69,7 @@ def measured(
     found = inference_nodes.measure_inference(
         parameters, dense, encoder, features, *images, trained=TRAINED
     )
-    return found, features
+    return plain(found), features
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def _forced_features(
     encoder: GatedResNet18, counts: list[np.ndarray], images: ImageSet
 ) -> np.ndarray:
     """The encoder block by block, gates overruled where training images all agreed."""
-    x = encoder.stem(encoder.normalised(torch.from_numpy(images.images), encoder.stem[0]))
+    x = encoder.stem(encoder.laid_out(torch.from_numpy(images.images), encoder.stem[0]))
     for (_, block), count in zip(encoder.residual_blocks(), counts, strict=True):
         mask = (block.gate.logits(x) >= 0).float()
         mask[:, torch.from_numpy(count == 0)] = 0
@@ -223,8 +223,10 @@ def test_a_probe_that_augments_takes_no_further_passes(
 
     monkeypatch.setattr(CompactEncoder, "forward", counted)
     parameters = given("augmented", batches="1")
-    again = inference_nodes.measure_inference(
-        parameters, {}, random_encoder(), features, *images, trained=TRAINED
+    again = plain(
+        inference_nodes.measure_inference(
+            parameters, {}, random_encoder(), features, *images, trained=TRAINED
+        )
     )
     assert sum(seen) == 40 + (80 + 40)  # gated: evaluation images; static: both parts
     assert again["accuracies"] == measurement["accuracies"]
@@ -301,11 +303,11 @@ def test_export_is_checked_and_refuses_another_size(
     encoder = random_encoder()
     features = extract(given(), encoder, *images)
     report = inference_nodes.export(given(), encoder, features, *images, tmp_path)
-    for name, file in report["files"].items():
-        assert Path(file["path"]).exists(), name
-        assert file["difference"] < 1e-4 < file["largest"]
+    for name, file in report.files.items():
+        assert file.path.exists(), name
+        assert file.difference < 1e-4 < file.largest
     # 16 evaluation images, three of noise and a grey one.
-    assert [file["images"] for file in report["files"].values()] == [20, 20, 20]
+    assert [file.images for file in report.files.values()] == [20, 20, 20]
     other = random_encoder(size=24)
     with pytest.raises(ConfigError, match=r"data\.size = 16: expected 24, the image size"):
         inference_nodes.export(given(), other, features, *images, tmp_path)

@@ -10,9 +10,11 @@ import yaml
 
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts
-from ssl_kedro.pipelines.gated.trainings import Training, training_identity
+from ssl_kedro.pipelines.gated.nodes import training_identity
+from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
 from ssl_kedro.training.config import recipe_identity
+from ssl_kedro.training.execution import Execution
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -265,8 +267,9 @@ def test_the_number_of_workers_is_no_part_of_what_a_training_is() -> None:
 def test_what_the_trial_chose_may_be_asked_for_by_name_when_a_training_is_resumed() -> None:
     """A checkpoint knows what was chosen, not how it came to be."""
     values = base()
-    chosen = {"device": "cpu", "precision": "bf16", "memory_format": "contiguous"}
-    data = {"fingerprints": {"pretrain": "f"}}
+    chosen = Execution("cpu", "bf16", {}, "contiguous")
+    means = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    data = DataSummary("textures", True, (), 32, *means, {}, {"pretrain": "f"})
     identities = []
     for asked in ("auto", "bf16"):
         values["train"] |= {"precision": asked}
@@ -276,5 +279,7 @@ def test_what_the_trial_chose_may_be_asked_for_by_name_when_a_training_is_resume
         identities.append(training_identity(check(values), data, chosen, training))
     assert identities[0] == identities[1]
     for name, other in (("precision", "fp32"), ("memory_format", "channels_last"), ("compiled", 1)):
-        found = training_identity(check(values), data, chosen | {name: other}, training)
+        found = training_identity(
+            check(values), data, dataclasses.replace(chosen, **{name: other}), training
+        )
         assert found[name] != identities[0][name]

@@ -80,6 +80,30 @@ def extract_features(
     return BranchFeatures(features, GateRecord(names, opened, macs))
 
 
+def branch_arrays(
+    encoder: Encoder, images: Mapping[str, np.ndarray], *, device: torch.device | str = "cpu"
+) -> dict[str, np.ndarray]:
+    """Features of several parts of the images through every branch, and what the gates did.
+
+    Args:
+        encoder: put in evaluation mode.
+        images: uint8 (N, 3, H, W), by part, such as "train" and "eval".
+        device: where to compute.
+
+    Returns:
+        ``<branch>.<part>``, float32 (N, D), and what :func:`gate_arrays` names.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for branch in encoder.branches:
+        for part, shown in images.items():
+            label = f"{branch} features"
+            found = extract_features(encoder, shown, branch, device=device, label=label)
+            arrays[f"{branch}.{part}"] = found.features
+            if found.gates is not None:
+                arrays |= gate_arrays(found.gates, part)
+    return arrays
+
+
 def gate_arrays(record: GateRecord, part: str) -> dict[str, np.ndarray]:
     """A record as named arrays, ``macs.<part>`` and ``open.<part>.<block>``, for keeping.
 

@@ -1,4 +1,4 @@
-"""Compact and static networks as ONNX files, checked."""
+"""Compact and static networks as folders and as ONNX files, checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.files import replaced_file
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
 from ssl_kedro.inference.onnx_file import (
@@ -30,27 +32,80 @@ _UNDECIDED = 1e-4
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class FileReport:
     """What was written, and how far it is from the network.
 
     Args:
-        path: of the file.
-        opset: version of the ONNX operators in the file.
-        bytes: of the file.
+        path: of the file or folder.
+        bytes: of it.
         images: compared.
-        undecided: images left out of the comparison, because a gate stands so close to its
-            threshold that rounding decides.
         difference: largest absolute difference of a feature.
         largest: absolute value of the network's features, which the difference compares with.
     """
 
     path: Path
-    opset: int
     bytes: int
     images: int
-    undecided: int
     difference: float
     largest: float
+
+
+@dataclass(frozen=True)
+class ExportReport(FileReport):
+    """An ONNX file.
+
+    Args:
+        opset: version of the ONNX operators in the file.
+        undecided: images left out of the comparison, because a gate stands so close to its
+            threshold that rounding decides.
+    """
+
+    opset: int
+    undecided: int
+
+
+def export_compact(
+    network: CompactNetwork, encoder: Encoder, folder: Path, images: np.ndarray
+) -> FileReport:
+    """The folder written, read again and compared with the encoder.
+
+    The network is compared before it is written as well: an older folder stays where it differs.
+
+    Args:
+        network: made of the encoder, with its gates forced.
+        encoder: with a gated branch.
+        folder: to be written.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+
+    Raises:
+        ExportError: the features differ, or the folder was not written as it is.
+    """
+    batch = compared_images(images, *images.shape[2:])
+    _compact_difference(network, encoder, folder, batch)
+    save_bundle(network, folder)
+    again = load_bundle(folder, CompactNetwork)
+    difference, largest = _compact_difference(again, encoder, folder, batch)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return FileReport(folder, size, len(batch), difference, largest)
+
+
+@torch.inference_mode()
+def _compact_difference(
+    network: CompactNetwork, encoder: Encoder, folder: Path, batch: Tensor
+) -> tuple[float, float]:
+    """Largest difference from the encoder under the masks that the network decides.
+
+    Beside it the largest of the encoder's features. Since masks are imposed, gates at their
+    threshold play no part.
+
+    Raises:
+        ExportError: the difference is above the tolerance.
+    """
+    features, masks = network.decide(batch)
+    own = encoder(batch, "gated", masks=network.plan.encoder_masks(masks)).features
+    remedy = "what was folded is not what was trained: a fault of this program"
+    difference = checked_difference(folder, features, own, TOLERANCE, "features", remedy)
+    return difference, float(own.abs().max())
 
 
 def export_compact_onnx(
@@ -104,7 +159,7 @@ def export_compact_onnx(
         size = temporary.stat().st_size
     undecided = int((~decided).sum())
     largest = float(expected.abs().max())
-    return ExportReport(path, opset, size, len(compared), undecided, difference, largest)
+    return ExportReport(path, size, len(compared), difference, largest, opset, undecided)
 
 
 def _decided(network: CompactNetwork, images: Tensor) -> Tensor:

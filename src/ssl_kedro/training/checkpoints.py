@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,15 @@ class CheckpointStore:
                 "train.resume=false"
             ) from error
         return Checkpoint(tensors=tensors, **description)
+
+
+def weight_fingerprint(model: torch.nn.Module) -> str:
+    """Short hash of a model's weights, for the identity of what is trained against them."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def flattened_state(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.images.load import has_unlabelled_part
-from ssl_kedro.pipelines.dual_gating import student_nodes, transfer_nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
 from ssl_kedro.pipelines.dual_gating.plan import (
@@ -21,7 +20,9 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     sibling,
 )
 from ssl_kedro.pipelines.dual_gating.report import nodes
+from ssl_kedro.pipelines.gated import nodes as gated_nodes
 from ssl_kedro.pipelines.gated.graph import (
+    Inputs,
     PlannedTraining,
     data_summary_node,
     evaluation_nodes,
@@ -36,7 +37,7 @@ from ssl_kedro.pipelines.gated.inference_graph import (
     stage_tags,
     stages,
 )
-from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
 
@@ -125,7 +126,8 @@ def _model_nodes(
         if teacher == "vicreg":
             teacher = f"{sibling(models, model, 'vicreg').namespace}.encoder"
         gates = f"{sibling(models, model, 'dual').namespace}.features"
-        trained = training_node(planned, student_nodes.distil, [teacher, gates])
+        further = {"teacher": teacher, "gate_features": gates}
+        trained = training_node(planned, further, "distil")
     else:
         trained = training_node(planned)
     # Further sources exist for transfer alone.
@@ -137,7 +139,7 @@ def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node
     model = transfer.model
     return _planned(parameters, model, ["table_6_2"]).node(
         f"transfer_to_{transfer.target}",
-        given(transfer_nodes.evaluate_transfer, seed=model.seed),
+        given(gated_nodes.evaluate_transfer, seed=model.seed),
         [
             PARAMETERS,
             f"{model.namespace}.encoder",
@@ -157,29 +159,23 @@ def _report_nodes(
 ) -> list[Node]:
     """Runs, metrics, tables, figures, manifest and report over all models."""
     own = [model for model in models if model.source is None]
-    evaluations = [f"{model.namespace}.evaluation" for model in own]
     first = [model for model in own if model.repeat == 0]
-    keys = tuple(model.key for model in first)
+
+    def named(output: str) -> dict[str, str]:
+        return {model.key: f"{model.namespace}.{output}" for model in first}
+
     further = stages(list(timed.values()), exported=exported)
-    made: list[tuple[Callable[..., Any], list[str], str]] = [
+    made: list[Made] = [
         (
-            given(nodes.collect_runs, names=tuple(model.name for model in own)),
-            evaluations,
+            nodes.collect_runs,
+            {f"{model.key}.seed_{model.seed}": f"{model.namespace}.evaluation" for model in own},
             "runs",
         ),
+        (gated_nodes.collect_by_model, named("evaluation"), "models"),
+        (gated_nodes.collect_histories, named("training"), "histories"),
         (
-            given(nodes.collect_models, keys=keys),
-            [f"{model.namespace}.evaluation" for model in first],
-            "models",
-        ),
-        (
-            given(nodes.collect_histories, keys=keys),
-            [f"{model.namespace}.training" for model in first],
-            "histories",
-        ),
-        (
-            given(nodes.metrics, stages=further),
-            [f"{KEY}.{name}" for name in ("runs", "baselines", *further)],
+            nodes.metrics,
+            {name: f"{KEY}.{name}" for name in ("runs", "baselines", *further)},
             "metrics",
         ),
         (
@@ -217,18 +213,18 @@ def _report_tags(output: str, parts: Sequence[str], exported: bool) -> list[str]
     return [*of_parts, "report", *stage_tags(output, exported=exported)]
 
 
-Made = tuple[Callable[..., Any], list[str], str]
+Made = tuple[Callable[..., Any], Inputs, str]
 
 
 def _embedding_parts(models: Sequence[Model]) -> list[Made]:
     """Fig. 6.2: dual gating beside the dense baseline."""
     shown = [model for model in models if "figure_6_2" in model.parts]
-    keys = tuple(model.key for model in shown)
-    features = [f"{model.namespace}.features" for model in shown]
+    features = {model.key: f"{model.namespace}.features" for model in shown}
+    images = f"{KEY}.eval_images"
     return [
         (
-            given(nodes.embed_features, keys=keys),
-            [PARAMETERS, f"{KEY}.eval_images", *features],
+            nodes.embed_features,
+            {"parameters": PARAMETERS, "eval_images": images, **features},
             "embedding",
         ),
         (nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"),
@@ -239,12 +235,11 @@ def _table_parts(transfers: Sequence[Transfer], parts: Sequence[str]) -> list[Ma
     """A CSV for every table and question among the parts."""
     made: list[Made] = []
     if "table_6_2" in parts:
-        pairs = tuple((t.source, t.target, t.model.name, t.model.budget) for t in transfers)
-        seeds = tuple(transfer.model.seed for transfer in transfers)
+        named = {transfer.output: transfer for transfer in transfers}
         made.append(
             (
-                given(nodes.collect_transfers, pairs=pairs, seeds=seeds),
-                [transfer.output for transfer in transfers],
+                given(nodes.collect_transfers, transfers=named),
+                {name: name for name in named},
                 "transfer",
             )
         )
@@ -256,13 +251,11 @@ def _table_parts(transfers: Sequence[Transfer], parts: Sequence[str]) -> list[Ma
 
 def _report_part(parts: Sequence[str], further: Sequence[str]) -> Made:
     tables = [*_with_table(parts), *further, *(["inference_table"] if further else [])]
-    inputs = ["metrics", "models", "histories", "run_manifest"]
     embedding = ["embedding"] if "figure_6_2" in parts else []
-    return (
-        given(nodes.render_report, parts=(*embedding, *tables)),
-        [PARAMETERS, *(f"{KEY}.{name}" for name in (*inputs, *embedding, *tables))],
-        "report",
-    )
+    shown = ("metrics", "models", "histories", *embedding, *tables)
+    inputs = {"parameters": PARAMETERS, "manifest": f"{KEY}.run_manifest"}
+    inputs |= {name: f"{KEY}.{name}" for name in shown}
+    return nodes.render_report, inputs, "report"
 
 
 def _with_table(parts: Sequence[str]) -> list[str]:

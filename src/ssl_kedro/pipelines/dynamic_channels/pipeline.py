@@ -11,6 +11,7 @@ from ssl_kedro.images.load import has_unlabelled_part
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report import nodes
 from ssl_kedro.pipelines.gated.graph import (
+    Inputs,
     PlannedTraining,
     evaluation_nodes,
     preparation_nodes,
@@ -24,13 +25,12 @@ from ssl_kedro.pipelines.gated.inference_graph import (
     stage_tags,
     stages,
 )
-from ssl_kedro.pipelines.gated.trainings import Training
-from ssl_kedro.pipelines.given import given
+from ssl_kedro.pipelines.gated.nodes import collect_by_model, collect_histories
+from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.parameters import budget_name
 
 KEY = "dynamic_channels"
 PARAMETERS = f"params:{KEY}"
-_REPORTED = ("metrics", "models", "histories", "run_manifest", "table_5_1")
 
 
 def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] = ()) -> Pipeline:
@@ -79,24 +79,26 @@ def _report_nodes(
     exported: bool,
 ) -> list[Node]:
     """Metrics, Table 5.1, figures, manifest and report over all models."""
-    keys = tuple(model.label for model in models)
     further = stages(timed, exported=exported)
     shown = (*further, *(["inference_table"] if further else []))
-    timed_keys = [f"{parameters.gated_method}.{model.label}" for model in timed]
-    made: list[tuple[Callable[..., Any], list[str], str]] = [
+    gated = parameters.gated_method
+    timed_keys = [f"{gated}.{model.label}" for model in timed]
+
+    def named(output: str) -> dict[str, str]:
+        return {
+            model.label if model.training.budget is None else f"{gated}.{model.label}": (
+                f"{model.namespace}.{output}"
+            )
+            for model in models
+        }
+
+    made: list[tuple[Callable[..., Any], Inputs, str]] = [
+        (collect_by_model, named("evaluation"), "models"),
+        (collect_histories, named("training"), "histories"),
         (
-            given(nodes.collect_models, keys=keys),
-            [f"{model.namespace}.evaluation" for model in models],
-            "models",
-        ),
-        (
-            given(nodes.collect_histories, keys=keys),
-            [f"{model.namespace}.training" for model in models],
-            "histories",
-        ),
-        (
-            given(nodes.metrics, stages=further),
-            [PARAMETERS, *(f"{KEY}.{name}" for name in ("models", "baselines", *further))],
+            nodes.metrics,
+            {"parameters": PARAMETERS}
+            | {name: f"{KEY}.{name}" for name in ("models", "baselines", *further)},
             "metrics",
         ),
         *gathering(KEY, timed, timed_keys, parameters.dense_method, exported=exported),
@@ -114,8 +116,10 @@ def _report_nodes(
             "accuracy_against_cost",
         ),
         (
-            given(nodes.render_report, shown=shown),
-            [PARAMETERS, *(f"{KEY}.{name}" for name in (*_REPORTED, *shown))],
+            nodes.render_report,
+            {"parameters": PARAMETERS, "manifest": f"{KEY}.run_manifest"}
+            | {"table": f"{KEY}.table_5_1"}
+            | {name: f"{KEY}.{name}" for name in ("metrics", "models", "histories", *shown)},
             "report",
         ),
     ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kedro.pipeline import Node, node
 
 from ssl_kedro.pipelines.gated import nodes
-from ssl_kedro.pipelines.gated.trainings import Training
+from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.given import given
+
+# Catalog names by the arguments that they are given to.
+Inputs = list[str] | dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class PlannedTraining:
         self,
         action: str,
         function: Callable[..., Any],
-        inputs: list[str],
+        inputs: Inputs,
         outputs: str | list[str],
         tags: Iterable[str] = (),
     ) -> Node:
@@ -87,24 +90,28 @@ def preparation_nodes(pipeline: str, pretrain_images: str, tags: Iterable[str]) 
 
 
 def training_node(
-    model: PlannedTraining,
-    function: Callable[..., Any] = nodes.pretrain,
-    further_inputs: Iterable[str] = (),
+    model: PlannedTraining, further: Mapping[str, str] | None = None, action: str = "pretrain"
 ) -> Node:
-    """Training of one model; leaves its encoder and how the training went."""
+    """Training of one model; leaves its encoder and how the training went.
+
+    Args:
+        model: what is trained.
+        further: catalog names of a student's teacher and of the gates that it takes over.
+        action: what the node's name begins with.
+    """
     space = model.namespace
-    inputs = [
-        f"params:{model.pipeline}",
-        model.data_summary,
-        f"{model.pipeline}.execution",
-        model.pretrain_images,
-        f"{space}.checkpoint",
-        f"{space}.epoch_log",
-        *further_inputs,
-    ]
-    bound = given(function, training=model.training)
+    inputs = {
+        "parameters": f"params:{model.pipeline}",
+        "data": model.data_summary,
+        "execution": f"{model.pipeline}.execution",
+        "images": model.pretrain_images,
+        "checkpoints": f"{space}.checkpoint",
+        "log": f"{space}.epoch_log",
+        **(further or {}),
+    }
+    bound = given(nodes.pretrain, training=model.training)
     outputs = [f"{space}.encoder", f"{space}.training"]
-    return model.node(function.__name__, bound, inputs, outputs, ["pretrain"])
+    return model.node(action, bound, inputs, outputs, ["pretrain"])
 
 
 def evaluation_nodes(model: PlannedTraining) -> list[Node]:

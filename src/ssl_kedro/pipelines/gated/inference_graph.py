@@ -11,11 +11,12 @@ from kedro.pipeline import Node, node
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.pipelines.gated import inference_nodes as nodes
-from ssl_kedro.pipelines.gated.graph import PlannedTraining
+from ssl_kedro.pipelines.gated.graph import Inputs, PlannedTraining
+from ssl_kedro.pipelines.gated.nodes import collect_by_model
 from ssl_kedro.pipelines.given import given
 
 MEASURE, EXPORT = "inference", "export"
-Made = tuple[Callable[..., Any], list[str], str]
+Made = tuple[Callable[..., Any], Inputs, str]
 
 
 def measurement_nodes(
@@ -109,10 +110,14 @@ def gathering(
     """
     if not models:
         return []
-    gather = given(nodes.collect_by_model, keys=tuple(keys))
     table = f"{pipeline}.inference_table"
+
+    def named(output: str) -> dict[str, str]:
+        of_models = zip(keys, models, strict=True)
+        return {key: f"{model.namespace}.{output}" for key, model in of_models}
+
     found: list[Made] = [
-        (gather, [f"{model.namespace}.inference" for model in models], "inference_models"),
+        (collect_by_model, named("inference"), "inference_models"),
         (
             given(nodes.inference_table, baseline=baseline),
             [f"{pipeline}.models", f"{pipeline}.inference_models"],
@@ -121,8 +126,7 @@ def gathering(
         (nodes.inference_plot, [table], "inference_plot"),
     ]
     if exported:
-        checks = [f"{model.namespace}.export_check" for model in models]
-        found.append((gather, checks, "exports"))
+        found.append((collect_by_model, named("export_check"), "exports"))
     return found
 
 

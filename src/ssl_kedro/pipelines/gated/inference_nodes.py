@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
-from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.factory import new_backbone
+from ssl_kedro.evaluation.accuracies import Accuracies
 from ssl_kedro.evaluation.features import extract_features, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
@@ -26,23 +25,30 @@ from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
 from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.engines.probe import EngineName, fastest_engine
-from ssl_kedro.inference.export import export_compact_onnx
+from ssl_kedro.inference.export import (
+    ExportReport,
+    FileReport,
+    export_compact,
+    export_compact_onnx,
+)
 from ssl_kedro.inference.forcing import forcing_report
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.onnx_file import (
-    TOLERANCE,
-    check_export_installed,
-    checked_difference,
-    compared_images,
-)
+from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.inference.static import BudgetError, static_network
-from ssl_kedro.pipelines.gated.inference_records import (
-    channel_counts,
-    comparison_json,
-    forced_json,
-    probe_json,
-)
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.records import (
+    BatchTimes,
+    ChannelCounts,
+    DenseEngines,
+    Evaluations,
+    Export,
+    ForcedGates,
+    Measurement,
+    Measurements,
+    StaticNetwork,
+    Training,
+    plain,
+)
 from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
 from ssl_kedro.pipelines.gated.report.speed_numbers import (
     export_metrics,
@@ -50,16 +56,16 @@ from ssl_kedro.pipelines.gated.report.speed_numbers import (
     inference_metrics,
 )
 from ssl_kedro.pipelines.gated.report.speed_section import export_section, inference_sections
-from ssl_kedro.pipelines.gated.trainings import Training
 from ssl_kedro.reporting.html import Section
 
-Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 # Real images that an exported file is compared on, beside noise.
 _COMPARED = 16
 
 
-def race_dense_engines(parameters: EncoderPipelineParameters, eval_images: ImageSet) -> Json:
+def race_dense_engines(
+    parameters: EncoderPipelineParameters, eval_images: ImageSet
+) -> DenseEngines:
     """The fastest engine for the dense network at each batch size: what gating has to beat.
 
     Weights are random: they make no difference to the time of a dense network.
@@ -81,20 +87,20 @@ def race_dense_engines(parameters: EncoderPipelineParameters, eval_images: Image
             rounds=options.rounds,
             seconds=options.seconds,
         )
-        found[str(batch)] = probe_json(probe)
+        found[str(batch)] = probe
     return found
 
 
 def measure_inference(
     parameters: EncoderPipelineParameters,
-    dense_engines: Json,
+    dense_engines: DenseEngines,
     encoder: Encoder,
     features: Arrays,
     train_images: ImageSet,
     eval_images: ImageSet,
     *,
     trained: Training,
-) -> Json:
+) -> Measurement:
     """Time, accuracy and cost of one encoder's gated and static networks beside the dense one."""
     gated, side = _gated(encoder), eval_images.images.shape[-1]
     networks, static = _networks(parameters, encoder, features, train_images.source, side)
@@ -113,24 +119,25 @@ def measure_inference(
             rounds=options.rounds,
             seconds=options.seconds,
         )
-        batches[str(batch)] = comparison_json(comparison)
-    costs, accuracies = {"dense": float(gated.cost(side).dense)}, {}
+        batches[str(batch)] = BatchTimes.of(comparison)
+    costs: dict[NetworkName, float] = {"dense": float(gated.cost(side).dense)}
+    accuracies: dict[NetworkName, Accuracies] = {}
     for name, network in networks.items():
         if name != "dense":
             known = features["gated.train"] if name == "gated" else None
             accuracies[name], costs[name] = _evaluated(
                 parameters, network, trained.seed, train_images, eval_images, known
             )
-    return {
-        "usage_images": train_images.images.shape[0],
-        "image_size": side,
-        "channels": channel_counts(networks["gated"]),
-        "macs": costs,
-        "accuracies": accuracies,
-        "static": static,
-        "forced": forced_json(forced),
-        "batches": batches,
-    }
+    return Measurement(
+        usage_images=train_images.images.shape[0],
+        image_size=side,
+        channels=ChannelCounts.of(networks["gated"]),
+        macs=costs,
+        accuracies=accuracies,
+        static=static,
+        forced=ForcedGates.of(forced),
+        batches=batches,
+    )
 
 
 def _networks(
@@ -139,7 +146,7 @@ def _networks(
     features: Arrays,
     source: str,
     side: int,
-) -> tuple[dict[NetworkName, CompactNetwork], Json]:
+) -> tuple[dict[NetworkName, CompactNetwork], StaticNetwork]:
     """Dense, gated and (where the budget can be met) static network, and about the last."""
     gated, usage = _gated(encoder), _usage(features, source)
     networks: dict[NetworkName, CompactNetwork] = {
@@ -150,18 +157,13 @@ def _networks(
     try:
         networks["static"], choice = static_network(gated, usage, budget, side)
     except BudgetError as error:
-        return networks, {"budget": budget, "threshold": None, "reason": str(error)}
-    return networks, {"budget": budget, "threshold": choice.threshold, "reason": ""}
+        return networks, StaticNetwork(budget, None, str(error))
+    return networks, StaticNetwork(budget, choice.threshold, "")
 
 
-def collect_by_model(*parts: Json, keys: tuple[str, ...]) -> Json:
-    """What was found for every model, by its key in the metrics."""
-    return dict(zip(keys, parts, strict=True))
-
-
-def inference_table(models: Json, inference: Json, *, baseline: str) -> pd.DataFrame:
+def inference_table(models: Evaluations, inference: Measurements, *, baseline: str) -> pd.DataFrame:
     """One row a model, network and batch size."""
-    return inference_frame(models, inference, baseline)
+    return inference_frame(plain(models), plain(inference), baseline)
 
 
 def inference_plot(table: pd.DataFrame) -> Figure:
@@ -169,18 +171,20 @@ def inference_plot(table: pd.DataFrame) -> Figure:
     return time_against_cost(table)
 
 
-def stage_metrics(found: Json) -> dict[str, float]:
+def stage_metrics(found: Mapping[str, Any]) -> dict[str, float]:
     """Flat metrics of what was measured and exported.
 
     Args:
         found: "inference_models" and "exports", each if it was made.
     """
-    return inference_metrics(found.get("inference_models", {})) | export_metrics(
-        found.get("exports", {})
+    return inference_metrics(plain(found.get("inference_models", {}))) | export_metrics(
+        plain(found.get("exports", {}))
     )
 
 
-def stage_sections(models: Json, found: Json, chosen: float | None = None) -> list[Section]:
+def stage_sections(
+    models: Evaluations, found: dict[str, Any], chosen: float | None = None
+) -> list[Section]:
     """Report sections of what was measured and exported, which is taken out of ``found``.
 
     Args:
@@ -189,9 +193,11 @@ def stage_sections(models: Json, found: Json, chosen: float | None = None) -> li
         chosen: budget of the operating point.
     """
     measured, table = found.pop("inference_models", {}), found.pop("inference_table", None)
-    sections = [] if table is None else inference_sections(models, measured, table)
+    sections = []
+    if table is not None:
+        sections = inference_sections(plain(models), plain(measured), table)
     exports = found.pop("exports", None)
-    return sections if exports is None else [*sections, export_section(exports, chosen)]
+    return sections if exports is None else [*sections, export_section(plain(exports), chosen)]
 
 
 def export(
@@ -201,7 +207,7 @@ def export(
     train_images: ImageSet,
     eval_images: ImageSet,
     folder: Path,
-) -> Json:
+) -> Export:
     """Files of one encoder's compact and static networks, each compared with PyTorch.
 
     Raises:
@@ -231,64 +237,12 @@ def export(
         ) from error
     network = compact(gated, usage)
     images = np.array(eval_images.images[:_COMPARED])
-    dense = gated.cost(side).dense
-    return {
-        "folder": str(folder),
-        "files": {
-            "compact": _compact_check(network, gated, folder / "compact", images),
-            **{
-                name: _onnx_check(made, folder / f"{name}.onnx", images)
-                for name, made in (("gated", network), ("static", static))
-            },
-        },
-        "static_share": static.plan.cost(side).dense / dense,
+    files: dict[str, FileReport | ExportReport] = {
+        "compact": export_compact(network, gated, folder / "compact", images)
     }
-
-
-def _compact_check(
-    network: CompactNetwork, encoder: Encoder, folder: Path, images: np.ndarray
-) -> Json:
-    """The folder written, read again and compared with the encoder.
-
-    The network is compared before it is written as well: an older folder stays where it differs.
-    """
-    batch = compared_images(images, *images.shape[2:])
-    _compact_difference(network, encoder, folder, batch)
-    save_bundle(network, folder)
-    difference, largest = _compact_difference(
-        load_bundle(folder, CompactNetwork), encoder, folder, batch
-    )
-    return {
-        "path": str(folder),
-        "bytes": sum(file.stat().st_size for file in folder.iterdir()),
-        "images": len(batch),
-        "difference": difference,
-        "largest": largest,
-    }
-
-
-@torch.inference_mode()
-def _compact_difference(
-    network: CompactNetwork, encoder: Encoder, folder: Path, batch: Tensor
-) -> tuple[float, float]:
-    """Largest difference from the encoder under the masks that the network decides.
-
-    Beside it the largest of the encoder's features. Since masks are imposed, gates at their
-    threshold play no part.
-
-    Raises:
-        ExportError: the difference is above the tolerance.
-    """
-    features, masks = network.decide(batch)
-    own = encoder(batch, "gated", masks=network.plan.encoder_masks(masks)).features
-    remedy = "what was folded is not what was trained: a fault of this program"
-    difference = checked_difference(folder, features, own, TOLERANCE, "features", remedy)
-    return difference, float(own.abs().max())
-
-
-def _onnx_check(network: CompactNetwork, path: Path, images: np.ndarray) -> Json:
-    report = export_compact_onnx(network, path, images.shape[-1], images=images)
-    return {**dataclasses.asdict(report), "path": str(path)}
+    for name, made in (("gated", network), ("static", static)):
+        files[name] = export_compact_onnx(made, folder / f"{name}.onnx", side, images=images)
+    return Export(str(folder), files, static.plan.cost(side).dense / gated.cost(side).dense)
 
 
 def _gated(encoder: Encoder) -> Encoder:
@@ -325,8 +279,8 @@ def _evaluated(
     train_images: ImageSet,
     eval_images: ImageSet,
     known: np.ndarray | None,
-) -> tuple[Json, float]:
-    """Accuracies of a network (empty without labels) and its mean MACs on evaluation images.
+) -> tuple[Accuracies, float]:
+    """Accuracies of a network (none without labels) and its mean MACs on evaluation images.
 
     Features of the training images need no pass where they are ``known``: no gate is forced
     another way on the images of the usage, so those of the encoder are the compact network's.
@@ -338,25 +292,24 @@ def _evaluated(
     cost = encoder.cost(eval_images.images.shape[-1])
     macs = float(cost.dense if found.gates is None else found.gates.macs.mean())
     if train_images.labels is None or eval_images.labels is None:
-        return {}, macs
+        return Accuracies(), macs
     seen = known
     if seen is None:
         seen = extract_features(encoder, train_images.images, branch, device=device).features
     sides = (seen, train_images.labels, found.features, eval_images.labels)
     knn = parameters.knn
-    accuracies: Json = {
-        "knn_top1": knn_accuracy(*sides, k=knn.k, normalise=knn.normalise, device=device)
-    }
-    if parameters.probe is not None:
-        # On features of whole images, even where the probe augments: that takes a pass over the
-        # training images for every epoch of it, for each of these networks.
-        accuracies["linear_top1"] = linear_probe_accuracies(
-            *sides, parameters.probe, seed=seed, device=device, label=f"linear, {branch}"
-        )
-    return accuracies, macs
+    nearest = knn_accuracy(*sides, k=knn.k, normalise=knn.normalise, device=device)
+    if parameters.probe is None:
+        return Accuracies(nearest), macs
+    # On features of whole images, even where the probe augments: that takes a pass over the
+    # training images for every epoch of it, for each of these networks.
+    linear = linear_probe_accuracies(
+        *sides, parameters.probe, seed=seed, device=device, label=f"linear, {branch}"
+    )
+    return Accuracies(nearest, linear_top1=tuple(linear)), macs
 
 
-def _winner(dense_engines: Json, batch: int) -> tuple[EngineName, ...] | None:
+def _winner(dense_engines: DenseEngines, batch: int) -> tuple[EngineName, ...] | None:
     """The engine that won the dense race; None where that was run with other batch sizes."""
     found = dense_engines.get(str(batch))
-    return None if found is None else (found["engine"],)
+    return None if found is None else (found.engine,)

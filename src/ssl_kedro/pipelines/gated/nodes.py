@@ -1,89 +1,94 @@
 """Nodes that prepare, train and evaluate encoders; shared by the pipelines that do.
 
-Typed parameters in, library calls, plain values out.
+Typed parameters in, library calls, records out.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
-from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
-from ssl_kedro.encoders.factory import cost_at
-from ssl_kedro.evaluation.augmented import augmented_batches
-from ssl_kedro.evaluation.baselines import chance_level, encoder_knn, raw_pixel_knn
-from ssl_kedro.evaluation.channel_usage import channel_usage
-from ssl_kedro.evaluation.features import extract_features, gate_arrays, gate_record
-from ssl_kedro.evaluation.knn import knn_accuracy
-from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
+from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
+from ssl_kedro.evaluation.accuracies import (
+    Accuracies,
+    branch_accuracies,
+    branch_costs,
+    chance_level,
+    encoder_knn,
+    probe_accuracies,
+    raw_pixel_knn,
+)
+from ssl_kedro.evaluation.channel_usage import mean_open_channels
+from ssl_kedro.evaluation.features import branch_arrays, gate_record
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import MethodPlan, method_classes
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.gated.trainings import (
+from ssl_kedro.pipelines.gated.records import (
+    DataSummary,
+    Evaluation,
+    Histories,
     Training,
-    new_method,
-    planned_method,
-    training_identity,
+    TrainingRecord,
+    TransferAccuracies,
 )
-from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.config import EncoderTraining, options_for
+from ssl_kedro.training.checkpoints import CheckpointStore, weight_fingerprint
+from ssl_kedro.training.config import EncoderTraining, options_for, recipe_identity
 from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.execution import choose_execution
+from ssl_kedro.training.execution import Execution, choose_execution
 
-Json = dict[str, Any]
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
 COLLAPSED_BELOW = 0.1
 Arrays = dict[str, np.ndarray]
+R = TypeVar("R")
 
 
 def summarise_data(
     pretrain_images: ImageSet, train_images: ImageSet, eval_images: ImageSet
-) -> Json:
+) -> DataSummary:
     """Counts, fingerprints and pixel statistics; fails before any training does."""
     mean, std = pretrain_images.channel_statistics()
     parts = {"pretrain": pretrain_images, "train": train_images, "eval": eval_images}
-    return {
-        "source": train_images.source,
-        "labelled": train_images.labels is not None and eval_images.labels is not None,
-        "class_names": list(train_images.class_names),
-        "image_size": int(train_images.images.shape[-1]),
-        "pixel_mean": mean,
-        "pixel_std": std,
-        "images": {name: len(part) for name, part in parts.items()},
-        "fingerprints": {name: part.fingerprint() for name, part in parts.items()},
-        "skipped": sorted(
-            {(file.path, file.reason) for part in parts.values() for file in part.skipped}
-        ),
-    }
-
-
-def select_execution(parameters: EncoderPipelineParameters, data: Json) -> Json:
-    """Device, precision and way of computing that every training of this run shares."""
-    method = new_method(
-        parameters, data, Training(parameters.gated_method, max(parameters.budgets), 0)
+    skipped = {(file.path, file.reason) for part in parts.values() for file in part.skipped}
+    return DataSummary(
+        source=train_images.source,
+        labelled=train_images.labels is not None and eval_images.labels is not None,
+        class_names=tuple(train_images.class_names),
+        image_size=int(train_images.images.shape[-1]),
+        pixel_mean=mean,
+        pixel_std=std,
+        images={name: len(part) for name, part in parts.items()},
+        fingerprints={name: part.fingerprint() for name, part in parts.items()},
+        skipped=tuple(sorted(skipped)),
     )
+
+
+def select_execution(parameters: EncoderPipelineParameters, data: DataSummary) -> Execution:
+    """Device, precision and way of computing that every training of this run shares."""
+    training = Training(parameters.gated_method, max(parameters.budgets), 0)
+    method = planned_method(parameters, data, training).build()
     recipe, shape = parameters.base_train, (3, parameters.image_size, parameters.image_size)
     with limited_threads(threads_of_each(recipe.workers)):
-        chosen = choose_execution(method, shape, recipe.of_one_process)
-    return dataclasses.asdict(chosen)
+        return choose_execution(method, shape, recipe.of_one_process)
 
 
 def measure_baselines(
-    parameters: EncoderPipelineParameters, data: Json, train_images: ImageSet, eval_images: ImageSet
-) -> Json:
+    parameters: EncoderPipelineParameters,
+    data: DataSummary,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+) -> dict[str, float]:
     """Chance, raw pixels and a random encoder; empty without labels."""
-    if not data["labelled"]:
+    if not data.labelled:
         return {}
     device = resolved_device(parameters.train.device)
-    untrained = new_method(
-        parameters, data, Training(parameters.dense_method, None, parameters.seed)
-    ).encoder
+    training = Training(parameters.dense_method, None, parameters.seed)
+    untrained = planned_method(parameters, data, training).build().encoder
     knn = parameters.knn
     return {
         "chance": chance_level(eval_images),
@@ -94,30 +99,92 @@ def measure_baselines(
 
 def pretrain(
     parameters: EncoderPipelineParameters,
-    data: Json,
-    execution: Json,
+    data: DataSummary,
+    execution: Execution,
     images: ImageSet,
     checkpoints: CheckpointStore,
     log: EpochLog,
+    teacher: Encoder | None = None,
+    gate_features: Arrays | None = None,
     *,
     training: Training,
-) -> tuple[Encoder, Json]:
-    """Train one method; returns its encoder and how the training went."""
-    plan = planned_method(parameters, data, training)
+) -> tuple[Encoder, TrainingRecord]:
+    """Train one method; returns its encoder and how the training went.
+
+    A student distils a ``teacher`` into the channels that the gates of another training open on
+    average, which that left in ``gate_features``.
+    """
     identity = training_identity(parameters, data, execution, training)
+    channels = None
+    if gate_features is not None:
+        channels = mean_open_channels(gate_record(gate_features, "train"))
+        identity |= {"inner_channels": list(channels)}
+    if teacher is not None:
+        identity |= {"teacher": weight_fingerprint(teacher)}
+    plan = planned_method(parameters, data, training, teacher=teacher, inner_channels=channels)
     return run_training(parameters, execution, images, checkpoints, log, training, plan, identity)
+
+
+def planned_method(
+    parameters: EncoderPipelineParameters,
+    data: DataSummary,
+    training: Training,
+    *,
+    teacher: Encoder | None = None,
+    inner_channels: tuple[int, ...] | None = None,
+) -> MethodPlan:
+    """A method for the images that ``data`` describes, before it is built with fresh weights."""
+    shape = parameters.encoder
+    if inner_channels is not None:
+        shape = shape.thinned(inner_channels)
+    setup = EncoderSetup(
+        config=shape,
+        image_size=parameters.image_size,
+        pixel_mean=data.pixel_mean,
+        pixel_std=data.pixel_std,
+        teacher=teacher,
+    )
+    config = parameters.method_config(training.method, training.gates)
+    return MethodPlan(training.method, setup, config, training.budget, training.seed)
+
+
+def training_identity(
+    parameters: EncoderPipelineParameters,
+    data: DataSummary,
+    execution: Execution,
+    training: Training,
+) -> dict[str, Any]:
+    """What decides a training's numbers; a checkpoint of another identity is not resumed."""
+    method = dataclasses.asdict(parameters.method_config(training.method, training.gates))
+    # Beside the method's own options, and for every method: where checkpoints have them.
+    for name, shared in parameters.shared_options.items():
+        method[name] = method["options"].pop(name, dataclasses.asdict(shared))
+    recipe = {
+        "views": dataclasses.asdict(parameters.views),
+        "encoder": shape_values(parameters.encoder),
+        "method": method,
+        "train": dataclasses.asdict(parameters.train_config(training.method)),
+    }
+    return recipe_identity(recipe) | {
+        "name": training.method,
+        "budget": training.budget,
+        "seed": training.seed,
+        "data": data.fingerprints["pretrain"],
+        "device": execution.device,
+        **execution.identity,
+    }
 
 
 def run_training(
     parameters: EncoderPipelineParameters,
-    execution: Json,
+    execution: Execution,
     images: ImageSet,
     checkpoints: CheckpointStore,
     log: EpochLog,
     training: Training,
     plan: MethodPlan,
-    identity: Json,
-) -> tuple[Encoder, Json]:
+    identity: dict[str, Any],
+) -> tuple[Encoder, TrainingRecord]:
     """The training itself: its encoder, and history, time and cost."""
     config = parameters.train_config(training.method)
     result = train_encoder(
@@ -125,9 +192,9 @@ def run_training(
             method=plan,
             views=parameters.views,
             recipe=config,
-            device=execution["device"],
-            precision=execution["precision"],
-            options=options_for(method_classes()[training.method], execution),
+            device=execution.device,
+            precision=execution.precision,
+            options=options_for(method_classes()[training.method], dataclasses.asdict(execution)),
             seed=training.seed,
             label=training.label,
             identity=identity,
@@ -136,17 +203,15 @@ def run_training(
         log,
         checkpoints,
     )
-    rates = [row["images_per_second"] for row in result.history]
     steps = len(result.history) * (len(images) // config.batch_size)
-    found = {
-        "history": result.history,
-        "epochs": len(result.history),
-        "seconds": result.seconds,
-        "images_per_second": float(np.median(rates)),
-        "macs": result.method.macs_per_image * steps * config.batch_size,
-        "collapsed": _collapsed(training, result.history[-1]),
-    }
-    return result.method.encoder, found
+    return result.method.encoder, TrainingRecord(
+        history=result.history,
+        epochs=len(result.history),
+        seconds=result.seconds,
+        images_per_second=float(np.median([row["images_per_second"] for row in result.history])),
+        macs=result.method.macs_per_image * steps * config.batch_size,
+        collapsed=_collapsed(training, result.history[-1]),
+    )
 
 
 def _collapsed(training: Training, last: dict[str, float]) -> bool:
@@ -169,137 +234,90 @@ def extract(
     eval_images: ImageSet,
 ) -> Arrays:
     """Features of both parts through every branch, and what the gates did on them."""
-    device = resolved_device(parameters.train.device)
-    arrays: Arrays = {}
-    for branch in encoder.branches:
-        for part, images in (("train", train_images), ("eval", eval_images)):
-            found = extract_features(
-                encoder, images.images, branch, device=device, label=f"{branch} features"
-            )
-            arrays[f"{branch}.{part}"] = found.features
-            if found.gates is not None:
-                arrays |= gate_arrays(found.gates, part)
-    return arrays
+    parts = {"train": train_images.images, "eval": eval_images.images}
+    return branch_arrays(encoder, parts, device=resolved_device(parameters.train.device))
 
 
 def evaluate(
     parameters: EncoderPipelineParameters,
-    data: Json,
+    data: DataSummary,
     encoder: Encoder,
     features: Arrays,
-    training: Json,
+    training: TrainingRecord,
     train_images: ImageSet,
     eval_images: ImageSet,
     *,
     trained: Training,
-) -> Json:
+) -> Evaluation:
     """Accuracies, cost and channel usage of one trained encoder."""
-    branches = {}
-    for branch in encoder.branches:
-        accuracies: Json = {}
-        if data["labelled"]:
-            accuracies = _accuracies(
-                parameters, encoder, branch, features, train_images, eval_images, trained.seed
-            )
-        branches[branch] = accuracies
-    return {
-        "method": trained.method,
-        "budget": trained.budget,
-        "seed": trained.seed,
-        "branches": branches,
-        **_costs(parameters, encoder, features, eval_images.images.shape[-1]),
-        "parameters": sum(p.numel() for p in encoder.parameters()),
-        "training": {key: value for key, value in training.items() if key != "history"},
-    }
 
-
-def _costs(
-    parameters: EncoderPipelineParameters, encoder: Encoder, features: Arrays, image_size: int
-) -> Json:
-    """MACs of the whole network, of this one used dense, and of what its gates leave."""
-    whole = cost_at(parameters.encoder, image_size, parameters.gates.reduction).dense
-    macs: Json = {
-        "dense": whole,
-        "own": encoder.cost(image_size).dense,
-        "gated_mean": None,
-        "flop_reduction": None,
-    }
-    usage: list[Json] = []
-    if "gated" in encoder.branches:
-        record = gate_record(features, "eval")
-        mean = float(record.macs.mean())
-        macs |= {"gated_mean": mean, "flop_reduction": 1 - mean / whole}
-        usage = [dataclasses.asdict(block) for block in channel_usage(record)]
-    return {"macs": macs, "channel_usage": usage}
-
-
-def _accuracies(
-    parameters: EncoderPipelineParameters,
-    encoder: Encoder,
-    branch: Branch,
-    features: Arrays,
-    train_images: ImageSet,
-    eval_images: ImageSet,
-    seed: int,
-) -> Json:
-    """Linear probe and nearest-neighbour accuracies of one branch."""
-    knn = parameters.knn
-    sides = _sides(features, branch, train_images, eval_images)
-    device = resolved_device(parameters.train.device)
-    nearest = {
-        normalise: knn_accuracy(*sides, k=knn.k, normalise=normalise, device=device)
-        for normalise in {knn.normalise, True}
-    }
-    accuracies: Json = {
-        "knn_top1": nearest[knn.normalise],
-        "knn_normalised_top1": nearest[True],
-    }
-    if parameters.probe is not None:
-        accuracies["linear_top1"] = labelled_probe(
-            parameters, parameters.probe, encoder, branch, features, train_images, eval_images, seed
-        )
-    return accuracies
-
-
-def labelled_probe(
-    parameters: EncoderPipelineParameters,
-    probe: ProbeConfig,
-    encoder: Encoder,
-    branch: Branch,
-    features: Arrays,
-    train_images: ImageSet,
-    eval_images: ImageSet,
-    seed: int,
-) -> list[float]:
-    """Linear accuracies of one branch, one a run of the probe."""
-    device = resolved_device(parameters.train.device)
-    sides = _sides(features, branch, train_images, eval_images)
-    batches = None
-    if probe.features == "augmented":
-        batches = augmented_batches(
+    def accuracies(branch: Branch) -> Accuracies:
+        return branch_accuracies(
             encoder,
-            train_images.images,
-            sides[1],
             branch,
-            probe,
+            features,
+            train_images,
+            eval_images,
+            parameters.knn,
+            parameters.probe,
             parameters.views,
-            seed=derived_seed(seed, "probe", branch),
-            device=device,
+            seed=trained.seed,
+            device=resolved_device(parameters.train.device),
         )
-    return linear_probe_accuracies(
-        *sides, probe, seed=seed, batches=batches, device=device, label=f"linear, {branch}"
+
+    size = eval_images.images.shape[-1]
+    whole = cost_at(parameters.encoder, size, parameters.gates.reduction).dense
+    macs, usage = branch_costs(encoder, features, size, whole)
+    return Evaluation(
+        method=trained.method,
+        budget=trained.budget,
+        seed=trained.seed,
+        branches={b: accuracies(b) if data.labelled else Accuracies() for b in encoder.branches},
+        macs=macs,
+        channel_usage=usage,
+        parameters=sum(p.numel() for p in encoder.parameters()),
+        training=training.summary,
     )
 
 
-def _sides(
-    features: Arrays, branch: Branch, train_images: ImageSet, eval_images: ImageSet
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Features and labels of the training part, then of the evaluation part."""
+def evaluate_transfer(
+    parameters: EncoderPipelineParameters,
+    encoder: Encoder,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    *,
+    seed: int,
+) -> TransferAccuracies:
+    """Linear evaluation of every branch on a target; the images come at the source's size."""
     if train_images.labels is None or eval_images.labels is None:
-        raise ValueError("accuracies need labels")
-    return (
-        features[f"{branch}.train"],
-        train_images.labels,
-        features[f"{branch}.eval"],
-        eval_images.labels,
-    )
+        raise ValueError(
+            f"the transfer target {train_images.source!r} has no labels; linear evaluation "
+            "needs them: give one folder a class, or leave it out of transfer.targets"
+        )
+    if parameters.probe is None:
+        raise ValueError("transfer is measured by a linear probe; probe is not set")
+    features = extract(parameters, encoder, train_images, eval_images)
+    return {
+        branch: probe_accuracies(
+            encoder,
+            branch,
+            features,
+            train_images,
+            eval_images,
+            parameters.probe,
+            parameters.views,
+            seed=seed,
+            device=resolved_device(parameters.train.device),
+        )
+        for branch in encoder.branches
+    }
+
+
+def collect_by_model(**found: R) -> dict[str, R]:
+    """What every model left, by its name in the metrics."""
+    return found
+
+
+def collect_histories(**trainings: TrainingRecord) -> Histories:
+    """Rows of every model's epochs, by its name in the metrics."""
+    return {name: training.history for name, training in trainings.items()}

@@ -21,7 +21,6 @@ from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
-from ssl_kedro.pipelines.gated.trainings import weight_fingerprint
 from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import (
@@ -42,7 +41,7 @@ from ssl_kedro.saliency.sources.joined import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 from ssl_kedro.saliency.truth import truth_arrays
 from ssl_kedro.training.batches import BatchSource
-from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointStore, weight_fingerprint
 from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,115 +10,122 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.evaluation.channel_usage import BlockUsage
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import Row
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
+from ssl_kedro.pipelines.dual_gating.plan import Transfer
 from ssl_kedro.pipelines.dual_gating.report import figures
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics
 from ssl_kedro.pipelines.gated.inference_nodes import stage_metrics, stage_sections
+from ssl_kedro.pipelines.gated.records import (
+    DataSummary,
+    Evaluation,
+    Evaluations,
+    Histories,
+    TransferAccuracies,
+    plain,
+)
 from ssl_kedro.pipelines.gated.report import channels, curves
 from ssl_kedro.pipelines.gated.report.page import setup_of
 from ssl_kedro.reporting.manifest import run_manifest
+from ssl_kedro.training.execution import Execution
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def collect_models(*evaluations: Json, keys: tuple[str, ...]) -> Json:
-    """All models' evaluations by model name."""
-    return dict(zip(keys, evaluations, strict=True))
+def collect_runs(**evaluations: Evaluation) -> pd.DataFrame:
+    """One row a training and branch: what every table is made of; fractions, not percent.
 
-
-def collect_histories(*trainings: Json, keys: tuple[str, ...]) -> Json:
-    """All models' per-epoch rows by model name."""
-    return {key: training["history"] for key, training in zip(keys, trainings, strict=True)}
-
-
-def collect_runs(*evaluations: Json, names: tuple[str, ...]) -> pd.DataFrame:
-    """One row a training and branch: what every table is made of; fractions, not percent."""
-    rows = [
+    Args:
+        evaluations: by the model's name in the metrics and its seed, "dual.budget_30.seed_0".
+    """
+    return pd.DataFrame(
         row
-        for name, evaluation in zip(names, evaluations, strict=True)
-        for row in _run_rows(name, evaluation)
-    ]
-    return pd.DataFrame(rows)
+        for key, evaluation in evaluations.items()
+        for row in _run_rows(key.partition(".")[0], evaluation)
+    )
 
 
-def _run_rows(name: str, evaluation: Json) -> list[Json]:
+def _run_rows(name: str, evaluation: Evaluation) -> list[dict[str, Any]]:
     """The rows of one training, one a branch."""
-    macs, training = evaluation["macs"], evaluation["training"]
-    budget = evaluation["budget"]
+    macs, training = evaluation.macs, evaluation.training
     rows = []
-    for branch, accuracies in evaluation["branches"].items():
-        linear = np.asarray(accuracies.get("linear_top1", [np.nan]))
-        spent = macs["own"] if branch == "dense" else macs["gated_mean"]
+    for branch, found in evaluation.branches.items():
+        linear = np.asarray([np.nan] if found.linear_top1 is None else found.linear_top1)
+        spent = macs.own if branch == "dense" else (macs.gated_mean or np.nan)
         # A dense branch of the whole network saves nothing, and no figure is given for it.
-        saves = branch == "gated" or macs["own"] != macs["dense"]
+        saves = branch == "gated" or macs.own != macs.dense
+        nearest = (found.knn_top1, found.knn_normalised_top1)
+        knn, normalised = (np.nan if value is None else value for value in nearest)
         rows.append(
             {
                 "model": name,
-                "method": evaluation["method"],
-                "budget_percent": None if budget is None else round(100 * budget),
-                "seed": evaluation["seed"],
+                "method": evaluation.method,
+                "budget_percent": _whole_percent(evaluation.budget),
+                "seed": evaluation.seed,
                 "branch": branch,
                 "linear_top1": float(linear.mean()),
                 "linear_std": float(linear.std()),
-                "knn_top1": accuracies.get("knn_top1", np.nan),
-                "knn_normalised_top1": accuracies.get("knn_normalised_top1", np.nan),
+                "knn_top1": knn,
+                "knn_normalised_top1": normalised,
                 "macs": spent,
-                "dense_macs": macs["dense"],
-                "flop_reduction": 1 - spent / macs["dense"] if saves else np.nan,
-                **_channel_shares(evaluation["channel_usage"] if branch == "gated" else []),
-                "training_seconds": training["seconds"],
-                "training_macs": training["macs"],
-                "images_per_second": training["images_per_second"],
+                "dense_macs": macs.dense,
+                "flop_reduction": 1 - spent / macs.dense if saves else np.nan,
+                **_channel_shares(evaluation.channel_usage if branch == "gated" else ()),
+                "training_seconds": training.seconds,
+                "training_macs": training.macs,
+                "images_per_second": training.images_per_second,
             }
         )
     return rows
 
 
-def _channel_shares(usage: list[Json]) -> dict[str, float]:
+def _whole_percent(budget: float | None) -> int | None:
+    return None if budget is None else round(100 * budget)
+
+
+def _channel_shares(usage: Sequence[BlockUsage]) -> dict[str, float]:
     """Shares of all inner channels that are always on, always off, or depend on the image."""
     names = ("always_on", "always_off", "dependent")
-    total = sum(block["channels"] for block in usage)
-    return {name: sum(b[name] for b in usage) / total if total else np.nan for name in names}
+    total = sum(block.channels for block in usage)
+    return {
+        name: sum(getattr(b, name) for b in usage) / total if total else np.nan for name in names
+    }
 
 
 def collect_transfers(
-    *evaluations: Json,
-    pairs: tuple[tuple[str, str, str, float | None], ...],
-    seeds: tuple[int, ...],
+    *, transfers: Mapping[str, Transfer], **evaluations: TransferAccuracies
 ) -> pd.DataFrame:
-    """One row a source model, branch, target and seed."""
-    rows = []
-    for evaluation, (source, target, name, budget), seed in zip(
-        evaluations, pairs, seeds, strict=True
-    ):
-        for branch, accuracies in evaluation.items():
-            rows.append(
-                {
-                    "source": source,
-                    "target": target,
-                    "model": name,
-                    "budget_percent": None if budget is None else round(100 * budget),
-                    "seed": seed,
-                    "branch": branch,
-                    "linear_top1": float(np.mean(accuracies)),
-                    "linear_std": float(np.std(accuracies)),
-                }
-            )
-    return pd.DataFrame(rows)
+    """One row a source model, branch, target and seed.
+
+    Args:
+        transfers: what was evaluated, by the names of ``evaluations``.
+        evaluations: linear accuracies of every branch.
+    """
+    return pd.DataFrame(
+        {
+            "source": transfers[name].source,
+            "target": transfers[name].target,
+            "model": transfers[name].model.name,
+            "budget_percent": _whole_percent(transfers[name].model.budget),
+            "seed": transfers[name].model.seed,
+            "branch": branch,
+            "linear_top1": float(np.mean(accuracies)),
+            "linear_std": float(np.std(accuracies)),
+        }
+        for name, evaluation in evaluations.items()
+        for branch, accuracies in evaluation.items()
+    )
 
 
-def metrics(
-    runs: pd.DataFrame, baselines: Json, *found: Json, stages: tuple[str, ...] = ()
-) -> dict[str, float]:
+def metrics(runs: pd.DataFrame, baselines: dict[str, float], **stages: Any) -> dict[str, float]:
     """The numbers of the run under flat keys; accuracies and reductions are fractions."""
-    numbers = flat_metrics(_with_whole_budgets(runs), baselines)
-    return numbers | stage_metrics(dict(zip(stages, found, strict=True)))
+    return flat_metrics(_with_whole_budgets(runs), baselines) | stage_metrics(stages)
 
 
 def part_table(parameters: DualGatingParameters, rows: pd.DataFrame, *, part: str) -> pd.DataFrame:
@@ -140,8 +148,7 @@ def _with_whole_budgets(frame: pd.DataFrame) -> pd.DataFrame:
 def embed_features(
     parameters: DualGatingParameters,
     eval_images: ImageSet,
-    *features: Arrays,
-    keys: tuple[str, ...],
+    **features: Arrays,
 ) -> pd.DataFrame:
     """Two-dimensional embedding of a sample of the evaluation images, for every branch."""
     count = min(parameters.embedding.samples, len(eval_images))
@@ -153,7 +160,7 @@ def embed_features(
     labels = np.full(count, -1) if eval_images.labels is None else eval_images.labels[chosen]
     names = [eval_images.class_names[label] if label >= 0 else "" for label in labels]
     frames = []
-    for key, arrays in zip(keys, features, strict=True):
+    for key, arrays in features.items():
         for branch in ("dense", "gated"):
             if f"{branch}.eval" not in arrays:
                 continue
@@ -176,33 +183,33 @@ def embed_features(
 
 
 def describe_run(
-    parameters: DualGatingParameters, data: Json, execution: Json, runs: pd.DataFrame
+    parameters: DualGatingParameters, data: DataSummary, execution: Execution, runs: pd.DataFrame
 ) -> Json:
     """Versions, commit, data, seed, device and cost of the run."""
     trainings = runs.drop_duplicates(["model", "budget_percent", "seed"])
     seconds = float(trainings["training_seconds"].sum())
     return run_manifest(
         seed=parameters.seed,
-        data=data,
-        execution=execution,
+        data=plain(data),
+        execution=plain(execution),
         parameters=parameters.model_dump(mode="json"),
         training_seconds=seconds,
     )
 
 
-def training_curves(histories: Json) -> Figure:
+def training_curves(histories: Histories) -> Figure:
     """Loss, realised cost and spread over the epochs."""
     return curves.training_curves(histories)
 
 
-def accuracy_against_cost(metrics: dict[str, float], models: Json) -> Figure:
+def accuracy_against_cost(metrics: dict[str, float], models: Evaluations) -> Figure:
     """Accuracy of each encoder over its cost."""
-    return figures.accuracy_against_cost(metrics, models)
+    return figures.accuracy_against_cost(metrics, plain(models))
 
 
-def channel_usage(models: Json) -> Figure:
+def channel_usage(models: Evaluations) -> Figure:
     """Always on, always off, dependent: per block and model."""
-    return channels.channel_usage_figure(models)
+    return channels.channel_usage_figure(plain(models))
 
 
 def embedding_plot(embedding: pd.DataFrame) -> Figure:
@@ -213,19 +220,17 @@ def embedding_plot(embedding: pd.DataFrame) -> Figure:
 def render_report(
     parameters: DualGatingParameters,
     metrics: dict[str, float],
-    models: Json,
-    histories: Json,
+    models: Evaluations,
+    histories: Histories,
     manifest: Json,
-    *frames: Any,
-    parts: tuple[str, ...],
+    **tables: Any,
 ) -> str:
     """The self-contained HTML report of whatever parts were run."""
-    tables = dict(zip(parts, frames, strict=True))
     sections = stage_sections(models, tables)
     setup = setup_of(
         parameters, manifest, parameters.published, parameters.published_data_is_ours
     ) | {"repeats": parameters.repeats}
     embedding = tables.pop("embedding", None)
     return dual_gating_report(
-        metrics, models, histories, manifest, setup, tables, embedding, sections
+        metrics, plain(models), histories, manifest, setup, tables, embedding, sections
     )

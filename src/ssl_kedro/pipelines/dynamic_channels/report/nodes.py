@@ -11,61 +11,47 @@ from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParam
 from ssl_kedro.pipelines.dynamic_channels.report import figures, tables
 from ssl_kedro.pipelines.dynamic_channels.report.page import dynamic_channels_report
 from ssl_kedro.pipelines.gated.inference_nodes import stage_metrics, stage_sections
+from ssl_kedro.pipelines.gated.records import DataSummary, Evaluations, Histories, plain
 from ssl_kedro.pipelines.gated.report import channels, curves
 from ssl_kedro.pipelines.gated.report.page import setup_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.manifest import run_manifest
+from ssl_kedro.training.execution import Execution
 
 Json = dict[str, Any]
 
 
-def collect_models(*evaluations: Json, keys: tuple[str, ...]) -> Json:
-    """All models' evaluations by model name."""
-    return {_model_name(k): e for k, e in zip(keys, evaluations, strict=True)}
-
-
-def collect_histories(*trainings: Json, keys: tuple[str, ...]) -> Json:
-    """All models' per-epoch rows by model name."""
-    return {_model_name(k): t["history"] for k, t in zip(keys, trainings, strict=True)}
-
-
-def _model_name(label: str) -> str:
-    return f"simsiam_gating.{label}" if label.startswith("budget_") else label
-
-
 def metrics(
     parameters: DynamicChannelsParameters,
-    models: Json,
-    baselines: Json,
-    *measured: Json,
-    stages: tuple[str, ...] = (),
-) -> Json:
+    models: Evaluations,
+    baselines: dict[str, float],
+    **stages: Any,
+) -> dict[str, float]:
     """The numbers of the run under flat keys; accuracies and shares are fractions."""
-    found: Json = {"dense_macs": models["simsiam"]["macs"]["dense"], **baselines}
-    accuracies = models["simsiam"]["branches"]["dense"]
-    if accuracies:
-        found["simsiam.knn_top1"] = accuracies["knn_top1"]
+    baseline, gated = models[parameters.dense_method], parameters.gated_method
+    found: dict[str, float] = {"dense_macs": baseline.macs.dense, **baselines}
+    if (nearest := baseline.branches["dense"].knn_top1) is not None:
+        found["simsiam.knn_top1"] = nearest
     for budget in parameters.budgets:
         name = budget_name(budget)
-        model = models[f"simsiam_gating.{name}"]
-        if model["branches"]["gated"]:
-            found[f"{name}.knn_top1"] = model["branches"]["gated"]["knn_top1"]
-        found[f"{name}.flop_reduction"] = model["macs"]["flop_reduction"]
-        channels = sum(block["channels"] for block in model["channel_usage"])
+        model = models[f"{gated}.{name}"]
+        if (nearest := model.branches["gated"].knn_top1) is not None:
+            found[f"{name}.knn_top1"] = nearest
+        if model.macs.flop_reduction is not None:
+            found[f"{name}.flop_reduction"] = model.macs.flop_reduction
+        channels = sum(block.channels for block in model.channel_usage)
         for use in ("always_on", "always_off", "dependent"):
-            share = sum(block[use] for block in model["channel_usage"]) / channels
+            share = sum(getattr(block, use) for block in model.channel_usage) / channels
             found[f"{name}.channels.{use}"] = share
     chosen = tables.operating_point(found, parameters.budgets, parameters.operating_point_within)
     if chosen is not None:
         found["operating_point.budget"] = chosen
-    further = stage_metrics(dict(zip(stages, measured, strict=True)))
     # Budgets have no method's name before them here: there is one.
-    return found | {
-        key.removeprefix(f"{parameters.gated_method}."): value for key, value in further.items()
-    }
+    further = stage_metrics(stages)
+    return found | {key.removeprefix(f"{gated}."): value for key, value in further.items()}
 
 
-def table_5_1(parameters: DynamicChannelsParameters, metrics: Json) -> pd.DataFrame:
+def table_5_1(parameters: DynamicChannelsParameters, metrics: dict[str, float]) -> pd.DataFrame:
     """Table 5.1 with the published figures beside the measured ones."""
     return tables.table_5_1(
         metrics,
@@ -76,30 +62,33 @@ def table_5_1(parameters: DynamicChannelsParameters, metrics: Json) -> pd.DataFr
 
 
 def describe_run(
-    parameters: DynamicChannelsParameters, data: Json, execution: Json, models: Json
+    parameters: DynamicChannelsParameters,
+    data: DataSummary,
+    execution: Execution,
+    models: Evaluations,
 ) -> Json:
     """Versions, commit, data, seed, device and cost of the run."""
     return run_manifest(
         seed=parameters.seed,
-        data=data,
-        execution=execution,
+        data=plain(data),
+        execution=plain(execution),
         parameters=parameters.model_dump(mode="json"),
-        training_seconds=sum(model["training"]["seconds"] for model in models.values()),
+        training_seconds=sum(model.training.seconds for model in models.values()),
     )
 
 
-def training_curves(histories: Json) -> Figure:
+def training_curves(histories: Histories) -> Figure:
     """Loss, realised cost and spread over the epochs."""
     return curves.training_curves(histories)
 
 
-def channel_usage(models: Json) -> Figure:
+def channel_usage(models: Evaluations) -> Figure:
     """Fig. 5.1: always on, always off, dependent, per block and budget."""
-    return channels.channel_usage_figure(models)
+    return channels.channel_usage_figure(plain(models))
 
 
 def accuracy_against_cost(
-    parameters: DynamicChannelsParameters, metrics: Json, table: pd.DataFrame
+    parameters: DynamicChannelsParameters, metrics: dict[str, float], table: pd.DataFrame
 ) -> Figure:
     """1-NN accuracy over FLOPs with the baseline as a line and the operating point marked."""
     return figures.accuracy_against_cost(
@@ -109,18 +98,18 @@ def accuracy_against_cost(
 
 def render_report(
     parameters: DynamicChannelsParameters,
-    metrics: Json,
-    models: Json,
-    histories: Json,
+    metrics: dict[str, float],
+    models: Evaluations,
+    histories: Histories,
     manifest: Json,
     table: pd.DataFrame,
-    *found: Any,
-    shown: tuple[str, ...] = (),
+    **stages: Any,
 ) -> str:
     """The self-contained HTML report."""
-    chosen = metrics.get("operating_point.budget")
-    sections = stage_sections(models, dict(zip(shown, found, strict=True)), chosen)
+    sections = stage_sections(models, stages, metrics.get("operating_point.budget"))
     setup = setup_of(
         parameters, manifest, parameters.published, parameters.published_data_is_ours
     ) | {"within_points": parameters.operating_point_within}
-    return dynamic_channels_report(metrics, models, histories, manifest, setup, table, sections)
+    return dynamic_channels_report(
+        metrics, plain(models), histories, manifest, setup, table, sections
+    )
