@@ -61,7 +61,7 @@ def listed(root: Path, part: str) -> Listing:
     """
     folder = root / part
     names = sorted(entry.name for entry in os.scandir(folder) if _is_visible_folder(entry))
-    classes = [(name, files) for name in names if (files := _images(root, f"{part}/{name}"))]
+    classes = [(name, files) for name in names if (files := images_below(root, f"{part}/{name}"))]
     if not classes:
         return Listing(tuple(_direct_images(root, part)), None, ())
     paths = [path for _, files in classes for path in files]
@@ -74,9 +74,29 @@ def loose_images(root: Path, part: str) -> list[str]:
     return _direct_images(root, part)
 
 
-def images_below(root: Path) -> list[str]:
-    """All images at any depth below a folder, relative to it, sorted; hidden ones left out."""
-    return _images(root, "")
+def images_below(root: Path, folder: str = "", *, follow_links: bool = False) -> list[str]:
+    """All images at any depth below a folder of a root; hidden ones left out.
+
+    Args:
+        root: that paths are relative to, with forward slashes, sorted.
+        folder: below the root; "" = the root itself.
+        follow_links: to folders, each folder once.
+    """
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(root / folder.lstrip("/"), followlinks=follow_links):
+        if follow_links:
+            status = os.stat(place)  # noqa: PTH116  os.walk gives strings
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        # In this order the first of several links to a folder is the one that counts.
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        prefix = os.path.relpath(place, root).replace(os.sep, "/") + "/"
+        prefix = "" if prefix == "./" else prefix
+        found += [prefix + name for name in names if _is_image(name)]
+    return sorted(found)
 
 
 def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
@@ -91,13 +111,3 @@ def _direct_images(root: Path, part: str) -> list[str]:
     with os.scandir(root / part) as entries:
         names = [entry.name for entry in entries if _is_image(entry.name) and not entry.is_dir()]
     return sorted(str(PurePosixPath(part, name)) for name in names)
-
-
-def _images(root: Path, folder: str) -> list[str]:
-    """Images in a folder and the folders below it."""
-    found = []
-    for place, folders, names in os.walk(root / folder.lstrip("/")):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = Path(place).relative_to(root)
-        found += [(relative / name).as_posix() for name in names if _is_image(name)]
-    return sorted(found)

@@ -41,7 +41,9 @@ def bootstrap_interval(
     about 20) percentile intervals are too narrow: they say what these images allow, not more.
 
     Args:
-        scores: one an image, float (N,).
+        scores: one an image, float (N,); or the differences of two models on the same images:
+            an interval that does not hold 0 tells the models apart even where the intervals of
+            their means overlap.
         generator: draws the resamples; equal states give equal intervals.
         confidence: share of the resampled means inside, in (0, 1).
         resamples: how many.
@@ -77,41 +79,6 @@ def bootstrap_interval(
     means = _resampled_means(sums, counts, generator, resamples)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(mean, float(low), float(high), count)
-
-
-def paired_interval(
-    scores: np.ndarray,
-    others: np.ndarray,
-    generator: np.random.Generator,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    groups: Sequence[Hashable] | None = None,
-) -> Interval:
-    """Interval of the mean difference of two models on the same images, scores - others.
-
-    Images where either has no score are left out. An interval that does not hold 0 tells the
-    models apart even where the intervals of their means overlap.
-
-    Args:
-        scores: of one model, (N,).
-        others: of the other, (N,), same images, same order.
-        generator: see `bootstrap_interval`, as all that follows.
-        confidence: share inside.
-        resamples: how many.
-        groups: of each image.
-
-    Raises:
-        ValueError: unequal shapes, or what `bootstrap_interval` raises.
-    """
-    first, second = np.asarray(scores, dtype=np.float64), np.asarray(others, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(
-            f"expected scores of the same images, found shapes {first.shape} and {second.shape}"
-        )
-    return bootstrap_interval(
-        first - second, generator, confidence=confidence, resamples=resamples, groups=groups
-    )
 
 
 def _by_group(

@@ -19,10 +19,11 @@ from ssl_kedro.pipelines.dual_gating.report.runs import (
 from ssl_kedro.pipelines.gated.variants import capitalised_title
 from ssl_kedro.reporting.number_format import signed_with_std
 from ssl_kedro.reporting.published import published_table
-from ssl_kedro.reporting.table import RUN, Column, budget, computed
+from ssl_kedro.reporting.table import RUN, Column, beside_published, budget, computed
 
 # Every published table has figures for it; it stands in where one has none for the run's data set.
 NEAREST_PRINTED = "CIFAR-100"
+LESS_DUAL = "Less dual gating"
 _PUBLISHED_NAMES = {
     "dual": "dual_gating",
     "barlow_dual": "barlow_dual_gating",
@@ -162,6 +163,9 @@ class Claim:
     asked: str = "helps"
 
 
+_KINDS = ("table", "figure", "question")
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of chapter 6: a table, a figure or an open question.
@@ -202,6 +206,18 @@ class Part:
     claims: tuple[Claim, ...] = ()
     costs: bool = True
 
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise ValueError(
+                f"part {self.name!r}: expected a name that begins with table_, figure_ or "
+                "question_, as its file and its tag do"
+            )
+
+    @property
+    def kind(self) -> str:
+        """Table, figure or question."""
+        return self.name.split("_", 1)[0]
+
     def table(self, row: Row) -> pd.DataFrame:
         """The CSV file's frame.
 
@@ -213,6 +229,7 @@ class Part:
         return computed(self.columns, rows)
 
 
+@cache
 def parts() -> dict[str, Part]:
     """All parts by name: tables, then figures, then questions."""
     found = [
@@ -220,8 +237,7 @@ def parts() -> dict[str, Part]:
         for module in modules("ssl_kedro.pipelines.dual_gating.parts")
         for part in getattr(module, "PARTS", ())
     ]
-    kinds = ("table", "figure", "question")
-    found.sort(key=lambda part: (kinds.index(part.name.split("_")[0]), part.name))
+    found.sort(key=lambda part: (_KINDS.index(part.kind), part.name))
     return {part.name: part for part in found}
 
 
@@ -266,3 +282,53 @@ def paired(
         Column(f"{name}_std", lambda row: difference(row).std),
     )
     return (*found, Column(f"{name}_n", lambda row: difference(row).n)) if counted else found
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a branch: a column, and one of its difference to dual gating.
+
+    Args:
+        name: of the column.
+        metric: of the runs.
+        branch: of the runs.
+        group: where the page shows the measure.
+        heading: of the measure.
+        compared: heading of the difference; "" = not shown.
+        lower_is_better: as it says.
+        counted: whether the number of seeds stands beside the difference.
+    """
+
+    name: str
+    metric: str
+    branch: str
+    group: str
+    heading: str
+    compared: str = ""
+    lower_is_better: bool = False
+    counted: bool = True
+
+    @property
+    def columns(self) -> tuple[Column[Row], ...]:
+        """The measure, and its difference to dual gating."""
+        return (
+            *measured(self.name, self.metric, self.branch, self.heading, self.group),
+            *paired(
+                f"{self.name}_against_dual",
+                lambda row: row.less("dual", self.metric, self.branch),
+                self.compared,
+                LESS_DUAL,
+                counted=self.counted,
+                lower_is_better=self.lower_is_better,
+            ),
+        )
+
+    @property
+    def beside_published(self) -> tuple[Column[Row], ...]:
+        """The published figure of the same name, and the difference to it."""
+        return beside_published(
+            self.name,
+            self.heading,
+            lambda row: row.mean(self.metric, self.branch),
+            lambda row: row.published(self.name),
+        )

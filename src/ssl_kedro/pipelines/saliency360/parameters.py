@@ -43,6 +43,12 @@ from ssl_kedro.training.config import TrainConfig
 BASELINES = ("uniform", "equator", "mean", "ceiling")
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
 _VGG_ROWS_PX = 48
+# Settings of a training that have no other value here.
+_ONE = {
+    "gate_lr_factor": "there are no gates",
+    "workers": "this pipeline trains in one process",
+    "nodes": "this pipeline trains in one process",
+}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -228,19 +234,10 @@ class Saliency360Parameters(PipelineParameters):
         if self.deploy not in self.models:
             raise ConfigError("deploy", self.deploy, f"one of {', '.join(self.models)}")
         for key in ("train", "decoder_train"):
-            if getattr(self, key).gate_lr_factor != 1:
-                raise ConfigError(
-                    f"{key}.gate_lr_factor",
-                    getattr(self, key).gate_lr_factor,
-                    "1: there are no gates",
-                )
-            for name in ("workers", "nodes"):
-                if getattr(getattr(self, key), name) != 1:
-                    raise ConfigError(
-                        f"{key}.{name}",
-                        getattr(getattr(self, key), name),
-                        "1: this pipeline trains in one process",
-                    )
+            for name, why in _ONE.items():
+                value = getattr(getattr(self, key), name)
+                if value != 1:
+                    raise ConfigError(f"{key}.{name}", value, f"1: {why}")
         return self
 
     def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, ModelPlan]:

@@ -7,13 +7,13 @@ one or two look-ups.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.images.decode import EXTENSIONS
+from ssl_kedro.images.listing import images_below
 from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 
 
@@ -37,7 +37,7 @@ class ImageTree:
             raise GroundTruthError(
                 root, found, "the folder of images", "set the path to that folder"
             )
-        self.paths = tuple(_images_below(root))
+        self.paths = tuple(images_below(root, follow_links=True))
         if not self.paths:
             raise GroundTruthError(
                 root,
@@ -118,27 +118,6 @@ def located(root: Path, names: Sequence[str]) -> list[Path]:
             "take the copies out, or set the path to one folder of images",
         )
     return [root / paths[0] for paths in found]
-
-
-def _images_below(root: Path) -> list[str]:
-    """Paths relative to the root, with forward slashes, sorted."""
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(root, followlinks=True):
-        status = os.stat(place)  # noqa: PTH116  os.walk gives strings
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        prefix = os.path.relpath(place, root).replace(os.sep, "/") + "/"
-        prefix = "" if prefix == "./" else prefix
-        found += [prefix + name for name in names if _is_image(name)]
-    return sorted(found)
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS
 
 
 def _lower_extension(name: str) -> str:

@@ -86,7 +86,7 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
     """
     kind = path.suffix.lower()
     if kind == ".npy":
-        _check_shape(path, array_header(path)[0])
+        check_shape(path, array_header(path)[0])
     elif kind in PICTURES:
         _check_two_to_one(path, *grey_size(path))
     elif kind in TABLES:
@@ -177,7 +177,7 @@ def viewer_numbers(viewers: list[str]) -> np.ndarray:
 
 def _from_array(path: Path) -> Fixations:
     values = read_array(path)
-    _check_shape(path, values.shape)
+    check_shape(path, values.shape)
     values = values.astype(np.float64)
     for column, (name, limit) in enumerate((("longitude", 180), ("latitude", 90))):
         wrong = np.flatnonzero(~(np.abs(values[:, column]) <= limit))
@@ -219,12 +219,17 @@ def _from_picture(path: Path) -> Fixations:
     return Fixations(longitude, latitude, np.zeros(len(row), np.int64))
 
 
-def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+def check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuse an array that is not (F, 2) or (F, 3), F at least 1.
+
+    Raises:
+        SaliencyDataError: it is not.
+    """
     if len(shape) != 2 or shape[1] not in (2, 3) or shape[0] == 0:
         raise SaliencyDataError(
             path,
             found=f"an array of shape {shape}",
-            expected="(F, 2), longitude and latitude in degrees, or (F, 3) with viewers; F > 0",
+            expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
             remedy="save the fixations in one of these shapes",
         )
 

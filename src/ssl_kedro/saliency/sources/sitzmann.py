@@ -29,11 +29,11 @@ import numpy as np
 
 from ssl_kedro.images.listing import images_below
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.sources.arrays import array_header, read_array
+from ssl_kedro.saliency.sources.arrays import read_array
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners, named
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
-from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
+from ssl_kedro.saliency.sources.fixation_files import check_shape, read_fixations
 from ssl_kedro.saliency.sources.folder import by_stem, existing_folder, files_below
 from ssl_kedro.saliency.sources.splits import scenes_of, splits_of
 
@@ -89,16 +89,10 @@ class SitzmannPanoramas(FilePanoramas):
             )
         return found.of(kept)
 
-    def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:  # noqa: ARG002
-        if path.suffix.lower() == ".npy":
-            _check_shape(path, array_header(path)[0])
-        else:
-            check_fixations(path, self.columns)
-
 
 def _from_array(path: Path) -> Fixations:
     values = read_array(path).astype(np.float64)
-    _check_shape(path, values.shape)
+    check_shape(path, values.shape)
     wrong = np.flatnonzero(~((values[:, :2] >= 0) & (values[:, :2] <= 1)).all(axis=1))
     if len(wrong):
         row = int(wrong[0])
@@ -119,16 +113,6 @@ def _lasting_once(found: Fixations) -> np.ndarray:
     none = (found.longitude_deg == -180) & (found.latitude_deg == 90)
     kept: np.ndarray = ~going_on & ~none
     return kept
-
-
-def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
-    if len(shape) != 2 or shape[1] not in (2, 3) or not shape[0]:
-        raise SaliencyDataError(
-            path,
-            found=f"an array of shape {shape}",
-            expected="(F, 2), the columns of gaze_fixations, or (F, 3) with viewers; F > 0",
-            remedy="convert the runs again",
-        )
 
 
 def _folder(root: Path, *names: str) -> Path:

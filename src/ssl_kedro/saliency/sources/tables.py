@@ -45,10 +45,7 @@ class Table:
             SaliencyDataError: a value that is not a finite number.
         """
         texts = self.texts(name)
-        try:
-            values = np.array(texts, dtype=np.float64)
-        except ValueError:
-            values = np.array([_number(text) for text in texts])
+        values = np.array([_number(text) for text in texts])
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
             at = int(wrong[0])
@@ -124,7 +121,6 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> 
 def _names(path: Path, reader: csv.DictReader[str]) -> tuple[str, ...]:
     if not reader.fieldnames:
         raise _empty(path, "an empty file")
-    # Spaces around a name are no part of it.
     reader.fieldnames = [name.strip() for name in reader.fieldnames]
     return tuple(reader.fieldnames)
 
@@ -153,27 +149,14 @@ def _reader(path: Path) -> Iterator[tuple[csv.DictReader[str], list[int]]]:
                 not_blank(file), restkey=_MORE, delimiter=delimiter, skipinitialspace=True
             )
             yield reader, numbers
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        not_text = isinstance(error, UnicodeDecodeError)
+        reason = getattr(error, "strerror", None) or f"no values ({error})"
         raise SaliencyDataError(
             path,
-            found="bytes that are not UTF-8 text",
-            expected="a text file",
-            remedy="save it as CSV in UTF-8",
-        ) from error
-    except csv.Error as error:
-        raise SaliencyDataError(
-            path,
-            found=f"no values ({error})",
-            expected="values with commas between",
-            remedy="mend it",
-            line=numbers[-1] if numbers else None,
-        ) from error
-    except OSError as error:
-        raise SaliencyDataError(
-            path,
-            found=error.strerror or "that it cannot be opened",
-            expected="a readable file",
-            remedy="correct its name or its permissions",
+            found="bytes that are not UTF-8 text" if not_text else reason,
+            expected="a readable text file with commas between values",
+            remedy="save it as CSV in UTF-8, or correct its name or its permissions",
         ) from error
 
 

@@ -11,24 +11,23 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ssl_kedro.pipelines.dual_gating.part import (
     BUDGET,
+    LESS_DUAL,
     MODEL,
     SEEDS,
     UNKNOWN,
     Claim,
+    Measure,
     Part,
     Row,
     each_model,
-    measured,
     paired,
 )
-from ssl_kedro.pipelines.dual_gating.parts.variants import LESS_DUAL
 from ssl_kedro.pipelines.dual_gating.report.runs import (
     PairedDifference,
     difference_over_seeds,
@@ -40,72 +39,29 @@ from ssl_kedro.reporting.table import Column
 _LESS_VICREG, _AT_EQUAL_COST = "Less dense VICReg", "Less dual gating at the same cost"
 
 
-class _Measure(NamedTuple):
-    """Metric and branch of the runs, and where the page shows them; "" = not there.
-
-    Args:
-        group: of the measure.
-        heading: of the measure.
-        compared: heading of the difference to dual gating.
-    """
-
-    name: str
-    metric: str
-    branch: str
-    group: str
-    heading: str
-    compared: str = ""
-    lower_is_better: bool = False
-
-    @property
-    def columns(self) -> tuple[Column[Row], ...]:
-        """The measure, and its difference to dual gating."""
-        return (
-            *measured(self.name, self.metric, self.branch, self.heading, self.group),
-            *paired(
-                f"{self.name}_against_dual",
-                lambda row: row.less("dual", self.metric, self.branch),
-                self.compared,
-                LESS_DUAL,
-                lower_is_better=self.lower_is_better,
-            ),
-        )
-
-
-_DENSE_LINEAR = _Measure(
-    "dense_linear", "linear_top1", "dense", "Dense branch", "Linear", "Dense, linear"
-)
-_DENSE_KNN = _Measure("dense_knn", "knn_top1", "dense", "Dense branch", "1-NN", "Dense, 1-NN")
-_GATED_LINEAR = _Measure(
-    "gated_linear", "linear_top1", "gated", "Gated branch", "Linear", "Gated, linear"
-)
-_GATED_KNN = _Measure("gated_knn", "knn_top1", "gated", "Gated branch", "1-NN", "Gated, 1-NN")
+_DENSE, _GATED = "Dense branch", "Gated branch"
+_DENSE_LINEAR = Measure("dense_linear", "linear_top1", "dense", _DENSE, "Linear", "Dense, linear")
+_DENSE_KNN = Measure("dense_knn", "knn_top1", "dense", _DENSE, "1-NN", "Dense, 1-NN")
+_GATED_LINEAR = Measure("gated_linear", "linear_top1", "gated", _GATED, "Linear", "Gated, linear")
+_GATED_KNN = Measure("gated_knn", "knn_top1", "gated", _GATED, "1-NN", "Gated, 1-NN")
 _ACCURACIES = (_DENSE_LINEAR, _DENSE_KNN, _GATED_LINEAR, _GATED_KNN)
-_REDUCTION = _Measure(
-    "flop_reduction",
-    "flop_reduction",
-    "gated",
-    "Gated branch",
-    "FLOP reduction",
-    "FLOP reduction",
-)
+_FLOPS = "FLOP reduction"
+_REDUCTION = Measure("flop_reduction", "flop_reduction", "gated", _GATED, _FLOPS, _FLOPS)
+_OFF, _DEPENDENT = "Always off", "Dependent"
 _CHANNELS = (
-    _Measure(
-        *("always_off", "always_off", "gated", "Channels", "Always off", "Always off"),
-        lower_is_better=True,
-    ),
-    _Measure("dependent", "dependent", "gated", "Channels", "Dependent", "Dependent"),
+    Measure("always_off", "always_off", "gated", "Channels", _OFF, _OFF, lower_is_better=True),
+    Measure("dependent", "dependent", "gated", "Channels", _DEPENDENT, _DEPENDENT),
 )
+_FROM_BUDGET = "Distance from budget"
 _COSTS = (
-    _Measure("realised_cost", "realised_cost", "gated", "Realised cost", "Mean"),
-    _Measure(
-        *("distance", "distance", "gated", "Distance from budget", "Mean", "Distance"),
-        lower_is_better=True,
+    Measure("realised_cost", "realised_cost", "gated", "Realised cost", "Mean"),
+    Measure(
+        "distance", "distance", "gated", _FROM_BUDGET, "Mean", "Distance", lower_is_better=True
     ),
 )
 
 
-def _columns(*measures: _Measure) -> tuple[Column[Row], ...]:
+def _columns(*measures: Measure) -> tuple[Column[Row], ...]:
     return (
         replace(BUDGET, dtype=""),
         MODEL,
@@ -114,7 +70,7 @@ def _columns(*measures: _Measure) -> tuple[Column[Row], ...]:
     )
 
 
-def _against_vicreg(measure: _Measure) -> tuple[Column[Row], ...]:
+def _against_vicreg(measure: Measure) -> tuple[Column[Row], ...]:
     """Difference to dense VICReg of the same seed."""
     return paired(
         f"{measure.name}_against_vicreg",
@@ -184,7 +140,7 @@ PARTS = (
             *chain.from_iterable(_against_vicreg(measure) for measure in _ACCURACIES),
             Column("training_seconds_ratio", _seconds_ratio, "Time / dual gating", "Training"),
         ),
-        groups=("", "Dense branch", "Gated branch", "Training"),
+        groups=("", _DENSE, _GATED, "Training"),
         compared=("", _LESS_VICREG, LESS_DUAL),
         rows=lambda row: each_model(row, ("dual", "dense_anchored")),
         note="Training time is relative to dual gating of the same budget and seed.",
@@ -209,7 +165,7 @@ PARTS = (
         ("dual", "channel_diversity"),
         "Open question: channel diversity",
         _columns(*_CHANNELS, _GATED_LINEAR, _GATED_KNN, _REDUCTION),
-        groups=("", "Channels", "Gated branch"),
+        groups=("", "Channels", _GATED),
         compared=("", LESS_DUAL),
         note="Channels: shares of all inner channels over the evaluation images.",
         judged_by="by the share of channels that are always off, ",
@@ -230,7 +186,7 @@ PARTS = (
         ("dual", "simsiam_dual", "byol_dual"),
         "Open question: non-symmetric methods",
         _columns(*_ACCURACIES, _REDUCTION),
-        groups=("", "Dense branch", "Gated branch"),
+        groups=("", _DENSE, _GATED),
         compared=("", LESS_DUAL),
         judged_by="by gated linear accuracy against dual gating with VICReg: ",
         claims=(
@@ -248,11 +204,11 @@ PARTS = (
                 "distance_max",
                 lambda row: 100 * max(row.by_seed("distance").values()),
                 "Largest",
-                "Distance from budget",
+                _FROM_BUDGET,
             ),
             *paired("gated_linear_at_equal_cost", _at_equal_cost, "Linear", _AT_EQUAL_COST),
         ),
-        groups=("", "Realised cost", "Distance from budget", "Gated branch"),
+        groups=("", "Realised cost", _FROM_BUDGET, _GATED),
         compared=("", LESS_DUAL, _AT_EQUAL_COST),
         rows=_with_costs,
         note=(

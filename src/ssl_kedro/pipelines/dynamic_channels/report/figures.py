@@ -37,7 +37,7 @@ def accuracy_against_cost(
         costs, gated["knn_top1"], gated["budget_percent"], strict=True
     ):
         axis.annotate(
-            f"{budget} %",
+            f"{budget:.0f} %",
             (cost, accuracy),
             textcoords="offset points",
             xytext=(0, 8),
@@ -65,7 +65,7 @@ def accuracy_against_cost(
         heading += " of its FLOPs"
     title(axis, heading)
     axis.margins(y=0.14)
-    axis.legend(loc="lower right", fontsize=9, frameon=False)
+    axis.legend(loc="best", fontsize=9, frameon=False)
     return made
 
 

@@ -52,8 +52,9 @@ def setup_of(
 def origin(chapter: str, setup: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     """Which run this is, in a few words."""
     width = f"width {setup['encoder.width']}, " if "encoder.width" in setup else ""
+    epochs = f"{setup['train.epochs']} epoch{'' if setup['train.epochs'] == 1 else 's'}"
     return (
-        f"{chapter} on {setup['data.source']} images, {width}{setup['train.epochs']} epochs, "
+        f"{chapter} on {setup['data.source']} images, {width}{epochs}, "
         f"seed {manifest['seed']}, {manifest['created'][:10]}"
     )
 

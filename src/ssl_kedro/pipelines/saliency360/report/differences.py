@@ -15,7 +15,7 @@ import numpy as np
 
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.reporting.number_format import signed
-from ssl_kedro.saliency.intervals import paired_interval
+from ssl_kedro.saliency.intervals import bootstrap_interval
 from ssl_kedro.saliency.metric import metrics
 
 Judgement = Literal["better", "worse", "undecided", "no interval", "unknown"]
@@ -172,9 +172,8 @@ def _difference(results: Results, about: About, first: str, second: str, metric:
     ]
     if kept is None or not enough or both[0] is None or both[1] is None:
         return Difference(about, first, second, metric, means[0] - means[1])
-    found = paired_interval(
-        np.array(both[0], dtype=np.float64),
-        np.array(both[1], dtype=np.float64),
+    found = bootstrap_interval(
+        np.array(both[0], dtype=np.float64) - np.array(both[1], dtype=np.float64),
         np.random.default_rng(results.seed),
         confidence=results.intervals["level"],
         resamples=int(results.intervals["resamples"]),
