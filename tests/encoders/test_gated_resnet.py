@@ -191,7 +191,7 @@ def test_decisions_are_the_gates_without_noise() -> None:
     assert torch.equal(noisy.decisions[0], again.decisions[0])
     assert not torch.equal(noisy.masks[0], again.masks[0])
     first = encoder.gates()[0]
-    logits = first.logits(encoder.stem(encoder.normalised(images, encoder.stem[0])))
+    logits = first.logits(encoder.stem(encoder.laid_out(images, encoder.stem[0])))
     assert torch.equal(noisy.decisions[0], logits >= 0)
     encoder.eval()
     quiet = encoder(images, "gated")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
+from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.inference.compact import GateUsage
 
 
@@ -52,3 +55,12 @@ def agreeing_masks(usage: GateUsage, count: int, seed: int = 0) -> list[Tensor]:
         mask[:, torch.from_numpy(counts == usage.images)] = 1
         masks.append(mask)
     return masks
+
+
+def gate_usage(
+    encoder: Encoder, images: np.ndarray, source: str, batch_size: int = 128
+) -> GateUsage:
+    """Usage of the encoder's gates on images, as it is counted with their features."""
+    record = extract_features(encoder, images, "gated", batch_size=batch_size).gates
+    assert record is not None
+    return GateUsage(source, len(images), record.block_names, record.open_counts)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from inference.networks import random_encoder
+from inference.networks import gate_usage, random_encoder
 from ssl_kedro.inference.compact import GateUsage, compact
 from ssl_kedro.inference.encoder import CompactEncoder
-from ssl_kedro.inference.forcing import forcing_report, gate_usage
+from ssl_kedro.inference.forcing import forcing_report
 
 
 def images(count: int, seed: int) -> np.ndarray:

@@ -69,7 +69,7 @@ class ThreeConvolutions(Backbone):
         masks: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         self.check_branch(branch)
-        x = torch.relu(self.first_norm(self.first(self.normalised(images, self.first))))
+        x = torch.relu(self.first_norm(self.first(self.laid_out(images, self.first))))
         applied, decided = [], []
         for index, pair in enumerate(self.pairs):
             mask = None if masks is None else masks[index]

@@ -30,7 +30,7 @@ from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParam
 from ssl_kedro.pipelines.gated.nodes import planned_method, run_training
 from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
-from ssl_kedro.training.execution import Execution
+from ssl_kedro.training.config import Execution
 
 KEY = "dynamic_channels"
 CONF = Path(__file__).parents[2] / "conf"

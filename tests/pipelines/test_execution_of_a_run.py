@@ -15,8 +15,7 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated import nodes
 from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import parsed
-from ssl_kedro.training.config import EncoderTraining, TrainConfig
-from ssl_kedro.training.execution import Execution
+from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_dual_gating.yml"
 DATA = DataSummary("zeros", False, (), 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), {}, {})

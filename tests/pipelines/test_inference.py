@@ -144,7 +144,7 @@ def _forced_features(
     encoder: GatedResNet18, counts: list[np.ndarray], images: ImageSet
 ) -> np.ndarray:
     """The encoder block by block, gates overruled where training images all agreed."""
-    x = encoder.stem(encoder.normalised(torch.from_numpy(images.images), encoder.stem[0]))
+    x = encoder.stem(encoder.laid_out(torch.from_numpy(images.images), encoder.stem[0]))
     for (_, block), count in zip(encoder.residual_blocks(), counts, strict=True):
         mask = (block.gate.logits(x) >= 0).float()
         mask[:, torch.from_numpy(count == 0)] = 0

@@ -12,6 +12,7 @@ import pytest
 
 from conftest import Project
 from outside.packages import installed_from_here
+from ssl_kedro.pipelines.dual_gating.part import Part
 from ssl_kedro.reporting.number_format import signed
 
 NAME = "table_of_gaps"
@@ -51,6 +52,11 @@ def test_without_the_package_there_is_no_such_part(project: Project) -> None:
     assert done.returncode != 0
     assert f"'{NAME}'" in done.stdout + done.stderr
     assert not Path(project.results / f"{NAME}.csv").exists()
+
+
+def test_a_part_is_named_as_its_file_can_be() -> None:
+    with pytest.raises(ValueError, match="begins with table_"):
+        Part("gaps", ("dual",))
 
 
 def read(path: Path) -> list[dict[str, str]]:

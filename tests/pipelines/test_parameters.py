@@ -13,8 +13,7 @@ from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.nodes import training_identity
 from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
-from ssl_kedro.training.config import recipe_identity
-from ssl_kedro.training.execution import Execution
+from ssl_kedro.training.config import Execution, recipe_identity
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 from collections.abc import Callable, Mapping
 
@@ -12,11 +14,9 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.methods.base import Method, method_classes
 from ssl_kedro.training import execution
 from ssl_kedro.training.config import (
+    Execution,
     StepOptions,
     TrainConfig,
-    execution_identity,
-    options_for,
-    step_options,
 )
 from ssl_kedro.training.execution import (
     Trial,
@@ -192,11 +192,11 @@ def test_a_method_that_cannot_be_recorded_takes_the_rest_of_another_ones_executi
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    chosen = {"memory_format": "contiguous", "compiled": True, "recorded": True}
+    chosen = Execution("cuda", "fp32", {}, "contiguous", compiled=True, recorded=True)
     kinds = method_classes()
-    assert options_for(kinds["vicreg"], chosen) == StepOptions("contiguous", True, True)
+    assert chosen.options_for(kinds["vicreg"]) == StepOptions("contiguous", True, True)
     assert not caplog.records
-    assert options_for(kinds["seed"], chosen) == StepOptions("contiguous", True, False)
+    assert chosen.options_for(kinds["seed"]) == StepOptions("contiguous", True, False)
     (line,) = [record.message for record in caplog.records]
     assert line.startswith("Training steps of Seed stay without a CUDA graph")
 
@@ -214,12 +214,13 @@ def test_a_trial_does_not_record_what_says_that_it_cannot_be(
 
 
 def test_options_survive_being_written_down() -> None:
-    assert step_options({"device": "cpu", "precision": "fp32"}) == StepOptions()
-    written = {"memory_format": "contiguous", "compiled": True, "recorded": True, "trial_ms": {}}
-    assert step_options(written) == StepOptions("contiguous", True, True)
-    old = {"device": "cpu", "precision": "bf16"}
+    """An execution from before memory formats were chosen has what was always taken then."""
+    old = Execution(**{"device": "cpu", "precision": "bf16", "trial_ms": {}})  # type: ignore[arg-type]
+    assert old.options == StepOptions()
     plain = {"precision": "bf16", "memory_format": "channels_last", "compiled": False}
-    assert execution_identity(old) == plain
-    new = execution.Execution("cpu", "fp32", {}, "contiguous", compiled=True, recorded=True)
+    assert old.identity == plain
+    new = Execution("cpu", "fp32", {}, "contiguous", compiled=True, recorded=True)
     assert new.identity == {"precision": "fp32", "memory_format": "contiguous", "compiled": True}
     assert new.options == StepOptions("contiguous", True, True)
+    written = json.loads(json.dumps(dataclasses.asdict(new)))
+    assert Execution(**written) == new

@@ -16,14 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, restored
-from ssl_kedro.encoders.bundled import Bundled
+from ssl_kedro.encoders.bundled import Bundled, Normalised
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, global_average
+from ssl_kedro.images.inputs import ImageInput, image_batch
 
 if TYPE_CHECKING:
     from ssl_kedro.encoders.folding import FoldedEncoder
 
 Branch = Literal["dense", "gated"]
+# Images that pass through a network together when features are asked for.
+_AT_ONCE = 256
 
 
 class Encoding(NamedTuple):
@@ -130,13 +133,47 @@ class Encoder(Bundled, ABC):
         if branch not in self.branches:
             raise ValueError(f"this encoder has no {branch!r} branch, only {self.branches}")
 
-    def dense(self, images: Tensor) -> Tensor:
-        """Features (N, D) with every channel computed."""
-        return self(images, "dense").features  # type: ignore[no-any-return]
+    def dense(self, images: ImageInput) -> Tensor:
+        """Features with every channel computed; see :meth:`features`."""
+        return self.features(images, "dense")
 
-    def gated(self, images: Tensor) -> Tensor:
-        """Features (N, D) with the channels that the gates open."""
-        return self(images, "gated").features  # type: ignore[no-any-return]
+    def gated(self, images: ImageInput) -> Tensor:
+        """Features with the channels that the gates open; see :meth:`features`."""
+        return self.features(images, "gated")
+
+    @torch.no_grad()
+    def features(self, images: ImageInput, branch: Branch) -> Tensor:
+        """Features of images as a person has them at hand; no gradient.
+
+        Args:
+            images: paths, Pillow images, arrays or tensors; see
+                :func:`~ssl_kedro.images.inputs.image_batch`.
+            branch: "dense" or "gated".
+
+        Returns:
+            float (N, D), on the encoder's device.
+
+        Raises:
+            InputError: images of another size than the encoder was trained on, or no images.
+            ValueError: the encoder has no such branch.
+        """
+        self.check_branch(branch)
+        device = next(self.parameters()).device
+        batch = image_batch(images, self.image_size)
+        parts = [batch[start : start + _AT_ONCE] for start in range(0, len(batch), _AT_ONCE)]
+        return torch.cat([self(part.to(device), branch).features for part in parts])
+
+    def set_pixel_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise by these from now on.
+
+        Args:
+            mean: per channel, in [0, 1].
+            std: per channel, in [0, 1].
+        """
+        for module in self.modules():
+            if isinstance(module, Backbone):
+                module.pixel_mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
+                module.pixel_std.copy_(torch.tensor(std).view(1, 3, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -170,11 +207,8 @@ class BackboneOptions(TypedDict, total=False):
     gate_temperature: float
 
 
-class Backbone(Encoder):
+class Backbone(Normalised, Encoder):
     """An encoder that is built from a shape; a subclass in a module of its own is a new one.
-
-    Pixels come as uint8, or as float in [0, 1]; they are normalised inside, so that whoever
-    holds the encoder need not know its statistics.
 
     Args:
         config: shape, of the backbone's ``config_type``.
@@ -191,8 +225,6 @@ class Backbone(Encoder):
 
     config_type: ClassVar[type[EncoderShape]]
     config: EncoderShape
-    pixel_mean: Tensor
-    pixel_std: Tensor
 
     def __init__(
         self,
@@ -205,7 +237,7 @@ class Backbone(Encoder):
         gate_reduction: int = 4,
         gate_temperature: float = 2 / 3,
     ) -> None:
-        super().__init__()
+        super().__init__(pixel_mean, pixel_std)
         if not branches or set(branches) - {"dense", "gated"}:
             raise ValueError(f"branches = {tuple(branches)}: expected dense, gated or both")
         self.config = config
@@ -213,9 +245,6 @@ class Backbone(Encoder):
         self.image_size = image_size
         self.gate_reduction = gate_reduction
         self.gate_temperature = gate_temperature
-        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
-            tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
-            self.register_buffer(name, tensor)
 
     def __init_subclass__(cls, **options: Any) -> None:
         if "config_type" in cls.__dict__:
@@ -255,16 +284,8 @@ class Backbone(Encoder):
             temperature=self.gate_temperature,
         )
 
-    def normalised(self, images: Tensor, first: nn.Conv2d) -> Tensor:
-        """Pixels as layers expect them, in the layout that the first layer's weight was put in.
-
-        Raises:
-            ValueError: not (N, 3, H, W).
-        """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
-        scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        normalised: Tensor = (images / scale - self.pixel_mean) / self.pixel_std
+    def laid_out(self, images: Tensor, first: nn.Conv2d) -> Tensor:
+        """Normalised pixels in the layout that the first layer's weight was put in."""
         channels_last = first.weight.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        return normalised.contiguous(memory_format=layout)
+        return self.normalised(images).contiguous(memory_format=layout)

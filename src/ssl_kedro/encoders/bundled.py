@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.plugins import modules
@@ -50,6 +51,37 @@ class Bundled(nn.Module):
 
     def make_room(self, weights: Mapping[str, Tensor]) -> None:
         """Called before weights are loaded, for buffers whose size they decide."""
+
+
+class Normalised(Bundled):
+    """A network that takes pixels as uint8, or as float in [0, 1], and normalises them itself.
+
+    Whoever holds it need not know the statistics of its images.
+
+    Args:
+        pixel_mean: per channel, in [0, 1].
+        pixel_std: per channel, in [0, 1].
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
+        super().__init__()
+        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+            tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, tensor)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Pixels as the layers expect them.
+
+        Raises:
+            ValueError: not (N, 3, H, W).
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
+        scale = 255.0 if images.dtype == torch.uint8 else 1.0
+        return (images / scale - self.pixel_mean) / self.pixel_std
 
 
 B = TypeVar("B", bound=Bundled)

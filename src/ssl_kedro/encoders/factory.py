@@ -89,9 +89,9 @@ class EncoderSetup:
     """
 
     config: EncoderShape
-    image_size: int
-    pixel_mean: tuple[float, float, float]
-    pixel_std: tuple[float, float, float]
+    image_size: int = 32
+    pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    pixel_std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     teacher: Encoder | None = None
 
     def build(self, branches: Sequence[Branch], gates: GateConfig) -> Backbone:
@@ -114,6 +114,21 @@ class EncoderSetup:
             "pixel_mean": self.pixel_mean,
             "pixel_std": self.pixel_std,
         }
+
+
+def encoder_setup(architecture: str, *, image_size: int = 32, **shape: Any) -> EncoderSetup:
+    """What a method makes an encoder of this architecture with.
+
+    Args:
+        architecture: as parameters name it, "resnet18".
+        image_size: side in px of the training images.
+        shape: fields of the architecture's shape, such as ``width``.
+
+    Raises:
+        ConfigError: no such architecture, or a value that it cannot have.
+        TypeError: no such field.
+    """
+    return EncoderSetup(backbone(architecture).config_type(**shape), image_size)
 
 
 def setup_from_json(values: Mapping[str, Any], teacher: Encoder | None) -> EncoderSetup:

@@ -204,7 +204,7 @@ class GatedResNet18(Backbone):
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Maps of the last block (N, 8 width, h, w); see :class:`Encoder`."""
         self.check_branch(branch)
-        x = self.stem(self.normalised(images, self._stem_conv))
+        x = self.stem(self.laid_out(images, self._stem_conv))
         applied: list[Tensor] = []
         decided: list[Tensor] = []
         for index, (_, block) in enumerate(self.residual_blocks()):

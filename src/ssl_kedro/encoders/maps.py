@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bundle import BundleError, load_bundle
-from ssl_kedro.encoders.bundled import Bundled
+from ssl_kedro.encoders.bundled import Bundled, Normalised
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -36,41 +36,18 @@ class MapNetwork(Bundled, ABC):
         return self.modules()
 
 
-class NormalisedMaps(MapNetwork):
-    """A map network of a shape that subtracts a mean from pixels and divides by a deviation.
-
-    ``config`` is its shape, of its ``config_type``.
-
-    Args:
-        pixel_mean: per channel, in [0, 1].
-        pixel_std: per channel, in [0, 1].
-    """
+class NormalisedMaps(Normalised, MapNetwork):
+    """A map network of a shape, ``config``, which is of its ``config_type``."""
 
     config_type: ClassVar[Callable[..., Any]]
     config: Config
-    pixel_mean: Tensor
-    pixel_std: Tensor
 
     def __init__(
         self,
         pixel_mean: Sequence[float] = IMAGENET_MEAN,
         pixel_std: Sequence[float] = IMAGENET_STD,
     ) -> None:
-        super().__init__()
-        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
-            tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
-            self.register_buffer(name, tensor)
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """Pixels as the layers expect them.
-
-        Raises:
-            ValueError: not (N, 3, H, W).
-        """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
-        scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        return (images / scale - self.pixel_mean) / self.pixel_std
+        super().__init__(pixel_mean, pixel_std)
 
     def description(self) -> dict[str, Any]:
         """Shape, and what readers of the file may want to know."""

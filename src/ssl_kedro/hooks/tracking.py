@@ -22,14 +22,16 @@ from kedro.framework.hooks import hook_impl
 
 from ssl_kedro.hooks.mlflow_client import TrackingStore
 from ssl_kedro.hooks.termination import exit_on_sigterm
-from ssl_kedro.hooks.tracking_catalog import local_path, parameters_read, tracking_kind
 from ssl_kedro.hooks.tracking_config import TrackingConfig, parsed_tracking_config
 from ssl_kedro.hooks.tracking_names import (
     TAG_VALUE_LIMIT,
     Place,
     budget_of,
+    local_path,
     numbers,
+    parameters_read,
     pipeline_keys,
+    tracking_kind,
 )
 from ssl_kedro.reporting.manifest import git_commit
 from ssl_kedro.training.epoch_log import EpochLog, Row

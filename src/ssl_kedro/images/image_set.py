@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,6 +61,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> ImageSet:
+        """Some of the images with their labels: ``images[:10]``, ``images[[3, 5]]``."""
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, images=np.ascontiguousarray(self.images[rows]), labels=labels)
 
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of a SHA-256 over shape, labels and pixels.

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.inference.compact import GateUsage
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.plan import BlockPlan
 
@@ -137,31 +136,6 @@ def forcing_report(
             for block, count in zip(plan.blocks, counts, strict=True)
         ),
     )
-
-
-@torch.inference_mode()
-def gate_usage(
-    encoder: Encoder, images: np.ndarray, source: str, *, batch_size: int = 128
-) -> GateUsage:
-    """Usage of the encoder's gates on images, uint8 (N, 3, H, W), in evaluation mode.
-
-    Args:
-        encoder: with a gated branch.
-        images: e.g. the training images.
-        source: name of the data set, for reports.
-        batch_size: images at a time.
-    """
-    encoder.eval()
-    blocks = encoder.cost().blocks
-    counts = [torch.zeros(block.channels) for block in blocks]
-    with progress_bar(len(images), "gate usage", "images") as bar:
-        for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(np.array(images[start : start + batch_size]))
-            for count, mask in zip(counts, encoder(batch, "gated").masks, strict=True):
-                count.add_(mask.sum(dim=0))
-            bar.update(len(batch))
-    opened = tuple(count.long().numpy() for count in counts)
-    return GateUsage(source, len(images), tuple(block.name for block in blocks), opened)
 
 
 def _forced(blocks: tuple[BlockPlan, ...], masks: tuple[Tensor, ...]) -> list[Tensor]:

@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.encoders.bundled import Bundled
+from ssl_kedro.encoders.bundled import Normalised
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan, plan_from_json
@@ -85,7 +85,7 @@ class CompactBlock(nn.Module):
         return torch.relu(self.conv2(inner) + shortcut), applied
 
 
-class CompactNetwork(Bundled):
+class CompactNetwork(Normalised):
     """Images in, features out, with folded batch norms and the channels of a plan.
 
     Args:
@@ -94,18 +94,14 @@ class CompactNetwork(Bundled):
 
     bundle_format = FORMAT
     bundle_name = "compact network"
-    pixel_mean: Tensor
-    pixel_std: Tensor
 
     def __init__(self, plan: CompactPlan) -> None:
-        super().__init__()
+        super().__init__((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         self.plan = plan
         kernel, stride, padding = STEMS[plan.stem]
         self.stem = nn.Conv2d(3, plan.width, kernel, stride, padding)
         self.pool = nn.MaxPool2d(3, 2, 1) if plan.stem == "imagenet" else nn.Identity()
         self.blocks = nn.ModuleList(CompactBlock(block) for block in plan.blocks)
-        self.register_buffer("pixel_mean", torch.zeros(1, 3, 1, 1))
-        self.register_buffer("pixel_std", torch.ones(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
 
@@ -125,9 +121,7 @@ class CompactNetwork(Bundled):
 
     def maps(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Maps of the last block (N, D, h, w) and the masks (N, dependent) that were applied."""
-        scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        x = (images / scale - self.pixel_mean) / self.pixel_std
-        x = self.pool(torch.relu(self.stem(x)))
+        x = self.pool(torch.relu(self.stem(self.normalised(images))))
         imposed: list[Tensor | None] = [None] * len(self.blocks)
         if masks is not None:
             imposed = [*torch.split(masks, [b.dependent for b in self.plan.blocks], dim=1)]

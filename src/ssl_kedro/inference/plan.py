@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.config import restored
 from ssl_kedro.encoders.folding import STEMS, Stem
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 
@@ -188,28 +189,11 @@ def plan_from_json(values: Mapping[str, Any]) -> CompactPlan:
             f"format = {found!r}: expected {FORMAT!r}; the file is not a compact "
             "network, or another version wrote it: export it again"
         )
+    known = {field.name: values.get(field.name) for field in dataclasses.fields(CompactPlan)}
     try:
-        return CompactPlan(
-            values["stem"],
-            int(values["width"]),
-            int(values["image_size"]),
-            tuple(_block_from_json(block) for block in values["blocks"]),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
+        plan = restored(CompactPlan, known)
+    except (TypeError, AttributeError) as error:
         raise PlanError(
             f"the plan of a compact network is incomplete ({error!r}): export it again"
         ) from error
-
-
-def _block_from_json(values: Mapping[str, Any]) -> BlockPlan:
-    return BlockPlan(
-        name=str(values["name"]),
-        in_channels=int(values["in_channels"]),
-        out_channels=int(values["out_channels"]),
-        stride=int(values["stride"]),
-        downsample=bool(values["downsample"]),
-        channels=int(values["channels"]),
-        kept=tuple(int(channel) for channel in values["kept"]),
-        always_on=int(values["always_on"]),
-        hidden=int(values["hidden"]),
-    )
+    return plan

@@ -124,11 +124,44 @@ class Method(Trainable):
 
     A subclass in a module of its own in this package is a new method; its ``name`` is how
     parameters refer to it, its ``options_type`` the parameters that only it has.
+
+    Args:
+        setup: makes the encoder.
+        config: heads, loss and gates; None = the thesis', with an expander four times as wide as
+            the features (2048 for the 512 of ResNet-18).
+        budget: t_d, wanted share of the dense cost; needed where a branch is gated.
+
+    Raises:
+        ValueError: a gated branch without a budget, or a budget out of reach.
     """
 
     name: ClassVar[str]
     options_type: ClassVar[type[Config]] = NoOptions
-    encoder: Encoder
+
+    def __init__(
+        self,
+        setup: EncoderSetup,
+        config: MethodConfig | None = None,
+        budget: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder: Encoder = self.new_encoder(setup, config or MethodConfig())
+        if config is None:
+            wide = 4 * self.encoder.feature_dimensions
+            config = MethodConfig(ExpanderConfig(wide, wide))
+        self.config = config
+        self.limit_cost(budget)
+        self.add_heads()
+
+    @abstractmethod
+    def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
+        """The encoder with the branches that the method trains."""
+
+    def limit_cost(self, budget: float | None) -> None:
+        """Take notice of the budget; there is nothing to do without gates."""
+
+    def add_heads(self) -> None:
+        """Build what stands behind ``self.encoder``, as ``self.config`` says."""
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """Parameters of the encoder's gates; see :class:`Trainable`."""
@@ -170,30 +203,22 @@ def options_of(config: MethodConfig, kind: type[Options]) -> Options:
 class TwoViewMethod(Method):
     """An encoder, a branch for each view, and a budget for the gated ones.
 
-    Args:
-        setup: makes the encoder.
-        config: heads, loss and gates.
-        budget: t_d, wanted share of the dense cost; needed where a branch is gated.
-
-    Raises:
-        ValueError: a gated branch without a budget, or a budget out of reach.
+    Subclasses say which branch each view takes.
     """
 
     view_branches: ClassVar[tuple[Branch, Branch]]
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = self.new_encoder(setup, config)
+    def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
+        """The encoder with the branches that the views need."""
+        return setup.build(tuple(sorted(set(self.view_branches))), config.gates)
+
+    def limit_cost(self, budget: float | None) -> None:
+        """Hold gated views to a budget; see :class:`Method`."""
         self.penalty: BudgetPenalty | None = None
         if "gated" in self.view_branches:
             if budget is None:
                 raise ValueError(f"method {self.name!r} has a gated branch and needs a budget")
-            self.penalty = BudgetPenalty(self.encoder.cost(), budget, config.gates)
-
-    def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
-        """The encoder with the branches that the views need."""
-        return setup.build(tuple(sorted(set(self.view_branches))), config.gates)
+            self.penalty = BudgetPenalty(self.encoder.cost(), budget, self.config.gates)
 
     def before_step(self, progress: float, indices: Tensor) -> None:  # noqa: ARG002
         """Let the gates open wide at first, as far as the warm-up says."""
@@ -240,9 +265,9 @@ class SymmetricMethod(TwoViewMethod):
     Subclasses say which branch each view takes and what the loss on the embeddings is.
     """
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        super().__init__(setup, config, budget)
-        self.expander = expander(self.encoder.feature_dimensions, config.expander)
+    def add_heads(self) -> None:
+        """The expander."""
+        self.expander = expander(self.encoder.feature_dimensions, self.config.expander)
 
     @abstractmethod
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch
-from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.cosine import normalised_regression
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
-    MethodConfig,
     StepResult,
     TwoViewMethod,
     expander,
@@ -50,8 +48,9 @@ class BYOLDualGating(TwoViewMethod):
     options_type = BYOLOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        super().__init__(setup, config, budget)
+    def add_heads(self) -> None:
+        """Projector, predictor and the target network."""
+        config = self.config
         self.momentum = options_of(config, BYOLOptions).momentum
         self.projector = expander(self.encoder.feature_dimensions, config.expander)
         self.predictor = predictor(config.expander, config.expander.hidden)

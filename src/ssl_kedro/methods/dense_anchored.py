@@ -20,11 +20,9 @@ from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch, Encoding
-from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
-    MethodConfig,
     StepResult,
     TwoViewMethod,
     expander,
@@ -59,10 +57,10 @@ class DenseAnchored(TwoViewMethod):
     options_type = AnchorOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        super().__init__(setup, config, budget)
-        self.expander = expander(self.encoder.feature_dimensions, config.expander)
-        self.options = options_of(config, AnchorOptions)
+    def add_heads(self) -> None:
+        """The expander."""
+        self.expander = expander(self.encoder.feature_dimensions, self.config.expander)
+        self.options = options_of(self.config, AnchorOptions)
 
     def forward(
         self,

@@ -44,18 +44,12 @@ class DistillationMethod(Method):
         ValueError: there is no teacher.
     """
 
-    def __init__(
-        self,
-        setup: EncoderSetup,
-        config: MethodConfig,
-        budget: float | None,  # noqa: ARG002  every method is built alike
-    ) -> None:
-        super().__init__()
+    def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:  # noqa: ARG002
+        """The student, dense; its teacher is kept."""
         if setup.teacher is None:
             raise ValueError(f"method {self.name!r} distils and needs a teacher")
-        self.config = config
         self.teacher = FrozenTeacher(setup.teacher)
-        self.encoder = setup.build(("dense",), GateConfig())
+        return setup.build(("dense",), GateConfig())
 
     @property
     def macs_per_image(self) -> int:

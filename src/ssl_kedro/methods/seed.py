@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from ssl_kedro.core.collectives import gathered
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
-from ssl_kedro.methods.base import MethodConfig, StepResult, normalised_deviation, options_of
+from ssl_kedro.methods.base import StepResult, normalised_deviation, options_of
 from ssl_kedro.methods.distillation import DistillationMethod
 
 
@@ -45,9 +44,9 @@ class Seed(DistillationMethod):
     queue: Tensor
     queued: Tensor
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        super().__init__(setup, config, budget)
-        options = options_of(config, SeedOptions)
+    def add_heads(self) -> None:
+        """The student's head and the queue."""
+        options = options_of(self.config, SeedOptions)
         self.temperatures = options.temperatures
         features = self.encoder.feature_dimensions
         dimensions = self.teacher.encoder.feature_dimensions

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.cosine import normalised_regression
-from ssl_kedro.methods.base import MethodConfig, StepResult, normalised_deviation
+from ssl_kedro.methods.base import StepResult, normalised_deviation
 from ssl_kedro.methods.distillation import DistillationMethod
 
 
@@ -24,8 +23,8 @@ class SimReg(DistillationMethod):
 
     name = "simreg"
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        super().__init__(setup, config, budget)
+    def add_heads(self) -> None:
+        """The student's head."""
         m = self.encoder.feature_dimensions
         layers: list[nn.Module] = []
         widths = [m, 2 * m, m, 2 * m]

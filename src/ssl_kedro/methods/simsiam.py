@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch
-from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.losses.cosine import negative_cosine
 from ssl_kedro.methods.base import (
     ExpanderConfig,
-    MethodConfig,
     StepResult,
     TwoViewMethod,
     expander,
@@ -49,8 +47,9 @@ class SimSiam(TwoViewMethod):
     options_type = SimSiamOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        super().__init__(setup, config, budget)
+    def add_heads(self) -> None:
+        """Projector and predictor."""
+        config = self.config
         self.projector = nn.Sequential(
             expander(self.encoder.feature_dimensions, config.expander),
             nn.BatchNorm1d(config.expander.output, affine=False),

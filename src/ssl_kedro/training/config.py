@@ -237,29 +237,43 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
 
 
-def execution_identity(execution: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an execution that was written down changes rounding; of a checkpoint's identity."""
-    options = step_options(execution)
-    return {
-        "precision": execution["precision"],
-        "memory_format": options.memory_format,
-        "compiled": options.compiled,
-    }
+@dataclass(frozen=True)
+class Execution:
+    """Where and how trainings of one run compute.
 
+    Args:
+        device: e.g. "cpu" or "cuda".
+        precision: "fp32" or "bf16".
+        trial_ms: least milliseconds of a training step in each way that was tried.
+        memory_format: "channels_last" or "contiguous".
+        compiled: through torch.compile.
+        recorded: as a CUDA graph.
+    """
 
-def step_options(execution: Mapping[str, Any]) -> StepOptions:
-    """Options of an execution that was written down; what it does not name is the default."""
-    names = ("memory_format", "compiled", "recorded")
-    return StepOptions(**{name: execution[name] for name in names if name in execution})
+    device: str
+    precision: str
+    trial_ms: dict[str, float]
+    memory_format: MemoryFormat = "channels_last"
+    compiled: bool = False
+    recorded: bool = False
 
+    @property
+    def options(self) -> StepOptions:
+        """For :func:`~ssl_kedro.training.loop.train`."""
+        return StepOptions(self.memory_format, self.compiled, self.recorded)
 
-def options_for(method: type[Trainable], execution: Mapping[str, Any]) -> StepOptions:
-    """Options of an execution that was chosen with another method, as far as this one allows."""
-    options = step_options(execution)
-    if options.recorded and not method.recordable:
-        say_unrecorded(method)
-        options = replace(options, recorded=False)
-    return options
+    def options_for(self, method: type[Trainable]) -> StepOptions:
+        """The same where another method was tried, as far as this one allows."""
+        if self.recorded and not method.recordable:
+            say_unrecorded(method)
+            return replace(self.options, recorded=False)
+        return self.options
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of it changes rounding; part of a checkpoint's identity."""
+        names = ("precision", "memory_format", "compiled")
+        return {name: getattr(self, name) for name in names}
 
 
 def say_unrecorded(method: type[Trainable]) -> None:

@@ -7,9 +7,9 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,12 +19,11 @@ from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.race import first_within, prepared, race
 from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.config import (
+    Execution,
     MemoryFormat,
     StepOptions,
     TrainConfig,
-    execution_identity,
     say_unrecorded,
-    step_options,
 )
 from ssl_kedro.training.divergence import TrainingDiverged
 from ssl_kedro.training.step import TrainingStep
@@ -53,38 +52,7 @@ class Way(NamedTuple):
     @property
     def options(self) -> StepOptions:
         """Everything but the precision."""
-        return step_options(self._asdict())
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where and how trainings of one run compute.
-
-    Args:
-        device: e.g. "cpu" or "cuda".
-        precision: "fp32" or "bf16".
-        trial_ms: least milliseconds of a training step in each way that was tried.
-        memory_format: "channels_last" or "contiguous".
-        compiled: through torch.compile.
-        recorded: as a CUDA graph.
-    """
-
-    device: str
-    precision: str
-    trial_ms: dict[str, float]
-    memory_format: MemoryFormat = "channels_last"
-    compiled: bool = False
-    recorded: bool = False
-
-    @property
-    def options(self) -> StepOptions:
-        """For :func:`~ssl_kedro.training.loop.train`."""
-        return step_options(asdict(self))
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What changes rounding, as :func:`execution_identity` has it."""
-        return execution_identity(asdict(self))
+        return StepOptions(self.memory_format, self.compiled, self.recorded)
 
 
 def choose_execution(

@@ -163,6 +163,9 @@ class Claim:
     asked: str = "helps"
 
 
+_KINDS = ("table", "figure", "question")
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of chapter 6: a table, a figure or an open question.
@@ -203,6 +206,18 @@ class Part:
     claims: tuple[Claim, ...] = ()
     costs: bool = True
 
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise ValueError(
+                f"part {self.name!r}: expected a name that begins with table_, figure_ or "
+                "question_, as its file and its tag do"
+            )
+
+    @property
+    def kind(self) -> str:
+        """Table, figure or question."""
+        return self.name.split("_", 1)[0]
+
     def table(self, row: Row) -> pd.DataFrame:
         """The CSV file's frame.
 
@@ -214,6 +229,7 @@ class Part:
         return computed(self.columns, rows)
 
 
+@cache
 def parts() -> dict[str, Part]:
     """All parts by name: tables, then figures, then questions."""
     found = [
@@ -221,8 +237,7 @@ def parts() -> dict[str, Part]:
         for module in modules("ssl_kedro.pipelines.dual_gating.parts")
         for part in getattr(module, "PARTS", ())
     ]
-    kinds = ("table", "figure", "question")
-    found.sort(key=lambda part: (kinds.index(part.name.split("_")[0]), part.name))
+    found.sort(key=lambda part: (_KINDS.index(part.kind), part.name))
     return {part.name: part for part in found}
 
 

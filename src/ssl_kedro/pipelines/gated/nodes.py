@@ -37,10 +37,10 @@ from ssl_kedro.pipelines.gated.records import (
     TransferAccuracies,
 )
 from ssl_kedro.training.checkpoints import CheckpointStore, weight_fingerprint
-from ssl_kedro.training.config import EncoderTraining, options_for, recipe_identity
+from ssl_kedro.training.config import EncoderTraining, Execution, recipe_identity
 from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.execution import Execution, choose_execution
+from ssl_kedro.training.execution import choose_execution
 
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
 COLLAPSED_BELOW = 0.1
@@ -194,7 +194,7 @@ def run_training(
             recipe=config,
             device=execution.device,
             precision=execution.precision,
-            options=options_for(method_classes()[training.method], dataclasses.asdict(execution)),
+            options=execution.options_for(method_classes()[training.method]),
             seed=training.seed,
             label=training.label,
             identity=identity,

@@ -21,7 +21,6 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-import ssl_kedro
 from ssl_kedro.core.errors import UserError
 from ssl_kedro.training.config import TrainConfig
 
@@ -127,7 +126,7 @@ def _handlers() -> dict[signal.Signals, Any]:
 def _environment(recipe: TrainConfig) -> Iterator[None]:
     """What workers inherit: this very package, and no way out of a machine that is alone."""
     changes = {"TORCHELASTIC_SIGNALS_TO_HANDLE": os.environ.get("TORCHELASTIC_SIGNALS_TO_HANDLE")}
-    source = str(Path(ssl_kedro.__file__).parents[1])
+    source = str(Path(__file__).parents[3])
     paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
     new = {
         "PYTHONPATH": os.pathsep.join(paths),

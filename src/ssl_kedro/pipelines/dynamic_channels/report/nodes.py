@@ -16,7 +16,7 @@ from ssl_kedro.pipelines.gated.report import channels, curves
 from ssl_kedro.pipelines.gated.report.page import setup_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.manifest import run_manifest
-from ssl_kedro.training.execution import Execution
+from ssl_kedro.training.config import Execution
 
 Json = dict[str, Any]
 

@@ -1,0 +1,148 @@
+"""The library's verbs for a notebook or a script; :mod:`ssl_kedro` offers them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import torch
+
+from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
+from ssl_kedro.core.errors import InputError
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.images import load
+from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.methods.base import Method
+from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.config import TrainConfig, recipe_identity
+from ssl_kedro.training.execution import choose_execution
+from ssl_kedro.training.loop import train as train_method
+
+M = TypeVar("M", bound=Method)
+# The thesis warms up over 10 of 500 epochs; a training of few epochs over a tenth of them.
+_LONGEST_WARMUP = 10
+
+
+@dataclass(frozen=True)
+class Recipe(TrainConfig):
+    """Recipe of a training: thesis 6.3.1, with a warm-up that fits a short one.
+
+    Fields are those of :class:`~ssl_kedro.training.config.TrainConfig`.
+
+    Args:
+        warmup_epochs: linear warm-up; None = 10, or a tenth of a training that is shorter than 100.
+    """
+
+    warmup_epochs: Annotated[float, NOT_NEGATIVE] | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.warmup_epochs is None:
+            object.__setattr__(self, "warmup_epochs", min(_LONGEST_WARMUP, self.epochs / 10))
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class Trained(Generic[M]):
+    """What a training leaves behind, in evaluation mode, on the CPU.
+
+    Args:
+        encoder: with its ``dense`` and ``gated`` features.
+        method: the encoder with its heads.
+        history: one row of metrics an epoch.
+        seconds: training time, over all resumed parts.
+    """
+
+    encoder: Encoder
+    method: M
+    history: list[dict[str, float]]
+    seconds: float
+
+
+def load_images(
+    source: str | Path, split: load.Split = "train", *, seed: int = 0, **options: Any
+) -> ImageSet:
+    """Images of a source by its name, or of a folder or ``.npz`` file by its path.
+
+    >>> load_images("textures", generated=20).images.shape
+    (20, 3, 32, 32)
+
+    Args:
+        source: "textures", "digits", "cifar10" or another that parameter files know, or a path.
+        split: "pretrain" (unlabelled images, where a source has them), "train" or "eval".
+        seed: of generated images, held-out shares and limits.
+        options: further fields of :class:`~ssl_kedro.images.config.DataConfig`: ``size`` (px, 32),
+            ``limit``, ``root``, ...
+
+    Raises:
+        ConfigError: an option that cannot be used.
+        ImageSourceError: images that cannot be used; the text names what to change.
+    """
+    path = Path(source).expanduser()
+    if isinstance(source, Path) or (source not in load.source_names() and path.exists()):
+        options = {"root": str(path), **options}
+        source = "npz" if path.suffix == ".npz" else "folder"
+    return load.load_images(DataConfig(**{"source": source, **options}), split, seed)
+
+
+def train(
+    method: M,
+    images: ImageSet,
+    views: ViewConfig | None = None,
+    recipe: TrainConfig | None = None,
+    *,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+) -> Trained[M]:
+    """Train a method on images, in this process.
+
+    The encoder takes over the images' mean and deviation, which it normalises its input by.
+
+    Args:
+        method: freshly built, such as ``ssl.methods.DualGating(...)``; trained in place.
+        images: what it learns from; labels are not looked at.
+        views: recipe of the two random views; None = thesis 6.3.1.
+        recipe: epochs, batch size, optimiser; None = thesis 6.3.1. What it leaves to a trial
+            ("auto") may come out differently the next time; equal numbers need it named.
+        seed: of order, views and gate noise. Weights are drawn when the method is built.
+        checkpoint: file that keeps the state after every epoch; with ``Recipe(resume=True)`` a
+            training goes on from it.
+
+    Raises:
+        ConfigError: a recipe for several processes, which only pipelines start.
+        InputError: views of another size than the encoder was made for.
+        BatchSizeError: fewer images than a batch.
+        TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
+    """
+    views, recipe = views or ViewConfig(), recipe or Recipe()
+    if recipe.processes > 1:
+        raise ConfigError("workers", recipe.processes, "1: pipelines train in several processes")
+    side = views.size or images.images.shape[-1]
+    if side != method.encoder.image_size:
+        raise InputError(
+            "images",
+            f"views of {side} px",
+            f"{method.encoder.image_size}, which the encoder was made for",
+            f"make it with image_size={side}, or load the images with another size",
+        )
+    method.encoder.set_pixel_statistics(*images.channel_statistics())
+    execution = choose_execution(method, (3, side, side), recipe)
+    described = {"views": asdict(views), "train": asdict(recipe), "method": asdict(method.config)}
+    result = train_method(
+        method,
+        BatchSource(images.images, recipe.batch_size, torch.device(execution.device), seed),
+        TwoViews(RandomViews(views)),
+        recipe,
+        precision=execution.precision,
+        options=execution.options,
+        label=method.name,
+        identity=recipe_identity(described)
+        | {"name": method.name, "seed": seed, "images": images.fingerprint()}
+        | execution.identity,
+        checkpoints=None if checkpoint is None else CheckpointStore(Path(checkpoint)),
+    )
+    return Trained(result.method.encoder, result.method, result.history, result.seconds)
