@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-from kedro.pipeline import Node, Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from ssl_kedro.images.load import has_unlabelled_part
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
@@ -20,23 +20,16 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     sibling,
 )
 from ssl_kedro.pipelines.dual_gating.report import nodes
-from ssl_kedro.pipelines.gated import nodes as gated_nodes
 from ssl_kedro.pipelines.gated.graph import (
-    Inputs,
-    PlannedTraining,
-    data_summary_node,
-    evaluation_nodes,
-    preparation_nodes,
-    training_node,
-)
-from ssl_kedro.pipelines.gated.inference_graph import (
     EXPORT,
-    export_nodes,
+    Made,
+    PlannedModel,
+    encoder_nodes,
     gathering,
-    measurement_nodes,
-    stage_tags,
+    report_node,
     stages,
 )
+from ssl_kedro.pipelines.gated.nodes import evaluate_transfer
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
@@ -52,37 +45,27 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     """
     parts = tuple(part for part in known_parts() if part in asked) or parameters.parts
     exported = EXPORT in asked
-    models = planned_models(parameters, parts)
-    transfers = planned_transfers(parameters, models)
+    planned = planned_models(parameters, parts)
+    transfers = planned_transfers(parameters, planned)
+    models = [_with_catalog_names(parameters, planned, model) for model in planned]
     common = [*parts, *(budget_name(budget) for budget in parameters.budgets)]
-    graph = preparation_nodes(KEY, _images(parameters, None, "pretrain"), common)
-    for source in sorted({model.source for model in models if model.source}):
-        images = [_images(parameters, source, split) for split in ("pretrain", "train", "eval")]
-        space = data_namespace(source)
-        graph.append(data_summary_node(space, images, f"summarise_{source}", common))
-    for model in models:
-        graph += _model_nodes(parameters, models, model)
-    graph += [_transfer_node(parameters, transfer) for transfer in transfers]
-    timed = {
-        model.key: _planned(parameters, model, model.parts) for model in _timed(parameters, models)
-    }
-    graph += measurement_nodes(KEY, list(timed.values()), common)
-    if exported:
-        graph += export_nodes(KEY, list(timed.values()))
-    return Pipeline([*graph, *_report_nodes(models, transfers, parts, timed, exported)])
+    made = gathering(KEY, models, parameters.dense_method, exported=exported)
+    made += _report(planned, transfers, parts, stages(models, exported=exported))
+    return Pipeline(
+        [
+            *encoder_nodes(KEY, models, common, exported=exported),
+            *(_transfer_node(parameters, planned, transfer) for transfer in transfers),
+            *(
+                report_node(KEY, one, _tags_of_parts(one[2], parts), exported=exported)
+                for one in made
+            ),
+        ]
+    )
 
 
-def _timed(parameters: DualGatingParameters, models: Sequence[Model]) -> list[Model]:
-    """Models whose gated encoders are timed: those asked for, of the first seed."""
-    return [
-        model
-        for model in models
-        if model.variant.gated
-        and not model.variant.student
-        and model.source is None
-        and model.repeat == 0
-        and parameters.inference.measures(model.name)
-    ]
+def _tags_of_parts(output: str, parts: Sequence[str]) -> Sequence[str]:
+    """A part of its own, or every part."""
+    return [output] if output in parts else [] if output == "exports" else parts
 
 
 def _images(parameters: DualGatingParameters, source: str | None, split: str) -> str:
@@ -93,170 +76,98 @@ def _images(parameters: DualGatingParameters, source: str | None, split: str) ->
     return f"{data_namespace(source)}.{split}_images"
 
 
-def _tags(parameters: DualGatingParameters, model: Model) -> list[str]:
-    """Method and budget; a dense model belongs to every budget."""
-    budgets = parameters.budgets if model.budget is None else (model.budget,)
-    return [model.variant.method, *(budget_name(budget) for budget in budgets)]
-
-
-def _planned(
-    parameters: DualGatingParameters, model: Model, tags: Sequence[str]
-) -> PlannedTraining:
+def _with_catalog_names(
+    parameters: DualGatingParameters, models: Sequence[Model], model: Model
+) -> PlannedModel:
+    """A model of the plan as the graph has it; a dense one belongs to every budget."""
+    variant = model.variant
     source = f"_{model.source}" if model.source else ""
     seed = f"_seed_{model.seed}" if model.repeat else ""
-    variant = model.variant
-    return PlannedTraining(
-        pipeline=KEY,
-        namespace=model.namespace,
-        label=f"{model.key.replace('.', '_')}{source}{seed}",
-        training=Training(variant.method, model.budget, model.seed, parameters.gates_of(variant)),
-        pretrain_images=_images(parameters, model.source, "pretrain"),
-        data_summary=f"{model.data_namespace}.data_summary",
-        tags=(*tags, *_tags(parameters, model)),
-    )
-
-
-def _model_nodes(
-    parameters: DualGatingParameters, models: Sequence[Model], model: Model
-) -> list[Node]:
-    """Training, features and evaluation of one model, inside its namespace."""
-    planned = _planned(parameters, model, model.parts)
-    if model.variant.student:
+    budgets = parameters.budgets if model.budget is None else (model.budget,)
+    student = {}
+    if variant.student:
         teacher = parameters.distillation.teacher
         if teacher == "vicreg":
             teacher = f"{sibling(models, model, 'vicreg').namespace}.encoder"
         gates = f"{sibling(models, model, 'dual').namespace}.features"
-        further = {"teacher": teacher, "gate_features": gates}
-        trained = training_node(planned, further, "distil")
-    else:
-        trained = training_node(planned)
-    # Further sources exist for transfer alone.
-    return [trained, *(evaluation_nodes(planned) if model.source is None else [])]
-
-
-def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node:
-    """Linear evaluation of one encoder on one target."""
-    model = transfer.model
-    return _planned(parameters, model, ["table_6_2"]).node(
-        f"transfer_to_{transfer.target}",
-        given(gated_nodes.evaluate_transfer, seed=model.seed),
-        [
-            PARAMETERS,
-            f"{model.namespace}.encoder",
-            _images(parameters, transfer.target_source, "train"),
-            _images(parameters, transfer.target_source, "eval"),
-        ],
-        transfer.output,
+        student = {"teacher": teacher, "gate_features": gates}
+    return PlannedModel(
+        pipeline=KEY,
+        key=model.key,
+        namespace=model.namespace,
+        label=f"{model.key.replace('.', '_')}{source}{seed}",
+        training=Training(variant.method, model.budget, model.seed, parameters.gates_of(variant)),
+        images=_images(parameters, model.source, "pretrain"),
+        data=model.data_namespace,
+        tags=(*model.parts, variant.method, *(budget_name(budget) for budget in budgets)),
+        student=student,
+        repeated=model.repeat > 0,
+        timed=variant.gated
+        and not variant.student
+        and model.source is None
+        and model.repeat == 0
+        and parameters.inference.measures(model.name),
     )
 
 
-def _report_nodes(
+def _transfer_node(
+    parameters: DualGatingParameters, models: Sequence[Model], transfer: Transfer
+) -> Node:
+    """Linear evaluation of one encoder on one target."""
+    of_table = replace(transfer.model, parts=("table_6_2",))
+    planned = _with_catalog_names(parameters, models, of_table)
+    inputs = {
+        "parameters": PARAMETERS,
+        "encoder": f"{planned.namespace}.encoder",
+        "train_images": _images(parameters, transfer.target_source, "train"),
+        "eval_images": _images(parameters, transfer.target_source, "eval"),
+    }
+    evaluate = given(evaluate_transfer, seed=transfer.model.seed)
+    action = f"transfer_to_{transfer.target}"
+    return planned.node(action, evaluate, inputs, transfer.output, planned.tags)
+
+
+def _report(
     models: Sequence[Model],
     transfers: Sequence[Transfer],
     parts: Sequence[str],
-    timed: Mapping[str, PlannedTraining],
-    exported: bool,
-) -> list[Node]:
+    further: Sequence[str],
+) -> list[Made]:
     """Runs, metrics, tables, figures, manifest and report over all models."""
     own = [model for model in models if model.source is None]
-    first = [model for model in own if model.repeat == 0]
 
-    def named(output: str) -> dict[str, str]:
-        return {model.key: f"{model.namespace}.{output}" for model in first}
+    def given_by_name(*names: str, **others: str) -> dict[str, str]:
+        return {**{name: f"{KEY}.{name}" for name in names}, **others}
 
-    further = stages(list(timed.values()), exported=exported)
+    runs = {f"{model.key}.seed_{model.seed}": f"{model.namespace}.evaluation" for model in own}
+    run = given_by_name("execution", "runs", data=f"{KEY}.data_summary", parameters=PARAMETERS)
+    tables = [part for part in parts if known_parts()[part].columns]
     made: list[Made] = [
-        (
-            nodes.collect_runs,
-            {f"{model.key}.seed_{model.seed}": f"{model.namespace}.evaluation" for model in own},
-            "runs",
-        ),
-        (gated_nodes.collect_by_model, named("evaluation"), "models"),
-        (gated_nodes.collect_histories, named("training"), "histories"),
-        (
-            nodes.metrics,
-            {name: f"{KEY}.{name}" for name in ("runs", "baselines", *further)},
-            "metrics",
-        ),
-        (
-            nodes.describe_run,
-            [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.runs"],
-            "run_manifest",
-        ),
+        (nodes.collect_runs, runs, "runs"),
+        (nodes.metrics, given_by_name("runs", "baselines", *further), "metrics"),
+        (nodes.describe_run, run, "run_manifest"),
         (nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
     ]
-    if any(model.variant.gated and not model.variant.student for model in first):
+    if any(model.variant.gated and not model.variant.student for model in own):
         made.append((nodes.channel_usage, [f"{KEY}.models"], "channel_usage"))
     if "table_6_1" in parts:
-        inputs = [f"{KEY}.metrics", f"{KEY}.models"]
+        inputs = given_by_name("metrics", "models")
         made.append((nodes.accuracy_against_cost, inputs, "accuracy_against_cost"))
     if "figure_6_2" in parts:
-        made += _embedding_parts(first)
-    made += _table_parts(transfers, parts)
-    made += gathering(KEY, list(timed.values()), list(timed), "vicreg", exported=exported)
-    made.append(_report_part(parts, further))
-    return [
-        node(
-            function,
-            inputs,
-            f"{KEY}.{output}",
-            name=output,
-            tags=_report_tags(output, parts, exported),
-        )
-        for function, inputs, output in made
-    ]
-
-
-def _report_tags(output: str, parts: Sequence[str], exported: bool) -> list[str]:
-    """A part of its own, or every part; and the stages that the node has to follow."""
-    of_parts = [output] if output in parts else [] if output == "exports" else list(parts)
-    return [*of_parts, "report", *stage_tags(output, exported=exported)]
-
-
-Made = tuple[Callable[..., Any], Inputs, str]
-
-
-def _embedding_parts(models: Sequence[Model]) -> list[Made]:
-    """Fig. 6.2: dual gating beside the dense baseline."""
-    shown = [model for model in models if "figure_6_2" in model.parts]
-    features = {model.key: f"{model.namespace}.features" for model in shown}
-    images = f"{KEY}.eval_images"
-    return [
-        (
-            nodes.embed_features,
-            {"parameters": PARAMETERS, "eval_images": images, **features},
-            "embedding",
-        ),
-        (nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"),
-    ]
-
-
-def _table_parts(transfers: Sequence[Transfer], parts: Sequence[str]) -> list[Made]:
-    """A CSV for every table and question among the parts."""
-    made: list[Made] = []
+        shown = [model for model in own if not model.repeat and "figure_6_2" in model.parts]
+        features = {model.key: f"{model.namespace}.features" for model in shown}
+        images = given_by_name("eval_images", parameters=PARAMETERS)
+        made.append((nodes.embed_features, images | features, "embedding"))
+        made.append((nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"))
     if "table_6_2" in parts:
         named = {transfer.output: transfer for transfer in transfers}
-        made.append(
-            (
-                given(nodes.collect_transfers, transfers=named),
-                {name: name for name in named},
-                "transfer",
-            )
-        )
-    for part in _with_table(parts):
-        inputs = [PARAMETERS, f"{KEY}.{known_parts()[part].source}"]
-        made.append((given(nodes.part_table, part=part), inputs, part))
+        collect = given(nodes.collect_transfers, transfers=named)
+        made.append((collect, {name: name for name in named}, "transfer"))
+    for part in tables:
+        rows = [PARAMETERS, f"{KEY}.{known_parts()[part].source}"]
+        made.append((given(nodes.part_table, part=part), rows, part))
+    frames = [*tables, *further, *(["inference_table"] if further else [])]
+    frames += ["embedding"] if "figure_6_2" in parts else []
+    page = given_by_name("metrics", "models", "histories", *frames, parameters=PARAMETERS)
+    made.append((nodes.render_report, page | {"manifest": f"{KEY}.run_manifest"}, "report"))
     return made
-
-
-def _report_part(parts: Sequence[str], further: Sequence[str]) -> Made:
-    tables = [*_with_table(parts), *further, *(["inference_table"] if further else [])]
-    embedding = ["embedding"] if "figure_6_2" in parts else []
-    shown = ("metrics", "models", "histories", *embedding, *tables)
-    inputs = {"parameters": PARAMETERS, "manifest": f"{KEY}.run_manifest"}
-    inputs |= {name: f"{KEY}.{name}" for name in shown}
-    return nodes.render_report, inputs, "report"
-
-
-def _with_table(parts: Sequence[str]) -> list[str]:
-    return [part for part in parts if known_parts()[part].columns]

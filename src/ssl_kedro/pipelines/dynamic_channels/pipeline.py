@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from kedro.pipeline import Node, Pipeline, node
+from kedro.pipeline import Pipeline
 
 from ssl_kedro.images.load import has_unlabelled_part
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report import nodes
 from ssl_kedro.pipelines.gated.graph import (
-    Inputs,
-    PlannedTraining,
-    evaluation_nodes,
-    preparation_nodes,
-    training_node,
-)
-from ssl_kedro.pipelines.gated.inference_graph import (
     EXPORT,
-    export_nodes,
+    Made,
+    PlannedModel,
+    encoder_nodes,
     gathering,
-    measurement_nodes,
-    stage_tags,
+    report_node,
     stages,
 )
-from ssl_kedro.pipelines.gated.nodes import collect_by_model, collect_histories
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.parameters import budget_name
 
@@ -36,100 +28,66 @@ PARAMETERS = f"params:{KEY}"
 def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] = ()) -> Pipeline:
     """Chapter 5; the tag "export" adds the nodes that write compact networks to files."""
     exported = EXPORT in asked
-    part = "pretrain" if has_unlabelled_part(parameters.data.source) else "train"
-    images = f"{KEY}.{part}_images"
-    budgets = tuple(budget_name(budget) for budget in parameters.budgets)
-    models = [_model(parameters, None, images, budgets)]
-    models += [
-        _model(parameters, budget, images, (budget_name(budget),)) for budget in parameters.budgets
-    ]
-    graph = preparation_nodes(KEY, images, budgets)
-    for model in models:
-        graph += [training_node(model), *evaluation_nodes(model)]
-    timed = models[1:] if parameters.inference.measures(parameters.gated_method) else []
-    graph += measurement_nodes(KEY, timed, budgets)
-    if exported:
-        graph += export_nodes(KEY, timed)
-    return Pipeline([*graph, *_report_nodes(parameters, models, timed, exported)])
-
-
-def _model(
-    parameters: DynamicChannelsParameters,
-    budget: float | None,
-    images: str,
-    tags: tuple[str, ...],
-) -> PlannedTraining:
-    method = parameters.dense_method if budget is None else parameters.gated_method
-    label = method if budget is None else budget_name(budget)
-    return PlannedTraining(
-        pipeline=KEY,
-        namespace=f"{KEY}.{label}",
-        label=label,
-        training=Training(method, budget, parameters.seed),
-        pretrain_images=images,
-        data_summary=f"{KEY}.data_summary",
-        tags=(*tags, method),
+    models = planned_models(parameters)
+    budgets = [budget_name(budget) for budget in parameters.budgets]
+    made = gathering(KEY, models, parameters.dense_method, exported=exported)
+    made += _report(stages(models, exported=exported))
+    return Pipeline(
+        [
+            *encoder_nodes(KEY, models, budgets, exported=exported),
+            *(report_node(KEY, one, (), exported=exported, prefix=f"{KEY}_") for one in made),
+        ]
     )
 
 
-def _report_nodes(
-    parameters: DynamicChannelsParameters,
-    models: Sequence[PlannedTraining],
-    timed: Sequence[PlannedTraining],
-    exported: bool,
-) -> list[Node]:
-    """Metrics, Table 5.1, figures, manifest and report over all models."""
-    further = stages(timed, exported=exported)
-    shown = (*further, *(["inference_table"] if further else []))
-    gated = parameters.gated_method
-    timed_keys = [f"{gated}.{model.label}" for model in timed]
-
-    def named(output: str) -> dict[str, str]:
-        return {
-            model.label if model.training.budget is None else f"{gated}.{model.label}": (
-                f"{model.namespace}.{output}"
+def planned_models(parameters: DynamicChannelsParameters) -> list[PlannedModel]:
+    """SimSiam without gates, which belongs to every budget, then with gates at each."""
+    part = "pretrain" if has_unlabelled_part(parameters.data.source) else "train"
+    budgets = tuple(budget_name(budget) for budget in parameters.budgets)
+    dense, gated = parameters.dense_method, parameters.gated_method
+    plan: list[tuple[str, float | None, tuple[str, ...]]] = [(dense, None, budgets)]
+    plan += [(gated, budget, (budget_name(budget),)) for budget in parameters.budgets]
+    found = []
+    for method, budget, tags in plan:
+        label = method if budget is None else budget_name(budget)
+        found.append(
+            PlannedModel(
+                pipeline=KEY,
+                key=method if budget is None else f"{method}.{label}",
+                namespace=f"{KEY}.{label}",
+                label=label,
+                training=Training(method, budget, parameters.seed),
+                images=f"{KEY}.{part}_images",
+                data=KEY,
+                tags=(*tags, method),
+                timed=budget is not None and parameters.inference.measures(method),
             )
-            for model in models
-        }
+        )
+    return found
 
-    made: list[tuple[Callable[..., Any], Inputs, str]] = [
-        (collect_by_model, named("evaluation"), "models"),
-        (collect_histories, named("training"), "histories"),
-        (
-            nodes.metrics,
-            {"parameters": PARAMETERS}
-            | {name: f"{KEY}.{name}" for name in ("models", "baselines", *further)},
-            "metrics",
-        ),
-        *gathering(KEY, timed, timed_keys, parameters.dense_method, exported=exported),
-        (nodes.table_5_1, [PARAMETERS, f"{KEY}.metrics"], "table_5_1"),
+
+def _report(further: Sequence[str]) -> list[Made]:
+    """Metrics, Table 5.1, figures, manifest and report over all models."""
+
+    def given_by_name(*names: str, **others: str) -> dict[str, str]:
+        return {"parameters": PARAMETERS, **{name: f"{KEY}.{name}" for name in names}, **others}
+
+    manifest, table = f"{KEY}.run_manifest", f"{KEY}.table_5_1"
+    shown = ("metrics", "models", "histories", *further, *(["inference_table"] * bool(further)))
+    return [
+        (nodes.metrics, given_by_name("models", "baselines", *further), "metrics"),
+        (nodes.table_5_1, given_by_name("metrics"), "table_5_1"),
         (
             nodes.describe_run,
-            [PARAMETERS, f"{KEY}.data_summary", f"{KEY}.execution", f"{KEY}.models"],
+            given_by_name("execution", "models", data=f"{KEY}.data_summary"),
             "run_manifest",
         ),
         (nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
         (nodes.channel_usage, [f"{KEY}.models"], "channel_usage"),
         (
             nodes.accuracy_against_cost,
-            [PARAMETERS, f"{KEY}.metrics", f"{KEY}.table_5_1"],
+            given_by_name("metrics", table=table),
             "accuracy_against_cost",
         ),
-        (
-            nodes.render_report,
-            {"parameters": PARAMETERS, "manifest": f"{KEY}.run_manifest"}
-            | {"table": f"{KEY}.table_5_1"}
-            | {name: f"{KEY}.{name}" for name in ("metrics", "models", "histories", *shown)},
-            "report",
-        ),
-    ]
-    return [
-        node(
-            function,
-            inputs,
-            f"{KEY}.{output}",
-            name=f"{KEY}_{output}",
-            tags=["report", *stage_tags(output, exported=exported)],
-        )
-        for function, inputs, output in made
+        (nodes.render_report, given_by_name(*shown, manifest=manifest, table=table), "report"),
     ]
