@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.pipelines.saliency360.records import EncoderResult, Estimate, Results
+from ssl_kedro.pipelines.saliency360.records import EncoderResult, Estimate, ModelResult, Results
 from ssl_kedro.reporting.number_format import MINUS, plain, three_digits
 from ssl_kedro.reporting.published import published_table
 from ssl_kedro.reporting.table import Column, computed, word
@@ -71,17 +71,18 @@ class Cost:
     """A row of the page's table of costs: a model on its encoder."""
 
     name: str
-    encoder_name: str
+    model: ModelResult
     encoder: EncoderResult
-    decoder: str
-    decoder_macs: float
-    decoder_parameters: float
-    seconds: float
 
     @property
     def on(self) -> str:
         """Encoder and its architecture."""
-        return f"{self.encoder_name} ({self.encoder.architecture})"
+        return f"{self.model.encoder} ({self.encoder.architecture})"
+
+    @property
+    def parameters(self) -> int:
+        """Of the decoder."""
+        return self.model.decoder_parameters
 
 
 def yes_or_no(value: Any, _: float = 0) -> str:
@@ -102,7 +103,7 @@ def _digits(value: float, _: float = 0) -> str:
 
 
 def _column(name: str, heading: str, text: Callable[[Any, float], str] = word) -> Column[Any]:
-    return Column(name, attrgetter(name), heading, ROW, text)
+    return Column(name, attrgetter(name), heading, ROW, text, left=text is word)
 
 
 def _end(metric: str, end: str, row: Row) -> float | None:
@@ -138,16 +139,16 @@ TIMES: tuple[Column[Time], ...] = tuple(
     _column(name, name) for name in ("source", "model", "stage", "batch", "ms", "device", "threads")
 )
 COSTS: tuple[Column[Cost], ...] = (
-    Column("model", lambda row: row.name, "Model", ROW, word),
-    Column(
-        "encoder", lambda r: f"{r.encoder_name} ({r.encoder.architecture})", "Encoder", ROW, word
-    ),
+    Column("model", lambda row: row.name, "Model", ROW, word, left=True),
+    Column("encoder", lambda row: row.on, "Encoder", ROW, word, left=True),
+    Column("decoder", lambda row: row.model.decoder, "Decoder", ROW, word, left=True),
     Column("encoder_gmac", lambda row: row.encoder.macs / 1e9, "encoder GMAC", ROW, _digits),
-    Column("decoder", lambda row: row.decoder, "Decoder", ROW, word),
-    Column("decoder_gmac", lambda row: row.decoder_macs / 1e9, "decoder GMAC", ROW, _digits),
-    Column("parameters", lambda r: r.decoder_parameters / 1e6, "decoder M par.", ROW, _digits),
+    Column("decoder_gmac", lambda row: row.model.decoder_macs / 1e9, "decoder GMAC", ROW, _digits),
+    Column(
+        "parameters", lambda r: r.model.decoder_parameters / 1e6, "decoder M par.", ROW, _digits
+    ),
     Column("pretraining_s", lambda row: row.encoder.seconds, "pre-training s", ROW, _digits),
-    Column("decoder_s", lambda row: row.seconds, "decoder s", ROW, _digits),
+    Column("decoder_s", lambda row: row.model.seconds, "decoder s", ROW, _digits),
 )
 
 
@@ -183,21 +184,10 @@ def all_tables(results: Results) -> dict[str, pd.DataFrame]:
 
 def costs(results: Results) -> pd.DataFrame:
     """What each model costs, a row each."""
-    return computed(
-        COSTS,
-        (
-            Cost(
-                name,
-                plan.encoder,
-                results.encoders[plan.encoder],
-                plan.decoder,
-                plan.decoder_macs,
-                plan.decoder_parameters,
-                plan.seconds,
-            )
-            for name, plan in results.models.items()
-        ),
+    rows = (
+        Cost(name, model, results.encoders[model.encoder]) for name, model in results.models.items()
     )
+    return computed(COSTS, rows)
 
 
 def _frame(table: str, rows: Iterator[Row]) -> pd.DataFrame:
