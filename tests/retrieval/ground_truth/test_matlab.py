@@ -207,17 +207,31 @@ def test_a_file_that_inflates_to_gigabytes_is_refused_in_little_memory(tmp_path:
         read_ground_truth(tmp_path / "gnd")
 
 
-@given(
-    places=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=5)
-)
-@settings(max_examples=15, deadline=None)
+DAMAGE = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=5)
+
+
+@given(places=DAMAGE)
+@settings(max_examples=15, deadline=None)  # a process for each
 def test_damage_is_an_error_with_the_file_s_name_at_most(
     tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, int]]
 ) -> None:
+    check_damaged(tmp_path_factory.mktemp("damaged"), places)
+
+
+@pytest.mark.slow
+@given(places=DAMAGE)
+@settings(max_examples=200, deadline=None)
+def test_much_damage_is_an_error_with_the_file_s_name_at_most(
+    tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, int]]
+) -> None:
+    check_damaged(tmp_path_factory.mktemp("damaged"), places)
+
+
+def check_damaged(folder: Path, places: list[tuple[int, int]]) -> None:
     content = small_file()
     for place, value in places:
         content[128 + place % (len(content) - 128)] = value
-    path = tmp_path_factory.mktemp("damaged") / "gnd.mat"
+    path = folder / "gnd.mat"
     path.write_bytes(content)
     try:
         read_ground_truth(path)
