@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssl_kedro.pipelines import dual_gating
+from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.effective_parameters import bind, lookup
 
 
@@ -45,6 +45,26 @@ def test_every_result_the_report_promises_has_a_producer() -> None:
     outputs = dual_gating.create_pipeline({}).all_outputs()
     for name in ("metrics", "table_6_1", "report", "run_manifest", "embedding_plot"):
         assert f"dual_gating.{name}" in outputs
+
+
+def test_what_models_left_is_gathered_under_their_names_in_the_metrics() -> None:
+    timed = {"budgets": [0.3, 0.5], "inference": {"models": "all"}}
+    for pipeline, baseline, gated in (
+        (dual_gating, "vicreg", {"dual": "", "vicreg_gating": ".vicreg_gating"}),
+        (dynamic_channels, "simsiam", {"simsiam_gating": ""}),
+    ):
+        graph, key = pipeline.create_pipeline(timed), pipeline.PIPELINE.name
+        spaces = {
+            f"{name}.budget_{percent}": f"{key}.budget_{percent}{end}"
+            for name, end in gated.items()
+            for percent in (30, 50)
+        }
+        for output, left in (("models", "evaluation"), ("inference_models", "inference")):
+            of = spaces if left == "inference" else {baseline: f"{key}.{baseline}"} | spaces
+            (gathering,) = graph.only_nodes_with_outputs(f"{key}.{output}").nodes
+            # Each data set stands for itself: the node says which name it gives it.
+            found = gathering.run({name: name for name in gathering.inputs})[f"{key}.{output}"]
+            assert found == {name: f"{space}.{left}" for name, space in of.items()}
 
 
 def test_catalog_lookup_names_a_missing_parameter() -> None:
