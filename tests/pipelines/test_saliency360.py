@@ -277,7 +277,7 @@ def test_switches_may_be_what_yaml_makes_of_them() -> None:
 
 
 def test_recipes() -> None:
-    assert check(merged(recipe="fixed")).recipe == ()
+    assert check(merged(recipe="fixed")).recipe == check(merged(recipe="text")).recipe == ()
     authors = check(merged(recipe="authors"))
     assert len(authors.recipe) == 5
     assert authors.views_of("contrastive").authors_crop

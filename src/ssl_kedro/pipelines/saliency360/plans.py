@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator
 
@@ -17,13 +17,7 @@ Quirk = Literal[
     "raw_bgr",
     "tuned_norms",
 ]
-QUIRKS: tuple[Quirk, ...] = (
-    "centre_crop",
-    "nearest_projection",
-    "last_sample_loss",
-    "raw_bgr",
-    "tuned_norms",
-)
+QUIRKS: tuple[Quirk, ...] = get_args(Quirk)
 # Those that concern the pre-training of an encoder.
 VIEW_QUIRKS: tuple[Quirk, ...] = ("centre_crop", "nearest_projection")
 # Those that concern the training of a decoder.
@@ -31,10 +25,10 @@ DECODING_QUIRKS = tuple(quirk for quirk in QUIRKS if quirk not in VIEW_QUIRKS)
 
 
 def named_quirks(value: Any) -> Any:
-    """No quirk for "fixed", all for "authors"; else their names, as a list or "a;b"."""
+    """No quirk for "text" or "fixed", all for "authors"; else their names, as a list or "a;b"."""
     if value is None:
         return None
-    if value == "fixed":
+    if value in ("text", "fixed"):
         return ()
     if value == "authors":
         return QUIRKS
