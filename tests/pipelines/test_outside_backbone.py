@@ -23,6 +23,7 @@ RUN = {
 }
 
 
+@pytest.mark.slow
 def test_it_is_trained_saved_evaluated_timed_and_exported(
     project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def checkpoint_time(project: Project, namespace: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_tag_makes_its_part_and_nothing_else_and_resuming_reuses_models(project: Project) -> None:
     done = project.run(CALM, "--tags", "table_6_4")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -208,6 +208,7 @@ def test_descriptors_are_unit_rows_that_other_tools_can_map(done: Project) -> No
     assert np.array_equal(rankings["g"][0], expected)
 
 
+@pytest.mark.slow
 def test_another_dimension_does_not_extract_again(done: Project, tmp_path: Path) -> None:
     project = Project(tmp_path / "copy")
     shutil.copytree(done.path, project.path)

@@ -175,6 +175,7 @@ def folder_changes(root: Path, **more: Any) -> dict[str, object]:
     return {"data.source": "folder", "data.root": root, **more}
 
 
+@pytest.mark.slow
 def test_unusable_folders_are_named_before_any_training(project: Project, tmp_path: Path) -> None:
     one_class = tmp_path / "one"
     write_folder(one_class, classes=1)
