@@ -163,19 +163,22 @@ def test_matlab_faults(write: Any, tmp_path: Path) -> None:
             read_ground_truth(path)
 
 
-@pytest.mark.parametrize("write", [write_matlab_5, write_matlab_73])
+# A process reads each file of MATLAB 5.
+@pytest.mark.parametrize(
+    "write", [pytest.param(write_matlab_5, marks=pytest.mark.slow), write_matlab_73]
+)
 def test_truncated_matlab_files_are_refused(write: Any, tmp_path: Path) -> None:
     write(CLASSIC_TABLE, tmp_path / "whole")
     content = (tmp_path / "whole").read_bytes()
-    count = 12 if write is write_matlab_5 else 40  # a process for each
-    for end in np.linspace(129, len(content) - 1, count).astype(int):
+    for end in np.linspace(129, len(content) - 1, 40).astype(int):
         (tmp_path / "part").write_bytes(content[:end])
         with pytest.raises(GroundTruthError, match="part: found "):
             read_ground_truth(tmp_path / "part")
 
 
+@pytest.mark.slow
 @given(places=st.lists(st.tuples(st.integers(128, 10**6), st.integers(0, 255)), max_size=4))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_damaged_matlab_files_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, int]]
 ) -> None:
