@@ -41,13 +41,14 @@ class Bundled(nn.Module):
         raise TypeError(f"there is no bundle format for a {type(self).__name__}")
 
     @classmethod
-    def from_description(cls, values: Mapping[str, Any]) -> Self:
+    def from_description(cls, values: Mapping[str, Any]) -> Self:  # noqa: ARG003
         """The network of a description, with weights still to be loaded.
 
         Raises:
-            KeyError, TypeError, ValueError: the description is damaged.
+            KeyError, TypeError, ValueError: the description is damaged, or of a kind that has no
+                format.
         """
-        raise NotImplementedError
+        raise TypeError(f"there is no bundle format for a {cls.__name__}")
 
     def make_room(self, weights: Mapping[str, Tensor]) -> None:
         """Called before weights are loaded, for buffers whose size they decide."""
