@@ -37,7 +37,7 @@ from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import export_onnx
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
-from ssl_kedro.saliency.sources.joined import JoinedSources
+from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 from ssl_kedro.saliency.truth import truth_arrays
 from ssl_kedro.training.batches import BatchSource
