@@ -119,7 +119,7 @@ from ssl_kedro.images.load import load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.base import build_method
-from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.training.loop import BatchSource
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import train
 torch.set_num_threads(1)

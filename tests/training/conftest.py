@@ -11,7 +11,7 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
-from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.training.loop import BatchSource
 
 
 @pytest.fixture

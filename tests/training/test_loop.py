@@ -13,11 +13,9 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
 from ssl_kedro.methods.seed import SeedOptions
-from ssl_kedro.training.batches import BatchSource
-from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.loop import TrainingDiverged, TrainingResult, train
+from ssl_kedro.training.loop import BatchSource, TrainingDiverged, TrainingResult, train
 
 NewMethod = Callable[[], Method]
 

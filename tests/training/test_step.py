@@ -15,10 +15,9 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
 from ssl_kedro.methods.seed import SeedOptions
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import flattened_state
 from ssl_kedro.training.config import StepOptions, TrainConfig
-from ssl_kedro.training.loop import TrainingDiverged, train, train_epoch
+from ssl_kedro.training.loop import BatchSource, TrainingDiverged, train, train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 CPU = torch.device("cpu")

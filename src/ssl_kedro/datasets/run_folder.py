@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ssl_kedro.datasets.base import HandleDataset
-from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.epoch_log import EpochLog
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 
 
 class CheckpointDataset(HandleDataset[CheckpointStore]):

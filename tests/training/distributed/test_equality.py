@@ -29,9 +29,8 @@ from ssl_kedro.methods.base import (
 from ssl_kedro.methods.distillation import DistillationMethod
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
 from ssl_kedro.methods.seed import SeedOptions
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import TrainingResult, train
+from ssl_kedro.training.loop import BatchSource, TrainingResult, train
 
 BATCH = 16
 FLOAT = torch.Tensor.float
