@@ -10,7 +10,7 @@ from torch import nn
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, StepResult, Trainable, build_method
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, StepResult, Trainable
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import TrainingStep
 from ssl_kedro.training.optimisers import LARS, build_optimiser, warmup_constant, warmup_cosine
@@ -114,9 +114,9 @@ def test_weight_decay_of_each_optimiser(name: str, moved: float) -> None:
 @pytest.mark.parametrize("name", ["lars", "sgd", "adam", "adamw"])
 def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
     setup = EncoderSetup(EncoderConfig(width=8), 32, (0.5,) * 3, (0.25,) * 3)
-    method = build_method(
+    method = MethodPlan(
         "dual_gating", setup, MethodConfig(expander=ExpanderConfig(16, 16)), 0.5, seed=0
-    )
+    ).build()
     config = TrainConfig(optimiser=name, weight_decay=0.1, gate_lr_factor=3.0)  # type: ignore[arg-type]
     groups = build_optimiser(method, config).param_groups
     gates = {id(p) for p in method.gate_parameters()}
@@ -131,7 +131,7 @@ def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
 def test_rate_of_the_predictor_stays_at_the_peak() -> None:
     setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3)
     config = MethodConfig(ExpanderConfig(16, 16))
-    method = build_method("simsiam", setup, config, None, seed=0)
+    method = MethodPlan("simsiam", setup, config, None, seed=0).build()
     recipe = TrainConfig(epochs=4, batch_size=8, warmup_epochs=1, device="cpu")
     step = TrainingStep(method, recipe, "fp32", torch.device("cpu"), batches_per_epoch=5)
     predictor = {id(p) for p in method.predictor.parameters()}
@@ -149,7 +149,7 @@ def test_rate_of_the_predictor_stays_at_the_peak() -> None:
 
 def test_frozen_parameters_are_left_to_the_method() -> None:
     setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3)
-    method = build_method("vicreg", setup, MethodConfig(ExpanderConfig(16, 16)), None, seed=0)
+    method = MethodPlan("vicreg", setup, MethodConfig(ExpanderConfig(16, 16)), None, seed=0).build()
     frozen = method.encoder.stem[0].weight.requires_grad_(False)
     optimiser = build_optimiser(method, TrainConfig())
     held = {id(p) for group in optimiser.param_groups for p in group["params"]}

@@ -23,7 +23,7 @@ from ssl_kedro.methods.base import (
     ExpanderConfig,
     Method,
     MethodConfig,
-    build_method,
+    MethodPlan,
     method_classes,
 )
 from ssl_kedro.methods.distillation import DistillationMethod
@@ -47,7 +47,7 @@ def method_named(name: str, wide: bool) -> Method:
     gates = GateConfig(steering="dual_ascent", diversity=0.1)
     config = MethodConfig(expander, gates=gates, options=options)
     budget = None if name in {"vicreg", "simsiam"} else 0.5
-    return build_method(name, setup, config, budget, seed=3)
+    return MethodPlan(name, setup, config, budget, seed=3).build()
 
 
 @pytest.fixture
