@@ -7,8 +7,7 @@ from pathlib import Path
 from ssl_kedro.datasets.base import HandleDataset
 from ssl_kedro.retrieval.extraction import VectorStore
 from ssl_kedro.saliency.store import PanoramaStore
-from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.epoch_log import EpochLog
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 
 
 class CheckpointDataset(HandleDataset[CheckpointStore]):
