@@ -27,7 +27,7 @@ import torch
 from ssl_kedro.core.collectives import pieces
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, build_method
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
 
 FLOAT = 4  # bytes
 DAY = 86_400.0
@@ -62,9 +62,9 @@ def sizes(width: int, expander: int, image_size: int) -> Sizes:
     """Sizes of dual gating at a width; nothing is allocated."""
     setup = EncoderSetup(EncoderConfig(width=width), image_size, (0.5,) * 3, (0.25,) * 3)
     with torch.device("meta"):
-        method = build_method(
+        method = MethodPlan(
             "dual_gating", setup, MethodConfig(ExpanderConfig(expander, expander)), 0.5, seed=0
-        )
+        ).build()
     parameters = sum(p.numel() for p in method.parameters())
     sent = [torch.empty(1, device="meta"), *method.parameters()]
     state = sum(value.numel() for value in method.state_dict().values()) + parameters

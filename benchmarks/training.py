@@ -52,12 +52,11 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.images.sources.textures import textures
 from ssl_kedro.losses.vicreg import VICRegConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, build_method, expander
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, expander
 from ssl_kedro.methods.vicreg import VICRegOptions
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import train_epoch
+from ssl_kedro.training.loop import BatchSource, train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 SIZE = 32
@@ -144,7 +143,7 @@ class Ours:
             ExpanderConfig(options.expander, options.expander),
             options=VICRegOptions(VICRegConfig(convention="official")),
         )
-        method = build_method(name, setup, config, 0.5 if "gating" in name else None, seed=0)
+        method = MethodPlan(name, setup, config, 0.5 if "gating" in name else None, seed=0).build()
         recipe = TrainConfig(
             epochs=100,
             batch_size=options.batch,

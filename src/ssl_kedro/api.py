@@ -17,10 +17,10 @@ from ssl_kedro.images import load
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import Method
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig, recipe_identity
 from ssl_kedro.training.execution import choose_execution
+from ssl_kedro.training.loop import BatchSource
 from ssl_kedro.training.loop import train as train_method
 
 M = TypeVar("M", bound=Method)

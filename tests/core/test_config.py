@@ -118,8 +118,8 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
-from ssl_kedro.methods.base import build_method
-from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.methods.base import MethodPlan
+from ssl_kedro.training.loop import BatchSource
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import train
 torch.set_num_threads(1)
@@ -127,7 +127,7 @@ data = DataConfig(source="textures", size=16, generated=60, generated_eval=20)
 images, held_out = load_images(data, "train", 0), load_images(data, "eval", 0)
 mean, std = images.channel_statistics()
 setup = EncoderSetup(EncoderConfig(width=4), 16, mean, std)
-method = build_method("dual_gating", setup, MethodConfig(ExpanderConfig(16, 16)), 0.5, 0)
+method = MethodPlan("dual_gating", setup, MethodConfig(ExpanderConfig(16, 16)), 0.5, 0).build()
 recipe = TrainConfig(epochs=2, batch_size=20, warmup_epochs=1, device="cpu")
 source = BatchSource(images.images, 20, torch.device("cpu"), 0)
 result = train(method, source, TwoViews(RandomViews(ViewConfig())), recipe, precision="fp32")

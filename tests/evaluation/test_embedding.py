@@ -13,8 +13,7 @@ from sklearn.manifold import trustworthiness
 
 import ssl_kedro
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.evaluation.config import EmbeddingConfig
-from ssl_kedro.evaluation.embedding import embed_2d
+from ssl_kedro.evaluation.embedding import EmbeddingConfig, embed_2d
 
 SOURCE = Path(ssl_kedro.__file__).parents[1]
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.evaluation.channel_usage import channel_usage
-from ssl_kedro.evaluation.features import GateRecord, extract_features
+from ssl_kedro.evaluation.features import GateRecord, channel_usage, extract_features
 
 
 def test_features_macs_and_counts_equal_one_image_at_a_time() -> None:

@@ -7,10 +7,10 @@ from torch import nn
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.evaluation.augmented import augmented_batches
 from ssl_kedro.evaluation.linear_probe import (
     LinearProbe,
     ProbeConfig,
+    augmented_batches,
     cached_batches,
     linear_probe_accuracies,
 )

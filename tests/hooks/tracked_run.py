@@ -23,7 +23,7 @@ from kedro_datasets.text import TextDataset
 from pydantic import BaseModel
 
 from ssl_kedro.hooks.tracking import TrackingHook
-from ssl_kedro.training.epoch_log import EpochLog
+from ssl_kedro.training.checkpoints import EpochLog
 
 SPACES = (
     "dual_gating.vicreg",

@@ -40,8 +40,8 @@ from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.load import load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
-from ssl_kedro.methods.base import build_method
-from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.methods.base import MethodPlan
+from ssl_kedro.training.loop import BatchSource
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import train
 
@@ -87,7 +87,7 @@ def peaks(root, count, limit_mb, cache):
         images.fingerprint()
     found["summary"] = peak.mb
     setup = EncoderSetup(EncoderConfig("imagenet", 4), 32, mean, std)
-    method = build_method("dual_gating", setup, MethodConfig(ExpanderConfig(8, 8)), 0.8, 0)
+    method = MethodPlan("dual_gating", setup, MethodConfig(ExpanderConfig(8, 8)), 0.8, 0).build()
     recipe = TrainConfig(epochs=1, batch_size=50, lr=0.01, warmup_epochs=0)
     with Peak() as peak:
         source = BatchSource(images.images, 50, torch.device("cpu"), 0)

@@ -13,7 +13,7 @@ from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import (
     ExpanderConfig,
     MethodConfig,
-    build_method,
+    MethodPlan,
     method_classes,
     normalised_deviation,
 )
@@ -45,11 +45,11 @@ def test_step_is_vicreg_plus_gate_objective_of_each_gated_view(
     name: str, branches: tuple[str, str], gated_views: list[int]
 ) -> None:
     budget = 0.3 if gated_views else None
-    method = build_method(name, SETUP, CONFIG, budget, seed=1)
+    method = MethodPlan(name, SETUP, CONFIG, budget, seed=1).build()
     pair = views()
     loss, scalars = method(*pair, 0.2, torch.Generator().manual_seed(9))
     # The same by hand, drawing the gates' noise in the same order.
-    twin = build_method(name, SETUP, CONFIG, budget, seed=1)
+    twin = MethodPlan(name, SETUP, CONFIG, budget, seed=1).build()
     noise = torch.Generator().manual_seed(9)
     encodings = [
         twin.encoder(view, branch, noise) for view, branch in zip(pair, branches, strict=True)
@@ -88,7 +88,7 @@ def test_methods_that_read_numbers_on_the_host_say_that_they_cannot_be_recorded(
     config = dataclasses.replace(CONFIG, gates=GateConfig(steering="dual_ascent", diversity=0.1))
     setup = dataclasses.replace(SETUP, teacher=teacher)
     budget = None if name in {"vicreg", "simsiam"} else 0.5
-    method = build_method(name, setup, config, budget, seed=0)
+    method = MethodPlan(name, setup, config, budget, seed=0).build()
     progress = torch.tensor(0.5, dtype=torch.float64)
     method.before_step(0.5, torch.arange(6))
     method(*views(), progress, torch.Generator()).loss.backward()  # constants are made once
@@ -99,7 +99,7 @@ def test_methods_that_read_numbers_on_the_host_say_that_they_cannot_be_recorded(
 
 
 def test_both_branches_train_the_same_convolutions_but_their_own_norms() -> None:
-    method = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=0)
+    method = MethodPlan("dual_gating", SETUP, CONFIG, 0.5, seed=0).build()
     names = [name for name, _ in method.encoder.named_parameters()]
     assert sum("conv1.weight" in name for name in names) == 8
     assert sum("bn1.dense.weight" in name for name in names) == 8
@@ -111,8 +111,8 @@ def test_both_branches_train_the_same_convolutions_but_their_own_norms() -> None
 
 
 def test_baselines_have_a_single_branch_and_vicreg_no_gates() -> None:
-    dense = build_method("vicreg", SETUP, CONFIG, None, seed=0)
-    gated = build_method("vicreg_gating", SETUP, CONFIG, 0.5, seed=0)
+    dense = MethodPlan("vicreg", SETUP, CONFIG, None, seed=0).build()
+    gated = MethodPlan("vicreg_gating", SETUP, CONFIG, 0.5, seed=0).build()
     assert dense.encoder.branches == ("dense",)
     assert dense.gate_parameters() == []
     assert gated.encoder.branches == ("gated",)
@@ -121,11 +121,11 @@ def test_baselines_have_a_single_branch_and_vicreg_no_gates() -> None:
 def test_weights_follow_the_seed_and_leave_the_global_generator_alone() -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=1)
+    first = MethodPlan("dual_gating", SETUP, CONFIG, 0.5, seed=1).build()
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(99)
-    again = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=1)
-    other = build_method("dual_gating", SETUP, CONFIG, 0.5, seed=2)
+    again = MethodPlan("dual_gating", SETUP, CONFIG, 0.5, seed=1).build()
+    other = MethodPlan("dual_gating", SETUP, CONFIG, 0.5, seed=2).build()
     weights = [m.encoder.stem[0].weight for m in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -133,11 +133,11 @@ def test_weights_follow_the_seed_and_leave_the_global_generator_alone() -> None:
 
 def test_budget_and_name_are_checked() -> None:
     with pytest.raises(ValueError, match="needs a budget"):
-        build_method("dual_gating", SETUP, CONFIG, None, seed=0)
+        MethodPlan("dual_gating", SETUP, CONFIG, None, seed=0).build()
     with pytest.raises(ValueError, match=r"budget 0.01 cannot be met"):
-        build_method("dual_gating", SETUP, CONFIG, 0.01, seed=0)
+        MethodPlan("dual_gating", SETUP, CONFIG, 0.01, seed=0).build()
     with pytest.raises(ValueError, match=r"'dual' is not known; known: .*dual_gating"):
-        build_method("dual", SETUP, CONFIG, 0.5, seed=0)
+        MethodPlan("dual", SETUP, CONFIG, 0.5, seed=0).build()
 
 
 def test_collapse_measure_is_one_on_the_sphere_and_zero_when_collapsed() -> None:

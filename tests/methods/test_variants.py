@@ -20,8 +20,8 @@ from ssl_kedro.methods.base import (
     ExpanderConfig,
     Method,
     MethodConfig,
+    MethodPlan,
     TwoViewMethod,
-    build_method,
     method_classes,
 )
 from ssl_kedro.methods.byol_dual_gating import BYOLOptions
@@ -50,14 +50,14 @@ def teacher() -> GatedResNet18:
 
 def built(name: str, config: MethodConfig = CONFIG) -> Method:
     setup = dataclasses.replace(SETUP, teacher=teacher())
-    return build_method(name, setup, config, 0.3, seed=1)
+    return MethodPlan(name, setup, config, 0.3, seed=1).build()
 
 
 def test_every_method_takes_a_step_that_reaches_all_it_trains() -> None:
     gate_free = {"vicreg", "simsiam"}
     for name in method_classes():
         setup = dataclasses.replace(SETUP, teacher=teacher())
-        method = build_method(name, setup, CONFIG, None if name in gate_free else 0.3, seed=0)
+        method = MethodPlan(name, setup, CONFIG, None if name in gate_free else 0.3, seed=0).build()
         result = method(*views(), 0.1, noise())
         result.loss.backward()
         trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
@@ -234,7 +234,7 @@ def test_simsiam_targets_are_constants() -> None:
 def test_students_need_a_teacher_and_leave_it_alone() -> None:
     for name in ("simreg", "seed"):
         with pytest.raises(ValueError, match="needs a teacher"):
-            build_method(name, SETUP, CONFIG, 0.3, seed=0)
+            MethodPlan(name, SETUP, CONFIG, 0.3, seed=0).build()
         method = built(name)
         before = copy.deepcopy(method.teacher.encoder.state_dict())
         method.train()

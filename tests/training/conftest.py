@@ -10,8 +10,8 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
-from ssl_kedro.training.batches import BatchSource
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
+from ssl_kedro.training.loop import BatchSource
 
 
 @pytest.fixture
@@ -33,4 +33,4 @@ def views() -> TwoViews:
 def new_method() -> Callable[[], Method]:
     setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3)
     config = MethodConfig(expander=ExpanderConfig(16, 16))
-    return lambda: build_method("dual_gating", setup, config, 0.5, seed=3)
+    return lambda: MethodPlan("dual_gating", setup, config, 0.5, seed=3).build()

@@ -11,13 +11,11 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
 from ssl_kedro.methods.seed import SeedOptions
-from ssl_kedro.training.batches import BatchSource
-from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.loop import TrainingDiverged, TrainingResult, train
+from ssl_kedro.training.loop import BatchSource, TrainingDiverged, TrainingResult, train
 
 NewMethod = Callable[[], Method]
 
@@ -113,7 +111,7 @@ def test_methods_with_state_of_their_own_resume_exactly(
     method_config = MethodConfig(ExpanderConfig(16, 16), gates=gates, options=options)
 
     def fresh() -> Method:
-        return build_method(name, setup, method_config, 0.5, seed=3)
+        return MethodPlan(name, setup, method_config, 0.5, seed=3).build()
 
     whole = run(fresh(), source, views, config(lr=0.5))
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")

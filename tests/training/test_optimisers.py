@@ -10,10 +10,10 @@ from torch import nn
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, StepResult, Trainable, build_method
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, StepResult, Trainable
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import TrainingStep
-from ssl_kedro.training.optimisers import LARS, build_optimiser, warmup_constant, warmup_cosine
+from ssl_kedro.training.optimisers import LARS, build_optimiser, learning_rate
 
 
 def slow_lars(
@@ -114,9 +114,9 @@ def test_weight_decay_of_each_optimiser(name: str, moved: float) -> None:
 @pytest.mark.parametrize("name", ["lars", "sgd", "adam", "adamw"])
 def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
     setup = EncoderSetup(EncoderConfig(width=8), 32, (0.5,) * 3, (0.25,) * 3)
-    method = build_method(
+    method = MethodPlan(
         "dual_gating", setup, MethodConfig(expander=ExpanderConfig(16, 16)), 0.5, seed=0
-    )
+    ).build()
     config = TrainConfig(optimiser=name, weight_decay=0.1, gate_lr_factor=3.0)  # type: ignore[arg-type]
     groups = build_optimiser(method, config).param_groups
     gates = {id(p) for p in method.gate_parameters()}
@@ -131,7 +131,7 @@ def test_gates_have_no_weight_decay_and_their_own_rate(name: str) -> None:
 def test_rate_of_the_predictor_stays_at_the_peak() -> None:
     setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3)
     config = MethodConfig(ExpanderConfig(16, 16))
-    method = build_method("simsiam", setup, config, None, seed=0)
+    method = MethodPlan("simsiam", setup, config, None, seed=0).build()
     recipe = TrainConfig(epochs=4, batch_size=8, warmup_epochs=1, device="cpu")
     step = TrainingStep(method, recipe, "fp32", torch.device("cpu"), batches_per_epoch=5)
     predictor = {id(p) for p in method.predictor.parameters()}
@@ -149,7 +149,7 @@ def test_rate_of_the_predictor_stays_at_the_peak() -> None:
 
 def test_frozen_parameters_are_left_to_the_method() -> None:
     setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3)
-    method = build_method("vicreg", setup, MethodConfig(ExpanderConfig(16, 16)), None, seed=0)
+    method = MethodPlan("vicreg", setup, MethodConfig(ExpanderConfig(16, 16)), None, seed=0).build()
     frozen = method.encoder.stem[0].weight.requires_grad_(False)
     optimiser = build_optimiser(method, TrainConfig())
     held = {id(p) for group in optimiser.param_groups for p in group["params"]}
@@ -205,10 +205,8 @@ class ThreeWeights(OneWeight):
 
 
 def test_warm_up_is_linear_and_the_cosine_ends_at_zero() -> None:
-    rates = [
-        warmup_cosine(s, total_steps=110, warmup_steps=10, start=0.003, peak=0.6)
-        for s in range(110)
-    ]
+    recipe = TrainConfig(epochs=11, warmup_epochs=1)  # the thesis' rates: 0.003 to 0.6
+    rates = [learning_rate(recipe, step, batches_per_epoch=10) for step in range(110)]
     assert rates[0] == pytest.approx(0.003)
     assert rates[5] == pytest.approx((0.003 + 0.6) / 2)
     assert rates[10] == pytest.approx(0.6)
@@ -219,7 +217,8 @@ def test_warm_up_is_linear_and_the_cosine_ends_at_zero() -> None:
 
 
 def test_no_warm_up_starts_at_the_peak() -> None:
-    assert warmup_cosine(0, total_steps=5, warmup_steps=0, start=0.1, peak=1.0) == 1.0
+    recipe = TrainConfig(epochs=5, warmup_epochs=0, warmup_lr=0.1, lr=1.0, batch_size=256)
+    assert learning_rate(recipe, 0, batches_per_epoch=1) == 1.0
 
 
 def test_thesis_recipe_peaks_at_base_rate_times_batch_over_256() -> None:
@@ -232,5 +231,8 @@ def test_warm_up_longer_than_training_is_refused() -> None:
 
 
 def test_a_constant_rate_stays_after_the_warm_up() -> None:
-    rates = [warmup_constant(step=s, warmup_steps=4, start=0.1, peak=0.5) for s in range(8)]
+    recipe = TrainConfig(
+        epochs=8, warmup_epochs=4, warmup_lr=0.1, lr=0.5, batch_size=256, schedule="constant"
+    )
+    rates = [learning_rate(recipe, step, batches_per_epoch=1) for step in range(8)]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5, 0.5])

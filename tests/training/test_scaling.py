@@ -16,7 +16,7 @@ from ssl_kedro.core.collectives import Share, shared_batch
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.step import TrainingStep
 
@@ -106,7 +106,7 @@ def test_messages_are_those_of_a_step(
     monkeypatch.setattr(torch.distributed, "all_gather", gathered)
     setup = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
     config = MethodConfig(ExpanderConfig(columns, columns))
-    method = synchronised(build_method("dual_gating", setup, config, 0.5, seed=0))
+    method = synchronised(MethodPlan("dual_gating", setup, config, 0.5, seed=0).build())
     assert isinstance(method, Method)
     recipe = TrainConfig(epochs=1, batch_size=32, workers=4, warmup_epochs=0, device="cpu")
     with shared_batch(Share(0, 4)):
@@ -155,7 +155,9 @@ def test_youngs_interval_loses_least(scaling: ModuleType, mtbf: float) -> None:
 def test_sizes_are_those_of_the_method(scaling: ModuleType) -> None:
     found = scaling.sizes(8, 32, 16)
     setup = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
-    method = build_method("dual_gating", setup, MethodConfig(ExpanderConfig(32, 32)), 0.5, seed=0)
+    method = MethodPlan(
+        "dual_gating", setup, MethodConfig(ExpanderConfig(32, 32)), 0.5, seed=0
+    ).build()
     assert found.parameters == sum(p.numel() for p in method.parameters())
     assert found.macs == method.macs_per_image
     calls = []

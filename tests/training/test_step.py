@@ -13,12 +13,11 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, build_method
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
 from ssl_kedro.methods.seed import SeedOptions
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import flattened_state
 from ssl_kedro.training.config import StepOptions, TrainConfig
-from ssl_kedro.training.loop import TrainingDiverged, train, train_epoch
+from ssl_kedro.training.loop import BatchSource, TrainingDiverged, train, train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -43,7 +42,7 @@ def new_method(name: str) -> Method:
         gates=GateConfig(steering="dual_ascent", warmup=0.3, diversity=0.1),
         options=SeedOptions(queue=20) if name == "seed" else None,
     )
-    return build_method(name, setup, config, 0.5, seed=3)
+    return MethodPlan(name, setup, config, 0.5, seed=3).build()
 
 
 def recipe(optimiser: str) -> TrainConfig:

@@ -11,12 +11,13 @@ import torch
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
-from ssl_kedro.evaluation.augmented import augmented_batches
-from ssl_kedro.evaluation.channel_usage import BlockUsage, channel_usage
-from ssl_kedro.evaluation.config import KnnConfig
-from ssl_kedro.evaluation.features import extract_features, gate_record
-from ssl_kedro.evaluation.knn import knn_accuracy
-from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
+from ssl_kedro.evaluation.features import BlockUsage, channel_usage, extract_features, gate_record
+from ssl_kedro.evaluation.knn import KnnConfig, knn_accuracy
+from ssl_kedro.evaluation.linear_probe import (
+    ProbeConfig,
+    augmented_batches,
+    linear_probe_accuracies,
+)
 from ssl_kedro.images.image_set import ImageSet
 
 

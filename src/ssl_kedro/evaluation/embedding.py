@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 
+from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.evaluation.config import EmbeddingConfig
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig(Config):
+    """Two-dimensional embedding for the report (UMAP, thesis Fig. 6.2).
+
+    Args:
+        samples: evaluation images shown.
+        neighbours: of a point whose distances are kept (15, McInnes et al. 2018).
+        min_dist: smallest distance of neighbours in the picture (0.1).
+    """
+
+    samples: Annotated[int, Range(at_least=8)] = 500
+    neighbours: Annotated[int, Range(at_least=2)] = 15
+    min_dist: Annotated[float, Range(at_least=0, at_most=1)] = 0.1
 
 
 def embed_2d(

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 import torch
 from torch import Tensor
+
+from ssl_kedro.core.config import Config, Range
+
+
+@dataclass(frozen=True)
+class KnnConfig(Config):
+    """Nearest-neighbour evaluation.
+
+    Args:
+        k: neighbours that vote (1, thesis 6.5).
+        normalise: L2-normalise features first (false for Tables 6.1 and 6.4-6.6, true for
+            Table 6.3).
+    """
+
+    k: Annotated[int, Range(at_least=1)] = 1
+    normalise: bool = False
 
 
 @torch.inference_mode()

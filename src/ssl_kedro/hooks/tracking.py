@@ -34,7 +34,7 @@ from ssl_kedro.hooks.tracking_names import (
     tracking_kind,
 )
 from ssl_kedro.reporting.manifest import git_commit
-from ssl_kedro.training.epoch_log import EpochLog, Row
+from ssl_kedro.training.checkpoints import EpochLog, Row
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext

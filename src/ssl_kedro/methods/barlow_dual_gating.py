@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
-from ssl_kedro.methods.base import SymmetricMethod, options_of
+from ssl_kedro.methods.base import SymmetricMethod
 
 
 class BarlowDualGating(SymmetricMethod):
@@ -16,8 +16,9 @@ class BarlowDualGating(SymmetricMethod):
 
     name = "barlow_dual_gating"
     options_type = BarlowTwinsConfig
+    options: BarlowTwinsConfig
     view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
 
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Barlow Twins loss with the method's own weights."""
-        return barlow_twins_loss(z_1, z_2, options_of(self.config, BarlowTwinsConfig))
+        return barlow_twins_loss(z_1, z_2, self.options)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -133,10 +133,12 @@ class Method(Trainable):
 
     Raises:
         ValueError: a gated branch without a budget, or a budget out of reach.
+        TypeError: ``config.options`` are those of another method.
     """
 
     name: ClassVar[str]
     options_type: ClassVar[type[Config]] = NoOptions
+    options: Any
 
     def __init__(
         self,
@@ -150,6 +152,10 @@ class Method(Trainable):
             wide = 4 * self.encoder.feature_dimensions
             config = MethodConfig(ExpanderConfig(wide, wide))
         self.config = config
+        self.options = self.options_type() if config.options is None else config.options
+        if not isinstance(self.options, self.options_type):
+            expected, found = self.options_type.__name__, type(self.options).__name__
+            raise TypeError(f"expected {expected}, found {found}")
         self.limit_cost(budget)
         self.add_heads()
 
@@ -178,7 +184,6 @@ class Method(Trainable):
 
 
 TRAINED_PASS = 3
-Options = TypeVar("Options", bound=Config)
 
 
 def training_macs(encoder: Encoder) -> int:
@@ -187,26 +192,42 @@ def training_macs(encoder: Encoder) -> int:
     return cost.dense + sum(block.gate for block in cost.blocks)
 
 
-def options_of(config: MethodConfig, kind: type[Options]) -> Options:
-    """A method's own parameters, or their defaults.
-
-    Raises:
-        TypeError: the parameters given are those of another method.
-    """
-    if config.options is None:
-        return kind()
-    if not isinstance(config.options, kind):
-        raise TypeError(f"expected {kind.__name__}, found {type(config.options).__name__}")
-    return config.options
-
-
 class TwoViewMethod(Method):
-    """An encoder, a branch for each view, and a budget for the gated ones.
+    """An encoder, a branch and an embedding for each view, and a budget for the gated ones.
 
-    Subclasses say which branch each view takes.
+    Subclasses say which branch each view takes, what embeds its features, and the objective.
     """
 
     view_branches: ClassVar[tuple[Branch, Branch]]
+
+    def embedded(self, features: Tensor) -> Tensor:
+        """The embedding (N, D) of a view's features; the features themselves without a head."""
+        return features
+
+    @abstractmethod
+    def objective(
+        self, views: tuple[Tensor, Tensor], z_1: Tensor, z_2: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss on two embeddings (N, D) of views (N, 3, H, W), and its named terms."""
+
+    def forward(
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        progress: Progress,
+        generator: torch.Generator | None = None,
+    ) -> StepResult:
+        """The objective plus L_G on every gated view; see :class:`Trainable`."""
+        encodings = [
+            self.encoder(view, branch, generator)
+            for view, branch in zip((view_1, view_2), self.view_branches, strict=True)
+        ]
+        embeddings = [self.embedded(encoding.features) for encoding in encodings]
+        loss, scalars = self.objective((view_1, view_2), *embeddings)
+        with torch.autocast(view_1.device.type, enabled=False):
+            result = self.with_penalty(loss, scalars, encodings, progress)
+        result.scalars["embedding_std"] = smallest_deviation(embeddings)
+        return result
 
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
         """The encoder with the branches that the views need."""
@@ -269,28 +290,24 @@ class SymmetricMethod(TwoViewMethod):
         """The expander."""
         self.expander = expander(self.encoder.feature_dimensions, self.config.expander)
 
+    def embedded(self, features: Tensor) -> Tensor:
+        """Features through the expander."""
+        embedding: Tensor = self.expander(features)
+        return embedding
+
+    def objective(
+        self,
+        views: tuple[Tensor, Tensor],
+        z_1: Tensor,
+        z_2: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss on the embeddings, in float32 whatever the precision around it."""
+        with torch.autocast(views[0].device.type, enabled=False):
+            return self.embedding_loss(z_1.float(), z_2.float())
+
     @abstractmethod
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss on two embeddings (N, D) in float32 and its named terms."""
-
-    def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,
-        generator: torch.Generator | None = None,
-    ) -> StepResult:
-        """Embedding loss plus L_G on every gated view; see :class:`Method`."""
-        encodings, embeddings = [], []
-        for view, branch in zip((view_1, view_2), self.view_branches, strict=True):
-            encoding = self.encoder(view, branch, generator)
-            encodings.append(encoding)
-            embeddings.append(self.expander(encoding.features))
-        with torch.autocast(view_1.device.type, enabled=False):
-            loss, scalars = self.embedding_loss(embeddings[0].float(), embeddings[1].float())
-            result = self.with_penalty(loss, scalars, encodings, progress)
-        result.scalars["embedding_std"] = smallest_deviation(embeddings)
-        return result
 
 
 def expander(in_dimensions: int, config: ExpanderConfig) -> nn.Sequential:
@@ -354,36 +371,20 @@ class MethodPlan:
     seed: int
 
     def build(self) -> Method:
-        """The method; see :func:`build_method`."""
-        return build_method(self.name, self.setup, self.config, self.budget, self.seed)
+        """The method with freshly initialised weights.
 
+        They depend on the seed and on nothing drawn before: torch's global generator is left as
+        it was found. Methods of one seed share data, order and views; their weights only where
+        they build the same modules in the same order.
 
-def build_method(
-    name: str,
-    setup: EncoderSetup,
-    config: MethodConfig,
-    budget: float | None,
-    seed: int,
-) -> Method:
-    """A method with freshly initialised weights.
-
-    The weights depend on the seed and on nothing drawn before: torch's global generator is
-    left as it was found. Methods of one seed share data, order and views; their weights only
-    where they build the same modules in the same order.
-
-    Args:
-        name: as in the method's class.
-        setup: the encoder to build.
-        config: heads, losses and gates.
-        budget: t_d for methods with a gated branch, else None.
-        seed: the run's seed.
-
-    Raises:
-        ValueError: unknown name, or a budget that does not fit the method.
-    """
-    known = method_classes()
-    if name not in known:
-        raise ValueError(f"method {name!r} is not known; known: {', '.join(sorted(known))}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, "weights"))
-        return known[name](setup, config, budget)
+        Raises:
+            ValueError: unknown name, or a budget that does not fit the method.
+        """
+        known = method_classes()
+        if self.name not in known:
+            raise ValueError(
+                f"method {self.name!r} is not known; known: {', '.join(sorted(known))}"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(self.seed, "weights"))
+            return known[self.name](self.setup, self.config, self.budget)

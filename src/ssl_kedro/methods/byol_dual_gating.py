@@ -11,16 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.cosine import normalised_regression
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
-    StepResult,
     TwoViewMethod,
     expander,
-    options_of,
-    smallest_deviation,
     training_macs,
 )
 from ssl_kedro.methods.simsiam import predictor
@@ -46,50 +42,42 @@ class BYOLDualGating(TwoViewMethod):
 
     name = "byol_dual_gating"
     options_type = BYOLOptions
+    options: BYOLOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
 
     def add_heads(self) -> None:
         """Projector, predictor and the target network."""
         config = self.config
-        self.momentum = options_of(config, BYOLOptions).momentum
         self.projector = expander(self.encoder.feature_dimensions, config.expander)
         self.predictor = predictor(config.expander, config.expander.hidden)
         self.target = nn.ModuleDict(
             {"encoder": copy.deepcopy(self.encoder), "projector": copy.deepcopy(self.projector)}
         ).requires_grad_(False)
 
-    def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,
-        generator: torch.Generator | None = None,
-    ) -> StepResult:
-        """|q(z_1) - t_2|^2 + |q(z_2) - t_1|^2 of normalised vectors, plus L_G."""
-        views = (view_1, view_2)
+    def embedded(self, features: Tensor) -> Tensor:
+        """Features through the projector."""
+        embedding: Tensor = self.projector(features)
+        return embedding
+
+    def objective(
+        self, views: tuple[Tensor, Tensor], z_1: Tensor, z_2: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """|q(z_1) - t_2|^2 + |q(z_2) - t_1|^2 of normalised vectors."""
         with torch.no_grad():
-            targets = [
+            t_1, t_2 = (
                 self.target["projector"](self.target["encoder"](view, "dense").features).float()
                 for view in views
-            ]
-        encodings = [
-            self.encoder(view, branch, generator)
-            for view, branch in zip(views, self.view_branches, strict=True)
-        ]
-        projected = [self.projector(encoding.features) for encoding in encodings]
-        predicted = [self.predictor(z).float() for z in projected]
-        with torch.autocast(view_1.device.type, enabled=False):
-            loss = normalised_regression(predicted[0], targets[1])
-            loss = loss + normalised_regression(predicted[1], targets[0])
-            result = self.with_penalty(loss, {"distance": loss.detach()}, encodings, progress)
-        result.scalars["embedding_std"] = smallest_deviation(projected)
-        return result
+            )
+        p_1, p_2 = self.predictor(z_1).float(), self.predictor(z_2).float()
+        with torch.autocast(views[0].device.type, enabled=False):
+            loss = normalised_regression(p_1, t_2) + normalised_regression(p_2, t_1)
+        return loss, {"distance": loss.detach()}
 
     @torch.no_grad()
     def after_update(self, images: Tensor, progress: float) -> None:
         """Move the target towards the online network (Grill et al. 2020, eq. 1 and 3.3)."""
         super().after_update(images, progress)
-        momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        momentum = 1 - (1 - self.options.momentum) * (math.cos(math.pi * progress) + 1) / 2
         online: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
         torch._foreach_lerp_(list(self.target.parameters()), online, 1 - momentum)
 

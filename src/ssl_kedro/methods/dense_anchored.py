@@ -24,9 +24,7 @@ from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
     StepResult,
-    TwoViewMethod,
-    expander,
-    options_of,
+    SymmetricMethod,
     smallest_deviation,
     training_macs,
 )
@@ -50,17 +48,17 @@ class AnchorOptions(Config):
     vicreg: VICRegConfig = field(default_factory=VICRegConfig)
 
 
-class DenseAnchored(TwoViewMethod):
+class DenseAnchored(SymmetricMethod):
     """VICReg of two dense views; the gated branch follows the dense one."""
 
     name = "dense_anchored"
     options_type = AnchorOptions
+    options: AnchorOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
 
-    def add_heads(self) -> None:
-        """The expander."""
-        self.expander = expander(self.encoder.feature_dimensions, self.config.expander)
-        self.options = options_of(self.config, AnchorOptions)
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """VICReg of the two dense views (thesis eq. 6.1)."""
+        return vicreg_loss(z_1, z_2, self.options.vicreg)
 
     def forward(
         self,
@@ -70,16 +68,16 @@ class DenseAnchored(TwoViewMethod):
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """VICReg(dense 1, dense 2) + weight * mean (gated 1 - dense 2)^2 + L_G."""
-        dense = [self.expander(self.encoder(v, "dense").features) for v in (view_1, view_2)]
+        views = (view_1, view_2)
+        dense = [self.embedded(self.encoder(view, "dense").features) for view in views]
         gated = self._gated(view_1, generator)
         z_gated = self._constant_expander(gated.features)
+        loss, scalars = self.objective(views, *dense)
         with torch.autocast(view_1.device.type, enabled=False):
-            vicreg = self.options.vicreg
-            loss, scalars = vicreg_loss(dense[0].float(), dense[1].float(), vicreg)
             distances = (z_gated.float() - dense[1].detach().float()).square()
             following = loss_average(distances.mean())
             scalars["following"] = following.detach()
-            loss = loss + self.options.following * vicreg.invariance * following
+            loss = loss + self.options.following * self.options.vicreg.invariance * following
             result = self.with_penalty(loss, scalars, [gated], progress)
         result.scalars["embedding_std"] = smallest_deviation([z_gated, dense[1]])
         return result

@@ -12,7 +12,7 @@ from ssl_kedro.core.collectives import gathered
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
-from ssl_kedro.methods.base import StepResult, normalised_deviation, options_of
+from ssl_kedro.methods.base import StepResult, normalised_deviation
 from ssl_kedro.methods.distillation import DistillationMethod
 
 
@@ -40,14 +40,13 @@ class Seed(DistillationMethod):
 
     name = "seed"
     options_type = SeedOptions
+    options: SeedOptions
     recordable = False  # the host reads how much the queue holds
     queue: Tensor
     queued: Tensor
 
     def add_heads(self) -> None:
         """The student's head and the queue."""
-        options = options_of(self.config, SeedOptions)
-        self.temperatures = options.temperatures
         features = self.encoder.feature_dimensions
         dimensions = self.teacher.encoder.feature_dimensions
         self.head = nn.Sequential(
@@ -55,7 +54,7 @@ class Seed(DistillationMethod):
             nn.ReLU(inplace=True),
             nn.Linear(2 * features, dimensions),
         )
-        self.register_buffer("queue", torch.zeros(options.queue, dimensions))
+        self.register_buffer("queue", torch.zeros(self.options.queue, dimensions))
         self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
         self._waiting = self.queue[:0]
 
@@ -74,7 +73,7 @@ class Seed(DistillationMethod):
             student = nn.functional.normalize(self.head(encoding.features).float(), dim=1)
             wanted = self.teacher(view)
             with torch.autocast(view.device.type, enabled=False):
-                losses.append(seed_loss(student, wanted, held, self.temperatures))
+                losses.append(seed_loss(student, wanted, held, self.options.temperatures))
             remembered.append(gathered(wanted))
         self._waiting = torch.cat(remembered)
         loss = torch.stack(losses).mean()

@@ -9,16 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.cosine import negative_cosine
 from ssl_kedro.methods.base import (
     ExpanderConfig,
-    StepResult,
     TwoViewMethod,
     expander,
-    options_of,
-    smallest_deviation,
 )
 
 
@@ -45,6 +41,7 @@ class SimSiam(TwoViewMethod):
 
     name = "simsiam"
     options_type = SimSiamOptions
+    options: SimSiamOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
 
     def add_heads(self) -> None:
@@ -54,31 +51,23 @@ class SimSiam(TwoViewMethod):
             expander(self.encoder.feature_dimensions, config.expander),
             nn.BatchNorm1d(config.expander.output, affine=False),
         )
-        self.options = options_of(config, SimSiamOptions)
         narrow = self.options.bottleneck * config.expander.output
         self.predictor = predictor(config.expander, max(2, round(narrow)))
 
-    def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,
-        generator: torch.Generator | None = None,
-    ) -> StepResult:
-        """D(p_1, z_2) / 2 + D(p_2, z_1) / 2, plus L_G on every gated view."""
-        encodings = [
-            self.encoder(view, branch, generator)
-            for view, branch in zip((view_1, view_2), self.view_branches, strict=True)
-        ]
-        z_1, z_2 = (self.projector(encoding.features) for encoding in encodings)
+    def embedded(self, features: Tensor) -> Tensor:
+        """Features through the projector."""
+        embedding: Tensor = self.projector(features)
+        return embedding
+
+    def objective(
+        self, views: tuple[Tensor, Tensor], z_1: Tensor, z_2: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """D(p_1, z_2) / 2 + D(p_2, z_1) / 2."""
         p_1, p_2 = self.predictor(z_1), self.predictor(z_2)
-        with torch.autocast(view_1.device.type, enabled=False):
+        with torch.autocast(views[0].device.type, enabled=False):
             similarity = negative_cosine(p_1.float(), z_2.float())
             loss = (similarity + negative_cosine(p_2.float(), z_1.float())) / 2
-            scalars = {"similarity": -loss.detach()}
-            result = self.with_penalty(loss, scalars, encodings, progress)
-        result.scalars["embedding_std"] = smallest_deviation([z_1, z_2])
-        return result
+        return loss, {"similarity": -loss.detach()}
 
     def constant_rate_parameters(self) -> list[nn.Parameter]:
         """The predictor's, unless switched off."""

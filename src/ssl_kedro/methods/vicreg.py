@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import SymmetricMethod, options_of
+from ssl_kedro.methods.base import SymmetricMethod
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class VICReg(SymmetricMethod):
 
     name = "vicreg"
     options_type = VICRegOptions
+    options: VICRegOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
 
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """VICReg loss (thesis eq. 6.1)."""
-        return vicreg_loss(z_1, z_2, options_of(self.config, VICRegOptions).vicreg)
+        return vicreg_loss(z_1, z_2, self.options.vicreg)

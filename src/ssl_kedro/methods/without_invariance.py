@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
-from ssl_kedro.encoders.factory import EncoderSetup
-from ssl_kedro.methods.base import MethodConfig, options_of
+from torch import Tensor
+
+from ssl_kedro.losses.vicreg import vicreg_loss
 from ssl_kedro.methods.dual_gating import DualGating
-from ssl_kedro.methods.vicreg import VICRegOptions
 
 
 class WithoutInvariance(DualGating):
@@ -15,6 +15,6 @@ class WithoutInvariance(DualGating):
 
     name = "without_invariance"
 
-    def __init__(self, setup: EncoderSetup, config: MethodConfig, budget: float | None) -> None:
-        vicreg = dataclasses.replace(options_of(config, VICRegOptions).vicreg, invariance=0.0)
-        super().__init__(setup, dataclasses.replace(config, options=VICRegOptions(vicreg)), budget)
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """VICReg loss (thesis eq. 6.1) whose invariance weighs nothing."""
+        return vicreg_loss(z_1, z_2, replace(self.options.vicreg, invariance=0.0))

@@ -15,12 +15,10 @@ from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.methods.saliency_decoding import DecodingConfig, SaliencyDecoding, Tune
-from ssl_kedro.training.batches import BatchSource
-from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import train
+from ssl_kedro.training.loop import BatchSource, train
 
 _BATCH = 8
 

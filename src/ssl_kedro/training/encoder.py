@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from ssl_kedro.methods.base import Method
-from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 from ssl_kedro.training.config import EncoderTraining
-from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingResult, train_in_process
 
 

@@ -7,30 +7,30 @@ epoch log; what it needs to continue goes to a checkpoint store; both may be abs
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssl_kedro.augment.views import RandomViews, TwoViews
-from ssl_kedro.core.collectives import leads
+from ssl_kedro.core.collectives import leads, own_rows
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.methods.base import Method, Trainable
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import (
     Checkpoint,
     CheckpointError,
     CheckpointStore,
+    EpochLog,
     flattened_state,
     restore_state,
 )
 from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
 from ssl_kedro.training.divergence import TrainingDiverged
-from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.step import TrainingStep
 
 __all__ = ["PairOfViews", "TrainingDiverged", "TrainingResult", "TrainingStep", "train"]
@@ -39,6 +39,80 @@ __all__ = ["PairOfViews", "TrainingDiverged", "TrainingResult", "TrainingStep", 
 PairOfViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 History = list[dict[str, float]]
 M = TypeVar("M", bound=Trainable)
+
+
+class BatchSizeError(UserError, ValueError):
+    """A batch larger than the data."""
+
+
+class Batch(NamedTuple):
+    """Some of the training images.
+
+    Args:
+        images: uint8 (B, 3, H, W) on the device.
+        indices: int64 (B,) on the CPU, their places among all training images.
+    """
+
+    images: Tensor
+    indices: Tensor
+
+
+class BatchSource:
+    """Random batches of one image store, without a data-loader process.
+
+    An ordinary array goes to the device once and is indexed there; a memory map stays on
+    disk and only the batches travel. Of a batch that processes share, each takes its own rows.
+
+    Args:
+        images: uint8 (N, 3, H, W), an array or a memory map.
+        batch_size: images a batch; the incomplete last batch of an epoch is left out.
+        device: where the batches are wanted.
+        seed: of the order.
+
+    Raises:
+        BatchSizeError: fewer images than a batch.
+    """
+
+    def __init__(
+        self, images: np.ndarray, batch_size: int, device: torch.device, seed: int
+    ) -> None:
+        if len(images) < batch_size:
+            raise BatchSizeError(
+                f"train.batch_size = {batch_size}: there are only {len(images)} training images; "
+                f"lower the batch size to at most {len(images)} or give more images"
+            )
+        self.batch_size = batch_size
+        self.device = device
+        self.seed = seed
+        self._count = len(images)
+        self._map = images if isinstance(images, np.memmap) else None
+        self._resident = None if self._map is not None else torch.from_numpy(images).to(device)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches in one pass over the images."""
+        return self._count // self.batch_size
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, in a seeded order, this process' rows of each."""
+        order = torch.randperm(self._count, generator=torch_generator(self.seed, "order", epoch))
+        # Once an epoch: copying the indices of each batch would wait for the device each time.
+        places = order if self._resident is None else order.to(self.device)
+        for start in range(0, self.batches_per_epoch * self.batch_size, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield self._gather(order[rows], places[rows])
+
+    def _gather(self, indices: Tensor, places: Tensor) -> Batch:
+        if self._resident is not None:
+            return Batch(self._resident[own_rows(places)], own_rows(indices))
+        if self._map is None:
+            raise RuntimeError("a batch source holds either resident images or a memory map")
+        # Rising offsets read the disk in one sweep; the order within a batch is free.
+        indices = own_rows(indices.sort().values)
+        batch = torch.from_numpy(np.asarray(self._map[indices.numpy()]))
+        if self.device.type == "cuda":
+            return Batch(batch.pin_memory().to(self.device, non_blocking=True), indices)
+        return Batch(batch.to(self.device), indices)
 
 
 @dataclass(frozen=True)

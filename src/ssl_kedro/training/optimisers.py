@@ -169,27 +169,16 @@ def build_optimiser(
     return kind(groups, lr, betas=betas, capturable=capturable, **kernels)
 
 
-def warmup_constant(*, step: int, warmup_steps: int, start: float, peak: float) -> float:
-    """Learning rate of a step: linear from ``start`` as in :func:`warmup_cosine`, then ``peak``."""
-    return start + (peak - start) * step / warmup_steps if step < warmup_steps else peak
+def learning_rate(config: TrainConfig, step: int, batches_per_epoch: int) -> float:
+    """Learning rate of a step counted from 0.
 
-
-def warmup_cosine(
-    step: int, *, total_steps: int, warmup_steps: int, start: float, peak: float
-) -> float:
-    """Learning rate of a step.
-
-    Linear from ``start`` at step 0 to ``peak`` at step ``warmup_steps``, then
-    peak (1 + cos(pi t)) / 2 with t running from 0 to 1 at ``total_steps``.
-
-    Args:
-        step: counted from 0, below total_steps.
-        total_steps: of the whole training.
-        warmup_steps: 0 = no warm-up.
-        start: learning rate of the first warm-up step.
-        peak: highest learning rate.
+    Linear from ``warmup_lr`` at step 0 to the peak at the end of the warm-up, then constant or
+    peak (1 + cos(pi t)) / 2 with t running from 0 to 1 at the end of the training.
     """
-    if step < warmup_steps:
-        return warmup_constant(step=step, warmup_steps=warmup_steps, start=start, peak=peak)
-    remaining = max(1, total_steps - warmup_steps)
-    return 0.5 * peak * (1 + math.cos(math.pi * (step - warmup_steps) / remaining))
+    warmup = round(config.warmup_epochs * batches_per_epoch)
+    if step < warmup:
+        return config.warmup_lr + (config.peak_lr - config.warmup_lr) * step / warmup
+    if config.schedule == "constant":
+        return config.peak_lr
+    remaining = max(1, config.epochs * batches_per_epoch - warmup)
+    return 0.5 * config.peak_lr * (1 + math.cos(math.pi * (step - warmup) / remaining))

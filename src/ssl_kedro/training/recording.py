@@ -47,35 +47,27 @@ class Recording:
             RuntimeError: something in the computation waits for the device.
         """
         if self._views is None:
-            self._views = (torch.empty_like(view_1), torch.empty_like(view_2))
-            self._fill(view_1, view_2)
-            self._rehearse()
+            self._views = (view_1.clone(), view_2.clone())
+            self._rehearse(*self._views)
             if view_1.device.type == "cuda":
-                self._record()
-        else:
-            self._fill(view_1, view_2)
+                self._record(*self._views)
+        for fixed, view in zip(self._views, (view_1, view_2), strict=True):
+            fixed.copy_(view)
         if self._graph is None or self._result is None:
             return self._compute(*self._views)
         self._graph.replay()
         return self._result
 
-    def _fill(self, view_1: Tensor, view_2: Tensor) -> None:
-        for fixed, view in zip(self._views or (), (view_1, view_2), strict=True):
-            fixed.copy_(view)
-
-    def _rehearse(self) -> None:
+    def _rehearse(self, view_1: Tensor, view_2: Tensor) -> None:
         """Compute a few rounds and take them back, the generator included."""
-        if self._views is None:
-            raise RuntimeError("a rehearsal needs views")
         before = self._noise.get_state()
-        on_cuda = self._views[0].device.type == "cuda"
-        if not on_cuda:
-            self._rounds(*self._views)
+        if view_1.device.type != "cuda":
+            self._rounds(view_1, view_2)
         else:
             current, side = torch.cuda.current_stream(), _cuda.Stream()
             side.wait_stream(current)
             with torch.cuda.stream(side):
-                self._rounds(*self._views)
+                self._rounds(view_1, view_2)
             current.wait_stream(side)
         self._noise.set_state(before)
 
@@ -94,11 +86,9 @@ class Recording:
                     torch.cuda.set_sync_debug_mode(mode)
             self._undo()
 
-    def _record(self) -> None:
+    def _record(self, view_1: Tensor, view_2: Tensor) -> None:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._noise)
         with torch.cuda.graph(graph):
-            if self._views is None:
-                raise RuntimeError("a recording needs views")
-            self._result = self._compute(*self._views)
+            self._result = self._compute(view_1, view_2)
         self._graph = graph

@@ -18,7 +18,7 @@ from ssl_kedro.training.divergence import (
     StateGuard,
     TrainingDiverged,
 )
-from ssl_kedro.training.optimisers import build_optimiser, warmup_constant, warmup_cosine
+from ssl_kedro.training.optimisers import build_optimiser, learning_rate
 from ssl_kedro.training.recording import Recording
 
 # Blocks share their code, which is compiled once for each of their shapes and branches.
@@ -74,7 +74,6 @@ class TrainingStep:
         self.device = device
         self.batches_per_epoch = batches_per_epoch
         self.total_steps = config.epochs * batches_per_epoch
-        self.warmup_steps = round(config.warmup_epochs * batches_per_epoch)
         self.parameters = [p for p in self.method.parameters() if p.requires_grad]
         self.noise = torch.Generator(device=device)
         # What changes from step to step is a tensor where the step is recorded or compiled: a
@@ -95,20 +94,7 @@ class TrainingStep:
 
     def learning_rate(self, step: int) -> float:
         """Rate of a step counted from 0."""
-        if self.config.schedule == "constant":
-            return warmup_constant(
-                step=step,
-                warmup_steps=self.warmup_steps,
-                start=self.config.warmup_lr,
-                peak=self.config.peak_lr,
-            )
-        return warmup_cosine(
-            step,
-            total_steps=self.total_steps,
-            warmup_steps=self.warmup_steps,
-            start=self.config.warmup_lr,
-            peak=self.config.peak_lr,
-        )
+        return learning_rate(self.config, step, self.batches_per_epoch)
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """Start the gates' noise of an epoch; a recording holds on to its generator."""

@@ -23,15 +23,14 @@ from ssl_kedro.methods.base import (
     ExpanderConfig,
     Method,
     MethodConfig,
-    build_method,
+    MethodPlan,
     method_classes,
 )
 from ssl_kedro.methods.distillation import DistillationMethod
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
 from ssl_kedro.methods.seed import SeedOptions
-from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import TrainingResult, train
+from ssl_kedro.training.loop import BatchSource, TrainingResult, train
 
 BATCH = 16
 FLOAT = torch.Tensor.float
@@ -48,7 +47,7 @@ def method_named(name: str, wide: bool) -> Method:
     gates = GateConfig(steering="dual_ascent", diversity=0.1)
     config = MethodConfig(expander, gates=gates, options=options)
     budget = None if name in {"vicreg", "simsiam"} else 0.5
-    return build_method(name, setup, config, budget, seed=3)
+    return MethodPlan(name, setup, config, budget, seed=3).build()
 
 
 @pytest.fixture

@@ -17,12 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import WorkerError
 from ssl_kedro.training.encoder import train_encoder
-from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingDiverged
 from training.distributed.trainings import images, training
 
@@ -35,7 +34,7 @@ from ssl_kedro.hooks.termination import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.encoder import train_encoder
-from ssl_kedro.training.epoch_log import EpochLog
+from ssl_kedro.training.checkpoints import EpochLog
 from training.distributed.trainings import images, training
 
 folder, changes = Path(sys.argv[1]), json.loads(sys.argv[2])

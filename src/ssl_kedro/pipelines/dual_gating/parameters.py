@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ssl_kedro.core.config import Config, ConfigError
-from ssl_kedro.evaluation.config import EmbeddingConfig
+from ssl_kedro.evaluation.embedding import EmbeddingConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.config import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig

@@ -23,8 +23,7 @@ from ssl_kedro.evaluation.accuracies import (
     probe_accuracies,
     raw_pixel_knn,
 )
-from ssl_kedro.evaluation.channel_usage import mean_open_channels
-from ssl_kedro.evaluation.features import branch_arrays, gate_record
+from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import MethodPlan, method_classes
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
@@ -36,10 +35,9 @@ from ssl_kedro.pipelines.gated.records import (
     TrainingRecord,
     TransferAccuracies,
 )
-from ssl_kedro.training.checkpoints import CheckpointStore, weight_fingerprint
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import EncoderTraining, Execution, recipe_identity
 from ssl_kedro.training.encoder import train_encoder
-from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution
 
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.

@@ -18,7 +18,7 @@ from pydantic import (
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
-from ssl_kedro.evaluation.config import KnnConfig
+from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.images.config import DataConfig

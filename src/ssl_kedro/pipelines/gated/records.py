@@ -10,7 +10,7 @@ from pydantic import SerializerFunctionWrapHandler, TypeAdapter, WrapSerializer
 
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.evaluation.accuracies import Accuracies, Costs
-from ssl_kedro.evaluation.channel_usage import BlockUsage
+from ssl_kedro.evaluation.features import BlockUsage
 from ssl_kedro.inference.comparison import Comparison, NetworkName
 from ssl_kedro.inference.engines.probe import Probe
 from ssl_kedro.inference.export import ExportReport, FileReport

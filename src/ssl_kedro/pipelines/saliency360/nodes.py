@@ -31,20 +31,18 @@ from ssl_kedro.pipelines.saliency360.records import (
 )
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.folds import Part, part
+from ssl_kedro.saliency.ground_truth import truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import export_onnx
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
-from ssl_kedro.saliency.sources.joined import JoinedSources
+from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
-from ssl_kedro.saliency.truth import truth_arrays
-from ssl_kedro.training.batches import BatchSource
-from ssl_kedro.training.checkpoints import CheckpointStore, weight_fingerprint
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import recipe_identity
-from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import train
+from ssl_kedro.training.loop import BatchSource, train
 
 Arrays = dict[str, np.ndarray]
 # Real panoramas that an exported file is compared on, beside noise, and that are timed.

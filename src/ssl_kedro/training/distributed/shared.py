@@ -18,12 +18,11 @@ from safetensors.torch import load_file
 
 from ssl_kedro.core.devices import threads_of_each
 from ssl_kedro.methods.base import Method
-from ssl_kedro.training.checkpoints import CheckpointStore
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 from ssl_kedro.training.config import EncoderTraining
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import launch
 from ssl_kedro.training.distributed.worker import EPOCHS, FAILURE, FAILURES, RESULT, WEIGHTS
-from ssl_kedro.training.epoch_log import EpochLog
 from ssl_kedro.training.loop import TrainingResult
 
 _LOOK_EVERY_S = 0.2

@@ -28,8 +28,7 @@ from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.methods.base import Method
-from ssl_kedro.training.batches import BatchSizeError
-from ssl_kedro.training.checkpoints import CheckpointError
+from ssl_kedro.training.checkpoints import CheckpointError, EpochLog
 from ssl_kedro.training.distributed.job import Job, read_job
 from ssl_kedro.training.distributed.state import (
     SharedCheckpoints,
@@ -37,8 +36,12 @@ from ssl_kedro.training.distributed.state import (
     exchanged,
     share_state,
 )
-from ssl_kedro.training.epoch_log import EpochLog
-from ssl_kedro.training.loop import TrainingDiverged, TrainingResult, train_in_process
+from ssl_kedro.training.loop import (
+    BatchSizeError,
+    TrainingDiverged,
+    TrainingResult,
+    train_in_process,
+)
 
 # Found in the job's folder, by whoever launched it.
 WEIGHTS, RESULT, FAILURE, EPOCHS = (

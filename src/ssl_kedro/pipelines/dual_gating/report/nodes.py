@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.evaluation.channel_usage import BlockUsage
 from ssl_kedro.evaluation.embedding import embed_2d
+from ssl_kedro.evaluation.features import BlockUsage
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import Row
