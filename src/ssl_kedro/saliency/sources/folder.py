@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources import fixation_files, saliency_files
 from ssl_kedro.saliency.sources.config import SourceConfig
