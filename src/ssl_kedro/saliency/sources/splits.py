@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.errors import NAMED, SaliencyDataError
 
 
 def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str]:
@@ -29,11 +30,20 @@ def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str
     if without:
         raise SaliencyDataError(
             root,
-            found=f"names without a scene: {named(without)}",
+            found=f"names without a scene: {first_few(without, NAMED)}",
             expected=f"names that scene_pattern = {pattern!r} matches",
             remedy="change the pattern so that its group matches in every name",
         )
     return [str(match[1]) for match in found if match is not None]
+
+
+def assigned(
+    names: Sequence[str], config: SourceConfig, root: Path
+) -> dict[str, tuple[str, Split]]:
+    """Scene and split of each name; see :func:`scenes_of` and :func:`splits_of`."""
+    scenes = scenes_of(names, config.scene_pattern, root)
+    sides = zip(scenes, splits_of(names, scenes, config, root), strict=True)
+    return dict(zip(names, sides, strict=True))
 
 
 def splits_of(
@@ -50,8 +60,8 @@ def splits_of(
     if unknown:
         raise SaliencyDataError(
             root,
-            found=f"none of the name {named(unknown)}",
-            expected="names of what is there, such as " + named(sorted(set(names)), 5),
+            found=f"none of the name {first_few(unknown, NAMED)}",
+            expected="names of what is there, such as " + first_few(sorted(set(names))),
             remedy="correct test_names",
         )
     return ["test" if name in config.test_names else "train" for name in names]

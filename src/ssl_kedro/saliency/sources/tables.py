@@ -11,11 +11,9 @@ from typing import TextIO
 
 import numpy as np
 
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 _DELIMITERS = (",", ";", "\t")
-# Key of values for which the header has no name.
-_MORE = "\0"
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,13 @@ class Table:
     rows: tuple[dict[str, str], ...]
     lines: tuple[int, ...]
 
-    def texts(self, name: str) -> list[str]:
-        """One column."""
-        return [row[name] for row in self.rows]
-
     def numbers(self, name: str) -> np.ndarray:
         """One column as float64 (rows,).
 
         Raises:
             SaliencyDataError: a value that is not a finite number.
         """
-        texts = self.texts(name)
+        texts = [row[name] for row in self.rows]
         values = np.array([_number(text) for text in texts])
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
@@ -67,23 +61,18 @@ def read_table(path: Path) -> Table:
     """
     rows: list[dict[str, str]] = []
     lines: list[int] = []
-    with _reader(path) as (reader, numbers):
-        names = _names(path, reader)
-        before = reader.line_num
-        for row in reader:
-            # A quotation mark that is not closed takes in the lines below: its own is named.
-            lines.append(numbers[before])
-            before = reader.line_num
-            there = [value for key, value in row.items() if key != _MORE and value is not None]
-            if _MORE in row or len(there) < len(row):
+    with _opened(path) as (names, numbered):
+        for line, values in numbered:
+            if len(values) != len(names):
                 raise SaliencyDataError(
                     path,
-                    found=f"{len(there) + len(row.get(_MORE, ()))} values",
+                    found=f"{len(values)} values",
                     expected=f"{len(names)}, as many as the header has names",
                     remedy="mend the line; a value that holds the separator needs quotes",
-                    line=lines[-1],
+                    line=line,
                 )
-            rows.append({name: value.strip() for name, value in row.items()})
+            lines.append(line)
+            rows.append(dict(zip(names, map(str.strip, values), strict=True)))
     if not rows:
         raise _empty(path, "a header and no lines")
     return Table(path, names, tuple(rows), tuple(lines))
@@ -95,8 +84,8 @@ def read_header(path: Path) -> tuple[str, ...]:
     Raises:
         SaliencyDataError: no such file, empty, or not text.
     """
-    with _reader(path) as (reader, _):
-        return _names(path, reader)
+    with _opened(path) as (names, _):
+        return names
 
 
 def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -106,9 +95,11 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> 
         SaliencyDataError: naming the file and its first line.
     """
     missing = [name for name in wanted if name not in names]
-    twice = [name for name in wanted if list(names).count(name) > 1]
+    twice = [name for name in wanted if names.count(name) > 1]
     if missing or twice:
-        fault = f"no column {named(missing)}" if missing else f"the column {named(twice)} twice"
+        fault = (
+            f"no column {', '.join(missing)}" if missing else f"the column {', '.join(twice)} twice"
+        )
         raise SaliencyDataError(
             path,
             found=f"{fault} among {', '.join(names)}",
@@ -118,16 +109,9 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> 
         )
 
 
-def _names(path: Path, reader: csv.DictReader[str]) -> tuple[str, ...]:
-    if not reader.fieldnames:
-        raise _empty(path, "an empty file")
-    reader.fieldnames = [name.strip() for name in reader.fieldnames]
-    return tuple(reader.fieldnames)
-
-
 @contextmanager
-def _reader(path: Path) -> Iterator[tuple[csv.DictReader[str], list[int]]]:
-    """Rows of a text file, and the numbers of its lines that are not blank, as they are read.
+def _opened(path: Path) -> Iterator[tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]]:
+    """Names of the columns, and the rows below them with the numbers of their lines.
 
     Every fault is a SaliencyDataError.
     """
@@ -145,10 +129,19 @@ def _reader(path: Path) -> Iterator[tuple[csv.DictReader[str], list[int]]]:
             file.seek(0)
             numbers.clear()
             delimiter = max(_DELIMITERS, key=header.count)
-            reader = csv.DictReader(
-                not_blank(file), restkey=_MORE, delimiter=delimiter, skipinitialspace=True
-            )
-            yield reader, numbers
+            reader = csv.reader(not_blank(file), delimiter=delimiter, skipinitialspace=True)
+            names = tuple(map(str.strip, next(reader, ())))
+            if not names:
+                raise _empty(path, "an empty file")
+
+            def rows() -> Iterator[tuple[int, list[str]]]:
+                before = reader.line_num
+                for values in reader:
+                    # A quote that is not closed takes in the lines below: its own is named.
+                    yield numbers[before], values
+                    before = reader.line_num
+
+            yield names, rows()
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         not_text = isinstance(error, UnicodeDecodeError)
         reason = getattr(error, "strerror", None) or f"no values ({error})"
