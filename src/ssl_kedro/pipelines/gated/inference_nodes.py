@@ -159,10 +159,10 @@ def _networks(
     }
     budget = parameters.inference.static_budget or _cost_share(gated, features, side)
     try:
-        networks["static"], choice = static_network(gated, usage, budget, side)
+        networks["static"], threshold = static_network(gated, usage, budget, side)
     except BudgetError as error:
         return networks, StaticNetwork(budget, None, str(error))
-    return networks, StaticNetwork(budget, choice.threshold, "")
+    return networks, StaticNetwork(budget, threshold, "")
 
 
 def inference_table(models: Evaluations, inference: Measurements, *, baseline: str) -> pd.DataFrame:
