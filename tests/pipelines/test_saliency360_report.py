@@ -14,11 +14,7 @@ from pydantic import TypeAdapter
 
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import judged_model, paired_differences
-from ssl_kedro.pipelines.saliency360.report.figures import (
-    overlay_sheet,
-    scores,
-    training_curves,
-)
+from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet
 from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.reporting.number_format import signed
@@ -144,10 +140,8 @@ def table(number: int, found: dict[str, Any]) -> pd.DataFrame:
 
 def report(found: dict[str, Any], sheet: Figure | None = None, notes: Sequence[str] = ()) -> str:
     made = typed(found)
-    pictures = {"scores": scores(made), "training_curves": training_curves(made)}
-    pictures["overlays"] = sheet or overlay_sheet([], [])
-    differences = paired_differences(made)
-    return saliency_report(made, differences, MANIFEST, all_tables(made), pictures, notes)
+    differences, sheet = paired_differences(made), sheet or overlay_sheet([], [])
+    return saliency_report(made, differences, MANIFEST, all_tables(made), sheet, notes)
 
 
 # --- published figures

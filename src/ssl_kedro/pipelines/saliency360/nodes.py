@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,18 +27,20 @@ from ssl_kedro.methods.saliency_decoding import Tune
 from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import (
+    STAGES,
     Data,
     SourceSummary,
     StageTime,
     Training,
     TruthSummary,
 )
-from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows
+from ssl_kedro.pipelines.saliency360.scoring import Arrays, part_of, tested_rows
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import export_onnx
+from ssl_kedro.saliency.predict.runtime import STAGES as MEASURED_STAGES
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.joined import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
@@ -47,17 +50,10 @@ from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import BatchSource, train
 
-Arrays = dict[str, np.ndarray]
 # Real panoramas that an exported file is compared on, beside noise, and that are timed.
 _COMPARED, _TIMED = 4, 8
 # Stages of the run time by the names that the results give them.
-_STAGES = {
-    "decode and resize": "decode",
-    "encoder": "encoder",
-    "decoder": "decoder",
-    "post-processing": "post",
-    "all": "total",
-}
+_STAGE_NAMES = dict(zip((*MEASURED_STAGES, "all"), STAGES, strict=True))
 
 
 def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) -> Data:
@@ -66,7 +62,7 @@ def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) 
     given: dict[str, PanoramaSource] = nested(sources)["sources"]
     for name, source in given.items():
         source.check()
-        splits = {str(kind): source.splits.count(kind) for kind in sorted(set(source.splits))}
+        splits: dict[str, int] = dict(sorted(Counter(source.splits).items()))
         scenes = len(set(source.scenes))
         found[name] = SourceSummary(len(source), scenes, splits, source.fingerprint)
     own = given[parameters.dataset]
@@ -227,7 +223,6 @@ def fit(
     part_name: str,
 ) -> dict[str, Any]:
     """Train one model's decoder on one part of the data (thesis 4.3.3)."""
-    plan = parameters.models[model]
     network = copy.deepcopy(network)  # a node leaves what it is given as it is
     with _drawn(parameters, "decoder"):
         decoder = build_decoder(parameters.decoder_config(model), network.map_channels)
@@ -238,11 +233,8 @@ def fit(
     rows = part_of(parameters, stored, part_name).train
     if (prior := decoder.config.prior) != "none":
         decoder.set_prior(prior_at(priors[f"{part_name}.{prior}"], parameters.image.size))
-    tune: Tune = "nothing"
-    if plan.fine_tune:
-        tune = "everything"
-    elif "tuned_norms" in recipe:
-        tune = "norms"
+    norms: Tune = "norms" if "tuned_norms" in recipe else "nothing"
+    tune: Tune = "everything" if parameters.models[model].fine_tune else norms
     identity = _identity(
         {"decoder": decoder.config, "decoding": decoding, "train": parameters.decoder_train},
         parameters.seed,
@@ -316,7 +308,9 @@ def measure_runtime(
     config = RuntimeConfig((1, 8), **vars(parameters.image), device=device)
     name = parameters.deploy
     return [
-        StageTime(_STAGES[of.stage], name, of.batch_size, of.milliseconds, of.device, of.threads)
+        StageTime(
+            _STAGE_NAMES[of.stage], name, of.batch_size, of.milliseconds, of.device, of.threads
+        )
         for of in runtimes_on(model, np.array(store.images()[:_TIMED]), config)
     ]
 

@@ -83,12 +83,15 @@ class Scored:
 Baselines = dict[str, Scored]
 
 
+STAGES = ("decode", "encoder", "decoder", "post", "total")
+
+
 @dataclass(frozen=True)
 class StageTime:
     """Milliseconds of one stage a panorama.
 
     Args:
-        stage: "decode", "encoder", "decoder", "post", or "total".
+        stage: one of ``STAGES``.
         model: measured.
         batch: panoramas at a time.
         ms: median.

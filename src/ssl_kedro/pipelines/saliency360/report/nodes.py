@@ -29,14 +29,12 @@ from ssl_kedro.pipelines.saliency360.report.differences import Difference
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet, scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
-from ssl_kedro.pipelines.saliency360.scoring import truths_of_tested
+from ssl_kedro.pipelines.saliency360.scoring import Arrays, tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.saliency.evaluation import Scores, intervals
 from ssl_kedro.saliency.intervals import Interval
 from ssl_kedro.saliency.scores import score
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
-
-Arrays = dict[str, np.ndarray]
 
 
 def collect(
@@ -231,36 +229,33 @@ def _overlays(
     predictions: dict[str, Arrays],
 ) -> Figure:
     """Tested panoramas from the best to the worst predicted, each model beside the truth."""
-    rows, panoramas, _ = truths_of_tested(parameters, stored, truth, priors, own=True)
-    columns = {
-        name: {int(row): found["maps"][at] for at, row in enumerate(found["rows"])}
+    maps: dict[str, dict[int, np.ndarray]] = {
+        name: dict(zip(found["rows"].tolist(), found["maps"], strict=True))
         for name, found in predictions.items()
     }
-    columns["equator"] = {row: tested.prior for row, tested in zip(rows, panoramas, strict=True)}
-    correlations = {
-        row: {
-            name: score(maps[row], tested.truth, None, "sphere")["cc"]
-            for name, maps in columns.items()
-        }
-        for row, tested in zip(rows, panoramas, strict=True)
+    maps["equator"] = {
+        int(row): priors[f"{part}.equator"]
+        for part, rows in tested_rows(parameters, stored, own=True).items()
+        for row in rows
     }
-    order = sorted(rows, key=lambda row: -correlations[row][parameters.deploy])
+
+    def correlation(name: str, row: int) -> float:
+        return score(maps[name][row], truth["maps"][row], None, "sphere")["cc"]
+
+    order = sorted(maps["equator"], key=lambda row: -correlation(parameters.deploy, row))
     count = min(parameters.gallery.panoramas, len(order))
-    chosen = [order[at] for at in np.linspace(0, len(order) - 1, count).round().astype(int)]
     images = store.images()
-    return overlay_sheet(
-        [
-            (
-                stored.names[row],
-                np.array(images[row]),
-                truth["maps"][row],
-                {name: maps[row] for name, maps in columns.items()},
-                correlations[row],
-            )
-            for row in chosen
-        ],
-        tuple(columns),
-    )
+    shown = [
+        (
+            stored.names[row],
+            np.array(images[row]),
+            truth["maps"][row],
+            {name: of[row] for name, of in maps.items()},
+            {name: correlation(name, row) for name in maps},
+        )
+        for row in (order[at] for at in np.linspace(0, len(order) - 1, count).round().astype(int))
+    ]
+    return overlay_sheet(shown, tuple(maps))
 
 
 def report(
@@ -274,7 +269,7 @@ def report(
     priors: Arrays,
     **shown: Any,
 ) -> dict[str, Any]:
-    """The self-contained HTML report, and its pictures.
+    """The self-contained HTML report, and the pictures in it.
 
     Args:
         parameters: of the run.
@@ -291,11 +286,12 @@ def report(
         "report", and the figures "scores", "training_curves" and "overlays".
     """
     of = nested(shown)
-    pictures = {
+    sheet = _overlays(parameters, stored, store, truth, priors, of["predictions"])
+    said = notes(parameters, results)
+    return {
+        "report": saliency_report(results, differences, manifest, of["tables"], sheet, said),
+        "overlays": sheet,
+        # Drawn anew: a figure that was drawn for the page once is laid out otherwise.
         "scores": scores(results),
         "training_curves": training_curves(results),
-        "overlays": _overlays(parameters, stored, store, truth, priors, of["predictions"]),
     }
-    said = notes(parameters, results)
-    page = saliency_report(results, differences, manifest, of["tables"], pictures, said)
-    return {"report": page, **pictures}

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.saliency360.records import Results
+from ssl_kedro.pipelines.saliency360.records import STAGES, Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
+from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
 from ssl_kedro.pipelines.saliency360.report.tables import (
     BASELINES,
@@ -36,7 +37,6 @@ _GLOSSARY = (
     ("mean", "The mean of the training maps: it also knows where viewers start."),
     ("ceiling", "What half of the viewers say of the other half."),
 )
-_STAGES = ("decode", "encoder", "decoder", "post", "total")
 _COSTS = (
     *("Model", "Encoder", "Decoder", "encoder GMAC", "decoder GMAC", "decoder M par."),
     *("pre\N{NON-BREAKING HYPHEN}training s", "decoder s"),
@@ -49,7 +49,7 @@ def saliency_report(
     differences: Sequence[Difference],
     manifest: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
-    pictures: Mapping[str, Figure],
+    sheet: Figure,
     notes: Sequence[str],
 ) -> str:
     """Self-contained HTML with the results of chapter 4.
@@ -59,18 +59,18 @@ def saliency_report(
         differences: that it speaks of.
         manifest: of the run.
         tables: "table_4_1" to "table_4_4".
-        pictures: "scores", "training_curves" and "overlays".
+        sheet: overlays.
         notes: what differs from the thesis, and what the data cannot show.
     """
     lead, *said = verdicts(results, differences)
-    bars = Picture(pictures["scores"], "Scores of models and baselines by metric")
-    curves = Picture(pictures["training_curves"], "Losses of all trainings by epoch")
+    bars = Picture(scores(results), "Scores of models and baselines by metric")
+    curves = Picture(training_curves(results), "Losses of all trainings by epoch")
     sections = [
         Section("What the numbers say", said),
         _difference_section(results, differences, "baseline"),
         *(_scores_section(name, tables["table_4_1"], results) for name in results.scores),
         Section("Scores with intervals", (_interval_text(results),), pictures=[bars]),
-        Section("Predictions", (_SHEET,), pictures=[Picture(pictures["overlays"], _SHEET, "png")]),
+        Section("Predictions", (_SHEET,), pictures=[Picture(sheet, _SHEET, "png")]),
         _ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
         _ablation_section("4.4", "projections", tables["table_4_4"]),
         _cost_section(results),
@@ -227,10 +227,10 @@ def _runtime_section(table: pd.DataFrame) -> Section:
         found[key][row["stage"]] = row["ms"]
     own = sum(key[0] == THIS_RUN for key in found)
     rows = [
-        [*key, *(three_digits(stages.get(stage, math.nan)) for stage in _STAGES)]
+        [*key, *(three_digits(stages.get(stage, math.nan)) for stage in STAGES)]
         for key, stages in found.items()
     ]
     text = "Milliseconds a panorama. Published times are of 4K panoramas."
-    names = ("Source", "Model", "Device", "Batch", *_STAGES)
+    names = ("Source", "Model", "Device", "Batch", *STAGES)
     made = Table(names, rows, left=3, breaks=[own] if own else [])
     return Section("Table 4.2: run time", (text,), tables=[made])
