@@ -99,6 +99,9 @@ class Salient360Panoramas(FilePanoramas):
         """Those of the left eye and those of the right, where both count."""
         return tuple(read_scanpaths(path) for path in self.panoramas[index].fixations)
 
+    def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
+        return read_scanpaths(path)
+
     def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:  # noqa: ARG002
         check_fixations(path, _COLUMNS)
 
