@@ -176,10 +176,6 @@ def _labels(
             for key, path in files.items()
             if key not in others
         ]
-    check_partners(
-        place,
-        unpaired,
-        "stem",
-        "for each image a file in each of the other folders, and the reverse, or a manifest",
-    )
+    rule = "for each image a file in each of the other folders, and the reverse, or a manifest"
+    check_partners(place, unpaired, "stem", rule)
     return labels

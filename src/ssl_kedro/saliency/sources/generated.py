@@ -67,22 +67,18 @@ class GeneratedPanoramas(PanoramaSource):
         rng = numpy_generator(self.seed, "objects", self.names[index])
         salient, others = int(rng.integers(2, 5)), int(rng.integers(2, 5))
         weights = rng.uniform(0.5, 1.0, salient)
-        weights = weights / weights.sum()
-        found: list[SceneObject] = []
-        for number in range(salient + others):
-            draws = number < salient
-            found.append(
-                SceneObject(
-                    kind=str(rng.choice(SALIENT if draws else DISTRACTORS)),
-                    longitude_deg=float(rng.uniform(-180, 180)),
-                    latitude_deg=float(np.clip(rng.normal(0, 28), -80, 80)),
-                    radius_deg=float(rng.uniform(8, 13)),
-                    weight=float(weights[number]) if draws else 0.0,
-                    colour=_bright(rng),
-                    angle_deg=float(rng.uniform(-30, 30)),
-                )
+        return tuple(
+            SceneObject(
+                kind=str(rng.choice(SALIENT if weight else DISTRACTORS)),
+                longitude_deg=float(rng.uniform(-180, 180)),
+                latitude_deg=float(np.clip(rng.normal(0, 28), -80, 80)),
+                radius_deg=float(rng.uniform(8, 13)),
+                weight=weight,
+                colour=_bright(rng),
+                angle_deg=float(rng.uniform(-30, 30)),
             )
-        return tuple(found)
+            for weight in (*(weights / weights.sum()).tolist(), *[0.0] * others)
+        )
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """A scene, uint8 (3, height, width), each pixel the mean of four finer ones."""

@@ -35,7 +35,7 @@ from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.fixation_files import (
-    check_shape,
+    check_fixations,
     directions_in_image,
     read_fixations,
 )
@@ -107,8 +107,8 @@ class SitzmannPanoramas(FilePanoramas):
 
 
 def _from_array(path: Path) -> Fixations:
+    check_fixations(path, _COLUMNS)
     values = mapped_array(path).astype(np.float64)
-    check_shape(path, values.shape)
     wrong = np.flatnonzero(~((values[:, :2] >= 0) & (values[:, :2] <= 1)).all(axis=1))
     if len(wrong):
         row = int(wrong[0])
