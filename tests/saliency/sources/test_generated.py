@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from saliency.scoring_for_tests import score
 from ssl_kedro.saliency.baselines import equator_prior
-from ssl_kedro.saliency.scores import score
 from ssl_kedro.saliency.sources.generated import (
     DISTRACTORS,
     SALIENT,

@@ -91,7 +91,7 @@ class VrEyeTrackingFrames(PanoramaSource):
         with self._lock:
             if self._reader is None or self._reader[0] != name:
                 self.close()
-                self._reader = (name, video.reader())
+                self._reader = (name, FrameReader(video))
             return resized_frame(self._reader[1].frame(number).pixels, height, width)
 
     def saliency(self, index: int) -> None:  # noqa: ARG002

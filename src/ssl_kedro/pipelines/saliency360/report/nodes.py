@@ -33,9 +33,8 @@ from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.pipelines.saliency360.scoring import truths_of_tested
 from ssl_kedro.reporting.manifest import run_manifest
-from ssl_kedro.saliency.evaluation import Scores, intervals
-from ssl_kedro.saliency.intervals import Interval
-from ssl_kedro.saliency.scores import score
+from ssl_kedro.saliency.evaluation import Interval, Scores, intervals
+from ssl_kedro.saliency.scores import scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 
 Arrays = dict[str, np.ndarray]
@@ -271,7 +270,7 @@ def overlays(
     columns["equator"] = {row: tested.prior for row, tested in zip(rows, panoramas, strict=True)}
     correlations = {
         row: {
-            name: score(maps[row], tested.truth, None, "sphere")["cc"]
+            name: scores_by_mode(maps[row], tested.truth, None, modes=("sphere",))["sphere"]["cc"]
             for name, maps in columns.items()
         }
         for row, tested in zip(rows, panoramas, strict=True)
