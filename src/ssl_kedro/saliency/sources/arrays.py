@@ -13,9 +13,8 @@ from tokenize import TokenError
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.images.decode import FORMATS
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.files import DECODER_ERRORS, opened_image, reason_of
+from ssl_kedro.images.files import DECODER_ERRORS, FORMATS, opened_image, reason_of
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 # Of a map, far above any that is published: 16384 x 8192.
