@@ -18,9 +18,8 @@ from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, build_panorama_encoder
-from ssl_kedro.encoders.saliency_decoder import build_decoder
-from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.encoders.saliency_model import SaliencyModel, build_decoder
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
@@ -34,17 +33,17 @@ from ssl_kedro.pipelines.saliency360.records import (
     Training,
     TruthSummary,
 )
-from ssl_kedro.pipelines.saliency360.scoring import Arrays, part_of, tested_rows
+from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
+from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import export_onnx
 from ssl_kedro.saliency.predict.runtime import STAGES as MEASURED_STAGES
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
-from ssl_kedro.saliency.sources.joined import JoinedSources
+from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
-from ssl_kedro.saliency.truth import truth_arrays
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.execution import choose_execution
@@ -145,7 +144,7 @@ def _drawn(parameters: Saliency360Parameters, purpose: str) -> Iterator[None]:
 
 def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEncoder:
     with _drawn(parameters, "weights"):
-        return build_panorama_encoder(parameters.encoder_config(encoder))
+        return PanoramaEncoder(parameters.encoder_config(encoder))
 
 
 def pretrain(

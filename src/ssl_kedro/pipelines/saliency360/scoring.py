@@ -10,11 +10,9 @@ from ssl_kedro.pipelines.saliency360.records import Scored
 from ssl_kedro.saliency.baselines import ceiling_scores, equator_prior, mean_map, uniform_map
 from ssl_kedro.saliency.evaluation import Scores, TruthsOfTested, score_all, transposed
 from ssl_kedro.saliency.folds import Part, part
+from ssl_kedro.saliency.ground_truth import Arrays, fixations_of
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.store import StoredPanoramas
-from ssl_kedro.saliency.truth import fixations_of
-
-Arrays = dict[str, np.ndarray]
 
 
 def part_of(

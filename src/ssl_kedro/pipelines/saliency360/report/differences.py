@@ -16,7 +16,7 @@ import numpy as np
 
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.reporting.number_format import signed
-from ssl_kedro.saliency.intervals import bootstrap_interval
+from ssl_kedro.saliency.evaluation import bootstrap_interval
 from ssl_kedro.saliency.metric import metrics
 
 Judgement = Literal["better", "worse", "undecided", "no interval", "unknown"]

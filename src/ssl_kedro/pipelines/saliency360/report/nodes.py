@@ -29,11 +29,11 @@ from ssl_kedro.pipelines.saliency360.report.differences import Difference
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet, scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
-from ssl_kedro.pipelines.saliency360.scoring import Arrays, tested_rows
+from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
-from ssl_kedro.saliency.evaluation import Scores, intervals
-from ssl_kedro.saliency.intervals import Interval
-from ssl_kedro.saliency.scores import score
+from ssl_kedro.saliency.evaluation import Interval, Scores, intervals
+from ssl_kedro.saliency.ground_truth import Arrays
+from ssl_kedro.saliency.scores import scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 
 
@@ -240,7 +240,8 @@ def _overlays(
     }
 
     def correlation(name: str, row: int) -> float:
-        return score(maps[name][row], truth["maps"][row], None, "sphere")["cc"]
+        found = scores_by_mode(maps[name][row], truth["maps"][row], None, modes=("sphere",))
+        return found["sphere"]["cc"]
 
     order = sorted(maps["equator"], key=lambda row: -correlation(parameters.deploy, row))
     count = min(parameters.gallery.panoramas, len(order))
