@@ -12,7 +12,12 @@ import pytest
 import torch
 from kedro.io import DataCatalog, DatasetError
 
-from ssl_kedro.datasets import ArrayMapDataset, CheckpointDataset, TensorsDataset
+from ssl_kedro.datasets import (
+    ArrayMapDataset,
+    CheckpointDataset,
+    RecordDataset,
+    TensorsDataset,
+)
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -34,18 +39,22 @@ def test_files_lie_where_fsspec_finds_them(memory: Any) -> None:
     catalog = DataCatalog.from_config(
         {
             "array": entry("ArrayMapDataset", "memory:///room/array.npy"),
+            "record": entry("RecordDataset", "memory:///room/record.json", record="builtins.dict"),
             "tensors": entry("TensorsDataset", "memory:///room/tensors.safetensors"),
         }
     )
     assert not catalog.exists("array")
     catalog.save("array", ARRAY)
+    catalog.save("record", {"a": 1})
     catalog.save("tensors", {"a": ARRAY})
     assert sorted(memory.ls("/room", detail=False)) == [
         "/room/array.npy",
+        "/room/record.json",
         "/room/tensors.safetensors",
     ]
     assert catalog.exists("array")
     assert np.array_equal(catalog.load("array"), ARRAY)
+    assert catalog.load("record") == {"a": 1}
     assert np.array_equal(catalog.load("tensors")["a"], ARRAY)
 
 
@@ -83,6 +92,15 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         dataset.save(np.array([object()]))  # no pickle
     assert np.array_equal(dataset.load(), ARRAY)
     assert [path.name for path in tmp_path.iterdir()] == ["array.npy"]
+
+
+def test_a_record_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    dataset = RecordDataset(record="builtins.dict", filepath=str(tmp_path / "record.json"))
+    dataset.save({"a": 1})
+    with pytest.raises(DatasetError):
+        dataset.save({"b": object()})
+    assert dataset.load() == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
 def test_a_path_that_is_not_set_is_refused_when_it_is_needed() -> None:

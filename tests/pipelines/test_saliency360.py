@@ -21,11 +21,11 @@ from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import QUIRKS
-from ssl_kedro.pipelines.saliency360.report.notes import notes
+from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.saliency.evaluation import TruthsOfTested
+from ssl_kedro.saliency.ground_truth import fixations_of, truth_arrays
 from ssl_kedro.saliency.panoramas import joined
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
-from ssl_kedro.saliency.truth import fixations_of, truth_arrays
 
 KEY = "saliency360"
 CONF = Path(__file__).parents[2] / "conf"
@@ -151,7 +151,8 @@ def test_an_ablation_never_trains_encoders_of_the_main_models(part: str) -> None
 def test_truths_know_the_fixations_of_all_others() -> None:
     truth = truth_arrays(GeneratedPanoramas(2, 4, 0, 0), list(range(6)), "fixations", 16, 20.0)
     rows = [4, 2, 5]
-    found = TruthsOfTested(truth, rows, [np.full((16, 32), row) for row in rows])
+    truths = TruthsOfTested(truth, rows, [np.full((16, 32), row) for row in rows])
+    found = list(truths)
     for index, row in enumerate(rows):
         expected = joined(fixations_of(truth, other) for other in rows if other != row)
         assert expected is not None
@@ -162,8 +163,9 @@ def test_truths_know_the_fixations_of_all_others() -> None:
             )
         assert found[index].prior[0, 0] == row
         np.testing.assert_array_equal(found[index].truth, truth["maps"][row])
-    assert [t.prior[0, 0] for t in found] == rows
-    assert TruthsOfTested(truth, [3], [np.zeros((16, 32))])[0].others is None
+    assert [t.prior[0, 0] for t in truths] == rows
+    (alone,) = TruthsOfTested(truth, [3], [np.zeros((16, 32))])
+    assert alone.others is None
 
 
 def test_a_part_alone_says_at_once_what_an_earlier_run_would_have_left(tmp_path: Path) -> None:

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from saliency.scoring_for_tests import score
 from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
 from ssl_kedro.datasets import CheckpointDataset, EpochLogDataset, PanoramaStoreDataset
 from ssl_kedro.pipelines.parameters import parsed
 from ssl_kedro.pipelines.saliency360 import nodes, scoring
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import QUIRKS
+from ssl_kedro.saliency.ground_truth import truth_arrays
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.scores import score
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
 from ssl_kedro.saliency.store import StoredPanoramas
-from ssl_kedro.saliency.truth import truth_arrays
 
 SIZE = (48, 96)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ssl_kedro.saliency.intervals import bootstrap_interval
+from ssl_kedro.saliency.evaluation import bootstrap_interval
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -87,7 +87,7 @@ def test_paired_differences() -> None:
 def test_blocks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = generator(7).random(11)
     whole = bootstrap_interval(scores, generator())
-    monkeypatch.setattr("ssl_kedro.saliency.intervals._BLOCK", 110)
+    monkeypatch.setattr("ssl_kedro.saliency.evaluation._BLOCK", 110)
     assert bootstrap_interval(scores, generator()) == whole
 
 

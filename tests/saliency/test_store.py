@@ -45,9 +45,7 @@ def test_nothing_is_decoded_twice_until_something_changes(tmp_path: Path) -> Non
 
 def test_a_broken_panorama_is_left_out_and_named(tmp_path: Path) -> None:
     store = PanoramaStore(tmp_path)
-    found = store.fill(
-        Plain(SIX, broken=(2,)), [0, 2, 4], (4, 8), label="data", max_skipped=0.4, workers=1
-    )
+    found = store.fill(Plain(SIX, broken=(2,)), [0, 2, 4], (4, 8), label="data", max_skipped=0.4)
     assert found.names == ["p0", "p4"]
     assert found.indices == [0, 4]
     assert found.skipped == [("p2", "it ends too early")]

@@ -5,9 +5,13 @@ import pytest
 
 from saliency.sources_for_tests import Plain, looks
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.saliency.ground_truth import saliency_map
+from ssl_kedro.saliency.ground_truth import (
+    fixation_sets_of,
+    fixations_of,
+    saliency_map,
+    truth_arrays,
+)
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.truth import fixation_sets_of, fixations_of, truth_arrays
 
 MAP = np.arange(32, dtype=np.float32).reshape(4, 8)
 LOOKED = looks((10, 20), (-170, 5), viewers=[3, 4])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 def computed_ahead(
     function: Callable[[T], R], items: Iterable[T], workers: int, waiting: int
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Results in the order of the items; an error comes where its item stands.
 
     Args:

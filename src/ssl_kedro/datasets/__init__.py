@@ -1,24 +1,28 @@
-"""Kedro datasets: image sources, model bundles, tensors and run handles."""
+"""Kedro datasets: what nodes read, write and are handed to write to."""
 
-from ssl_kedro.datasets.array_map import ArrayMapDataset
-from ssl_kedro.datasets.encoder_bundle import EncoderBundleDataset
-from ssl_kedro.datasets.faiss_index import FaissIndexDataset
-from ssl_kedro.datasets.image_source import ImageSourceDataset
-from ssl_kedro.datasets.panoramas import (
+from ssl_kedro.datasets.files import (
+    ArrayMapDataset,
     EarlierEncoderDataset,
-    OutputPathDataset,
+    EncoderBundleDataset,
+    FaissIndexDataset,
     PanoramaEncoderDataset,
-    PanoramaSourceDataset,
-    PanoramaStoreDataset,
+    RecordDataset,
     SaliencyModelDataset,
+    TensorsDataset,
 )
-from ssl_kedro.datasets.retrieval import (
-    FrozenEncoderDataset,
-    RetrievalSetDataset,
+from ssl_kedro.datasets.handles import (
+    CheckpointDataset,
+    EpochLogDataset,
+    OutputPathDataset,
+    PanoramaStoreDataset,
     VectorStoreDataset,
 )
-from ssl_kedro.datasets.run_folder import CheckpointDataset, EpochLogDataset
-from ssl_kedro.datasets.tensors import TensorsDataset
+from ssl_kedro.datasets.sources import (
+    FrozenEncoderDataset,
+    ImageSourceDataset,
+    PanoramaSourceDataset,
+    RetrievalSetDataset,
+)
 
 __all__ = [
     "ArrayMapDataset",
@@ -33,6 +37,7 @@ __all__ = [
     "PanoramaEncoderDataset",
     "PanoramaSourceDataset",
     "PanoramaStoreDataset",
+    "RecordDataset",
     "RetrievalSetDataset",
     "SaliencyModelDataset",
     "TensorsDataset",

@@ -1,24 +1,23 @@
-"""Scores of many predictions, their means over images, and differences to a baseline."""
+"""Scores of many predictions, and bootstrap intervals of their means over images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.saliency.intervals import Interval, bootstrap_interval
+from ssl_kedro.saliency.ground_truth import Arrays, fixation_sets_of, fixations_of
 from ssl_kedro.saliency.maps import Mode
 from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import Fixations, joined
 from ssl_kedro.saliency.scores import scores_by_mode
-from ssl_kedro.saliency.truth import fixation_sets_of, fixations_of
 
-Arrays = dict[str, np.ndarray]
 # By mode and metric one score an image, None where it has none.
 Scores = dict[str, dict[str, list[float | None]]]
+# Groups drawn at a time, which bounds the memory.
+_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class PanoramaTruth:
     prior: np.ndarray
 
 
-class TruthsOfTested(Sequence[PanoramaTruth]):
+class TruthsOfTested:
     """What each tested panorama is compared with, made when it is asked for.
 
     Each has the fixations of all others: all at once they would grow with the square of the
@@ -51,45 +50,22 @@ class TruthsOfTested(Sequence[PanoramaTruth]):
     """
 
     def __init__(self, truth: Arrays, rows: Sequence[int], priors: Sequence[np.ndarray]) -> None:
-        self._truth = truth
-        self._rows = rows
-        self._priors = priors
-        known = [(row, fixations_of(truth, row)) for row in rows]
-        self._all = joined(found for _, found in known)
-        self._owner = np.repeat(
-            np.array([row for row, _ in known], dtype=np.int64),
-            [0 if found is None else len(found) for _, found in known],
-        )
+        self._truth, self._rows, self._priors = truth, rows, priors
+        self._all = joined(fixations_of(truth, row) for row in rows)
+        owners = np.asarray(rows, dtype=np.int64)
+        self._owner = np.repeat(owners, np.diff(truth["starts"])[owners])
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> PanoramaTruth: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PanoramaTruth]: ...
-    def __getitem__(self, index: int | slice) -> PanoramaTruth | list[PanoramaTruth]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row = self._rows[index]
-        return PanoramaTruth(
-            self._truth["maps"][row],
-            fixation_sets_of(self._truth, row) or None,
-            self._others(row),
-            self._priors[index],
-        )
-
-    def _others(self, row: int) -> Fixations | None:
-        if self._all is None:
-            return None
-        chosen = self._owner != row
-        if not chosen.any():
-            return None
-        return self._all.of(chosen)
+    def __iter__(self) -> Iterator[PanoramaTruth]:
+        """In the order of the rows, as often as it is asked for."""
+        for row, prior in zip(self._rows, self._priors, strict=True):
+            sets = fixation_sets_of(self._truth, row) or None
+            chosen = self._owner != row
+            others = self._all.of(chosen) if self._all is not None and chosen.any() else None
+            yield PanoramaTruth(self._truth["maps"][row], sets, others, prior)
 
 
 def score_all(
-    predictions: Iterable[np.ndarray], panoramas: Sequence[PanoramaTruth], modes: Sequence[Mode]
+    predictions: Iterable[np.ndarray], panoramas: Iterable[PanoramaTruth], modes: Sequence[Mode]
 ) -> Scores:
     """Scores of one model on all images.
 
@@ -119,13 +95,89 @@ def transposed(
 ) -> Scores:
     """Scores by mode and metric, from scores by image."""
     return {
-        mode: {name: [_known(one[mode][name]) for one in found] for name in metrics()}
+        mode: {
+            name: [None if np.isnan(one[mode][name]) else one[mode][name] for one in found]
+            for name in metrics()
+        }
         for mode in modes
     }
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
+@dataclass(frozen=True)
+class Interval:
+    """A mean over images and the interval that holds it.
+
+    Args:
+        mean: of the images that have a score; NaN if none has.
+        low: lower end; NaN with fewer than two images, or groups, to draw from.
+        high: upper end.
+        count: images that have a score.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def bootstrap_interval(
+    scores: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    groups: Sequence[Hashable] | None = None,
+) -> Interval:
+    """Percentile interval of the mean of images drawn with replacement (Efron, 1979).
+
+    Images whose score is NaN are left out before anything is drawn. With few images (below
+    about 20) percentile intervals are too narrow: they say what these images allow, not more.
+
+    Args:
+        scores: one an image, float (N,); or the differences of two models on the same images:
+            an interval that does not hold 0 tells the models apart even where the intervals of
+            their means overlap.
+        generator: draws the resamples; equal states give equal intervals.
+        confidence: share of the resampled means inside, in (0, 1).
+        resamples: how many.
+        groups: of each image, e.g. its scene; whole groups are drawn, since frames of one
+            video are not independent. None = every image on its own.
+
+    Returns:
+        Mean and interval.
+
+    Raises:
+        ValueError: scores that are not (N,), infinite scores, a number of groups other than N,
+            confidence outside (0, 1), no resamples.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or np.isinf(scores).any():
+        raise ValueError(
+            f"expected finite scores (N,), NaN where there is none; found shape {scores.shape}"
+            f" with {int(np.isinf(scores).sum())} infinite"
+        )
+    if groups is not None and len(groups) != len(scores):
+        raise ValueError(f"expected a group for each of {len(scores)} scores, found {len(groups)}")
+    if not 0 < confidence < 1 or resamples < 1:
+        raise ValueError(
+            f"expected confidence between 0 and 1 and at least one resample, found {confidence} "
+            f"and {resamples}"
+        )
+    there = np.flatnonzero(~np.isnan(scores)).tolist()
+    mean = float(scores[there].mean()) if there else float("nan")
+    number: dict[Hashable, int] = {}
+    member = [number.setdefault(at if groups is None else groups[at], len(number)) for at in there]
+    if len(number) < 2:
+        return Interval(mean, float("nan"), float("nan"), len(there))
+    sums, counts = np.bincount(member, weights=scores[there]), np.bincount(member)
+    means = np.empty(resamples)
+    block = max(1, _BLOCK // len(sums))
+    for start in range(0, resamples, block):
+        part = means[start : start + block]
+        drawn = generator.integers(0, len(sums), size=(len(part), len(sums)))
+        part[:] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(mean, float(low), float(high), len(there))
 
 
 def intervals(

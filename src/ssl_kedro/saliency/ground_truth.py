@@ -1,14 +1,19 @@
-"""Saliency maps from fixations: one Gaussian on the sphere a fixation."""
+"""Ground truth: maps from fixations, one Gaussian on the sphere each, and the arrays of many."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
-from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.saliency.maps import resized
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, joined
 from ssl_kedro.spherical.sphere import pixel_solid_angles
+
+Arrays = dict[str, np.ndarray]
 
 # A convention of work on 360-degree images, e.g. of the code of Duan et al., "Saliency in
 # Augmented Reality" (ACM MM 2022), for its panoramas.
@@ -108,3 +113,76 @@ def _kernels(
         kernel = np.exp(-0.5 * (distance / sigma) ** 2)[:, mirrored]
         kernel /= angles[targets] @ kernel.sum(axis=1)
         yield row, np.fft.rfft(kernel, axis=1).real, targets
+
+
+def truth_arrays(
+    source: PanoramaSource,
+    indices: Sequence[int],
+    made_from: Literal["auto", "maps", "fixations"],
+    height: int,
+    sigma_deg: float,
+) -> Arrays:
+    """Maps and fixations of some panoramas.
+
+    Args:
+        source: the panoramas.
+        indices: which, in this order.
+        made_from: published "maps", "fixations", or "auto": maps where there are any.
+        height: rows of the maps.
+        sigma_deg: of the Gaussian that fixations are smoothed with.
+
+    Returns:
+        "maps": float32 (N, height, 2 height), densities per solid angle; "made_from_fixations":
+        bool (N,); "known": bool (N,), whether fixations are; "starts": int64 (N + 1,), where
+        each panorama's fixations begin in "longitude_deg", "latitude_deg" (float64), "viewer"
+        and "set" (int64; sets, as of two eyes, are scored one by one).
+
+    Raises:
+        ConfigError: a panorama has neither, or not what is asked for.
+    """
+    maps = np.empty((len(indices), height, 2 * height), dtype=np.float32)
+    made = np.zeros(len(indices), dtype=bool)
+    every: list[Fixations] = []
+    numbers: list[int] = []
+    starts = [0]
+    for row, index in enumerate(indices):
+        sets = source.fixation_sets(index)
+        fixations = joined(sets)
+        every += sets
+        numbers += [number for number, each in enumerate(sets) for _ in range(len(each))]
+        starts.append(len(numbers))
+        published = None if made_from == "fixations" else source.saliency(index)
+        if published is not None:
+            maps[row] = resized(published, height, 2 * height)
+        elif made_from != "maps" and fixations is not None:
+            maps[row] = saliency_map(fixations, height, 2 * height, sigma_deg=sigma_deg)
+            made[row] = True
+        else:
+            wanted = "a map or fixations" if made_from == "auto" else made_from
+            raise ConfigError(
+                "truth.source", made_from, f"{wanted} of {source.names[index]}, found none"
+            )
+    together = joined(every) or Fixations(*np.empty((3, 0)))
+    return {
+        "maps": maps,
+        "made_from_fixations": made,
+        "known": np.diff(starts) > 0,
+        "starts": np.array(starts, dtype=np.int64),
+        "longitude_deg": together.longitude_deg.astype(np.float64),
+        "latitude_deg": together.latitude_deg.astype(np.float64),
+        "viewer": together.viewer.astype(np.int64),
+        "set": np.array(numbers, dtype=np.int64),
+    }
+
+
+def fixations_of(truth: Arrays, row: int) -> Fixations | None:
+    """Fixations of one panorama, None where they are not known."""
+    return joined(fixation_sets_of(truth, row))
+
+
+def fixation_sets_of(truth: Arrays, row: int) -> tuple[Fixations, ...]:
+    """Fixations of one panorama that are scored one by one; () where they are not known."""
+    own = slice(*truth["starts"][row : row + 2].tolist())
+    numbers = truth["set"][own]
+    found = Fixations(truth["longitude_deg"][own], truth["latitude_deg"][own], truth["viewer"][own])
+    return tuple(found.of(numbers == number) for number in np.unique(numbers))

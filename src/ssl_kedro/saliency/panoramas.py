@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -33,8 +34,7 @@ class Fixations:
     viewer: np.ndarray
 
     def __post_init__(self) -> None:
-        lengths = {len(self.longitude_deg), len(self.latitude_deg), len(self.viewer)}
-        if len(lengths) > 1:
+        if not len(self.longitude_deg) == len(self.latitude_deg) == len(self.viewer):
             raise ValueError(
                 f"expected one longitude, latitude and viewer a fixation, found "
                 f"{len(self.longitude_deg)}, {len(self.latitude_deg)} and {len(self.viewer)}"
@@ -102,18 +102,13 @@ class PanoramaSource(ABC):
                 f"expected one scene and split a panorama, found {len(names)} names, "
                 f"{len(scenes)} scenes, {len(splits)} splits"
             )
-        twice = (
-            sorted({name for name in names if names.count(name) > 1})
-            if (len(set(names)) < len(names))
-            else []
-        )
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ValueError(f"panoramas need unique names; these occur twice: {', '.join(twice)}")
-        sides: dict[str, set[str]] = {}
-        for scene, split in zip(scenes, splits, strict=True):
-            if split != "unlabelled":
-                sides.setdefault(scene, set()).add(split)
-        both = sorted(scene for scene, found in sides.items() if len(found) > 1)
+        sides = set(zip(scenes, splits, strict=True))
+        both = sorted(
+            scene for scene in set(scenes) if {(scene, "train"), (scene, "test")} <= sides
+        )
         if both:
             raise ValueError(
                 f"scenes in the training and in the test split: {', '.join(both)}; a model that "

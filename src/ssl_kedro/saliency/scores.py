@@ -28,26 +28,6 @@ from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.ranks import RankedMap
 
 
-def score(
-    prediction: np.ndarray,
-    truth_map: np.ndarray | None,
-    fixations: Fixations | Sequence[Fixations] | None,
-    mode: Mode = "sphere",
-    *,
-    equator_prior: np.ndarray | None = None,
-    other_fixations: Fixations | None = None,
-) -> dict[str, float]:
-    """Metrics of one prediction in one mode; see `scores_by_mode`."""
-    return scores_by_mode(
-        prediction,
-        truth_map,
-        fixations,
-        equator_prior=equator_prior,
-        other_fixations=other_fixations,
-        modes=(mode,),
-    )[mode]
-
-
 def scores_by_mode(
     prediction: np.ndarray,
     truth_map: np.ndarray | None,

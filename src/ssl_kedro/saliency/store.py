@@ -7,18 +7,16 @@ only when the source or the size has changed.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
-from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.skipping import check_skipped
+from ssl_kedro.images.errors import UnreadableImageError, check_skipped
 from ssl_kedro.saliency.panoramas import PanoramaSource
 
 # Decoded panoramas that wait to be written, per thread.
@@ -75,7 +73,6 @@ class PanoramaStore(MappedStore):
         *,
         label: str,
         max_skipped: float = 0.01,
-        workers: int | None = None,
     ) -> StoredPanoramas:
         """Decode and write some panoramas of a source, unless they are there already.
 
@@ -85,7 +82,6 @@ class PanoramaStore(MappedStore):
             size: height and width in px.
             label: for the progress bar and messages.
             max_skipped: share that may be unreadable.
-            workers: threads that decode; None = one for each core.
 
         Returns:
             :meth:`description`.
@@ -105,8 +101,20 @@ class PanoramaStore(MappedStore):
             return known
         kept: list[int] = []
         skipped: list[tuple[str, str]] = []
-        with self.written((3, *size), "|u1") as (array, description):
-            for index, found in _decoded(source, indices, size, label, workers):
+
+        def decoded(index: int) -> np.ndarray | UnreadableImageError:
+            try:
+                return source.image(index, *size)
+            except UnreadableImageError as error:
+                return error
+
+        with (
+            self.written((3, *size), "|u1") as (array, description),
+            progress_bar(len(indices), f"panoramas of {label}", "images") as bar,
+            closing(computed_ahead(decoded, indices, os.cpu_count() or 1, _AHEAD)) as coming,
+        ):
+            for index, found in zip(indices, coming, strict=True):
+                bar.update(1)
                 if isinstance(found, UnreadableImageError):
                     skipped.append((source.names[index], str(found)))
                     check_skipped(skipped, len(indices), max_skipped, label, "data.max_skipped")
@@ -126,32 +134,3 @@ class PanoramaStore(MappedStore):
             )
             description.update(asdict(made))
         return made
-
-
-def _decoded(
-    source: PanoramaSource,
-    indices: list[int],
-    size: tuple[int, int],
-    label: str,
-    workers: int | None,
-) -> Iterator[tuple[int, np.ndarray | UnreadableImageError]]:
-    """Each panorama in order, or why there is none; a few are decoded ahead."""
-    count = workers or os.cpu_count() or 1
-    waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
-    with (
-        ThreadPoolExecutor(count) as pool,
-        progress_bar(len(indices), f"panoramas of {label}", "images") as bar,
-    ):
-        queue = iter(indices)
-        while True:
-            while len(waiting) < _AHEAD * count and (index := next(queue, None)) is not None:
-                waiting.append((index, pool.submit(source.image, index, *size)))
-            if not waiting:
-                return
-            index, future = waiting.popleft()
-            try:
-                found: np.ndarray | UnreadableImageError = future.result()
-            except UnreadableImageError as error:
-                found = error
-            bar.update(1)
-            yield index, found

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,15 +33,11 @@ class VideoFrame:
     """One frame.
 
     Args:
-        index: k, of the wanted ones.
-        t_s: when it is wanted, k / rate.
         number: of the frame in the video, from 0.
         shown_s: when the video shows it.
         pixels: uint8 (H, W, 3), RGB, row 0 at the top.
     """
 
-    index: int
-    t_s: float
     number: int
     shown_s: float
     pixels: np.ndarray
@@ -58,16 +56,12 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        stream = _Opened(path)
-        try:
+        with closing(_Opened(path)) as stream:
             self.width, self.height, self.frames_a_second, total = stream.header()
             if not stream.passed(1):
                 raise _damaged(path, "a video without a frame that can be decoded")
-            total = total or stream.passed()
-        finally:
-            stream.close()
-        self.total = total
-        self.duration_s = total / self.frames_a_second
+            self.total = total or stream.passed()
+        self.duration_s = self.total / self.frames_a_second
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Every frame once, to the last that can be decoded, however many the header says.
@@ -75,13 +69,9 @@ class Video:
         Raises:
             UnreadableImageError: a frame cannot be decoded.
         """
-        stream = _Opened(self.path)
-        try:
+        with closing(_Opened(self.path)) as stream:
             while stream.step(self.frames_a_second):
-                number = stream.number
-                yield VideoFrame(number, stream.shown_s, number, stream.shown_s, stream.pixels())
-        finally:
-            stream.close()
+                yield stream.frame()
 
 
 class VideoFrames(Video):
@@ -113,17 +103,12 @@ class VideoFrames(Video):
         Raises:
             UnreadableImageError: the video ends before its header says.
         """
-        with self.reader() as reader:
-            for index in range(len(self)):
-                yield reader.frame(index)
-
-    def reader(self) -> FrameReader:
-        """A reader of frames by number, which is fast in ascending order."""
-        return FrameReader(self)
+        with closing(FrameReader(self)) as reader:
+            yield from map(reader.frame, range(len(self)))
 
 
 class FrameReader:
-    """Frames of one video by number; an earlier one than the last starts the video again.
+    """Frames of one video by number, fast in ascending order: an earlier one starts it again.
 
     Args:
         frames: of the video.
@@ -133,12 +118,6 @@ class FrameReader:
         self._frames = frames
         self._stream: _Opened | None = None
         self._last = -1
-
-    def __enter__(self) -> FrameReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def frame(self, index: int) -> VideoFrame:
         """One frame.
@@ -154,21 +133,48 @@ class FrameReader:
             self.close()
             self._stream = _Opened(frames.path)
         stream, self._last = self._stream, index
-        wanted = index / frames.rate
-        while stream.shown_s < wanted - 0.5 / frames.frames_a_second:
+        while stream.shown_s < index / frames.rate - 0.5 / frames.frames_a_second:
             if not stream.step(frames.frames_a_second):
                 raise UnreadableImageError(
                     f"{frames.path}: the video ends after {stream.number + 1} frames "
                     f"({max(stream.shown_s, 0):.2f} s), but its header says "
                     f"{frames.duration_s:.2f} s; fetch it again"
                 )
-        return VideoFrame(index, wanted, stream.number, stream.shown_s, stream.pixels())
+        return stream.frame()
 
     def close(self) -> None:
         """Let go of the file."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+
+def taken_rate(video: Video, frames_per_second: float | None) -> float:
+    """Frames a second that :func:`taken_frames` gives: what is asked, at most what there is."""
+    own = video.frames_a_second
+    return own if frames_per_second is None else min(frames_per_second, own)
+
+
+def taken_frames(path: Path, frames_per_second: float | None = None) -> Iterator[VideoFrame]:
+    """Frames of a video in their order: all, or as many as keep its duration.
+
+    Args:
+        path: of the file.
+        frames_per_second: r; None, or not less than the file has, = every frame. Else those of
+            :class:`VideoFrames`, as many as bring the duration at r nearest to the video's, and
+            one at least.
+
+    Raises:
+        SaliencyDataError: as for :class:`Video`.
+        UnreadableImageError: a frame cannot be decoded.
+    """
+    video = Video(path)
+    rate = taken_rate(video, frames_per_second)
+    if rate == video.frames_a_second:
+        return iter(video)
+    # One more would stand for less than half of its interval, and lengthen the video.
+    most = max(1, math.floor(video.duration_s * rate + 0.5))
+    return islice(VideoFrames(path, rate), most)
 
 
 def resized_frame(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -220,14 +226,15 @@ class _Opened:
         self.shown_s = self._time(frames_a_second)
         return True
 
-    def pixels(self) -> np.ndarray:
-        """Those of the frame taken, uint8 (H, W, 3)."""
+    def frame(self) -> VideoFrame:
+        """The frame taken, with its pixels."""
         good, pixels = self._capture.retrieve()
         if not good or pixels is None:
             raise UnreadableImageError(
                 f"{self._path}: frame {self.number + 1} of the video cannot be decoded"
             )
-        return np.asarray(self._cv2.cvtColor(pixels, self._cv2.COLOR_BGR2RGB))
+        pixels = np.asarray(self._cv2.cvtColor(pixels, self._cv2.COLOR_BGR2RGB))
+        return VideoFrame(self.number, self.shown_s, pixels)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -70,7 +70,7 @@ def test_maps_without_a_scale_are_refused(bad: np.ndarray) -> None:
 
 def test_heat_maps_grow_lighter_with_salience() -> None:
     ramp = np.repeat(np.linspace(0, 1, 256)[None], 128, axis=0)
-    light = luminance(heat_map(ramp))[64]
+    light = luminance(heat_map(ramp, 128, 256))[64]
     assert light[0] < 2 and light[-2] > 200
     assert (np.diff(light[:250]) >= -0.5).all()
     assert heat_map(ramp, 30, 60).shape == (3, 30, 60)

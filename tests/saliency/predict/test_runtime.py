@@ -77,6 +77,6 @@ def test_what_cannot_be_measured(panorama: Path) -> None:
     with pytest.raises(ConfigError, match="width = 100: expected 320, twice the height"):
         RuntimeConfig(width=100)
     with pytest.raises(ValueError, match="at least one panorama"):
-        runtimes(Model(), [])
+        runtimes(Model(), [], RuntimeConfig())
     with pytest.raises(ValueError, match="found no encoder"):
-        runtimes(nn.Identity(), [panorama])
+        runtimes(nn.Identity(), [panorama], RuntimeConfig())

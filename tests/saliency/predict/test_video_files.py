@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -9,14 +10,10 @@ import numpy as np
 import pytest
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.predict.video_files import (
-    VideoWriter,
-    ahead,
-    taken_frames,
-    taken_rate,
-)
+from ssl_kedro.saliency.predict.files import VideoWriter
+from ssl_kedro.saliency.predict.prediction import ahead
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.video import Video
+from ssl_kedro.saliency.video import Video, taken_frames, taken_rate
 
 
 def made_video(
@@ -68,7 +65,7 @@ def test_colours_are_red_green_blue(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     red = np.zeros((3, 32, 64), np.uint8)
     red[0] = 200
-    with VideoWriter(path, 32, 64, 5) as video:
+    with closing(VideoWriter(path, 32, 64, 5)) as video:
         video.add(red)
         video.add(red)
         with pytest.raises(ValueError, match=r"expected a frame of shape \(3, 32, 64\)"):
@@ -98,7 +95,7 @@ def test_reading_ahead_is_bounded_and_passes_on_errors() -> None:
     made = []
     closed = []
 
-    def numbers(end: int) -> Iterator[int]:
+    def numbers(end: int) -> Generator[int, None, None]:
         try:
             for k in range(end):
                 made.append(k)

@@ -11,11 +11,11 @@ from PIL import Image
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.saliency.ground_truth import truth_arrays
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.open import open_source
 from ssl_kedro.saliency.store import PanoramaStore
-from ssl_kedro.saliency.truth import truth_arrays
 
 MAP = np.random.default_rng(0).random((16, 32)) + 0.1
 CSV = "lon_deg,lat_deg,subject\n10,20,1\n-30,5,2\n"

@@ -11,8 +11,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources import open as entrance
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.joined import JoinedSources
-from ssl_kedro.saliency.sources.open import open_source
+from ssl_kedro.saliency.sources.open import JoinedSources, open_source
 
 
 class Numbered(PanoramaSource):

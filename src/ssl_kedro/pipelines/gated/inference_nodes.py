@@ -17,9 +17,14 @@ from ssl_kedro.encoders.factory import new_backbone
 from ssl_kedro.evaluation.accuracies import Accuracies, branch_accuracies
 from ssl_kedro.evaluation.features import branch_arrays, gate_record
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.inference.compact import GateUsage, compact, dense_network
+from ssl_kedro.inference.compact import (
+    BudgetError,
+    GateUsage,
+    compact,
+    dense_network,
+    static_network,
+)
 from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
-from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.engines.probe import fastest_engine
 from ssl_kedro.inference.export import (
     ExportReport,
@@ -28,9 +33,8 @@ from ssl_kedro.inference.export import (
     export_compact_onnx,
 )
 from ssl_kedro.inference.forcing import forcing_report
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.onnx_file import check_export_installed
-from ssl_kedro.inference.static import BudgetError, static_network
 from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
 from ssl_kedro.pipelines.gated.inference_records import (
     BatchTimes,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
@@ -37,10 +37,12 @@ from ssl_kedro.saliency.predict.prediction import (
     overlay_shape,
     predictions,
 )
-from ssl_kedro.saliency.predict.video_files import VideoWriter, taken_rate
-from ssl_kedro.saliency.video import Video
+from ssl_kedro.saliency.video import Video, opencv, taken_rate
 
 SUMMARY = "predictions.csv"
+# Ends of the names of an image's files and of a video's, by what is asked for.
+_OF_IMAGE = {"map": "_map.npy", "heat_map": "_heat_map.png", "overlay": "_overlay.jpg"}
+_OF_VIDEO = {"map": "_map.npy", "overlay": "_overlay.mp4", "times": "_frames.csv"}
 # Encoding a large overlay takes as long as predicting it: two threads keep up with most networks.
 _WRITERS = 2
 _JPEG_QUALITY = 92
@@ -94,30 +96,30 @@ def write_predictions(model: nn.Module, config: PredictConfig) -> list[Written]:
     _check_output(files, config)
     output = Path(config.output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
-    stems = _stems(files.names)
     rows: list[Written] = []
     with (
         closing(predictions(model, files, config)) as found,
-        progress_bar(len(files.names), "predicting", "files") as bar,
+        progress_bar(len(files.images) + len(files.videos), "predicting", "files") as bar,
     ):
-        for row in _written(found, files, config, output, stems):
+        tasks = _tasks(found, files, config, output)
+        done = computed_ahead(lambda task: task() if callable(task) else task, tasks, _WRITERS, 2)
+        for row in done:
             rows.append(row)
             bar.update()
     rows += [Written(broken.name, skipped=broken.reason) for broken in files.broken]
     if not any(row.frames for row in rows):
-        broken = [Unpredicted(row.input, row.skipped) for row in rows]
-        raise nothing_readable(config.input, broken)
-    write_table(output / SUMMARY, [asdict(row) for row in rows], [f.name for f in fields(Written)])
+        raise nothing_readable(config.input, [Unpredicted(row.input, row.skipped) for row in rows])
+    _write_table(output / SUMMARY, [asdict(row) for row in rows])
     return rows
 
 
-def write_table(path: Path, rows: Sequence[dict[str, object]], columns: Sequence[str]) -> None:
+def _write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """A CSV file with a header, replaced when complete."""
     with (
         replaced_file(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
@@ -148,114 +150,80 @@ def _stems(names: Sequence[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def _written(
+def _tasks(
     found: Iterator[Prediction | Unpredicted],
     files: PredictionInput,
     config: PredictConfig,
     output: Path,
-    stems: dict[str, str],
-) -> Iterator[Written]:
-    """Rows in the order of predictions; images are written in threads, videos here."""
-    images = _ImageFiles(files, config, output)
+) -> Iterator[Written | Callable[[], Written]]:
+    """What writes an image's files, and the rows of videos, whose files are written here."""
+    stems = _stems(files.images + files.videos)
+    for name, group in groupby(found, key=lambda item: item.name):
+        first, path = next(group), files.root / name
+        if isinstance(first, Unpredicted):
+            yield Written(name, skipped=first.reason)
+        elif first.frame is None:
+            yield partial(_write_image, first, path, config, output, stems[name])
+        else:
+            frames = chain([first], group)  # noqa: B031  goes on after the first
+            yield _write_video(name, frames, path, config, output, stems[name])
 
-    def tasks() -> Iterator[Callable[[], Written]]:
-        for name, group in groupby(found, key=lambda item: item.name):
-            first = next(group)
-            if isinstance(first, Unpredicted):
-                yield partial(Written, name, skipped=first.reason)
-            elif first.frame is None:
-                yield partial(images.write, first, stems[name])
+
+def _write_image(
+    found: Prediction, path: Path, config: PredictConfig, output: Path, stem: str
+) -> Written:
+    """All files of one image, or in the row why there are none."""
+    try:
+        width, height = image_size(path)
+        shown = overlay_shape(height, width, config.overlay_width)
+        picture = None
+        if "overlay" in config.outputs:
+            photograph = PanoramaFiles([path], [found.name], config.max_megapixels)
+            picture = photograph.picture(0, *shown)
+    except UnreadableImageError as error:  # readable at a reduced scale, or changed meanwhile
+        return Written(found.name, skipped=str(error))
+    names = {kind: f"{stem}{_OF_IMAGE[kind]}" for kind in config.outputs}
+    saliency = found.saliency
+    for kind, name in names.items():
+        with replaced_file(output / name) as temporary, temporary.open("wb") as file:
+            if picture is not None and kind == "overlay":
+                drawn = overlay(picture, saliency, config.opacity).transpose(1, 2, 0)
+                Image.fromarray(drawn).save(file, "JPEG", quality=_JPEG_QUALITY)
+            elif kind == "heat_map":
+                Image.fromarray(heat_map(saliency, *shown).transpose(1, 2, 0)).save(file, "PNG")
             else:
-                of_video = chain([first], group)  # noqa: B031  goes on after the first
-                row = _write_video(name, of_video, files.root / name, config, output / stems[name])
-                yield partial(_placed, row, output)
-
-    yield from computed_ahead(lambda task: task(), tasks(), _WRITERS, 2)
-
-
-class _ImageFiles:
-    """Writes the files of one image.
-
-    Args:
-        files: of the input.
-        config: what to write.
-        output: folder to write to.
-    """
-
-    def __init__(self, files: PredictionInput, config: PredictConfig, output: Path) -> None:
-        self._config = config
-        self._output = output
-        self._index = {name: index for index, name in enumerate(files.images)}
-        paths = [files.root / name for name in files.images]
-        self._photographs = PanoramaFiles(paths, files.images, config.max_megapixels)
-
-    def write(self, found: Prediction, stem: str) -> Written:
-        """All files of one prediction, or in the row why there are none."""
-        config = self._config
-        index = self._index[found.name]
-        try:
-            width, height = image_size(self._photographs.paths[index])
-            shown = overlay_shape(height, width, config.overlay_width)
-            picture = None
-            if "overlay" in config.outputs:
-                picture = self._photographs.picture(index, *shown)
-        except UnreadableImageError as error:  # readable at a reduced scale, or changed meanwhile
-            return Written(found.name, skipped=str(error))
-        names: dict[str, str] = {}
-        if "map" in config.outputs:
-            names["map"] = f"{stem}_map.npy"
-            saliency = found.saliency
-            if config.resolution == "panorama":
-                saliency = resized_map(saliency, height, width)
-            with replaced_file(self._output / names["map"]) as temporary:
-                _save_array(temporary, density(saliency))
-        if "heat_map" in config.outputs:
-            names["heat_map"] = f"{stem}_heat_map.png"
-            self._save(heat_map(found.saliency, *shown), names["heat_map"], "PNG")
-        if picture is not None:
-            names["overlay"] = f"{stem}_overlay.jpg"
-            drawn = overlay(picture, found.saliency, config.opacity)
-            self._save(drawn, names["overlay"], "JPEG", quality=_JPEG_QUALITY)
-        return Written(found.name, 1, **names)
-
-    def _save(self, picture: np.ndarray, name: str, kind: str, **options: int) -> None:
-        with replaced_file(self._output / name) as temporary:
-            Image.fromarray(picture.transpose(1, 2, 0)).save(temporary, kind, **options)
-
-
-def _save_array(path: Path, values: np.ndarray) -> None:
-    with path.open("wb") as file:  # numpy would add .npy to a path
-        np.save(file, values, allow_pickle=False)
+                whole = config.resolution == "panorama"
+                values = resized_map(saliency, height, width) if whole else saliency
+                np.save(file, density(values), allow_pickle=False)
+    return Written(found.name, 1, **names)
 
 
 def _write_video(
     name: str,
-    found: Iterable[Prediction | Unpredicted],
+    found: Iterator[Prediction | Unpredicted],
     path: Path,
     config: PredictConfig,
-    target: Path,
+    output: Path,
+    stem: str,
 ) -> Written:
-    """All files of one video, renamed when the last frame is written; paths are absolute."""
+    """All files of one video, renamed when the last frame is written."""
     rate = taken_rate(Video(path), config.frames_per_second)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    names = {"times": f"{target.name}_frames.csv"}
-    if "map" in config.outputs:
-        names["map"] = f"{target.name}_map.npy"
-    if "overlay" in config.outputs:
-        names["overlay"] = f"{target.name}_overlay.mp4"
+    wanted = (*config.outputs, "times")
+    names = {kind: f"{stem}{end}" for kind, end in _OF_VIDEO.items() if kind in wanted}
+    place = (output / stem).parent
+    place.mkdir(parents=True, exist_ok=True)
     # A folder, since OpenCV chooses the format by the name's end.
-    with tempfile.TemporaryDirectory(prefix=".predicting-", dir=target.parent) as folder:
-        unfinished = {kind: Path(folder) / file for kind, file in names.items()}
+    with tempfile.TemporaryDirectory(prefix=".predicting-", dir=place) as folder:
+        unfinished = {kind: Path(folder, Path(file).name) for kind, file in names.items()}
         times = _write_frames(found, unfinished, rate, config.opacity)
-        write_table(unfinished["times"], times, ("row", "frame", "time_s"))
+        _write_table(unfinished["times"], times)
         for kind, file in unfinished.items():
-            file.replace(target.parent / names[kind])
-    placed = {kind: str(target.parent / file) for kind, file in names.items()}
-    return Written(name, len(times), **placed)
+            file.replace(output / names[kind])
+    return Written(name, len(times), **names)
 
 
 def _write_frames(
-    found: Iterable[Prediction | Unpredicted], paths: dict[str, Path], rate: float, opacity: float
+    found: Iterator[Prediction | Unpredicted], paths: dict[str, Path], rate: float, opacity: float
 ) -> list[dict[str, object]]:
     """Write the maps and the overlays of a video; rows of its table of frames."""
     times: list[dict[str, object]] = []
@@ -269,8 +237,9 @@ def _write_frames(
             if not times and "map" in paths:
                 maps = stack.enter_context(GrowingArray(paths["map"], saliency.shape, "<f4"))
             if not times and "overlay" in paths:
-                height, width = picture.shape[1:]
-                video = stack.enter_context(VideoWriter(paths["overlay"], height, width, rate))
+                _, height, width = picture.shape
+                video = VideoWriter(paths["overlay"], height, width, rate)
+                stack.callback(video.close)
             if maps is not None:
                 maps.add(density(saliency)[None])
             if video is not None:
@@ -280,12 +249,40 @@ def _write_frames(
     return times
 
 
-def _placed(row: Written, output: Path) -> Written:
-    """A row with paths relative to the output folder."""
+class VideoWriter:
+    """An MP4 file (MPEG-4 part 2, which OpenCV writes without further libraries).
 
-    def relative(path: str) -> str:
-        return Path(path).relative_to(output).as_posix() if path else ""
+    Args:
+        path: ends in .mp4.
+        height: of the frames, even.
+        width: of the frames, even.
+        frames_per_second: of the file.
 
-    return replace(
-        row, map=relative(row.map), overlay=relative(row.overlay), times=relative(row.times)
-    )
+    Raises:
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, frames_per_second: float) -> None:
+        if height % 2 or width % 2:
+            raise ValueError(f"expected an even height and width, found {height} x {width}")
+        self._shape = (3, height, width)
+        self._cv2 = cv2 = opencv()
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        self._file = cv2.VideoWriter(str(path), code, frames_per_second, (width, height))
+        if not self._file.isOpened():
+            raise OSError(f"{path}: OpenCV cannot write an MP4 video there")
+
+    def add(self, picture: np.ndarray) -> None:
+        """Append a frame, uint8 (3, H, W) RGB.
+
+        Raises:
+            ValueError: another shape than the file's.
+        """
+        if picture.shape != self._shape:
+            raise ValueError(f"expected a frame of shape {self._shape}, found {picture.shape}")
+        pixels = np.ascontiguousarray(picture.transpose(1, 2, 0))
+        self._file.write(self._cv2.cvtColor(pixels, self._cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """The file is whole."""
+        self._file.release()

@@ -9,19 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import SettingError, first_few
-from ssl_kedro.images.decode import EXTENSIONS, FORMATS, Resize, decoded_part
+from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.listing import images_below
-from ssl_kedro.images.opening import opened_image, upright_size
+from ssl_kedro.images.files import (
+    EXTENSIONS,
+    FORMATS,
+    images_below,
+    opened_image,
+    upright_size,
+)
 from ssl_kedro.images.photographs import FilePhotographs
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.folder import files_below
 from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, Video, resized_frame
 
-# Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.
+# Of 2:1. Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.
 _ASPECT_TOLERANCE = 0.01
-_NAMED = 5
 
 
 class PredictionInputError(SettingError):
@@ -79,51 +83,45 @@ def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> Pr
         PredictionInputError: no path, nothing there, no image or video in a folder, files that
             are not twice as wide as high, images that are too large, or none that can be opened.
     """
-    known = "a panorama or a video (.jpg, .png, .mp4, ...), or a folder of them"
-    remedy = "set predict.input to the path of one"
+
+    def refused(found: str) -> PredictionInputError:
+        known = "a panorama or a video (.jpg, .png, .mp4, ...), or a folder of them"
+        remedy = "set predict.input to the path of one"
+        return PredictionInputError("input", given, found, known, remedy)
+
     if given is None or not given.strip():
-        raise PredictionInputError("input", given, "no path given", known, remedy)
+        raise refused("no path given")
     path = Path(given).expanduser()
     if not path.exists():
-        found = f"no such file or folder (looked in {path.absolute()})"
-        raise PredictionInputError("input", given, found, known, remedy)
+        raise refused(f"no such file or folder (looked in {path.absolute()})")
     if path.is_dir():
-        images, videos = images_below(path), sorted(files_below(path, VIDEO_EXTENSIONS))
-        root = path
-    else:
-        suffix, root = path.suffix.lower(), path.parent
-        images = [path.name] if suffix in EXTENSIONS else []
-        videos = [path.name] if suffix in VIDEO_EXTENSIONS else []
-    if not images and not videos:
-        what = "a folder without images or videos" if path.is_dir() else f"a {path.suffix} file"
-        if not path.is_dir() and not path.suffix:
-            what = "a file without an extension"
-        raise PredictionInputError("input", given, what, known, remedy)
-    return _checked(given, root, images, videos, max_megapixels)
+        names = [*images_below(path), *sorted(files_below(path, VIDEO_EXTENSIONS))]
+        if not names:
+            raise refused("a folder without images or videos")
+        return _checked(given, path, names, max_megapixels)
+    if path.suffix.lower() not in EXTENSIONS | VIDEO_EXTENSIONS:
+        raise refused(f"a {path.suffix} file" if path.suffix else "a file without an extension")
+    return _checked(given, path.parent, [path.name], max_megapixels)
 
 
 def _checked(
-    given: str,
-    root: Path,
-    images: Sequence[str],
-    videos: Sequence[str],
-    max_megapixels: float,
+    given: str, root: Path, names: Sequence[str], max_megapixels: float
 ) -> PredictionInput:
-    broken: list[Unpredicted] = []
-    flat: list[str] = []
-    large: list[str] = []
-    opened: set[str] = set()
-    for at, name in enumerate((*images, *videos)):
+    images: list[str] = []
+    videos: list[str] = []
+    broken, flat, large = [], [], []
+    for name in names:
+        is_video = Path(name).suffix.lower() in VIDEO_EXTENSIONS
         try:
-            size = image_size(root / name) if at < len(images) else _video_size(root / name)
+            width, height = _video_size(root / name) if is_video else image_size(root / name)
         except (UnreadableImageError, SaliencyDataError) as error:
             broken.append(Unpredicted(name, getattr(error, "found", str(error))))
             continue
-        if not is_panorama(*size):
-            flat.append(f"{name} ({size[0]} x {size[1]})")
-        elif at < len(images) and size[0] * size[1] > 1e6 * max_megapixels:
-            large.append(f"{name} ({size[0]} x {size[1]})")
-        opened.add(name)
+        (videos if is_video else images).append(name)
+        if abs(width - 2 * height) > _ASPECT_TOLERANCE * width:
+            flat.append(f"{name} ({width} x {height})")
+        elif not is_video and width * height > 1e6 * max_megapixels:
+            large.append(f"{name} ({width} x {height})")
     if large:
         raise PredictionInputError(
             "input",
@@ -142,14 +140,9 @@ def _checked(
             "take these files away, or bring them to 2:1: a partial panorama is to be padded to "
             "the whole sphere, a stereo pair to be cut into its two eyes",
         )
-    if not opened:
+    if not images and not videos:
         raise nothing_readable(given, broken)
-    return PredictionInput(
-        root,
-        tuple(name for name in images if name in opened),
-        tuple(name for name in videos if name in opened),
-        tuple(broken),
-    )
+    return PredictionInput(root, tuple(images), tuple(videos), tuple(broken))
 
 
 def _video_size(path: Path) -> tuple[int, int]:
@@ -169,11 +162,6 @@ def nothing_readable(given: object, broken: Sequence[Unpredicted]) -> Prediction
     )
 
 
-def is_panorama(width: int, height: int) -> bool:
-    """Whether a size is that of a whole sphere: 2:1 to within 1 %."""
-    return abs(width - 2 * height) <= _ASPECT_TOLERANCE * width
-
-
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height of an image file in px, the way up that it is shown, from its header.
 
@@ -181,7 +169,7 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     try:
-        if path.stat().st_size == 0:
+        if not path.stat().st_size:
             raise UnreadableImageError("an empty file")
         with path.open("rb") as file, opened_image(file, FORMATS) as image:
             return upright_size(image)
@@ -210,7 +198,7 @@ class PanoramaFiles(FilePhotographs):
     def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:  # noqa: ARG002
         whole = Resize(resize.side, keep_aspect=True)
         decoded = decoded_part(self.paths[index], whole, max_pixels=self._max_pixels)
-        return in_shape(decoded, resize.side // 2, resize.side)
+        return _in_shape(decoded, resize.side // 2, resize.side)
 
     def picture(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama to draw on, uint8 (3, height, width).
@@ -218,10 +206,10 @@ class PanoramaFiles(FilePhotographs):
         Raises:
             UnreadableImageError: it cannot be decoded.
         """
-        return in_shape(self.whole(index, Resize(width)), height, width)
+        return _in_shape(self.decoded(index, Resize(width)), height, width)
 
 
-def in_shape(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def _in_shape(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """An image uint8 (3, H, W) at another size, antialiased bilinear."""
     if image.shape[1:] == (height, width):
         return image

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.inference.onnx_file import (
     OPSET,
@@ -36,7 +37,6 @@ from ssl_kedro.inference.onnx_file import (
 from ssl_kedro.saliency.predict.prediction import model_at_work
 
 INPUT, OUTPUT = "images", "saliency"
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def export_onnx(
         ExportError: the model cannot be exported, or the file differs by more than
             ``tolerance``; there is no file then.
     """
-    check_export_installed(_NEEDED)
+    check_export_installed(("onnx", "onnxscript", "onnxruntime"))
     check_opset(opset)
     compared = compared_images(images, height, width, noise=2)
     with model_at_work(model, torch.device("cpu")), replaced_file(path) as temporary:
@@ -108,20 +108,17 @@ def export_onnx(
             expected = torch.cat([model(part) for part in torch.split(compared, 1)])
         found = run_onnx(temporary, compared)
         difference = checked_difference(path, found, expected, tolerance, "maps")
-        size = temporary.stat().st_size
-        written = written_opset(temporary)
-        checked = time.perf_counter()
-    return ExportReport(
-        path=path,
-        opset=written,
-        bytes=size,
-        images=len(compared),
-        difference=difference,
-        lowest=float(expected.min()),
-        highest=float(expected.max()),
-        export_s=exported - began,
-        check_s=checked - exported,
-    )
+        return ExportReport(
+            path,
+            written_opset(temporary),
+            temporary.stat().st_size,
+            len(compared),
+            difference,
+            float(expected.min()),
+            float(expected.max()),
+            export_s=exported - began,
+            check_s=time.perf_counter() - exported,
+        )
 
 
 def _write(model: nn.Module, path: Path, example: Tensor, opset: int) -> None:
@@ -142,10 +139,9 @@ def _write(model: nn.Module, path: Path, example: Tensor, opset: int) -> None:
             )
     except Exception as error:
         # Many kinds from many places; the exporter's own text runs over pages.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(
-            f"the model cannot be exported at opset {opset}: {reason}. See the error above for "
-            "the operation at fault, or try a newer opset"
+            f"the model cannot be exported at opset {opset}: {first_line(error)}. See the error "
+            "above for the operation at fault, or try a newer opset"
         ) from error
 
 

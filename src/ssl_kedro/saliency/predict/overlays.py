@@ -45,7 +45,7 @@ def resized_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(wide[above] * (1 - down) + wide[below] * down)
 
 
-def relative_map(saliency: np.ndarray, percentile: float = _PERCENTILE) -> np.ndarray:
+def relative_map(saliency: np.ndarray) -> np.ndarray:
     """A map divided by its high percentile and cut off at 1, float32 in [0, 1].
 
     Zero stays zero, so that a map that is uniform looks uniform and not like noise. The
@@ -62,37 +62,28 @@ def relative_map(saliency: np.ndarray, percentile: float = _PERCENTILE) -> np.nd
             "expected a map of finite values, none negative and some above zero, found "
             f"{values.min():g} to {values.max():g}"
         )
-    peak = _spherical_percentile(values, percentile)
-    # Less than .2 % of the sphere above zero: the maximum is all there is.
-    return np.minimum(values / (peak if peak > 0 else values.max()), 1)
-
-
-def _spherical_percentile(values: np.ndarray, percentile: float) -> float:
     edges = np.sin(np.linspace(np.pi / 2, -np.pi / 2, len(values) + 1))
     weights = np.repeat(edges[:-1] - edges[1:], values.shape[1])
     order = np.argsort(values, axis=None)
     cumulative = np.cumsum(weights[order])
-    at = np.searchsorted(cumulative, cumulative[-1] * percentile / 100)
-    return float(values.ravel()[order[min(at, len(order) - 1)]])
+    at = np.searchsorted(cumulative, cumulative[-1] * _PERCENTILE / 100)
+    peak = float(values.ravel()[order[min(at, len(order) - 1)]])
+    # Less than .2 % of the sphere above zero: the maximum is all there is.
+    return np.minimum(values / (peak if peak > 0 else values.max()), 1)
 
 
-def heat_map(
-    saliency: np.ndarray, height: int | None = None, width: int | None = None
-) -> np.ndarray:
+def heat_map(saliency: np.ndarray, height: int, width: int) -> np.ndarray:
     """A map in colours from black over red to light yellow, growing lighter with salience.
 
     Args:
         saliency: (h, w).
-        height: of the result; None = as the map.
-        width: of the result; None = as the map.
+        height: of the result.
+        width: of the result.
 
     Returns:
         uint8 (3, H, W).
     """
-    values = relative_map(saliency)
-    shape = (height or values.shape[0], width or values.shape[1])
-    if values.shape != shape:
-        values = resized_map(values, *shape)
+    values = resized_map(relative_map(saliency), height, width)
     return np.ascontiguousarray(_colours()[:, _levels(values)])
 
 
@@ -113,7 +104,10 @@ def overlay(picture: np.ndarray, saliency: np.ndarray, opacity: float = 0.8) -> 
     Raises:
         ValueError: a picture of another shape or type, or a map that cannot be scaled.
     """
-    check_picture(picture)
+    if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != np.uint8:
+        raise ValueError(
+            f"expected a picture uint8 (3, H, W), found {picture.dtype} {picture.shape}"
+        )
     values = resized_map(relative_map(saliency), picture.shape[1], picture.shape[2])
     levels = _levels(values)
     share, colour = _blending(opacity)
@@ -124,18 +118,11 @@ def overlay(picture: np.ndarray, saliency: np.ndarray, opacity: float = 0.8) -> 
         total = blended[channel] * kept
         total += colour[channel][levels]
         blended[channel] = total >> 8
-    line, edge = _contour(levels >= round(255 * _CONTOUR), max(1, picture.shape[1] // 500))
-    blended[:, edge] = _EDGE
-    blended[:, line] = _LINE
+    # The innermost pixels of the area, and the next around it.
+    inside, width = levels >= round(255 * _CONTOUR), max(1, picture.shape[1] // 500)
+    blended[:, ~_eroded(~inside, width) & ~inside] = _EDGE
+    blended[:, inside & ~_eroded(inside, width)] = _LINE
     return blended
-
-
-def check_picture(picture: np.ndarray) -> None:
-    """Raise ValueError for anything but uint8 (3, H, W)."""
-    if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != np.uint8:
-        raise ValueError(
-            f"expected a picture uint8 (3, H, W), found {picture.dtype} {picture.shape}"
-        )
 
 
 def _paler(picture: np.ndarray) -> np.ndarray:
@@ -144,11 +131,6 @@ def _paler(picture: np.ndarray) -> np.ndarray:
     grey = image.convert("L").convert("RGB")
     paler = Image.blend(grey, image, _SATURATION)
     return np.ascontiguousarray(np.asarray(paler).transpose(2, 0, 1))
-
-
-def _contour(inside: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of the innermost ``width`` px of an area, and of the next ``width`` px around it."""
-    return inside & ~_eroded(inside, width), ~_eroded(~inside, width) & ~inside
 
 
 def _eroded(inside: np.ndarray, width: int) -> np.ndarray:

@@ -10,35 +10,56 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.config import PROBABILITY, Config, ConfigError, Range
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.photographs import Unreadable, batches
-from ssl_kedro.saliency.predict.inputs import (
-    PanoramaFiles,
-    PredictionInput,
-    Unpredicted,
-)
-from ssl_kedro.saliency.predict.video_files import ahead, taken_frames
+from ssl_kedro.saliency.predict.inputs import PanoramaFiles, PredictionInput, Unpredicted
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.video import resized_frame
+from ssl_kedro.saliency.video import resized_frame, taken_frames
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
+T = TypeVar("T")
 Output = Literal["map", "heat_map", "overlay"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class NetworkInput(Config):
+    """What a network is given, and where it works.
+
+    Args:
+        height: of the images in px (thesis 4.3: 160).
+        width: of the images in px, twice the height (thesis 4.3: 320).
+        device: "auto" = CUDA where there is one.
+
+    Raises:
+        ConfigError: a value outside its range, or a width that is not twice the height.
+    """
+
+    height: Annotated[int, Range(at_least=16)] = 160
+    width: Annotated[int, Range(at_least=32)] = 320
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width != 2 * self.height:
+            expected = f"{2 * self.height}, twice the height: panoramas are 360 x 180 degrees"
+            raise ConfigError("width", self.width, expected)
+
+
 @dataclass(frozen=True)
-class PredictConfig(Config):
+class PredictConfig(NetworkInput):
     """What to predict for, and what to write.
 
     Args:
@@ -49,16 +70,13 @@ class PredictConfig(Config):
         resolution: of the maps: "model" = as the network gives them, "panorama" = enlarged to
             the panorama's own size (images only).
         batch_size: images that the network takes at a time.
-        height: of the network's input in px (thesis 4.3: 160).
-        width: of the network's input in px, twice the height (thesis 4.3: 320).
         frames_per_second: of videos; None, or more than a video has, = every frame.
         opacity: of overlays where a map is at its peak.
         overlay_width: widest overlay or heat map in px; larger panoramas are brought to it.
         max_megapixels: larger images, in million pixels, end the run before the model works.
-        device: "auto" = CUDA where there is one.
 
     Raises:
-        ConfigError: a value outside its range, or a width that is not twice the height.
+        ConfigError: as for :class:`NetworkInput`, or nothing to write.
     """
 
     input: str | None = None
@@ -66,19 +84,13 @@ class PredictConfig(Config):
     outputs: tuple[Output, ...] = ("map", "heat_map", "overlay")
     resolution: Literal["model", "panorama"] = "model"
     batch_size: Annotated[int, Range(at_least=1)] = 8
-    height: Annotated[int, Range(at_least=16)] = 160
-    width: Annotated[int, Range(at_least=32)] = 320
     frames_per_second: Annotated[float | None, Range(above=0)] = None
     opacity: Annotated[float, PROBABILITY] = 0.8
     overlay_width: Annotated[int, Range(at_least=64)] = 2048
     max_megapixels: Annotated[float, Range(above=0)] = MAX_MEGAPIXELS
-    device: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width != 2 * self.height:
-            expected = f"{2 * self.height}, twice the height: panoramas are 360 x 180 degrees"
-            raise ConfigError("width", self.width, expected)
         if not self.outputs:
             raise ConfigError("outputs", self.outputs, "at least one of map, heat_map, overlay")
 
@@ -198,22 +210,26 @@ def _of_video(
                 raise
             # The file breaks off here: what came before is kept.
 
-    any_frame = False
+    missing = "a video without a frame that can be decoded"
     try:
         with closing(ahead(prepared(), config.batch_size)) as coming:
             while part := list(islice(coming, config.batch_size)):
+                missing = ""
                 maps = _maps(model, np.stack([image for _, image in part]), device)
-                any_frame = True
                 for (frame, _), saliency in zip(part, maps, strict=True):
                     yield Prediction(name, saliency, frame)
-    except SaliencyDataError as error:
-        yield Unpredicted(name, error.found)
-        return
-    except UnreadableImageError as error:
-        yield Unpredicted(name, str(error))
-        return
-    if not any_frame:
-        yield Unpredicted(name, "a video without a frame that can be decoded")
+    except (SaliencyDataError, UnreadableImageError) as error:
+        missing = getattr(error, "found", str(error))
+    if missing:
+        yield Unpredicted(name, missing)
+
+
+def ahead(items: Generator[T, None, None], count: int) -> Generator[T, None, None]:
+    """Items of a generator that a thread runs, up to ``count`` before they are asked for."""
+    end: Any = object()
+    coming = computed_ahead(lambda _: next(items, end), repeat(None), 1, count)
+    with closing(items), closing(coming):
+        yield from iter(lambda: next(coming), end)
 
 
 def _maps(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ssl_kedro.core.errors import InputError, first_few
 
-_NAMED = 20
+T = TypeVar("T")
+
+# Scenes and files that a message names before it counts.
+NAMED = 20
 
 
 class SaliencyDataError(InputError):
@@ -30,11 +34,6 @@ class SaliencyDataError(InputError):
         super().__init__(where, found, expected, remedy)
 
 
-def named(names: Sequence[str], most: int = _NAMED) -> str:
-    """The names of scenes or files, for messages: at most so many, then a count."""
-    return first_few(names, most)
-
-
 def check_partners(root: Path, unpaired: Sequence[str], key: str, expected: str) -> None:
     """Raise where files are without a partner.
 
@@ -45,24 +44,31 @@ def check_partners(root: Path, unpaired: Sequence[str], key: str, expected: str)
         expected: which files belong together.
     """
     if unpaired:
+        names = first_few(unpaired, NAMED)
         raise SaliencyDataError(
             root,
-            found=f"{len(unpaired)} files without a partner of the same {key}: {named(unpaired)}",
+            found=f"{len(unpaired)} files without a partner of the same {key}: {names}",
             expected=expected,
             remedy="add, rename or remove these files",
         )
 
 
-def raise_all(root: Path, errors: Sequence[SaliencyDataError]) -> None:
-    """Raise what was found: one error as it is, several as one that lists them."""
-    if not errors:
-        return
+def all_of(root: Path, calls: Iterable[Callable[[], T]]) -> list[T]:
+    """What each call gives; where some cannot be used, one error names them all."""
+    results, errors = [], []
+    for call in calls:
+        try:
+            results.append(call())
+        except SaliencyDataError as error:
+            errors.append(error)
     if len(errors) == 1:
         raise errors[0]
-    listed = first_few([f"\n  {error}" for error in errors], _NAMED, separator="")
-    raise SaliencyDataError(
-        root,
-        found=f"{len(errors)} files that cannot be used",
-        expected="panoramas, maps and fixations as documented",
-        remedy=f"see what is wrong with each:{listed}\nand mend or remove them",
-    )
+    if errors:
+        listed = first_few([f"\n  {error}" for error in errors], NAMED, separator="")
+        raise SaliencyDataError(
+            root,
+            found=f"{len(errors)} files that cannot be used",
+            expected="panoramas, maps and fixations as documented",
+            remedy=f"see what is wrong with each:{listed}\nand mend or remove them",
+        )
+    return results

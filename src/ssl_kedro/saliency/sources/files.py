@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.opening import upright_size
+from ssl_kedro.images.files import upright_size
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split, joined
+from ssl_kedro.saliency.sources.arrays import opened
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, raise_all
-from ssl_kedro.saliency.sources.fixation_files import Size, check_fixations, read_fixations
-from ssl_kedro.saliency.sources.grey import opened
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
+from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
 from ssl_kedro.saliency.sources.saliency_files import check_saliency, read_saliency
 from ssl_kedro.saliency.sources.splits import chosen
 
@@ -84,15 +85,9 @@ class FilePanoramas(PanoramaSource):
         return None if path is None else read_saliency(path)
 
     def fixations(self, index: int) -> Fixations | None:
-        """Where its viewers looked, None where that is not known."""
-        return joined(self.fixation_sets(index))
-
-    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
-        """All its files' as one; a source that tells eyes apart has a set for each."""
+        """Those of all its files; see :class:`PanoramaSource`."""
         panorama = self.panoramas[index]
-        found = [self._fixations(panorama, path) for path in panorama.fixations]
-        together = joined(found)
-        return () if together is None else (together,)
+        return joined(self._fixations(panorama, path) for path in panorama.fixations)
 
     @property
     def fingerprint(self) -> str:
@@ -105,38 +100,47 @@ class FilePanoramas(PanoramaSource):
 
     def check(self) -> None:
         """Look at the headers of all files; see :class:`PanoramaSource`."""
-        errors = []
-        for panorama in self.panoramas:
-            for path in panorama.files:
-                try:
-                    self._check_file(panorama, path)
-                except SaliencyDataError as error:
-                    errors.append(error)
-                except UnreadableImageError as error:
-                    # One that names another file is about the image, and was found before.
-                    if str(error).startswith(str(path)):
-                        errors.append(_unreadable(path, error))
-        raise_all(self.root, errors)
+        all_of(
+            self.root,
+            (
+                partial(self._check_file, panorama, path)
+                for panorama in self.panoramas
+                for path in panorama.files
+            ),
+        )
 
     def _check_file(self, panorama: PanoramaFiles, path: Path) -> None:
-        _check_there(path)
-        if path == panorama.image:
-            check_panorama(path, self.max_megapixels)
-        elif path == panorama.saliency:
-            check_saliency(path)
-        else:
-            self._check_fixations(panorama, path)
+        if not path.is_file():
+            raise SaliencyDataError(path, "no such file", "a file", "correct its name or remove it")
+        if path.stat().st_size == 0:
+            raise SaliencyDataError(
+                path, "an empty file", "its content", "fetch the file again, or remove it"
+            )
+        try:
+            if path == panorama.image:
+                check_panorama(path, self.max_megapixels)
+            elif path == panorama.saliency:
+                check_saliency(path)
+            else:
+                self._check_fixations(panorama, path)
+        except UnreadableImageError as error:
+            # One that names another file is about the image, and was found before.
+            if str(error).startswith(str(path)):
+                reason = str(error).removeprefix(f"{path}: ")
+                raise SaliencyDataError(
+                    path,
+                    found=f"an image that {reason}" if reason.startswith("cannot") else reason,
+                    expected="an image that can be decoded",
+                    remedy="fetch it again, or leave it out",
+                ) from error
 
     def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:
         """Of one file; a source whose files are of another kind reads them here."""
-        return read_fixations(path, self.columns, _size_of(panorama)).fixations
+        size = partial(panorama_size, panorama.image)
+        return read_fixations(path, self.columns, size).fixations
 
     def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:
-        check_fixations(path, self.columns, _size_of(panorama))
-
-
-def _size_of(panorama: PanoramaFiles) -> Size:
-    return lambda: panorama_size(panorama.image)
+        check_fixations(path, self.columns, partial(panorama_size, panorama.image))
 
 
 def decoded_panorama(
@@ -213,9 +217,7 @@ def check_panorama(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
 
 def files_fingerprint(described: Iterable[str], paths: Iterable[Path]) -> str:
     """Changes with descriptions, and with names, sizes and dates of files."""
-    found = hashlib.sha256()
-    for text in described:
-        found.update(f"{text}\x1e".encode())
+    found = hashlib.sha256("".join(f"{text}\x1e" for text in described).encode())
     for path in paths:
         try:
             state = path.stat()
@@ -243,22 +245,3 @@ def _require_two_to_one(size: tuple[int, int]) -> None:
         raise UnreadableImageError(
             f"{size[0]} x {size[1]} px, which is not a panorama: twice as wide as high"
         )
-
-
-def _check_there(path: Path) -> None:
-    if not path.is_file():
-        raise SaliencyDataError(path, "no such file", "a file", "correct its name or remove it")
-    if path.stat().st_size == 0:
-        raise SaliencyDataError(
-            path, "an empty file", "its content", "fetch the file again, or remove it"
-        )
-
-
-def _unreadable(path: Path, error: UnreadableImageError) -> SaliencyDataError:
-    reason = str(error).removeprefix(f"{path}: ")
-    return SaliencyDataError(
-        path,
-        found=f"an image that {reason}" if reason.startswith("cannot") else reason,
-        expected="an image that can be decoded",
-        remedy="fetch it again, or leave it out",
-    )

@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.sources.arrays import array_header, read_array
+from ssl_kedro.saliency.sources.arrays import grey_values, mapped_array, opened
 from ssl_kedro.saliency.sources.config import FixationColumns
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.sources.grey import grey_size, grey_values
 from ssl_kedro.saliency.sources.tables import Table, read_header, read_table, require_columns
 
 TABLES = frozenset({".csv", ".txt", ".tsv"})
@@ -23,15 +22,18 @@ EXTENSIONS = TABLES | PICTURES | {".npy"}
 Size = Callable[[], tuple[int, int]]
 
 _Form = Literal["degrees", "fractions", "pixels"]
-_USUAL: tuple[tuple[_Form, str, str], ...] = (
-    ("degrees", "lon_deg", "lat_deg"),
-    ("degrees", "longitude_deg", "latitude_deg"),
+# Names of columns: those that FixationColumns has fields for, and all that are searched for.
+_FORMS: tuple[tuple[_Form, str, str], ...] = (
     ("degrees", "longitude", "latitude"),
     ("fractions", "u", "v"),
     ("pixels", "x", "y"),
 )
+_USUAL: tuple[tuple[_Form, str, str], ...] = (
+    ("degrees", "lon_deg", "lat_deg"),
+    ("degrees", "longitude_deg", "latitude_deg"),
+    *_FORMS,
+)
 _VIEWERS = ("subject", "viewer", "user", "observer")
-_TIMES = ("t_s",)
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class Gaze:
 
     Args:
         fixations: where.
-        t_s: float64 (F,), seconds since the start; None = not known.
+        t_s: float64 (F,), seconds since the start; NaN = not known.
     """
 
     fixations: Fixations
-    t_s: np.ndarray | None = None
+    t_s: np.ndarray
 
 
 def read_fixations(path: Path, columns: FixationColumns, size: Size | None = None) -> Gaze:
@@ -66,15 +68,12 @@ def read_fixations(path: Path, columns: FixationColumns, size: Size | None = Non
             file and line.
         UnreadableImageError: a fixation map that cannot be decoded.
     """
-    kind = path.suffix.lower()
-    if kind == ".npy":
-        return Gaze(_from_array(path))
-    if kind in PICTURES:
-        return Gaze(_from_picture(path))
     check_fixations(path, columns, size)
-    table = read_table(path)
-    times = _named_or_usual(columns.t_s, _TIMES, table.names)
-    return Gaze(_from_table(table, columns, size), None if times is None else table.numbers(times))
+    kind = path.suffix.lower()
+    if kind in TABLES:
+        return _from_table(read_table(path), columns, size)
+    found = _from_array(path) if kind == ".npy" else _from_picture(path)
+    return Gaze(found, np.full(len(found), np.nan))
 
 
 def check_fixations(path: Path, columns: FixationColumns, size: Size | None = None) -> None:
@@ -86,16 +85,26 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
     """
     kind = path.suffix.lower()
     if kind == ".npy":
-        check_shape(path, array_header(path)[0])
+        shape = mapped_array(path).shape
+        if len(shape) != 2 or shape[1] not in (2, 3) or shape[0] == 0:
+            raise SaliencyDataError(
+                path,
+                found=f"an array of shape {shape}",
+                expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
+                remedy="save the fixations in one of these shapes",
+            )
     elif kind in PICTURES:
-        _check_two_to_one(path, *grey_size(path))
+        with opened(path) as image:
+            width, height = image.size
+        if width != 2 * height:
+            raise SaliencyDataError(
+                path,
+                found=f"a fixation map of {width} x {height} px",
+                expected="twice as wide as high",
+                remedy="give the map of the whole panorama in equirectangular projection",
+            )
     elif kind in TABLES:
-        names = read_header(path)
-        form, *wanted = _direction_columns(path, names, columns)
-        viewer = _named_or_usual(columns.viewer, _VIEWERS, names)
-        times = _named_or_usual(columns.t_s, _TIMES, names)
-        optional = [name for name in (viewer, times) if name is not None]
-        require_columns(path, names, [*wanted, *optional])
+        form, *_ = _columns_in(path, read_header(path), columns)
         if form == "pixels":
             _pixel_size(path, columns, size)
     else:
@@ -107,64 +116,64 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
         )
 
 
-def _direction_columns(
+def _columns_in(
     path: Path, names: tuple[str, ...], columns: FixationColumns
-) -> tuple[_Form, str, str]:
-    """The form of directions, and the two columns that hold them."""
-    named: tuple[tuple[_Form, str | None, str | None], ...] = (
-        ("degrees", columns.longitude, columns.latitude),
-        ("fractions", columns.u, columns.v),
-        ("pixels", columns.x, columns.y),
-    )
-    for form, first, second in named:
-        if first is not None and second is not None:
-            return form, first, second
-    for usual in _USUAL:
-        if set(usual[1:]) <= set(names):
-            return usual
-    raise SaliencyDataError(
-        path,
-        found=f"the columns {', '.join(names)}",
-        expected="lon_deg and lat_deg, longitude and latitude, u and v, or x and y",
-        remedy="name the columns that hold the directions in the parameter columns",
-        line=1,
-    )
+) -> tuple[_Form, str, str, str | None, str | None]:
+    """The form of directions, and the columns of both, of the viewer and of the time."""
+    candidates = [
+        *((form, getattr(columns, a), getattr(columns, b)) for form, a, b in _FORMS),
+        *(usual for usual in _USUAL if set(usual[1:]) <= set(names)),
+    ]
+    found = next((each for each in candidates if each[1] is not None), None)
+    if found is None:
+        raise SaliencyDataError(
+            path,
+            found=f"the columns {', '.join(names)}",
+            expected="lon_deg and lat_deg, longitude and latitude, u and v, or x and y",
+            remedy="name the columns that hold the directions in the parameter columns",
+            line=1,
+        )
+    viewer = columns.viewer or next((name for name in _VIEWERS if name in names), None)
+    time = columns.t_s or ("t_s" if "t_s" in names else None)
+    require_columns(path, names, [name for name in (*found[1:], viewer, time) if name is not None])
+    return *found, viewer, time
 
 
-def _from_table(table: Table, columns: FixationColumns, size: Size | None) -> Fixations:
-    form, first, second = _direction_columns(table.path, table.names, columns)
+def _from_table(table: Table, columns: FixationColumns, size: Size | None) -> Gaze:
+    form, first, second, viewer, time = _columns_in(table.path, table.names, columns)
     across, down = table.numbers(first), table.numbers(second)
-    if form == "fractions":
-        longitude, latitude = directions_of_fractions(table, first, second)
-    elif form == "pixels":
-        width, height = _pixel_size(table.path, columns, size)
-        # Whole numbers count pixels, so that the last is one less than there are.
-        whole = bool((across == np.floor(across)).all() and (down == np.floor(down)).all())
-        _check_within(table, first, across, 0, width - whole)
-        _check_within(table, second, down, 0, height - whole)
-        longitude = (across + whole / 2) * (360 / width) - 180
-        latitude = 90 - (down + whole / 2) * (180 / height)
-    else:
+    if form == "degrees":
         _check_within(table, first, across, -180, 180)
         _check_within(table, second, down, -90, 90)
         longitude, latitude = across, down
-    viewer = _named_or_usual(columns.viewer, _VIEWERS, table.names)
-    numbers = np.zeros(len(longitude), np.int64)
+    else:
+        # Whole numbers count pixels, so that the last is one less than there are.
+        whole = form == "pixels" and not (across % 1).any() and not (down % 1).any()
+        width, height = _pixel_size(table.path, columns, size) if form == "pixels" else (1, 1)
+        _check_within(table, first, across, 0, width - whole)
+        _check_within(table, second, down, 0, height - whole)
+        longitude, latitude = directions_in_image(across, down, width, height, whole=whole)
+    numbers = np.zeros(len(across), np.int64)
     if viewer is not None:
-        numbers = viewer_numbers(table.texts(viewer))
-    return Fixations(longitude, latitude, numbers)
+        numbers = viewer_numbers([row[viewer] for row in table.rows])
+    t_s = np.full(len(across), np.nan) if time is None else table.numbers(time)
+    return Gaze(Fixations(longitude, latitude, numbers), t_s)
 
 
-def directions_of_fractions(table: Table, across: str, down: str) -> tuple[np.ndarray, np.ndarray]:
-    """Longitudes and latitudes in degrees of fractions of the image, from its left top corner.
+def directions_in_image(
+    across: np.ndarray, down: np.ndarray, width: int = 1, height: int = 1, *, whole: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes in degrees of places in an image.
 
-    Raises:
-        SaliencyDataError: a fraction that is not in 0 to 1.
+    Args:
+        across: from the left edge, in px; of an image of 1 x 1 px, fractions of its width.
+        down: from the top edge, likewise.
+        width: of the image in px.
+        height: of the image in px.
+        whole: places are indices of pixels, whose centres are meant.
     """
-    u, v = table.numbers(across), table.numbers(down)
-    _check_within(table, across, u, 0, 1)
-    _check_within(table, down, v, 0, 1)
-    return u * 360 - 180, 90 - v * 180
+    longitude = (across + whole / 2) * (360 / width) - 180
+    return longitude, 90 - (down + whole / 2) * (180 / height)
 
 
 def viewer_numbers(viewers: list[str]) -> np.ndarray:
@@ -176,9 +185,7 @@ def viewer_numbers(viewers: list[str]) -> np.ndarray:
 
 
 def _from_array(path: Path) -> Fixations:
-    values = read_array(path)
-    check_shape(path, values.shape)
-    values = values.astype(np.float64)
+    values = mapped_array(path).astype(np.float64)
     for column, (name, limit) in enumerate((("longitude", 180), ("latitude", 90))):
         wrong = np.flatnonzero(~(np.abs(values[:, column]) <= limit))
         if len(wrong):
@@ -189,23 +196,19 @@ def _from_array(path: Path) -> Fixations:
                 expected=f"-{limit} to {limit} degrees",
                 remedy="convert the directions to degrees as documented",
             )
-    viewer = np.zeros(len(values), np.int64)
-    if values.shape[1] == 3:
-        if not (np.isfinite(values[:, 2]) & (values[:, 2] == np.floor(values[:, 2]))).all():
-            raise SaliencyDataError(
-                path,
-                found="viewers that are not whole numbers in the third column",
-                expected="the viewer's number",
-                remedy="number the viewers, or leave the column out",
-            )
-        viewer = values[:, 2].astype(np.int64)
-    return Fixations(values[:, 0].copy(), values[:, 1].copy(), viewer)
+    viewer = values[:, 2] if values.shape[1] == 3 else np.zeros(len(values))
+    if not (np.isfinite(viewer) & (viewer == np.floor(viewer))).all():
+        raise SaliencyDataError(
+            path,
+            found="viewers that are not whole numbers in the third column",
+            expected="the viewer's number",
+            remedy="number the viewers, or leave the column out",
+        )
+    return Fixations(values[:, 0].copy(), values[:, 1].copy(), viewer.astype(np.int64))
 
 
 def _from_picture(path: Path) -> Fixations:
     values = grey_values(path)
-    height, width = values.shape
-    _check_two_to_one(path, width, height)
     row, column = np.nonzero(values > 0)
     if not len(row):
         raise SaliencyDataError(
@@ -214,34 +217,9 @@ def _from_picture(path: Path) -> Fixations:
             expected="a pixel above 0 for each fixation",
             remedy="remove the file, or write the map again",
         )
-    longitude = (column + 0.5) * (360 / width) - 180
-    latitude = 90 - (row + 0.5) * (180 / height)
+    height, width = values.shape
+    longitude, latitude = directions_in_image(column, row, width, height, whole=True)
     return Fixations(longitude, latitude, np.zeros(len(row), np.int64))
-
-
-def check_shape(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuse an array that is not (F, 2) or (F, 3), F at least 1.
-
-    Raises:
-        SaliencyDataError: it is not.
-    """
-    if len(shape) != 2 or shape[1] not in (2, 3) or shape[0] == 0:
-        raise SaliencyDataError(
-            path,
-            found=f"an array of shape {shape}",
-            expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
-            remedy="save the fixations in one of these shapes",
-        )
-
-
-def _check_two_to_one(path: Path, width: int, height: int) -> None:
-    if width != 2 * height:
-        raise SaliencyDataError(
-            path,
-            found=f"a fixation map of {width} x {height} px",
-            expected="twice as wide as high",
-            remedy="give the map of the whole panorama in equirectangular projection",
-        )
 
 
 def _check_within(table: Table, name: str, values: np.ndarray, low: float, high: float) -> None:
@@ -270,10 +248,3 @@ def _pixel_size(path: Path, columns: FixationColumns, size: Size | None) -> tupl
             line=1,
         )
     return size()
-
-
-def _named_or_usual(name: str | None, usual: tuple[str, ...], names: tuple[str, ...]) -> str | None:
-    """The configured column, else the first usual one that there is."""
-    if name is not None:
-        return name
-    return next((candidate for candidate in usual if candidate in names), None)

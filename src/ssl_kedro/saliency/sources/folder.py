@@ -8,17 +8,21 @@ directly or in folders below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources import fixation_files, saliency_files
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners, named
+from ssl_kedro.saliency.sources.errors import NAMED, SaliencyDataError, check_partners
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.splits import scenes_of, split_scenes
+
+# Parameters that name folders of labels, and endings of the files there.
+_LABELS = {"saliency": saliency_files.EXTENSIONS, "fixations": fixation_files.EXTENSIONS}
 
 
 class FolderPanoramas(FilePanoramas):
@@ -34,18 +38,25 @@ class FolderPanoramas(FilePanoramas):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        root = existing_folder(config)
+        root = existing(config)
         parts = [part for part in get_args(Split) if (root / part / config.images).is_dir()]
-        if parts:
-            panoramas = [each for part in parts for each in _part(root, part, config)]
-            _check_sides(root, panoramas)
-        else:
-            panoramas = _whole(root, config)
+        panoramas = [each for part in parts or [None] for each in _listed(root, part, config)]
+        train, test = (
+            {each.scene for each in panoramas if each.split == split} for split in ("train", "test")
+        )
+        if train & test:
+            both = first_few(sorted(train & test), NAMED)
+            raise SaliencyDataError(
+                root,
+                found=f"scenes both in train/ and in test/: {both}",
+                expected="each scene on one side",
+                remedy="move the panoramas of each scene to one of the folders",
+            )
         super().__init__(panoramas, root, config)
 
 
 def existing(config: SourceConfig) -> Path:
-    """The configured root, which has to be there.
+    """The configured root, which has to be there, and a folder where it is no manifest.
 
     Raises:
         SaliencyDataError: it is not.
@@ -58,17 +69,7 @@ def existing(config: SourceConfig) -> Path:
             expected=f"the data of source = {config.source}",
             remedy="set root to where the data lie",
         )
-    return root
-
-
-def existing_folder(config: SourceConfig) -> Path:
-    """The configured root, which has to be a folder.
-
-    Raises:
-        SaliencyDataError: it is not.
-    """
-    root = existing(config)
-    if not root.is_dir():
+    if config.source != "manifest" and not root.is_dir():
         raise SaliencyDataError(
             root,
             found="a file",
@@ -78,17 +79,15 @@ def existing_folder(config: SourceConfig) -> Path:
     return root
 
 
-def by_stem(
-    folder: Path, files: Iterable[str], stem: Callable[[Path], str] = lambda path: path.stem
-) -> dict[str, Path]:
-    """Files by their path below a folder without the ending, in order.
+def by_stem(folder: Path, files: Iterable[str]) -> dict[str, Path]:
+    """Files by their path below a folder, without the ending and what belongs to it.
 
     Raises:
         SaliencyDataError: two files of one stem.
     """
     found: dict[str, Path] = {}
     for name in sorted(files):
-        key = PurePosixPath(name).with_name(stem(Path(name))).as_posix()
+        key = PurePosixPath(name).with_name(saliency_files.stem(Path(name))).as_posix()
         if key in found:
             raise SaliencyDataError(
                 folder / name,
@@ -101,63 +100,47 @@ def by_stem(
 
 
 def files_below(folder: Path, extensions: frozenset[str]) -> list[str]:
-    """Files with one of these endings at any depth; hidden ones left out."""
+    """Files with one of these endings at any depth, sorted; hidden ones left out."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [
+    return sorted(
         path.as_posix()
         for path in found
         if path.suffix.lower() in extensions
         and not any(part.startswith(".") for part in path.parts)
-    ]
+    )
 
 
-def _whole(root: Path, config: SourceConfig) -> list[PanoramaFiles]:
-    """A root without parts: labelled as a whole, or not at all."""
-    labels = _label_folders(root, config)
-    place = root / config.images
-    if not labels and not place.is_dir():
-        place = root
-    images = _images(place, config)
-    names = list(images)
-    scenes = scenes_of(names, config.scene_pattern, root)
-    if not labels:
-        return [
-            PanoramaFiles(name, scene, "unlabelled", images[name])
-            for name, scene in zip(names, scenes, strict=True)
-        ]
-    splits = split_scenes(scenes, config.test_share, config.seed, root)
-    told = dict(zip(names, zip(scenes, splits, strict=True), strict=True))
-    return _paired(root, config, images, told)
-
-
-def _part(root: Path, part: Split, config: SourceConfig) -> list[PanoramaFiles]:
-    """One of the folders train, test and unlabelled; names begin with it."""
-    place = root / part
-    images = _images(place / config.images, config)
-    names = list(images)
-    scenes = scenes_of(names, config.scene_pattern, place)
-    if config.scene_pattern is None:
-        scenes = [f"{part}/{name}" for name in names]
+def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[PanoramaFiles]:
+    """What lies in one of the folders train, test and unlabelled, or in a root without them."""
+    prefix = "" if part is None else f"{part}/"
+    place = root / prefix
+    kinds = [kind for kind in _LABELS if (place / getattr(config, kind)).is_dir()]
+    if part in ("train", "test") and not kinds:
+        raise SaliencyDataError(
+            place,
+            found=f"neither {config.saliency}/ nor {config.fixations}/",
+            expected=f"maps or fixations of the split {part}",
+            remedy="add one of the folders, or call this one unlabelled",
+        )
     if part == "unlabelled":
-        found = [
-            PanoramaFiles(name, scene, part, images[name])
-            for name, scene in zip(names, scenes, strict=True)
-        ]
-    else:
-        if not _label_folders(place, config):
-            raise SaliencyDataError(
-                place,
-                found=f"neither {config.saliency}/ nor {config.fixations}/",
-                expected=f"maps or fixations of the split {part}",
-                remedy="add one of the folders, or call this one unlabelled",
-            )
-        told = {name: (scene, part) for name, scene in zip(names, scenes, strict=True)}
-        found = _paired(place, config, images, told)
+        kinds = []
+    loose = part is None and not kinds and not (place / config.images).is_dir()
+    images = _images(place if loose else place / config.images, config)
+    labels = _labels(place, kinds, images, config)
+    scenes = scenes_of(list(images), config.scene_pattern, place)
+    splits: Sequence[Split] = [part or "unlabelled"] * len(images)
+    if part is None and kinds:
+        splits = split_scenes(scenes, config.test_share, config.seed, root)
     return [
         PanoramaFiles(
-            f"{part}/{each.name}", each.scene, each.split, each.image, each.saliency, each.fixations
+            prefix + name,
+            scene if config.scene_pattern else prefix + scene,
+            split,
+            images[name],
+            labels["saliency"][name] if "saliency" in labels else None,
+            (labels["fixations"][name],) if "fixations" in labels else (),
         )
-        for each in found
+        for name, scene, split in zip(images, scenes, splits, strict=True)
     ]
 
 
@@ -177,71 +160,22 @@ def _images(place: Path, config: SourceConfig) -> dict[str, Path]:
     return images
 
 
-def _label_folders(place: Path, config: SourceConfig) -> list[str]:
-    return [name for name in (config.saliency, config.fixations) if (place / name).is_dir()]
-
-
-def _paired(
-    place: Path,
-    config: SourceConfig,
-    images: dict[str, Path],
-    told: Mapping[str, tuple[str, Split]],
-) -> list[PanoramaFiles]:
-    """Images with their maps and fixations; each folder that is there has one for each image."""
-    maps = _labels(place / config.saliency, saliency_files.EXTENSIONS, saliency_files.stem)
-    gazes = _labels(place / config.fixations, fixation_files.EXTENSIONS)
-    unpaired = []
-    for folder, labels in ((config.saliency, maps), (config.fixations, gazes)):
-        if labels is None:
-            continue
-        unpaired += [
-            f"{config.images}/{path.name} (not in {folder}/)"
-            for key, path in images.items()
-            if key not in labels
-        ]
-        unpaired += [
-            f"{folder}/{path.name} (not in {config.images}/)"
-            for key, path in labels.items()
-            if key not in images
-        ]
-    check_partners(
-        place,
-        unpaired,
-        "stem",
-        "for each image a file in each of the other folders, and the reverse, or a manifest",
-    )
-    return [
-        PanoramaFiles(
-            key,
-            *told[key],
-            image,
-            maps[key] if maps is not None else None,
-            (gazes[key],) if gazes is not None else (),
-        )
-        for key, image in images.items()
-    ]
-
-
 def _labels(
-    folder: Path,
-    extensions: frozenset[str],
-    stem: Callable[[Path], str] = lambda path: path.stem,
-) -> dict[str, Path] | None:
-    if not folder.is_dir():
-        return None
-    return by_stem(folder, files_below(folder, extensions), stem)
-
-
-def _check_sides(root: Path, panoramas: list[PanoramaFiles]) -> None:
-    sides: dict[str, set[str]] = {}
-    for each in panoramas:
-        if each.split != "unlabelled":
-            sides.setdefault(each.scene, set()).add(each.split)
-    both = sorted(scene for scene, found in sides.items() if len(found) > 1)
-    if both:
-        raise SaliencyDataError(
-            root,
-            found=f"scenes both in train/ and in test/: {named(both)}",
-            expected="each scene on one side",
-            remedy="move the panoramas of each scene to one of the folders",
-        )
+    place: Path, kinds: Sequence[str], images: dict[str, Path], config: SourceConfig
+) -> dict[str, dict[str, Path]]:
+    """Maps and fixations by kind and stem, one for each image."""
+    labels, unpaired = {}, []
+    for kind in kinds:
+        folder = getattr(config, kind)
+        found = by_stem(place / folder, files_below(place / folder, _LABELS[kind]))
+        labels[kind] = found
+        pairs = ((images, config.images, found, folder), (found, folder, images, config.images))
+        unpaired += [
+            f"{here}/{path.name} (not in {there}/)"
+            for files, here, others, there in pairs
+            for key, path in files.items()
+            if key not in others
+        ]
+    rule = "for each image a file in each of the other folders, and the reverse, or a manifest"
+    check_partners(place, unpaired, "stem", rule)
+    return labels

@@ -8,16 +8,17 @@ name it is called by its path without the ending.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, raise_all
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.folder import existing
 from ssl_kedro.saliency.sources.splits import scenes_of
-from ssl_kedro.saliency.sources.tables import Table, read_table, require_columns
+from ssl_kedro.saliency.sources.tables import read_table, require_columns
 
 _COLUMNS = ("image", "saliency", "fixations", "split")
 _OPTIONAL = ("scene", "name")
@@ -52,108 +53,79 @@ def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
             remedy="rename or remove it",
             line=1,
         )
-    names = [_name(row) for row in table.rows]
+    names = [
+        row.get("name") or (Path(row["image"]).with_suffix("").as_posix() if row["image"] else "")
+        for row in table.rows
+    ]
     scenes = scenes_of(names, config.scene_pattern, path)
-    found, errors = [], []
-    seen: dict[tuple[str, object], int] = {}
-    for name, scene, values, line in zip(names, scenes, table.rows, table.lines, strict=True):
-        try:
-            panorama = _panorama(table, line, name, scene, values)
-            _check_once(table, line, seen, panorama)
-            found.append(panorama)
-        except SaliencyDataError as error:
-            errors.append(error)
-    raise_all(path, errors)
-    _check_scenes(table, found)
-    return found
+    seen: dict[tuple[str, object], tuple[int, str]] = {}
 
+    def panorama(name: str, scene: str, values: dict[str, str], line: int) -> PanoramaFiles:
+        found = _panorama(path, name, values.get("scene") or scene, values, line)
+        _check_once(path, line, found, seen)
+        return found
 
-def _name(values: dict[str, str]) -> str:
-    """As it is given, else the image's path without its ending."""
-    image = values["image"]
-    return values.get("name") or (Path(image).with_suffix("").as_posix() if image else "")
+    rows = zip(names, scenes, table.rows, table.lines, strict=True)
+    return all_of(path, (partial(panorama, *row) for row in rows))
 
 
 def _panorama(
-    table: Table, line: int, name: str, scene: str, values: dict[str, str]
+    path: Path, name: str, scene: str, values: dict[str, str], line: int
 ) -> PanoramaFiles:
-    split = values["split"]
-    if split not in get_args(Split):
-        raise SaliencyDataError(
-            table.path,
-            found=f"split = {split!r}",
-            expected=f"one of {', '.join(get_args(Split))}",
-            remedy="correct the line",
-            line=line,
-        )
+    fault = partial(SaliencyDataError, path, line=line)
+    split, known = values["split"], get_args(Split)
+    if split not in known:
+        raise fault(f"split = {split!r}", f"one of {', '.join(known)}", "correct the line")
     if not values["image"]:
-        raise SaliencyDataError(
-            table.path, "no image", "the path of a panorama", "complete the line", line=line
-        )
+        raise fault("no image", "the path of a panorama", "complete the line")
     if split != "unlabelled" and not (values["saliency"] or values["fixations"]):
-        raise SaliencyDataError(
-            table.path,
+        raise fault(
             found=f"neither saliency nor fixations in a line of the split {split}",
             expected="a map, fixations or both",
             remedy="give one of them, or set split to unlabelled",
-            line=line,
         )
-    saliency, fixations = (
-        _file(table, line, column, values[column]) if values[column] else None
-        for column in ("saliency", "fixations")
-    )
+    files: dict[str, Path] = {}
+    for column in ("image", "saliency", "fixations"):
+        if not values[column]:
+            continue
+        files[column] = path.parent / Path(values[column]).expanduser()
+        if not files[column].is_file():
+            raise fault(
+                found=f"{column} = {values[column]}, which is not there (looked for "
+                f"{files[column].absolute()})",
+                expected="a file, by its path from the manifest's folder",
+                remedy="correct the path",
+            )
     return PanoramaFiles(
         name,
-        values.get("scene") or scene,
+        scene,
         split,  # type: ignore[arg-type]  # it is one of them
-        _file(table, line, "image", values["image"]),
-        saliency,
-        () if fixations is None else (fixations,),
+        files["image"],
+        files.get("saliency"),
+        (files["fixations"],) if "fixations" in files else (),
     )
-
-
-def _file(table: Table, line: int, column: str, text: str) -> Path:
-    path = table.path.parent / Path(text).expanduser()
-    if not path.is_file():
-        raise SaliencyDataError(
-            table.path,
-            found=f"{column} = {text}, which is not there (looked for {path.absolute()})",
-            expected="a file, by its path from the manifest's folder",
-            remedy="correct the path",
-            line=line,
-        )
-    return path
 
 
 def _check_once(
-    table: Table, line: int, seen: dict[tuple[str, object], int], panorama: PanoramaFiles
+    path: Path, line: int, panorama: PanoramaFiles, seen: dict[tuple[str, object], tuple[int, str]]
 ) -> None:
-    """Refuse a name or image that an earlier line has."""
+    """Refuse a name or image that an earlier line has, and a scene in another split than there."""
+    fault = partial(SaliencyDataError, path, line=line)
     for key in (("name", panorama.name), ("image", panorama.image.resolve())):
-        first = seen.setdefault(key, line)
+        first, _ = seen.setdefault(key, (line, panorama.split))
         if first != line:
-            raise SaliencyDataError(
-                table.path,
+            raise fault(
                 found=f"the {key[0]} {key[1]} of line {first} again",
                 expected="each panorama once",
                 remedy="remove one of the lines, or give them different names",
-                line=line,
             )
-
-
-def _check_scenes(table: Table, panoramas: list[PanoramaFiles]) -> None:
-    """Refuse a scene in two splits, naming the lines."""
-    first: dict[str, tuple[str, int]] = {}
-    for panorama, line in zip(panoramas, table.lines, strict=True):
-        if panorama.split == "unlabelled":
-            continue
-        split, earlier = first.setdefault(panorama.scene, (panorama.split, line))
-        if split != panorama.split:
-            raise SaliencyDataError(
-                table.path,
-                found=f"the scene {panorama.scene} in the split {panorama.split}, but in line "
-                f"{earlier} in {split}",
-                expected="each scene on one side",
-                remedy="give both lines the same split, or different scenes",
-                line=line,
-            )
+    if panorama.split == "unlabelled":
+        return
+    earlier, split = seen.setdefault(("scene", panorama.scene), (line, panorama.split))
+    if split != panorama.split:
+        raise fault(
+            found=f"the scene {panorama.scene} in the split {panorama.split}, but in line "
+            f"{earlier} in {split}",
+            expected="each scene on one side",
+            remedy="give both lines the same split, or different scenes",
+        )

@@ -1,20 +1,26 @@
-"""The entrance: panoramas of a configured source."""
+"""The entrance: panoramas of a configured source, and several sources as one."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from importlib import import_module
 
-from ssl_kedro.saliency.panoramas import PanoramaSource
+import numpy as np
+
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
 
-# A new source is one file, one line here, and its name in SourceKind. They are imported when
-# they are opened, so that a source costs nothing (OpenCV, generators) where it is not used.
+# A new source is one file, one line here, and its name in SourceKind, which is the file's too.
+# They are imported when they are opened, so that a source costs nothing (OpenCV, generators)
+# where it is not used.
 _SOURCES = {
-    "folder": ("folder", "FolderPanoramas"),
-    "manifest": ("manifest", "ManifestPanoramas"),
-    "salient360": ("salient360", "Salient360Panoramas"),
-    "vr_eyetracking": ("vr_eyetracking", "VrEyeTrackingFrames"),
-    "sitzmann": ("sitzmann", "SitzmannPanoramas"),
+    "generated": "GeneratedPanoramas",
+    "folder": "FolderPanoramas",
+    "manifest": "ManifestPanoramas",
+    "salient360": "Salient360Panoramas",
+    "vr_eyetracking": "VrEyeTrackingFrames",
+    "sitzmann": "SitzmannPanoramas",
 }
 
 
@@ -24,15 +30,72 @@ def open_source(config: SourceConfig) -> PanoramaSource:
     Raises:
         SaliencyDataError: files that cannot be used, named.
     """
+    module = import_module(f"ssl_kedro.saliency.sources.{config.source}")
+    kind = getattr(module, _SOURCES[config.source])
     if config.source == "generated":
-        generated = import_module("ssl_kedro.saliency.sources.generated")
-        source: PanoramaSource = generated.GeneratedPanoramas(
-            config.count_train, config.count_test, config.count_unlabelled, config.seed
-        )
-        return source
-    module, name = _SOURCES[config.source]
-    opened: PanoramaSource = getattr(import_module(f"ssl_kedro.saliency.sources.{module}"), name)(
-        config
-    )
+        counts = (config.count_train, config.count_test, config.count_unlabelled)
+        generated: PanoramaSource = kind(*counts, config.seed)
+        return generated
+    opened: PanoramaSource = kind(config)
     opened.check()
     return opened
+
+
+class JoinedSources(PanoramaSource):
+    """Panoramas of several sources, called ``source/name``; scenes likewise.
+
+    So pre-training sees unlabelled panoramas together with the training scenes of another set.
+
+    Args:
+        sources: by the names that come before those of their panoramas.
+
+    Raises:
+        ValueError: no source, or a name that is empty or holds a slash.
+    """
+
+    def __init__(self, sources: Mapping[str, PanoramaSource]) -> None:
+        wrong = [name for name in sources if not name or "/" in name]
+        if not sources or wrong:
+            found = f"the name {wrong[0]!r}" if wrong else "none"
+            raise ValueError(f"expected sources under names without a slash, found {found}")
+        self.sources = dict(sources)
+        self._places = [
+            (source, index) for source in self.sources.values() for index in range(len(source))
+        ]
+        items = self.sources.items()
+        super().__init__(
+            [f"{prefix}/{name}" for prefix, source in items for name in source.names],
+            [f"{prefix}/{scene}" for prefix, source in items for scene in source.scenes],
+            [split for source in self.sources.values() for split in source.splits],
+        )
+
+    def image(self, index: int, height: int, width: int) -> np.ndarray:
+        """One panorama brought to a size; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.image(place, height, width)
+
+    def saliency(self, index: int) -> np.ndarray | None:
+        """Its map, None where there is none; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.saliency(place)
+
+    def fixations(self, index: int) -> Fixations | None:
+        """Where its viewers looked, None where that is not known."""
+        source, place = self._places[index]
+        return source.fixations(place)
+
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """Those that are scored one by one; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.fixation_sets(place)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the names and with what each source holds."""
+        parts = [f"{name}\x1f{source.fingerprint}" for name, source in self.sources.items()]
+        return hashlib.sha256("\x1e".join(parts).encode()).hexdigest()[:16]
+
+    def check(self) -> None:
+        """Look through each source."""
+        for source in self.sources.values():
+            source.check()

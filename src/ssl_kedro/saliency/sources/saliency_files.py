@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.sources.arrays import array_header, read_array
+from ssl_kedro.saliency.sources.arrays import grey_values, mapped_array, opened
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.sources.grey import grey_size, grey_values
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 EXTENSIONS = PICTURES | {".npy", ".bin"}
 
 # Hsalmap_50_2048x1024_32b.bin: width, height, perhaps the number of maps, bits of a value.
 _RAW_NAME = re.compile(r"_(\d+)x(\d+)(?:x(\d+))?_(32|64)b(?:_\w+)?$")
-_FAR = 1e-6
+# Densities whose peak lies outside are scaled: in single precision they would vanish or overflow.
+_SMALLEST, _LARGEST = 1e-30, 1e30
 
 
 def read_saliency(path: Path) -> np.ndarray:
@@ -40,10 +40,10 @@ def read_saliency(path: Path) -> np.ndarray:
         SaliencyDataError: not 2:1, negative, not finite, all zero, of the wrong length.
         UnreadableImageError: a picture that cannot be decoded.
     """
-    kind = path.suffix.lower()
     check_saliency(path)
+    kind = path.suffix.lower()
     if kind == ".npy":
-        maps = read_array(path)
+        maps = mapped_array(path)
     elif kind == ".bin":
         shape, dtype = _raw_layout(path)
         maps = np.fromfile(path, dtype=dtype).reshape(shape)
@@ -53,7 +53,10 @@ def read_saliency(path: Path) -> np.ndarray:
     for values in maps:
         _check_values(path, values)
     mean = maps[0] if len(maps) == 1 else np.mean([each / each.sum() for each in maps], axis=0)
-    return np.ascontiguousarray(_in_float32(mean))
+    peak = float(mean.max())
+    if not _SMALLEST < peak < _LARGEST:
+        mean = mean / peak
+    return np.ascontiguousarray(mean.astype(np.float32))
 
 
 def check_saliency(path: Path) -> None:
@@ -67,14 +70,15 @@ def check_saliency(path: Path) -> None:
     if not path.is_file():
         raise SaliencyDataError(path, "no such file", "a saliency map", "correct its name")
     if kind == ".npy":
-        _check_shape(path, array_header(path)[0])
+        _check_shape(path, mapped_array(path).shape)
     elif kind == ".bin":
         _check_shape(path, _raw_layout(path)[0])
     elif kind in PICTURES:
         if path.stat().st_size == 0:
             raise UnreadableImageError(f"{path}: empty file")
-        width, height = grey_size(path)
-        _check_shape(path, (height, width))
+        with opened(path) as image:
+            shape = (image.height, image.width)
+        _check_shape(path, shape)
     else:
         raise SaliencyDataError(
             path,
@@ -86,14 +90,13 @@ def check_saliency(path: Path) -> None:
 
 def stem(path: Path) -> str:
     """Name of a file without its ending and without the layout in a raw map's name."""
-    name = path.name.removesuffix(path.suffix)
-    return _RAW_NAME.sub("", name) if path.suffix.lower() == ".bin" else name
+    return _RAW_NAME.sub("", path.stem) if path.suffix.lower() == ".bin" else path.stem
 
 
 def _raw_layout(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     """Shape and type of raw floats, checked against the length of the file."""
     length = path.stat().st_size
-    found = _RAW_NAME.search(path.name.removesuffix(path.suffix))
+    found = _RAW_NAME.search(path.stem)
     if found:
         width, height, count = int(found[1]), int(found[2]), int(found[3] or 1)
         dtype = np.dtype(f"<f{int(found[4]) // 8}")
@@ -105,8 +108,7 @@ def _raw_layout(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
                 f"{height} values of {found[4]} bits has by its name",
                 remedy="fetch the file again, or correct its name",
             )
-        shape = (height, width) if count == 1 else (count, height, width)
-        return shape, dtype
+        return (height, width) if count == 1 else (count, height, width), dtype
     for bytes_of_one in (4, 8):
         height = math.isqrt(length // (2 * bytes_of_one))
         if height and 2 * height * height * bytes_of_one == length:
@@ -155,11 +157,3 @@ def _check_values(path: Path, values: np.ndarray) -> None:
             expected="a value above 0 where somebody looked",
             remedy="remove the map, or write it again",
         )
-
-
-def _in_float32(values: np.ndarray) -> np.ndarray:
-    """Densities in single precision; only where they would all vanish or overflow, scaled."""
-    peak = float(values.max())
-    if not _FAR**5 < peak < 1e30:
-        values = values / peak
-    return values.astype(np.float32)

@@ -24,29 +24,32 @@ own places), so that ``test_names`` or ``test_share`` decides.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
-from ssl_kedro.saliency.sources.fixation_files import directions_of_fractions
-from ssl_kedro.saliency.sources.folder import existing_folder, files_below
+from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
+from ssl_kedro.saliency.sources.folder import existing, files_below
 from ssl_kedro.saliency.sources.saliency_files import EXTENSIONS as MAPS
 from ssl_kedro.saliency.sources.saliency_files import stem
-from ssl_kedro.saliency.sources.splits import scenes_of, splits_of
-from ssl_kedro.saliency.sources.tables import read_header, read_table, require_columns
+from ssl_kedro.saliency.sources.splits import assigned
 
 _STIMULI = ("Stimuli", "stimuli", "Images", "images")
 _IMAGE = re.compile(r"^P(\d+)(?:_\d+x\d+)?$", re.IGNORECASE)
-_INDEX, _LONGITUDE, _LATITUDE = "Idx", "longitude", "latitude"
+# The index is no time, but tells like one where the next observer begins.
+_COLUMNS = FixationColumns(u="longitude", v="latitude", t_s="Idx")
 # By movement: folder, and the names of maps and scanpaths.
-_HEAD = ("H", r"^(?:Hsalmap_|SHM?_?)(\d+)$", r"^Hscanpath_(\d+)$")
-_EYES = ("HE", r"^(?:HEsalmap_|SHE_?)(\d+)$", r"^HEscanpath_(\d+)$")
+_LAYOUTS = {
+    "head": ("H", r"^(?:Hsalmap_|SHM?_?)(\d+)$", r"^Hscanpath_(\d+)$"),
+    "head_and_eye": ("HE", r"^(?:HEsalmap_|SHE_?)(\d+)$", r"^HEscanpath_(\d+)$"),
+}
 
 
 class Salient360Panoramas(FilePanoramas):
@@ -62,38 +65,30 @@ class Salient360Panoramas(FilePanoramas):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        root = _base(existing_folder(config))
-        folder, map_name, scanpath_name = _HEAD if config.movement == "head" else _EYES
+        root = existing(config)
+        if any((root / "Images" / folder).is_dir() for folder, *_ in _LAYOUTS.values()):
+            root /= "Images"
+        folder, map_name, scanpath_name = _LAYOUTS[config.movement]
+        unwanted = {"left": "R", "right": "L"}.get(config.eye) if folder == "HE" else None
         images = _images(root)
-        maps = _numbered(root / folder, MAPS, map_name, _any)
-        paths = _numbered(root / folder, frozenset({".txt", ".csv"}), scanpath_name, _eye(config))
+        maps = _numbered(root / folder, MAPS, map_name)
+        paths = _numbered(root / folder, frozenset({".txt", ".csv"}), scanpath_name, unwanted)
         second = [path for found in maps.values() for path in found[1:]]
         if second:
             raise SaliencyDataError(
                 second[0], "a second map of its image", "one", "move one of them elsewhere"
             )
-        without = [path.name for key, path in images.items() if not {key} & {*maps, *paths}]
-        strangers = sorted(
-            path.name
-            for found in (maps, paths)
-            for key, each in found.items()
-            if key not in images
-            for path in each
-        )
-        check_partners(
-            root,
-            [*without, *strangers],
-            "number",
-            f"for each image P<number> a map or a scanpath in {folder}/",
-        )
-        names = [f"P{key}" for key in images]
-        scenes = scenes_of(names, config.scene_pattern, root)
-        splits = splits_of(names, scenes, config, root)
+        labels = [(key, path.name) for kind in (maps, paths) for key in kind for path in kind[key]]
+        unpaired = [
+            *(path.name for key, path in images.items() if key not in {*maps, *paths}),
+            *sorted(name for key, name in labels if key not in images),
+        ]
+        rule = f"for each image P<number> a map or a scanpath in {folder}/"
+        check_partners(root, unpaired, "number", rule)
+        sides = assigned(list(images), config, root)
         panoramas = [
-            PanoramaFiles(
-                f"P{key}", scene, split, image, maps.get(key, (None,))[0], paths.get(key, ())
-            )
-            for (key, image), scene, split in zip(images.items(), scenes, splits, strict=True)
+            PanoramaFiles(key, *sides[key], image, maps.get(key, (None,))[0], paths.get(key, ()))
+            for key, image in images.items()
         ]
         super().__init__(panoramas, root, config)
 
@@ -105,7 +100,7 @@ class Salient360Panoramas(FilePanoramas):
         return read_scanpaths(path)
 
     def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:  # noqa: ARG002
-        require_columns(path, read_header(path), (_INDEX, _LONGITUDE, _LATITUDE))
+        check_fixations(path, _COLUMNS)
 
 
 def read_scanpaths(path: Path) -> Fixations:
@@ -114,26 +109,15 @@ def read_scanpaths(path: Path) -> Fixations:
     Raises:
         SaliencyDataError: columns are missing, or a direction is off the sphere.
     """
-    table = read_table(path)
-    require_columns(path, table.names, (_INDEX, _LONGITUDE, _LATITUDE))
-    longitude, latitude = directions_of_fractions(table, _LONGITUDE, _LATITUDE)
-    starts = np.diff(table.numbers(_INDEX)) <= 0
-    viewer = np.concatenate([[0], np.cumsum(starts)]).astype(np.int64)
-    return Fixations(longitude, latitude, viewer)
+    gaze = read_fixations(path, _COLUMNS)
+    viewer = np.cumsum(np.diff(gaze.t_s, prepend=-np.inf) <= 0)
+    return dataclasses.replace(gaze.fixations, viewer=viewer)
 
 
-def _base(root: Path) -> Path:
-    """The folder that holds the stimuli and H or HE: the root, or Images in it."""
-    inner = root / "Images"
-    return inner if (inner / "H").is_dir() or (inner / "HE").is_dir() else root
-
-
-def _images(root: Path) -> dict[int, Path]:
-    for name in _STIMULI:
-        place = root / name
-        if place.is_dir():
-            break
-    else:
+def _images(root: Path) -> dict[str, Path]:
+    """Panoramas by "P" and number, in the order of their numbers."""
+    place = next((root / name for name in _STIMULI if (root / name).is_dir()), None)
+    if place is None:
         raise SaliencyDataError(
             root,
             found=f"none of the folders {', '.join(_STIMULI)}",
@@ -154,13 +138,13 @@ def _images(root: Path) -> dict[int, Path]:
         found[int(match[1])] = path
     if not found:
         raise SaliencyDataError(place, "no images", "P1.jpg and so on", "fetch the release again")
-    return dict(sorted(found.items()))
+    return {f"P{number}": found[number] for number in sorted(found)}
 
 
 def _numbered(
-    folder: Path, extensions: frozenset[str], pattern: str, belongs: re.Pattern[str]
-) -> dict[int, tuple[Path, ...]]:
-    """Files at any depth whose names match, by number."""
+    folder: Path, extensions: frozenset[str], pattern: str, unwanted: str | None = None
+) -> dict[str, tuple[Path, ...]]:
+    """Files at any depth whose names match, by "P" and number; not those in an unwanted folder."""
     if not folder.is_dir():
         raise SaliencyDataError(
             folder,
@@ -168,21 +152,10 @@ def _numbered(
             expected="SalMaps and Scanpaths of this movement",
             remedy="fetch it, or set movement to the one that is there",
         )
-    found: dict[int, tuple[Path, ...]] = {}
-    for file in sorted(files_below(folder, extensions)):
+    found: dict[str, tuple[Path, ...]] = {}
+    for file in files_below(folder, extensions):
         match = re.match(pattern, stem(folder / file), re.IGNORECASE)
-        if match and belongs.search(file):
-            key = int(match[1])
+        if match and unwanted not in Path(file).parent.parts:
+            key = f"P{int(match[1])}"
             found[key] = (*found.get(key, ()), folder / file)
     return found
-
-
-_any = re.compile("")
-
-
-def _eye(config: SourceConfig) -> re.Pattern[str]:
-    """Which scanpaths count, by their path below H or HE."""
-    if config.movement == "head" or config.eye == "both":
-        return _any
-    other = "R" if config.eye == "left" else "L"
-    return re.compile(rf"^(?!(?:.*/)?{other}/)")

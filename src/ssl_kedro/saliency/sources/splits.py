@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.errors import NAMED, SaliencyDataError
 
 
 def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str]:
@@ -22,39 +23,40 @@ def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str
     """
     if pattern is None:
         return list(names)
-    found = [re.search(pattern, name) for name in names]
-    without = [
-        name for name, match in zip(names, found, strict=True) if match is None or match[1] is None
-    ]
+    scenes = [match and match[1] for match in (re.search(pattern, name) for name in names)]
+    without = [name for name, scene in zip(names, scenes, strict=True) if scene is None]
     if without:
         raise SaliencyDataError(
             root,
-            found=f"names without a scene: {named(without)}",
+            found=f"names without a scene: {first_few(without, NAMED)}",
             expected=f"names that scene_pattern = {pattern!r} matches",
             remedy="change the pattern so that its group matches in every name",
         )
-    return [str(match[1]) for match in found if match is not None]
+    return [str(scene) for scene in scenes]
 
 
-def splits_of(
-    names: Sequence[str], scenes: Sequence[str], config: SourceConfig, root: Path
-) -> list[Split]:
-    """A split of each panorama: by ``test_names`` where they are given, else by ``test_share``.
+def assigned(
+    names: Sequence[str], config: SourceConfig, root: Path
+) -> dict[str, tuple[str, Split]]:
+    """Scene and split of each name: by ``test_names`` where they are given, else ``test_share``.
 
     Raises:
-        SaliencyDataError: a test name of which there is no panorama, or one scene only.
+        SaliencyDataError: a test name of which there is no panorama, one scene only, or as
+            :func:`scenes_of`.
     """
-    if not config.test_names:
-        return split_scenes(scenes, config.test_share, config.seed, root)
+    scenes = scenes_of(names, config.scene_pattern, root)
     unknown = sorted(set(config.test_names) - set(names))
     if unknown:
         raise SaliencyDataError(
             root,
-            found=f"none of the name {named(unknown)}",
-            expected="names of what is there, such as " + named(sorted(set(names)), 5),
+            found=f"none of the name {first_few(unknown, NAMED)}",
+            expected="names of what is there, such as " + first_few(sorted(set(names))),
             remedy="correct test_names",
         )
-    return ["test" if name in config.test_names else "train" for name in names]
+    splits: Sequence[Split] = ["test" if name in config.test_names else "train" for name in names]
+    if not config.test_names:
+        splits = split_scenes(scenes, config.test_share, config.seed, root)
+    return dict(zip(names, zip(scenes, splits, strict=True), strict=True))
 
 
 def split_scenes(scenes: Sequence[str], test_share: float, seed: int, root: Path) -> list[Split]:

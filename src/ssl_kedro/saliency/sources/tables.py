@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, named
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 _DELIMITERS = (",", ";", "\t")
-# Key of values for which the header has no name.
-_MORE = "\0"
 
 
 @dataclass(frozen=True)
@@ -34,17 +31,13 @@ class Table:
     rows: tuple[dict[str, str], ...]
     lines: tuple[int, ...]
 
-    def texts(self, name: str) -> list[str]:
-        """One column."""
-        return [row[name] for row in self.rows]
-
     def numbers(self, name: str) -> np.ndarray:
         """One column as float64 (rows,).
 
         Raises:
             SaliencyDataError: a value that is not a finite number.
         """
-        texts = self.texts(name)
+        texts = [row[name] for row in self.rows]
         values = np.array([_number(text) for text in texts])
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
@@ -65,28 +58,20 @@ def read_table(path: Path) -> Table:
     Raises:
         SaliencyDataError: no such file, empty, not text, or a line with too few or many values.
     """
-    rows: list[dict[str, str]] = []
-    lines: list[int] = []
-    with _reader(path) as (reader, numbers):
-        names = _names(path, reader)
-        before = reader.line_num
-        for row in reader:
-            # A quotation mark that is not closed takes in the lines below: its own is named.
-            lines.append(numbers[before])
-            before = reader.line_num
-            there = [value for key, value in row.items() if key != _MORE and value is not None]
-            if _MORE in row or len(there) < len(row):
-                raise SaliencyDataError(
-                    path,
-                    found=f"{len(there) + len(row.get(_MORE, ()))} values",
-                    expected=f"{len(names)}, as many as the header has names",
-                    remedy="mend the line; a value that holds the separator needs quotes",
-                    line=lines[-1],
-                )
-            rows.append({name: value.strip() for name, value in row.items()})
-    if not rows:
+    (_, names), *entries = _lines_of_values(path)
+    for line, values in entries:
+        if len(values) != len(names):
+            raise SaliencyDataError(
+                path,
+                found=f"{len(values)} values",
+                expected=f"{len(names)}, as many as the header has names",
+                remedy="mend the line; a value that holds the separator needs quotes",
+                line=line,
+            )
+    if not entries:
         raise _empty(path, "a header and no lines")
-    return Table(path, names, tuple(rows), tuple(lines))
+    rows = tuple(dict(zip(names, values, strict=True)) for _, values in entries)
+    return Table(path, names, rows, tuple(line for line, _ in entries))
 
 
 def read_header(path: Path) -> tuple[str, ...]:
@@ -95,8 +80,7 @@ def read_header(path: Path) -> tuple[str, ...]:
     Raises:
         SaliencyDataError: no such file, empty, or not text.
     """
-    with _reader(path) as (reader, _):
-        return _names(path, reader)
+    return next(_lines_of_values(path))[1]
 
 
 def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -106,9 +90,11 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> 
         SaliencyDataError: naming the file and its first line.
     """
     missing = [name for name in wanted if name not in names]
-    twice = [name for name in wanted if list(names).count(name) > 1]
+    twice = [name for name in wanted if names.count(name) > 1]
     if missing or twice:
-        fault = f"no column {named(missing)}" if missing else f"the column {named(twice)} twice"
+        fault = (
+            f"no column {', '.join(missing)}" if missing else f"the column {', '.join(twice)} twice"
+        )
         raise SaliencyDataError(
             path,
             found=f"{fault} among {', '.join(names)}",
@@ -118,16 +104,8 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> 
         )
 
 
-def _names(path: Path, reader: csv.DictReader[str]) -> tuple[str, ...]:
-    if not reader.fieldnames:
-        raise _empty(path, "an empty file")
-    reader.fieldnames = [name.strip() for name in reader.fieldnames]
-    return tuple(reader.fieldnames)
-
-
-@contextmanager
-def _reader(path: Path) -> Iterator[tuple[csv.DictReader[str], list[int]]]:
-    """Rows of a text file, and the numbers of its lines that are not blank, as they are read.
+def _lines_of_values(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Numbers and values of the lines that are not blank, the header first, as they are read.
 
     Every fault is a SaliencyDataError.
     """
@@ -141,14 +119,18 @@ def _reader(path: Path) -> Iterator[tuple[csv.DictReader[str], list[int]]]:
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(not_blank(file), "")
+            header = next(not_blank(file), None)
+            if header is None:
+                raise _empty(path, "an empty file")
             file.seek(0)
             numbers.clear()
             delimiter = max(_DELIMITERS, key=header.count)
-            reader = csv.DictReader(
-                not_blank(file), restkey=_MORE, delimiter=delimiter, skipinitialspace=True
-            )
-            yield reader, numbers
+            reader = csv.reader(not_blank(file), delimiter=delimiter, skipinitialspace=True)
+            before = 0
+            for values in reader:
+                # A quotation mark that is not closed takes in the lines below: its own is named.
+                yield numbers[before], tuple(value.strip() for value in values)
+                before = reader.line_num
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         not_text = isinstance(error, UnicodeDecodeError)
         reason = getattr(error, "strerror", None) or f"no values ({error})"

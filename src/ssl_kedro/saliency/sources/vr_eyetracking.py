@@ -20,9 +20,11 @@ give the test videos' names as ``test_names``, or ``test_share`` decides over vi
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +32,11 @@ import numpy as np
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners, raise_all
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of, check_partners
 from ssl_kedro.saliency.sources.files import files_fingerprint, two_to_one
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
-from ssl_kedro.saliency.sources.folder import by_stem, existing_folder, files_below
-from ssl_kedro.saliency.sources.splits import chosen, splits_of
+from ssl_kedro.saliency.sources.folder import by_stem, existing, files_below
+from ssl_kedro.saliency.sources.splits import assigned, chosen
 from ssl_kedro.saliency.video import (
     VIDEO_EXTENSIONS,
     FrameReader,
@@ -45,12 +47,6 @@ from ssl_kedro.saliency.video import (
 _VIDEO_FOLDERS = ("videos", "Videos")
 _GAZE_FOLDER = "Gaze_txt_files"
 _LINE = "frame,<index>,forward,<x>,<y>,eye,<x>,<y>"
-
-
-@dataclass(frozen=True)
-class _Video:
-    frames: VideoFrames
-    gaze: tuple[Path, ...]
 
 
 class VrEyeTrackingFrames(PanoramaSource):
@@ -67,15 +63,13 @@ class VrEyeTrackingFrames(PanoramaSource):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        root = existing_folder(config)
-        self._root = root
-        self._videos = _videos(root, config)
-        names = list(self._videos)
-        sides = splits_of(names, names, config, root)
+        self._root = existing(config)
+        self._videos = _videos(self._root, config)
+        by_video = dataclasses.replace(config, scene_pattern=None)
         frames = [
             (name, number, side)
-            for name, side in zip(names, sides, strict=True)
-            for number in range(len(self._videos[name].frames))
+            for name, (_, side) in assigned(list(self._videos), by_video, self._root).items()
+            for number in range(len(self._videos[name][0]))
         ]
         kept = chosen([side for *_, side in frames], config.limit, config.seed)
         self._frames = [frames[index] for index in kept]
@@ -86,18 +80,18 @@ class VrEyeTrackingFrames(PanoramaSource):
         )
         self._lock = threading.Lock()
         self._reader: tuple[str, FrameReader] | None = None
-        self._gaze: tuple[str, Gaze] | None = None
+        self._read_gaze = lru_cache(maxsize=1)(read_gaze)
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """One frame brought to a size; see :class:`PanoramaSource`."""
         name, number, _ = self._frames[index]
-        frames = self._videos[name].frames
-        if not two_to_one(frames.width, frames.height):
-            raise UnreadableImageError(f"{frames.path}: {_not_a_sphere(frames)}")
+        video, _ = self._videos[name]
+        if not two_to_one(video.width, video.height):
+            raise UnreadableImageError(f"{video.path}: {_not_a_sphere(video)}")
         with self._lock:
             if self._reader is None or self._reader[0] != name:
                 self.close()
-                self._reader = (name, frames.reader())
+                self._reader = (name, FrameReader(video))
             return resized_frame(self._reader[1].frame(number).pixels, height, width)
 
     def saliency(self, index: int) -> None:  # noqa: ARG002
@@ -107,45 +101,28 @@ class VrEyeTrackingFrames(PanoramaSource):
     def fixations(self, index: int) -> Fixations | None:
         """Gaze points around the frame's time; None where nobody looked."""
         name, number, _ = self._frames[index]
-        video = self._videos[name]
+        video, traces = self._videos[name]
         with self._lock:
-            if self._gaze is None or self._gaze[0] != name:
-                self._gaze = (name, read_gaze(video.gaze, video.frames.frames_a_second))
-            gaze = self._gaze[1]
-        if gaze.t_s is None:
-            raise TypeError("gaze that was read by frames has times")
-        inside = near(gaze.t_s, number, video.frames.rate)
+            gaze = self._read_gaze(traces, video.frames_a_second)
+        inside = near(gaze.t_s, number, video.rate)
         return gaze.fixations.of(inside) if inside.any() else None
 
     @property
     def fingerprint(self) -> str:
         """Changes with names, splits, rate, and sizes and dates of videos and gaze files."""
-        rates = {str(video.frames.rate) for video in self._videos.values()}
+        rates = {str(video.rate) for video, _ in self._videos.values()}
         return files_fingerprint(
             [*self.names, *self.splits, *sorted(rates)],
-            (path for video in self._videos.values() for path in (video.frames.path, *video.gaze)),
+            (path for video, traces in self._videos.values() for path in (video.path, *traces)),
         )
 
     def check(self) -> None:
         """Look at sizes of all videos and at the first line of each gaze file."""
-        errors = []
-        for video in self._videos.values():
-            frames = video.frames
-            if not two_to_one(frames.width, frames.height):
-                errors.append(
-                    SaliencyDataError(
-                        frames.path,
-                        found=_not_a_sphere(frames),
-                        expected="frames twice as wide as high",
-                        remedy="leave the video out, or cut a stereo video to one eye",
-                    )
-                )
-            for path in video.gaze:
-                try:
-                    _check_first_line(path)
-                except SaliencyDataError as error:
-                    errors.append(error)
-        raise_all(self._root, errors)
+        videos = [partial(_check_size, video) for video, _ in self._videos.values()]
+        gaze = [
+            partial(next, _lines(path)) for _, traces in self._videos.values() for path in traces
+        ]
+        all_of(self._root, [*videos, *gaze])
 
     def close(self) -> None:
         """Let go of the video that is open."""
@@ -159,8 +136,7 @@ def near(t_s: np.ndarray, number: int, rate: float) -> np.ndarray:
 
     Each time belongs to one frame exactly.
     """
-    belongs: np.ndarray = np.floor(t_s * rate + 0.5) == number
-    return belongs
+    return np.asarray(np.floor(t_s * rate + 0.5) == number)
 
 
 def read_gaze(paths: tuple[Path, ...], frames_a_second: float) -> Gaze:
@@ -173,70 +149,50 @@ def read_gaze(paths: tuple[Path, ...], frames_a_second: float) -> Gaze:
     Raises:
         SaliencyDataError: a line of another form, or a direction off the panorama.
     """
-    folders = [path.parent.name for path in paths]
-    viewers = viewer_numbers([name.removeprefix("p") for name in folders])
-    longitudes, latitudes, numbers, times = [], [], [], []
-    for path, viewer in zip(paths, viewers, strict=True):
-        frame, u, v = _read_file(path)
-        longitudes.append(u * 360 - 180)
-        latitudes.append(v * 180 - 90)  # from the bottom
-        numbers.append(np.full(len(u), viewer))
-        times.append((frame - 1) / frames_a_second)
-    fixations = Fixations(
-        np.concatenate(longitudes), np.concatenate(latitudes), np.concatenate(numbers)
-    )
-    return Gaze(fixations, np.concatenate(times))
+    viewers = viewer_numbers([path.parent.name.removeprefix("p") for path in paths])
+    lines = [np.array(list(_lines(path))) for path in paths]
+    frame, u, v = np.concatenate(lines).T
+    viewer = np.repeat(viewers, [len(of_one) for of_one in lines])
+    # v counts from the bottom.
+    return Gaze(Fixations(u * 360 - 180, v * 180 - 90, viewer), (frame - 1) / frames_a_second)
 
 
-def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frame indices and eye directions of one file, float64 (lines,) each."""
-    values = []
-    for line, text in enumerate(_lines(path), 1):
-        if text.strip():
-            values.append(_values(path, line, text))
-    if not values:
+def _lines(path: Path) -> Iterator[tuple[float, float, float]]:
+    """Index of the frame and direction of the eyes in each line of a file, as it is read."""
+    empty = True
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line, text in enumerate(file, 1):
+            if text.strip():
+                empty = False
+                yield _values(path, line, text)
+    if empty:
         raise SaliencyDataError(
             path, "an empty file", f"lines {_LINE}", "fetch it again, or remove it"
         )
-    frame, u, v = np.array(values).T
-    return frame, u, v
 
 
 def _values(path: Path, line: int, text: str) -> tuple[float, float, float]:
-    parts = [part.strip() for part in text.split(",")]
     try:
-        if len(parts) != 8 or (parts[0], parts[2], parts[5]) != ("frame", "forward", "eye"):
+        frame_word, frame, forward, _, _, eye, u, v = map(str.strip, text.split(","))
+        if (frame_word, forward, eye) != ("frame", "forward", "eye"):
             raise ValueError
-        frame, u, v = float(parts[1]), float(parts[6]), float(parts[7])
+        found = float(frame), float(u), float(v)
     except ValueError:
         raise SaliencyDataError(
             path, f"{text.strip()[:80]!r}", _LINE, "mend or remove the line", line=line
         ) from None
-    if not (frame >= 1 and 0 <= u <= 1 and 0 <= v <= 1):
+    if not (found[0] >= 1 and all(0 <= share <= 1 for share in found[1:])):
         raise SaliencyDataError(
             path,
-            found=f"frame {frame:g}, eye {u:g}, {v:g}",
+            found="frame {:g}, eye {:g}, {:g}".format(*found),
             expected="a frame of at least 1 and fractions of 0 to 1",
             remedy="mend or remove the line",
             line=line,
         )
-    return frame, u, v
+    return found
 
 
-def _check_first_line(path: Path) -> None:
-    if not path.stat().st_size:
-        raise SaliencyDataError(
-            path, "an empty file", f"lines {_LINE}", "fetch it again, or remove it"
-        )
-    with path.open(encoding="utf-8", errors="replace") as file:
-        _values(path, 1, file.readline())
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
-
-
-def _videos(root: Path, config: SourceConfig) -> dict[str, _Video]:
+def _videos(root: Path, config: SourceConfig) -> dict[str, tuple[VideoFrames, tuple[Path, ...]]]:
     """Videos with their gaze files, by name."""
     place = next((root / name for name in _VIDEO_FOLDERS if (root / name).is_dir()), None)
     traces = root / _GAZE_FOLDER
@@ -248,12 +204,10 @@ def _videos(root: Path, config: SourceConfig) -> dict[str, _Video]:
             expected=f"the folders {_VIDEO_FOLDERS[0]} and {_GAZE_FOLDER} of the release",
             remedy="set root to the folder that holds both",
         )
-    files = {
-        Path(key).name: path
-        for key, path in by_stem(place, files_below(place, VIDEO_EXTENSIONS)).items()
-    }
+    stems = by_stem(place, files_below(place, VIDEO_EXTENSIONS))
+    files = {Path(key).name: path for key, path in stems.items()}
     gaze: dict[str, list[Path]] = defaultdict(list)
-    for file in sorted(files_below(traces, frozenset({".txt"}))):
+    for file in files_below(traces, frozenset({".txt"})):
         gaze[Path(file).name.split(".")[0]].append(traces / file)
     unpaired = [
         *(f"{path.name} (no gaze)" for name, path in files.items() if name not in gaze),
@@ -263,15 +217,22 @@ def _videos(root: Path, config: SourceConfig) -> dict[str, _Video]:
     check_partners(root, unpaired, "name", expected)
     if not files:
         raise SaliencyDataError(root, "no videos", expected, "add or remove these files")
-    errors, videos = [], {}
-    for name, path in files.items():
-        try:
-            videos[name] = _Video(VideoFrames(path, config.frame_rate), tuple(gaze[name]))
-        except SaliencyDataError as error:
-            errors.append(error)
-    raise_all(root, errors)
-    return videos
+    calls = [partial(VideoFrames, path, config.frame_rate) for path in files.values()]
+    return {
+        name: (video, tuple(gaze[name]))
+        for name, video in zip(files, all_of(root, calls), strict=True)
+    }
 
 
-def _not_a_sphere(frames: VideoFrames) -> str:
-    return f"frames of {frames.width} x {frames.height} px, which are not twice as wide as high"
+def _check_size(video: VideoFrames) -> None:
+    if not two_to_one(video.width, video.height):
+        raise SaliencyDataError(
+            video.path,
+            found=_not_a_sphere(video),
+            expected="frames twice as wide as high",
+            remedy="leave the video out, or cut a stereo video to one eye",
+        )
+
+
+def _not_a_sphere(video: VideoFrames) -> str:
+    return f"frames of {video.width} x {video.height} px, which are not twice as wide as high"

@@ -1,0 +1,207 @@
+"""Kedro datasets of what nodes leave in files and folders: arrays, records, indices, networks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from kedro.io import DatasetError
+from pydantic import TypeAdapter, ValidationError
+from safetensors.numpy import load_file, save_file
+
+from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.files import DamagedFileError
+from ssl_kedro.datasets.base import FileDataset, FolderDataset
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.bundle import load_bundle, save_bundle
+from ssl_kedro.encoders.bundled import B
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.encoders.saliency_model import SaliencyModel
+
+Arrays = dict[str, np.ndarray]
+
+
+class ArrayMapDataset(FileDataset[np.ndarray]):
+    """An ``.npy`` file; loading maps it read-only, so that an array may exceed the memory."""
+
+    holds = "an .npy file"
+
+    def read(self, path: Path) -> np.ndarray:
+        """The array, a read-only memory map.
+
+        Raises:
+            DamagedFileError: not an ``.npy`` file of plain numbers.
+        """
+        try:
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except (ValueError, EOFError) as error:
+            raise DamagedFileError(
+                f"{path}: expected an array of numbers as numpy.save writes it "
+                f"(.npy), found a file that cannot be read as one: {error}"
+            ) from error
+
+    def write(self, value: np.ndarray, path: Path) -> None:
+        """As ``numpy.save`` writes it."""
+        with path.open("wb") as file:
+            np.save(file, value, allow_pickle=False)
+
+
+class TensorsDataset(FileDataset[Arrays]):
+    """Arrays by name in one safetensors file: no pickle, loads by memory map."""
+
+    holds = "a safetensors file"
+
+    def read(self, path: Path) -> Arrays:
+        """All arrays."""
+        return dict(load_file(path))
+
+    def write(self, value: Arrays, path: Path) -> None:
+        """All arrays, contiguous."""
+        save_file({name: np.ascontiguousarray(array) for name, array in value.items()}, path)
+
+
+class RecordDataset(FileDataset[Any]):
+    """A dataclass, or a dictionary of them by name, as JSON; checked when it is read.
+
+    Args:
+        record: path of the type, such as "ssl_kedro.pipelines.gated.records.Evaluation"; whatever
+            pydantic can check.
+        file: where it lies; see :class:`ssl_kedro.datasets.base.FileDataset`.
+    """
+
+    holds = "a JSON file"
+
+    def __init__(self, *, record: str, **file: Any) -> None:
+        super().__init__(**file)
+        self._record = record
+
+    @property
+    def _adapter(self) -> TypeAdapter[Any]:
+        module, _, name = self._record.rpartition(".")
+        return TypeAdapter(getattr(importlib.import_module(module), name))
+
+    def read(self, path: Path) -> Any:
+        """The value.
+
+        Raises:
+            InputError: the file holds something else.
+        """
+        values = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return self._adapter.validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(
+                self._filepath,
+                f"{first['input']!r:.60} at {place}" if place else f"{first['input']!r:.60}",
+                f"{self._record} ({first['msg'].lower()})",
+                "run the node that writes the file again",
+            ) from error
+
+    def write(self, value: Any, path: Path) -> None:
+        """The value, under the names of its fields."""
+        plain = self._adapter.dump_python(value, mode="json")
+        path.write_text(json.dumps(plain, indent=2), encoding="utf-8")
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "record": self._record}
+
+
+class FaissIndexDataset(FileDataset[Any]):
+    """An index as faiss writes it.
+
+    Args:
+        mapped: read the lists of an inverted file from disk as a search visits them, for an
+            index larger than the memory; such an index can be searched, not added to.
+        file: where it lies; see :class:`ssl_kedro.datasets.base.FileDataset`.
+    """
+
+    holds = "a faiss index"
+
+    def __init__(self, *, mapped: bool = False, **file: Any) -> None:
+        super().__init__(**file)
+        self._mapped = mapped
+
+    def read(self, path: Path) -> Any:
+        """The index, ready to search.
+
+        Raises:
+            DamagedFileError: damaged, or not an index.
+        """
+        import faiss  # noqa: PLC0415  heavy
+
+        try:
+            how = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if self._mapped else 0
+            return faiss.read_index(str(path), how)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise DamagedFileError(
+                f"{path}: expected a faiss index, found a file that cannot be read as "
+                f"one: {reason}. Remove it, and run the pipeline to build it again"
+            ) from error
+
+    def write(self, value: Any, path: Path) -> None:
+        """As faiss writes it."""
+        import faiss  # noqa: PLC0415
+
+        faiss.write_index(value, str(path))
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "mapped": self._mapped}
+
+
+class _BundleDataset(FolderDataset[B]):
+    """A network: a folder with its description and safetensors weights."""
+
+    kind: ClassVar[type[Any]]
+
+    def read(self, path: Path) -> B:
+        """The network on the CPU, in evaluation mode."""
+        network: B = load_bundle(path, self.kind)
+        return network
+
+    def write(self, value: B, path: Path) -> None:
+        """A bundle."""
+        save_bundle(value, path)
+
+
+class EncoderBundleDataset(_BundleDataset[Encoder]):
+    """A trained encoder."""
+
+    holds, kind = "an encoder", Encoder
+
+
+class PanoramaEncoderDataset(_BundleDataset[PanoramaEncoder]):
+    """An encoder of panoramas."""
+
+    holds, kind = "an encoder", PanoramaEncoder
+
+
+class SaliencyModelDataset(_BundleDataset[SaliencyModel]):
+    """Encoder and decoder together."""
+
+    holds, kind = "a saliency model", SaliencyModel
+
+
+class EarlierEncoderDataset(PanoramaEncoderDataset):
+    """An encoder that an earlier run left, wherever the parameters say it lies; read-only.
+
+    Args:
+        name: of the encoder.
+        encoders: configurations by name; that of this one has its folder under "file".
+        file: how it is reached; see :class:`ssl_kedro.datasets.base.FileDataset`.
+    """
+
+    holds = "the folder of an encoder"
+
+    def __init__(self, *, name: str, encoders: dict[str, Any], **file: Any) -> None:
+        super().__init__(filepath=(encoders.get(name) or {}).get("file"), **file)
+        self.unset = f"set encoders.{name}.file"
+
+    def write(self, value: PanoramaEncoder, path: Path) -> None:  # noqa: ARG002
+        """Refused."""
+        raise DatasetError("an earlier run's encoder is read-only")

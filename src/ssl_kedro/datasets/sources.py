@@ -1,0 +1,180 @@
+"""Kedro datasets that the catalog makes of parameters: images, panoramas, tasks, encoders."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import PurePosixPath
+from typing import Any
+
+from kedro.io import DatasetError
+from pydantic import TypeAdapter
+
+from ssl_kedro.datasets.base import ReadOnlyDataset
+from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
+from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.load import DataConfig, Split, load_images
+from ssl_kedro.retrieval.sets import RetrievalSet, effective_config, retrieval_set
+from ssl_kedro.saliency.panoramas import PanoramaSource
+from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.open import open_source
+
+
+class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
+    """Images of a source as a uint8 store, read-only.
+
+    Catalog entry::
+
+        dual_gating.train_images:
+          type: ssl_kedro.datasets.ImageSourceDataset
+          split: train
+          data: ${parameter:dual_gating.data}
+          seed: ${parameter:dual_gating.seed}
+
+    Args:
+        split: "pretrain", "train" or "eval".
+        data: fields of :class:`ssl_kedro.images.load.DataConfig`.
+        seed: of subsets, splits and generated images.
+        entry: takes ``data`` as named configurations and reads the one of this name.
+        size: side in px to resize to, in place of the configuration's own.
+        metadata: for Kedro-Viz and tracking; not read here.
+    """
+
+    refusal = "an image source is read-only; write images with other tools"
+
+    def __init__(
+        self,
+        *,
+        split: Split,
+        data: dict[str, Any],
+        seed: int = 0,
+        entry: str | None = None,
+        size: int | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if entry is not None and entry not in data:
+            known = ", ".join(sorted(data)) or "none"
+            raise DatasetError(f"there is no image source named {entry!r}; known: {known}")
+        chosen = data if entry is None else data[entry]
+        config = TypeAdapter(DataConfig).validate_python(dict(chosen))
+        self._config = config if size is None else dataclasses.replace(config, size=size)
+        self._split, self._seed = split, seed
+        self.metadata = metadata
+
+    def load(self) -> ImageSet:
+        """Decode the images; see :func:`ssl_kedro.images.load.load_images`."""
+        return load_images(self._config, self._split, self._seed)
+
+    def _describe(self) -> dict[str, Any]:
+        root = None if self._config.root is None else str(PurePosixPath(self._config.root))
+        return {"source": self._config.source, "split": self._split, "root": root}
+
+
+class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
+    """A source of panoramas: its files found, none decoded.
+
+    Args:
+        name: of the source.
+        own: name of the run's own data.
+        data: its configuration.
+        unlabelled: further configurations by name.
+        also_test_on: further configurations by name.
+        metadata: for Kedro-Viz and tracking; not read here.
+    """
+
+    refusal = "a source of panoramas is read-only"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        own: str,
+        data: dict[str, Any],
+        unlabelled: dict[str, Any] | None = None,
+        also_test_on: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._name = name
+        self._configs = {own: data, **(unlabelled or {}), **(also_test_on or {})}
+        self.metadata = metadata
+
+    def load(self) -> PanoramaSource:
+        """See :func:`ssl_kedro.saliency.sources.open.open_source`."""
+        config = TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
+        return open_source(config)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"name": self._name}
+
+
+class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
+    """A retrieval task: its files found, none decoded.
+
+    Args:
+        name: of the task.
+        datasets: tasks by name.
+        dataset: name and fields that change the entry of that name.
+        seed: of generated images and of draws.
+        descriptors: a user's own; where they name files, images are not looked for.
+        metadata: for Kedro-Viz and tracking; not read here.
+    """
+
+    refusal = "a retrieval task is read-only"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        datasets: dict[str, Any],
+        dataset: dict[str, Any],
+        seed: int = 0,
+        descriptors: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._name, self._seed = name, seed
+        self._images = not (descriptors or {}).get("database")
+        self._datasets, self._dataset = datasets, dataset
+        self.metadata = metadata
+
+    def load(self) -> RetrievalSet:
+        """See :func:`ssl_kedro.retrieval.sets.retrieval_set`."""
+        config = effective_config(self._datasets, self._dataset, self._name)
+        return retrieval_set(self._name, config, self._seed, images=self._images)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"name": self._name}
+
+
+class FrozenEncoderDataset(ReadOnlyDataset[MapNetwork]):
+    """A frozen encoder, ready.
+
+    Args:
+        name: of the encoder.
+        encoders: configurations by name.
+        seed: of random weights.
+        metadata: for Kedro-Viz and tracking; not read here.
+    """
+
+    refusal = "a frozen encoder is read-only"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        encoders: dict[str, Any],
+        seed: int = 0,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._config = TypeAdapter(FrozenEncoderConfig).validate_python(dict(encoders[name]))
+        self._name, self._seed = name, seed
+        self.metadata = metadata
+
+    def load(self) -> MapNetwork:
+        """See :func:`ssl_kedro.encoders.frozen.frozen_encoder`."""
+        return frozen_encoder(self._config, self._seed)
+
+    def _exists(self) -> bool:
+        return self._config.present
+
+    def _describe(self) -> dict[str, Any]:
+        return {"name": self._name, "kind": self._config.kind, "file": self._config.file}
