@@ -30,7 +30,7 @@ from ssl_kedro.pipelines.saliency360.records import (
     Training,
     TruthSummary,
 )
-from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
+from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at
 from ssl_kedro.saliency.folds import Part, part
 from ssl_kedro.saliency.ground_truth import truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
@@ -281,8 +281,8 @@ def fit(
     }
     found = fit_decoder(
         fitted,
-        rows_of(store.images(), rows),
-        rows_of(truth["maps"], rows),
+        np.array(store.images()[rows]),
+        np.array(truth["maps"][rows]),
         parameters.decoding_of(model),
         parameters.decoder_train,
         tune=tune,
@@ -317,7 +317,7 @@ def predict_tested(
     maps, rows = [], []
     for name, model in nested(models)["models"].items():
         tested = _part(parameters, stored, name).test
-        maps.append(predicted_maps(model, rows_of(store.images(), tested), device, label))
+        maps.append(predicted_maps(model, np.array(store.images()[tested]), device, label))
         rows.append(tested)
     return {"maps": np.concatenate(maps), "rows": np.concatenate(rows)}
 

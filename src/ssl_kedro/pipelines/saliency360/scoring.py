@@ -101,7 +101,7 @@ def score_baselines(
     modes = parameters.score.modes
     found: dict[str, Scores] = {
         "uniform": score_all([uniform_map(height, width)] * len(rows), panoramas, modes),
-        "equator": score_all([panorama.prior for panorama in panoramas], panoramas, modes),
+        "equator": score_all([priors[f"{name}.equator"] for name in parts], panoramas, modes),
         "mean": score_all([priors[f"{name}.mean"] for name in parts], panoramas, modes),
     }
     if all(panorama.fixations is not None for panorama in panoramas):

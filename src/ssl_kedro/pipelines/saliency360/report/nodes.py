@@ -34,7 +34,7 @@ from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.pipelines.saliency360.scoring import truths_of_tested
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.saliency.evaluation import Interval, Scores, intervals
-from ssl_kedro.saliency.scores import scores_by_mode
+from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 
 Arrays = dict[str, np.ndarray]
@@ -268,13 +268,13 @@ def overlays(
         for name, found in nested(predictions)["predictions"].items()
     }
     columns["equator"] = {row: tested.prior for row, tested in zip(rows, panoramas, strict=True)}
-    correlations = {
-        row: {
-            name: scores_by_mode(maps[row], tested.truth, None, modes=("sphere",))["sphere"]["cc"]
+    correlations = {}
+    for row, tested in zip(rows, panoramas, strict=True):
+        alone = PanoramaTruth(tested.truth)
+        correlations[row] = {
+            name: scores_by_mode(maps[row], alone, ("sphere",))["sphere"]["cc"]
             for name, maps in columns.items()
         }
-        for row, tested in zip(rows, panoramas, strict=True)
-    }
     order = sorted(rows, key=lambda row: -correlations[row][parameters.deploy])
     count = min(parameters.gallery.panoramas, len(order))
     chosen = [order[at] for at in np.linspace(0, len(order) - 1, count).round().astype(int)]
