@@ -170,21 +170,17 @@ def intervals(
         resamples: how many.
         baseline: taken from the scores image by image; None = nothing.
     """
-
-    def values(of: Scores, mode: str, metric: str) -> np.ndarray:
-        return np.array(of[mode][metric], dtype=np.float64)
-
+    less = baseline or {mode: dict.fromkeys(of_mode, 0) for mode, of_mode in scores.items()}
     return {
         mode: {
             metric: bootstrap_interval(
-                values(scores, mode, metric)
-                - (0 if baseline is None else values(baseline, mode, metric)),
+                np.array(of_image, np.float64) - np.array(less[mode][metric], np.float64),
                 numpy_generator(seed, "bootstrap"),
                 confidence=confidence,
                 resamples=resamples,
                 groups=scenes,
             )
-            for metric in of_mode
+            for metric, of_image in of_mode.items()
         }
         for mode, of_mode in scores.items()
     }

@@ -116,10 +116,6 @@ class Compared:
             weights = pixel_shares("planar", *self.values.shape)
         return weighted_mean(self.values, weights), centred(self.values, weights)[1]
 
-    def at(self, pixels: np.ndarray) -> np.ndarray:
-        """Values at some pixels, (F,)."""
-        return np.asarray(self.values.reshape(-1)[pixels])
-
 
 def centred(values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, float]:
     """A map less its weighted mean, and its weighted deviation, 0 if it is constant."""

@@ -13,7 +13,8 @@ def sauc(compared: Compared, pixels: np.ndarray) -> float:
 
     A constant prediction scores .5 exactly; NaN without fixations of other images.
     """
-    return mann_whitney(compared.at(pixels), compared.at(compared.others))
+    values = compared.values.flat
+    return mann_whitney(values[pixels], values[compared.others])
 
 
 METRIC = Metric(

@@ -233,19 +233,19 @@ def _write_frames(
         for item in found:
             if isinstance(item, Unpredicted) or item.frame is None:
                 break
-            saliency, picture = item.saliency, item.frame.picture
+            height, width, _ = item.frame.pixels.shape
             if not times and "map" in paths:
-                maps = stack.enter_context(GrowingArray(paths["map"], saliency.shape, "<f4"))
+                maps = stack.enter_context(GrowingArray(paths["map"], item.saliency.shape, "<f4"))
             if not times and "overlay" in paths:
-                _, height, width = picture.shape
                 video = VideoWriter(paths["overlay"], height, width, rate)
                 stack.callback(video.close)
             if maps is not None:
-                maps.add(density(saliency)[None])
+                maps.add(density(item.saliency)[None])
             if video is not None:
-                video.add(overlay(picture, saliency, opacity))
-            number, time_s = item.frame.number, f"{item.frame.time_s:.4f}"
-            times.append({"row": len(times), "frame": number, "time_s": time_s})
+                picture = item.frame.pixels.transpose(2, 0, 1)
+                video.add(overlay(picture, item.saliency, opacity))
+            time_s = f"{item.frame.shown_s:.4f}"
+            times.append({"row": len(times), "frame": item.frame.number, "time_s": time_s})
     return times
 
 

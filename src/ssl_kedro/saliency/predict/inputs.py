@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,19 +118,16 @@ def _checked(
             flat.append(f"{name} ({width} x {height})")
         elif not is_video and width * height > 1e6 * max_megapixels:
             large.append(f"{name} ({width} x {height})")
+    refused = partial(PredictionInputError, "input", given)
     if large:
-        raise PredictionInputError(
-            "input",
-            given,
+        raise refused(
             f"{len(large)} too large: {first_few(large)}",
             f"at most {max_megapixels:g} million pixels (predict.max_megapixels)",
             "raise predict.max_megapixels (an image that is no baseline JPEG takes 4 bytes a pixel "
             "while it is decoded), or save them at half the size",
         )
     if flat:
-        raise PredictionInputError(
-            "input",
-            given,
+        raise refused(
             f"{len(flat)} that cannot be whole panoramas: {first_few(flat)}",
             "equirectangular panoramas, twice as wide as high (360 x 180 degrees)",
             "take these files away, or bring them to 2:1: a partial panorama is to be padded to "
@@ -164,15 +162,12 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     try:
-        if not path.stat().st_size:
-            raise UnreadableImageError("an empty file")
         with path.open("rb") as file, opened_image(file, FORMATS) as image:
             return upright_size(image)
-    except UnreadableImageError:
-        raise
     except Exception as error:  # Pillow raises many kinds on damaged headers
         reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"
-        raise UnreadableImageError(reason) from error
+        empty = path.is_file() and not path.stat().st_size
+        raise UnreadableImageError("an empty file" if empty else reason) from error
 
 
 class PanoramaFiles(FilePhotographs):
