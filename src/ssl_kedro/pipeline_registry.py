@@ -8,10 +8,12 @@ from kedro.framework.project import pipelines, settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
+from ssl_kedro.core.memory import loading
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
 
 
+@loading()
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines by name: those that Kedro was asked for, all where it was not told.
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
+
+from ssl_kedro.core.memory import loading
 
 # Layer after layer as a network runs; the kernel counts the pages that it has to hand out.
 SCRIPT = """
@@ -41,3 +45,36 @@ def faults(mode: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
 def test_freed_memory_is_used_again_without_asking_the_kernel() -> None:
     assert faults("keep") < 0.2 * faults("default")
+
+
+def test_what_modules_make_is_not_searched_for_garbage_while_they_load_and_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen = gc.get_freeze_count()
+    with loading():
+        assert not gc.isenabled()
+        monkeypatch.setitem(sys.modules, "newly_loaded", ModuleType("newly_loaded"))
+    try:
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen + 1000
+    finally:
+        gc.unfreeze()
+
+
+def test_without_new_modules_garbage_in_cycles_stays_in_sight() -> None:
+    """A later session in a notebook: what an earlier one left behind has to go."""
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ZeroDivisionError), loading():
+        _ = 1 / 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
+
+
+def test_a_collector_that_was_switched_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with loading():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

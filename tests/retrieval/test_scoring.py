@@ -11,7 +11,6 @@ from ssl_kedro.retrieval.checks import checked_descriptors
 from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
-from ssl_kedro.retrieval.protocols import Judgements
 from ssl_kedro.retrieval.ranking import Searcher, reranked, without
 from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
 from ssl_kedro.retrieval.scoring import (
@@ -30,12 +29,11 @@ def truth(positives: list[list[int]], junk: list[list[int]], count: int) -> Grou
     return GroundTruth(
         database=tuple(f"image_{i}" for i in range(count)),
         queries=tuple(f"query_{i}" for i in range(len(positives))),
-        boxes=None,
-        judgements=Judgements(
-            {"ok": [np.array(p, int) for p in positives], "junk": [np.array(j, int) for j in junk]}
-        ),
+        lists={
+            "ok": [np.array(p, int) for p in positives],
+            "junk": [np.array(j, int) for j in junk],
+        },
         levels=CLASSIC_LEVELS,
-        query_in_database=np.full(len(positives), -1),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
     client_environment,
     is_local,
@@ -56,6 +57,7 @@ class TrackingStore:
         self._experiment_id = ""
         self._process = os.getpid()
 
+    @loading()
     def connect(self) -> bool:
         """Find the store and the experiment, created where absent; whether that worked."""
         with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, SharedMemoryDataCatalog
 
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.core.memory import keep_freed_memory
+from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
 
@@ -34,6 +34,7 @@ class ParameterHook:
     """Checks the effective parameters, then has the graph built from them."""
 
     @hook_impl
+    @loading()
     def after_context_created(self, context: KedroContext) -> None:  # noqa: ARG002
         """Runs once the environment's files and the command line's parameters are merged.
 

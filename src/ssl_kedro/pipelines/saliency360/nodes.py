@@ -15,9 +15,8 @@ from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, build_panorama_encoder
-from ssl_kedro.encoders.saliency_decoder import build_decoder
-from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.encoders.saliency_model import SaliencyModel, build_decoder
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
@@ -157,7 +156,7 @@ def earlier_encoder(file: PanoramaEncoder) -> dict[str, Any]:
 def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(parameters.seed, "weights"))
-        return build_panorama_encoder(parameters.encoder_config(encoder))
+        return PanoramaEncoder(parameters.encoder_config(encoder))
 
 
 def pretrain(

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ssl_kedro.augment.panorama_views import PanoramaViewConfig
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
-from ssl_kedro.encoders.saliency_decoder import DecoderConfig
+from ssl_kedro.encoders.saliency_model import DecoderConfig
 from ssl_kedro.methods.panorama_contrast import ContrastConfig
 from ssl_kedro.methods.saliency_decoding import DecodingConfig
 from ssl_kedro.pipelines.parameters import (

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.opening import DECODER_ERRORS, opened_image, reason_of
+from ssl_kedro.images.files import DECODER_ERRORS, opened_image, reason_of
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 Image.init()

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources import fixation_files, saliency_files
 from ssl_kedro.saliency.sources.config import SourceConfig

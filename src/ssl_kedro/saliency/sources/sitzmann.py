@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.sources.arrays import mapped_array
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
