@@ -13,8 +13,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.crops import Boxes, crop_resize
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
-from ssl_kedro.spherical.rotations import nadir_to_equator, zenith_to_equator
-from ssl_kedro.spherical.sampling import SamplingPlan
+from ssl_kedro.spherical.sampling import SamplingPlan, nadir_to_equator, zenith_to_equator
 
 # Panoramas rendered at once on the CPU: their intermediates stay in the cache.
 _CHUNK = 8

@@ -14,13 +14,9 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.files import DECODER_ERRORS, opened_image, reason_of
+from ssl_kedro.images.files import DECODER_ERRORS, FORMATS, opened_image, reason_of
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
-Image.init()
-_FORMATS = tuple(
-    name for name in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM") if name in Image.OPEN
-)
 # Of a map, far above any that is published: 16384 x 8192.
 _MOST_PX = 2**27
 
@@ -82,7 +78,7 @@ def grey_values(path: Path) -> np.ndarray:
 def opened(path: Path) -> Iterator[Image.Image]:
     """A picture with its header read; faults are UnreadableImageErrors that name the file."""
     try:
-        with path.open("rb") as file, opened_image(file, _FORMATS) as image:
+        with path.open("rb") as file, opened_image(file, FORMATS) as image:
             yield image
     except UnreadableImageError:
         raise

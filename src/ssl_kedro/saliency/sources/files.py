@@ -85,15 +85,9 @@ class FilePanoramas(PanoramaSource):
         return None if path is None else read_saliency(path)
 
     def fixations(self, index: int) -> Fixations | None:
-        """Where its viewers looked, None where that is not known."""
-        return joined(self.fixation_sets(index))
-
-    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
-        """All its files' as one; a source that tells eyes apart has a set for each."""
+        """Those of all its files; see :class:`PanoramaSource`."""
         panorama = self.panoramas[index]
-        found = [self._fixations(panorama, path) for path in panorama.fixations]
-        together = joined(found)
-        return () if together is None else (together,)
+        return joined(self._fixations(panorama, path) for path in panorama.fixations)
 
     @property
     def fingerprint(self) -> str:
@@ -223,9 +217,7 @@ def check_panorama(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
 
 def files_fingerprint(described: Iterable[str], paths: Iterable[Path]) -> str:
     """Changes with descriptions, and with names, sizes and dates of files."""
-    found = hashlib.sha256()
-    for text in described:
-        found.update(f"{text}\x1e".encode())
+    found = hashlib.sha256("".join(f"{text}\x1e" for text in described).encode())
     for path in paths:
         try:
             state = path.stat()

@@ -85,7 +85,14 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
     """
     kind = path.suffix.lower()
     if kind == ".npy":
-        check_shape(path, mapped_array(path).shape)
+        shape = mapped_array(path).shape
+        if len(shape) != 2 or shape[1] not in (2, 3) or shape[0] == 0:
+            raise SaliencyDataError(
+                path,
+                found=f"an array of shape {shape}",
+                expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
+                remedy="save the fixations in one of these shapes",
+            )
     elif kind in PICTURES:
         with opened(path) as image:
             width, height = image.size
@@ -213,21 +220,6 @@ def _from_picture(path: Path) -> Fixations:
     height, width = values.shape
     longitude, latitude = directions_in_image(column, row, width, height, whole=True)
     return Fixations(longitude, latitude, np.zeros(len(row), np.int64))
-
-
-def check_shape(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuse an array that is not (F, 2) or (F, 3), F at least 1.
-
-    Raises:
-        SaliencyDataError: it is not.
-    """
-    if len(shape) != 2 or shape[1] not in (2, 3) or shape[0] == 0:
-        raise SaliencyDataError(
-            path,
-            found=f"an array of shape {shape}",
-            expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
-            remedy="save the fixations in one of these shapes",
-        )
 
 
 def _check_within(table: Table, name: str, values: np.ndarray, low: float, high: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -59,23 +58,20 @@ def read_table(path: Path) -> Table:
     Raises:
         SaliencyDataError: no such file, empty, not text, or a line with too few or many values.
     """
-    rows: list[dict[str, str]] = []
-    lines: list[int] = []
-    with _opened(path) as (names, numbered):
-        for line, values in numbered:
-            if len(values) != len(names):
-                raise SaliencyDataError(
-                    path,
-                    found=f"{len(values)} values",
-                    expected=f"{len(names)}, as many as the header has names",
-                    remedy="mend the line; a value that holds the separator needs quotes",
-                    line=line,
-                )
-            lines.append(line)
-            rows.append(dict(zip(names, map(str.strip, values), strict=True)))
-    if not rows:
+    (_, names), *entries = _lines_of_values(path)
+    for line, values in entries:
+        if len(values) != len(names):
+            raise SaliencyDataError(
+                path,
+                found=f"{len(values)} values",
+                expected=f"{len(names)}, as many as the header has names",
+                remedy="mend the line; a value that holds the separator needs quotes",
+                line=line,
+            )
+    if not entries:
         raise _empty(path, "a header and no lines")
-    return Table(path, names, tuple(rows), tuple(lines))
+    rows = tuple(dict(zip(names, values, strict=True)) for _, values in entries)
+    return Table(path, names, rows, tuple(line for line, _ in entries))
 
 
 def read_header(path: Path) -> tuple[str, ...]:
@@ -84,8 +80,7 @@ def read_header(path: Path) -> tuple[str, ...]:
     Raises:
         SaliencyDataError: no such file, empty, or not text.
     """
-    with _opened(path) as (names, _):
-        return names
+    return next(_lines_of_values(path))[1]
 
 
 def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -109,9 +104,8 @@ def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> 
         )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]]:
-    """Names of the columns, and the rows below them with the numbers of their lines.
+def _lines_of_values(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Numbers and values of the lines that are not blank, the header first, as they are read.
 
     Every fault is a SaliencyDataError.
     """
@@ -125,23 +119,18 @@ def _opened(path: Path) -> Iterator[tuple[tuple[str, ...], Iterator[tuple[int, l
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(not_blank(file), "")
+            header = next(not_blank(file), None)
+            if header is None:
+                raise _empty(path, "an empty file")
             file.seek(0)
             numbers.clear()
             delimiter = max(_DELIMITERS, key=header.count)
             reader = csv.reader(not_blank(file), delimiter=delimiter, skipinitialspace=True)
-            names = tuple(map(str.strip, next(reader, ())))
-            if not names:
-                raise _empty(path, "an empty file")
-
-            def rows() -> Iterator[tuple[int, list[str]]]:
+            before = 0
+            for values in reader:
+                # A quotation mark that is not closed takes in the lines below: its own is named.
+                yield numbers[before], tuple(value.strip() for value in values)
                 before = reader.line_num
-                for values in reader:
-                    # A quote that is not closed takes in the lines below: its own is named.
-                    yield numbers[before], values
-                    before = reader.line_num
-
-            yield names, rows()
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         not_text = isinstance(error, UnicodeDecodeError)
         reason = getattr(error, "strerror", None) or f"no values ({error})"
