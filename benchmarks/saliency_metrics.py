@@ -16,8 +16,8 @@ import torch
 from ssl_kedro.saliency.baselines import ceiling_scores, equator_prior
 from ssl_kedro.saliency.ground_truth import saliency_map
 from ssl_kedro.saliency.maps import MODES
+from ssl_kedro.saliency.metric import RankedMap
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.ranks import RankedMap
 from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.spherical.sphere import pixel_directions, pixel_solid_angles
 

@@ -65,21 +65,11 @@ def equator_prior(
 
 
 def mean_map(training_maps: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
-    """Mean density of the training maps, where panoramas share a front.
+    """Mean density of the training maps, where panoramas share a front, float32 (height, width).
 
     Viewers begin in one direction and many stay near it: where that is the middle of every
-    panorama, this knows more than the equator prior without seeing any image.
-
-    Args:
-        training_maps: densities per solid angle (h, 2h), each given the same mass.
-        height: rows wanted.
-        width: columns wanted.
-
-    Returns:
-        float32 (height, width), per steradian, x solid angles it sums to 1.
-
-    Raises:
-        ValueError: no map, or one that is no density.
+    panorama, this knows more than the equator prior without seeing any image. Masses, units and
+    errors are those of :func:`equator_prior`.
     """
     return _mean_density(training_maps, height, width).astype(np.float32)
 

@@ -114,9 +114,6 @@ def bootstrap_interval(
         groups: of each image, e.g. its scene; whole groups are drawn, since frames of one
             video are not independent. None = every image on its own.
 
-    Returns:
-        Mean and interval.
-
     Raises:
         ValueError: scores that are not (N,), infinite scores, a number of groups other than N,
             confidence outside (0, 1), no resamples.
@@ -170,17 +167,21 @@ def intervals(
         resamples: how many.
         baseline: taken from the scores image by image; None = nothing.
     """
-    less = baseline or {mode: dict.fromkeys(of_mode, 0) for mode, of_mode in scores.items()}
+
+    def gains(mode: str, metric: str) -> np.ndarray:
+        own = np.array(scores[mode][metric], dtype=np.float64)
+        return own if baseline is None else own - np.array(baseline[mode][metric], np.float64)
+
     return {
         mode: {
             metric: bootstrap_interval(
-                np.array(of_image, np.float64) - np.array(less[mode][metric], np.float64),
+                gains(mode, metric),
                 numpy_generator(seed, "bootstrap"),
                 confidence=confidence,
                 resamples=resamples,
                 groups=scenes,
             )
-            for metric, of_image in of_mode.items()
+            for metric in of_mode
         }
         for mode, of_mode in scores.items()
     }

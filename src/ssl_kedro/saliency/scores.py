@@ -24,9 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_kedro.saliency.maps import MODES, Mode, checked_map, resized
-from ssl_kedro.saliency.metric import Compared, metrics
+from ssl_kedro.saliency.metric import Compared, RankedMap, metrics
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.ranks import RankedMap
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_kedro.saliency.metric import Compared, Metric
-from ssl_kedro.saliency.ranks import mann_whitney
+from ssl_kedro.saliency.metric import Compared, Metric, mann_whitney
 
 
 def sauc(compared: Compared, pixels: np.ndarray) -> float:

@@ -145,9 +145,8 @@ def _stems(names: Sequence[str]) -> dict[str, str]:
     """Begin of the output names of each input, without its extension where that is enough."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     # Compared without case, for file systems that do not tell it apart.
-    if len({stem.casefold() for stem in stems.values()}) == len(names):
-        return stems
-    return {name: name for name in names}
+    alone = len({stem.casefold() for stem in stems.values()}) == len(names)
+    return stems if alone else {name: name for name in names}
 
 
 def _tasks(

@@ -62,12 +62,7 @@ class PredictionInput:
     root: Path
     images: tuple[str, ...]
     videos: tuple[str, ...]
-    broken: tuple[Unpredicted, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Images, then videos."""
-        return self.images + self.videos
+    broken: tuple[Unpredicted, ...]
 
 
 def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> PredictionInput:
@@ -193,7 +188,7 @@ class PanoramaFiles(FilePhotographs):
     def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:  # noqa: ARG002
         whole = Resize(resize.side, keep_aspect=True)
         decoded = decoded_part(self.paths[index], whole, max_pixels=self._max_pixels)
-        return _in_shape(decoded, resize.side // 2, resize.side)
+        return resized_frame(decoded.transpose(1, 2, 0), resize.side // 2, resize.side)
 
     def picture(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama to draw on, uint8 (3, height, width).
@@ -201,11 +196,4 @@ class PanoramaFiles(FilePhotographs):
         Raises:
             UnreadableImageError: it cannot be decoded.
         """
-        return _in_shape(self.decoded(index, Resize(width)), height, width)
-
-
-def _in_shape(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """An image uint8 (3, H, W) at another size, antialiased bilinear."""
-    if image.shape[1:] == (height, width):
-        return image
-    return resized_frame(image.transpose(1, 2, 0), height, width)
+        return resized_frame(self.decoded(index, Resize(width)).transpose(1, 2, 0), height, width)
