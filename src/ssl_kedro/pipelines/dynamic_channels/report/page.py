@@ -17,7 +17,7 @@ from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, rendered
 from ssl_kedro.reporting.number_format import percent
-from ssl_kedro.reporting.recipes import published_heading
+from ssl_kedro.reporting.published import published_heading
 from ssl_kedro.reporting.table import PUBLISHED, shown
 
 Models = Mapping[str, Mapping[str, Any]]

@@ -8,7 +8,7 @@ from typing import Any
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.reporting.html import Card, Section
 from ssl_kedro.reporting.number_format import MINUS
-from ssl_kedro.reporting.recipes import compared, published_in, published_recipe, recipe_section
+from ssl_kedro.reporting.published import compared, published_in, published_recipe, recipe_section
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 
 _TERMS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import Results
-from ssl_kedro.reporting.recipes import changes, compared, published_recipe, values_of
+from ssl_kedro.reporting.published import changes, compared, published_recipe, values_of
 
 _FEW_SCENES = 30
 

@@ -12,8 +12,7 @@ from ssl_kedro.pipelines.saliency360.report.differences import (
     Difference,
     judged_model,
 )
-from ssl_kedro.reporting.judgements import listed
-from ssl_kedro.reporting.number_format import percent, plain, three_digits
+from ssl_kedro.reporting.number_format import listed, percent, plain, three_digits
 from ssl_kedro.saliency.metric import metrics
 
 # Names of a baseline where it is first spoken of, and afterwards.
