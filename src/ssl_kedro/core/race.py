@@ -36,6 +36,17 @@ def prepared(
     return made, faults
 
 
+def seconds_of(call: Callable[[], object]) -> Callable[[], float]:
+    """A call that returns how long it took."""
+
+    def timed() -> float:
+        began = time.perf_counter()
+        call()
+        return time.perf_counter() - began
+
+    return timed
+
+
 def race(
     runners: dict[K, Callable[[], float]],
     rounds: int,

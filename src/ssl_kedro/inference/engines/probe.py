@@ -8,14 +8,12 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from timeit import timeit
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from ssl_kedro.core.race import first_within, prepared, race
+from ssl_kedro.core.race import first_within, prepared, race, seconds_of
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.native_engine import NativeEngine
 from ssl_kedro.inference.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine, onnx_bytes
@@ -188,7 +186,7 @@ def timed_in_turns(
     for call in calls.values():
         call()
     return race(
-        {name: partial(timeit, call, number=1) for name, call in calls.items()},
+        {name: seconds_of(call) for name, call in calls.items()},
         rounds,
         seconds=seconds,
         least_seconds=_SHORTEST_S,
