@@ -21,10 +21,17 @@ from ssl_kedro.core.pickles import (
     RefusedPickleError,
     unpickled,
 )
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+from ssl_kedro.retrieval.ground_truth.model import GroundTruthError, read_from
 from ssl_kedro.retrieval.ground_truth.read import _plain_pickle, read_ground_truth
 
 PATH = Path("gnd.pkl")
+
+
+def plain(data: bytes) -> object:
+    with read_from(PATH):
+        return _plain_pickle(data)
+
+
 GOOD: dict[str, Any] = {
     "gnd": [{"easy": [0], "hard": [1], "junk": [], "bbx": [0.0, 1.0, 2.0, 3.0]}],
     "imlist": ["a", "b"],
@@ -117,9 +124,9 @@ def test_the_unpickler_alone_runs_nothing_either(name: str, tmp_path: Path) -> N
 
 def test_what_is_refused_is_named() -> None:
     with pytest.raises(GroundTruthError, match=r"instruction STACK_GLOBAL at byte \d+"):
-        _plain_pickle(pickle.dumps(os.system), PATH)
+        plain(pickle.dumps(os.system))
     with pytest.raises(GroundTruthError, match=r"gnd.pkl: .*instruction GLOBAL 'posix system'"):
-        _plain_pickle(pickle.dumps(os.system, protocol=2), PATH)
+        plain(pickle.dumps(os.system, protocol=2))
     with pytest.raises(RefusedPickleError, match=r"asks for posix\.system"):
         InertUnpickler(io.BytesIO(pickle.dumps(os.system))).load()
 
@@ -157,7 +164,7 @@ def test_each_name_means_what_its_reader_says_and_others_are_refused(tmp_path: P
 )
 def test_claims_of_memory_are_refused(data: bytes) -> None:
     with pytest.raises(GroundTruthError):
-        _plain_pickle(data, PATH)
+        plain(data)
 
 
 def test_a_list_repeated_millions_of_times_is_refused(tmp_path: Path) -> None:
@@ -192,7 +199,7 @@ PLAIN = st.recursive(
 @given(value=PLAIN, protocol=st.integers(0, 5))
 @settings(max_examples=150, deadline=None)
 def test_plain_data_comes_back(value: Any, protocol: int) -> None:
-    assert _plain_pickle(pickle.dumps(value, protocol=protocol), PATH) == value
+    assert plain(pickle.dumps(value, protocol=protocol)) == value
 
 
 @given(data=st.data())
@@ -203,6 +210,6 @@ def test_damage_is_an_error_with_the_file_s_name(data: st.DataObject) -> None:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(1, len(content)))
     try:
-        _plain_pickle(bytes(content[:end]), PATH)
+        plain(bytes(content[:end]))
     except GroundTruthError as error:
         assert str(error).startswith("gnd.pkl: found a ")

@@ -12,14 +12,14 @@ import numpy as np
 
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.images.facades import FacadeConfig, FacadeSet, difficulty, generated_facades
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.images.photographs import ArrayPhotographs, FilePhotographs, Photographs
 from ssl_kedro.retrieval.ground_truth.folder import labelled_folder
 from ssl_kedro.retrieval.ground_truth.holidays import holidays_from_names
 from ssl_kedro.retrieval.ground_truth.locate import located
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
-from ssl_kedro.retrieval.protocols import REVISITED, Judgements
+from ssl_kedro.retrieval.protocols import REVISITED
 
 Source = Literal["facades", "published", "holidays", "folder", "images"]
 
@@ -205,12 +205,9 @@ def _facades(name: str, made: FacadeSet, config: RetrievalDataConfig) -> Retriev
     truth = GroundTruth(
         database=tuple(f"view_{i:04d}" for i in range(len(made.database))),
         queries=tuple(f"facade_{i:03d}" for i in range(count)),
-        boxes=made.boxes,
-        judgements=Judgements(
-            {kind: [np.array(q, dtype=np.int64) for q in of] for kind, of in lists.items()}
-        ),
+        lists={k: [np.array(q, dtype=np.int64) for q in of] for k, of in lists.items()},
         levels=REVISITED,
-        query_in_database=np.full(count, -1),
+        boxes=made.boxes,
     )
     boxes = made.boxes if config.crop_queries else None
     return RetrievalSet(

@@ -20,11 +20,10 @@ from retrieval.ground_truth.writers import (
     write_matlab_73,
     write_text,
 )
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
-from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
+from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth, GroundTruthError
 from ssl_kedro.retrieval.ground_truth.oxford_text import BROKEN_PARIS_IMAGES
 from ssl_kedro.retrieval.ground_truth.read import MOST_BYTES, read_ground_truth
-from ssl_kedro.retrieval.protocols import REVISITED, Judgements
+from ssl_kedro.retrieval.protocols import REVISITED
 
 CLASSIC_TABLE: Table = {
     "gnd": [
@@ -261,9 +260,8 @@ def truth(**changes: Any) -> GroundTruth:
         "database": ("a", "b"),
         "queries": ("q",),
         "boxes": None,
-        "judgements": Judgements({"ok": [np.array([0])], "junk": [np.array([1])]}),
+        "lists": {"ok": [np.array([0])], "junk": [np.array([1])]},
         "levels": CLASSIC_LEVELS,
-        "query_in_database": np.array([-1]),
     }
     return GroundTruth(**fields | changes)
 
@@ -271,9 +269,6 @@ def truth(**changes: Any) -> GroundTruth:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"query_in_database": np.array([0])}, "query 'q' placed at index 0, while it is not in"),
-        ({"queries": ("b",)}, "query 'b' placed at index -1, while it is image 1 of the database"),
-        ({"query_in_database": np.array([-1, -1])}, "places in the database for 2 queries"),
         ({"queries": ("q", "r")}, "judgements for 1 queries; expected 2, one for each query"),
         ({"boxes": np.zeros((2, 4))}, "boxes for 2 queries"),
         ({"boxes": np.zeros((1, 3))}, r"boxes of shape \(1, 3\); expected \(1, 4\)"),

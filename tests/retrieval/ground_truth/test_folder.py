@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.folder import labelled_folder
-from ssl_kedro.retrieval.ground_truth.model import GroundTruth
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth, GroundTruthError
 from ssl_kedro.retrieval.protocols import CLASSIC, REVISITED
 
 FILES = ["images/a1.jpg", "images/a2.jpg", "images/b1.png", "images/a3.jpg", "far/away/d.jpg"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.holidays import holidays_from_names
+from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 
 

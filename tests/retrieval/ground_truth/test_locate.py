@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.locate import ImageTree, located
+from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 
 
 def plant(root: Path, files: Iterable[str]) -> Path:

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_kedro.retrieval.ground_truth import matlab, matlab_process
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.matlab import is_version_5
+from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 
 NUMBERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]

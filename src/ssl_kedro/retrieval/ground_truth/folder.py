@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.labels import FILE_NAME, Label, labels_of_table
 from ssl_kedro.retrieval.ground_truth.locate import ImageTree
 from ssl_kedro.retrieval.ground_truth.model import (
     CLASSIC_LEVELS,
     GroundTruth,
-    checked_judgements,
+    GroundTruthError,
+    read_from,
     repeated,
 )
-from ssl_kedro.retrieval.protocols import REVISITED, Level
+from ssl_kedro.retrieval.protocols import REVISITED
 
 DISTRACTORS = "distractors"
 
@@ -66,32 +66,19 @@ def labelled_folder(
     tree = ImageTree(root)
     table = root / FILE_NAME
     listed = table.is_file()
-    labels = labels_of_table(table, tree) if listed else _labels_of_folders(tree)
-    source = table if listed else root
-    instances = _instances(labels, source)
-    asked = _drawn([label for label in labels if label.query], max_queries, seed)
-    if not asked:
-        raise GroundTruthError(
-            source, "no queries", "at least one row with query = 1", "mark the images to ask"
+    with read_from(table if listed else root):
+        labels = labels_of_table(table, tree) if listed else _labels_of_folders(tree)
+        instances = _instances(labels)
+        asked = _drawn([label for label in labels if label.query], max_queries, seed)
+        if easy_within_deg is not None:
+            _check_angles(labels)
+        truth = GroundTruth(
+            tree.paths,
+            tuple(label.path for label in asked),
+            _lists(asked, instances, tree.paths, easy_within_deg),
+            CLASSIC_LEVELS if easy_within_deg is None else REVISITED,
+            _boxes(asked),
         )
-    places = {path: place for place, path in enumerate(tree.paths)}
-    if easy_within_deg is None:
-        levels: Mapping[str, Level] = CLASSIC_LEVELS
-        lists = _classic_lists(asked, instances, places)
-    else:
-        levels = REVISITED
-        _check_angles(labels, source)
-        lists = _lists_by_angle(asked, instances, places, easy_within_deg)
-    queries = tuple(label.path for label in asked)
-    truth = GroundTruth(
-        tree.paths,
-        queries,
-        _boxes(asked),
-        checked_judgements(source, queries, lists),
-        levels,
-        np.array([places[query] for query in queries], dtype=np.int64),
-        source,
-    )
     return truth, tuple(root / path for path in tree.paths)
 
 
@@ -103,7 +90,6 @@ def _labels_of_folders(tree: ImageTree) -> list[Label]:
     ]
     if not labels:
         raise GroundTruthError(
-            tree.root,
             f"{len(tree.paths)} images, neither {FILE_NAME} nor a folder for each instance",
             f"{FILE_NAME} with the columns file and instance, or a folder for each instance",
             "say what the images show in one of these two ways",
@@ -111,12 +97,11 @@ def _labels_of_folders(tree: ImageTree) -> list[Label]:
     return labels
 
 
-def _instances(labels: Sequence[Label], source: Path) -> dict[str, list[Label]]:
+def _instances(labels: Sequence[Label]) -> dict[str, list[Label]]:
     """Labels of each instance, of which one at least must have two images."""
-    twice = repeated([f"{label.path} ({label.instance})" for label in labels])
+    twice = repeated(f"{label.path} ({label.instance})" for label in labels)
     if twice:
         raise GroundTruthError(
-            source,
             f"{len(twice)} rows more than once ({first_few(map(repr, twice))})",
             "each image once for each instance that it shows",
             "take the repetitions out",
@@ -126,7 +111,6 @@ def _instances(labels: Sequence[Label], source: Path) -> dict[str, list[Label]]:
         instances.setdefault(label.instance, []).append(label)
     if all(len(images) < 2 for images in instances.values()):
         raise GroundTruthError(
-            source,
             f"one image of each of {len(instances)} instances",
             "two images at least of one instance: a query and what it should find",
             "add images, or correct the instances' names",
@@ -136,56 +120,45 @@ def _instances(labels: Sequence[Label], source: Path) -> dict[str, list[Label]]:
 
 def _drawn(asked: list[Label], most: int | None, seed: int) -> list[Label]:
     """At most so many, in their order."""
+    if not asked:
+        raise GroundTruthError(
+            "no queries", "at least one row with query = 1", "mark the images to ask"
+        )
     if most is None or most >= len(asked):
         return asked
     chosen = np.random.default_rng(seed).choice(len(asked), size=most, replace=False)
     return [asked[index] for index in np.sort(chosen)]
 
 
-def _classic_lists(
-    asked: Sequence[Label], instances: Mapping[str, Sequence[Label]], places: Mapping[str, int]
-) -> dict[str, list[np.ndarray]]:
-    members = {
-        name: np.array([places[label.path] for label in labels], dtype=np.int64)
-        for name, labels in instances.items()
-    }
-    own = [places[label.path] for label in asked]
-    shown = [members[label.instance] for label in asked]
-    return {
-        "ok": [images[images != place] for images, place in zip(shown, own, strict=True)],
-        "junk": [np.array([place], dtype=np.int64) for place in own],
-    }
-
-
-def _lists_by_angle(
+def _lists(
     asked: Sequence[Label],
     instances: Mapping[str, Sequence[Label]],
-    places: Mapping[str, int],
-    within_deg: float,
+    paths: Sequence[str],
+    easy_within_deg: float | None,
 ) -> dict[str, list[np.ndarray]]:
-    classic = _classic_lists(asked, instances, places)
-    angles = {(label.path, label.instance): label.angle_deg for label in _all(instances)}
-    paths = list(places)
-    easy, hard = [], []
-    for query, images in zip(asked, classic["ok"], strict=True):
-        others = [angles[paths[image], query.instance] for image in images]
-        difference = np.array(others, dtype=np.float64) - np.float64(query.angle_deg or 0.0)
+    """Other images of each query's instance, as ok or by their angle, and its own as junk."""
+    places = {path: place for place, path in enumerate(paths)}
+    lists: dict[str, list[np.ndarray]] = {"ok": [], "easy": [], "hard": [], "junk": []}
+    for query in asked:
+        others = [label for label in instances[query.instance] if label.path != query.path]
+        images = np.array([places[label.path] for label in others], dtype=np.int64)
+        lists["junk"].append(np.array([places[query.path]], dtype=np.int64))
+        if easy_within_deg is None:
+            lists["ok"].append(images)
+            continue
+        angles = np.array([label.angle_deg for label in others], dtype=np.float64)
+        difference = angles - np.float64(query.angle_deg or 0.0)
         # Around the circle, in [0, 180]; decimals such as 0.3 - 0.1 may miss by a rounding.
-        near = np.abs((difference + 180) % 360 - 180) <= within_deg + 1e-9
-        easy.append(images[near])
-        hard.append(images[~near])
-    return {"easy": easy, "hard": hard, "junk": classic["junk"]}
+        near = np.abs((difference + 180) % 360 - 180) <= easy_within_deg + 1e-9
+        lists["easy"].append(images[near])
+        lists["hard"].append(images[~near])
+    return {name: of_queries for name, of_queries in lists.items() if of_queries}
 
 
-def _all(instances: Mapping[str, Sequence[Label]]) -> list[Label]:
-    return [label for labels in instances.values() for label in labels]
-
-
-def _check_angles(labels: Sequence[Label], source: Path) -> None:
+def _check_angles(labels: Sequence[Label]) -> None:
     without = [label.path for label in labels if label.angle_deg is None]
     if without:
         raise GroundTruthError(
-            source,
             f"{len(without)} of {len(labels)} images without an angle "
             f"({first_few(map(repr, without))})",
             f"{FILE_NAME} with the column angle_deg filled, since easy_within_deg is set",

@@ -9,12 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
-from ssl_kedro.retrieval.ground_truth.model import (
-    CLASSIC_LEVELS,
-    GroundTruth,
-    checked_judgements,
-)
+from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth, GroundTruthError
 
 _NUMBER = re.compile(r"\d{6}")
 
@@ -38,42 +33,30 @@ def holidays_from_names(names: Sequence[str]) -> GroundTruth:
     strange = [name for name, stem in zip(names, stems, strict=True) if not _NUMBER.fullmatch(stem)]
     if strange:
         raise GroundTruthError(
-            None,
             f"{len(strange)} names that are not Holidays' ({first_few(map(repr, strange))})",
             "numbers of six digits, such as 100301.jpg",
             "give the folder of Holidays' images alone",
         )
-    groups: dict[int, dict[int, int]] = {}
-    for place, stem in enumerate(stems):
-        images = groups.setdefault(int(stem) // 100, {})
-        if images.setdefault(int(stem) % 100, place) != place:
+    groups: dict[str, list[int]] = {}
+    for place in sorted(range(len(stems)), key=stems.__getitem__):
+        group = groups.setdefault(stems[place][:4], [])
+        if group and stems[group[-1]] == stems[place]:
             raise GroundTruthError(
-                None,
-                f"two images with the number {stem}",
+                f"two images with the number {stems[place]}",
                 "every number once",
                 "take the copies out of the folder of images",
             )
-    orphans = [f"{group}00" for group, images in sorted(groups.items()) if 0 not in images]
+        group.append(place)
+    orphans = [f"{key}00" for key, (first, *_) in groups.items() if stems[first] != f"{key}00"]
     if orphans:
         raise GroundTruthError(
-            None,
             f"{len(orphans)} groups without their query ({first_few(map(repr, orphans))})",
             "in every group the image whose number ends in 00",
             "complete the folder of images",
         )
-    return _ground_truth(names, [images for _, images in sorted(groups.items())])
-
-
-def _ground_truth(names: Sequence[str], groups: Sequence[dict[int, int]]) -> GroundTruth:
-    """From each group's places by number within it."""
-    places = np.array([images[0] for images in groups], dtype=np.int64)
-    queries = tuple(names[place] for place in places)
+    queries = tuple(names[query] for query, *_ in groups.values())
     lists = {
-        "ok": [
-            np.array([images[number] for number in sorted(images) if number], dtype=np.int64)
-            for images in groups
-        ],
-        "junk": [np.array([place]) for place in places],
+        "ok": [np.array(others, dtype=np.int64) for _, *others in groups.values()],
+        "junk": [np.array([query]) for query, *_ in groups.values()],
     }
-    judgements = checked_judgements(None, queries, lists)
-    return GroundTruth(tuple(names), queries, None, judgements, CLASSIC_LEVELS, places)
+    return GroundTruth(tuple(names), queries, lists, CLASSIC_LEVELS)

@@ -6,20 +6,22 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
 from ssl_kedro.retrieval.ground_truth.locate import ImageTree
+from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 
 FILE_NAME = "labels.csv"
 _BOX = ("left", "top", "right", "bottom")
-_TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no", ""})
-_EXPECTED = (
-    "a table with the columns file and instance, and if wanted query (0 or 1), angle_deg, and "
-    f"{', '.join(_BOX)} (pixels)"
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+_fault = partial(
+    GroundTruthError,
+    expected="a table with the columns file and instance, and if wanted query (0 or 1), "
+    f"angle_deg, and {', '.join(_BOX)} (pixels)",
+    remedy="correct the file",
 )
-_REMEDY = "correct the file"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Label:
     instance: str
     query: bool = True
     angle_deg: float | None = None
-    box: tuple[float, float, float, float] | None = None
+    box: tuple[float, ...] | None = None
 
 
 def labels_of_table(path: Path, tree: ImageTree) -> list[Label]:
@@ -55,19 +57,9 @@ def labels_of_table(path: Path, tree: ImageTree) -> list[Label]:
     """
     rows = _rows(path)
     found = [tree.matches(row["file"].replace("\\", "/")) for row in rows]
-    _check_found(path, rows, found, len(tree.paths))
-    # Where nobody is marked, everybody is asked.
-    marks = "query" in rows[0]
-    return [
-        Label(
-            paths[0],
-            _instance(path, number, row),
-            _flag(path, number, row["query"]) if marks else True,
-            _number(path, number, row, "angle_deg"),
-            _box(path, number, row),
-        )
-        for number, (row, paths) in enumerate(zip(rows, found, strict=True), start=2)
-    ]
+    _check_found(path.parent, rows, found, len(tree.paths))
+    pairs = zip(rows, found, strict=True)
+    return [_label(image, row, number) for number, (row, (image,)) in enumerate(pairs, start=2)]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -81,29 +73,25 @@ def _rows(path: Path) -> list[dict[str, str]]:
                 for row in table
             ]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise GroundTruthError(
-            path, f"a table that cannot be read ({error})", _EXPECTED, "save it as CSV in UTF-8"
-        ) from error
-    missing = {"file", "instance"} - set(columns)
-    if missing:
+        found, remedy = f"a table that cannot be read ({error})", "save it as CSV in UTF-8"
+        raise _fault(found, remedy=remedy) from error
+    if not {"file", "instance"} <= set(columns):
         found = f"the columns {first_few(map(repr, columns))}" if columns else "an empty file"
-        raise GroundTruthError(path, found, _EXPECTED, "name the columns in the first line")
+        raise _fault(found, remedy="name the columns in the first line")
     if not rows:
-        raise GroundTruthError(path, "no rows", _EXPECTED, "list the images that show an instance")
+        raise _fault("no rows", remedy="list the images that show an instance")
     return rows
 
 
 def _check_found(
-    path: Path, rows: Sequence[Mapping[str, str]], found: Sequence[Sequence[str]], images: int
+    root: Path, rows: Sequence[Mapping[str, str]], found: Sequence[Sequence[str]], images: int
 ) -> None:
     pairs = [(row["file"], paths) for row, paths in zip(rows, found, strict=True)]
     missing = [name for name, paths in pairs if not paths]
     if missing:
         raise GroundTruthError(
-            path,
             f"{len(missing)} of {len(rows)} files that do not exist "
-            f"({first_few(map(repr, missing))}) among "
-            f"the {images} images in {path.parent} and below",
+            f"({first_few(map(repr, missing))}) among the {images} images in {root} and below",
             "paths relative to that folder, or names that occur once below it",
             "add the images, or take their rows out",
         )
@@ -111,31 +99,35 @@ def _check_found(
     if several:
         name, paths = several[0]
         raise GroundTruthError(
-            path,
             f"{len(several)} ambiguous names; {name!r} can be {first_few(map(repr, paths))}",
             "names that occur once below the folder, or paths relative to it",
             "write the path instead of the name",
         )
 
 
-def _instance(path: Path, number: int, row: Mapping[str, str]) -> str:
+def _label(image: str, row: Mapping[str, str], number: int) -> Label:
+    """What the line of that number says of an image."""
     if not row["instance"]:
         raise GroundTruthError(
-            path,
             f"no instance in line {number}, for {row['file']!r}",
             "the name of what the image shows",
             "take the row out: images that are not listed are distractors",
         )
-    return row["instance"]
+    # Where nobody is marked, everybody is asked.
+    query = row.get("query", "1")
+    if query.lower() not in _FLAGS:
+        raise _fault(f"query = {query!r} in line {number}", expected="0 or 1")
+    angle_deg = _number(row, "angle_deg", number)
+    sides = [_number(row, column, number) for column in _BOX]
+    box = tuple(side for side in sides if side is not None)
+    if 0 < len(box) < len(_BOX):
+        raise _fault(
+            f"an incomplete box in line {number}", expected=f"all of {', '.join(_BOX)}, or none"
+        )
+    return Label(image, row["instance"], _FLAGS[query.lower()], angle_deg, box or None)
 
 
-def _flag(path: Path, number: int, text: str) -> bool:
-    if text.lower() not in _TRUE | _FALSE:
-        raise GroundTruthError(path, f"query = {text!r} in line {number}", "0 or 1", _REMEDY)
-    return text.lower() in _TRUE
-
-
-def _number(path: Path, number: int, row: Mapping[str, str], column: str) -> float | None:
+def _number(row: Mapping[str, str], column: str, line: int) -> float | None:
     text = row.get(column, "")
     if not text:
         return None
@@ -144,21 +136,5 @@ def _number(path: Path, number: int, row: Mapping[str, str], column: str) -> flo
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise GroundTruthError(path, f"{column} = {text!r} in line {number}", "a number", _REMEDY)
+        raise _fault(f"{column} = {text!r} in line {line}", expected="a number")
     return value
-
-
-def _box(
-    path: Path, number: int, row: Mapping[str, str]
-) -> tuple[float, float, float, float] | None:
-    left, top, right, bottom = (_number(path, number, row, column) for column in _BOX)
-    if left is None and top is None and right is None and bottom is None:
-        return None
-    if left is None or top is None or right is None or bottom is None:
-        raise GroundTruthError(
-            path,
-            f"an incomplete box in line {number}",
-            f"all of {', '.join(_BOX)}, or none",
-            _REMEDY,
-        )
-    return left, top, right, bottom

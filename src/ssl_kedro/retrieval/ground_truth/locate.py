@@ -12,9 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.decode import EXTENSIONS
-from ssl_kedro.images.listing import images_below
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+from ssl_kedro.images.files import EXTENSIONS, images_below
+from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 
 
 class ImageTree:
@@ -34,17 +33,12 @@ class ImageTree:
         self.root = root
         if not root.is_dir():
             found = "a file" if root.exists() else "no such folder"
-            raise GroundTruthError(
-                root, found, "the folder of images", "set the path to that folder"
-            )
+            expected, remedy = "the folder of images", "set the path to that folder"
+            raise GroundTruthError(found, expected, remedy, root)
         self.paths = tuple(images_below(root, follow_links=True))
         if not self.paths:
-            raise GroundTruthError(
-                root,
-                "no image",
-                f"files with one of the extensions {', '.join(sorted(EXTENSIONS))}",
-                "unpack the data set's images there",
-            )
+            expected = f"files with one of the extensions {', '.join(sorted(EXTENSIONS))}"
+            raise GroundTruthError("no image", expected, "unpack the data set's images there", root)
         self._by_tail = cache(self._tails)
 
     def matches(self, name: str) -> list[str]:
@@ -100,24 +94,24 @@ def located(root: Path, names: Sequence[str]) -> list[Path]:
     missing = [name for name, paths in zip(names, found, strict=True) if not paths]
     if missing:
         raise GroundTruthError(
-            root,
             f"no file for {len(missing)} of {len(names)} images "
             f"({first_few(map(repr, missing))}) among the "
             f"{len(tree.paths)} images there and in folders below, such as {tree.paths[0]!r}",
             "a file of that name, with or without extension and folders",
             "complete the folder, or set the path to the right one",
+            root,
         )
     several = [(name, paths) for name, paths in zip(names, found, strict=True) if len(paths) > 1]
     if several:
         name, paths = several[0]
         raise GroundTruthError(
-            root,
             f"several files for {len(several)} of {len(names)} images; {name!r} can be "
             f"{first_few(map(repr, paths))}",
             "one file for each name",
             "take the copies out, or set the path to one folder of images",
+            root,
         )
-    return [root / paths[0] for paths in found]
+    return [root / path for (path,) in found]
 
 
 def _lower_extension(name: str) -> str:

@@ -12,13 +12,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.pickles import DAMAGE
 from ssl_kedro.retrieval.ground_truth import matlab_process
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 
 # Of one array of an HDF5 file, which can claim more than it holds.
 MOST_ENTRIES = 50_000_000
@@ -27,21 +29,7 @@ _VARIABLES = ("gnd", "imlist", "qimlist", "qidx", "q_name")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # MATLAB puts 512 bytes of its own before the HDF5 part.
 _HDF5_STARTS = (0, 512)
-_REMEDY = "fetch the file from its publisher again, or use its JSON version"
 _READER = (sys.executable, "-m", matlab_process.__name__, *_VARIABLES)
-# What h5py and the conversions raise on damaged files, found by damaging them at random.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    NotImplementedError,
-    EOFError,
-)
 
 
 def is_version_5(data: bytes) -> bool:
@@ -54,17 +42,30 @@ def is_version_73(data: bytes) -> bool:
     return any(data[start : start + len(_HDF5)] == _HDF5 for start in _HDF5_STARTS)
 
 
-def table_of_version_5(data: bytes, path: Path) -> dict[str, object]:
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever h5py and the conversions raise on damaged files as one error.
+
+    Found by damaging files at random.
+    """
+    try:
+        yield
+    except (*DAMAGE, OSError, ArithmeticError, RuntimeError) as error:
+        raise GroundTruthError(
+            f"a MATLAB file that cannot be read ({str(error) or type(error).__name__})",
+            "a whole file with gnd, imlist, and qimlist or qidx",
+            "fetch the file from its publisher again, or use its JSON version",
+        ) from error
+
+
+def table_of_version_5(data: bytes) -> dict[str, object]:
     """Variables of a MATLAB 5 file; see :func:`~.published.ground_truth_of_table`.
 
     Raises:
         GroundTruthError: the file is damaged, or a variable is not what it should be.
     """
-    try:
-        found = _variables_of_version_5(data)
-        return {key: _value_5(key, value) for key, value in found.items()}
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    with _reading():
+        return {key: _value_5(key, value) for key, value in _variables_of_version_5(data).items()}
 
 
 def _variables_of_version_5(data: bytes) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _variables_of_version_5(data: bytes) -> dict[str, Any]:
     return dict(answer["variables"])
 
 
-def table_of_version_73(data: bytes, path: Path) -> dict[str, object]:
+def table_of_version_73(data: bytes) -> dict[str, object]:
     """Variables of a MATLAB 7.3 file; see :func:`~.published.ground_truth_of_table`.
 
     Raises:
@@ -97,12 +98,8 @@ def table_of_version_73(data: bytes, path: Path) -> dict[str, object]:
     """
     import h5py  # noqa: PLC0415  heavy
 
-    try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            found = {key: file[key] for key in _VARIABLES if key in file}
-            return {key: _value_73(file, key, value) for key, value in found.items()}
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    with _reading(), h5py.File(io.BytesIO(data), "r") as file:
+        return {key: _value_73(file, key, file[key]) for key in _VARIABLES if key in file}
 
 
 def _value_5(key: str, value: Any) -> object:
@@ -180,12 +177,3 @@ def _check_count(count: int) -> None:
     # Without the array's name: HDF5 searches the whole file for it.
     if count > MOST_ENTRIES:
         raise ValueError(f"an array claims {count} entries, more than {MOST_ENTRIES}")
-
-
-def _damaged(path: Path, error: BaseException) -> GroundTruthError:
-    return GroundTruthError(
-        path,
-        f"a MATLAB file that cannot be read ({str(error) or type(error).__name__})",
-        "a whole file with gnd, imlist, and qimlist or qidx",
-        _REMEDY,
-    )

@@ -6,19 +6,52 @@ in pixels of the original image, as the published file gives them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from ssl_kedro.core.errors import first_few
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+from ssl_kedro.core.errors import InputError, first_few
 from ssl_kedro.retrieval.protocols import CLASSIC, Judgements, Level
 
 CLASSIC_LEVELS: Mapping[str, Level] = {"": CLASSIC}
 
 _NEW_COPY = "fetch the file from its publisher again, or correct it"
+T = TypeVar("T", bound=Hashable)
+
+
+class GroundTruthError(InputError):
+    """A ground truth that cannot be used.
+
+    Args:
+        found: what was found.
+        expected: what is needed.
+        remedy: what to do.
+        path: the file or folder at fault; None where there is none, or :func:`read_from` knows it.
+    """
+
+    def __init__(
+        self, found: str, expected: str, remedy: str = _NEW_COPY, path: Path | None = None
+    ) -> None:
+        self.path = path
+        super().__init__(path or "the ground truth", found, expected, remedy)
+
+
+@contextmanager
+def read_from(path: Path) -> Iterator[None]:
+    """Within, errors that name no file or folder name this one."""
+    try:
+        yield
+    except GroundTruthError as error:
+        if error.path is not None:
+            raise
+        named = GroundTruthError(error.found, error.expected, error.remedy, path)
+        raise named from error.__cause__
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +61,11 @@ class GroundTruth:
     Args:
         database: names of the images searched in, as the file spells them, (N,).
         queries: names of the query images, (Q,).
-        boxes: float64 (Q, 4), the part of each query image that is asked for; a row of NaN is a
-            query without a box. None where no query has one.
-        judgements: lists of judged database images for each query.
+        lists: for each name (such as "easy") and query the database images judged so, each (K,).
         levels: protocols that the lists can be evaluated with; the only one is called "" where
             there are no levels.
-        query_in_database: int64 (Q,), index of each query in ``database``, -1 where it is not
-            part of it.
-        source: what it was read from, for messages.
+        boxes: float64 (Q, 4), the part of each query image that is asked for; a row of NaN is a
+            query without a box. None where no query has one.
 
     Raises:
         GroundTruthError: the parts contradict each other.
@@ -43,19 +73,27 @@ class GroundTruth:
 
     database: tuple[str, ...]
     queries: tuple[str, ...]
-    boxes: np.ndarray | None
-    judgements: Judgements
+    lists: Mapping[str, Sequence[np.ndarray]]
     levels: Mapping[str, Level]
-    query_in_database: np.ndarray
-    source: Path | None = None
+    boxes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._check_counts()
         self._check_names()
         self._check_judged()
-        self._check_queries()
         if self.boxes is not None:
             self._check_boxes(self.boxes)
+
+    @cached_property
+    def judgements(self) -> Judgements:
+        """The lists, query by query."""
+        return Judgements(self.lists)
+
+    @cached_property
+    def query_in_database(self) -> np.ndarray:
+        """Index of each query in the database, int64 (Q,); -1 where it is not part of it."""
+        known = {name: index for index, name in enumerate(self.database)}
+        return np.array([known.get(name, -1) for name in self.queries], dtype=np.int64)
 
     def queries_without_positives(self, level: str) -> tuple[str, ...]:
         """Queries that have nothing to find at a level; means leave them out.
@@ -68,80 +106,64 @@ class GroundTruth:
         """
         if level not in self.levels:
             raise ValueError(f"level {level!r}: expected one of {list(self.levels)}")
-        wanted = self.levels[level].positives
-        found = np.zeros(len(self.queries), dtype=np.int64)
-        for name, images in self.judgements.lists.items():
-            if name in wanted:
-                found += [len(part) for part in images]
-        return tuple(self.queries[query] for query in np.flatnonzero(found == 0))
-
-    def _error(self, found: str, expected: str, remedy: str = _NEW_COPY) -> GroundTruthError:
-        return GroundTruthError(self.source, found, expected, remedy)
+        positives = zip(*(self.lists[name] for name in self.levels[level].positives), strict=True)
+        pairs = zip(self.queries, positives, strict=True)
+        return tuple(query for query, found in pairs if not any(map(len, found)))
 
     def _check_counts(self) -> None:
         if not self.database:
-            raise self._error("an empty database", "the names of the images to search in")
+            raise GroundTruthError("an empty database", "the names of the images to search in")
         if not self.queries:
-            raise self._error("no queries", "at least one query")
+            raise GroundTruthError("no queries", "at least one query")
         count = len(self.queries)
-        for what, number in (
-            ("judgements", len(self.judgements.images)),
-            ("places in the database", len(self.query_in_database)),
-            ("boxes", count if self.boxes is None else len(self.boxes)),
-        ):
-            if number != count:
-                raise self._error(f"{what} for {number} queries", f"{count}, one for each query")
-        for level in self.levels.values():
-            missing = level.positives - set(self.judgements.names)
-            if missing:
-                raise self._error(
-                    f"judgements with the lists {', '.join(self.judgements.names)}",
-                    f"the list {sorted(missing)[0]}, which the levels ask for",
+        parts = [("judgements", queries) for queries in self.lists.values()]
+        parts += [] if self.boxes is None else [("boxes", list(self.boxes))]
+        for what, rows in parts:
+            if len(rows) != count:
+                raise GroundTruthError(
+                    f"{what} for {len(rows)} queries", f"{count}, one for each query"
                 )
+        missing = set().union(*(level.positives for level in self.levels.values())) - {*self.lists}
+        if missing:
+            raise GroundTruthError(
+                f"judgements with the lists {', '.join(self.lists)}",
+                f"the list {min(missing)}, which the levels ask for",
+            )
 
     def _check_names(self) -> None:
         twice = repeated(self.database)
         if twice:
-            raise self._error(
+            raise GroundTruthError(
                 f"{len(twice)} names more than once in the database "
                 f"({first_few(map(repr, twice))})",
                 "every image once",
             )
-        boxes = [""] * len(self.queries) if self.boxes is None else self.boxes.tolist()
-        asked = [f"{name} {box}" for name, box in zip(self.queries, boxes, strict=True)]
-        again = set(repeated(asked))
+        boxes = [""] * len(self.queries) if self.boxes is None else map(str, self.boxes.tolist())
+        again = {name for name, _ in repeated(zip(self.queries, boxes, strict=True))}
         if again:
-            names = [name for name, key in zip(self.queries, asked, strict=True) if key in again]
-            raise self._error(
-                f"queries more than once ({first_few(map(repr, sorted(set(names))))})",
+            raise GroundTruthError(
+                f"queries more than once ({first_few(map(repr, sorted(again)))})",
                 "every query once; the same image may be asked twice with different boxes only",
             )
 
     def _check_judged(self) -> None:
-        count = len(self.database)
-        for query, images in zip(self.queries, self.judgements.images, strict=True):
-            if len(images) and not 0 <= images.min() <= images.max() < count:
-                outside = images[(images < 0) | (images >= count)][0]
-                raise self._error(
+        count, names = len(self.database), ", ".join(self.lists)
+        judged = zip(*self.lists.values(), strict=True)
+        for query, place, parts in zip(self.queries, self.query_in_database, judged, strict=True):
+            images, times = np.unique(np.concatenate(parts), return_counts=True)
+            if (times > 1).any():
+                raise GroundTruthError(
+                    f"image {images[times > 1][0]} listed more than once for query {query!r}",
+                    f"each image in one of {names}, once",
+                )
+            for outside in images[(images < 0) | (images >= count)]:
+                raise GroundTruthError(
                     f"index {outside} among the judged images of query {query!r}",
                     f"indices from 0 to {count - 1}, since the database has {count} images",
                 )
-
-    def _check_queries(self) -> None:
-        known = {name: index for index, name in enumerate(self.database)}
-        for query, (name, place) in enumerate(
-            zip(self.queries, self.query_in_database.tolist(), strict=True)
-        ):
-            actual = known.get(name, -1)
-            if place != actual:
-                where = "not in the database" if actual < 0 else f"image {actual} of the database"
-                raise self._error(
-                    f"query {name!r} placed at index {place}, while it is {where}",
-                    "its own index (from 0), or -1 where it is not part of the database",
-                )
-            if place >= 0 and place not in self.judgements.images[query]:
-                raise self._error(
-                    f"query {name!r} in the database, judged neither a positive nor junk",
+            if place >= 0 and place not in images:
+                raise GroundTruthError(
+                    f"query {query!r} in the database, judged neither a positive nor junk",
                     "a query outside the database, or one that is listed for itself: otherwise "
                     "it finds itself first and that counts as an error",
                     "take the query out of the database, or add it to its own junk",
@@ -149,52 +171,17 @@ class GroundTruth:
 
     def _check_boxes(self, boxes: np.ndarray) -> None:
         if boxes.shape != (len(self.queries), 4):
-            raise self._error(
+            raise GroundTruthError(
                 f"boxes of shape {boxes.shape}", f"({len(self.queries)}, 4), a row for each query"
             )
-        missing = np.isnan(boxes).all(axis=1)
-        with np.errstate(invalid="ignore"):
-            sound = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
-        sound &= np.isfinite(boxes).all(axis=1)
-        for query in np.flatnonzero(~missing & ~sound)[:1]:
-            raise self._error(
+        sound = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+        for query in np.flatnonzero(~sound & ~np.isnan(boxes).all(axis=1)):
+            raise GroundTruthError(
                 f"box {boxes[query].tolist()} of query {self.queries[query]!r}",
                 "left, top, right, bottom in pixels, with left < right and top < bottom",
             )
 
 
-def places_of(queries: Sequence[str], database: Sequence[str]) -> np.ndarray:
-    """Index of each query in the database, int64 (Q,); -1 where it is not part of it."""
-    known = {name: index for index, name in enumerate(database)}
-    return np.array([known.get(name, -1) for name in queries], dtype=np.int64)
-
-
-def checked_judgements(
-    source: Path | None, queries: Sequence[str], lists: Mapping[str, Sequence[np.ndarray]]
-) -> Judgements:
-    """Judgements whose faults are reported with the file and the query's name.
-
-    Raises:
-        GroundTruthError: an image is listed twice for one query.
-    """
-    for query, parts in zip(queries, zip(*lists.values(), strict=True), strict=True):
-        images, times = np.unique(np.concatenate(parts), return_counts=True)
-        if (times > 1).any():
-            raise GroundTruthError(
-                source,
-                f"image {images[times > 1][0]} listed more than once for query {query!r}",
-                f"each image in one of {', '.join(lists)}, once",
-                _NEW_COPY,
-            )
-    return Judgements(lists)
-
-
-def repeated(names: Sequence[str]) -> list[str]:
-    """Names that occur more than once, in the order of their second occurrence."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for name in names:
-        if name in seen:
-            twice[name] = None
-        seen.add(name)
-    return list(twice)
+def repeated(names: Iterable[T]) -> list[T]:
+    """What occurs more than once, in the order of first occurrence."""
+    return [name for name, times in Counter(names).items() if times > 1]

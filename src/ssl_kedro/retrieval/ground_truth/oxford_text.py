@@ -14,12 +14,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.decode import EXTENSIONS
-from ssl_kedro.retrieval.ground_truth.errors import GroundTruthError
+from ssl_kedro.images.files import EXTENSIONS
 from ssl_kedro.retrieval.ground_truth.model import (
     CLASSIC_LEVELS,
     GroundTruth,
-    checked_judgements,
+    GroundTruthError,
     repeated,
 )
 
@@ -44,6 +43,7 @@ _QUERY = re.compile(r"(?P<landmark>.+)_(?P<number>\d+)_query\.txt")
 # Oxford's query files name images as its first word list did.
 _PREFIX = "oxc1_"
 _REMEDY = "unpack the publisher's ground-truth archive into a folder of its own"
+_COMPLETE = "give the complete image folder of the same data set"
 
 
 def ground_truth_of_text_files(folder: Path, database: Sequence[str]) -> GroundTruth:
@@ -61,28 +61,27 @@ def ground_truth_of_text_files(folder: Path, database: Sequence[str]) -> GroundT
             the database.
     """
     stems = _query_stems(folder)
-    places = _places(database, folder)
+    places = _places(database)
     names, boxes = _queries(folder, stems, places)
     lists: dict[str, list[np.ndarray]] = {"ok": [], "junk": []}
     absent: dict[str, None] = {}
     for stem in stems:
         good = [*_lines(folder, stem, "good"), *_lines(folder, stem, "ok")]
         for kind, listed in (("ok", good), ("junk", _lines(folder, stem, "junk"))):
-            kept = [name for name in dict.fromkeys(listed) if not _is_broken(name, places)]
-            absent.update(dict.fromkeys(name for name in kept if name not in places))
-            lists[kind].append(np.array([places.get(name, -1) for name in kept], dtype=np.int64))
+            found = {name: places.get(name, -1) for name in listed}
+            lacking = [name for name, place in found.items() if place < 0]
+            absent |= dict.fromkeys(name for name in lacking if name not in BROKEN_PARIS_IMAGES)
+            kept = [place for place in found.values() if place >= 0]
+            lists[kind].append(np.array(kept, dtype=np.int64))
     if absent:
         raise GroundTruthError(
-            folder,
             f"{len(absent)} judged images that are not in the database "
-            f"({first_few(map(repr, [*absent]))})",
+            f"({first_few(map(repr, absent))})",
             f"names among the {len(database)} of the database, such as {database[0]!r}",
-            "give the complete image folder of the same data set",
+            _COMPLETE,
         )
-    indices = np.array([places[name] for name in names], dtype=np.int64)
-    queries = tuple(database[index] for index in indices)
-    judgements = checked_judgements(folder, queries, lists)
-    return GroundTruth(tuple(database), queries, boxes, judgements, CLASSIC_LEVELS, indices, folder)
+    queries = tuple(database[places[name]] for name in names)
+    return GroundTruth(tuple(database), queries, lists, CLASSIC_LEVELS, boxes)
 
 
 def _query_stems(folder: Path) -> list[str]:
@@ -90,7 +89,6 @@ def _query_stems(folder: Path) -> list[str]:
     found = [match for path in folder.iterdir() if (match := _QUERY.fullmatch(path.name))]
     if not found:
         raise GroundTruthError(
-            folder,
             "a folder without files called <landmark>_<number>_query.txt",
             "the text files of Oxford5k or Paris6k, or a ground-truth file",
             _REMEDY,
@@ -99,34 +97,24 @@ def _query_stems(folder: Path) -> list[str]:
     return [f"{match['landmark']}_{match['number']}" for match in found]
 
 
-def _places(database: Sequence[str], folder: Path) -> Mapping[str, int]:
-    """Index of each image by its bare name."""
+def _places(database: Sequence[str]) -> Mapping[str, int]:
+    """Index of each image by its name without folders and known extension."""
     if not database:
         raise GroundTruthError(
-            folder,
             "text files, which do not list the database",
             "the names of all its images",
             "give the folder of images, so that they can be listed",
         )
-    bare = [_bare(name) for name in database]
+    paths = map(PurePosixPath, database)
+    bare = [path.stem if path.suffix.lower() in EXTENSIONS else path.name for path in paths]
     twice = repeated(bare)
     if twice:
         raise GroundTruthError(
-            folder,
             f"a database with {len(twice)} names more than once ({first_few(map(repr, twice))})",
             "every image once, whatever its folder and extension",
             "take the copies out of the folder of images",
         )
     return {name: index for index, name in enumerate(bare)}
-
-
-def _bare(name: str) -> str:
-    path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in EXTENSIONS else path.name
-
-
-def _is_broken(name: str, places: Mapping[str, int]) -> bool:
-    return name in BROKEN_PARIS_IMAGES and name not in places
 
 
 def _queries(
@@ -136,25 +124,19 @@ def _queries(
     names, boxes = [], np.empty((len(stems), 4))
     for row, stem in zip(boxes, stems, strict=True):
         words = " ".join(_lines(folder, stem, "query")).split()
+        path = folder / f"{stem}_query.txt"
         try:
             name, *box = words
             row[:] = [float(number) for number in box]
         except ValueError as error:
-            raise GroundTruthError(
-                folder / f"{stem}_query.txt",
-                repr(" ".join(words))[:80],
-                "an image's name and its box: name left top right bottom",
-                _REMEDY,
-            ) from error
+            expected = "an image's name and its box: name left top right bottom"
+            found = repr(" ".join(words))[:80]
+            raise GroundTruthError(found, expected, _REMEDY, path) from error
         if name not in places:
             name = name.removeprefix(_PREFIX)
         if name not in places:
-            raise GroundTruthError(
-                folder / f"{stem}_query.txt",
-                f"the query {name!r}, which is not in the database",
-                f"one of its {len(places)} images",
-                "give the complete image folder of the same data set",
-            )
+            found = f"the query {name!r}, which is not in the database"
+            raise GroundTruthError(found, f"one of its {len(places)} images", _COMPLETE, path)
         names.append(name)
     return names, boxes
 
@@ -162,8 +144,7 @@ def _queries(
 def _lines(folder: Path, stem: str, kind: str) -> list[str]:
     path = folder / f"{stem}_{kind}.txt"
     if not path.is_file():
-        raise GroundTruthError(
-            path, "no such file", "four files for each query: query, good, ok, junk", _REMEDY
-        )
+        expected = "four files for each query: query, good, ok, junk"
+        raise GroundTruthError("no such file", expected, _REMEDY, path)
     text = path.read_text(encoding="utf-8", errors="replace")
     return [line.strip() for line in text.splitlines() if line.strip()]
