@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ssl_kedro.spherical.sphere import longitude_latitude, pixel_directions
 
+Size = tuple[int, int]
 Interpolation = Literal["bilinear", "nearest"]
 # Of R R^T from 1.
 _TOLERANCE = 1e-5
@@ -36,7 +37,7 @@ class SamplingPlan:
         weights: float32 (M, K); each row sums to 1.
     """
 
-    size: tuple[int, int]
+    size: Size
     shape: tuple[int, ...]
     indices: Tensor
     weights: Tensor
@@ -70,7 +71,7 @@ class SamplingPlan:
 
 
 def sampling_plan(
-    directions: Tensor, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+    directions: Tensor, size: Size, interpolation: Interpolation = "bilinear"
 ) -> SamplingPlan:
     """Plan for directions, the same in every panorama.
 
@@ -102,7 +103,7 @@ def sampling_plan(
     return SamplingPlan(size, tuple(directions.shape[:-1]), indices.int(), weights.float())
 
 
-def _pixels(row: Tensor, column: Tensor, size: tuple[int, int]) -> list[Tensor]:
+def _pixels(row: Tensor, column: Tensor, size: Size) -> list[Tensor]:
     """The pixels at rows -1 to H and any column, by rows.
 
     Beyond a pole lies the first row turned by half a turn. With an odd width that is between two
@@ -148,7 +149,7 @@ def checked_rotation(matrix: Tensor) -> Tensor:
 
 
 def rotation_plan(
-    matrix: Tensor, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+    matrix: Tensor, size: Size, interpolation: Interpolation = "bilinear"
 ) -> SamplingPlan:
     """Plan that rotates panoramas: what lies in direction d goes to R d.
 
@@ -162,9 +163,7 @@ def rotation_plan(
     return sampling_plan(directions, size, interpolation)
 
 
-def zenith_to_equator(
-    size: tuple[int, int], interpolation: Interpolation = "bilinear"
-) -> SamplingPlan:
+def zenith_to_equator(size: Size, interpolation: Interpolation = "bilinear") -> SamplingPlan:
     """Plan that brings the zenith ahead; what was ahead goes to the nadir, behind to the zenith.
 
     The thesis' "top to front" (4.3.1).
@@ -172,9 +171,7 @@ def zenith_to_equator(
     return rotation_plan(rotation(pitch_deg=-90), size, interpolation)
 
 
-def nadir_to_equator(
-    size: tuple[int, int], interpolation: Interpolation = "bilinear"
-) -> SamplingPlan:
+def nadir_to_equator(size: Size, interpolation: Interpolation = "bilinear") -> SamplingPlan:
     """Plan that brings the nadir ahead; what was ahead goes to the zenith, behind to the nadir.
 
     The thesis' "bottom to front" (4.3.1).

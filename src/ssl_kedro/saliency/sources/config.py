@@ -6,14 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_kedro.core.config import (
-    NOT_NEGATIVE,
-    POSITIVE,
-    PROBABILITY,
-    Config,
-    ConfigError,
-    Range,
-)
+from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
 
 SourceKind = Literal["generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann"]
 # 20000 x 10000: Salient360! has panoramas of 16384 x 8192, beyond Pillow's own limit.

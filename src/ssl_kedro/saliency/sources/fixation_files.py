@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.sources.arrays import grey_values, mapped_array, opened
 from ssl_kedro.saliency.sources.config import FixationColumns
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.sources.tables import Table, read_header, read_table, require_columns
+from ssl_kedro.saliency.sources.values import (
+    Table,
+    grey_values,
+    mapped_array,
+    opened,
+    read_header,
+    read_table,
+    require_columns,
+)
 
 TABLES = frozenset({".csv", ".txt", ".tsv"})
 PICTURES = frozenset({".png"})
@@ -21,14 +27,13 @@ EXTENSIONS = TABLES | PICTURES | {".npy"}
 
 Size = Callable[[], tuple[int, int]]
 
-_Form = Literal["degrees", "fractions", "pixels"]
 # Names of columns: those that FixationColumns has fields for, and all that are searched for.
-_FORMS: tuple[tuple[_Form, str, str], ...] = (
+_FORMS = (
     ("degrees", "longitude", "latitude"),
     ("fractions", "u", "v"),
     ("pixels", "x", "y"),
 )
-_USUAL: tuple[tuple[_Form, str, str], ...] = (
+_USUAL = (
     ("degrees", "lon_deg", "lat_deg"),
     ("degrees", "longitude_deg", "latitude_deg"),
     *_FORMS,
@@ -118,7 +123,7 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
 
 def _columns_in(
     path: Path, names: tuple[str, ...], columns: FixationColumns
-) -> tuple[_Form, str, str, str | None, str | None]:
+) -> tuple[str, str, str, str | None, str | None]:
     """The form of directions, and the columns of both, of the viewer and of the time."""
     candidates = [
         *((form, getattr(columns, a), getattr(columns, b)) for form, a, b in _FORMS),

@@ -30,7 +30,6 @@ import numpy as np
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.sources.arrays import mapped_array
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
@@ -41,6 +40,7 @@ from ssl_kedro.saliency.sources.fixation_files import (
 )
 from ssl_kedro.saliency.sources.folder import by_stem, existing, files_below
 from ssl_kedro.saliency.sources.splits import assigned
+from ssl_kedro.saliency.sources.values import mapped_array
 
 _PICKLES = frozenset({".pck", ".pkl", ".pickle"})
 _RUNS = frozenset({".npy", ".csv"})

@@ -37,12 +37,7 @@ from ssl_kedro.saliency.sources.files import files_fingerprint, two_to_one
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
 from ssl_kedro.saliency.sources.folder import by_stem, existing, files_below
 from ssl_kedro.saliency.sources.splits import assigned, chosen
-from ssl_kedro.saliency.video import (
-    VIDEO_EXTENSIONS,
-    FrameReader,
-    VideoFrames,
-    resized_frame,
-)
+from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, FrameReader, VideoFrames, resized_frame
 
 _VIDEO_FOLDERS = ("videos", "Videos")
 _GAZE_FOLDER = "Gaze_txt_files"
