@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import get_args
 
 from ssl_kedro.saliency.panoramas import Split
+from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
-from ssl_kedro.saliency.sources.folder import existing
-from ssl_kedro.saliency.sources.splits import scenes_of
 from ssl_kedro.saliency.sources.values import Table
 
 _COLUMNS = ("image", "saliency", "fixations", "split")
@@ -35,7 +34,7 @@ class ManifestPanoramas(FilePanoramas):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        path = existing(config)
+        path = layouts.existing(config)
         if path.is_dir():
             path = path / "manifest.csv"
         super().__init__(_panoramas(path, config), path, config)
@@ -57,7 +56,7 @@ def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
         row.get("name") or (Path(row["image"]).with_suffix("").as_posix() if row["image"] else "")
         for _, row in table.rows
     ]
-    scenes = scenes_of(names, config.scene_pattern, path)
+    scenes = layouts.scenes_of(names, config.scene_pattern, path)
     seen: dict[tuple[str, object], tuple[int, str]] = {}
 
     def panorama(name: str, scene: str, line: int, values: dict[str, str]) -> PanoramaFiles:
