@@ -18,8 +18,9 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     Sweep,
     TaskSummary,
 )
-from ssl_kedro.pipelines.retrieval_eval.report.page import retrieval_report
-from ssl_kedro.pipelines.retrieval_eval.report.tables import RANKINGS, all_tables
+from ssl_kedro.pipelines.retrieval_eval.report.page import report
+from ssl_kedro.pipelines.retrieval_eval.report.tables import RANKINGS
+from ssl_kedro.pipelines.retrieval_eval.report.tables import tables as all_tables
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.retrieval.extraction import Extracted
 from ssl_kedro.retrieval.scoring import MeanScore, MeanScores, QueryScores
@@ -114,7 +115,7 @@ def test_the_page_shows_what_is_published_where_it_is_known(
         parameters={},
         training_seconds=0.0,
     )
-    page = retrieval_report(parameters(), data, results(), manifest, tables, {})
+    page = report(parameters(), data, results(), manifest, **tables)
     classic, revisited = (
         page.split(f"Table 3.2: {title}</h2>")[1].split("</section>")[0]
         for title in ("oxford5k", "roxford5k, medium")

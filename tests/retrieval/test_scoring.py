@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_kedro.retrieval.checks import checked_descriptors
+from ssl_kedro.retrieval.descriptors import checked_descriptors
 from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
@@ -111,11 +111,11 @@ def test_scores_agree_with_the_reference(
     task = read_ground_truth(files[0])
     with np.load(REFERENCE / f"synthetic_features_{dataset}.npz") as features:
         arrays = {
-            "database": (features["X"], len(task.database)),
-            "queries": (features["Q"], len(task.queries)),
+            "database": (features["X"], len(task.database), "X"),
+            "queries": (features["Q"], len(task.queries), "Q"),
         }
-        checked = checked_descriptors(arrays, {name: name for name in arrays})
-    rankings = Searcher(checked["database"]).rankings(checked["queries"])
+        database, queries = checked_descriptors(arrays)
+    rankings = Searcher(database).rankings(queries)
     scores = ranking_scores(rankings, task, len(task.database))
     levels = {"": "", "easy": "E", "medium": "M", "hard": "H"}
     for level in scores:

@@ -8,7 +8,7 @@ each image's begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,13 +17,18 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.config import POSITIVE, Config, Range
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.retrieval import pooling
-from ssl_kedro.retrieval.whitening import Whitening
+from ssl_kedro.retrieval.whitening import Whitening, unit_rows
 
 Pooling = Literal["rmac", "gem", "mac", "spoc"]
 
 # Images whose regions are whitened at a time.
 _IMAGES_A_BLOCK = 256
+# Rows that are checked at a time.
+_ROWS = 65_536
+# Lengths of unit rows stored in half precision differ from 1 by less.
+_ROUNDING = 2e-3
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def aggregated_at(
     vectors: np.ndarray,
     starts: np.ndarray,
     whitening: Whitening | None,
-    dimensions: list[int | None],
+    dimensions: Sequence[int | None],
 ) -> dict[int | None, np.ndarray]:
     """Descriptors at several dimensions, read and projected once; see :func:`aggregated`."""
     width = vectors.shape[1] if whitening is None else whitening.dimensions
@@ -117,5 +122,74 @@ def concatenated(descriptors: list[np.ndarray]) -> np.ndarray:
     if len(counts) != 1:
         raise ValueError(f"expected descriptors of equally many images, found {sorted(counts)}")
     joined = np.concatenate([np.asarray(member) for member in descriptors], axis=1)
-    lengths = np.linalg.norm(joined, axis=1, keepdims=True)
-    return np.asarray(joined / np.maximum(lengths, 1e-12), dtype=np.float32)
+    return unit_rows(joined).astype(np.float32)
+
+
+class DescriptorError(InputError):
+    """Descriptors that do not fit the ground truth, or are not descriptors."""
+
+
+def checked_descriptors(
+    given: Mapping[str, tuple[np.ndarray, int, str | None]],
+) -> tuple[np.ndarray, ...]:
+    """Descriptors that somebody else made, at unit length, (N, D), in the type they came in.
+
+    Rows that have unit length already, up to rounding, stay as they are to the last bit.
+
+    Args:
+        given: by role ("database", "queries"): the array, how many rows it should have, and the
+            file that it came from, for messages.
+
+    Raises:
+        DescriptorError: an array that is not (rows, D) of numbers, the wrong number of rows,
+            unequal D, values that are not finite, or rows of zeros.
+    """
+    for role, (array, count, file) in given.items():
+        _check_one(f"descriptors.{role} = {file!r}", array, count)
+    widths = {role: array.shape[1] for role, (array, _, _) in given.items()}
+    role = [*given][-1]
+    if len(set(widths.values())) > 1:
+        raise DescriptorError(
+            f"descriptors.{role} = {given[role][2]!r}",
+            f"{widths[role]} dimensions",
+            f"as many as the others have ({widths})",
+            "describe queries and database by the same encoder and whitening",
+        )
+    return tuple(_unit(array) for array, _, _ in given.values())
+
+
+def _unit(array: np.ndarray) -> np.ndarray:
+    rows = np.asarray(array) if array.dtype.kind == "f" else np.asarray(array, dtype=np.float32)
+    lengths = np.linalg.norm(rows.astype(np.float64, copy=False), axis=1)
+    return rows if np.abs(lengths - 1).max() < _ROUNDING else unit_rows(rows)
+
+
+def _check_one(where: str, array: np.ndarray, count: int) -> None:
+    if array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[1] < 1:
+        raise DescriptorError(
+            where,
+            f"an array of shape {array.shape} and type {array.dtype}",
+            f"numbers of shape ({count}, D)",
+            "save one row an image with numpy.save",
+        )
+    if len(array) != count:
+        raise DescriptorError(
+            where,
+            f"{len(array)} rows",
+            f"{count}, one for each image of the ground truth, in its order",
+            "check that descriptors and ground truth belong to the same data set, and that "
+            "database and queries are not exchanged",
+        )
+    for at in range(0, count, _ROWS):
+        block = np.asarray(array[at : at + _ROWS], dtype=np.float32)
+        for fault, what in (
+            (~np.isfinite(block).all(axis=1), "values that are not finite"),
+            (~block.any(axis=1), "nothing but zeros"),
+        ):
+            if fault.any():
+                raise DescriptorError(
+                    where,
+                    f"{what} in row {at + int(fault.argmax())}",
+                    "finite numbers, not all zero, in every row",
+                    "extract that image again, or find out why the encoder gives such values",
+                )

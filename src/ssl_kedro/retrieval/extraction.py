@@ -7,9 +7,10 @@ when something that it was made from has changed.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -108,32 +109,6 @@ class VectorStore(MappedStore):
         """First vector of each image, and M, (N + 1,) int64."""
         return np.asarray(np.load(self.folder / _STARTS, allow_pickle=False))
 
-    def write(
-        self,
-        pieces: Iterable[tuple[np.ndarray, np.ndarray]],
-        images: int,
-        channels: int,
-        description: Mapping[str, Any],
-    ) -> None:
-        """Write vectors as they come; what was there stays until all are written.
-
-        Args:
-            pieces: image indices (B,), ascending over all pieces, and vectors (B, R, C).
-            images: N; images that no piece names have no vectors.
-            channels: C.
-            description: "identity", "skipped" and "seconds", to be read back with
-                :meth:`description`; looked at after the last piece.
-        """
-        counts = np.zeros(images, dtype=np.int64)
-        with self.written((channels,), "<f4") as (array, found):
-            for indices, vectors in pieces:
-                counts[indices] = vectors.shape[1]
-                array.add(vectors.reshape(-1, channels))
-            starts = np.concatenate([[0], np.cumsum(counts)])
-            np.save(array.path.with_name(_STARTS), starts, allow_pickle=False)
-            shape = {"images": images, "vectors": array.rows, "channels": channels}
-            found.update(description, **shape)
-
 
 def network_fingerprint(network: MapNetwork) -> str:
     """Changes with the network's weights and shape."""
@@ -190,47 +165,38 @@ def extract_vectors(
         ConfigError: more unreadable images than ``max_skipped``, or no readable one.
     """
     known = store.description()
-    if known is not None and store.holds(identity):
+    if known is not None and known.identity == dict(identity):
         return known
     device = resolved_device(config.device)
     network = network.to(device).eval()
     if device.type != "cuda":
         network = network.to(memory_format=torch.channels_last)
-    skipped: list[list[str]] = []
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    skipped: list[tuple[str, str]] = []
+    counts = np.zeros(len(photographs), dtype=np.int64)
+    channels = network.map_channels
     began = time.perf_counter()
-
-    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        with (
-            torch.inference_mode(),
-            autocast,
-            progress_bar(len(photographs), label, "images") as bar,
-        ):
-            for found in batches(photographs, resize, config.batch_size, config.workers):
-                if not isinstance(found, Batch):
-                    skipped.append([photographs.names[found.index], found.reason])
-                    check_skipped(skipped, len(photographs), config.max_skipped, label, _SKIPPING)
-                    bar.update(1)
-                    continue
-                maps = network(torch.from_numpy(found.images).to(device))
-                yield found.indices, pooled(maps, pooling).float().cpu().numpy()
-                bar.update(len(found.indices))
+    with (
+        store.written((channels,), "<f4") as (array, description),
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"),
+        progress_bar(len(photographs), label, "images") as bar,
+    ):
+        for found in batches(photographs, resize, config.batch_size, config.workers):
+            if not isinstance(found, Batch):
+                skipped.append((photographs.names[found.index], found.reason))
+                check_skipped(skipped, len(photographs), config.max_skipped, label, _SKIPPING)
+                bar.update(1)
+                continue
+            maps = network(torch.from_numpy(found.images).to(device))
+            vectors = pooled(maps, pooling).float().cpu().numpy()
+            counts[found.indices] = vectors.shape[1]
+            array.add(vectors.reshape(-1, channels))
+            bar.update(len(found.indices))
         if len(skipped) == len(photographs):
             check_skipped(skipped, len(photographs), -1.0, label, _SKIPPING)
-
-    description = {"identity": dict(identity), "skipped": skipped, "seconds": 0.0}
-    store.write(
-        _timed(pieces(), began, description), len(photographs), network.map_channels, description
-    )
-    written = store.description()
-    if written is None:
-        raise RuntimeError(f"{store.folder}: vectors that were just written are not there")
-    return written
-
-
-def _timed(
-    pieces: Iterator[tuple[np.ndarray, np.ndarray]], began: float, description: dict[str, Any]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pieces; how long all took goes into the description before it is written."""
-    yield from pieces
-    description["seconds"] = round(time.perf_counter() - began, 2)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        np.save(array.path.with_name(_STARTS), starts, allow_pickle=False)
+        seconds = round(time.perf_counter() - began, 2)
+        made = Extracted(dict(identity), skipped, seconds, len(photographs), array.rows, channels)
+        description.update(dataclasses.asdict(made))
+    return made

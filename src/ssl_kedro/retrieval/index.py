@@ -71,12 +71,7 @@ def empty_index(factory: str, dimensions: int) -> Any:
 
 
 def trained_index(
-    descriptors: Rows,
-    factory: str,
-    *,
-    train_points: int = 200_000,
-    seed: int = 0,
-    threads: int | None = None,
+    descriptors: Rows, factory: str, *, train_points: int = 200_000, seed: int = 0
 ) -> Any:
     """An index trained on a random part of the rows, still empty.
 
@@ -85,7 +80,6 @@ def trained_index(
         factory: faiss factory string.
         train_points: rows to train on, at most.
         seed: of their choice and of faiss' own clustering.
-        threads: of faiss; None = as many as it is set to.
 
     Raises:
         ConfigError: an unknown factory string, or fewer rows than it needs.
@@ -93,54 +87,41 @@ def trained_index(
     import faiss  # noqa: PLC0415
 
     made = empty_index(factory, descriptors.shape[1])
+    if made.is_trained:
+        return made
     needed = _needed_points(faiss, made)
     count = min(train_points, len(descriptors))
-    if count < needed and not made.is_trained:
+    if count < needed:
         raise ConfigError(
             "index",
             factory,
             f"an index that {count} training vectors are enough for: this one needs {needed}; "
             f"take fewer cells, or raise search.train_points ({train_points})",
         )
-    if not made.is_trained:
-        _seed(faiss, made, seed)
-        generator = numpy_generator(seed, "index training")
-        chosen = np.sort(generator.choice(len(descriptors), count, replace=False))
-        rows = _finite(descriptors[chosen])
-        with _threads(faiss, threads):
-            made.train(rows)
+    inner = _inner(faiss, made)
+    if isinstance(inner, faiss.IndexIVF):
+        # Of the clustering of cells; that of codes has a fixed seed of its own.
+        inner.cp.seed = derived_seed(seed, "faiss") % 2**31
+    generator = numpy_generator(seed, "index training")
+    chosen = np.sort(generator.choice(len(descriptors), count, replace=False))
+    made.train(_finite(descriptors[chosen]))
     return made
 
 
-def build_index(
-    descriptors: Rows,
-    factory: str,
-    *,
-    train_points: int = 200_000,
-    seed: int = 0,
-    block: int = 65_536,
-    threads: int | None = None,
-) -> Any:
+def build_index(descriptors: Rows, factory: str, *, block: int = 65_536, **training: int) -> Any:
     """A trained index that holds all rows; see :func:`trained_index` and :func:`fill`."""
-    made = trained_index(
-        descriptors, factory, train_points=train_points, seed=seed, threads=threads
-    )
-    fill(made, descriptors, block, threads=threads)
+    made = trained_index(descriptors, factory, **training)
+    fill(made, descriptors, block)
     return made
 
 
-def fill(index: Any, descriptors: Rows, block: int = 65_536, *, threads: int | None = None) -> None:
+def fill(index: Any, descriptors: Rows, block: int = 65_536) -> None:
     """Add all rows, reading so many of them at a time.
 
     Raises:
         ValueError: a row is not of finite numbers; faiss would leave it out without a word.
     """
-    import faiss  # noqa: PLC0415
-
-    with (
-        _threads(faiss, threads),
-        progress_bar(len(descriptors), "index", "vectors") as bar,
-    ):
+    with progress_bar(len(descriptors), "index", "vectors") as bar:
         for first in range(0, len(descriptors), block):
             rows = _finite(descriptors[first : first + block], first)
             index.add(rows)
@@ -148,7 +129,7 @@ def fill(index: Any, descriptors: Rows, block: int = 65_536, *, threads: int | N
 
 
 def search_index(
-    index: Any, queries: np.ndarray, count: int, *, probes: int = 16, threads: int | None = None
+    index: Any, queries: np.ndarray, count: int, *, probes: int = 16
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first results of each query: similarities (Q, k) and indices (Q, k), -1 where none.
 
@@ -158,19 +139,16 @@ def search_index(
         count: k.
         probes: cells of an inverted file that are looked at; for HNSW the breadth of search
             (at least k there).
-        threads: of faiss; None = as many as it is set to.
 
     Raises:
         ValueError: queries of another dimension or not of finite numbers, or k below 1.
     """
-    import faiss  # noqa: PLC0415
-
     if count < 1:
         raise ValueError(f"expected 1 result or more, found {count}")
     if queries.ndim != 2 or queries.shape[1] != index.d:
         raise ValueError(f"expected queries (Q, {index.d}), found {queries.shape}")
     asked = _finite(queries)
-    with _threads(faiss, threads), _probing(faiss, index, probes, count):
+    with _probing(index, probes, count):
         scores, found = index.search(asked, count)
     return scores, found
 
@@ -235,13 +213,6 @@ def _inner(faiss: Any, index: Any) -> Any:
     return inner
 
 
-def _seed(faiss: Any, index: Any, seed: int) -> None:
-    """Set the seed of the clustering of cells; codes have a fixed one of their own."""
-    inner = _inner(faiss, index)
-    if isinstance(inner, faiss.IndexIVF):
-        inner.cp.seed = derived_seed(seed, "faiss") % 2**31
-
-
 def _code_bytes(dimensions: int) -> int:
     return max(size for size in range(1, 65) if dimensions % size == 0)
 
@@ -259,34 +230,21 @@ def _finite(rows: np.ndarray, first: int = 0) -> np.ndarray:
 
 
 @contextmanager
-def _threads(faiss: Any, count: int | None) -> Iterator[None]:
-    """So many threads in faiss, whose setting is the process' own: put back afterwards."""
-    if count is None:
+def _probing(index: Any, probes: int, count: int) -> Iterator[None]:
+    """Look at so many cells during a search; the index is left as it was."""
+    import faiss  # noqa: PLC0415
+
+    owner = _inner(faiss, index)
+    if isinstance(owner, faiss.IndexIVF):
+        name, value = "nprobe", min(probes, owner.nlist)
+    elif isinstance(owner, faiss.IndexHNSW):
+        owner, name, value = owner.hnsw, "efSearch", max(probes, count)
+    else:
         yield
         return
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(count)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(before)
-
-
-@contextmanager
-def _probing(faiss: Any, index: Any, probes: int, count: int) -> Iterator[None]:
-    """Look at so many cells during a search; the index is left as it was."""
-    inner = _inner(faiss, index)
-    if isinstance(inner, faiss.IndexIVF):
-        before, inner.nprobe = inner.nprobe, min(probes, inner.nlist)
-        try:
-            yield
-        finally:
-            inner.nprobe = before
-    elif isinstance(inner, faiss.IndexHNSW):
-        before, inner.hnsw.efSearch = inner.hnsw.efSearch, max(probes, count)
-        try:
-            yield
-        finally:
-            inner.hnsw.efSearch = before
-    else:
-        yield
+        setattr(owner, name, before)

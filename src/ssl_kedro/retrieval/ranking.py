@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ssl_kedro.retrieval.search import full_rankings, nearest, similarities
 _BELOW_ALL = -2.0
 
 
+@dataclass(frozen=True)
 class Searcher:
     """Finds neighbours in one database, exactly or by an index.
 
@@ -28,64 +30,41 @@ class Searcher:
         rebuild: index of other rows, made as ``index`` was; used with an index only.
     """
 
-    def __init__(
-        self,
-        database: np.ndarray,
-        index: Any = None,
-        *,
-        probes: int = 16,
-        depth: int = 1000,
-        refine: bool = True,
-        rebuild: Callable[[np.ndarray], Any] | None = None,
-    ) -> None:
-        self.database = database
-        self._index = index
-        self._probes, self._depth = probes, min(depth, len(database))
-        self._refine, self._rebuild = refine, rebuild
+    database: np.ndarray
+    index: Any = None
+    probes: int = 16
+    depth: int = 1000
+    refine: bool = True
+    rebuild: Callable[[np.ndarray], Any] | None = None
 
     def rankings(self, queries: np.ndarray) -> np.ndarray:
         """Database indices, best first, (N, Q) where exact, else (depth, Q), int32."""
-        if self._index is not None:
-            return self.nearest(queries, self._depth).T.copy()
+        if self.index is not None:
+            return self.nearest(queries, self.depth).T.copy()
         return full_rankings(similarities_unseen_last(self.database, queries))
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """The first results, (Q, count), int32."""
+        """The first results, at most N, (Q, count), int32."""
         wanted = min(count, len(self.database))
-        if self._index is not None:
-            _, found = search_index(self._index, queries, wanted, probes=self._probes)
-            if self._refine:
+        if self.index is not None:
+            _, found = search_index(self.index, queries, wanted, probes=self.probes)
+            if self.refine:
                 _, found = refined(self.database, queries, found, wanted)
         else:
             _, found = nearest(self.database, queries, wanted)
         return np.asarray(found, dtype=np.int32)
 
-    def of(self, database: np.ndarray) -> Searcher:
-        """A searcher of the same kind in other rows."""
-        rebuilt = None
-        if self._index is not None and self._rebuild is not None:
-            rebuilt = self._rebuild(database)
-        return Searcher(
-            database,
-            rebuilt,
-            probes=self._probes,
-            depth=self._depth,
-            refine=self._refine,
-            rebuild=self._rebuild,
-        )
-
     def augmented(self, count: int) -> Searcher:
-        """A searcher in the database after augmentation with so many neighbours."""
-        others = self._others(count - 1)
-        rows = augmented_database(np.asarray(self.database), others, others.shape[1] + 1)
+        """A searcher of the same kind after augmentation with so many rows, each itself first."""
+        rows = np.asarray(self.database)
+        others = without(self.nearest(rows, count), np.arange(len(rows)))
+        augmented = augmented_database(rows, others, others.shape[1] + 1)
         # What could not be read does not become the mean of strangers.
-        rows[~self.database.any(axis=1)] = 0
-        return self.of(rows)
-
-    def _others(self, count: int) -> np.ndarray:
-        """Nearest rows of each row but itself, (N, count)."""
-        found = self.nearest(np.asarray(self.database), min(count, len(self.database) - 1) + 1)
-        return without(found, np.arange(len(self.database)))
+        augmented[~rows.any(axis=1)] = 0
+        index = None
+        if self.index is not None and self.rebuild is not None:
+            index = self.rebuild(augmented)
+        return replace(self, database=augmented, index=index)
 
 
 def similarities_unseen_last(database: np.ndarray, queries: np.ndarray) -> np.ndarray:

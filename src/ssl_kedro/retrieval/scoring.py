@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.retrieval.descriptors import aggregated_at
+from ssl_kedro.retrieval.extraction import VectorStore
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.protocols import (
     Places,
@@ -16,6 +18,8 @@ from ssl_kedro.retrieval.protocols import (
     places_in_rankings,
     precisions_at,
 )
+from ssl_kedro.retrieval.ranking import similarities_unseen_last
+from ssl_kedro.retrieval.whitening import Whitening
 
 PRECISIONS_AT = (1, 5, 10)
 _CHANCE_ROUNDS = 20
@@ -76,13 +80,44 @@ def chance_scores(truth: GroundTruth, count: int, seed: int) -> dict[str, MeanSc
         similarity_scores(numpy_generator(seed, "chance", r).random(shape, np.float32), truth)
         for r in range(_CHANCE_ROUNDS)
     ]
-    names = ("map", *_precision_names(PRECISIONS_AT))
+    names = [field.name for field in fields(MeanScores)]
     return {
         level: MeanScores(
             *(float(np.mean([getattr(one[level], name) for one in rounds])) for name in names)
         )
         for level in truth.levels
     }
+
+
+def whitened_scores(
+    truth: GroundTruth,
+    database: VectorStore,
+    queries: VectorStore | np.ndarray,
+    whitening: Whitening | None,
+    dimensions: Sequence[int | None],
+) -> list[dict[str, MeanScore]]:
+    """MAP of global search by level, at each number of dimensions.
+
+    Args:
+        truth: who is to be found.
+        database: vectors of all images.
+        queries: vectors of the queries, or their rows of the database, (Q,).
+        whitening: as for :func:`~.descriptors.aggregated_at`.
+        dimensions: d; None = all there are.
+    """
+    if not dimensions:
+        return []
+    images = aggregated_at(database.vectors(), database.starts(), whitening, dimensions)
+    if isinstance(queries, VectorStore):
+        asked = aggregated_at(queries.vectors(), queries.starts(), whitening, dimensions)
+    else:
+        asked = {d: rows[queries] for d, rows in images.items()}
+    found = []
+    for d in dimensions:
+        similarities = similarities_unseen_last(images[d], asked[d])
+        scored = similarity_scores(similarities, truth, np.asarray(asked[d].any(axis=1)))
+        found.append({level: MeanScore(values.map) for level, values in scored.items()})
+    return found
 
 
 def _scores(
@@ -99,25 +134,20 @@ def _scores(
     return found
 
 
-def _precision_names(ks: Sequence[int]) -> list[str]:
-    return [f"mp{k}" for k in ks]
-
-
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def flat_scores(
-    scores: Mapping[str, MeanScore], prefix: str, precisions: Sequence[int] = (5, 10)
-) -> dict[str, float]:
-    """Scores under the keys of ``metrics.json``.
+def flat_scores(scores: Mapping[str, MeanScore], prefix: str) -> dict[str, float]:
+    """Scores under the keys of ``metrics.json``, those that there are and that are finite.
 
     Classic: ``<prefix>.map``; revisited: ``<prefix>.{easy,medium,hard}.{map,mp5,mp10}``.
     """
     flat: dict[str, float] = {}
     for level, values in scores.items():
-        names = ["map", *(_precision_names(precisions) if level else ())]
         place = f"{prefix}.{level}" if level else prefix
-        found = {f"{place}.{name}": float(getattr(values, name)) for name in names}
-        flat |= {name: value for name, value in found.items() if np.isfinite(value)}
+        for name in ("map", "mp5", "mp10") if level else ("map",):
+            value = getattr(values, name, np.nan)
+            if np.isfinite(value):
+                flat[f"{place}.{name}"] = float(value)
     return flat

@@ -62,9 +62,7 @@ def full_rankings(found: np.ndarray) -> np.ndarray:
     return np.asarray(order.to(torch.int32).numpy())
 
 
-def nearest(
-    database: Rows, queries: np.ndarray, count: int, *, exclude_self: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest(database: Rows, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first results of each query: similarities (Q, k) float32 and indices (Q, k) int64.
 
     The same, bit for bit, for any blocking of the database and any number of threads; see
@@ -73,26 +71,14 @@ def nearest(
     Args:
         database: (N, D).
         queries: (Q, D); may be the database itself.
-        count: k, 1 to N (N - 1 without itself).
-        exclude_self: query i is row i of the database, and is left out of its own results.
+        count: k, 1 to N.
 
     Raises:
-        ValueError: shapes do not fit, k out of range, or a value is not a finite number.
+        ValueError: shapes do not fit, a value is not finite, or k is out of range.
     """
-    check_shapes(database, queries)
-    if exclude_self and len(queries) != len(database):
-        raise ValueError(
-            f"expected the {len(database)} rows of the database as queries, since each is to be "
-            f"left out of its own results; found {len(queries)}"
-        )
-    if not 1 <= count <= len(database) - exclude_self:
-        raise ValueError(f"expected 1 to {len(database) - exclude_self} results, found {count}")
-    scores, indices = nearest_exact(database, queries, count + exclude_self)
-    if exclude_self:
-        itself = indices == np.arange(len(queries))[:, None]
-        # Behind more than k equals the row does not find itself: then the last one goes.
-        itself[~itself.any(axis=1), -1] = True
-        scores, indices = (part[~itself].reshape(-1, count) for part in (scores, indices))
+    if not 1 <= count <= len(database):
+        raise ValueError(f"expected 1 to {len(database)} results, found {count}")
+    scores, indices = nearest_exact(database, queries, count)
     return scores.astype(np.float32), indices
 
 

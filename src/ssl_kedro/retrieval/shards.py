@@ -128,29 +128,22 @@ class ShardedDescriptors:
             rows[mine] = self.shards[at][key[mine] - self.firsts[at]]
         return rows
 
-    def indexes(
-        self,
-        factory: str,
-        *,
-        train_points: int = 200_000,
-        seed: int = 0,
-        threads: int | None = None,
-    ) -> list[Any]:
+    def indexes(self, factory: str, **training: int) -> list[Any]:
         """A faiss index of each shard, all with the cells and codes that one training gave.
 
         It is the training that an index of the whole would have, on the same rows, so that a
         vector has one code wherever it lies and similarities from two shards compare.
+
+        Args:
+            factory: faiss factory string.
+            training: "train_points" and "seed"; see :func:`~.index.trained_index`.
         """
         import faiss  # noqa: PLC0415  heavy, and not needed for exact search
 
-        trained = trained_index(
-            self, factory, train_points=train_points, seed=seed, threads=threads
-        )
-        made = []
-        for shard in self.shards:
-            index = faiss.clone_index(trained)
-            fill(index, shard, threads=threads)
-            made.append(index)
+        trained = trained_index(self, factory, **training)
+        made = [faiss.clone_index(trained) for _ in self.shards]
+        for index, shard in zip(made, self.shards, strict=True):
+            fill(index, shard)
         return made
 
 

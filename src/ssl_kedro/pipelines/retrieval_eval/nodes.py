@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,12 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     Sweep,
     TaskSummary,
 )
-from ssl_kedro.retrieval.checks import checked_descriptors
-from ssl_kedro.retrieval.descriptors import aggregated, concatenated, vector_blocks
+from ssl_kedro.retrieval.descriptors import (
+    aggregated,
+    checked_descriptors,
+    concatenated,
+    vector_blocks,
+)
 from ssl_kedro.retrieval.extraction import (
     VectorStore,
     adapted,
@@ -30,9 +35,8 @@ from ssl_kedro.retrieval.extraction import (
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.index import build_index
 from ssl_kedro.retrieval.ranking import Searcher, reranked
-from ssl_kedro.retrieval.scoring import chance_scores, ranking_scores
+from ssl_kedro.retrieval.scoring import chance_scores, ranking_scores, whitened_scores
 from ssl_kedro.retrieval.sets import RetrievalSet
-from ssl_kedro.retrieval.sweeps import WhitenedSearch
 from ssl_kedro.retrieval.whitening import Whitening, learnt_whitening
 
 Arrays = dict[str, np.ndarray]
@@ -55,19 +59,19 @@ def check_data(parameters: RetrievalEvalParameters, **sets: RetrievalSet) -> Dat
 
 def _summary(task: RetrievalSet, seed: int) -> TaskSummary:
     truth = task.truth
-    found = TaskSummary(
-        cropped=task.cropped,
-        images=len(task.database if task.database is not None else _truth(task).database),
-        fingerprint=None if task.database is None else task.database.fingerprint(),
+    fingerprint, queries_fingerprint = (
+        None if images is None else images.fingerprint() for images in (task.database, task.queries)
     )
     if truth is None:
-        return found
-    return dataclasses.replace(
-        found,
-        queries=len(truth.queries),
-        queries_fingerprint=None if task.queries is None else task.queries.fingerprint(),
-        without_positives={n: truth.queries_without_positives(n) for n in truth.levels},
-        chance=chance_scores(truth, len(truth.database), seed),
+        return TaskSummary(task.cropped, len(task.database or ()), fingerprint)
+    return TaskSummary(
+        task.cropped,
+        len(truth.database),
+        fingerprint,
+        len(truth.queries),
+        queries_fingerprint,
+        {level: truth.queries_without_positives(level) for level in truth.levels},
+        chance_scores(truth, len(truth.database), seed),
     )
 
 
@@ -132,30 +136,24 @@ def describe_database(
     database_vectors: VectorStore,
     whitening: Arrays | None = None,
 ) -> np.ndarray:
-    """One descriptor an image, (N, d); whitened where a whitening is given."""
-    learnt = _whitening(whitening) if whitening else None
-    return aggregated(
-        database_vectors.vectors(),
-        database_vectors.starts(),
-        learnt,
-        _dimensions(parameters, learnt),
-    )
+    """One descriptor an image, (N, d); whitened where a whitening is given.
 
-
-def _dimensions(parameters: RetrievalEvalParameters, whitening: Whitening | None) -> int | None:
-    """As many as wanted, or as the whitening set can tell apart."""
-    if whitening is None:
-        return None
-    wanted, possible = parameters.whitening.dimensions, whitening.reliable_dimensions
-    if wanted > possible:
-        _log.info(
-            "%d dimensions in place of %d: whitening was learnt from %s vectors of length %d",
-            possible,
-            wanted,
-            f"{whitening.count:,}",
-            len(whitening.mean),
-        )
-    return min(wanted, possible)
+    Fewer dimensions than wanted where the whitening set cannot tell so many apart.
+    """
+    learnt, dimensions = None, None
+    if whitening:
+        learnt = _whitening(whitening)
+        wanted, possible = parameters.whitening.dimensions, learnt.reliable_dimensions
+        dimensions = min(wanted, possible)
+        if wanted > possible:
+            _log.info(
+                "%d dimensions in place of %d: whitening was learnt from %s vectors of length %d",
+                possible,
+                wanted,
+                f"{learnt.count:,}",
+                len(learnt.mean),
+            )
+    return aggregated(database_vectors.vectors(), database_vectors.starts(), learnt, dimensions)
 
 
 def describe_queries(
@@ -189,14 +187,11 @@ def describe_ensemble(parameters: RetrievalEvalParameters, **descriptors: np.nda
     learn_on = joined.get("learn_on", joined["database"])
     pca = learnt_whitening(vector_blocks(learn_on[learn_on.any(axis=1)]), whiten=False)
     d = min(parameters.whitening.dimensions, pca.dimensions)
-
-    def reduced(rows: np.ndarray) -> np.ndarray:
-        return aggregated(rows, np.arange(len(rows) + 1), pca, d)
-
-    return {
-        "descriptors": reduced(joined["database"]),
-        "query_descriptors": reduced(joined["queries"]),
-    }
+    database, queries = (
+        aggregated(rows, np.arange(len(rows) + 1), pca, d)
+        for rows in (joined["database"], joined["queries"])
+    )
+    return {"descriptors": database, "query_descriptors": queries}
 
 
 def check_own_descriptors(
@@ -207,14 +202,13 @@ def check_own_descriptors(
 ) -> Arrays:
     """A user's descriptors at unit length, refused where they do not fit the ground truth."""
     truth, files = _truth(task), parameters.descriptors
-    checked = checked_descriptors(
+    database, queries = checked_descriptors(
         {
-            "database": (own_database, len(truth.database)),
-            "queries": (own_queries, len(truth.queries)),
-        },
-        {"database": str(files.database), "queries": str(files.queries)},
+            "database": (own_database, len(truth.database), files.database),
+            "queries": (own_queries, len(truth.queries), files.queries),
+        }
     )
-    return {"descriptors": checked["database"], "query_descriptors": checked["queries"]}
+    return {"descriptors": database, "query_descriptors": queries}
 
 
 def index(parameters: RetrievalEvalParameters, descriptors: np.ndarray) -> Any:
@@ -310,31 +304,22 @@ def sweep(
             dimensions.
     """
     wanted = parameters.whitening
-    searched = WhitenedSearch(
-        _truth(task),
-        database_vectors,
-        task.own_rows if extraction.queries is None else query_vectors,
-    )
+    queries = task.own_rows if extraction.queries is None else query_vectors
+    scores = partial(whitened_scores, _truth(task), database_vectors, queries)
     learnt = {name: _whitening(arrays) for name, arrays in whitenings.items()}
-    found = Sweep(
-        whitened_on={
-            name: searched.scores(w, [min(wanted.dimensions, w.reliable_dimensions)])[0]
-            for name, w in learnt.items()
-        }
-    )
     sets = parameters.whitening_sets(task.name)
     main = next((learnt[name] for name in sets if name in learnt), None)
-    if main is not None:
-        # At most what the whitening set spans.
-        reachable = sorted({d for d in wanted.sweep if d <= main.dimensions})
-        scores = searched.scores(main, reachable)
-        found = dataclasses.replace(found, dimensions=dict(zip(reachable, scores, strict=True)))
-    if wanted.true_dimension:
-        (own,) = searched.scores(None, [None])
-        found = dataclasses.replace(
-            found, true_dimension=own, channels=extraction.database.channels
-        )
-    return found
+    # At most what the whitening set spans.
+    reachable = sorted({d for d in wanted.sweep if main is not None and d <= main.dimensions})
+    return Sweep(
+        dimensions=dict(zip(reachable, scores(main, reachable), strict=True)),
+        whitened_on={
+            name: scores(w, [min(wanted.dimensions, w.reliable_dimensions)])[0]
+            for name, w in learnt.items()
+        },
+        true_dimension=scores(None, [None])[0] if wanted.true_dimension else None,
+        channels=extraction.database.channels if wanted.true_dimension else None,
+    )
 
 
 def _truth(task: RetrievalSet) -> GroundTruth:

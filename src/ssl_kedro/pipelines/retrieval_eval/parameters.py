@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -290,17 +290,3 @@ def _check_names(key: str, names: Iterable[str]) -> None:
             raise ConfigError(
                 key, name, f'letters, digits and underscores, other than "{ITSELF}" and "{NONE}"'
             )
-
-
-Ranking = Literal["g", "aqe", "dba", "dba_aqe", "alpha_qe"]
-
-
-def ranking_labels(reranking: RerankingConfig) -> dict[str, Any]:
-    """What each ranking is, for tables."""
-    return {
-        "g": "global search",
-        "aqe": f"+ AQE (N = {reranking.aqe})",
-        "dba": f"+ DBA (N' = {reranking.dba})",
-        "dba_aqe": f"+ DBA (N' = {reranking.dba}) + AQE (N = {reranking.dba_aqe})",
-        "alpha_qe": f"+ alpha-QE (N = {reranking.alpha_qe}, alpha = {reranking.alpha:g})",
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,15 @@ from kedro.pipeline import Node, Pipeline, node
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.retrieval_eval import nodes
 from ssl_kedro.pipelines.retrieval_eval.parameters import NONE, RetrievalEvalParameters
+from ssl_kedro.pipelines.retrieval_eval.report import figures, page
 from ssl_kedro.pipelines.retrieval_eval.report import nodes as report
+from ssl_kedro.pipelines.retrieval_eval.report import tables as declared
 
 KEY = "retrieval_eval"
-PARAMETERS = f"params:{KEY}"
+PARAMETERS = {"parameters": f"params:{KEY}"}
 DATA = f"{KEY}.data_summary"
 TABLES = ("table_3_1", "table_3_2", "table_3_3", "table_3_4")
+DESCRIBED = ("descriptors", "query_descriptors")
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,14 @@ class Space:
 
 def create_pipeline(parameters: RetrievalEvalParameters, _: Sequence[str] = ()) -> Pipeline:
     """The whole chapter for these parameters, whatever tags the run has."""
-    made = [_data_node(parameters)]
+    own = parameters.own_descriptors
+    whitening_sets = () if own else _whitening_sets(parameters)
+    tasks = {name: _task_data(name) for name in [*parameters.tasks, *whitening_sets]}
+    # Own descriptors have no vectors to be extracted before: what is evaluated is looked at anew.
+    tags = ["extract", "evaluate"] if own else ["extract"]
+    made = [_shared_node(nodes.check_data, PARAMETERS | tasks, DATA, tags)]
     for task in parameters.tasks:
-        if parameters.own_descriptors:
+        if own:
             made.append(_own_descriptors_node(Space(task, parameters.descriptors.name)))
         else:
             for encoder in parameters.present_encoders:
@@ -72,8 +80,8 @@ def create_pipeline(parameters: RetrievalEvalParameters, _: Sequence[str] = ()) 
                 made.append(_ensemble_node(parameters, Space(task, name), members))
         for name in parameters.evaluated:
             made += _search_nodes(parameters, Space(task, name))
-    if not parameters.own_descriptors:
-        made += _whitening_nodes(parameters)
+    for name in whitening_sets:
+        made += _whitening_nodes(parameters, name)
     return Pipeline([*made, *_report_nodes(parameters)])
 
 
@@ -81,37 +89,21 @@ def _task_data(task: str) -> str:
     return f"{KEY}.{task}.task"
 
 
-def _whitening_sets(parameters: RetrievalEvalParameters) -> tuple[str, ...]:
+def _whitening_sets(parameters: RetrievalEvalParameters) -> list[str]:
     """Data sets that some task is whitened on."""
-    if parameters.own_descriptors:
-        return ()
     found = [name for task in parameters.tasks for name in parameters.whitening_sets(task)]
-    return tuple(dict.fromkeys(name for name in found if name != NONE))
-
-
-def _data_node(parameters: RetrievalEvalParameters) -> Node:
-    names = dict.fromkeys([*parameters.tasks, *_whitening_sets(parameters)])
-    inputs = {"parameters": PARAMETERS, **{name: _task_data(name) for name in names}}
-    # Own descriptors have no vectors to be extracted before: what is evaluated is looked at anew.
-    tags = ["extract", "evaluate"] if parameters.own_descriptors else ["extract"]
-    return _shared_node(nodes.check_data, inputs, DATA, tags)
+    return [name for name in dict.fromkeys(found) if name != NONE]
 
 
 def _shared_node(
     function: Callable[..., Any],
-    inputs: Mapping[str, str],
-    outputs: str | Mapping[str, str],
-    tags: Iterable[str] = ("evaluate", "report"),
+    inputs: dict[str, str],
+    outputs: str | dict[str, str],
+    tags: Sequence[str] = ("evaluate", "report"),
 ) -> Node:
     """A node of all tasks. Kedro-Viz folds away what only the nodes of one namespace read."""
-    return node(
-        function,
-        dict(inputs),
-        outputs if isinstance(outputs, str) else dict(outputs),
-        name=function.__name__,
-        namespace=KEY,
-        tags=list(tags),
-    )
+    name = function.__name__
+    return node(function, inputs, outputs, name=name, namespace=KEY, tags=list(tags))
 
 
 def _extract_node(space: Space) -> Node:
@@ -120,21 +112,16 @@ def _extract_node(space: Space) -> Node:
         ["database_vectors", "query_vectors"],
         "extraction",
         tags=["extract"],
-        parameters=PARAMETERS,
         data=DATA,
         task=_task_data(space.task),
         network=f"{KEY}.{space.encoder}.network",
+        **PARAMETERS,
     )
 
 
 def _database_node(parameters: RetrievalEvalParameters, space: Space) -> Node:
-    return space.node(
-        nodes.describe_database,
-        ["extraction", "database_vectors"],
-        "descriptors",
-        parameters=PARAMETERS,
-        **_main_whitening(parameters, space),
-    )
+    own, whitening = ["extraction", "database_vectors"], _main_whitening(parameters, space)
+    return space.node(nodes.describe_database, own, "descriptors", **PARAMETERS, **whitening)
 
 
 def _main_whitening(parameters: RetrievalEvalParameters, space: Space) -> dict[str, str]:
@@ -145,42 +132,32 @@ def _main_whitening(parameters: RetrievalEvalParameters, space: Space) -> dict[s
 
 def _encoder_nodes(parameters: RetrievalEvalParameters, space: Space) -> list[Node]:
     """Descriptors of one encoder for one task, and its sweep."""
-    task = {"parameters": PARAMETERS, "task": _task_data(space.task)}
+    task = PARAMETERS | {"task": _task_data(space.task)}
     sets = [name for name in parameters.whitening_sets(space.task) if name != NONE]
+    whitenings = {name: Space(name, space.encoder).name("whitening") for name in sets}
+    queries = ["extraction", "query_vectors", "descriptors"]
+    main = _main_whitening(parameters, space)
+    stores = ["extraction", "database_vectors", "query_vectors"]
     return [
         _extract_node(space),
         _database_node(parameters, space),
-        space.node(
-            nodes.describe_queries,
-            ["extraction", "query_vectors", "descriptors"],
-            "query_descriptors",
-            **task,
-            **_main_whitening(parameters, space),
-        ),
-        space.node(
-            nodes.sweep,
-            ["extraction", "database_vectors", "query_vectors"],
-            "sweep",
-            **task,
-            **{name: Space(name, space.encoder).name("whitening") for name in sets},
-        ),
+        space.node(nodes.describe_queries, queries, "query_descriptors", **task, **main),
+        space.node(nodes.sweep, stores, "sweep", **task, **whitenings),
     ]
 
 
-def _whitening_nodes(parameters: RetrievalEvalParameters) -> list[Node]:
+def _whitening_nodes(parameters: RetrievalEvalParameters, name: str) -> list[Node]:
     """Whitening by each encoder, and vectors of sets that only teach it."""
     made = []
     ensembles = parameters.present_ensembles.values()
-    for name in _whitening_sets(parameters):
-        for encoder in parameters.present_encoders:
-            space = Space(name, encoder)
-            if name not in parameters.tasks:
-                made.append(_extract_node(space))
-                if any(encoder in members for members in ensembles):
-                    made.append(_database_node(parameters, space))
-            made.append(
-                space.node(nodes.learn_whitening, ["extraction", "database_vectors"], "whitening")
-            )
+    for encoder in parameters.present_encoders:
+        space = Space(name, encoder)
+        if name not in parameters.tasks:
+            made.append(_extract_node(space))
+            if any(encoder in members for members in ensembles):
+                made.append(_database_node(parameters, space))
+        own = ["extraction", "database_vectors"]
+        made.append(space.node(nodes.learn_whitening, own, "whitening"))
     return made
 
 
@@ -195,71 +172,56 @@ def _ensemble_node(
         inputs[f"queries.{member}"] = of_task.name("query_descriptors")
         if main not in (NONE, space.task):
             inputs[f"learn_on.{member}"] = Space(main, member).name("descriptors")
-    described = ["descriptors", "query_descriptors"]
-    return space.node(nodes.describe_ensemble, [], described, parameters=PARAMETERS, **inputs)
+    return space.node(nodes.describe_ensemble, [], DESCRIBED, **PARAMETERS, **inputs)
 
 
 def _own_descriptors_node(space: Space) -> Node:
-    return space.node(
-        nodes.check_own_descriptors,
-        [],
-        ["descriptors", "query_descriptors"],
-        parameters=PARAMETERS,
-        task=_task_data(space.task),
-        own_database=f"{KEY}.own_database",
-        own_queries=f"{KEY}.own_queries",
-    )
+    arrays = {name: f"{KEY}.{name}" for name in ("own_database", "own_queries")}
+    task = PARAMETERS | {"task": _task_data(space.task)}
+    return space.node(nodes.check_own_descriptors, [], DESCRIBED, **task, **arrays)
 
 
 def _search_nodes(parameters: RetrievalEvalParameters, space: Space) -> list[Node]:
     """Index where search is not exact, rankings, re-ranking and scores."""
-    described = ["descriptors", "query_descriptors"]
     index = [] if parameters.search.index == "exact" else ["index"]
-    only = {"parameters": PARAMETERS}
-    task = {**only, "task": _task_data(space.task)}
-    made = [space.node(nodes.index, ["descriptors"], "index", **only)] if index else []
+    task = PARAMETERS | {"task": _task_data(space.task)}
+    made = [space.node(nodes.index, ["descriptors"], "index", **PARAMETERS)] if index else []
     made += [
-        space.node(nodes.search, [*described, *index], "rankings", **only),
-        space.node(nodes.rerank, [*described, "rankings", *index], "reranked", **task),
-        space.node(nodes.score, [*described, "rankings", "reranked"], "evaluation", **task),
+        space.node(nodes.search, [*DESCRIBED, *index], "rankings", **PARAMETERS),
+        space.node(nodes.rerank, [*DESCRIBED, "rankings", *index], "reranked", **task),
+        space.node(nodes.score, [*DESCRIBED, "rankings", "reranked"], "evaluation", **task),
     ]
     if not parameters.own_descriptors:
-        tags = ["evaluate", "report"]
-        own = ["rankings", "evaluation"]
-        made.append(space.node(report.gallery, own, "gallery", tags=tags, **task))
+        tags, own = ["evaluate", "report"], ["rankings", "evaluation"]
+        made.append(space.node(figures.gallery, own, "gallery", tags=tags, **task))
     return made
 
 
 def _report_nodes(parameters: RetrievalEvalParameters) -> list[Node]:
     """Metrics, Tables 3.1 to 3.4, manifest and report over all tasks and encoders."""
-    own = parameters.own_descriptors
-    encoders = () if own else parameters.present_encoders
-    gathered = {"evaluations": ("evaluation", parameters.evaluated)} | {
-        kind: (kind.removesuffix("s"), encoders) for kind in ("extractions", "sweeps")
-    }
-    found = {
-        f"{kind}.{task}.{encoder}": Space(task, encoder).name(data)
-        for kind, (data, of) in gathered.items()
-        for task in parameters.tasks
-        for encoder in of
-    }
-    shown = {} if own else {f"tasks.{task}": _task_data(task) for task in parameters.tasks}
-    if not own:
-        shown |= {
-            f"rankings.{task}.{encoder}": Space(task, encoder).name("rankings")
-            for task in parameters.tasks
-            for encoder in parameters.evaluated
-        }
+    tasks = parameters.tasks
+
+    def gathered(kind: str, data: str, encoders: Iterable[str]) -> dict[str, str]:
+        spaces = [Space(task, encoder) for task in tasks for encoder in encoders]
+        return {f"{kind}.{space.task}.{space.encoder}": space.name(data) for space in spaces}
+
+    found = gathered("evaluations", "evaluation", parameters.evaluated)
+    shown = {}
+    if not parameters.own_descriptors:
+        found |= gathered("extractions", "extraction", parameters.present_encoders)
+        found |= gathered("sweeps", "sweep", parameters.present_encoders)
+        shown = {f"tasks.{task}": _task_data(task) for task in tasks}
+        shown |= gathered("rankings", "rankings", parameters.evaluated)
     results = {"results": f"{KEY}.results"}
-    data, only = {"data": DATA}, {"parameters": PARAMETERS}
-    tables = {name: f"{KEY}.{name}" for name in TABLES}
+    both = {"data": DATA} | results
     manifest = {"manifest": f"{KEY}.run_manifest"}
-    page = {**only, **data, **results, **manifest, **tables, **shown}
+    tables = {name: f"{KEY}.{name}" for name in TABLES}
+    of_page = PARAMETERS | both | manifest | tables | shown
     return [
         _shared_node(report.collect, found, results["results"]),
-        _shared_node(report.metrics, {**data, **results}, f"{KEY}.metrics"),
-        _shared_node(report.tables, {**only, **results}, tables),
-        _shared_node(report.describe_run, {**only, **data, **results}, manifest["manifest"]),
-        _shared_node(report.dimensions, {**data, **results}, f"{KEY}.dimensions"),
-        _shared_node(report.report, page, f"{KEY}.report"),
+        _shared_node(report.metrics, both, f"{KEY}.metrics"),
+        _shared_node(declared.tables, PARAMETERS | results, tables),
+        _shared_node(report.describe_run, PARAMETERS | both, manifest["manifest"]),
+        _shared_node(figures.dimensions, both, f"{KEY}.dimensions"),
+        _shared_node(page.report, of_page, f"{KEY}.report"),
     ]

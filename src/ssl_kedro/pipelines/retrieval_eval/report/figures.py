@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.patches import Patch
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.photographs import Photographs
+from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
     Data,
     Evaluation,
@@ -45,20 +47,18 @@ _FRAMES: dict[str, tuple[str, Literal["-", "--", ":"], float]] = {
 
 
 def gallery(
+    parameters: RetrievalEvalParameters,
     task: RetrievalSet,
-    rankings: np.ndarray,
+    rankings: Mapping[str, np.ndarray],
     evaluation: Evaluation,
-    queries: int,
-    results: int,
 ) -> Figure:
-    """Queries from the best to the worst found, each with its first results.
+    """Queries from the best to the worst found, and what global search gives for each.
 
     Args:
+        parameters: say how many rows and columns.
         task: images and ground truth.
-        rankings: database indices, best first, (K, Q).
+        rankings: "g" holds database indices, best first, (K, Q).
         evaluation: of these rankings among others.
-        queries: rows.
-        results: columns.
 
     Raises:
         ValueError: a task without images or without ground truth.
@@ -66,26 +66,26 @@ def gallery(
     truth, database = task.truth, task.database
     if truth is None or database is None:
         raise ValueError(f"a gallery of {task.name} needs its images and its ground truth")
-    level = evaluation.level
+    level, ranked = evaluation.level, rankings["g"]
     precisions = evaluation.rankings["g"][level].ap
-    chosen = _spread_over(precisions, queries)
-    shown = min(results, len(rankings))
+    chosen = _spread_over(precisions, parameters.gallery.queries)
+    shown = min(parameters.gallery.results, len(ranked))
     made = Figure(figsize=(1.15 * (shown + 1) + 0.2, 1.35 * max(len(chosen), 1) + 0.5), dpi=110)
     axes = made.subplots(max(len(chosen), 1), shown + 1, squeeze=False)
     made.subplots_adjust(0.01, 0.02, 0.99, 1 - 0.62 / made.get_figheight(), 0.06, 0.28)
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in enumerate(chosen):
-        found = f"query, AP {100 * (precisions[query] or 0):.0f}"
-        _picture(axes[row, 0], *_query_image(task, query), found, DARK)
-        judged = _judged(truth, level, query, int(task.own_rows[query]))
-        for column, image in enumerate(rankings[:shown, query]):
-            if image < 0:
-                continue
-            kind = judged.get(int(image), "wrong")
-            axis = axes[row, column + 1]
-            _picture(axis, database, int(image), str(column + 1), DARK)
-            _framed(axis, kind)
+        own = int(task.own_rows[query])
+        asked = (database, own) if task.queries is None else (task.queries, query)
+        _picture(axes[row, 0], *asked, f"query, AP {100 * (precisions[query] or 0):.0f}")
+        judged = _judged(truth, level, query, own)
+        for column, image in enumerate(ranked[:shown, query], start=1):
+            if image >= 0:
+                _picture(axes[row, column], database, int(image), str(column))
+                colour, line, width = _FRAMES[judged.get(int(image), "wrong")]
+                spines = axes[row, column].spines
+                spines[:].set(visible=True, color=colour, linestyle=line, linewidth=width)
     made.legend(
         handles=[
             Patch(facecolor="white", edgecolor=colour, linestyle=line, linewidth=width, label=kind)
@@ -119,34 +119,17 @@ def _judged(truth: GroundTruth, level: str, query: int, own_row: int) -> dict[in
     return found | ({own_row: "itself"} if own_row >= 0 else {})
 
 
-def _query_image(task: RetrievalSet, query: int) -> tuple[Photographs, int]:
-    """Where a query's picture is."""
-    if task.queries is not None:
-        return task.queries, query
-    if task.database is None:
-        raise ValueError(f"{task.name} has no images")
-    return task.database, int(task.own_rows[query])
-
-
-def _picture(axis: Any, photographs: Photographs, index: int, text: str, colour: str) -> None:
+def _picture(axis: Any, photographs: Photographs, index: int, text: str) -> None:
     try:
         image = photographs.decoded(index, _THUMBNAIL).transpose(1, 2, 0)
     except UnreadableImageError:
         image = np.full((64, 64, 3), 235, dtype=np.uint8)
     axis.set_axis_on()
     axis.imshow(image)
-    axis.set_xticks([])
-    axis.set_yticks([])
+    axis.set(xticks=[], yticks=[])
     axis.set_anchor("N")
     axis.spines[:].set_visible(False)
-    axis.set_title(text, fontsize=8, color=colour, pad=3)
-
-
-def _framed(axis: Any, kind: str) -> None:
-    colour, line, width = _FRAMES[kind]
-    axis.spines[:].set_visible(True)
-    for spine in axis.spines.values():
-        spine.set(color=colour, linestyle=line, linewidth=width)
+    axis.set_title(text, fontsize=8, color=DARK, pad=3)
 
 
 def dimensions(data: Data, results: Results) -> Figure:
@@ -154,14 +137,15 @@ def dimensions(data: Data, results: Results) -> Figure:
 
     The encoder's own dimension, not whitened, stands at the right edge.
     """
-    tasks = [task for task, encoders in results.sweeps.items() if encoders] or ["none"]
+    tasks = {task: encoders for task, encoders in results.sweeps.items() if encoders}
+    tasks = tasks or {"none": {}}
     columns = min(len(tasks), 2)
     rows = -(-len(tasks) // columns)
     made, axes = figure(5.6 * columns, 3.6 * rows, rows, columns)
     for axis in axes[len(tasks) :]:
         axis.set_visible(False)
-    for axis, task in zip(axes, tasks, strict=False):
-        _dimension_panel(axis, task, results.sweeps.get(task, {}), data)
+    for axis, (task, encoders) in zip(axes, tasks.items(), strict=False):
+        _dimension_panel(axis, task, encoders, data)
     return made
 
 
@@ -170,7 +154,7 @@ def _dimension_panel(axis: Any, task: str, encoders: Mapping[str, Sweep], data: 
     swept = sorted({d for found in encoders.values() for d in found.dimensions})
     edge = 2 * (swept[-1] if swept else 32)
     level = ""
-    for colour, (encoder, found) in zip(_colours(len(encoders)), encoders.items(), strict=True):
+    for colour, (encoder, found) in zip(cycle(CLASS_COLOURS), encoders.items(), strict=False):
         own = found.true_dimension
         if not found.dimensions and own is None:
             continue
@@ -183,26 +167,18 @@ def _dimension_panel(axis: Any, task: str, encoders: Mapping[str, Sweep], data: 
             axis.plot([edge], heights[-1:], "s", color=colour, markersize=5, fillstyle="none")
         ends.append((encoder, heights[-1], colour))
     axis.set_xscale("log", base=2)
-    shown = [*swept, edge] if ends else []
-    axis.set_xticks(shown, [*map(str, swept), "own"] if ends else [])
+    axis.set_xticks([*swept, edge] if ends else [], [*swept, "own"] if ends else [])
     axis.minorticks_off()
     if ends:
         _line_names(axis, ends, edge)
-        _chance_line(axis, swept[0] if swept else edge, 100 * data[task].chance[level].map)
+        chance, left = 100 * data[task].chance[level].map, swept[0] if swept else edge
+        axis.axhline(chance, color=GREY, linewidth=1)
+        offset = {"xytext": (2, 3), "textcoords": "offset points"}
+        axis.annotate("chance", (left, chance), fontsize=8, color=DARK, **offset)
         axis.set_ylim(bottom=0)
     axis.set_xlabel("PCA dimension (own: the encoder's, not whitened)")
     axis.set_ylabel(f"mAP{f', {level}' if level else ''} (%)")
     title(axis, literal(task))
-
-
-def _chance_line(axis: Any, left: float, height: float) -> None:
-    axis.axhline(height, color=GREY, linewidth=1)
-    offset = {"xytext": (2, 3), "textcoords": "offset points"}
-    axis.annotate("chance", (left, height), fontsize=8, color=DARK, **offset)
-
-
-def _colours(count: int) -> list[str]:
-    return [CLASS_COLOURS[at % len(CLASS_COLOURS)] for at in range(count)]
 
 
 def _line_names(axis: Any, ends: list[tuple[str, float, str]], edge: int) -> None:

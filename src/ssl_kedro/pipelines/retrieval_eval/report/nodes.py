@@ -1,12 +1,8 @@
-"""Nodes of chapter 3 that gather scores: metrics, Tables 3.1 to 3.4, galleries, the report."""
+"""Nodes of chapter 3 that gather scores: all results, metrics and the manifest."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
@@ -17,13 +13,8 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     Results,
     Sweep,
 )
-from ssl_kedro.pipelines.retrieval_eval.report import figures, page
-from ssl_kedro.pipelines.retrieval_eval.report import tables as declared
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.retrieval.scoring import flat_scores
-from ssl_kedro.retrieval.sets import RetrievalSet
-
-Arrays = dict[str, np.ndarray]
 
 
 def collect(**found: Evaluation | Extraction | Sweep) -> Results:
@@ -49,16 +40,11 @@ def metrics(data: Data, results: Results) -> dict[str, float]:
         for encoder, found in swept.items():
             prefix = f"{task}.{encoder}"
             for name, means in found.whitened_on.items():
-                flat |= flat_scores(means, f"{prefix}.whitened_on.{name}", ())
+                flat |= flat_scores(means, f"{prefix}.whitened_on.{name}")
             for d, means in found.dimensions.items():
-                flat |= flat_scores(means, f"{prefix}.dimensions.{d}", ())
-            flat |= flat_scores(found.true_dimension or {}, f"{prefix}.true_dimension", ())
+                flat |= flat_scores(means, f"{prefix}.dimensions.{d}")
+            flat |= flat_scores(found.true_dimension or {}, f"{prefix}.true_dimension")
     return flat
-
-
-def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
-    """Tables 3.1 to 3.4 with the published figures beside the measured ones."""
-    return declared.all_tables(parameters, results)
 
 
 def describe_run(
@@ -87,47 +73,3 @@ def describe_run(
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(part.seconds for _, part in parts),
     )
-
-
-def gallery(
-    parameters: RetrievalEvalParameters,
-    task: RetrievalSet,
-    rankings: Arrays,
-    evaluation: Evaluation,
-) -> Figure:
-    """Queries from the best to the worst found, and what global search gives for each."""
-    config = parameters.gallery
-    return figures.gallery(task, rankings["g"], evaluation, config.queries, config.results)
-
-
-def dimensions(data: Data, results: Results) -> Figure:
-    """MAP over the PCA dimension, each encoder a line."""
-    return figures.dimensions(data, results)
-
-
-def report(
-    parameters: RetrievalEvalParameters,
-    data: Data,
-    results: Results,
-    manifest: dict[str, Any],
-    **shown: Any,
-) -> str:
-    """The self-contained HTML report, with a gallery of the best encoder of each task.
-
-    Args:
-        parameters: of the run.
-        data: summary of every task.
-        results: of the run.
-        manifest: of the run.
-        shown: "table_3_1" to "table_3_4", "tasks.<task>" and "rankings.<task>.<encoder>"; none
-            of the last two where only descriptors are evaluated.
-    """
-    found = nested(shown)
-    galleries = {}
-    for name, task in found.pop("tasks", {}).items():
-        best = results.best_encoder(name)
-        rankings = found["rankings"][name][best]
-        made = gallery(parameters, task, rankings, results.evaluations[name][best])
-        galleries[name] = (best, made)
-    found.pop("rankings", None)
-    return page.retrieval_report(parameters, data, results, manifest, found, galleries)

@@ -6,16 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.pipelines.retrieval_eval.parameters import (
-    RetrievalEvalParameters,
-    ranking_labels,
-)
+from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import Data, Results, headline_level
-from ssl_kedro.pipelines.retrieval_eval.report.figures import dimensions
+from ssl_kedro.pipelines.retrieval_eval.report.figures import dimensions, gallery
 from ssl_kedro.pipelines.retrieval_eval.report.tables import (
     EXTRACTIONS,
     PRECISIONS,
@@ -26,6 +24,7 @@ from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rend
 from ssl_kedro.reporting.number_format import percent, plain, signed
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
+from ssl_kedro.retrieval.sets import RetrievalSet
 
 _GLOSSARY = (
     ("G", "Global search: images in the order of their descriptors' inner product."),
@@ -46,49 +45,51 @@ _GLOSSARY = (
 )
 
 
-def retrieval_report(
+def report(
     parameters: RetrievalEvalParameters,
     data: Data,
     results: Results,
     manifest: Mapping[str, Any],
-    tables: Mapping[str, pd.DataFrame],
-    galleries: Mapping[str, tuple[str, Figure]],
+    **gathered: Any,
 ) -> str:
-    """Self-contained HTML with the results of chapter 3.
+    """Self-contained HTML with the results of chapter 3, a gallery of each task's best encoder.
 
     Args:
         parameters: of the run.
         data: summary of every task.
         results: of the run.
         manifest: of the run.
-        tables: "table_3_1" to "table_3_4".
-        galleries: per task the encoder it shows, and the figure.
+        gathered: "table_3_1" to "table_3_4", "tasks.<task>" and "rankings.<task>.<encoder>"; none
+            of the last two where only descriptors are evaluated.
     """
-    labels = "; ".join(ranking_labels(parameters.reranking).values())
-    reranking = tables["table_3_2"]
+    found = nested(gathered)
     sections = [
-        *(_task_section(task, data, results, reranking, labels) for task in results.evaluations),
-        *_revisited_section(tables["table_3_3"]),
-        *_gallery_sections(galleries),
+        *(_task_section(parameters, task, data, results, found) for task in results.evaluations),
+        *_revisited_section(found["table_3_3"]),
+        *(
+            _gallery_section(parameters, task, found["rankings"][name], results)
+            for name, task in found.get("tasks", {}).items()
+        ),
         *_dimension_section(data, results),
         *_whitening_section(results),
-        *_encoder_section(tables["table_3_1"], parameters),
+        *_encoder_section(found["table_3_1"], parameters),
         *_unanswerable_section(data),
         *skipped_section(manifest),
         manifest_section(manifest, time_label="Extraction time"),
         Section("Terms", terms=_GLOSSARY),
     ]
-    report = Report(
-        title="Frozen encoders as descriptors",
-        lead=_lead(data, results),
-        origin=(
-            f"Instance retrieval (chapter 3), {parameters.pooling.kind} at "
-            f"{parameters.image.size} px, seed {manifest['seed']}, {manifest['created'][:10]}"
-        ),
-        cards=_cards(data, results),
-        sections=sections,
+    return rendered(
+        Report(
+            title="Frozen encoders as descriptors",
+            lead=_lead(data, results),
+            origin=(
+                f"Instance retrieval (chapter 3), {parameters.pooling.kind} at "
+                f"{parameters.image.size} px, seed {manifest['seed']}, {manifest['created'][:10]}"
+            ),
+            cards=_cards(data, results),
+            sections=sections,
+        )
     )
-    return rendered(report)
 
 
 def _lead(data: Data, results: Results) -> str:
@@ -125,24 +126,28 @@ def _cards(data: Data, results: Results) -> list[Card]:
 
 
 def _task_section(
-    task: str, data: Data, results: Results, table: pd.DataFrame, labels: str
+    parameters: RetrievalEvalParameters,
+    task: str,
+    data: Data,
+    results: Results,
+    tables: Mapping[str, pd.DataFrame],
 ) -> Section:
     """Table 3.2's part of one task; the headline level of a revisited one."""
-    described = data[task]
+    described, table = data[task], tables["table_3_2"]
     level = next(iter(results.evaluations[task].values())).level
     # A file of comma-separated values does not tell an empty word from a missing one.
     table = table[(table["task"] == task) & (table["level"].fillna("") == level)]
     groups = {"": "", RUN: "This run, mAP", PUBLISHED: "Published, thesis Table 3.2"}
     crop = "cut to their boxes" if described.cropped else "whole images"
+    taken = parameters.reranking
     text = (
         f"{described.images:,} images, {described.queries:,} queries ({crop}). Chance "
-        f"{percent(described.chance[level].map)}. Percent; {labels}."
+        f"{percent(described.chance[level].map)}. Percent; global search; + AQE (N = {taken.aqe}); "
+        f"+ DBA (N' = {taken.dba}); + DBA (N' = {taken.dba}) + AQE (N = {taken.dba_aqe}); "
+        f"+ alpha-QE (N = {taken.alpha_qe}, alpha = {taken.alpha:g})."
     )
-    return Section(
-        f"Table 3.2: {task}{f', {level}' if level else ''}",
-        (text,),
-        tables=[shown(RERANKING, table, groups)],
-    )
+    heading = f"Table 3.2: {task}{f', {level}' if level else ''}"
+    return Section(heading, (text,), tables=[shown(RERANKING, table, groups)])
 
 
 _LEVELS = ("easy", "medium", "hard")
@@ -179,24 +184,24 @@ def _revisited_table(table: pd.DataFrame, prefix: str, caption: str) -> Table:
     return Table(columns, rows, left=2, groups=groups, caption=caption)
 
 
-def _gallery_sections(galleries: Mapping[str, tuple[str, Figure]]) -> list[Section]:
-    return [
-        Section(
-            f"What is found: {task}",
-            (
-                f"Global search by {encoder}, the best on {task}: queries from the best to the "
-                "worst found. Galleries of the other encoders lie beside this report's data.",
-            ),
-            pictures=[
-                Picture(
-                    shown,
-                    f"Queries of {task} with their first results, framed as correct, wrong or junk",
-                    "png",
-                )
-            ],
-        )
-        for task, (encoder, shown) in galleries.items()
-    ]
+def _gallery_section(
+    parameters: RetrievalEvalParameters,
+    task: RetrievalSet,
+    rankings: Mapping[str, Mapping[str, np.ndarray]],
+    results: Results,
+) -> Section:
+    best = results.best_encoder(task.name)
+    evaluation = results.evaluations[task.name][best]
+    picture = Picture(
+        gallery(parameters, task, rankings[best], evaluation),
+        f"Queries of {task.name} with their first results, framed as correct, wrong or junk",
+        "png",
+    )
+    text = (
+        f"Global search by {best}, the best on {task.name}: queries from the best to the worst "
+        "found. Galleries of the other encoders lie beside this report's data."
+    )
+    return Section(f"What is found: {task.name}", (text,), pictures=[picture])
 
 
 def _dimension_section(data: Data, results: Results) -> list[Section]:
@@ -247,9 +252,9 @@ def _encoder_section(table: pd.DataFrame, parameters: RetrievalEvalParameters) -
         f"Left out, since there is nothing at {parameters.encoders[name].file}: {name}."
         for name in absent
     ]
-    if table.empty and not paragraphs:
-        return []
     measured = [] if table.empty else [shown(EXTRACTIONS, table, {"": ""})]
+    if not measured and not paragraphs:
+        return []
     return [Section("Table 3.1: encoders", paragraphs, tables=measured)]
 
 

@@ -27,7 +27,7 @@ RANKINGS = {
 PRECISIONS = {"map": "mAP", "mp5": "mP@5", "mp10": "mP@10"}
 
 
-def all_tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
+def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
     """By catalog name; see the columns of each below.
 
     Table 3.1 has a row an encoder and task, 3.2 and 3.3 one a task, encoder and level ("" for
