@@ -9,15 +9,14 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
-    client_environment,
     is_local,
-    quiet_loggers,
+    patient_and_quiet,
     store_failures,
     try_server,
     try_sqlite,
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger("ssl_kedro.tracking")
-
-PARAMETERS_A_BATCH = 100
-METRICS_A_BATCH = 1000
 
 T = TypeVar("T")
 
@@ -53,9 +49,9 @@ class TrackingStore:
         self._artifact_uri = config.artifact_uri(project_path)
         self._lock = threading.RLock()
         self._on = True
-        self._client: MlflowClient | None = None
-        self._experiment_id = ""
         self._process = os.getpid()
+        self._client: MlflowClient
+        self._experiment_id: str
 
     @loading()
     def connect(self) -> bool:
@@ -63,54 +59,47 @@ class TrackingStore:
         with warnings.catch_warnings():
             # Deprecations inside MLflow and SQLAlchemy, which Kedro would show, are theirs.
             warnings.simplefilter("ignore")
-            self._attempt("open the store", lambda: self._probe(at_start=True))
-            if self._on:
-                # On its own: the import sets the levels of the loggers that calls quieten.
-                self._attempt("load MLflow", lambda: importlib.import_module("mlflow"))
-            if self._on:
-                self._attempt("open the store", self._open)
-        return self._usable()
+            self._attempt("open the store", lambda: None, at_start=True)
+            # On its own: the import sets the levels of the loggers that calls quieten.
+            self._attempt("load MLflow", lambda: importlib.import_module("mlflow"))
+            self._attempt("open the store", self._open)
+        return self._on
 
     def _open(self) -> None:
         # Imported here: it takes a second or more, which `kedro --help` should not pay.
         from mlflow import MlflowClient  # noqa: PLC0415
 
-        client = MlflowClient(self._uri)
-        self._experiment_id = self._found_or_created_experiment(client)
-        self._client = client
-        logger.info("tracking in %s, experiment %s", redacted(self._uri), self.experiment)
-
-    @property
-    def experiment(self) -> str:
-        """Name of the experiment."""
-        return self._config.experiment
+        self._client = MlflowClient(self._uri)
+        self._experiment_id = self._found_or_created_experiment()
+        logger.info("tracking in %s, experiment %s", redacted(self._uri), self._config.experiment)
 
     def start_run(
         self, name: str, tags: Mapping[str, str], parameters: Mapping[str, str]
     ) -> str | None:
         """Id of a new run; None where the store does not answer."""
 
-        def call(client: MlflowClient) -> str:
-            created = client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
+        def call() -> str:
+            from mlflow.entities import Param  # noqa: PLC0415
+
+            created = self._client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
             run_id = str(created.info.run_id)
-            self._log_parameters(client, run_id, parameters)
+            self._client.log_batch(run_id, params=[Param(*item) for item in parameters.items()])
             return run_id
 
-        return self._call("start a run", call)
+        return self._attempt("start a run", call)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers of one step, one request for each thousand."""
+        """Log numbers of one step."""
 
-        def call(client: MlflowClient) -> None:
+        def call() -> None:
             from mlflow.entities import Metric  # noqa: PLC0415
 
             now = int(time.time() * 1000)
             items = [Metric(key, value, now, step) for key, value in metrics.items()]
-            for batch in _batches(items, METRICS_A_BATCH):
-                client.log_batch(run_id, metrics=batch)
+            self._client.log_batch(run_id, metrics=items)
 
         if metrics:
-            self._call("log metrics", call)
+            self._attempt("log metrics", call)
 
     def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
         """Copy a file or folder into a run.
@@ -119,75 +108,55 @@ class TrackingStore:
         and tracking goes on.
         """
 
-        def call(client: MlflowClient) -> None:
+        def call() -> None:
             try:
-                client.log_artifact(run_id, str(path), folder)
+                self._client.log_artifact(run_id, str(path), folder)
             except OSError as error:
                 if not is_local(error):
                     raise
                 logger.warning("tracking could not store the file %s: %s", path, error)
 
-        self._call("store a file", call)
+        self._attempt("store a file", call)
 
     def end_run(self, run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
         """Close a run as FINISHED, FAILED or KILLED."""
 
-        def call(client: MlflowClient) -> None:
+        def call() -> None:
             for key, value in (tags or {}).items():
-                client.set_tag(run_id, key, value)
-            client.set_terminated(run_id, status)
+                self._client.set_tag(run_id, key, value)
+            self._client.set_terminated(run_id, status)
 
-        self._call("close a run", call)
+        self._attempt("close a run", call)
 
-    def _usable(self) -> bool:
-        # A forked child must neither use the parent's connection nor close its runs.
-        return self._on and self._client is not None and os.getpid() == self._process
-
-    def _found_or_created_experiment(self, client: MlflowClient) -> str:
+    def _found_or_created_experiment(self) -> str:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-        found = client.get_experiment_by_name(self.experiment)
+        name = self._config.experiment
+        found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(client.create_experiment(self.experiment, self._artifact_uri))
+                return str(self._client.create_experiment(name, self._artifact_uri))
             except MlflowException:
                 # Another process may have created it since.
-                found = client.get_experiment_by_name(self.experiment)
+                found = self._client.get_experiment_by_name(name)
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
             raise ValueError(
-                f"the experiment {self.experiment!r} was deleted there; restore it with "
+                f"the experiment {name!r} was deleted there; restore it with "
                 f"`mlflow experiments restore -x {found.experiment_id}` or name another one"
             )
         return str(found.experiment_id)
 
-    @staticmethod
-    def _log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, str]) -> None:
-        from mlflow.entities import Param  # noqa: PLC0415
-
-        items = [Param(key, value) for key, value in parameters.items()]
-        for batch in _batches(items, PARAMETERS_A_BATCH):
-            client.log_batch(run_id, params=batch)
-
-    def _call(self, what: str, call: Callable[[MlflowClient], T]) -> T | None:
-        """Result of a call of the client; None where the store is off or fails."""
-        client = self._client
-        if client is None or not self._usable():
-            return None
-
-        def probed() -> T:
-            self._probe(at_start=False)
-            return call(client)
-
-        return self._attempt(what, probed)
-
-    def _attempt(self, what: str, action: Callable[[], T]) -> T | None:
-        """Result of an action; its failure becomes the one warning."""
-        with self._lock, client_environment(self._config.timeout_s), quiet_loggers():
+    def _attempt(self, what: str, action: Callable[[], T], *, at_start: bool = False) -> T | None:
+        """Result of an action; None where the store is off, or fails, which is the one warning."""
+        if os.getpid() != self._process:
+            return None  # a forked child must neither use this connection nor close these runs
+        with self._lock, patient_and_quiet(self._config.timeout_s):
             if not self._on:
-                return None  # it failed in another thread while this one waited
+                return None  # perhaps since another thread's call, for which this one waited
             try:
+                self._probe(at_start=at_start)
                 return action()
             except store_failures() as error:
                 self._switch_off(what, error)
@@ -196,21 +165,18 @@ class TrackingStore:
     def _switch_off(self, what: str, error: BaseException) -> None:
         self._on = False
         text = " ".join(str(error).split())[:300]
+        server = self._uri.startswith("http")
+        check = "Check that it exists, may be written and is not locked by others"
         logger.warning(
             "could not %s at %s (%s: %s). Nothing more is tracked in this run; the run itself "
-            "goes on and its results are complete. %s",
+            "goes on and its results are complete. %s, point MLFLOW_TRACKING_URI elsewhere, or set "
+            "enabled: false in mlflow.yml.",
             what,
             redacted(self._uri),
             type(error).__name__,
             redacted(text),
-            self._remedy(),
+            "Start the server (`mlflow server`)" if server else check,
         )
-
-    def _remedy(self) -> str:
-        otherwise = "point MLFLOW_TRACKING_URI elsewhere, or set enabled: false in mlflow.yml."
-        if self._uri.startswith("http"):
-            return f"Start the server (`mlflow server`), {otherwise}"
-        return f"Check that it exists, may be written and is not locked by others, {otherwise}"
 
     def _probe(self, *, at_start: bool) -> None:
         """Fail within the time limit where MLflow itself would wait for minutes.
@@ -230,7 +196,3 @@ class TrackingStore:
 def redacted(text: str) -> str:
     """Text without the user and password of any URL in it."""
     return re.sub(r"//[^/@\s]+@", "//***@", text)
-
-
-def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]

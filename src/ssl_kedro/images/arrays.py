@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,37 +69,35 @@ def resized_images(images: np.ndarray, size: int) -> np.ndarray:
 
 def images_from_arrays(
     config: DataConfig,
-    part: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
     labels: np.ndarray | None,
-    count: int,
     class_names: tuple[str, ...],
     *,
     training: bool,
     seed: int,
     identity: tuple[object, ...],
 ) -> ImageSet:
-    """Limit, resize and store images that a function hands out.
+    """Limit, resize and store images.
 
     Args:
         config: of the source.
-        part: from indices (K,) to uint8 (K, 3, H, W).
-        labels: int64 (count,), or None.
-        count: images there are.
+        images: uint8 (N, 3, H, W), a view or memory map where they are many: parts are copied.
+        labels: int64 (N,), or None.
         class_names: in the order of the labels.
         training: which limit applies.
         seed: of the limit.
         identity: JSON values that the images depend on.
     """
-    chosen = limited(labels, count, config, training, seed)
+    chosen = limited(labels, len(images), config, training, seed)
 
     def blocks() -> Iterator[Block]:
         step = max(1, _BLOCK_BYTES // (3 * config.size**2))
         for start in range(0, len(chosen), step):
-            yield resized_images(part(chosen[start : start + step]), config.size), ()
+            yield resized_images(images[chosen[start : start + step]], config.size), ()
 
     plan = Plan(
         source=config.source,
-        identity=(*identity, training, chosen.tolist() if len(chosen) < count else "all"),
+        identity=(*identity, training, chosen.tolist() if len(chosen) < len(images) else "all"),
         count=len(chosen),
         labels=None if labels is None else labels[chosen],
         class_names=class_names,

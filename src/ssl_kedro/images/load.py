@@ -107,8 +107,7 @@ class ImageSource:
 
     Args:
         names: by which it is asked for.
-        load: from configuration, split and seed to the images; without an unlabelled part
-            "pretrain" gives those of "train".
+        load: from configuration, split and seed to the images, as :func:`load_images` says.
         reads_files: from ``data.root``.
         unlabelled: whether pre-training has more images than the labelled training part.
     """

@@ -1,4 +1,10 @@
-"""What a metric of saliency is, and what it is given: one prediction beside one truth."""
+"""What a metric of saliency is, and what it is given: one prediction beside one truth.
+
+Areas under the ROC curve are the Mann-Whitney statistic: ties get half credit, exactly.
+AUC = P(positive > negative) + P(positive = negative) / 2. Published code sums trapezoids between
+the thresholds at the fixations; its curve cuts each step's corner, which adds at most 1 / (2 F) for
+F fixations, and counts a tie of several fixations once for each.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,6 @@ import numpy as np
 
 from ssl_kedro.core.plugins import modules
 from ssl_kedro.saliency.maps import Mode, pixel_shares, weighted_mean, weighted_product
-from ssl_kedro.saliency.ranks import RankedMap
 
 EPS = float(np.finfo(np.float64).eps)
 # A map whose deviation is this small beside its mean is constant up to rounding.
@@ -94,16 +99,16 @@ class Compared:
         return self.prediction * self.shares[:, None], self.truth * self.shares[:, None]
 
     @cached_property
-    def values(self) -> np.ndarray:
-        """What fixations are looked up in, (h, 2h): in `authors` mode times the sine."""
-        if self.mode != "authors":
-            return self.prediction
-        return np.asarray(self.prediction * (self.shares[:, None] / self.shares.max()))
-
-    @cached_property
     def ranked(self) -> RankedMap:
-        """Ranks of :attr:`values`."""
-        return self.ranks if self.mode != "authors" else RankedMap(self.values)
+        """What fixations are looked up in: in `authors` mode the prediction times the sine."""
+        if self.mode != "authors":
+            return self.ranks
+        return RankedMap(self.prediction * (self.shares[:, None] / self.shares.max()))
+
+    @property
+    def values(self) -> np.ndarray:
+        """Those of :attr:`ranked`, (h, 2h)."""
+        return self.ranked.values
 
     @cached_property
     def spread(self) -> tuple[float, float]:
@@ -116,10 +121,6 @@ class Compared:
             weights = pixel_shares("planar", *self.values.shape)
         return weighted_mean(self.values, weights), centred(self.values, weights)[1]
 
-    def at(self, pixels: np.ndarray) -> np.ndarray:
-        """Values at some pixels, (F,)."""
-        return np.asarray(self.values.reshape(-1)[pixels])
-
 
 def centred(values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, float]:
     """A map less its weighted mean, and its weighted deviation, 0 if it is constant."""
@@ -127,3 +128,75 @@ def centred(values: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, float]:
     found = values - mean
     spread = weighted_product(found, found, shares) ** 0.5
     return found, spread if spread > _CONSTANT * mean else 0.0
+
+
+def mann_whitney(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """AUC of two samples, (P,) and (N,); NaN where one is empty."""
+    if not len(positives) or not len(negatives):
+        return float("nan")
+    won, total = _twice_won(np.sort(negatives), np.sort(positives)), len(negatives)
+    return won / (2 * len(positives) * total)
+
+
+@dataclass(frozen=True)
+class RankedMap:
+    """A map whose values are sorted once for any number of AUCs.
+
+    Args:
+        values: (h, w), not changed while this is in use.
+    """
+
+    values: np.ndarray
+
+    @cached_property
+    def _ascending(self) -> np.ndarray:
+        return np.sort(self.values, axis=None)
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.values, axis=None)
+
+    def auc_against_rest(self, pixels: np.ndarray) -> float:
+        """Fixated pixels against all others, each once.
+
+        Args:
+            pixels: flat indices, unique.
+
+        Returns:
+            AUC; NaN where no pixel is fixated or all are.
+        """
+        count = len(pixels)
+        rest = self.values.size - count
+        if not count or not rest:
+            return float("nan")
+        positives = np.sort(np.take(self.values, pixels))
+        # Wins against the others = wins against all less wins among the fixated themselves.
+        won = _twice_won(self._ascending, positives) - _twice_won(positives, positives)
+        return won / (2 * count * rest)
+
+    def auc_against_sphere(self, pixels: np.ndarray, shares: np.ndarray) -> float:
+        """Fixations against all pixels, each pixel with its weight.
+
+        Args:
+            pixels: flat indices; a pixel that occurs twice counts twice.
+            shares: weight of the pixels of each row, (h,).
+
+        Returns:
+            AUC; NaN where there is no fixation.
+        """
+        if not len(pixels):
+            return float("nan")
+        weights = np.repeat(shares, self.values.shape[1])
+        mass = np.append(0, np.cumsum(weights[self._order]))
+        positives = np.sort(np.take(self.values, pixels))
+        below = mass[np.searchsorted(self._ascending, positives, side="left")]
+        at_most = mass[np.searchsorted(self._ascending, positives, side="right")]
+        # Dividing by the same sum, not by 1, makes a constant map .5 to the last bit.
+        return float((below + at_most).sum() / (2 * len(positives) * mass[-1]))
+
+
+def _twice_won(ascending: np.ndarray, positives: np.ndarray) -> int:
+    """2 x (pairs in which the positive is larger) + pairs that tie, exact."""
+    below = np.searchsorted(ascending, positives, side="left")
+    at_most = np.searchsorted(ascending, positives, side="right")
+    return int(below.sum()) + int(at_most.sum())

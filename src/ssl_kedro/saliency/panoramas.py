@@ -39,10 +39,8 @@ class Fixations:
                 f"expected one longitude, latitude and viewer a fixation, found "
                 f"{len(self.longitude_deg)}, {len(self.latitude_deg)} and {len(self.viewer)}"
             )
-        for name, values, limit in (
-            ("longitude", self.longitude_deg, 180),
-            ("latitude", self.latitude_deg, 90),
-        ):
+        for name, limit in (("longitude", 180), ("latitude", 90)):
+            values = getattr(self, f"{name}_deg")
             wrong = ~(np.abs(values) <= limit)  # also where the value is not a number
             if wrong.any():
                 at = int(np.flatnonzero(wrong)[0])
@@ -60,10 +58,8 @@ class Fixations:
 
     def pixels(self, height: int, width: int) -> np.ndarray:
         """Flat index of the pixel of a panorama that each lies in, int64 (F,)."""
-        longitude, latitude = (
-            torch.from_numpy(np.asarray(angles, dtype=np.float64).copy())
-            for angles in (self.longitude_deg, self.latitude_deg)
-        )
+        longitude = torch.tensor(self.longitude_deg, dtype=torch.float64)
+        latitude = torch.tensor(self.latitude_deg, dtype=torch.float64)
         row, column = pixel_of(longitude, latitude, height, width)
         return np.asarray((row * width + column).numpy())
 

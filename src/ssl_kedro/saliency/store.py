@@ -74,7 +74,7 @@ class PanoramaStore(MappedStore):
         label: str,
         max_skipped: float = 0.01,
     ) -> StoredPanoramas:
-        """Decode and write some panoramas of a source, unless they are there already.
+        """Decode and write some panoramas of a source, unless they are there; what there is then.
 
         Args:
             source: the panoramas.
@@ -83,19 +83,15 @@ class PanoramaStore(MappedStore):
             label: for the progress bar and messages.
             max_skipped: share that may be unreadable.
 
-        Returns:
-            :meth:`description`.
-
         Raises:
             ConfigError: more unreadable panoramas than allowed, or no readable one.
         """
-        identity = {
-            "source": source.fingerprint,
-            "names": [source.names[i] for i in indices],
-            "scenes": [source.scenes[i] for i in indices],
-            "splits": [source.splits[i] for i in indices],
-            "size": list(size),
-        }
+
+        def of(chosen: list[int]) -> dict[str, list[Any]]:
+            lists = ("names", "scenes", "splits")
+            return {key: [getattr(source, key)[i] for i in chosen] for key in lists}
+
+        identity = {"source": source.fingerprint, **of(indices), "size": list(size)}
         known = self.description()
         if known is not None and known.identity == identity:
             return known
@@ -124,13 +120,7 @@ class PanoramaStore(MappedStore):
             if indices and not kept:
                 check_skipped(skipped, len(indices), -1.0, label, "data.max_skipped")
             made = StoredPanoramas(
-                [source.names[i] for i in kept],
-                [source.scenes[i] for i in kept],
-                [source.splits[i] for i in kept],
-                kept,
-                skipped,
-                size,
-                identity,
+                **of(kept), indices=kept, skipped=skipped, size=size, identity=identity
             )
             description.update(asdict(made))
         return made

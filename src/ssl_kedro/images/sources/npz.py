@@ -20,17 +20,8 @@ _EXPECTED = (
 _REMEDY = "write the file with numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
 
 
-def load_npz(config: DataConfig, split: Split, seed: int) -> ImageSet:
-    """Images of an .npz file; pickled objects in it are refused.
-
-    Args:
-        config: its ``root`` is the file.
-        split: "eval" is the arrays ``*_test``, the others ``*_train``.
-        seed: of the limit.
-
-    Raises:
-        ImageSourceError: the file or its arrays cannot be used.
-    """
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
+    """Images of the .npz file ``root``; pickled objects in it are refused."""
     training = split != "eval"
     path = _existing_file(config)
     try:
@@ -46,9 +37,8 @@ def load_npz(config: DataConfig, split: Split, seed: int) -> ImageSet:
     state = path.stat()
     return images_from_arrays(
         config,
-        lambda indices: images[indices],
+        images,
         labels,
-        len(images),
         class_names,
         training=training,
         seed=seed,
@@ -124,4 +114,4 @@ def _channels_first(images: np.ndarray, name: str, config: DataConfig) -> np.nda
     raise _error(config, f"{name} of shape {images.shape}")
 
 
-SOURCE = ImageSource(("npz",), load_npz)
+SOURCE = ImageSource(("npz",), _load)

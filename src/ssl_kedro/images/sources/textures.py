@@ -111,22 +111,12 @@ PATTERNS: dict[str, Pattern] = {
 }
 
 
-def load_textures(config: DataConfig, split: Split, seed: int) -> ImageSet:
-    """Textures, the classes in turn.
-
-    Args:
-        config: ``generated`` or ``generated_eval`` images, ``limit`` or ``eval_limit`` at
-            most.
-        split: "eval" is the evaluation part, the others the training part; they share no draws.
-        seed: of everything random.
-
-    Raises:
-        ImageSourceError: fewer images than classes.
-    """
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
+    """Textures, the classes in turn; the two parts share no draws."""
     training = split != "eval"
     check_limit(config, training, len(PATTERNS))
     key = "generated" if training else "generated_eval"
-    count = config.generated if training else config.generated_eval
+    count = getattr(config, key)
     if count < len(PATTERNS):
         raise ImageSourceError(
             key,
@@ -182,4 +172,4 @@ def textures(labels: np.ndarray, size: int, generator: np.random.Generator) -> n
     return np.repeat(pixels[:, None], 3, axis=1)
 
 
-SOURCE = ImageSource(("textures",), load_textures, reads_files=False)
+SOURCE = ImageSource(("textures",), _load, reads_files=False)

@@ -127,27 +127,23 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 def _check_output(files: PredictionInput, config: PredictConfig) -> None:
     output, root = Path(config.output).expanduser().resolve(), files.root.resolve()
     given = Path(config.input or "").expanduser()
+    refused = partial(PredictionInputError, "output", config.output)
     if given.is_dir() and (output == root or root in output.parents):
-        raise PredictionInputError(
-            "output",
-            config.output,
+        raise refused(
             f"a folder inside the input {config.input!r}",
             "one outside, since the next run would take these overlays for panoramas",
             "set predict.output to another folder",
         )
     if output.exists() and not output.is_dir():
-        raise PredictionInputError(
-            "output", config.output, "a file", "a folder", "set predict.output to another name"
-        )
+        raise refused("a file", "a folder", "set predict.output to another name")
 
 
 def _stems(names: Sequence[str]) -> dict[str, str]:
     """Begin of the output names of each input, without its extension where that is enough."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     # Compared without case, for file systems that do not tell it apart.
-    if len({stem.casefold() for stem in stems.values()}) == len(names):
-        return stems
-    return {name: name for name in names}
+    alone = len({stem.casefold() for stem in stems.values()}) == len(names)
+    return stems if alone else {name: name for name in names}
 
 
 def _tasks(
@@ -233,32 +229,27 @@ def _write_frames(
         for item in found:
             if isinstance(item, Unpredicted) or item.frame is None:
                 break
-            saliency, picture = item.saliency, item.frame.picture
+            height, width, _ = item.frame.pixels.shape
             if not times and "map" in paths:
-                maps = stack.enter_context(GrowingArray(paths["map"], saliency.shape, "<f4"))
+                maps = stack.enter_context(GrowingArray(paths["map"], item.saliency.shape, "<f4"))
             if not times and "overlay" in paths:
-                _, height, width = picture.shape
                 video = VideoWriter(paths["overlay"], height, width, rate)
                 stack.callback(video.close)
             if maps is not None:
-                maps.add(density(saliency)[None])
+                maps.add(density(item.saliency)[None])
             if video is not None:
-                video.add(overlay(picture, saliency, opacity))
-            number, time_s = item.frame.number, f"{item.frame.time_s:.4f}"
-            times.append({"row": len(times), "frame": number, "time_s": time_s})
+                picture = item.frame.pixels.transpose(2, 0, 1)
+                video.add(overlay(picture, item.saliency, opacity))
+            time_s = f"{item.frame.shown_s:.4f}"
+            times.append({"row": len(times), "frame": item.frame.number, "time_s": time_s})
     return times
 
 
 class VideoWriter:
-    """An MP4 file (MPEG-4 part 2, which OpenCV writes without further libraries).
-
-    Args:
-        path: ends in .mp4.
-        height: of the frames, even.
-        width: of the frames, even.
-        frames_per_second: of the file.
+    """A file .mp4 (MPEG-4 part 2, which OpenCV writes without further libraries), sides even.
 
     Raises:
+        ValueError: an odd height or width.
         OSError: the file cannot be made.
     """
 

@@ -13,9 +13,8 @@ import pandas as pd
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import Claim, Part, parts
 from ssl_kedro.reporting.html import Section
-from ssl_kedro.reporting.judgements import grouped
-from ssl_kedro.reporting.number_format import percent, signed_with_std
-from ssl_kedro.reporting.recipes import published_heading
+from ssl_kedro.reporting.number_format import grouped, percent, signed_with_std
+from ssl_kedro.reporting.published import published_heading
 from ssl_kedro.reporting.table import PUBLISHED, shown
 
 _LEAST_SEEDS = 3

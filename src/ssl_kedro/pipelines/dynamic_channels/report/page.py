@@ -21,7 +21,7 @@ from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
-from ssl_kedro.reporting.recipes import published_heading
+from ssl_kedro.reporting.published import published_heading
 from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, title
 from ssl_kedro.reporting.table import PUBLISHED, shown
 

@@ -11,7 +11,7 @@ from ssl_kedro.pipelines.gated.records import DataSummary, Evaluation
 from ssl_kedro.reporting.html import Card, Report, Section, rendered
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import MINUS
-from ssl_kedro.reporting.recipes import compared, published_in, published_recipe, recipe_section
+from ssl_kedro.reporting.published import compared, published_in, published_recipe, recipe_section
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.training.config import Execution
 
