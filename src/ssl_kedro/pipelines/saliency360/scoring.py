@@ -63,10 +63,7 @@ def truths_of_tested(
     *,
     own: bool,
 ) -> tuple[list[int], TruthsOfTested, list[str]]:
-    """Rows of the tested panoramas, what predictions are compared with, and the part of each.
-
-    See :func:`tested_rows`; the priors are those of the parts.
-    """
+    """Rows that are tested, what predictions of them are compared with, and the part of each."""
     tested = tested_rows(parameters, stored, own=own)
     rows = [int(row) for of_part in tested.values() for row in of_part]
     parts = [name for name, of_part in tested.items() for _ in of_part]

@@ -33,12 +33,8 @@ class Difference:
 
     Args:
         about: what the two differ in.
-        first: name of the model.
-        second: name of the model or baseline that is taken from it.
-        metric: which.
-        mean: of the differences.
-        low: lower end of the paired interval.
-        high: upper end.
+        second: model or baseline that is taken from the first.
+        mean: of the differences; low and high are the ends of its paired interval.
     """
 
     about: About

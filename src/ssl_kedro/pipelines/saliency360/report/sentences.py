@@ -35,12 +35,7 @@ _FEW_FOR_INTERVALS = 30
 
 
 def verdicts(results: Results, differences: Sequence[Difference]) -> list[str]:
-    """What the numbers of the run's own data say; the first sentence is the result.
-
-    Args:
-        results: of the run.
-        differences: :func:`~.differences.paired_differences` of them.
-    """
+    """What the numbers of the run's own data say; the first sentence is the result."""
     name = judged_model(results)
     if name is None:
         return ["No model was scored."]
