@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,14 +69,21 @@ def compared_images(images: np.ndarray | None, height: int, width: int, noise: i
     return torch.cat(parts)
 
 
-def run_onnx(path: Path, images: Tensor) -> Tensor:
-    """Output of ONNX Runtime on the CPU: the first image alone, then the others together."""
+def onnx_session(file: str | bytes, threads: int) -> Any:
+    """ONNX Runtime's session on the CPU for a file's path or content."""
     import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = threads
+    # Its threads would go on spinning after a call, on cores that others could use.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path: Path, images: Tensor) -> Tensor:
+    """Output of ONNX Runtime on the CPU: the first image alone, then the others together."""
+    session = onnx_session(str(path), torch.get_num_threads())
     name = session.get_inputs()[0].name
     parts = [session.run(None, {name: part.numpy()})[0] for part in (images[:1], images[1:])]
     return torch.from_numpy(np.concatenate(parts))

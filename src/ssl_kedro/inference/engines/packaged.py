@@ -21,6 +21,7 @@ from torch import Tensor
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.onnx_file import onnx_session
 from ssl_kedro.inference.onnx_graph import compact_onnx
 
 
@@ -43,17 +44,9 @@ class OnnxRuntimeEngine(BatchEngine):
 
     def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
         super().__init__("onnxruntime", batch_size)
-        onnxruntime = _imported("onnxruntime")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only
-        options.intra_op_num_threads = threads
-        # Its threads would go on spinning after a call, on cores that others could use.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        _imported("onnxruntime")
         try:
-            self._session = onnxruntime.InferenceSession(
-                file, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnx_session(file, threads)
         except Exception as error:
             raise EngineUnavailableError(f"onnxruntime refuses the network: {error}") from error
         self._inputs = [entry.name for entry in self._session.get_inputs()]
