@@ -88,7 +88,7 @@ def _summary(found: Iterable[Difference]) -> str:
     groups: dict[str, list[str]] = {}
     for one in found:
         if one.judgement != "unknown":
-            groups.setdefault(_judged(one), []).append(_long(one))
+            groups.setdefault(_judged(one), []).append(_LONG[one.metric])
     return ", and ".join(f"{j} in {listed(of)}" for j, of in groups.items()) or "not compared"
 
 
@@ -102,17 +102,13 @@ def _judged(one: Difference) -> str:
     return f"{word} (undecided, without a paired interval)"
 
 
-def _long(one: Difference) -> str:
-    return _LONG.get(one.metric, metrics()[one.metric].heading)
-
-
 def _figures(found: Sequence[Difference]) -> str:
     """Each difference with its judgement, as "CC +0.11 [+0.00, +0.20] (better)"."""
     parts = []
     for one in sorted(found, key=lambda one: one.mean is None):
         judged = one.judgement.replace("no interval", "undecided, no paired interval")
         known = f"{one.text} ({judged})"
-        parts.append(f"{_long(one)} {'not measured' if one.mean is None else known}")
+        parts.append(f"{_LONG[one.metric]} {'not measured' if one.mean is None else known}")
     return f"{'; '.join(parts)}."
 
 
