@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, restored
-from ssl_kedro.encoders.bundled import Bundled, Normalised
+from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, global_average
 from ssl_kedro.images.inputs import ImageInput, image_batch
@@ -126,7 +126,7 @@ class Encoder(Bundled, ABC):
         """What a bundle tells beside what it is rebuilt from."""
         return {
             "feature_dimensions": self.feature_dimensions,
-            "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
+            "input": INPUT,
             "dense_macs": self.cost().dense,
         }
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.encoders.base import Branch, Encoder
-from ssl_kedro.encoders.bundled import Normalised
+from ssl_kedro.encoders.bundled import INPUT, Normalised
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, global_average
@@ -138,7 +138,7 @@ class CompactNetwork(Normalised):
         """The plan, and what readers of the file may want to know."""
         return self.plan.to_json() | {
             "feature_dimensions": self.plan.feature_dimensions,
-            "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
+            "input": INPUT,
         }
 
     @classmethod

@@ -48,8 +48,7 @@ def saliency_map(
     Raises:
         ValueError: no fixation, or sigma or a side that is not positive.
     """
-    only: np.ndarray = saliency_maps([fixations], height, width, sigma_deg=sigma_deg)[0]
-    return only
+    return np.asarray(saliency_maps([fixations], height, width, sigma_deg=sigma_deg)[0])
 
 
 def saliency_maps(

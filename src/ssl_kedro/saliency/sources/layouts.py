@@ -1,18 +1,98 @@
-"""Which panoramas are for training and which for testing, and which scene each shows."""
+"""What layouts of data sets share: files by their names, pairs, scenes and splits."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.images.files import EXTENSIONS
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import NAMED, SaliencyDataError
+from ssl_kedro.saliency.sources.saliency_files import stem
+
+
+def existing(config: SourceConfig) -> Path:
+    """The configured root, which has to be there, and a folder where it is no manifest.
+
+    Raises:
+        SaliencyDataError: it is not.
+    """
+    root = Path(config.root or "").expanduser()
+    if not root.exists():
+        raise SaliencyDataError(
+            root,
+            found=f"nothing there (looked for {root.absolute()})",
+            expected=f"the data of source = {config.source}",
+            remedy="set root to where the data lie",
+        )
+    if config.source != "manifest" and not root.is_dir():
+        raise SaliencyDataError(
+            root,
+            found="a file",
+            expected=f"the folder of source = {config.source}",
+            remedy="set root to the folder, or source to manifest where it is one",
+        )
+    return root
+
+
+def by_stem(folder: Path, extensions: frozenset[str] = EXTENSIONS) -> dict[str, Path]:
+    """Files by their path below a folder, without the ending and what belongs to it.
+
+    Args:
+        folder: searched to any depth.
+        extensions: of the files; those of images by default.
+
+    Raises:
+        SaliencyDataError: two files of one stem.
+    """
+    found: dict[str, Path] = {}
+    for name in files_below(folder, extensions):
+        key = PurePosixPath(name).with_name(stem(Path(name))).as_posix()
+        if key in found:
+            raise SaliencyDataError(
+                folder / name,
+                found=f"the same stem as {found[key].name}",
+                expected="one file of each stem",
+                remedy="remove or rename one of them",
+            )
+        found[key] = folder / name
+    return found
+
+
+def files_below(folder: Path, extensions: frozenset[str]) -> list[str]:
+    """Files with one of these endings at any depth, sorted; hidden ones left out."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.as_posix()
+        for path in found
+        if path.suffix.lower() in extensions
+        and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    )
+
+
+def check_partners(root: Path, unpaired: Sequence[str], key: str, expected: str) -> None:
+    """Raise where files are without a partner.
+
+    Args:
+        root: folder they lie in.
+        unpaired: their names.
+        key: what partners have in common, "stem".
+        expected: which files belong together.
+    """
+    if unpaired:
+        names = first_few(unpaired, NAMED)
+        raise SaliencyDataError(
+            root,
+            found=f"{len(unpaired)} files without a partner of the same {key}: {names}",
+            expected=expected,
+            remedy="add, rename or remove these files",
+        )
 
 
 def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str]:
