@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -219,7 +218,7 @@ def _runtime_section(table: pd.DataFrame) -> Section:
         known = dict(zip(of["stage"], of["ms"], strict=True))
         count = "" if pd.isna(threads) else f", {threads:.0f} thread{'s' * (threads > 1)}"
         size = DASH if pd.isna(batch) else f"{batch:.0f}"
-        times = [three_digits(known.get(stage, math.nan)) for stage in STAGES]
+        times = [three_digits(known.get(stage)) for stage in STAGES]
         rows.append([source, model, f"{device}{count}", size, *times])
     own = sum(row[0] == THIS_RUN for row in rows)
     text = "Milliseconds a panorama. Published times are of 4K panoramas."
