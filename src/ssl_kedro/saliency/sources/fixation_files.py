@@ -14,8 +14,7 @@ from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.values import Table, grey_values, mapped_array, opened
 
 TABLES = frozenset({".csv", ".txt", ".tsv"})
-PICTURES = frozenset({".png"})
-EXTENSIONS = TABLES | PICTURES | {".npy"}
+EXTENSIONS = TABLES | {".npy", ".png"}
 
 Size = Callable[[], tuple[int, int]]
 
@@ -90,7 +89,7 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
                 expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
                 remedy="save the fixations in one of these shapes",
             )
-    elif kind in PICTURES:
+    elif kind == ".png":
         with opened(path) as image:
             width, height = image.size
         if width != 2 * height:

@@ -73,7 +73,7 @@ def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[Panora
     scenes = layouts.scenes_of(list(images), config.scene_pattern, place)
     splits: Sequence[Split] = [part or "unlabelled"] * len(images)
     if part is None and kinds:
-        splits = layouts.split_scenes(scenes, config.test_share, config.seed, root)
+        splits = layouts.split_scenes(scenes, config, root)
     return [
         PanoramaFiles(
             prefix + name,

@@ -135,36 +135,34 @@ def assigned(
         )
     splits: Sequence[Split] = ["test" if name in config.test_names else "train" for name in names]
     if not config.test_names:
-        splits = split_scenes(scenes, config.test_share, config.seed, root)
+        splits = split_scenes(scenes, config, root)
     return dict(zip(names, zip(scenes, splits, strict=True), strict=True))
 
 
-def split_scenes(scenes: Sequence[str], test_share: float, seed: int, root: Path) -> list[Split]:
+def split_scenes(scenes: Sequence[str], config: SourceConfig, root: Path) -> list[Split]:
     """A split of each panorama that leaves scenes whole.
 
     Args:
         scenes: of the panoramas.
-        test_share: share of the scenes for testing, rounded; at least one scene on each side
-            unless it is 0 or 1.
-        seed: of the choice, which depends on nothing but it and the names of the scenes.
+        config: ``test_share`` of the scenes, rounded, are for testing; at least one scene on each
+            side unless it is 0 or 1. The choice depends on ``seed`` and the scenes' names alone.
         root: for messages.
 
     Raises:
         SaliencyDataError: one scene, which cannot be on both sides.
     """
-    unique = sorted(set(scenes))
-    if test_share in (0, 1) or not unique:
-        return ["test" if test_share else "train" for _ in scenes]
+    unique, share = sorted(set(scenes)), config.test_share
+    if share in (0, 1) or not unique:
+        return ["test" if share else "train" for _ in scenes]
     if len(unique) == 1:
         raise SaliencyDataError(
             root,
             found=f"one scene, {unique[0]}",
-            expected=f"at least two, one for training and one for testing (test_share = "
-            f"{test_share:g})",
+            expected=f"at least two, one for training and one for testing (test_share = {share:g})",
             remedy="set test_share to 0 (all for training) or 1 (all for testing)",
         )
-    number = min(max(1, round(test_share * len(unique))), len(unique) - 1)
-    order = numpy_generator(seed, "saliency", "split").permutation(len(unique))
+    number = min(max(1, round(share * len(unique))), len(unique) - 1)
+    order = numpy_generator(config.seed, "saliency", "split").permutation(len(unique))
     test = {unique[index] for index in order[:number]}
     return ["test" if scene in test else "train" for scene in scenes]
 
