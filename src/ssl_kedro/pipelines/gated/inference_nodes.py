@@ -239,8 +239,6 @@ def _evaluated(
     # On features of whole images, even where the probe augments: that takes a pass over the
     # training images for every epoch of it, for each of these networks.
     probe = parameters.probe and dataclasses.replace(parameters.probe, features="cached")
-    cached = dataclasses.replace(
-        evaluator(parameters, train_images, eval_images, seed), probe=probe
-    )
+    cached = dataclasses.replace(recipe, probe=probe)
     found = cached.accuracies(encoder, branch, features)
     return dataclasses.replace(found, knn_normalised_top1=None), float(macs)
