@@ -11,7 +11,7 @@ from ssl_kedro.retrieval.descriptors import checked_descriptors
 from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
-from ssl_kedro.retrieval.ranking import Searcher, reranked, without
+from ssl_kedro.retrieval.ranking import RerankingConfig, SearchConfig, Searcher, reranked, without
 from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
 from ssl_kedro.retrieval.scoring import (
     QueryScores,
@@ -146,7 +146,7 @@ def test_re_ranking_step_by_step() -> None:
     searcher = Searcher(database)
     first = searcher.rankings(queries)
     own = np.array([-1, -1, int(first[1, 2]), -1])
-    found = reranked(searcher, queries, first, own, aqe=3, dba=5, dba_aqe=1, alpha_qe=4, alpha=3.0)
+    found = reranked(searcher, queries, first, own, RerankingConfig(3, 5, 1, 4, 3.0))
     top = first[:3].T.copy()
     top[2] = [i for i in first[:4, 2] if i != own[2]]
     expanded = expanded_queries(queries, database, top)
@@ -174,11 +174,7 @@ def test_images_that_could_not_be_read_stand_last_and_stay_so() -> None:
         queries,
         searcher.rankings(queries),
         np.full(3, -1),
-        aqe=3,
-        dba=5,
-        dba_aqe=1,
-        alpha_qe=3,
-        alpha=3.0,
+        RerankingConfig(3, 5, 1, 3, 3.0),
     )
     assert all((ranking[-1] == 7).all() for ranking in found.values())
 
@@ -188,7 +184,7 @@ def test_an_index_with_refinement_ranks_what_it_finds_exactly() -> None:
     index = build_index(database, "IVF4,PQ4", train_points=600)
 
     def agreement(refine: bool) -> float:
-        searcher = Searcher(database, index, probes=4, depth=100, refine=refine)
+        searcher = Searcher(database, index, SearchConfig("IVF4,PQ4", 4, 100, refine))
         found = searcher.rankings(queries)
         assert found.shape == (100, 6)
         exact = Searcher(database).rankings(queries)

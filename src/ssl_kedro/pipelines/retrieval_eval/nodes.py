@@ -226,21 +226,8 @@ def search(
     index: Any = None,
 ) -> Arrays:
     """Global search: database indices, best first, (K, Q); full where the search is exact."""
-    return {"g": _searcher(parameters, descriptors, index).rankings(query_descriptors)}
-
-
-def _searcher(
-    parameters: RetrievalEvalParameters, descriptors: np.ndarray, made_index: Any
-) -> Searcher:
-    config = parameters.search
-    return Searcher(
-        descriptors,
-        made_index,
-        probes=config.probes,
-        depth=config.depth,
-        refine=config.refine,
-        rebuild=lambda rows: index(parameters, rows),
-    )
+    searcher = Searcher(descriptors, index, parameters.search, parameters.seed)
+    return {"g": searcher.rankings(query_descriptors)}
 
 
 def rerank(
@@ -252,13 +239,9 @@ def rerank(
     index: Any = None,
 ) -> Arrays:
     """Rankings after query expansion, database-side augmentation and both, (K, Q) each."""
-    return reranked(
-        _searcher(parameters, descriptors, index),
-        query_descriptors,
-        rankings["g"],
-        task.own_rows,
-        **dataclasses.asdict(parameters.reranking),
-    )
+    searcher = Searcher(descriptors, index, parameters.search, parameters.seed)
+    own = task.own_rows
+    return reranked(searcher, query_descriptors, rankings["g"], own, parameters.reranking)
 
 
 def score(

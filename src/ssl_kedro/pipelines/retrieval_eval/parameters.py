@@ -23,6 +23,7 @@ from ssl_kedro.pipelines.parameters import (
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import ExtractConfig
 from ssl_kedro.retrieval.index import empty_index
+from ssl_kedro.retrieval.ranking import RerankingConfig, SearchConfig
 from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_config
 
 # A dataset's name in ``whitening.learn_on`` for itself, and for no whitening at all.
@@ -59,44 +60,6 @@ class WhiteningParameters(PipelineParameters):
     learn_on: Annotated[Names, Field(min_length=1)] = (ITSELF,)
     sweep: Dimensions = ()
     true_dimension: bool = True
-
-
-@dataclass(frozen=True)
-class RerankingConfig(Config):
-    """How many neighbours each re-ranking takes (thesis 3.4.1).
-
-    Args:
-        aqe: N of average query expansion.
-        dba: N' of database-side augmentation.
-        dba_aqe: N of query expansion on the augmented database.
-        alpha_qe: N of alpha-QE.
-        alpha: exponent of the similarity there (Radenovic et al. 2019: 3).
-    """
-
-    aqe: Annotated[int, Range(at_least=1)] = 10
-    dba: Annotated[int, Range(at_least=1)] = 20
-    dba_aqe: Annotated[int, Range(at_least=1)] = 1
-    alpha_qe: Annotated[int, Range(at_least=1)] = 10
-    alpha: Annotated[float, Range(at_least=0)] = 3.0
-
-
-@dataclass(frozen=True)
-class SearchConfig(Config):
-    """How neighbours are found.
-
-    Args:
-        index: "exact", or a faiss factory string such as "IVF4096,PQ64" or "HNSW32".
-        probes: cells of an inverted file that a query visits.
-        depth: results of a query, where the index is not exact.
-        refine: order these by exact similarity, read from the descriptors.
-        train_points: vectors that an index is trained on, at most.
-    """
-
-    index: str = "exact"
-    probes: Annotated[int, Range(at_least=1)] = 16
-    depth: Annotated[int, Range(at_least=1)] = 1000
-    refine: bool = True
-    train_points: Annotated[int, Range(at_least=1)] = 200_000
 
 
 class OwnDescriptors(PipelineParameters):

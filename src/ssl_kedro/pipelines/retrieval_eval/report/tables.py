@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -16,6 +16,7 @@ from ssl_kedro.reporting.published import published_table
 from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, computed, word
 from ssl_kedro.retrieval.scoring import MeanScore
 
+T = TypeVar("T")
 # The last one is not in the thesis.
 RANKINGS = {
     "g": "G",
@@ -28,24 +29,41 @@ PRECISIONS = {"map": "mAP", "mp5": "mP@5", "mp10": "mP@10"}
 
 
 def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
-    """By catalog name; see the columns of each below.
+    """By catalog name, the published figures beside the measured ones.
 
     Table 3.1 has a row an encoder and task, 3.2 and 3.3 one a task, encoder and level ("" for
     the classic protocol, which 3.3 leaves out), 3.4 one a dimension besides (empty: the encoder's
     own, not whitened).
     """
-    scored = list(_scored(parameters, results))
+    rows = published_rows(parameters)
+    extracted = [
+        _Extracted(task, encoder, parameters, found)
+        for task, encoder, found in _entries(results.extractions)
+    ]
+    scored = [
+        _Scored(task, level, encoder, evaluation, rows.get(encoder, ""))
+        for task, encoder, evaluation in _entries(results.evaluations)
+        for level in evaluation.rankings["g"]
+    ]
+    swept = [
+        _Swept(task, level, encoder, dimension, score, rows.get(encoder, ""))
+        for task, encoder, sweep in _entries(results.sweeps)
+        for dimension, scores in [*sweep.dimensions.items(), (None, sweep.true_dimension or {})]
+        for level, score in scores.items()
+    ]
     return {
-        "table_3_1": computed(EXTRACTIONS, _extracted(parameters, results)),
+        "table_3_1": computed(EXTRACTIONS, extracted),
         "table_3_2": computed(RERANKING, scored),
         "table_3_3": computed(REVISITED, (one for one in scored if one.level)),
-        "table_3_4": computed(DIMENSIONS, _swept(parameters, results)),
+        "table_3_4": computed(DIMENSIONS, swept),
     }
 
 
-def whole(value: Any, _: float = 0.0) -> str:
-    """A number of things, without separators."""
-    return str(value)
+def _entries(found: Mapping[str, Mapping[str, T]]) -> Iterator[tuple[str, str, T]]:
+    """Task, encoder and what there is of them."""
+    for task, encoders in found.items():
+        for encoder, value in encoders.items():
+            yield task, encoder, value
 
 
 def _printed(table: str, value: str, **where: object) -> float | None:
@@ -100,8 +118,8 @@ EXTRACTIONS: tuple[Column[_Extracted], ...] = (
         "Parameters",
         text=lambda count, _: f"{count / 1e6:,.2f} M" if count else DASH,
     ),
-    Column("channels", lambda of: of.found.database.channels, "C", text=whole),
-    Column("image_size", lambda of: of.parameters.resize(of.encoder).side, "px", text=whole),
+    Column("channels", lambda of: of.found.database.channels, "C", text=word),
+    Column("image_size", lambda of: of.parameters.resize(of.encoder).side, "px", text=word),
     Column(
         "adapt_batch_norm",
         lambda of: of.config.adapt_batch_norm,
@@ -118,12 +136,6 @@ EXTRACTIONS: tuple[Column[_Extracted], ...] = (
     ),
     Column("published_parameters", lambda of: _printed("3.1", "parameters", row=of.config.row)),
 )
-
-
-def _extracted(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Extracted]:
-    for task, encoders in results.extractions.items():
-        for encoder, found in encoders.items():
-            yield _Extracted(task, encoder, parameters, found)
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,7 @@ _SETTING: tuple[Column[_Scored], ...] = (
     Column("encoder", lambda of: of.encoder, "Encoder", text=word),
     Column("whitened_on", lambda of: of.evaluation.whitened_on, "Whitened on", text=word),
     Column("cropped", lambda of: of.evaluation.cropped),
-    Column("dimensions", lambda of: of.evaluation.dimensions, "d", text=whole),
+    Column("dimensions", lambda of: of.evaluation.dimensions, "d", text=word),
 )
 RERANKING = (
     *_SETTING,
@@ -181,14 +193,6 @@ REVISITED = (
         for name in PRECISIONS
     ),
 )
-
-
-def _scored(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Scored]:
-    rows = published_rows(parameters)
-    for task, encoders in results.evaluations.items():
-        for encoder, evaluation in encoders.items():
-            for level in evaluation.rankings["g"]:
-                yield _Scored(task, level, encoder, evaluation, rows.get(encoder, ""))
 
 
 @dataclass(frozen=True)
@@ -217,15 +221,3 @@ DIMENSIONS: tuple[Column[_Swept], ...] = (
     Column("map", lambda of: 100 * of.score.map, dtype="float64"),
     Column("published_map", lambda of: of.published, dtype="float64"),
 )
-
-
-def _swept(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Swept]:
-    rows = published_rows(parameters)
-    for task, encoders in results.sweeps.items():
-        for encoder, sweep in encoders.items():
-            found: dict[int | None, dict[str, MeanScore]] = dict(sweep.dimensions.items())
-            if sweep.true_dimension is not None:
-                found[None] = sweep.true_dimension
-            for dimension, scores in found.items():
-                for level, score in scores.items():
-                    yield _Swept(task, level, encoder, dimension, score, rows.get(encoder, ""))
