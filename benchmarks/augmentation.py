@@ -24,9 +24,9 @@ from torchvision import transforms
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from ssl_kedro.augment.colour import apply_colour, draw_colours
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews
+from ssl_kedro.augment.transforms import apply_colour
+from ssl_kedro.augment.views import RandomViews, draw_colours
 
 
 def smooth_images(count: int, size: int) -> Tensor:

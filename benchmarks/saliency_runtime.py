@@ -10,56 +10,23 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from ssl_kedro.core.memory import keep_freed_memory
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
+from ssl_kedro.encoders.saliency_model import DecoderConfig, SaliencyModel, build_decoder
 from ssl_kedro.reporting.published import published_table
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes
 
 
-class StandIn(nn.Module):
-    """ResNet-50 up to its third stage, two 1 x 1 layers, and the decoder of thesis 4.3."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from torchvision.models import resnet50  # noqa: PLC0415  only where it stands in
-
-        network = resnet50(weights=None)
-        self.encoder = nn.Sequential(
-            *list(network.children())[:7],
-            nn.Conv2d(1024, 512, 1, bias=False),
-            nn.BatchNorm2d(512),
-            nn.Conv2d(512, 512, 1, bias=False),
-            nn.BatchNorm2d(512),
-            nn.ReLU(),
-        )
-        layers: list[nn.Module] = []
-        for block in ((512, 512), (512, 512), (512, 256), (256, 128, 128), (128, 64, 64)):
-            for before, after in pairwise(block):
-                layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
-            if block[-1] != 64:
-                layers.append(nn.Upsample(scale_factor=2, mode="bilinear"))
-        self.decoder = nn.Sequential(*layers, nn.Conv2d(64, 1, 1), nn.Sigmoid())
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps (N, 1, H, W) of images (N, 3, H, W)."""
-        return self.decoder(self.encoder(images))  # type: ignore[no-any-return]
-
-
-def network() -> tuple[str, nn.Module]:
-    """The project's own model of the thesis' size, or what stands in for it."""
-    try:
-        from ssl_kedro.encoders import saliency_model  # type: ignore[attr-defined]  # noqa: PLC0415
-    except ImportError:
-        return "stand-in of the thesis' size", StandIn()
-    encoder = saliency_model.build_panorama_encoder()
-    return "thesis' model", saliency_model.SaliencyModel(encoder, saliency_model.build_decoder())
+def network() -> SaliencyModel:
+    """A model of the thesis' size; its weights make no difference to the time."""
+    encoder = PanoramaEncoder(PanoramaEncoderConfig())
+    return SaliencyModel(encoder, build_decoder(DecoderConfig("thesis"), encoder.map_channels))
 
 
 def generated(folder: Path, count: int = 4) -> list[Path]:
@@ -86,7 +53,7 @@ def main() -> None:
     torch.manual_seed(0)
     # Else a large batch spends a third of its time on pages that the kernel clears again.
     keep_freed_memory()
-    name, model = network()
+    model = network()
     config = RuntimeConfig(
         batch_sizes=(1, options.batch),
         repetitions=options.repetitions,
@@ -97,7 +64,7 @@ def main() -> None:
         found = runtimes(model, options.panoramas or generated(Path(folder)), config)
     first = found[0]
     print(
-        f"{name} on {first.device}, {first.threads} threads, medians of {first.repetitions} "
+        f"thesis' model on {first.device}, {first.threads} threads, medians of {first.repetitions} "
         "(quartiles), ms per image"
     )
     for row in found:

@@ -28,8 +28,7 @@ from py360convert.utils import xyzcube as their_cube
 from py360convert.utils import xyzpers as their_viewport
 from torch import Tensor
 
-from ssl_kedro.spherical.rotations import rotation, rotation_plan
-from ssl_kedro.spherical.sampling import SamplingPlan, sampling_plan
+from ssl_kedro.spherical.sampling import SamplingPlan, rotation, rotation_plan, sampling_plan
 from ssl_kedro.spherical.sphere import pixel_directions
 
 SIZE, VIEW, SIDE, FIELD_DEG = (512, 1024), (512, 512), 256, 90.0

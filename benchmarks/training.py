@@ -10,8 +10,8 @@ prints images per second of
   format by the usual trial.
 
 Same images, batch, width, stem, expander and recipe of views. What differs: colours in a fixed
-order and a linear hue (see ``ssl_kedro.augment.colour``), LARS with clipping, and that ours decodes
-every file once, before the first epoch; that time is printed by itself. Candidates take
+order and a linear hue (see ``ssl_kedro.augment.transforms``), LARS with clipping, and that ours
+decodes every file once, before the first epoch; that time is printed by itself. Candidates take
 turns, an epoch of ``--batches`` each; the median round counts.
 
 ``--accuracy 0.3`` instead trains both until 1-NN accuracy (a fifth of the images held out) and

@@ -14,8 +14,8 @@ from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.images import load
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.load import DataConfig
 from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig, recipe_identity
@@ -75,7 +75,7 @@ def load_images(
         source: "textures", "digits", "cifar10" or another that parameter files know, or a path.
         split: "pretrain" (unlabelled images, where a source has them), "train" or "eval".
         seed: of generated images, held-out shares and limits.
-        options: further fields of :class:`~ssl_kedro.images.config.DataConfig`: ``size`` (px, 32),
+        options: further fields of :class:`~ssl_kedro.images.load.DataConfig`: ``size`` (px, 32),
             ``limit``, ``root``, ...
 
     Raises:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2
 
-from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours, shift_hue
 from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.augment.transforms import ColourDraws, apply_colour, shift_hue
+from ssl_kedro.augment.views import draw_colours
 
 # torchvision's tensor functions round the luma weight of red to 0.2989.
 LUMA_ROUNDING = 1e-4

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_kedro.augment.crops import Boxes, Interpolation, crop_resize, taps
+from ssl_kedro.augment.transforms import Boxes, Interpolation, crop_resize, taps
 
 BOXES = [(0, 0, 32, 32), (3, 5, 20, 17), (31, 31, 1, 1), (0, 20, 32, 3), (12, 0, 9, 26)]
 

@@ -6,7 +6,8 @@ from scipy import stats
 from torchvision.transforms import RandomResizedCrop
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.crops import Boxes, draw_boxes
+from ssl_kedro.augment.transforms import Boxes
+from ssl_kedro.augment.views import draw_boxes
 
 Pair = tuple[float, float]
 

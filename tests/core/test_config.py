@@ -114,8 +114,7 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.base import MethodPlan

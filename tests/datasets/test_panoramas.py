@@ -21,10 +21,8 @@ from ssl_kedro.datasets import (
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoder,
     PanoramaEncoderConfig,
-    build_panorama_encoder,
 )
-from ssl_kedro.encoders.saliency_decoder import DecoderConfig, build_decoder
-from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.encoders.saliency_model import DecoderConfig, SaliencyModel, build_decoder
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 NOTHING = {"source": "generated", "count_train": 0, "count_test": 0, "count_unlabelled": 0}
@@ -34,7 +32,7 @@ IMAGES = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
 def encoder(seed: int = 0, **changes: object) -> PanoramaEncoder:
     torch.manual_seed(seed)
     config = PanoramaEncoderConfig(width=0.1, longitude_padding="circular", **changes)  # type: ignore[arg-type]
-    network = build_panorama_encoder(config)
+    network = PanoramaEncoder(config)
     network.train()(IMAGES)  # running statistics that are not those of a new network
     return network.eval()
 

@@ -26,10 +26,9 @@ from ssl_kedro.encoders.maps import load_map_network
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.evaluation.features import extract_features, gate_arrays, gate_record
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.inference.compact import GateUsage, compact, dense_network
-from ssl_kedro.inference.encoder import CompactEncoder
+from ssl_kedro.inference.compact import GateUsage, compact, dense_network, static_network
 from ssl_kedro.inference.export import export_compact_onnx
-from ssl_kedro.inference.static import static_network
+from ssl_kedro.inference.network import CompactEncoder
 
 NAME = "three_convolutions"
 

@@ -10,16 +10,21 @@ from torch import nn
 from torch.nn import functional
 
 from ssl_kedro.encoders.bundle import BundleError, load_bundle, save_bundle
-from ssl_kedro.encoders.longitude import LongitudeConv2d, continue_longitude, enlarged
 from ssl_kedro.encoders.panorama_encoder import (
+    LongitudeConv2d,
     PanoramaEncoder,
     PanoramaEncoderConfig,
-    build_panorama_encoder,
+    continue_longitude,
+    enlarged,
     macs_by_hooks,
     scaled,
 )
-from ssl_kedro.encoders.saliency_decoder import DecoderConfig, SaliencyDecoder, build_decoder
-from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.encoders.saliency_model import (
+    DecoderConfig,
+    SaliencyDecoder,
+    SaliencyModel,
+    build_decoder,
+)
 
 SIZE = (32, 64)
 
@@ -27,7 +32,7 @@ SIZE = (32, 64)
 def encoder(**changes: object) -> PanoramaEncoder:
     torch.manual_seed(0)
     values = {"width": 0.1, "longitude_padding": "circular", **changes}
-    return build_panorama_encoder(PanoramaEncoderConfig(**values)).eval()  # type: ignore[arg-type]
+    return PanoramaEncoder(PanoramaEncoderConfig(**values)).eval()  # type: ignore[arg-type]
 
 
 def decoder(channels: int, **changes: object) -> SaliencyDecoder:

@@ -6,8 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import has_unlabelled_part, source_names
+from ssl_kedro.images.load import DataConfig, image_source, source_names
 
 
 def test_every_source_is_found_by_its_name() -> None:
@@ -17,7 +16,7 @@ def test_every_source_is_found_by_its_name() -> None:
 
 
 def test_only_stl10_has_an_unlabelled_part() -> None:
-    assert [name for name in source_names() if has_unlabelled_part(name)] == ["stl10"]
+    assert [name for name in source_names() if image_source(name).unlabelled] == ["stl10"]
 
 
 @pytest.mark.parametrize(

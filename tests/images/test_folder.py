@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_kedro.images import decode_files, decode_worker
-from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images import decode_files
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 
 THREE = {"train/cat": 4, "train/dog": 4, "train/owl": 4, "test/cat": 2, "test/dog": 2}
 THREE |= {"test/owl": 2}
@@ -143,13 +142,13 @@ def test_limit_is_balanced_seeded_and_taken_before_decoding(
 ) -> None:
     root = make_folder({"train/a": 30, "train/b": 30, "test/a": 5, "test/b": 5})
     decoded: list[Path] = []
-    original = decode_worker.decoded_image
+    original = decode_files.decoded_image
 
     def counted(path: Path, size: int) -> np.ndarray:
         decoded.append(path)
         return original(path, size)
 
-    monkeypatch.setattr(decode_worker, "decoded_image", counted)
+    monkeypatch.setattr(decode_files, "decoded_image", counted)
     config = folder_config(root, limit=10, eval_limit=4, workers=1)
     train = load_images(config, "train", 0)
     assert len(decoded) == 10
@@ -228,7 +227,7 @@ def test_interruption_ends_the_processes(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(decode_files._Worker, "__init__", noted)
-    monkeypatch.setattr(decode_files, "_block", interrupted)
+    monkeypatch.setattr(decode_files._Worker, "decoded", interrupted)
     root = make_folder({"train/a": 300, "train/b": 300, "test/a": 1, "test/b": 1})
     with pytest.raises(KeyboardInterrupt):
         load_images(folder_config(root, workers=2), "train", 0)

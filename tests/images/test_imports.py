@@ -15,8 +15,7 @@ def test_textures_load_without_heavy_packages() -> None:
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(ssl_kedro.__file__).parents[1])!r})
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 load_images(DataConfig(generated=20), "train", 0)
 print([name for name in {HEAVY!r} if name in sys.modules])
 """

@@ -36,8 +36,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.features import extract_features
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.base import MethodPlan

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 
 
 def md5(path: Path) -> str:

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 import ssl_kedro
-from ssl_kedro.images import decode_worker
-from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images import decode_files
 from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 
 SMALL = {"train/a": 60, "train/b": 60, "test/a": 3, "test/b": 3}
 ONE_IMAGE_MB = 3 * 8 * 8 / 2**20
@@ -41,13 +40,13 @@ def config(make_folder, tmp_path: Path) -> DataConfig:
 def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Files decoded so far."""
     seen: list[Path] = []
-    original = decode_worker.decoded_image
+    original = decode_files.decoded_image
 
     def counted(path: Path, size: int) -> np.ndarray:
         seen.append(path)
         return original(path, size)
 
-    monkeypatch.setattr(decode_worker, "decoded_image", counted)
+    monkeypatch.setattr(decode_files, "decoded_image", counted)
     return seen
 
 
@@ -181,7 +180,7 @@ def test_failure_leaves_nothing(config: DataConfig, monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
         return np.zeros((3, size, size), dtype=np.uint8)
 
-    monkeypatch.setattr(decode_worker, "decoded_image", failing)
+    monkeypatch.setattr(decode_files, "decoded_image", failing)
     with pytest.raises(KeyboardInterrupt):
         load_images(config, "train", 0)
     assert folders(config) == []
@@ -190,15 +189,14 @@ def test_failure_leaves_nothing(config: DataConfig, monkeypatch: pytest.MonkeyPa
 def test_killed_process_leaves_no_store(config: DataConfig) -> None:
     done = run_python(f"""
 import os, signal
-from ssl_kedro.images import decode_worker
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import load_images
-original = decode_worker.decoded_image
+from ssl_kedro.images import decode_files
+from ssl_kedro.images.load import DataConfig, load_images
+original = decode_files.decoded_image
 def deadly(path, size):
     if path.parent.name == "b" and path.name == "0050.png":
         os.kill(os.getpid(), signal.SIGKILL)
     return original(path, size)
-decode_worker.decoded_image = deadly
+decode_files.decoded_image = deadly
 load_images({config!r}, "train", 0)
 """)
     assert done.returncode == -9, done.stderr
@@ -231,9 +229,8 @@ def test_disk_that_fills_while_writing(config: DataConfig) -> None:
     # A limit on the size of files fails a write just as a full disk does.
     done = run_python(f"""
 import resource
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
     load_images({config!r}, "train", 0)

@@ -7,10 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.images.sources.textures import PATTERNS, textures
 
 

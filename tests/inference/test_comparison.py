@@ -8,15 +8,14 @@ from torch import Tensor
 from inference.networks import random_encoder, random_usage
 from ssl_kedro.core import race
 from ssl_kedro.inference import comparison
-from ssl_kedro.inference.compact import compact, dense_network
+from ssl_kedro.inference.compact import compact, dense_network, static_network
 from ssl_kedro.inference.comparison import compare, timed_batches
 from ssl_kedro.inference.engines import probe
-from ssl_kedro.inference.engines.base import Engine
+from ssl_kedro.inference.engines.base import BatchEngine
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.static import static_network
 
 
-class Clocked(Engine):
+class Clocked(BatchEngine):
     """Takes the time that it is told, on a clock of its own."""
 
     def __init__(self, name: str, seconds: float, clock: list[float]) -> None:

@@ -14,7 +14,7 @@ from ssl_kedro.core import race
 from ssl_kedro.hooks.errors import mendable_message
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines import onnx_engines, probe
-from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
 
 TESTED: tuple[EngineName, ...] = tuple(name for name in ENGINES if name != "compiled")
@@ -67,7 +67,7 @@ def test_compiled_engine() -> None:
     assert torch.allclose(engine(images), network(images), atol=1e-4)
 
 
-class Sleeping(Engine):
+class Sleeping(BatchEngine):
     def __init__(self, name: str, seconds: float, clock: list[float]) -> None:
         super().__init__(name, 2)
         self.seconds, self.clock, self.calls = seconds, clock, 0

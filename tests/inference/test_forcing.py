@@ -6,8 +6,8 @@ import torch
 
 from inference.networks import gate_usage, random_encoder
 from ssl_kedro.inference.compact import GateUsage, compact
-from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.forcing import forcing_report
+from ssl_kedro.inference.network import CompactEncoder
 
 
 def images(count: int, seed: int) -> np.ndarray:

@@ -10,12 +10,12 @@ from inference.networks import agreeing_masks, random_encoder, random_usage
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
-from ssl_kedro.inference.native.build import NativeUnavailableError
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.native.kernel import NativeNetwork, instruction_sets
 
 try:
     SETS = instruction_sets()
-except NativeUnavailableError as unavailable:
+except EngineUnavailableError as unavailable:
     pytest.skip(str(unavailable), allow_module_level=True)
 
 
@@ -125,7 +125,7 @@ def test_wrong_sizes_are_refused_before_the_call() -> None:
         native(torch.rand(1, 3, 16, 16), torch.ones(1, 2))
     with pytest.raises(ValueError, match="at least 1"):
         NativeNetwork(native_source(), 16, 0)
-    with pytest.raises(NativeUnavailableError, match="this machine has"):
+    with pytest.raises(EngineUnavailableError, match="this machine has"):
         NativeNetwork(native_source(), 16, 1, "neon")
 
 

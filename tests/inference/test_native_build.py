@@ -16,9 +16,9 @@ import pytest
 
 from inference.networks import random_encoder
 from ssl_kedro.inference.compact import dense_network
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.engines.probe import fastest_engine
 from ssl_kedro.inference.native import build, kernel
-from ssl_kedro.inference.native.build import NativeUnavailableError
 
 # A name that no file system takes.
 IMPOSSIBLE = "/tmp/" + 300 * "x"
@@ -36,9 +36,9 @@ def test_no_compiler_is_one_log_line_and_an_error(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with caplog.at_level(logging.WARNING), pytest.raises(NativeUnavailableError, match="set CXX"):
+    with caplog.at_level(logging.WARNING), pytest.raises(EngineUnavailableError, match="set CXX"):
         build.library_path()
-    with pytest.raises(NativeUnavailableError, match="set CXX"):
+    with pytest.raises(EngineUnavailableError, match="set CXX"):
         build.library_path()
     assert len(caplog.records) == 1
 
@@ -52,7 +52,7 @@ def test_a_compiler_that_fails_leaves_nothing_behind(
     )
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
-    with pytest.raises(NativeUnavailableError, match="out of ideas"):
+    with pytest.raises(EngineUnavailableError, match="out of ideas"):
         build.library_path()
     assert list(empty_cache.rglob("*.so")) == []
     assert list(empty_cache.rglob("*.tmp")) == []
@@ -84,7 +84,7 @@ def test_without_a_cache_folder_others_race(
             pytest.skip("nothing is closed to the administrator")
         closed.chmod(0)
         monkeypatch.setenv("HOME", str(closed))
-    with caplog.at_level(logging.WARNING), pytest.raises(NativeUnavailableError) as error:
+    with caplog.at_level(logging.WARNING), pytest.raises(EngineUnavailableError) as error:
         build.library_path()
     assert "set XDG_CACHE_HOME" in str(error.value)
     assert "set XDG_CACHE_HOME" in build.why_unavailable()
@@ -136,7 +136,7 @@ def test_a_library_that_is_there_needs_no_compiler(
     # Other flags make another library.
     monkeypatch.setattr(build, "_FLAGS", (*build._FLAGS, "-march=native"))
     build._outcome.cache_clear()
-    with pytest.raises(NativeUnavailableError, match="no-such-compiler"):
+    with pytest.raises(EngineUnavailableError, match="no-such-compiler"):
         build.library_path()
 
 
@@ -156,5 +156,5 @@ def test_the_compiler_may_be_a_command_with_arguments(
     assert record.read_text().splitlines()[-1].startswith("-m64 -shared")
     monkeypatch.setenv("CXX", "g++ '")
     build._outcome.cache_clear()
-    with pytest.raises(NativeUnavailableError, match="is not a command"):
+    with pytest.raises(EngineUnavailableError, match="is not a command"):
         build.library_path()

@@ -6,8 +6,7 @@ import torch
 
 from inference.networks import random_encoder
 from oracles.sliced_resnet import sliced_forward
-from ssl_kedro.inference.compact import GateUsage
-from ssl_kedro.inference.static import BudgetError, static_network
+from ssl_kedro.inference.compact import BudgetError, GateUsage, static_network
 
 
 def usage_of(encoder, images: int = 100, least: int = 0) -> GateUsage:

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.panorama_encoder import (
+    PanoramaEncoder,
     PanoramaEncoderConfig,
-    build_panorama_encoder,
     macs_by_hooks,
 )
 from ssl_kedro.losses.memory_nce import chance_loss, memory_nce
@@ -30,7 +30,7 @@ def method(architecture: str = "resnet50", **changes: object) -> PanoramaContras
     config = PanoramaEncoderConfig(architecture=architecture, width=0.1)  # type: ignore[arg-type]
     values = {"negatives": 20, "embedding": 16, **changes}
     return PanoramaContrast(
-        build_panorama_encoder(config),
+        PanoramaEncoder(config),
         ContrastConfig(**values),  # type: ignore[arg-type]
         COUNT,
         0,
@@ -77,13 +77,13 @@ def test_attention_between_views() -> None:
 
 
 def test_heads_have_the_thesis_layers() -> None:
-    network = build_panorama_encoder(PanoramaEncoderConfig())
+    network = PanoramaEncoder(PanoramaEncoderConfig())
     head = global_head(network, (10, 20), 512)
     # 1x1 512-1024-1024 with BN; layer4 of ResNet-50 from 1024 channels; FC 2048-512-512 with BN.
     layer4 = 14_964_736
     own = 512 * 1024 + 1024 * 1024 + 2 * 2048 + 2048 * 512 + 512 + 1024 + 512 * 512 + 512
     assert sum(p.numel() for p in head.parameters()) == layer4 + own
-    vgg = build_panorama_encoder(PanoramaEncoderConfig(architecture="vgg16"))
+    vgg = PanoramaEncoder(PanoramaEncoderConfig(architecture="vgg16"))
     connected = [m for m in global_head(vgg, (10, 20), 512) if isinstance(m, torch.nn.Linear)]  # type: ignore[attr-defined]
     assert connected[0].in_features == 18432
     local = local_head(network, 512)

@@ -22,8 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from conftest import Project, copied_project
 from ssl_kedro.encoders.bundle import load_bundle, load_encoder
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.pipelines import dynamic_channels
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters

@@ -18,12 +18,10 @@ from ssl_kedro.encoders.base import Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.hooks.errors import mendable_message
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.comparison import Comparison
-from ssl_kedro.inference.encoder import CompactEncoder
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters

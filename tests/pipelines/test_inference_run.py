@@ -17,8 +17,7 @@ from mlflow import MlflowClient
 
 from conftest import ROOT, TIMED, Project
 from ssl_kedro.encoders.bundle import load_bundle, load_encoder
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.network import CompactNetwork
 
 MODEL = "dual.budget_50.inference"

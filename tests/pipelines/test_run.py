@@ -21,8 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from conftest import TINY, Project
 from ssl_kedro.encoders.bundle import load_encoder
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.load import load_images
+from ssl_kedro.images.load import DataConfig, load_images
 
 
 def metrics_of(project: Project) -> dict[str, float]:

@@ -21,7 +21,7 @@ from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import QUIRKS
-from ssl_kedro.pipelines.saliency360.report.notes import notes
+from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.saliency.evaluation import TruthsOfTested
 from ssl_kedro.saliency.ground_truth import fixations_of, truth_arrays
 from ssl_kedro.saliency.panoramas import joined

@@ -140,7 +140,8 @@ def table(number: int, found: dict[str, Any]) -> pd.DataFrame:
 
 def report(found: dict[str, Any], sheet: Figure | None = None, notes: Sequence[str] = ()) -> str:
     made = typed(found)
-    return saliency_report(made, paired_differences(made), MANIFEST, all_tables(made), sheet, notes)
+    differences, sheet = paired_differences(made), sheet or overlay_sheet([], [])
+    return saliency_report(made, differences, MANIFEST, all_tables(made), sheet, notes)
 
 
 # --- published figures

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_kedro.spherical.rotations import (
+from ssl_kedro.spherical.sampling import (
+    Interpolation,
     checked_rotation,
     nadir_to_equator,
     rotation,
     rotation_plan,
+    sampling_plan,
     zenith_to_equator,
 )
-from ssl_kedro.spherical.sampling import Interpolation, sampling_plan
 from ssl_kedro.spherical.sphere import directions, pixel_directions, pixel_solid_angles
 
 SIZE = (64, 128)

@@ -65,8 +65,6 @@ class ViewConfig(Config):
             low, high = getattr(self, name)
             if low > high:
                 raise ConfigError(name, (low, high), "the smaller bound first")
-        if self.size is not None and self.size < 1:
-            raise ConfigError("size", self.size, "a number at least 1, or none")
 
     @property
     def changes_colour(self) -> bool:

@@ -8,13 +8,17 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.crops import Boxes, crop_resize
+from ssl_kedro.augment.transforms import (
+    Boxes,
+    ColourDraws,
+    apply_colour,
+    crop_resize,
+)
+from ssl_kedro.augment.views import check_batch, draw_colours, part
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
-from ssl_kedro.spherical.rotations import nadir_to_equator, zenith_to_equator
-from ssl_kedro.spherical.sampling import SamplingPlan
+from ssl_kedro.spherical.sampling import SamplingPlan, nadir_to_equator, zenith_to_equator
 
 # Panoramas rendered at once on the CPU: their intermediates stay in the cache.
 _CHUNK = 8
@@ -61,15 +65,9 @@ class PanoramaViewConfig(Config):
 
     @property
     def colours(self) -> ViewConfig:
-        """The part that :mod:`ssl_kedro.augment.colour` reads."""
-        return ViewConfig(
-            jitter=self.jitter,
-            brightness=self.brightness,
-            contrast=self.contrast,
-            saturation=self.saturation,
-            hue=self.hue,
-            grey=self.grey,
-        )
+        """The part that says how colours change."""
+        names = ("jitter", "brightness", "contrast", "saturation", "hue", "grey")
+        return ViewConfig(**{name: getattr(self, name) for name in names})
 
 
 class PanoramaDraws(NamedTuple):
@@ -88,16 +86,6 @@ class PanoramaDraws(NamedTuple):
     shift: Tensor
     flip: Tensor
     colour: ColourDraws
-
-    def part(self, rows: slice) -> PanoramaDraws:
-        """The draws of some of the samples."""
-        return PanoramaDraws(
-            self.projection[rows],
-            Boxes(*(values[rows] for values in self.boxes)),
-            self.shift[rows],
-            self.flip[rows],
-            ColourDraws(*(values[rows] for values in self.colour)),
-        )
 
 
 class PanoramaViews:
@@ -123,22 +111,19 @@ class PanoramaViews:
 
         Raises:
             TypeError: images are not uint8.
-            ValueError: images of another shape.
+            ValueError: images of another shape, or on another device than the generator.
         """
-        if images.dtype != torch.uint8:
-            raise TypeError(f"expected uint8 images in [0, 255], found {images.dtype}")
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images of shape (N, 3, H, W), found {tuple(images.shape)}")
+        check_batch(images, generator)
         height_width = (images.shape[2], images.shape[3])
         whole = self.draw(rows_of_all(len(images)), height_width, generator)
-        draws = whole.part(own_slice(len(images)))
+        draws = part(whole, own_slice(len(images)))
         source = torch.empty(images.shape, device=images.device)
         other = torch.empty_like(source)
         step = _CHUNK if images.device.type == "cpu" else max(1, len(images))
         with torch.autocast(images.device.type, enabled=False):
             for start in range(0, len(images), step):
                 rows = slice(start, start + step)
-                source[rows], other[rows] = self.render(images[rows], draws.part(rows))
+                source[rows], other[rows] = self.render(images[rows], part(draws, rows))
         return source, other
 
     def draw(self, count: int, size: tuple[int, int], generator: torch.Generator) -> PanoramaDraws:

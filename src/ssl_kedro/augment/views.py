@@ -2,19 +2,92 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from ssl_kedro.augment.colour import ColourDraws, apply_colour, draw_colours
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.crops import Boxes, crop_resize, draw_boxes
+from ssl_kedro.augment.transforms import (
+    Boxes,
+    ColourDraws,
+    apply_colour,
+    crop_resize,
+)
 from ssl_kedro.core.collectives import own_slice, rows_of_all
+
+Draws = TypeVar("Draws", bound=tuple[Any, ...])
+
+ATTEMPTS = 10  # as in RandomResizedCrop.get_params
 
 # Pixels of a chunk on the CPU: 128 images of 32 px, 14 of 96 px. Its intermediates then stay in
 # the cache; batches of 512 rendered at once took 2.5 times as long.
 CHUNK_PIXELS = 128 * 32 * 32
+
+
+def draw_boxes(
+    count: int, height: int, width: int, config: ViewConfig, generator: torch.Generator
+) -> Boxes:
+    """Draw crop boxes: area uniform, ratio log-uniform, position uniform.
+
+    All ten attempts that torchvision makes one after another are drawn at once and the first
+    that fits is kept; where none fits, the largest centred box of an allowed ratio.
+
+    Args:
+        count: number of boxes N.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
+        config: scale and ratio of the crops.
+        generator: source of randomness; the boxes lie on its device.
+    """
+    uniform = torch.rand(2, count, ATTEMPTS, generator=generator, device=generator.device)
+    position = torch.rand(2, count, generator=generator, device=generator.device)
+    (smallest, largest), (low, high) = config.crop_scale, config.crop_ratio
+    side = ((uniform[0] * (largest - smallest) + smallest) * (height * width)).sqrt_()
+    # Narrowest and widest by the square root of width over height, log-uniform.
+    narrow, wide = math.log(low) / 2, math.log(high) / 2
+    root_ratio = (uniform[1] * (wide - narrow) + narrow).exp_()
+    widths = (side * root_ratio).round_()
+    heights = (side / root_ratio).round_()
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    # argmax returns the first of several equal maxima.
+    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+    found = fits.any(dim=1)
+    largest_height, largest_width = _largest_box(height, width, low, high)
+    box_width = torch.where(found, widths.gather(1, first)[:, 0], largest_width)
+    box_height = torch.where(found, heights.gather(1, first)[:, 0], largest_height)
+    free = torch.stack([height - box_height, width - box_width])
+    corner = torch.minimum((position * (free + 1)).floor_(), free)
+    corner = torch.where(found, corner, (free / 2).floor_())
+    return Boxes(corner[0], corner[1], box_height, box_width)
+
+
+def _largest_box(height: int, width: int, low: float, high: float) -> tuple[int, int]:
+    """Height and width of the largest box whose ratio is allowed."""
+    if width / height < low:
+        return max(1, min(height, round(width / low))), width
+    if width / height > high:
+        return height, max(1, min(width, round(height * high)))
+    return height, width
+
+
+def draw_colours(count: int, config: ViewConfig, generator: torch.Generator) -> ColourDraws:
+    """Draw the colour changes of count samples on the device of the generator."""
+    uniform = torch.rand(6, count, generator=generator, device=generator.device)
+    jittered = uniform[0] < config.jitter
+
+    def factor(row: Tensor, strength: float) -> Tensor:
+        low = max(0.0, 1 - strength)
+        return torch.where(jittered, row * (1 + strength - low) + low, 1.0)
+
+    return ColourDraws(
+        brightness=factor(uniform[1], config.brightness),
+        contrast=factor(uniform[2], config.contrast),
+        saturation=factor(uniform[3], config.saturation),
+        hue=torch.where(jittered, (2 * uniform[4] - 1) * config.hue, 0.0),
+        grey=uniform[5] < config.grey,
+    )
 
 
 class ViewDraws(NamedTuple):
@@ -34,15 +107,14 @@ class ViewDraws(NamedTuple):
     solarize: Tensor | None
     noise: Tensor | None
 
-    def part(self, rows: slice) -> ViewDraws:
-        """The draws of some of the samples."""
-        return ViewDraws(
-            boxes=Boxes(*(values[rows] for values in self.boxes)),
-            flip=self.flip[rows],
-            colour=self.colour and ColourDraws(*(values[rows] for values in self.colour)),
-            solarize=None if self.solarize is None else self.solarize[rows],
-            noise=None if self.noise is None else self.noise[rows],
-        )
+
+def part(draws: Draws, rows: slice) -> Draws:
+    """The draws of some of the samples: of every tensor within these rows."""
+    chosen = (
+        values[rows] if isinstance(values, Tensor) else values and part(values, rows)
+        for values in draws
+    )
+    return type(draws)(*chosen)
 
 
 class RandomViews:
@@ -50,7 +122,7 @@ class RandomViews:
 
     Crop, flip, colour jitter, grey, solarisation and noise, in this order. Crops are drawn
     and resized as torchvision's RandomResizedCrop does; the colour differs in the details
-    that :mod:`ssl_kedro.augment.colour` lists.
+    that :mod:`ssl_kedro.augment.transforms` lists.
 
     Args:
         config: the recipe.
@@ -74,18 +146,21 @@ class RandomViews:
             TypeError: images are not uint8.
             ValueError: wrong shape, or generator and images on different devices.
         """
-        _check(images, generator)
-        size = self._size(images)
-        height_width = (images.shape[2], images.shape[3])
-        whole = self.draw(rows_of_all(len(images)), height_width, generator)
-        draws = whole.part(own_slice(len(images)))
+        check_batch(images, generator)
+        height, width = images.shape[2:]
+        size = self._size(height, width)
+        whole = self.draw(rows_of_all(len(images)), (height, width), generator)
+        draws = part(whole, own_slice(len(images)))
         views = torch.empty(len(images), 3, *size, device=images.device)
-        step = _chunk_length(images, size)
+        # What fits the cache of a CPU core at once.
+        step = max(1, CHUNK_PIXELS // max(height * width, math.prod(size)))
+        if images.device.type != "cpu":
+            step = max(1, len(images))
         # Views stay float32 when asked for inside a training step that casts automatically.
         with torch.autocast(images.device.type, enabled=False):
             for start in range(0, len(images), step):
                 rows = slice(start, start + step)
-                views[rows] = self.render(images[rows], draws.part(rows))
+                views[rows] = self.render(images[rows], part(draws, rows))
         return views
 
     def draw(
@@ -107,7 +182,7 @@ class RandomViews:
         colour = draw_colours(count, config, generator) if config.changes_colour else None
         noise = None
         if config.noise > 0:
-            size = (config.size, config.size) if config.size else image_size
+            size = self._size(*image_size)
             noise = torch.randn(count, 3, *size, generator=generator, device=device)
             noise.mul_(config.noise)
         return ViewDraws(
@@ -125,10 +200,8 @@ class RandomViews:
             images: uint8 (N, 3, H, W).
             draws: one draw a sample, on the device of images.
         """
-        config = self.config
-        crops = crop_resize(
-            images, draws.boxes, draws.flip, self._size(images), config.interpolation
-        )
+        config, size = self.config, self._size(*images.shape[2:])
+        crops = crop_resize(images, draws.boxes, draws.flip, size, config.interpolation)
         if draws.colour is None:
             views = crops.div_(255)
         else:
@@ -141,10 +214,9 @@ class RandomViews:
             views = views.add_(draws.noise).clamp_(0, 1)
         return views
 
-    def _size(self, images: Tensor) -> tuple[int, int]:
-        if self.config.size is None:
-            return images.shape[2], images.shape[3]
-        return self.config.size, self.config.size
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        size = self.config.size
+        return (height, width) if size is None else (size, size)
 
 
 class TwoViews:
@@ -172,15 +244,8 @@ def _solarize(views: Tensor, chosen: Tensor) -> Tensor:
     return torch.minimum(views, (views * slope).add_(1))
 
 
-def _chunk_length(images: Tensor, size: tuple[int, int]) -> int:
-    """Images rendered at once: what fits the cache of a CPU core, else all of them."""
-    if images.device.type != "cpu":
-        return max(1, len(images))
-    pixels = max(images.shape[2] * images.shape[3], size[0] * size[1])
-    return max(1, CHUNK_PIXELS // pixels)
-
-
-def _check(images: Tensor, generator: torch.Generator) -> None:
+def check_batch(images: Tensor, generator: torch.Generator) -> None:
+    """Refuse what views cannot be made of; see :class:`RandomViews`."""
     if images.dtype != torch.uint8:
         raise TypeError(
             f"expected uint8 images in [0, 255], found {images.dtype}: convert them first"

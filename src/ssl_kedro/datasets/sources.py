@@ -12,9 +12,8 @@ from pydantic import TypeAdapter
 from ssl_kedro.datasets.base import ReadOnlyDataset
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import MapNetwork
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import Split, load_images
+from ssl_kedro.images.load import DataConfig, Split, load_images
 from ssl_kedro.retrieval.sets import RetrievalSet, effective_config, retrieval_set
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
@@ -34,7 +33,7 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
 
     Args:
         split: "pretrain", "train" or "eval".
-        data: fields of :class:`ssl_kedro.images.config.DataConfig`.
+        data: fields of :class:`ssl_kedro.images.load.DataConfig`.
         seed: of subsets, splits and generated images.
         entry: takes ``data`` as named configurations and reads the one of this name.
         size: side in px to resize to, in place of the configuration's own.

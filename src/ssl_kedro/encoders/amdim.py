@@ -26,8 +26,6 @@ _BLOCKS: dict[int, tuple[tuple[int, int, int], ...]] = {
     128: ((4, 2, 2), (4, 2, 4), (2, 2, 8), (3, 1, 8), (3, 1, 8)),
 }
 _LAYERS_AFTER_MAPS = 2
-# Keys of the authors' encoders that take no part in its maps, and that this one does not have.
-UNUSED_PREFIXES = ("rkhs_block_",)
 # What the authors' transforms of the three data sets subtract and divide by.
 _PIXELS = {
     32: (tuple(x / 255 for x in (125.3, 123.0, 113.9)), tuple(x / 255 for x in (63.0, 62.1, 66.7))),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Branch = Literal["dense", "gated"]
 # Images that pass through a network together when features are asked for.
 _AT_ONCE = 256
+# What a bundle says of a backbone beside its shape.
+_SETTINGS = ("branches", "image_size", "gate_reduction", "gate_temperature")
 
 
 class Encoding(NamedTuple):
@@ -159,17 +161,11 @@ class Encoder(Bundled, ABC):
         """
         self.check_branch(branch)
         device = next(self.parameters()).device
-        batch = image_batch(images, self.image_size)
-        parts = [batch[start : start + _AT_ONCE] for start in range(0, len(batch), _AT_ONCE)]
+        parts = torch.split(image_batch(images, self.image_size), _AT_ONCE)
         return torch.cat([self(part.to(device), branch).features for part in parts])
 
     def set_pixel_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalise by these from now on.
-
-        Args:
-            mean: per channel, in [0, 1].
-            std: per channel, in [0, 1].
-        """
+        """Normalise by these from now on, a mean and a deviation per channel, in [0, 1]."""
         for module in self.modules():
             if isinstance(module, Backbone):
                 module.pixel_mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
@@ -253,25 +249,14 @@ class Backbone(Normalised, Encoder):
 
     def description(self) -> dict[str, Any]:
         """Shape and settings, and what readers of the file may want to know."""
-        return {
-            "encoder": dataclasses.asdict(self.config),
-            "branches": list(self.branches),
-            "image_size": self.image_size,
-            "gate_reduction": self.gate_reduction,
-            "gate_temperature": self.gate_temperature,
-            **self.readme(),
-        }
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        return {"encoder": dataclasses.asdict(self.config)} | settings | self.readme()
 
     @classmethod
     def from_description(cls, values: Mapping[str, Any]) -> Self:
         """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
-        return cls(
-            restored(cls.config_type, values["encoder"]),
-            branches=values["branches"],
-            image_size=values["image_size"],
-            gate_reduction=values["gate_reduction"],
-            gate_temperature=values["gate_temperature"],
-        )
+        settings: Any = {name: values[name] for name in _SETTINGS}
+        return cls(restored(cls.config_type, values["encoder"]), **settings)
 
     def new_gate(self, in_channels: int, channels: int) -> ChannelGate | None:
         """A gate over channels, fed by a block's input; None without a gated branch."""

@@ -66,6 +66,13 @@ class Bottleneck(nn.Module):
         return torch.relu_(out + shortcut)
 
 
+def bottlenecks(channels: int, inner: int, count: int, stride: int) -> tuple[nn.Sequential, int]:
+    """A stage of bottlenecks, and how many channels it gives."""
+    out = _EXPANSION * inner
+    rest = (Bottleneck(out, inner, 1) for _ in range(count - 1))
+    return nn.Sequential(Bottleneck(channels, inner, stride), *rest), out
+
+
 class BottleneckResNet(NormalisedMaps):
     """Maps of the last block, (N, 32 width, H / 32, W / 32).
 
@@ -92,13 +99,8 @@ class BottleneckResNet(NormalisedMaps):
         self.bn1 = nn.BatchNorm2d(config.width)
         channels = config.width
         for stage, count in enumerate(_BLOCKS[config.depth]):
-            inner = config.width << stage
-            blocks = []
-            for index in range(count):
-                stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(Bottleneck(channels, inner, stride))
-                channels = _EXPANSION * inner
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+            layer, channels = bottlenecks(channels, config.width << stage, count, 1 + (stage > 0))
+            self.add_module(f"layer{stage + 1}", layer)
         self.map_channels = channels
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -106,8 +108,7 @@ class BottleneckResNet(NormalisedMaps):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps of the last block; see :class:`MapNetwork`."""
-        x = torch.relu_(self.bn1(self.conv1(self.normalised(images))))
-        x = self._pooled(x)
+        x = self._pooled(torch.relu_(self.bn1(self.conv1(self.normalised(images)))))
         for stage in range(4):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return x

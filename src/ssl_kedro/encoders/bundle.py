@@ -31,18 +31,13 @@ class BundleError(UserError, ValueError):
     """A folder that is not a complete, readable bundle."""
 
 
-def save_bundle(
-    network: Bundled,
-    folder: str | Path,
-    provenance: KeyReport | Mapping[str, Any] | None = None,
-) -> None:
+def save_bundle(network: Bundled, folder: str | Path, provenance: KeyReport | None = None) -> None:
     """Write a network, replacing an older bundle only when complete.
 
     Args:
         network: to save.
         folder: to write.
-        provenance: where weights come from; of an import its report, whose extras become a
-            file beside the weights.
+        provenance: where imported weights come from; its extras become a file beside them.
 
     Raises:
         TypeError: a network of a kind that has no bundle format.
@@ -51,11 +46,8 @@ def save_bundle(
     network = network.bundled
     described = network.description()
     description = {"format": network.bundle_format} | described
-    extras: Mapping[str, torch.Tensor] = {}
-    if isinstance(provenance, Mapping):
-        description["provenance"] = dict(provenance)
-    elif provenance is not None:
-        description["provenance"], extras = provenance.as_json(), provenance.extras
+    if provenance is not None:
+        description["provenance"] = provenance.as_json()
     tensors = _plain(network.state_dict())
     with replaced_folder(Path(folder)) as temporary:
         (temporary / CONFIG_NAME).write_text(json.dumps(description, indent=2) + "\n")
@@ -63,8 +55,8 @@ def save_bundle(
         for name, value in load_file(temporary / WEIGHTS_NAME).items():
             if not torch.equal(value.nan_to_num(), tensors[name].nan_to_num()):
                 raise BundleError(f"{folder}: {name} was not written as it is; is the disk faulty?")
-        if extras:
-            save_file(_plain(extras), temporary / EXTRAS_NAME)
+        if provenance is not None and provenance.extras:
+            save_file(_plain(provenance.extras), temporary / EXTRAS_NAME)
 
 
 def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str = "cpu") -> B:
@@ -116,16 +108,6 @@ def load_encoder(folder: str | Path, device: torch.device | str = "cpu") -> Enco
         BundleError: files are missing, damaged, of another format, or do not fit together.
     """
     return load_bundle(folder, Encoder, device=device)  # type: ignore[type-abstract]
-
-
-def provenance_of(folder: Path) -> dict[str, Any] | None:
-    """Publisher, files with their SHA-256, and keys; None where weights were not imported.
-
-    Raises:
-        BundleError: the folder's description is missing or damaged.
-    """
-    found = _description(folder, "bundle").get("provenance")
-    return found if isinstance(found, dict) else None
 
 
 def _description(folder: Path, what: str) -> dict[str, Any]:

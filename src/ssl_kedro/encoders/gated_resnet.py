@@ -12,14 +12,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import ConfigError, Range
 from ssl_kedro.encoders.base import Backbone, BackboneOptions, Branch, EncoderShape
-from ssl_kedro.encoders.folding import (
-    STEMS,
-    FoldedEncoder,
-    FoldedUnit,
-    Stem,
-    folded,
-    folded_gate,
-)
+from ssl_kedro.encoders.folding import STEMS, FoldedEncoder, FoldedUnit, Stem, folded, folded_gate
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.gating.gate import ChannelGate
 
@@ -110,17 +103,14 @@ class GatedBlock(nn.Module):
         # In place: neither batch norm nor sum needs its output for the gradient.
         return torch.relu_(out.add_(shortcut)), mask, decision
 
-    def cost(self, name: str, height: int, width: int) -> BlockCost:
-        """Prices at an output map of height x width."""
-        pixels = height * width
-        shortcut = 0
-        if self.downsample is not None:
-            shortcut = pixels * self.conv1.in_channels * self.conv2.out_channels
+    def cost(self, name: str, side: int) -> BlockCost:
+        """Prices at a square output map of a side in px."""
+        pixels, given, returned = side * side, self.conv1.in_channels, self.conv2.out_channels
         return BlockCost(
             name=name,
             channels=self.conv1.out_channels,
-            macs_per_channel=9 * pixels * (self.conv1.in_channels + self.conv2.out_channels),
-            shortcut=shortcut,
+            macs_per_channel=9 * pixels * (given + returned),
+            shortcut=0 if self.downsample is None else pixels * given * returned,
             gate=0 if self.gate is None else self.gate.macs,
         )
 
@@ -149,25 +139,19 @@ class GatedResNet18(Backbone):
     def __init__(self, config: EncoderConfig, **options: Unpack[BackboneOptions]) -> None:
         super().__init__(config, **options)
         self.stem = _stem(config.stem, config.width)
-        self.blocks = nn.ModuleDict(self._blocks())
+        self.blocks = nn.ModuleDict()
+        in_channels = config.width
+        for number in range(BLOCKS):
+            stage, index = divmod(number, 2)
+            out_channels = config.width << stage
+            inner = out_channels if config.inner_channels is None else config.inner_channels[number]
+            gate = self.new_gate(in_channels, inner)
+            stride = 2 if stage > 0 and index == 0 else 1
+            self.blocks[f"layer{stage + 1}_{index}"] = GatedBlock(
+                in_channels, inner, out_channels, stride, self.branches, gate
+            )
+            in_channels = out_channels
         self._initialise()
-
-    def _blocks(self) -> dict[str, GatedBlock]:
-        blocks: dict[str, GatedBlock] = {}
-        in_channels = self.config.width
-        for stage in range(4):
-            out_channels = self.config.width << stage
-            for index in range(2):
-                inner_channels = out_channels
-                if self.config.inner_channels is not None:
-                    inner_channels = self.config.inner_channels[len(blocks)]
-                gate = self.new_gate(in_channels, inner_channels)
-                stride = 2 if stage > 0 and index == 0 else 1
-                blocks[f"layer{stage + 1}_{index}"] = GatedBlock(
-                    in_channels, inner_channels, out_channels, stride, self.branches, gate
-                )
-                in_channels = out_channels
-        return blocks
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -230,7 +214,7 @@ class GatedResNet18(Backbone):
         costs = []
         for name, block in self.residual_blocks():
             side = _after(side, block.conv1)
-            costs.append(block.cost(name, side, side))
+            costs.append(block.cost(name, side))
         return NetworkCost(stem, tuple(costs))
 
     def folded(self, branch: Branch) -> FoldedEncoder:

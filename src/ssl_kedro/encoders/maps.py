@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch, Encoder
@@ -41,13 +43,6 @@ class NormalisedMaps(Normalised, MapNetwork):
 
     config_type: ClassVar[Callable[..., Any]]
     config: Config
-
-    def __init__(
-        self,
-        pixel_mean: Sequence[float] = IMAGENET_MEAN,
-        pixel_std: Sequence[float] = IMAGENET_STD,
-    ) -> None:
-        super().__init__(pixel_mean, pixel_std)
 
     def description(self) -> dict[str, Any]:
         """Shape, and what readers of the file may want to know."""
@@ -94,9 +89,7 @@ class BranchMaps(MapNetwork):
     def used_modules(self) -> Iterable[nn.Module]:
         """All but the batch norms of the other branch."""
         for name, module in self.encoder.named_modules():
-            parts = name.split(".")
-            of_branch = [p for p in parts if p in ("dense", "gated")]
-            if not of_branch or of_branch == [self.branch]:
+            if {"dense", "gated"}.intersection(name.split(".")) <= {self.branch}:
                 yield module
 
 
@@ -134,44 +127,37 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     Raises:
         ValueError: no images.
     """
-    norms = [m for m in network.used_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    modes = {module: module.training for module in network.modules()}
-    kept = [(m, m.running_mean, m.running_var, m.num_batches_tracked, m.momentum) for m in norms]
+    # A copy with the same weights, so that nothing of the network has to be put back.
+    copied = copy.deepcopy(network, {id(weight): weight for weight in network.parameters()}).eval()
+    norms = _norms(copied)
     found = {norm: _Moments() for norm in norms}
 
-    def add(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            found[module].add(module, inputs[0].numel() // module.num_features)
+    def add(norm: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        found[cast(_BatchNorm, norm)].add(cast(_BatchNorm, norm), inputs[0])
 
-    handles = [norm.register_forward_hook(add) for norm in norms]
-    try:
-        network.eval()
-        for norm in norms:
-            norm.train()
-            # With momentum 1 a layer's running statistics are those of its last batch, which it
-            # computes anyway.
-            norm.momentum, norm.num_batches_tracked = 1.0, None
-            norm.running_mean = torch.zeros(norm.num_features, device=norm.weight.device)
-            norm.running_var = torch.ones_like(norm.running_mean)
-        for images in batches:
-            if len(images) > 1:
-                network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for norm, mean, variance, tracked, momentum in kept:
-            norm.running_mean, norm.running_var = mean, variance
-            norm.num_batches_tracked, norm.momentum = tracked, momentum
-        for module, mode in modes.items():
-            module.training = mode
+    for norm in norms:
+        norm.train()
+        # With momentum 1 a layer's running statistics are those of its last batch, which it
+        # computes anyway.
+        norm.momentum, norm.num_batches_tracked = 1.0, None
+        norm.running_mean = torch.zeros(norm.num_features, device=norm.weight.device)
+        norm.running_var = torch.ones_like(norm.running_mean)
+        norm.register_forward_hook(add)
+    for images in batches:
+        if len(images) > 1:
+            copied(images)
     if norms and not any(moments.count for moments in found.values()):
         raise ValueError(
             "expected at least one batch of two or more images to take statistics from, found none"
         )
-    for norm, moments in found.items():
+    for norm, moments in zip(_norms(network), found.values(), strict=True):
         if moments.count and norm.running_mean is not None and norm.running_var is not None:
             norm.running_mean.copy_(moments.mean)
             norm.running_var.copy_(moments.squares / max(moments.count - 1, 1))
+
+
+def _norms(network: MapNetwork) -> list[_BatchNorm]:
+    return [module for module in network.used_modules() if isinstance(module, _BatchNorm)]
 
 
 class _Moments:
@@ -182,10 +168,11 @@ class _Moments:
         self.mean = torch.zeros(())
         self.squares = torch.zeros(())  # sum of squared distances from the mean
 
-    def add(self, norm: nn.modules.batchnorm._BatchNorm, count: int) -> None:
-        """Take in the last batch of a layer, of so many values a channel."""
+    def add(self, norm: _BatchNorm, values: Tensor) -> None:
+        """Take in what a layer was given last, whose statistics it has."""
         if norm.running_mean is None or norm.running_var is None:
             return
+        count = values.numel() // norm.num_features
         mean, squares = norm.running_mean.double(), norm.running_var.double() * (count - 1)
         total = self.count + count
         step = mean - self.mean

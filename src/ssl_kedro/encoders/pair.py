@@ -75,11 +75,11 @@ class EncoderPair(Encoder):
 
     def description(self) -> dict[str, Any]:
         """Those of its members, by branch."""
-        members = {
-            branch: {"format": member.bundle_format, **member.description()}
-            for branch, member in ((branch, self.member(branch)) for branch in self.branches)
-        }
-        return {"members": members, **self.readme()}
+        members = {}
+        for branch in self.branches:
+            member = self.member(branch)
+            members[branch] = {"format": member.bundle_format} | member.description()
+        return {"members": members} | self.readme()
 
     @classmethod
     def from_description(cls, values: Mapping[str, Any]) -> Self:

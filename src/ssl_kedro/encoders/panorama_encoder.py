@@ -1,20 +1,25 @@
-"""Encoders of panoramas: ResNet-50 up to its third stage, and VGG-16 (thesis 4.3.2)."""
+"""Encoders of panoramas: ResNet-50 up to its third stage, and VGG-16 (thesis 4.3.2).
+
+Beside them the layers that know that a panorama has no left and right edge.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.encoders.bottleneck_resnet import Bottleneck
-from ssl_kedro.encoders.longitude import LongitudePadding, continue_longitude
+from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
 
+LongitudePadding = Literal["zeros", "circular"]
 STRIDE = 16
 INPUT = "float in [0, 1] or uint8, (N, 3, H, W), RGB, H and W multiples of 16; normalised inside"
 _RESNET_BLOCKS = (3, 4, 6)
@@ -48,6 +53,8 @@ def scaled(channels: int, width: float) -> int:
 class PanoramaEncoder(NormalisedMaps):
     """Panoramas float (N, 3, H, W) in [0, 1], or uint8, to maps (N, C, H / 16, W / 16).
 
+    Weights are as drawn from torch's generator.
+
     At width 1, C = 512; 9.33 M parameters and 3.50 G MACs (resnet50), 14.71 M and 15.66 G
     (vgg16) at 160 x 320. Names of the parameters that torchvision has too are torchvision's.
 
@@ -63,9 +70,7 @@ class PanoramaEncoder(NormalisedMaps):
         super().__init__(IMAGENET_MEAN, IMAGENET_STD)
         self.config = config
         self.map_channels = scaled(512, config.width)
-        self.body = (
-            _resnet(config.width) if config.architecture == "resnet50" else _vgg(config.width)
-        )
+        self.body = {"resnet50": _resnet, "vgg16": _vgg}[config.architecture](config.width)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -104,47 +109,26 @@ class PanoramaEncoder(NormalisedMaps):
         return found
 
 
-def build_panorama_encoder(config: PanoramaEncoderConfig) -> PanoramaEncoder:
-    """An encoder with weights as drawn from torch's generator."""
-    return PanoramaEncoder(config)
-
-
 def _resnet(width: float) -> nn.Sequential:
     """Stem, three stages, and two 1x1 convolutions in place of the fourth."""
-    stem = scaled(64, width)
-    parts: list[tuple[str, nn.Module]] = [
-        ("conv1", nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)),
-        ("bn1", nn.BatchNorm2d(stem)),
-        ("relu", nn.ReLU(inplace=True)),
-        ("maxpool", nn.MaxPool2d(3, 2, 1)),
-    ]
-    channels = stem
+    channels, out = scaled(64, width), scaled(512, width)
+    parts: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False),
+        "bn1": nn.BatchNorm2d(channels),
+        "relu": nn.ReLU(inplace=True),
+        "maxpool": nn.MaxPool2d(3, 2, 1),
+    }
     for stage, count in enumerate(_RESNET_BLOCKS):
-        layer, channels = bottlenecks(channels, scaled(64 << stage, width), count, 1 + (stage > 0))
-        parts.append((f"layer{stage + 1}", layer))
-    out = scaled(512, width)
-    parts.append(
-        (
-            "neck",
-            nn.Sequential(
-                nn.Conv2d(channels, out, 1, bias=False),
-                nn.BatchNorm2d(out),
-                nn.Conv2d(out, out, 1, bias=False),
-                nn.BatchNorm2d(out),
-                nn.ReLU(inplace=True),
-            ),
-        )
+        inner = scaled(64 << stage, width)
+        parts[f"layer{stage + 1}"], channels = bottlenecks(channels, inner, count, 1 + (stage > 0))
+    parts["neck"] = nn.Sequential(
+        nn.Conv2d(channels, out, 1, bias=False),
+        nn.BatchNorm2d(out),
+        nn.Conv2d(out, out, 1, bias=False),
+        nn.BatchNorm2d(out),
+        nn.ReLU(inplace=True),
     )
-    return _named(parts)
-
-
-def bottlenecks(channels: int, inner: int, count: int, stride: int) -> tuple[nn.Sequential, int]:
-    """A stage of bottlenecks, and how many channels it gives."""
-    blocks = []
-    for index in range(count):
-        blocks.append(Bottleneck(channels, inner, stride if index == 0 else 1))
-        channels = 4 * inner
-    return nn.Sequential(*blocks), channels
+    return nn.Sequential(OrderedDict(parts))
 
 
 def _vgg(width: float) -> nn.Sequential:
@@ -155,37 +139,23 @@ def _vgg(width: float) -> nn.Sequential:
         if number:
             layers.append(nn.MaxPool2d(2, 2))
         for _ in range(count):
-            layers += [
-                nn.Conv2d(channels, scaled(wide, width), 3, padding=1),
-                nn.ReLU(inplace=True),
-            ]
-            channels = scaled(wide, width)
-    return _named([("features", nn.Sequential(*layers))])
-
-
-def _named(parts: Sequence[tuple[str, nn.Module]]) -> nn.Sequential:
-    found = nn.Sequential()
-    for name, module in parts:
-        found.add_module(name, module)
-    return found
+            convolution = nn.Conv2d(channels, scaled(wide, width), 3, padding=1)
+            layers += [convolution, nn.ReLU(inplace=True)]
+            channels = convolution.out_channels
+    return nn.Sequential(OrderedDict(features=nn.Sequential(*layers)))
 
 
 def macs_by_hooks(module: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of convolutions and linear layers on one input of a shape.
 
-    Counted on a copy without memory for its values.
+    Counted by one pass of zeros.
     """
     total = 0
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:
         nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            per_value = layer.weight[0].numel()
-        elif isinstance(layer, nn.Linear):
-            per_value = layer.in_features
-        else:
-            return
-        total += per_value * output.numel()
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            total += layer.weight[0].numel() * output.numel()
 
     handles = [layer.register_forward_hook(count) for layer in module.modules()]
     training = module.training
@@ -198,3 +168,62 @@ def macs_by_hooks(module: nn.Module, shape: tuple[int, ...]) -> int:
         for handle in handles:
             handle.remove()
     return total
+
+
+class LongitudeConv2d(nn.Conv2d):
+    """A convolution whose columns continue on the other side; rows are padded with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C', h', w')."""
+        rows, columns = (int(size) for size in self.padding)
+        x = functional.pad(x, (columns, columns, 0, 0), mode="circular")
+        return functional.conv2d(
+            x, self.weight, self.bias, self.stride, (rows, 0), self.dilation, self.groups
+        )
+
+
+class LongitudeMaxPool2d(nn.MaxPool2d):
+    """A max pooling of values above zero whose columns continue on the other side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, h', w')."""
+        # A number here, never a pair.
+        columns = int(self.padding)  # type: ignore[arg-type]
+        x = functional.pad(x, (columns, columns, 0, 0), mode="circular")
+        return functional.max_pool2d(x, self.kernel_size, self.stride, (columns, 0))
+
+
+def continue_longitude(module: nn.Module, padding: LongitudePadding) -> None:
+    """Let every padded layer of a network wrap around the panorama, in place.
+
+    With "circular" the network then commutes with turns about the vertical by whole cells of
+    its last map. Names of parameters stay the same. "zeros" leaves everything as it is.
+    """
+    if padding == "zeros":
+        return
+    for child in list(module.modules()):
+        for name, layer in list(child.named_children()):
+            if type(layer) is nn.Conv2d and layer.padding[0] != 0:
+                wrapped = LongitudeConv2d(
+                    layer.in_channels,
+                    layer.out_channels,
+                    layer.kernel_size,  # type: ignore[arg-type]
+                    layer.stride,  # type: ignore[arg-type]
+                    layer.padding,  # type: ignore[arg-type]
+                    bias=layer.bias is not None,
+                )
+                wrapped.weight, wrapped.bias = layer.weight, layer.bias
+                setattr(child, name, wrapped)
+            elif type(layer) is nn.MaxPool2d and layer.padding:
+                setattr(
+                    child, name, LongitudeMaxPool2d(layer.kernel_size, layer.stride, layer.padding)
+                )
+
+
+def enlarged(x: Tensor, factor: int, padding: LongitudePadding) -> Tensor:
+    """Bilinear enlargement by a whole factor, around the seam with "circular"."""
+    if padding == "zeros":
+        return functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    x = functional.pad(x, (1, 1, 0, 0), mode="circular")
+    x = functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    return x[..., factor:-factor]

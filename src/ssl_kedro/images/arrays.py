@@ -1,17 +1,51 @@
-"""Images that come as uint8 arrays: their layouts, and resizing them."""
+"""What sources share whose images come as uint8 arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.decode import resized_square
+from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.store import Plan, array_blocks, stored
+from ssl_kedro.images.load import DataConfig
+from ssl_kedro.images.store import Block, Plan, stored
 from ssl_kedro.images.subsets import limited
+
+_BLOCK_BYTES = 8 * 2**20
+
+
+def published_folder(config: DataConfig, kind: Any) -> Path:
+    """Folder of a published data set, unpacked below ``config.root``.
+
+    Args:
+        config: of the source.
+        kind: torchvision's class of the data set.
+
+    Raises:
+        ImageSourceError: it is not there.
+    """
+    try:
+        folder = config.existing_root("") / kind.base_folder
+    except ImageSourceError as error:
+        raise published_error(config, kind, error.found) from None
+    if not folder.is_dir():
+        raise published_error(config, kind, f"no {kind.base_folder}/")
+    return Path(folder)
+
+
+def published_error(config: DataConfig, kind: Any, found: str) -> ImageSourceError:
+    """What is wrong with a published data set, and where there is a whole one."""
+    return config.root_error(
+        found,
+        expected=f"a folder that holds {kind.base_folder}/, the unpacked {kind.filename}",
+        remedy=f"download {kind.url}, unpack it, and set data.root to the folder that holds "
+        f"{kind.base_folder}/",
+    )
 
 
 def resized_images(images: np.ndarray, size: int) -> np.ndarray:
@@ -58,8 +92,10 @@ def images_from_arrays(
     """
     chosen = limited(labels, count, config, training, seed)
 
-    def made(wanted: slice) -> np.ndarray:
-        return resized_images(part(chosen[wanted]), config.size)
+    def blocks() -> Iterator[Block]:
+        step = max(1, _BLOCK_BYTES // (3 * config.size**2))
+        for start in range(0, len(chosen), step):
+            yield resized_images(part(chosen[start : start + step]), config.size), ()
 
     plan = Plan(
         source=config.source,
@@ -67,6 +103,6 @@ def images_from_arrays(
         count=len(chosen),
         labels=None if labels is None else labels[chosen],
         class_names=class_names,
-        blocks=array_blocks(len(chosen), made, config.size),
+        blocks=blocks,
     )
     return stored(plan, config)

@@ -25,7 +25,7 @@ else can be. Images that are large even so are decoded one at a time, however ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -33,23 +33,10 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.opening import DECODER_ERRORS, opened_image, reason_of
-
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
-)
-
-# Other decoders stay shut: a file called .jpg may hold PostScript, which Pillow would run.
-# Registered here, since Pillow's own registration on first use is not made for threads.
-Image.init()
-FORMATS = tuple(
-    name for name in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM") if name in Image.OPEN
-)
-
-_ORIENTATION = 0x0112
+from ssl_kedro.images.files import DECODER_ERRORS, FORMATS, opened_image, reason_of
 
 # Decoded pixels above which an image waits until no other such one is in memory: 128 MB.
 _LARGE_PX = 2**25
@@ -70,12 +57,8 @@ def decoded_image(path: Path, size: int) -> np.ndarray:
     Raises:
         UnreadableImageError: the file cannot be decoded; the text is the reason.
     """
-
-    def square(image: Image.Image) -> np.ndarray:
-        with _drafted(image, 2 * size, None):
-            return _pixels(resized_square(_upright(image), size))
-
-    return _read(path, square)
+    with _opened(path) as image, _drafted(image, 2 * size, None):
+        return _square(image, size)
 
 
 def decoded_picture(picture: Image.Image, size: int) -> np.ndarray:
@@ -88,7 +71,8 @@ def decoded_picture(picture: Image.Image, size: int) -> np.ndarray:
     Raises:
         UnreadableImageError: it cannot be decoded; the text is the reason.
     """
-    return _decoded(lambda: _pixels(resized_square(_upright(picture), size)))
+    with _faults_told():
+        return _square(picture, size)
 
 
 def decoded_part(
@@ -108,18 +92,13 @@ def decoded_part(
     Raises:
         UnreadableImageError: the file cannot be decoded, or the box is empty.
     """
-
-    def part(image: Image.Image) -> np.ndarray:
-        # A box is in pixels of the full image, so that a reduced one would not do.
-        with _drafted(image, None if box is not None else 2 * resize.side, max_pixels):
-            whole = _upright(image)
-            cut = (0.0, 0.0, float(whole.width), float(whole.height))
-            if box is not None:
-                cut = _within(box, whole.size)
-            shape = resize.shape(cut[2] - cut[0], cut[3] - cut[1])
-            return _pixels(whole.resize(shape, Image.Resampling.BILINEAR, box=cut))
-
-    return _read(path, part)
+    # A box is in pixels of the full image, so that a reduced one would not do.
+    least = None if box is not None else 2 * resize.side
+    with _opened(path) as image, _drafted(image, least, max_pixels):
+        whole = _upright(image)
+        cut = (0, 0, *whole.size) if box is None else _within(box, whole.size)
+        shape = resize.shape(cut[2] - cut[0], cut[3] - cut[1])
+        return _pixels(whole.resize(shape, Image.Resampling.BILINEAR, box=cut))
 
 
 @dataclass(frozen=True)
@@ -143,7 +122,7 @@ class Resize:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _within(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+def _within(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     left, top, right, bottom = (round(float(value)) for value in box)
     left, right = max(0, left), min(size[0], right)
     top, bottom = max(0, top), min(size[1], bottom)
@@ -154,28 +133,32 @@ def _within(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, 
     return left, top, right, bottom
 
 
-def _read(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    """What ``decode`` makes of a file, with every fault as an UnreadableImageError."""
-
-    def made() -> np.ndarray:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A file with its header read, while it is decoded."""
+    with _faults_told():
         data = path.read_bytes()
         if not data:
             raise UnreadableImageError("empty file")
         with opened_image(BytesIO(data), FORMATS) as image:
-            return decode(image)
-
-    return _decoded(made)
+            yield image
 
 
-def _decoded(make: Callable[[], np.ndarray]) -> np.ndarray:
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Every fault of a file or decoder as an UnreadableImageError."""
     try:
-        return make()
+        yield
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not an image of a known format, or a broken header") from error
     except DECODER_ERRORS as error:
         raise UnreadableImageError(f"cannot be decoded: {reason_of(error)}") from error
+
+
+def _square(image: Image.Image, size: int) -> np.ndarray:
+    return _pixels(resized_square(_upright(image), size))
 
 
 def resized_square(image: Image.Image, size: int) -> Image.Image:
@@ -218,7 +201,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """The whole image in RGB, the way up that it was taken."""
     image.load()
     upright: Image.Image = image
-    if image.getexif().get(_ORIENTATION, 1) != 1:
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         upright = ImageOps.exif_transpose(image)
     return _rgb(upright)
 

@@ -4,15 +4,22 @@ Small images spend as much time in Python as in Pillow, so that threads get in o
 way (measured at 32 pixels with two workers: threads slower than one, processes 1.7 times as
 fast). The processes are of our own making: unlike those of multiprocessing they neither copy
 the locks of a running program nor import its main module again.
+
+Each runs this module. Protocol, for each task: one line of JSON comes in on standard input
+(``{"root", "paths", "size", "pixel_limit"}``); one line of JSON goes out on standard output
+(``{"skipped": [[index, reason], ...]}``), followed by the images, uint8 (K, 3, size, size) as
+bytes. A process ends with its standard input, and so with the process that started it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,11 +28,9 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.decode_worker import decoded_files
-from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.images.image_set import SkippedFile
+from ssl_kedro.images.decode import decoded_image
+from ssl_kedro.images.errors import ImageSourceError, UnreadableImageError
+from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.store import Block
 
 # Files a worker takes at a time, and tasks in the making for each worker. Together they
@@ -40,7 +45,7 @@ _FEW_BYTES = 20e6
 
 def file_blocks(
     config: DataConfig, root: Path, paths: Sequence[str], total_bytes: int
-) -> Callable[[], Iterator[Block]]:
+) -> Callable[[], Iterable[Block]]:
     """Decoded files, in order; the same whatever the number of workers.
 
     Args:
@@ -52,33 +57,41 @@ def file_blocks(
     tasks = [paths[i : i + _FILES_A_TASK] for i in range(0, len(paths), _FILES_A_TASK)]
     workers = min(config.workers or _available_cores(), len(tasks))
     if workers == 1 or (len(paths) < _FEW_FILES and total_bytes < _FEW_BYTES):
-        return lambda: (_block(task, *decoded_files(root, task, config.size)) for task in tasks)
+        return lambda: (decoded_files(root, task, config.size) for task in tasks)
     return lambda: _parallel(config, root, tasks, workers)
 
 
-def check_skipped(config: DataConfig, count: int) -> Callable[[tuple[SkippedFile, ...]], None]:
-    """Check that refuses more unreadable files than ``max_skipped`` allows.
+def decoded_files(root: Path, paths: Sequence[str], size: int) -> Block:
+    """Several files, in order.
 
     Args:
-        config: of the source.
-        count: files in all.
+        root: folder of the source.
+        paths: relative to root.
+        size: side of the images in pixels.
+
+    Returns:
+        uint8 (K, 3, size, size), those that could be read; index and reason of the others.
     """
-
-    def check(skipped: tuple[SkippedFile, ...]) -> None:
-        if len(skipped) <= config.max_skipped * count:
-            return
-        named = first_few([f"{file.path} ({file.reason})" for file in skipped], separator="; ")
-        raise config.root_error(
-            found=f"{len(skipped)} of {count} files that cannot be read: {named}",
-            expected=f"at most {config.max_skipped:.2%} (data.max_skipped = {config.max_skipped})",
-            remedy="repair or remove these files, or raise data.max_skipped to go on without them",
-        )
-
-    return check
+    images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+    skipped = []
+    filled = 0
+    # The fate of large images and odd metadata is decided in decode.py; Pillow's warnings
+    # of them name no file.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        for index, path in enumerate(paths):
+            try:
+                images[filled] = decoded_image(root / path, size)
+            except UnreadableImageError as error:
+                skipped.append((index, str(error)))
+            else:
+                filled += 1
+    return images[:filled], skipped
 
 
 class _Worker:
-    """One decoding process; see :mod:`ssl_kedro.images.decode_worker` for the protocol."""
+    """One decoding process; see the top of this file for the protocol."""
 
     def __init__(self, config: DataConfig, root: Path) -> None:
         self._config = config
@@ -86,7 +99,7 @@ class _Worker:
         package = str(Path(__file__).parents[2])
         known = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ssl_kedro.images.decode_worker"],
+            [sys.executable, "-P", "-m", "ssl_kedro.images.decode_files"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{known}" if known else package},
@@ -117,17 +130,12 @@ class _Worker:
         content = answers.read(count * 3 * size * size)
         if len(content) < count * 3 * size * size:
             raise self._ended(paths)
-        images = np.frombuffer(content, dtype=np.uint8).reshape(count, 3, size, size)
-        return _block(paths, images, skipped)
+        return np.frombuffer(content, dtype=np.uint8).reshape(count, 3, size, size), skipped
 
     def close(self) -> None:
         """End the process, which ends with its standard input."""
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # it has ended already
-                self._process.stdin.close()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._process.wait()
+        with suppress(BrokenPipeError), self._process:  # it may have ended already
+            pass
 
     def _ended(self, paths: Sequence[str]) -> ImageSourceError:
         return ImageSourceError(
@@ -162,14 +170,26 @@ def _parallel(
         yield from computed_ahead(decoded, tasks, workers, _TASKS_A_WORKER)
 
 
-def _block(paths: Sequence[str], images: np.ndarray, skipped: Sequence[tuple[int, str]]) -> Block:
-    readable = np.ones(len(paths), dtype=bool)
-    readable[[index for index, _ in skipped]] = False
-    return Block(images, readable, tuple(SkippedFile(paths[i], why) for i, why in skipped))
-
-
 def _available_cores() -> int:
     """Cores this process may use, which on shared machines are fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def main() -> None:
+    """Answer tasks until standard input ends."""
+    # Ctrl-C reaches every process of the terminal; the one that started this closes it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = sys.stdout.buffer
+    for line in sys.stdin.buffer:
+        task = json.loads(line)
+        Image.MAX_IMAGE_PIXELS = task["pixel_limit"]
+        images, skipped = decoded_files(Path(task["root"]), task["paths"], task["size"])
+        answers.write(json.dumps({"skipped": skipped}).encode() + b"\n")
+        answers.write(images.tobytes())
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -174,14 +174,21 @@ def batches(
         batch_size: images of one shape in a batch, at most.
         workers: threads that decode; None = one for each core.
     """
+
+    def decoded(index: int) -> tuple[int, np.ndarray] | Unreadable:
+        try:
+            return index, photographs.decoded(index, resize)
+        except UnreadableImageError as error:
+            return Unreadable(index, str(error))
+
     waiting: list[tuple[int, np.ndarray]] = []
-    for index, found in _decoded_ahead(photographs, resize, workers or os.cpu_count() or 1):
-        if isinstance(found, str):
-            yield Unreadable(index, found)
+    workers = workers or os.cpu_count() or 1
+    for found in computed_ahead(decoded, range(len(photographs)), workers, _AHEAD):
+        if isinstance(found, Unreadable):
+            yield found
             continue
-        waiting.append((index, found))
-        shape = waiting[0][1].shape
-        if found.shape != shape:
+        waiting.append(found)
+        if found[1].shape != waiting[0][1].shape:
             yield _batch(waiting[:-1])
             waiting = waiting[-1:]
         if len(waiting) == batch_size:
@@ -192,20 +199,5 @@ def batches(
 
 
 def _batch(decoded: Sequence[tuple[int, np.ndarray]]) -> Batch:
-    return Batch(
-        np.array([index for index, _ in decoded]), np.stack([image for _, image in decoded])
-    )
-
-
-def _decoded_ahead(
-    photographs: Photographs, resize: Resize, workers: int
-) -> Iterator[tuple[int, np.ndarray | str]]:
-    """Index and image, or what is wrong with it, in order."""
-
-    def decoded(index: int) -> tuple[int, np.ndarray | str]:
-        try:
-            return index, photographs.decoded(index, resize)
-        except UnreadableImageError as error:
-            return index, str(error)
-
-    return computed_ahead(decoded, range(len(photographs)), workers, _AHEAD)
+    indices, images = zip(*decoded, strict=True)
+    return Batch(np.array(indices), np.stack(images))

@@ -11,19 +11,19 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
+from ssl_kedro.images.load import DataConfig
 
 # Raised whenever the same plan gives other pixels or other files than before.
 _FORMAT = 1
@@ -32,19 +32,9 @@ _SHOW_PROGRESS_ABOVE = 2000
 _ABANDONED_AFTER_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Block:
-    """Some consecutive images of a source.
-
-    Args:
-        images: uint8 (K, 3, S, S), those that could be read.
-        readable: bool (M,), M >= K, for each image of the block whether it is in ``images``.
-        skipped: the others.
-    """
-
-    images: np.ndarray
-    readable: np.ndarray
-    skipped: tuple[SkippedFile, ...] = ()
+# Some consecutive images of a source: uint8 (K, 3, S, S), those that could be read, and for each
+# of the others its index in the block and the reason.
+Block: TypeAlias = tuple[np.ndarray, Sequence[tuple[int, str]]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +48,7 @@ class Plan:
         labels: int64 (count,), or None.
         class_names: in the order of the labels.
         blocks: makes the images, in order.
-        check: called with the skipped files once all are known; raises if too many;
-            None for a source without files.
+        paths: (count,), of the files; empty for a source without files.
         always_mapped: a memory map whatever the size.
     """
 
@@ -68,23 +57,9 @@ class Plan:
     count: int
     labels: np.ndarray | None
     class_names: tuple[str, ...]
-    blocks: Callable[[], Iterator[Block]]
-    check: Callable[[tuple[SkippedFile, ...]], None] | None = None
+    blocks: Callable[[], Iterable[Block]]
+    paths: Sequence[str] = ()
     always_mapped: bool = False
-
-
-def array_blocks(
-    count: int, images: Callable[[slice], np.ndarray], size: int
-) -> Callable[[], Iterator[Block]]:
-    """Blocks of a source that makes any range of its images and has no unreadable ones."""
-
-    def blocks() -> Iterator[Block]:
-        step = max(1, 8 * _MEBIBYTE // (3 * size * size))
-        for start in range(0, count, step):
-            made = images(slice(start, min(start + step, count)))
-            yield Block(made, np.ones(len(made), dtype=bool))
-
-    return blocks
 
 
 def stored(plan: Plan, config: DataConfig) -> ImageSet:
@@ -97,8 +72,7 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
         return _in_memory(plan, config)
     folder = Path(config.cache_dir) / _key(plan, config)
     store = MappedStore(folder, description="store.json")
-    found = _opened(store, plan)
-    if found is not None:
+    if (found := _opened(store, plan, config)) is not None:
         return found
     _check_room(plan, config)
     try:
@@ -112,7 +86,7 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
             expected=f"a writable folder with {_bytes(plan, config) / 1e9:.1f} GB of free space",
             remedy="free space, or set data.cache_dir to another folder",
         ) from error
-    written = _opened(store, plan)
+    written = _opened(store, plan, config)
     if written is None:
         raise ImageSourceError(
             "cache_dir",
@@ -133,51 +107,52 @@ def _key(plan: Plan, config: DataConfig) -> str:
     return f"{plan.source}-{config.size}px-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
-def _progressing(plan: Plan) -> Iterator[Block]:
-    """Blocks of a plan behind a progress bar, if there are many images."""
-    hidden = plan.count <= _SHOW_PROGRESS_ABOVE
-    with closing(
-        progress_bar(plan.count, f"{plan.source} images", "images", disable=hidden)
-    ) as bar:
-        for block in plan.blocks():
-            yield block
-            bar.update(len(block.readable))
-
-
 def _in_memory(plan: Plan, config: DataConfig) -> ImageSet:
     images = np.empty((plan.count, 3, config.size, config.size), dtype=np.uint8)
     filled = 0
-    readable: list[np.ndarray] = []
-    skipped: list[SkippedFile] = []
-    for block in _progressing(plan):
-        images[filled : filled + len(block.images)] = block.images
-        filled += len(block.images)
-        readable.append(block.readable)
-        skipped.extend(block.skipped)
-    _check_skipped(plan, skipped)
-    labels = _kept(plan.labels, readable)
-    return ImageSet(images[:filled], labels, plan.class_names, plan.source, tuple(skipped))
+
+    def add(block: np.ndarray) -> None:
+        nonlocal filled
+        images[filled : filled + len(block)] = block
+        filled += len(block)
+
+    labels, skipped = _made(plan, config, add)
+    return ImageSet(images[:filled], labels, plan.class_names, plan.source, skipped)
 
 
-def _check_skipped(plan: Plan, skipped: Iterable[SkippedFile]) -> None:
-    if plan.check is not None:
-        plan.check(tuple(skipped))
+def _made(
+    plan: Plan, config: DataConfig, add: Callable[[np.ndarray], None]
+) -> tuple[np.ndarray | None, tuple[SkippedFile, ...]]:
+    """Hand all images to ``add``; their labels, and the files that could not be read."""
+    reasons: dict[int, str] = {}
+    bar = progress_bar(
+        plan.count, f"{plan.source} images", "images", disable=plan.count <= _SHOW_PROGRESS_ABOVE
+    )
+    with bar:
+        done = 0
+        for images, unreadable in plan.blocks():
+            add(images)
+            reasons |= {done + index: reason for index, reason in unreadable}
+            bar.update(len(images) + len(unreadable))
+            done += len(images) + len(unreadable)
+    skipped = tuple(SkippedFile(plan.paths[index], why) for index, why in reasons.items())
+    _check_skipped(plan, config, skipped)
+    return None if plan.labels is None else np.delete(plan.labels, list(reasons)), skipped
 
 
-def _kept(labels: np.ndarray | None, readable: Iterable[np.ndarray]) -> np.ndarray | None:
-    return None if labels is None else labels[np.concatenate(list(readable))]
+def _check_skipped(plan: Plan, config: DataConfig, skipped: Sequence[SkippedFile]) -> None:
+    if len(skipped) > config.max_skipped * plan.count:
+        named = first_few([f"{file.path} ({file.reason})" for file in skipped], separator="; ")
+        raise config.root_error(
+            found=f"{len(skipped)} of {plan.count} files that cannot be read: {named}",
+            expected=f"at most {config.max_skipped:.2%} (data.max_skipped = {config.max_skipped})",
+            remedy="repair or remove these files, or raise data.max_skipped to go on without them",
+        )
 
 
 def _write(plan: Plan, config: DataConfig, store: MappedStore) -> None:
-    readable: list[np.ndarray] = []
-    skipped: list[SkippedFile] = []
     with store.written((3, config.size, config.size), "|u1") as (images, description):
-        for block in _progressing(plan):
-            images.add(block.images)
-            readable.append(block.readable)
-            skipped.extend(block.skipped)
-        _check_skipped(plan, skipped)
-        labels = _kept(plan.labels, readable)
+        labels, skipped = _made(plan, config, images.add)
         description |= {
             "format": _FORMAT,
             "source": plan.source,
@@ -187,7 +162,7 @@ def _write(plan: Plan, config: DataConfig, store: MappedStore) -> None:
         }
 
 
-def _opened(store: MappedStore, plan: Plan) -> ImageSet | None:
+def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | None:
     """The memory map in a folder; None where there is none or it was damaged."""
     description = store.described()
     if description is None:
@@ -196,7 +171,7 @@ def _opened(store: MappedStore, plan: Plan) -> ImageSet | None:
     skipped = tuple(SkippedFile(**file) for file in description["skipped"])
     if len(images) + len(skipped) != plan.count:
         return None
-    _check_skipped(plan, skipped)
+    _check_skipped(plan, config, skipped)
     return ImageSet(
         images,
         None if labels is None else np.array(labels, dtype=np.int64),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.load import DataConfig
 
 
 def balanced_subset(labels: np.ndarray, limit: int, generator: np.random.Generator) -> np.ndarray:

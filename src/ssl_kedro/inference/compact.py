@@ -1,5 +1,7 @@
 """Compaction: batch norms folded, channels that were never open removed, the rest ordered.
 
+The static variant is a plain narrow network that meets a budget without any gate.
+
 ``Always off`` and ``always on`` are observations on a data set, not properties of the
 network: the compact network forces those gates, and :mod:`ssl_kedro.inference.forcing` counts
 on other images how often that changes a mask.
@@ -17,6 +19,10 @@ from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.folding import FoldedEncoder, FoldedUnit, Layer
 from ssl_kedro.inference.network import CompactBlock, CompactNetwork
 from ssl_kedro.inference.plan import BlockPlan, CompactPlan
+
+
+class BudgetError(ValueError):
+    """A budget below what the channels that are always on cost."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,21 @@ class GateUsage:
                 )
 
 
+@dataclass(frozen=True)
+class StaticChoice:
+    """What a static network keeps.
+
+    Args:
+        threshold: channels that were open on at least this share of the images are kept.
+        ratio: MACs over those of the dense network, stem and shortcuts included.
+        kept: inner channels of each block.
+    """
+
+    threshold: float
+    ratio: float
+    kept: tuple[int, ...]
+
+
 def compact(encoder: Encoder, usage: GateUsage) -> CompactNetwork:
     """The gated branch with gates forced as they were observed.
 
@@ -67,6 +88,48 @@ def compact(encoder: Encoder, usage: GateUsage) -> CompactNetwork:
         dependent = np.flatnonzero((counts > 0) & (counts < usage.images)).tolist()
         kept.append((on + dependent, len(on)))
     return build(encoder.folded("gated"), kept)
+
+
+def static_network(
+    encoder: Encoder, usage: GateUsage, budget: float, image_size: int | None = None
+) -> tuple[CompactNetwork, StaticChoice]:
+    """Channels by how often they were open, as many as the budget pays for, computed always.
+
+    One threshold on the opening frequency holds for the whole network, the lowest that the
+    budget allows; channels that were always open are always kept. What depended on the image
+    no longer does: accuracy has to be measured again.
+
+    Args:
+        encoder: with a gated branch, whose batch norms are taken; left as it was.
+        usage: of this encoder's gates, e.g. on its training images.
+        budget: largest share of the dense MACs, in (0, 1].
+        image_size: side in px at which MACs are counted; None = that of the training images.
+
+    Raises:
+        BudgetError: not even the channels that are always on fit into the budget.
+        ValueError: the budget is no share, the encoder has no gated branch, or the usage is of
+            other blocks.
+    """
+    check_usage(encoder, usage)
+    if not 0 < budget <= 1:
+        raise ValueError(f"budget = {budget}: expected a share of the dense MACs in (0, 1]")
+    thresholds = np.unique([usage.images, *np.concatenate(usage.open_counts)])
+    found = [
+        (int(count), ratio)
+        for count in thresholds[thresholds > 0]
+        if (ratio := _ratio(encoder, usage, int(count), image_size)) <= budget
+    ]
+    if not found:
+        smallest = _ratio(encoder, usage, usage.images, image_size)
+        raise BudgetError(
+            f"budget = {budget}: the channels that are always on cost {smallest:.3f} of the dense "
+            "network already; choose a larger budget, or train with a smaller one"
+        )
+    count, ratio = found[0]
+    kept = [np.flatnonzero(counts >= count).tolist() for counts in usage.open_counts]
+    network = build(encoder.folded("gated"), [(channels, len(channels)) for channels in kept])
+    sizes = tuple(len(channels) for channels in kept)
+    return network, StaticChoice(count / usage.images, ratio, sizes)
 
 
 def dense_network(encoder: Encoder, branch: Branch = "dense") -> CompactNetwork:
@@ -109,6 +172,15 @@ def check_usage(encoder: Encoder, usage: GateUsage) -> None:
             f"the usage is of blocks and channels {found}, the encoder has {expected}; take the "
             "usage of this encoder"
         )
+
+
+def _ratio(encoder: Encoder, usage: GateUsage, least: int, image_size: int | None) -> float:
+    """MACs over the dense ones when channels that were open ``least`` times are kept."""
+    cost = encoder.cost(image_size)
+    macs = cost.stem
+    for block, counts in zip(cost.blocks, usage.open_counts, strict=True):
+        macs += block.shortcut + int((counts >= least).sum()) * block.macs_per_channel
+    return macs / cost.dense
 
 
 def _block_plan(unit: FoldedUnit, kept: list[int], always_on: int) -> BlockPlan:

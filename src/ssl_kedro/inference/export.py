@@ -20,12 +20,11 @@ from ssl_kedro.inference.onnx_file import (
     TOLERANCE,
     ExportError,
     check_export_installed,
-    check_opset,
     checked_difference,
     compared_images,
     run_onnx,
 )
-from ssl_kedro.inference.onnx_graph import write_compact_onnx
+from ssl_kedro.inference.onnx_graph import compact_onnx
 
 # A gate this close to its threshold may fall on either side when sums are rounded otherwise.
 _UNDECIDED = 1e-4
@@ -139,7 +138,6 @@ def export_compact_onnx(
         ExportError: the file differs by more than ``tolerance``; there is no file then.
     """
     check_export_installed()
-    check_opset(opset)
     side = image_size or network.plan.image_size
     compared = compared_images(images, side, side)
     with torch.inference_mode():
@@ -151,7 +149,7 @@ def export_compact_onnx(
             "can be compared; give real images"
         )
     with replaced_file(path) as temporary:
-        write_compact_onnx(network, temporary, side, opset)
+        temporary.write_bytes(compact_onnx(network, side, opset=opset))
         found = run_onnx(temporary, compared)
         difference = checked_difference(
             path, found[decided], expected[decided], tolerance, "features"

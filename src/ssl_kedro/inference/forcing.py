@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.base import Encoder
@@ -110,14 +109,13 @@ def forcing_report(
             batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
             own = encoder(batch, "gated")
             features, decided = network.decide(batch)
-            differ = [
-                mask != forced
-                for mask, forced in zip(own.masks, _forced(plan.blocks, own.masks), strict=True)
-            ]
+            dependent = plan.dependent_masks(own.masks)
+            forced = plan.encoder_masks(dependent)
+            differ = [mask != other for mask, other in zip(own.masks, forced, strict=True)]
             for count, part in zip(counts, differ, strict=True):
                 count.add_(part.sum(dim=0))
             gates.append(torch.stack([part.sum(dim=1) for part in differ]).sum(dim=0))
-            followed += float((plan.dependent_masks(own.masks) != decided).sum())
+            followed += float((dependent != decided).sum())
             norms = torch.linalg.vector_norm(own.features, dim=1).clamp_min(1e-12)
             changes.append(torch.linalg.vector_norm(features - own.features, dim=1) / norms)
             bar.update(len(batch))
@@ -136,18 +134,6 @@ def forcing_report(
             for block, count in zip(plan.blocks, counts, strict=True)
         ),
     )
-
-
-def _forced(blocks: tuple[BlockPlan, ...], masks: tuple[Tensor, ...]) -> list[Tensor]:
-    """The masks with the plan's gates forced."""
-    forced = []
-    for block, mask in zip(blocks, masks, strict=True):
-        changed = torch.zeros_like(mask)
-        dependent = list(block.kept[block.always_on :])
-        changed[:, list(block.kept[: block.always_on])] = 1
-        changed[:, dependent] = mask[:, dependent]
-        forced.append(changed)
-    return forced
 
 
 def _forced_block(block: BlockPlan, counts: np.ndarray) -> ForcedBlock:

@@ -7,7 +7,6 @@ PyTorch.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,13 +77,6 @@ def compact_onnx(
         ir_version=_IR_VERSION,
     )
     return bytes(model.SerializeToString())
-
-
-def write_compact_onnx(
-    network: CompactNetwork, path: Path, image_size: int | None = None, opset: int = OPSET
-) -> None:
-    """Write :func:`compact_onnx` to a file."""
-    path.write_bytes(compact_onnx(network, image_size, opset=opset))
 
 
 def _block(writer: _Writer, block: CompactBlock, x: str, imposed: str) -> str:

@@ -191,9 +191,8 @@ def plan_from_json(values: Mapping[str, Any]) -> CompactPlan:
         )
     known = {field.name: values.get(field.name) for field in dataclasses.fields(CompactPlan)}
     try:
-        plan = restored(CompactPlan, known)
+        return restored(CompactPlan, known)
     except (TypeError, AttributeError) as error:
         raise PlanError(
             f"the plan of a compact network is incomplete ({error!r}): export it again"
         ) from error
-    return plan

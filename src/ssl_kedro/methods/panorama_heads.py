@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, bottlenecks, scaled
+from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, scaled
 
 # "relu" as in the thesis: embeddings have no negative value, so that all are alike at first and
 # the memory bank drives them round together for many steps. "batch_norm" centres them.

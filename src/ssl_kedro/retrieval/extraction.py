@@ -25,8 +25,8 @@ from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
+from ssl_kedro.images.errors import check_skipped
 from ssl_kedro.images.photographs import Batch, Photographs, batches
-from ssl_kedro.images.skipping import check_skipped
 from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
 
 _VECTORS, _STARTS, _DESCRIPTION = "vectors.npy", "starts.npy", "description.json"

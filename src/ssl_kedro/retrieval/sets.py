@@ -11,7 +11,7 @@ import numpy as np
 
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.images.facades import FacadeConfig, FacadeSet, difficulty, generated_facades
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.images.photographs import ArrayPhotographs, FilePhotographs, Photographs
 from ssl_kedro.retrieval.ground_truth.folder import labelled_folder
 from ssl_kedro.retrieval.ground_truth.holidays import holidays_from_names

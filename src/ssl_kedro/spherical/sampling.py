@@ -1,8 +1,12 @@
-"""Values of a panorama in any direction.
+"""Values of a panorama in any direction, and panoramas seen through rotations of the sphere.
 
 A panorama continues on the other side of its left and right edge, and beyond a pole with the
 first row turned by half a turn. Coordinates are computed in double precision, so that a direction
 through the centre of a pixel gives the value of that pixel.
+
+Rotations are matrices that act on directions. Convention of angles, in degrees: yaw turns what is
+ahead to the right, pitch lifts what is ahead towards the zenith, roll lifts what is right towards
+the zenith. A rotation by all three is yaw after pitch after roll, each applied once.
 """
 
 from __future__ import annotations
@@ -14,9 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ssl_kedro.spherical.sphere import longitude_latitude
+from ssl_kedro.spherical.sphere import longitude_latitude, pixel_directions
 
+Size = tuple[int, int]
 Interpolation = Literal["bilinear", "nearest"]
+# Of R R^T from 1.
+_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class SamplingPlan:
         weights: float32 (M, K); each row sums to 1.
     """
 
-    size: tuple[int, int]
+    size: Size
     shape: tuple[int, ...]
     indices: Tensor
     weights: Tensor
@@ -48,7 +55,13 @@ class SamplingPlan:
         Raises:
             ValueError: panoramas of another size, or not of floats.
         """
-        _check(panoramas, self.size)
+        if panoramas.ndim != 4 or tuple(panoramas.shape[2:]) != self.size:
+            raise ValueError(
+                f"expected panoramas of shape (N, C, {self.size[0]}, {self.size[1]}), found "
+                f"{tuple(panoramas.shape)}"
+            )
+        if not panoramas.is_floating_point():
+            raise ValueError(f"expected panoramas of floats, found {panoramas.dtype}: convert them")
         # A pixel's values of all channels and panoramas lie together, and are fetched at once.
         table = panoramas.flatten(2).flatten(0, 1).T.contiguous()
         found = functional.embedding_bag(
@@ -58,7 +71,7 @@ class SamplingPlan:
 
 
 def sampling_plan(
-    directions: Tensor, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+    directions: Tensor, size: Size, interpolation: Interpolation = "bilinear"
 ) -> SamplingPlan:
     """Plan for directions, the same in every panorama.
 
@@ -90,7 +103,7 @@ def sampling_plan(
     return SamplingPlan(size, tuple(directions.shape[:-1]), indices.int(), weights.float())
 
 
-def _pixels(row: Tensor, column: Tensor, size: tuple[int, int]) -> list[Tensor]:
+def _pixels(row: Tensor, column: Tensor, size: Size) -> list[Tensor]:
     """The pixels at rows -1 to H and any column, by rows.
 
     Beyond a pole lies the first row turned by half a turn. With an odd width that is between two
@@ -105,11 +118,62 @@ def _pixels(row: Tensor, column: Tensor, size: tuple[int, int]) -> list[Tensor]:
     ]
 
 
-def _check(panoramas: Tensor, size: tuple[int, int]) -> None:
-    if panoramas.ndim != 4 or tuple(panoramas.shape[2:]) != size:
+def rotation(yaw_deg: float = 0.0, pitch_deg: float = 0.0, roll_deg: float = 0.0) -> Tensor:
+    """Matrix of a rotation, float64 (3, 3): a direction d goes to R d."""
+    angles = torch.tensor([yaw_deg, pitch_deg, roll_deg], dtype=torch.float64).deg2rad()
+    (cy, cp, cr), (sy, sp, sr) = angles.cos().tolist(), angles.sin().tolist()
+    yaw = torch.tensor([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]], dtype=torch.float64)
+    pitch = torch.tensor([[cp, 0, -sp], [0, 1, 0], [sp, 0, cp]], dtype=torch.float64)
+    roll = torch.tensor([[1, 0, 0], [0, cr, -sr], [0, sr, cr]], dtype=torch.float64)
+    return yaw @ pitch @ roll
+
+
+def checked_rotation(matrix: Tensor) -> Tensor:
+    """The matrix in float64, if it is a rotation.
+
+    Raises:
+        ValueError: not (..., 3, 3), or not a rotation: it stretches, shears or mirrors.
+    """
+    if matrix.shape[-2:] != (3, 3):
+        raise ValueError(f"expected rotations of shape (..., 3, 3), found {tuple(matrix.shape)}")
+    found = matrix.double()
+    identity = torch.eye(3, dtype=torch.float64, device=found.device)
+    error = float((found @ found.mT - identity).abs().max())
+    mirrored = bool((torch.linalg.det(found) < 0).any())
+    if not error <= _TOLERANCE or mirrored:
         raise ValueError(
-            f"expected panoramas of shape (N, C, {size[0]}, {size[1]}), found "
-            f"{tuple(panoramas.shape)}"
+            "expected rotations, found a matrix that "
+            + ("mirrors" if mirrored else f"misses R R^T = 1 by {error:g}")
         )
-    if not panoramas.is_floating_point():
-        raise ValueError(f"expected panoramas of floats, found {panoramas.dtype}: convert them")
+    return found
+
+
+def rotation_plan(
+    matrix: Tensor, size: Size, interpolation: Interpolation = "bilinear"
+) -> SamplingPlan:
+    """Plan that rotates panoramas: what lies in direction d goes to R d.
+
+    Args:
+        matrix: R, (3, 3).
+        size: height and width of the panoramas.
+        interpolation: see :func:`sampling_plan`.
+    """
+    # The new value in direction d is the old one in R^T d; for rows of vectors that is d R.
+    directions = pixel_directions(*size) @ checked_rotation(matrix)
+    return sampling_plan(directions, size, interpolation)
+
+
+def zenith_to_equator(size: Size, interpolation: Interpolation = "bilinear") -> SamplingPlan:
+    """Plan that brings the zenith ahead; what was ahead goes to the nadir, behind to the zenith.
+
+    The thesis' "top to front" (4.3.1).
+    """
+    return rotation_plan(rotation(pitch_deg=-90), size, interpolation)
+
+
+def nadir_to_equator(size: Size, interpolation: Interpolation = "bilinear") -> SamplingPlan:
+    """Plan that brings the nadir ahead; what was ahead goes to the zenith, behind to the nadir.
+
+    The thesis' "bottom to front" (4.3.1).
+    """
+    return rotation_plan(rotation(pitch_deg=90), size, interpolation)

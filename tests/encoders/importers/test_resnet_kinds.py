@@ -253,8 +253,7 @@ def test_bottleneck_has_the_files_own_statistics(tmp_path: Path) -> None:
 
 
 OUTSIDE = """
-from ssl_kedro.encoders.importers.kind import Kind
-from ssl_kedro.encoders.importers.resnets import resnet, selected
+from ssl_kedro.encoders.importers.kind import Kind, resnet, selected
 from ssl_kedro.encoders.importers.torch_file import read_torch, tensors_of
 
 def read(path):

@@ -8,8 +8,13 @@ import pytest
 
 from saliency.scoring_for_tests import score
 from ssl_kedro.saliency.baselines import equator_prior
-from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
-from ssl_kedro.saliency.sources.scene_drawing import DISTRACTORS, SALIENT, SceneObject, draw_object
+from ssl_kedro.saliency.sources.generated import (
+    DISTRACTORS,
+    SALIENT,
+    GeneratedPanoramas,
+    SceneObject,
+    draw_object,
+)
 from ssl_kedro.spherical.sphere import pixel_directions, pixel_solid_angles
 
 SIZE = (40, 80)

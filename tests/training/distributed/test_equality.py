@@ -16,7 +16,7 @@ from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders import base
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig, build_panorama_encoder
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from ssl_kedro.gating import gate
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import (
@@ -110,7 +110,7 @@ def test_contrast_against_a_memory_bank_is_shared_as_well(double: None) -> None:
 
     def pretrained() -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        encoder = build_panorama_encoder(PanoramaEncoderConfig(width=0.1))
+        encoder = PanoramaEncoder(PanoramaEncoderConfig(width=0.1))
         contrast = ContrastConfig(negatives=20, embedding=16, head_end="batch_norm")
         method = synchronised(PanoramaContrast(encoder, contrast, 12, 0, (64, 128)).double())
         assert isinstance(method, PanoramaContrast)

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.encoders.maps import MapNetwork
 
+CHECK_KIND = "check the kind of the file"
 _SHOWN = 10
-_CHUNK = 1 << 20
+# Of a network, but of no file.
+_STATISTICS = ("pixel_mean", "pixel_std")
 
 
 class WeightsError(InputError):
     """A weight file that is missing, damaged, unsafe, or not what its kind says.
 
-    Args:
-        path: of the file.
-        found: what was found there.
-        expected: what is needed.
-        remedy: what to do.
-        report: the keys, where the file could be read that far.
+    ``report`` has the keys, where the file could be read that far.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        found: str,
-        expected: str,
-        remedy: str,
-        report: KeyReport | None = None,
-    ) -> None:
-        self.report = report
-        super().__init__(path, found, expected, remedy)
+    report: KeyReport | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Tensors chosen from a file.
+
+    Args:
+        tensors: name in the network -> value.
+        sources: name in the network -> name in the file.
+        dropped: name in the file -> why it is not used.
+        notes: other values of the file worth keeping, e.g. "gem_p".
+        extras: tensors kept apart from the network, e.g. "classifier.weight".
+    """
+
+    tensors: Mapping[str, Tensor]
+    sources: Mapping[str, str]
+    dropped: Mapping[str, str]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,27 +57,25 @@ class KeyReport:
         hosted: where.
         files: SHA-256 of every file that was read, by name.
         used: name in the file -> name in the network.
-        dropped: name in the file -> why it is not used.
+        dropped: see :class:`Selection`.
         missing: names in the network that the file lacks.
         unexpected: names in the file that the network lacks.
         wrong_shapes: name in the network -> (shape in the file, shape needed).
-        notes: other values of the file worth keeping, e.g. "gem_p".
-        extras: tensors kept apart from the network, e.g. "classifier.weight".
+        notes: see :class:`Selection`.
+        extras: see :class:`Selection`.
     """
 
     kind: str
     publisher: str
     hosted: str
     files: Mapping[str, str]
-    used: Mapping[str, str] = field(default_factory=dict)
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    wrong_shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(
-        default_factory=dict
-    )
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    extras: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    used: Mapping[str, str]
+    dropped: Mapping[str, str]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    wrong_shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    notes: Mapping[str, Any]
+    extras: Mapping[str, Tensor] = field(repr=False, compare=False)
 
     @property
     def fits(self) -> bool:
@@ -78,62 +83,22 @@ class KeyReport:
         return not (self.missing or self.unexpected or self.wrong_shapes)
 
     def as_json(self) -> dict[str, Any]:
-        """All but the extras' values, of plain types."""
-        return {
-            "kind": self.kind,
-            "publisher": self.publisher,
-            "hosted": self.hosted,
-            "files": dict(self.files),
-            "notes": dict(self.notes),
-            "extras": sorted(self.extras),
-            "used": dict(self.used),
-            "dropped": dict(self.dropped),
-        }
+        """All but the extras' values, of a file that fits, in plain types."""
+        names = ("kind", "publisher", "hosted", "files", "notes", "extras", "used", "dropped")
+        return {name: getattr(self, name) for name in names} | {"extras": sorted(self.extras)}
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Tensors chosen from a file.
-
-    Args:
-        tensors: name in the network -> value.
-        sources: name in the network -> name in the file.
-        dropped: name in the file -> why it is not used.
-        notes: see :class:`KeyReport`.
-        extras: see :class:`KeyReport`.
-    """
-
-    tensors: Mapping[str, Tensor]
-    sources: Mapping[str, str]
-    dropped: Mapping[str, str]
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def compared(
-    network: nn.Module, selection: Selection, own: Iterable[str], **origin: Any
-) -> KeyReport:
+def compared(network: MapNetwork, selection: Selection, **origin: Any) -> KeyReport:
     """The report on a selection for a network.
 
     Args:
-        network: whose names and shapes are needed.
+        network: whose names and shapes are needed, except for the pixels' statistics.
         selection: what the file offers.
-        own: names of the network that no file has (pixel statistics).
         origin: kind, publisher, hosted, files.
     """
-    needed = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    for name in own:
-        needed.pop(name, None)
-    offered = {name: tuple(value.shape) for name, value in selection.tensors.items()}
+    state = network.state_dict()
+    needed = {n: tuple(value.shape) for n, value in state.items() if n not in _STATISTICS}
+    offered = {n: tuple(value.shape) for n, value in selection.tensors.items()}
     # Files older than PyTorch 0.4.1, and TensorFlow's, do not count batches; nothing reads it.
     missing = [n for n in needed if n not in offered and not n.endswith("num_batches_tracked")]
     return KeyReport(
@@ -142,9 +107,7 @@ def compared(
         missing=tuple(missing),
         unexpected=tuple(selection.sources[n] for n in offered if n not in needed),
         wrong_shapes={
-            n: (shape, needed[n])
-            for n, shape in offered.items()
-            if n in needed and needed[n] != shape
+            n: (offered[n], needed[n]) for n in offered if n in needed and needed[n] != offered[n]
         },
         notes=selection.notes,
         extras=selection.extras,
@@ -161,26 +124,28 @@ def require_fit(report: KeyReport, path: Path) -> None:
     if report.fits:
         return
     shapes = [f"{n} {found} for {need}" for n, (found, need) in report.wrong_shapes.items()]
+    faults = {
+        "missing": report.missing,
+        "of a wrong shape": shapes,
+        "unexpected": report.unexpected,
+    }
     parts = [
         f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{' ...' * (len(names) > _SHOWN)}"
-        for what, names in (
-            ("missing", report.missing),
-            ("of a wrong shape", shapes),
-            ("unexpected", report.unexpected),
-        )
+        for what, names in faults.items()
         if names
     ]
-    raise WeightsError(
+    error = WeightsError(
         path,
         "keys " + "; ".join(parts),
         f"exactly those of kind {report.kind!r}",
         f"check that the file is the one from {report.hosted}, and whole",
-        report,
     )
+    error.report = report
+    raise error
 
 
 @torch.no_grad()
-def fill(network: nn.Module, selection: Selection, path: Path) -> None:
+def fill(network: MapNetwork, selection: Selection, path: Path) -> None:
     """Copy a fitting selection into a network, as float32.
 
     Raises:

@@ -11,11 +11,26 @@ from collections.abc import Iterator
 
 import google_crc32c
 
-from ssl_kedro.encoders.importers.protobuf import read_varint
-
 _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
 _TRAILER = 5  # one byte for the kind of compression, four for the checksum
+_MAX_VARINT = 10
+
+
+def read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """An unsigned integer of 7 bits a byte, low ones first, and the place behind it.
+
+    Raises:
+        ValueError: the data end within it, or it is longer than 64 bits.
+    """
+    value = 0
+    for count, byte in enumerate(data[place : place + _MAX_VARINT]):
+        value |= (byte & 0x7F) << (7 * count)
+        if byte < 0x80 and value < 1 << 64:
+            return value, place + count + 1
+    if len(data) < place + _MAX_VARINT:
+        raise ValueError("a number that is cut off")
+    raise ValueError("a number of more than 64 bits")
 
 
 def masked_crc32c(data: bytes) -> int:
@@ -35,23 +50,24 @@ def table_entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """
     if len(data) < _FOOTER or int.from_bytes(data[-8:], "little") != _MAGIC:
         raise ValueError("no table: its last bytes are not those of one, or it is cut off")
-    footer = data[-_FOOTER:]
-    _, place = _handle(footer, 0)  # of the block about filters, which has nothing to read
-    index, _ = _handle(footer, place)
+    # Two handles, the first of the block about filters, which has nothing to read.
+    _, _, offset, size = _numbers(data[-_FOOTER:], 0, 4)[0]
     last: bytes | None = None
-    for _, value in _block(data, *index):
-        for key, found in _block(data, *_handle(value, 0)[0]):
+    for _, value in _block(data, offset, size):
+        for key, found in _block(data, *_numbers(value, 0, 2)[0]):
             if last is not None and key <= last:
                 raise ValueError("keys out of order")
             last = key
             yield key, found
 
 
-def _handle(data: bytes, place: int) -> tuple[tuple[int, int], int]:
-    """Offset and size of a block, and the place behind them."""
-    offset, place = read_varint(data, place)
-    size, place = read_varint(data, place)
-    return (offset, size), place
+def _numbers(data: bytes, place: int, count: int) -> tuple[list[int], int]:
+    """Numbers one behind the other, and the place behind them; two are a block's handle."""
+    found = []
+    for _ in range(count):
+        value, place = read_varint(data, place)
+        found.append(value)
+    return found, place
 
 
 def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -70,9 +86,7 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
         raise ValueError("a block shorter than its restart points")
     key, place = b"", 0
     while place < stop:
-        shared, place = read_varint(block, place)
-        fresh, place = read_varint(block, place)
-        length, place = read_varint(block, place)
+        (shared, fresh, length), place = _numbers(block, place, 3)
         if shared > len(key) or fresh + length > stop - place:
             raise ValueError("an entry that does not fit its block")
         key = key[:shared] + block[place : place + fresh]

@@ -2,13 +2,14 @@
 
 A checkpoint is a prefix: ``<prefix>.index`` is a sorted table from names to messages (type,
 shape, shard, offset, size, checksum), ``<prefix>.data-00000-of-00001`` and so on hold the
-numbers. The messages are those of tensorflow/core/protobuf/tensor_bundle.proto.
+numbers. The messages are those of tensorflow/core/protobuf/tensor_bundle.proto, in the wire
+format of https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.encoders.importers.protobuf import fields, signed
 from ssl_kedro.encoders.importers.report import WeightsError
-from ssl_kedro.encoders.importers.sorted_table import masked_crc32c, table_entries
+from ssl_kedro.encoders.importers.sorted_table import masked_crc32c, read_varint, table_entries
 
 INDEX = ".index"
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}  # of types.proto
 _MAX_SHARDS = 100_000
 _REFETCH = "fetch the checkpoint's files from their publisher again, all of one download"
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,8 @@ def bundle_prefix(path: Path) -> Path:
         return path.with_name(path.name.removesuffix(INDEX))
     indices = sorted(path.glob(f"*{INDEX}"))
     if len(indices) > 1:
-        raise WeightsError(
-            path,
-            f"{len(indices)} checkpoints ({first_few([p.name for p in indices])})",
-            "a folder with one",
-            "give the path of its .index file",
-        )
+        found = f"{len(indices)} checkpoints ({first_few([p.name for p in indices])})"
+        raise WeightsError(path, found, "a folder with one", "give the path of its .index file")
     name = indices[0].name if indices else f"model.ckpt{INDEX}"
     return path / name.removesuffix(INDEX)
 
@@ -79,7 +76,7 @@ def bundle_files(path: Path) -> Sequence[Path]:
 
 
 class TensorBundle:
-    """An opened checkpoint.
+    """An opened checkpoint: ``entries`` by name, in the order of the index.
 
     Args:
         path: prefix, ``.index`` file, or folder with one checkpoint.
@@ -91,34 +88,14 @@ class TensorBundle:
     def __init__(self, path: Path) -> None:
         self._prefix = bundle_prefix(path)
         self._index = self._prefix.with_name(self._prefix.name + INDEX)
-        self.entries: dict[str, BundleEntry] = {}
         try:
-            self._shards = self._read_index()
+            messages = dict(table_entries(self._index.read_bytes()))
+            if b"" not in messages:
+                raise ValueError("an index without a header")
+            self._shards = _shards_of(messages.pop(b""))
+            self.entries = {key.decode(): _entry_of(value) for key, value in messages.items()}
         except (ValueError, OSError) as error:
             raise self._error(self._index, str(error), "the index of a checkpoint") from error
-
-    def _read_index(self) -> int:
-        """Fill ``entries``; the number of data files."""
-        shards: int | None = None
-        for key, value in table_entries(self._index.read_bytes()):
-            if key == b"":
-                shards = _shards_of(value)
-            else:
-                self.entries[key.decode()] = _entry_of(value)
-        if shards is None:
-            raise ValueError("an index without a header")
-        return shards
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.entries
-
-    def names(self) -> list[str]:
-        """Of all tensors, in the order of the index."""
-        return list(self.entries)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Sides of a tensor, without reading it."""
-        return self.entries[name].shape
 
     def tensor(self, name: str) -> NDArray[np.generic]:
         """One tensor, its checksum verified.
@@ -140,13 +117,11 @@ class TensorBundle:
             raise self._error(self._index, f"{name} {what}", "float or integer tensors, whole")
         kind = np.dtype(dtype)
         if min(entry.shape, default=0) < 0 or entry.size != math.prod(entry.shape) * kind.itemsize:
-            raise self._error(
-                self._index, f"{entry.size} bytes for {name} of shape {entry.shape}", "its size"
-            )
+            found = f"{entry.size} bytes for {name} of shape {entry.shape}"
+            raise self._error(self._index, found, "its size")
         try:
             with path.open("rb") as file:
-                file.seek(0, 2)
-                if not 0 <= entry.offset <= file.tell() - entry.size:
+                if not 0 <= entry.offset <= path.stat().st_size - entry.size:
                     raise self._error(path, f"the end of the file within {name}", "a whole file")
                 file.seek(entry.offset)
                 data = file.read(entry.size)
@@ -161,17 +136,38 @@ class TensorBundle:
         return WeightsError(path, found, expected, _REFETCH)
 
 
+def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Field numbers and values, in the order of the message; ints unsigned.
+
+    Raises:
+        ValueError: not a message, or cut off.
+    """
+    place = 0
+    while place < len(message):
+        tag, place = read_varint(message, place)
+        number, wire = tag >> 3, tag & 7
+        if wire in (_VARINT, _BYTES):
+            value, place = read_varint(message, place)
+            if wire == _VARINT:
+                yield number, value
+                continue
+        elif wire in (_FIXED32, _FIXED64):
+            value = 4 if wire == _FIXED32 else 8
+        else:
+            raise ValueError(f"a field of the unknown wire type {wire}")
+        if value > len(message) - place:
+            raise ValueError("a field that is cut off")
+        found = message[place : place + value]
+        place += value
+        yield number, found if wire == _BYTES else int.from_bytes(found, "little")
+
+
 def _shards_of(header: bytes) -> int:
     """Number of data files that a BundleHeaderProto names."""
-    shards, big_endian, oldest = 1, 0, 0
-    for number, value in fields(header):
-        if number == 1:
-            shards = _integer(value)
-        elif number == 2:
-            big_endian = _integer(value)
-        elif number == 3:
-            oldest = max((_integer(v) for n, v in fields(_message(value)) if n == 2), default=0)
-    if big_endian or oldest > 1:
+    found = dict(fields(header))
+    shards, big_endian = integer(found.get(1, 1)), integer(found.get(2, 0))
+    oldest = dict(fields(_message(found.get(3, b"")))).get(2, 0)
+    if big_endian or integer(oldest) > 1:
         raise ValueError("a checkpoint in big-endian order or of a later format")
     if not 1 <= shards <= _MAX_SHARDS:
         raise ValueError(f"a checkpoint of {shards} data files")
@@ -180,35 +176,29 @@ def _shards_of(header: bytes) -> int:
 
 def _entry_of(message: bytes) -> BundleEntry:
     """A BundleEntryProto."""
-    found = dict.fromkeys(range(1, 7), 0)
-    shape: tuple[int, ...] = ()
-    sliced = False
-    for number, value in fields(message):
-        if number == 2:
-            shape = tuple(_side(_message(side)) for n, side in fields(_message(value)) if n == 2)
-        elif number == 7:
-            sliced = True
-        elif number in found:
-            found[number] = _integer(value)
+    found = dict(fields(message))
+    sides = [side for number, side in fields(_message(found.get(2, b""))) if number == 2]
+    dtype, shard, offset, size, checksum = (integer(found.get(n, 0)) for n in (1, 3, 4, 5, 6))
     return BundleEntry(
-        dtype=found[1],
-        shape=shape,
-        shard=found[3],
-        offset=found[4],
-        size=found[5],
-        checksum=found[6],
-        sliced=sliced,
+        dtype=dtype,
+        shape=tuple(integer(dict(fields(_message(side))).get(1, 0)) for side in sides),
+        shard=shard,
+        offset=offset,
+        size=size,
+        checksum=checksum,
+        sliced=7 in found,
     )
 
 
-def _side(message: bytes) -> int:
-    return next((_integer(value) for number, value in fields(message) if number == 1), 0)
+def integer(value: int | bytes) -> int:
+    """An int64 or int32 that was read as unsigned.
 
-
-def _integer(value: int | bytes) -> int:
+    Raises:
+        ValueError: a message in its place.
+    """
     if isinstance(value, bytes):
         raise ValueError("a message where a number belongs")
-    return signed(value)
+    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _message(value: int | bytes) -> bytes:

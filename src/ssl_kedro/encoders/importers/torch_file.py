@@ -8,12 +8,13 @@ a pickle claims, which become tensors after it has ended and its claims are chec
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.pickles import DAMAGE, Allowed, InertObject, unpickled
-from ssl_kedro.encoders.importers.report import WeightsError
+from ssl_kedro.encoders.importers.report import CHECK_KIND, WeightsError
 
 _REFETCH = "fetch the file from its publisher again"
 _TYPES = {
@@ -41,6 +42,7 @@ _TYPES = {
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization's older format
 _PROTOCOL = 1001
 _MAX_DEPTH = 100
+_FAULTS = (*DAMAGE, RuntimeError, OSError, zipfile.BadZipFile)
 
 
 def read_torch(path: Path, *, foreign_objects: bool = False) -> Any:
@@ -58,23 +60,20 @@ def read_torch(path: Path, *, foreign_objects: bool = False) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if foreign_objects:
-            return _with_stand_ins(path)
+        refused = error
+    except _FAULTS as error:
+        raise _damaged(path, error) from error
+    if not foreign_objects:
         raise WeightsError(
             path,
-            f"a pickle that needs more than tensors and plain values ({first_line(error)[:200]})",
+            f"a pickle that needs more than tensors and plain values ({first_line(refused)[:200]})",
             "tensors, numbers, strings, lists and dictionaries only",
             "do not load it with another tool unless you trust who made it; take the file "
             "that the publisher gives out, or save its state dict alone",
-        ) from error
-    except (*DAMAGE, RuntimeError, OSError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
-
-
-def _with_stand_ins(path: Path) -> Any:
+        ) from refused
     try:
         return read_inert(path)
-    except (*DAMAGE, RuntimeError, OSError, zipfile.BadZipFile) as error:
+    except _FAULTS as error:
         raise _damaged(path, error) from error
 
 
@@ -93,9 +92,7 @@ def entry(content: Any, name: str, path: Path) -> dict[str, Any]:
     found = content.get(name) if isinstance(content, dict) else None
     if not isinstance(found, dict):
         keys = list(content)[:10] if isinstance(content, dict) else type(content).__name__
-        raise WeightsError(
-            path, f"{keys}", f"a dictionary with the entry {name!r}", "check the kind of the file"
-        )
+        raise WeightsError(path, f"{keys}", f"a dictionary with the entry {name!r}", CHECK_KIND)
     return found
 
 
@@ -109,12 +106,8 @@ def tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(state, dict) and not isinstance(state, InertObject):
         tensors = {str(k): v for k, v in state.items() if isinstance(v, Tensor)}
     if not tensors:
-        raise WeightsError(
-            path,
-            f"no tensors ({type(state).__name__})",
-            "a dictionary of tensors by name",
-            "check the kind of the file",
-        )
+        found = f"no tensors ({type(state).__name__})"
+        raise WeightsError(path, found, "a dictionary of tensors by name", CHECK_KIND)
     return tensors
 
 
@@ -146,20 +139,18 @@ class _Storage:
             raise ValueError(f"a storage of the unknown type {name}")
         return dtype
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.numel * self.dtype.itemsize
+
+def _ignored(*_: Any) -> None:
+    """In the place of a method that takes what a pickle gives it."""
 
 
 class _Record:
     """A tensor, as the pickle claims it."""
 
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
-        self.arguments = arguments
+    __setstate__ = _ignored
 
-    def __setstate__(self, _: Any) -> None:
-        pass
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
 
 
 def _storage(claim: Any) -> _Storage:
@@ -176,16 +167,12 @@ def _storage(claim: Any) -> _Storage:
 _ALLOWED = Allowed(
     names={
         "collections.OrderedDict": lambda: type("Mapping", (dict,), {"__setstate__": _ignored}),
-        "torch._utils._rebuild_tensor_v2": lambda: lambda *arguments: _Record(arguments),
+        "torch._utils._rebuild_tensor_v2": lambda: _Record,
         "torch._utils._rebuild_parameter": lambda: lambda tensor, *_: tensor,
     },
     foreign=True,
     outside=_storage,
 )
-
-
-def _ignored(*_: Any) -> None:
-    """In the place of a method that takes what a pickle gives it."""
 
 
 def _read_zip(path: Path) -> Any:
@@ -211,11 +198,18 @@ def _read_older(path: Path) -> Any:
         system = unpickled(file)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise ValueError("numbers in big-endian order")
-        content, keys = unpickled(file, _ALLOWED), unpickled(file)
+        named: dict[str, _Storage] = {}
+
+        def outside(claim: Any) -> _Storage:
+            storage = _storage(claim)
+            named[storage.key] = storage
+            return storage
+
+        content = unpickled(file, dataclasses.replace(_ALLOWED, outside=outside))
+        keys = unpickled(file)
         if not isinstance(keys, list):
             raise ValueError("no list of storages")
-        named = {storage.key: storage for storage in _storages(content)}
-        places: dict[str, tuple[int, int]] = {}
+        data: dict[str, bytes] = {}
         end = path.stat().st_size
         for key in map(str, keys):
             numel = struct.unpack("<q", file.read(8))[0]
@@ -224,33 +218,8 @@ def _read_older(path: Path) -> Any:
             size = numel * named[key].dtype.itemsize
             if not 0 <= size <= end - file.tell():
                 raise ValueError(f"a storage of {numel} numbers past the end of the file")
-            places[key] = (file.tell(), size)
-            file.seek(size, io.SEEK_CUR)
-
-        def read(key: str) -> bytes:
-            place, size = places[key]
-            file.seek(place)
-            return file.read(size)
-
-        return _Builder(read).built(content)
-
-
-def _storages(content: Any) -> Iterator[_Storage]:
-    """All storages that the records below a value name."""
-    seen: set[int] = set()
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, _Record):
-            if value.arguments and isinstance(value.arguments[0], _Storage):
-                yield value.arguments[0]
-        elif isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list | tuple):
-            waiting.extend(value)
+            data[key] = file.read(size)
+        return _Builder(data.__getitem__).built(content)
 
 
 def _is_stand_in(value: Any) -> bool:
@@ -296,10 +265,10 @@ class _Builder:
 
     def _values(self, storage: _Storage) -> Tensor:
         if storage.key not in self._data:
-            data = bytearray(self._read(storage.key))
-            if len(data) != storage.size:
-                raise ValueError(f"{len(data)} bytes for {storage.size} in storage {storage.key}")
-            dtype = storage.dtype
+            data, dtype = bytearray(self._read(storage.key)), storage.dtype
+            size = storage.numel * dtype.itemsize
+            if len(data) != size:
+                raise ValueError(f"{len(data)} bytes for {size} in storage {storage.key}")
             found = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
             self._data[storage.key] = found
         values = self._data[storage.key]

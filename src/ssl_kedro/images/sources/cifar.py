@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_kedro.images.arrays import images_from_arrays
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.arrays import images_from_arrays, published_error, published_folder
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.listing import existing_root
-from ssl_kedro.images.load import ImageSource, Split
+from ssl_kedro.images.load import DataConfig, ImageSource, Split
 
 
 def load_cifar(config: DataConfig, split: Split, seed: int) -> ImageSet:
@@ -30,22 +27,12 @@ def load_cifar(config: DataConfig, split: Split, seed: int) -> ImageSet:
 
     training = split != "eval"
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[config.source]
-    expected = f"a folder that holds {kind.base_folder}/, the unpacked {kind.filename}"
-    remedy = (
-        f"download {kind.url}, unpack it, and set data.root to the folder that holds "
-        f"{kind.base_folder}/"
-    )
+    root = published_folder(config, kind).parent
     try:
-        root = existing_root(config, expected)
         data = kind(root, train=training, download=False)
-    except ImageSourceError as error:
-        raise config.root_error(error.found, expected, remedy) from None
     except RuntimeError as error:
-        there = (root / kind.base_folder).is_dir()
         found = f"a {kind.base_folder}/ whose files differ from the published ones (MD5)"
-        raise config.root_error(
-            found if there else f"no {kind.base_folder}/", expected, remedy
-        ) from error
+        raise published_error(config, kind, found) from error
 
     def part(indices: np.ndarray) -> np.ndarray:
         return np.asarray(data.data[indices].transpose(0, 3, 1, 2))

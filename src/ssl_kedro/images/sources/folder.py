@@ -15,29 +15,45 @@ Class folders may have folders inside. Files are taken in the order of their nam
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.decode_files import check_skipped, file_blocks
+from ssl_kedro.images.decode_files import file_blocks
+from ssl_kedro.images.files import images_below, is_image, is_visible_folder
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.listing import (
-    EVALUATION_PARTS,
-    Listing,
-    existing_root,
-    listed,
-    loose_images,
-)
-from ssl_kedro.images.load import ImageSource, Split
+from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import Plan, stored
 from ssl_kedro.images.subsets import held_out, limited
 
+_EVALUATION_PARTS = ("test", "val", "eval")
 _LAYOUT = (
     "a folder with train/<class>/ and test/<class>/ (or val, or eval), with <class>/ folders "
     "only, or with unlabelled images directly in it"
 )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Some files of a root.
+
+    Args:
+        paths: relative to the root, with forward slashes; sorted within a class.
+        labels: int64, index into ``class_names`` for each path; None where unlabelled.
+        class_names: names of the class folders, sorted.
+    """
+
+    paths: Sequence[str]
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+
+    def __getitem__(self, rows: np.ndarray) -> _Files:
+        labels = None if self.labels is None else self.labels[rows]
+        return _Files([self.paths[row] for row in rows], labels, self.class_names)
 
 
 def load_folder(config: DataConfig, split: Split, seed: int) -> ImageSet:
@@ -52,24 +68,18 @@ def load_folder(config: DataConfig, split: Split, seed: int) -> ImageSet:
         ImageSourceError: the folder's content cannot be used.
     """
     training = split != "eval"
-    root = existing_root(config, _LAYOUT)
-    listing = _part(root, config, training, seed)
-    labels = None if listing.labels is None else np.array(listing.labels, dtype=np.int64)
-    chosen = limited(labels, len(listing.paths), config, training, seed)
-    paths = [listing.paths[index] for index in chosen]
-    states = [_state(root, path) for path in paths]
+    root = config.existing_root(_LAYOUT)
+    files = _part(root, config, training, seed)
+    files = files[limited(files.labels, len(files.paths), config, training, seed)]
+    states = [_state(root, path) for path in files.paths]
     plan = Plan(
         source=config.source,
-        identity=(
-            str(root.resolve()),
-            listing.class_names,
-            states,
-        ),
-        count=len(paths),
-        labels=None if labels is None else labels[chosen],
-        class_names=listing.class_names,
-        blocks=file_blocks(config, root, paths, sum(size for _, size, _ in states)),
-        check=check_skipped(config, len(paths)),
+        identity=(str(root.resolve()), files.class_names, states),
+        count=len(files.paths),
+        labels=files.labels,
+        class_names=files.class_names,
+        blocks=file_blocks(config, root, files.paths, sum(size for _, size, _ in states)),
+        paths=files.paths,
         always_mapped=config.source == "imagenet100",
     )
     return stored(plan, config)
@@ -84,7 +94,7 @@ def _state(root: Path, path: str) -> tuple[str, int, int]:
     return path, state.st_size, state.st_mtime_ns
 
 
-def _part(root: Path, config: DataConfig, training: bool, seed: int) -> Listing:
+def _part(root: Path, config: DataConfig, training: bool, seed: int) -> _Files:
     """Files of the training or the evaluation part."""
     train_name = "train" if _has_parts(root) else ""
     train = _checked(root, train_name, config)
@@ -92,69 +102,95 @@ def _part(root: Path, config: DataConfig, training: bool, seed: int) -> Listing:
         test = _checked(root, test_name, config)
         _check_same_classes(train, test, test_name, config)
         return train if training else test
-    labels = _labels_to_split(train, config)
     generator = numpy_generator(seed, "images", "held out")
-    kept, held = held_out(labels, config.eval_fraction, generator)
-    chosen = kept if training else held
-    return Listing(
-        tuple(train.paths[index] for index in chosen),
-        None if train.labels is None else tuple(train.labels[index] for index in chosen),
-        train.class_names,
-    )
+    kept, held = held_out(_labels_to_split(train, config), config.eval_fraction, generator)
+    return train[kept if training else held]
+
+
+def _listed(root: Path, part: str) -> _Files:
+    """Images of one part of a root, by class folder if there are any.
+
+    Hidden files and files with other extensions are passed over, and so are folders without
+    images.
+
+    Args:
+        root: folder of the source.
+        part: name of the part's folder, or "" where the root has no parts.
+    """
+    with os.scandir(root / part) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    classes = {
+        name: files
+        for name in filter(is_visible_folder, names)
+        if (files := images_below(root, f"{part}/{name}"))
+    }
+    if not classes:
+        return _Files(_loose_images(root, part), None, ())
+    paths = [path for files in classes.values() for path in files]
+    labels = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
+    return _Files(paths, labels, tuple(classes))
+
+
+def _loose_images(root: Path, part: str) -> list[str]:
+    """Images that lie directly in a part's folder, outside any class folder."""
+    prefix = f"{part}/" if part else ""
+    with os.scandir(root / part) as entries:
+        found = (entry.name for entry in entries if is_image(entry.name) and not entry.is_dir())
+        return sorted(prefix + name for name in found)
 
 
 def _has_parts(root: Path) -> bool:
     """Whether ``root/train`` is the training part, not the class of that name."""
     if not (root / "train").is_dir():
         return False
-    if listed(root, "train").labels is not None:
+    if _listed(root, "train").labels is not None:
         return True
-    return set(listed(root, "").class_names) <= {"train", *EVALUATION_PARTS}
+    return set(_listed(root, "").class_names) <= {"train", *_EVALUATION_PARTS}
 
 
-def _evaluation_part(root: Path, train: Listing) -> str:
+def _evaluation_part(root: Path, train: _Files) -> str:
     """First of test, val, eval that is there; "" for none.
 
     One with class folders goes before one without: some data sets publish their test images
     without labels and are evaluated on val.
     """
-    parts = [name for name in EVALUATION_PARTS if (root / name).is_dir()]
+    parts = [name for name in _EVALUATION_PARTS if (root / name).is_dir()]
     if train.labels is not None:
-        parts.sort(key=lambda name: listed(root, name).labels is None)
+        parts.sort(key=lambda name: _listed(root, name).labels is None)
     return parts[0] if parts else ""
 
 
-def _checked(root: Path, part: str, config: DataConfig) -> Listing:
+def _checked(root: Path, part: str, config: DataConfig) -> _Files:
     """Files of one part's folder, refused if empty, mixed or of a single class."""
-    listing = listed(root, part)
+    files = _listed(root, part)
     shown = part or "it"
-    if not listing.paths:
+    if not files.paths:
         raise config.root_error(
             found=f"no images in {shown}",
             expected=_LAYOUT,
             remedy="put images there, or set data.root to another folder",
         )
-    if listing.labels is None:
-        return listing
-    if loose := loose_images(root, part):
+    if files.labels is None:
+        return files
+    if loose := _loose_images(root, part):
         raise config.root_error(
-            found=f"both class folders ({', '.join(listing.class_names[:3])}, ...) and "
+            found=f"both class folders ({', '.join(files.class_names[:3])}, ...) and "
             f"{len(loose)} images beside them ({loose[0]}, ...) in {shown}",
             expected="either class folders or unlabelled images",
             remedy="move one of the two elsewhere",
         )
-    if len(listing.class_names) == 1:
-        (name,) = listing.class_names
+    if len(files.class_names) == 1:
+        (name,) = files.class_names
         raise config.root_error(
             found=f"1 class folder, {name!r}, in {shown}",
             expected="at least two classes, which evaluation needs",
             remedy=_single_class_remedy(root, part, name),
         )
-    return listing
+    return files
 
 
 def _single_class_remedy(root: Path, part: str, name: str) -> str:
-    inside = listed(root, f"{part}/{name}".lstrip("/"))
+    inside = _listed(root, f"{part}/{name}".lstrip("/"))
     if inside.labels is not None:
         return (
             f"set data.root to {(root / part / name).as_posix()!r}, whose "
@@ -163,42 +199,36 @@ def _single_class_remedy(root: Path, part: str, name: str) -> str:
     return "add class folders, or put the images directly in data.root to train without labels"
 
 
-def _check_same_classes(train: Listing, test: Listing, test_name: str, config: DataConfig) -> None:
-    if train.class_names == test.class_names:
-        return
+def _check_same_classes(train: _Files, test: _Files, test_name: str, config: DataConfig) -> None:
+    only = {
+        "train": set(train.class_names) - set(test.class_names),
+        test_name: set(test.class_names) - set(train.class_names),
+    }
     differing = [
         f"{', '.join(map(repr, sorted(names)[:5]))} only in {part}"
-        for part, names in (
-            ("train", set(train.class_names) - set(test.class_names)),
-            (test_name, set(test.class_names) - set(train.class_names)),
-        )
+        for part, names in only.items()
         if names
     ]
-    raise config.root_error(
-        found="classes " + " and ".join(differing),
-        expected=f"the same class folders in train and {test_name}, each with images",
-        remedy="rename, add or remove class folders until they agree",
-    )
+    if differing:
+        raise config.root_error(
+            found="classes " + " and ".join(differing),
+            expected=f"the same class folders in train and {test_name}, each with images",
+            remedy="rename, add or remove class folders until they agree",
+        )
 
 
-def _labels_to_split(train: Listing, config: DataConfig) -> np.ndarray:
+def _labels_to_split(train: _Files, config: DataConfig) -> np.ndarray:
     """Labels of files that are to be split; zeros where unlabelled."""
-    remedy = "add images, or give the evaluation images in a test folder"
-    if train.labels is None:
-        if len(train.paths) < 2:
-            raise config.root_error(
-                found=f"1 image, {train.paths[0]!r}",
-                expected="at least 2, so that one can be held out for evaluation",
-                remedy=remedy,
-            )
-        return np.zeros(len(train.paths), dtype=np.int64)
-    labels = np.array(train.labels, dtype=np.int64)
+    unlabelled = train.labels is None
+    labels = np.zeros(len(train.paths), dtype=np.int64) if train.labels is None else train.labels
     counts = np.bincount(labels)
     if counts.min() < 2:
+        rarest = train.paths[0] if unlabelled else train.class_names[int(counts.argmin())]
         raise config.root_error(
-            found=f"1 image in class {train.class_names[int(counts.argmin())]!r}",
-            expected="at least 2 in each class, so that one can be held out for evaluation",
-            remedy=remedy,
+            found=f"1 image, {rarest!r}" if unlabelled else f"1 image in class {rarest!r}",
+            expected=f"at least 2{'' if unlabelled else ' in each class'}, so that one can be held "
+            "out for evaluation",
+            remedy="add images, or give the evaluation images in a test folder",
         )
     return labels
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.images.arrays import images_from_arrays
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import ImageSource, Split
+from ssl_kedro.images.load import DataConfig, ImageSource, Split
 
 _EXPECTED = (
     "an .npz file with x_train and x_test (uint8, (N, H, W), (N, H, W, 1), (N, H, W, 3) or "

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from ssl_kedro.images.arrays import images_from_arrays
-from ssl_kedro.images.config import DataConfig
-from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.arrays import images_from_arrays, published_error, published_folder
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.listing import existing_root
-from ssl_kedro.images.load import ImageSource, Split
+from ssl_kedro.images.load import DataConfig, ImageSource, Split
 
 SIDE = 96
 _PARTS = {"pretrain": "unlabeled", "train": "train", "eval": "test"}
@@ -43,9 +38,20 @@ def load_stl10(config: DataConfig, split: Split, seed: int) -> ImageSet:
     Raises:
         ImageSourceError: the data set is not there or not the published one.
     """
-    folder = _folder(config)
+    from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
+    from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
+
+    folder = published_folder(config, STL10)
     part = _PARTS[split]
-    _check_published(config, folder, part)
+    for name, md5 in (*STL10.train_list, *STL10.test_list):
+        if not name.startswith(f"{part}_"):
+            continue
+        path = folder / name
+        if not path.is_file():
+            raise published_error(config, STL10, f"no {STL10.base_folder}/{name}")
+        if not check_integrity(str(path), md5):
+            found = f"a {STL10.base_folder}/{name} that is not the published one (MD5)"
+            raise published_error(config, STL10, found)
     pixels = np.memmap(folder / f"{part}_X.bin", dtype=np.uint8, mode="r")
     images = pixels.reshape(-1, 3, SIDE, SIDE)
     labels = None
@@ -65,46 +71,6 @@ def load_stl10(config: DataConfig, split: Split, seed: int) -> ImageSet:
         seed=seed,
         identity=(part,),
     )
-
-
-def _error(config: DataConfig, found: str) -> ImageSourceError:
-    from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
-
-    return config.root_error(
-        found,
-        expected=f"a folder that holds {STL10.base_folder}/, the unpacked {STL10.filename}",
-        remedy=f"download {STL10.url}, unpack it, and set data.root to the folder that holds "
-        f"{STL10.base_folder}/",
-    )
-
-
-def _folder(config: DataConfig) -> Path:
-    from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
-
-    try:
-        root = existing_root(config, "")
-    except ImageSourceError as error:
-        raise _error(config, error.found) from None
-    folder = Path(root / STL10.base_folder)
-    if not folder.is_dir():
-        raise _error(config, f"no {STL10.base_folder}/")
-    return folder
-
-
-def _check_published(config: DataConfig, folder: Path, part: str) -> None:
-    """Compare the files of one part with the published MD5 sums."""
-    from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
-    from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
-
-    for name, md5 in (*STL10.train_list, *STL10.test_list):
-        if not name.startswith(f"{part}_"):
-            continue
-        if not (folder / name).is_file():
-            raise _error(config, f"no {STL10.base_folder}/{name}")
-        if not check_integrity(str(folder / name), md5):
-            raise _error(
-                config, f"a {STL10.base_folder}/{name} that is not the published one (MD5)"
-            )
 
 
 SOURCE = ImageSource(("stl10",), load_stl10, unlabelled=True)

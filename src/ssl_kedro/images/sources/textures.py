@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.images.config import DataConfig
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import ImageSource, Split
+from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import Block, Plan, stored
 from ssl_kedro.images.subsets import check_limit
 
@@ -144,7 +143,7 @@ def load_textures(config: DataConfig, split: Split, seed: int) -> ImageSet:
         for start in range(0, count, _IMAGES_A_BLOCK):
             labels = np.arange(start, min(start + _IMAGES_A_BLOCK, count)) % len(PATTERNS)
             generator = numpy_generator(seed, "textures", part, start)
-            yield Block(textures(labels, config.size, generator), np.ones(len(labels), dtype=bool))
+            yield textures(labels, config.size, generator), ()
 
     plan = Plan(
         source=config.source,

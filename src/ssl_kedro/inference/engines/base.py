@@ -15,11 +15,26 @@ class EngineUnavailableError(UserError, RuntimeError):
 
 
 class Engine(ABC):
-    """Images in, features out, on the CPU.
+    """Images in, features out, on the CPU; ``name`` is for reports."""
+
+    name: str
+
+    @abstractmethod
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Features (N, D) float32.
+
+        Args:
+            images: (N, 3, H, W), float32 in [0, 1], of the size that the engine is made for.
+            masks: (N, dependent), for engines that are made for imposed masks.
+        """
+
+
+class BatchEngine(Engine):
+    """An engine that is made for one batch size; other numbers of images are split or filled up.
 
     Args:
         name: for reports.
-        batch_size: images that are computed at a time; others are split or filled up.
+        batch_size: images that are computed at a time.
     """
 
     def __init__(self, name: str, batch_size: int) -> None:
@@ -28,12 +43,7 @@ class Engine(ABC):
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Features (N, D) float32.
-
-        Args:
-            images: (N, 3, H, W), float32 in [0, 1], of the size that the engine is made for.
-            masks: (N, dependent), for engines that are made for imposed masks.
-        """
+        """See :class:`Engine`."""
         if len(images) == self.batch_size:
             return self.run(images, masks)
         parts = []

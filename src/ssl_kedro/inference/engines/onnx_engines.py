@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.core.errors import first_line
+from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_graph import compact_onnx
 
@@ -26,7 +27,7 @@ def onnx_bytes(network: CompactNetwork, image_size: int, *, masks: bool = False)
     return compact_onnx(network, image_size, masks=masks)
 
 
-class OnnxRuntimeEngine(Engine):
+class OnnxRuntimeEngine(BatchEngine):
     """ONNX Runtime on the CPU.
 
     Raises:
@@ -56,7 +57,7 @@ class OnnxRuntimeEngine(Engine):
         return torch.from_numpy(self._session.run(None, feed)[0])
 
 
-class OpenVinoEngine(Engine):
+class OpenVinoEngine(BatchEngine):
     """OpenVINO on the CPU, in float32: its default on newer processors is bfloat16.
 
     Raises:
@@ -99,8 +100,7 @@ def _imported(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except Exception as error:  # whatever a broken installation raises
-        lines = str(error).strip().splitlines() or [""]
         raise EngineUnavailableError(
-            f"{package} is installed but cannot be imported ({type(error).__name__}: {lines[0]}); "
-            "install it again"
+            f"{package} is installed but cannot be imported ({type(error).__name__}: "
+            f"{first_line(error)}); install it again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import math
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from ssl_kedro.core.race import first_within, prepared, race, seconds_of
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
-from ssl_kedro.inference.engines.native_engine import NativeEngine
 from ssl_kedro.inference.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine, onnx_bytes
 from ssl_kedro.inference.engines.torch_engines import CompiledEngine, TorchEngine, compiled_needs
 from ssl_kedro.inference.native import build
+from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactNetwork
 
 K = TypeVar("K", bound=str)
@@ -123,9 +124,8 @@ def fastest_engine(
     if not built:
         told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise EngineUnavailableError(f"no engine can be used ({told})")
-    times = timed_in_turns(
-        {name: _call(built[name], images, masks) for name in built}, rounds, seconds, _HOPELESS
-    )
+    calls = {name: functools.partial(engine, images, masks) for name, engine in built.items()}
+    times = timed_in_turns(calls, rounds, seconds, _HOPELESS)
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = first_within(medians)
     timings = tuple(
@@ -147,15 +147,13 @@ def build_engines(
 ) -> tuple[dict[EngineName, Engine], dict[EngineName, str]]:
     """Those of the engines that work here, and for the others the reason why not."""
     batch_size, side = len(example[0]), example[0].shape[-1]
-    file: list[bytes] = []
 
+    @functools.cache
     def exported() -> bytes:
-        if not file:
-            file.append(onnx_bytes(network, side, masks=len(example) > 1))
-        return file[0]
+        return onnx_bytes(network, side, masks=len(example) > 1)
 
     makers: dict[EngineName, Callable[[], Engine]] = {
-        "native": lambda: NativeEngine(network, batch_size, side, threads),
+        "native": lambda: NativeNetwork(network, side, threads),
         "openvino": lambda: OpenVinoEngine(exported(), batch_size, threads),
         "onnxruntime": lambda: OnnxRuntimeEngine(exported(), batch_size, threads),
         "compiled": lambda: CompiledEngine(network, batch_size, threads, example),
@@ -166,10 +164,6 @@ def build_engines(
         lambda _, error: isinstance(error, EngineUnavailableError),
     )
     return built, {name: str(fault) for name, fault in faults.items()}
-
-
-def _call(engine: Engine, images: Tensor, masks: Tensor | None) -> Callable[[], object]:
-    return lambda: engine(images, masks)
 
 
 def timed_in_turns(

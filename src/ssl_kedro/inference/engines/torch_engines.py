@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.errors import first_line
-from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
 
 
@@ -30,7 +30,7 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class TorchEngine(Engine):
+class TorchEngine(BatchEngine):
     """The module as it is, in channels_last, which oneDNN convolves fastest."""
 
     def __init__(self, network: CompactNetwork, batch_size: int, threads: int) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_kedro.core.files import replaced_file
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 
 _LOG = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
@@ -23,10 +24,6 @@ _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-pthread")
 _AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma")
 _TIMEOUT_S = 300
-
-
-class NativeUnavailableError(RuntimeError):
-    """The native kernel cannot be used here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,13 @@ def cache_folder() -> Path:
     """Where compiled libraries are kept: $XDG_CACHE_HOME/ssl_kedro, or ~/.cache/ssl_kedro.
 
     Raises:
-        NativeUnavailableError: there is neither.
+        EngineUnavailableError: there is neither.
     """
     root = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(root) if root else Path.home() / ".cache") / "ssl_kedro" / "native"
     except RuntimeError as error:
-        raise NativeUnavailableError(
+        raise EngineUnavailableError(
             "no home folder to keep the compiled kernel in; set XDG_CACHE_HOME to a folder"
         ) from error
 
@@ -75,12 +72,12 @@ def library_path() -> Path:
     else by the first of c++, g++ and clang++. What failed is not tried again in this process.
 
     Raises:
-        NativeUnavailableError: there is no folder to keep it in or no compiler, or that fails;
+        EngineUnavailableError: there is no folder to keep it in or no compiler, or that fails;
             logged once.
     """
     found = _outcome()
     if isinstance(found, str):
-        raise NativeUnavailableError(found)
+        raise EngineUnavailableError(found)
     return found
 
 
@@ -89,7 +86,7 @@ def why_unavailable() -> str:
     try:
         if not _is_there(_cached_path()):
             _compiler()
-    except NativeUnavailableError as error:
+    except EngineUnavailableError as error:
         return str(error)
     return ""
 
@@ -98,22 +95,12 @@ def why_unavailable() -> str:
 def _outcome() -> Path | str:
     """The library, or why there is none."""
     try:
-        return _library_path()
-    except NativeUnavailableError as error:
+        path = _cached_path()
+        if not _is_there(path):
+            _make(path, _compiler())
+    except EngineUnavailableError as error:
         _LOG.warning("The native engine is not used: %s", error)
         return str(error)
-
-
-def _library_path() -> Path:
-    path = _cached_path()
-    if _is_there(path):
-        return path
-    compiler = _compiler()
-    try:
-        with replaced_file(path) as temporary, tempfile.TemporaryDirectory() as folder:
-            _compile(compiler, Path(folder), temporary)
-    except OSError as error:
-        raise _unusable(path, error) from error
     return path
 
 
@@ -139,8 +126,8 @@ def _is_there(path: Path) -> bool:
         raise _unusable(path, error) from error
 
 
-def _unusable(path: Path, error: OSError) -> NativeUnavailableError:
-    return NativeUnavailableError(
+def _unusable(path: Path, error: OSError) -> EngineUnavailableError:
+    return EngineUnavailableError(
         f"the compiled kernel cannot be kept in {path.parent} ({error}); set XDG_CACHE_HOME to a "
         "folder that can be written"
     )
@@ -152,7 +139,7 @@ def _wanted() -> list[str]:
     try:
         return shlex.split(wanted)
     except ValueError as error:
-        raise NativeUnavailableError(f"CXX = {wanted!r} is not a command ({error})") from error
+        raise EngineUnavailableError(f"CXX = {wanted!r} is not a command ({error})") from error
 
 
 def _compiler() -> list[str]:
@@ -162,31 +149,35 @@ def _compiler() -> list[str]:
         found = shutil.which(name)
         if found:
             return [found, *wanted[1:]]
-    raise NativeUnavailableError(
+    raise EngineUnavailableError(
         f"no C++ compiler found (looked for {wanted[0] if wanted else ', '.join(_COMPILERS)}); "
         "install g++ or clang++, or set CXX"
     )
 
 
-def _compile(compiler: list[str], folder: Path, library: Path) -> None:
+def _make(library: Path, compiler: list[str]) -> None:
     """Object by object, as many at a time as there are processors, then linked."""
-    commands: dict[str, tuple[str, ...]] = {
-        f"{source.stem}.o": ("-c", str(source))
-        for source in sorted(_FOLDER.glob("*.cpp"))
-        if source.name != "tiles.cpp"
-    }
+    try:
+        with replaced_file(library) as made, tempfile.TemporaryDirectory() as folder:
+            objects = _objects(Path(folder))
+            commands = [[*compiler, *_FLAGS, *objects[name], "-o", name] for name in objects]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(_run, commands))
+            _run([*compiler, "-shared", "-pthread", *objects, "-o", str(made)])
+    except OSError as error:
+        raise _unusable(library, error) from error
+
+
+def _objects(folder: Path) -> dict[str, list[str]]:
+    """Paths of the objects, and what the compiler is given for each."""
+    sources = [path for path in sorted(_FOLDER.glob("*.cpp")) if path.name != "tiles.cpp"]
+    found = {str(folder / f"{source.stem}.o"): ["-c", str(source)] for source in sources}
     intel = platform.machine().lower() in ("x86_64", "amd64")
     for chosen in INSTRUCTION_SETS if intel else INSTRUCTION_SETS[:1]:
-        flags = (*chosen.flags, f"-DTILES_NAME={chosen.name}", f"-DTILES_LANES={chosen.lanes}")
-        commands[f"tiles_{chosen.name}.o"] = (*flags, "-c", str(_FOLDER / "tiles.cpp"))
-    objects = {str(folder / name): given for name, given in commands.items()}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(
-            pool.map(
-                lambda name: _run([*compiler, *_FLAGS, *objects[name], "-o", name]), list(objects)
-            )
-        )
-    _run([*compiler, "-shared", "-pthread", *objects, "-o", str(library)])
+        flags = [*chosen.flags, f"-DTILES_NAME={chosen.name}", f"-DTILES_LANES={chosen.lanes}"]
+        tiles = [*flags, "-c", str(_FOLDER / "tiles.cpp")]
+        found[str(folder / f"tiles_{chosen.name}.o")] = tiles
+    return found
 
 
 def _run(command: list[str]) -> None:
@@ -195,8 +186,8 @@ def _run(command: list[str]) -> None:
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeUnavailableError(f"{command[0]} does not run ({error})") from error
+        raise EngineUnavailableError(f"{command[0]} does not run ({error})") from error
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
         reason = next((line for line in lines if "error" in line), lines[0] if lines else "no word")
-        raise NativeUnavailableError(f"{command[0]} cannot compile it: {reason.strip()}")
+        raise EngineUnavailableError(f"{command[0]} cannot compile it: {reason.strip()}")

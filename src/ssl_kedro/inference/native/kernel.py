@@ -10,14 +10,11 @@ import weakref
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_kedro.encoders.folding import STEMS
-from ssl_kedro.inference.native.build import (
-    INSTRUCTION_SETS,
-    NativeUnavailableError,
-    library_path,
-)
+from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.inference.native.build import INSTRUCTION_SETS, library_path
 from ssl_kedro.inference.network import CompactNetwork
 
 _FLOATS = ctypes.POINTER(ctypes.c_float)
@@ -29,7 +26,7 @@ def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(library_path()))
     except OSError as error:
-        raise NativeUnavailableError(
+        raise EngineUnavailableError(
             f"the compiled library cannot be loaded ({error}); remove it to have it compiled again"
         ) from error
     library.gated_available.argtypes = [ctypes.c_int]
@@ -51,16 +48,17 @@ def instruction_sets() -> tuple[str, ...]:
     """Names of those that this machine has, fastest first.
 
     Raises:
-        NativeUnavailableError: the kernel cannot be compiled or loaded.
+        EngineUnavailableError: the kernel cannot be compiled or loaded.
     """
     library = _library()
     found = [chosen for chosen in INSTRUCTION_SETS if library.gated_available(chosen.number)]
     return tuple(chosen.name for chosen in reversed(found))
 
 
-class NativeNetwork:
-    """A compact network in C++, for square images of one size.
+class NativeNetwork(Engine):
+    """A compact network in C++, for square images of one size, any number of them at a time.
 
+    Computes the open channels of each image only.
     Calls from several threads wait for each other: a network has one set of buffers. Its own
     threads do not survive a fork: a process makes its own network.
 
@@ -71,7 +69,7 @@ class NativeNetwork:
         instruction_set: "portable", "avx2" or "avx512"; None = the fastest there is.
 
     Raises:
-        NativeUnavailableError: no compiler, an instruction set that the machine lacks, or no
+        EngineUnavailableError: no compiler, an instruction set that the machine lacks, or no
             memory.
         ValueError: an image size or number of threads below 1.
     """
@@ -87,21 +85,20 @@ class NativeNetwork:
             raise ValueError(
                 f"image_size = {image_size}, threads = {threads}: expected both to be at least 1"
             )
-        library = _library()
         names = instruction_sets()
         self.instruction_set = instruction_set or names[0]
         if self.instruction_set not in names:
-            raise NativeUnavailableError(
+            raise EngineUnavailableError(
                 f"instruction set {instruction_set!r} is not there; this machine has "
                 f"{', '.join(names)}"
             )
+        self.name = f"native {self.instruction_set}"
         self.plan = network.plan
         self.image_size = image_size
-        self.threads = threads
         shape = np.array(_shape(network, image_size), dtype=np.int64)
         weights = _weights(network)
         number = {chosen.name: chosen.number for chosen in INSTRUCTION_SETS}
-        self._handle = library.gated_create(
+        self._handle = _library().gated_create(
             shape.ctypes.data_as(_INTEGERS),
             len(shape),
             weights.ctypes.data_as(_FLOATS),
@@ -110,7 +107,7 @@ class NativeNetwork:
             number[self.instruction_set],
         )
         if not self._handle:
-            raise NativeUnavailableError(
+            raise EngineUnavailableError(
                 "the kernel refuses the network: not enough memory, or an unknown shape"
             )
         self._lock = threading.Lock()
@@ -191,22 +188,10 @@ def _shape(network: CompactNetwork, image_size: int) -> list[int]:
 
 
 def _weights(network: CompactNetwork) -> np.ndarray:
-    """All weights one after the other, in the order in which the library reads them."""
-    parts = [network.pixel_mean, network.pixel_std, *_layer(network.stem)]
-    for block in network.compact_blocks():
-        if block.conv1 is not None and block.conv2 is not None:
-            parts += _layer(block.conv1) + _layer(block.conv2)
-        elif block.constant is not None:
-            parts.append(block.constant)
-        if block.downsample is not None:
-            parts += _layer(block.downsample)
-        if block.gate is not None:
-            parts += [*_layer(block.gate.squeeze), block.gate.expand.weight]
-    flat = torch.cat([part.detach().reshape(-1).float() for part in parts])
+    """All weights one after the other, in the order in which the library reads them.
+
+    That is the order of the network's state: statistics of the pixels, stem, then of each block
+    convolutions or constant, shortcut, gate.
+    """
+    flat = torch.cat([part.reshape(-1).float() for part in network.state_dict().values()])
     return np.ascontiguousarray(flat.numpy())
-
-
-def _layer(layer: nn.Conv2d | nn.Linear) -> list[Tensor]:
-    if layer.bias is None:
-        raise TypeError("expected a layer with a bias, as compact networks have")
-    return [layer.weight, layer.bias]

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.evaluation.embedding import EmbeddingConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
-from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters

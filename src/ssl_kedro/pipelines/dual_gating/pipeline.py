@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kedro.pipeline import Node, Pipeline
 
-from ssl_kedro.images.load import has_unlabelled_part
+from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
 from ssl_kedro.pipelines.dual_gating.plan import (
@@ -71,7 +71,7 @@ def _tags_of_parts(output: str, parts: Sequence[str]) -> Sequence[str]:
 def _images(parameters: DualGatingParameters, source: str | None, split: str) -> str:
     """Catalog name of one part of a data set."""
     kind = parameters.data if source is None else parameters.transfer.data[source]
-    if split == "pretrain" and not has_unlabelled_part(kind.source):
+    if split == "pretrain" and not image_source(kind.source).unlabelled:
         split = "train"
     return f"{data_namespace(source)}.{split}_images"
 

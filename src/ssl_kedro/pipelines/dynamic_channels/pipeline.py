@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
-from ssl_kedro.images.load import has_unlabelled_part
+from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report import nodes
 from ssl_kedro.pipelines.gated.graph import (
@@ -42,7 +42,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
 
 def planned_models(parameters: DynamicChannelsParameters) -> list[PlannedModel]:
     """SimSiam without gates, which belongs to every budget, then with gates at each."""
-    part = "pretrain" if has_unlabelled_part(parameters.data.source) else "train"
+    part = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
     budgets = tuple(budget_name(budget) for budget in parameters.budgets)
     dense, gated = parameters.dense_method, parameters.gated_method
     plan: list[tuple[str, float | None, tuple[str, ...]]] = [(dense, None, budgets)]

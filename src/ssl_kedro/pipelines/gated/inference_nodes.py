@@ -21,9 +21,14 @@ from ssl_kedro.evaluation.features import extract_features, gate_record
 from ssl_kedro.evaluation.knn import knn_accuracy
 from ssl_kedro.evaluation.linear_probe import linear_probe_accuracies
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.inference.compact import GateUsage, compact, dense_network
+from ssl_kedro.inference.compact import (
+    BudgetError,
+    GateUsage,
+    compact,
+    dense_network,
+    static_network,
+)
 from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
-from ssl_kedro.inference.encoder import CompactEncoder
 from ssl_kedro.inference.engines.probe import EngineName, fastest_engine
 from ssl_kedro.inference.export import (
     ExportReport,
@@ -32,9 +37,8 @@ from ssl_kedro.inference.export import (
     export_compact_onnx,
 )
 from ssl_kedro.inference.forcing import forcing_report
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.onnx_file import check_export_installed
-from ssl_kedro.inference.static import BudgetError, static_network
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import (
     BatchTimes,

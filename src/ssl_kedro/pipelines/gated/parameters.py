@@ -21,7 +21,7 @@ from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.images.config import DataConfig
+from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters

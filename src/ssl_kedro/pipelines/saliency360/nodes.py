@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +15,32 @@ import numpy as np
 import torch
 
 from ssl_kedro.augment.panorama_views import PanoramaViews
-from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, build_panorama_encoder
-from ssl_kedro.encoders.saliency_decoder import build_decoder
-from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.encoders.saliency_model import SaliencyModel, build_decoder
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
 from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import (
+    STAGES,
     Data,
     SourceSummary,
     StageTime,
     Training,
     TruthSummary,
 )
+from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
-from ssl_kedro.saliency.folds import Part, part
-from ssl_kedro.saliency.ground_truth import truth_arrays
+from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import export_onnx
+from ssl_kedro.saliency.predict.runtime import STAGES as MEASURED_STAGES
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
@@ -45,17 +49,10 @@ from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import BatchSource, train
 
-Arrays = dict[str, np.ndarray]
 # Real panoramas that an exported file is compared on, beside noise, and that are timed.
 _COMPARED, _TIMED = 4, 8
 # Stages of the run time by the names that the results give them.
-_STAGES = {
-    "decode and resize": "decode",
-    "encoder": "encoder",
-    "decoder": "decoder",
-    "post-processing": "post",
-    "all": "total",
-}
+_STAGE_NAMES = dict(zip((*MEASURED_STAGES, "all"), STAGES, strict=True))
 
 
 def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) -> Data:
@@ -64,12 +61,12 @@ def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) 
     given: dict[str, PanoramaSource] = nested(sources)["sources"]
     for name, source in given.items():
         source.check()
-        splits = {str(kind): source.splits.count(kind) for kind in sorted(set(source.splits))}
+        splits: dict[str, int] = dict(sorted(Counter(source.splits).items()))
         scenes = len(set(source.scenes))
         found[name] = SourceSummary(len(source), scenes, splits, source.fingerprint)
     own = given[parameters.dataset]
     for name in parameters.parts:
-        part(name, own.scenes, own.splits, parameters.folds, parameters.seed)
+        part_of(parameters, own, name)
     if parameters.predict.input is not None:
         found_input(parameters.predict.input, parameters.predict.max_megapixels)
     return found
@@ -85,7 +82,8 @@ def store_panoramas(
 ) -> StoredPanoramas:
     """Decode the panoramas that have a truth, at the size that networks see."""
     labelled = [i for i, split in enumerate(source.splits) if split != "unlabelled"]
-    return _filled(parameters, source, store, labelled, name)
+    skipped = parameters.max_skipped
+    return store.fill(source, labelled, parameters.image.size, label=name, max_skipped=skipped)
 
 
 def store_for_pretraining(
@@ -95,35 +93,17 @@ def store_for_pretraining(
     **sources: PanoramaSource,
 ) -> StoredPanoramas:
     """Decode the panoramas that encoders are pre-trained on."""
-    everything = JoinedSources(nested(sources)["sources"])
-    chosen = [
-        i
-        for i, split in enumerate(everything.splits)
-        if split == "unlabelled" or parameters.pretrain_on == "all"
-    ]
+    source = JoinedSources(nested(sources)["sources"])
+    every = parameters.pretrain_on == "all"
+    chosen = [i for i, split in enumerate(source.splits) if every or split == "unlabelled"]
     if not chosen:
         raise ConfigError(
             "pretrain_on",
             parameters.pretrain_on,
             'panoramas to pre-train on: add sources under "unlabelled", or set it to "all"',
         )
-    return _filled(parameters, everything, store, chosen, "pretraining")
-
-
-def _filled(
-    parameters: Saliency360Parameters,
-    source: PanoramaSource,
-    store: PanoramaStore,
-    indices: list[int],
-    label: str,
-) -> StoredPanoramas:
-    return store.fill(
-        source,
-        indices,
-        parameters.image.size,
-        label=label,
-        max_skipped=parameters.max_skipped,
-    )
+    size, skipped = parameters.image.size, parameters.max_skipped
+    return store.fill(source, chosen, size, label="pretraining", max_skipped=skipped)
 
 
 def ground_truth(
@@ -154,10 +134,17 @@ def earlier_encoder(file: PanoramaEncoder) -> dict[str, Any]:
     return {"network": file, "training": Training()}
 
 
-def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEncoder:
+@contextmanager
+def _drawn(parameters: Saliency360Parameters, purpose: str) -> Iterator[None]:
+    """Weights are drawn for one purpose; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(parameters.seed, "weights"))
-        return build_panorama_encoder(parameters.encoder_config(encoder))
+        torch.manual_seed(derived_seed(parameters.seed, purpose))
+        yield
+
+
+def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEncoder:
+    with _drawn(parameters, "weights"):
+        return PanoramaEncoder(parameters.encoder_config(encoder))
 
 
 def pretrain(
@@ -171,32 +158,21 @@ def pretrain(
     **truths: TruthSummary,  # noqa: ARG001  nothing is trained before all truths are read
 ) -> dict[str, Any]:
     """Contrastive pre-training of one encoder (thesis 4.3.2)."""
-    config, images = parameters.train, store.images()
+    config, images, size = parameters.train, store.images(), parameters.image.size
+    shape, contrast = parameters.encoder_config(encoder), parameters.contrast_of(encoder)
+    views = parameters.views_of(encoder)
     device = resolved_device(config.device)
     source = BatchSource(images, config.batch_size, device, parameters.seed)
     network = _new_encoder(parameters, encoder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(parameters.seed, "heads"))
-        method = PanoramaContrast(
-            network,
-            parameters.contrast_of(encoder),
-            len(images),
-            parameters.seed,
-            parameters.image.size,
-        )
-    execution = choose_execution(method, (3, *parameters.image.size), config)
-    identity = recipe_identity(
-        {
-            "encoder": dataclasses.asdict(parameters.encoder_config(encoder)),
-            "contrast": dataclasses.asdict(parameters.contrast_of(encoder)),
-            "views": dataclasses.asdict(parameters.views_of(encoder)),
-            "train": dataclasses.asdict(config),
-        }
-    ) | {"data": stored.identity, "seed": parameters.seed, **execution.identity}
+    with _drawn(parameters, "heads"):
+        method = PanoramaContrast(network, contrast, len(images), parameters.seed, size)
+    execution = choose_execution(method, (3, *size), config)
+    recipe = {"encoder": shape, "contrast": contrast, "views": views, "train": config}
+    identity = _identity(recipe, parameters.seed, data=stored.identity) | execution.identity
     result = train(
         method,
         source,
-        PanoramaViews(parameters.views_of(encoder)),
+        PanoramaViews(views),
         config,
         precision=execution.precision,
         options=execution.options,
@@ -246,44 +222,32 @@ def fit(
     part_name: str,
 ) -> dict[str, Any]:
     """Train one model's decoder on one part of the data (thesis 4.3.3)."""
-    plan = parameters.models[model]
     network = copy.deepcopy(network)  # a node leaves what it is given as it is
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(parameters.seed, "decoder"))
+    with _drawn(parameters, "decoder"):
         decoder = build_decoder(parameters.decoder_config(model), network.map_channels)
-    recipe = parameters.recipe_of(model)
+    recipe, decoding = parameters.recipe_of(model), parameters.decoding_of(model)
     if "raw_bgr" in recipe:
         network.config = dataclasses.replace(network.config, raw_bgr=True)
     fitted = SaliencyModel(network, decoder)
-    rows = _part(parameters, stored, part_name).train
-    if decoder.config.prior != "none":
-        decoder.set_prior(
-            prior_at(priors[f"{part_name}.{decoder.config.prior}"], parameters.image.size)
-        )
-    tune: Tune = "nothing"
-    if plan.fine_tune:
-        tune = "everything"
-    elif "tuned_norms" in recipe:
-        tune = "norms"
-    identity = recipe_identity(
-        {
-            "decoder": dataclasses.asdict(parameters.decoder_config(model)),
-            "decoding": dataclasses.asdict(parameters.decoding_of(model)),
-            "train": dataclasses.asdict(parameters.decoder_train),
-        }
-    ) | {
-        "encoder": weight_fingerprint(network),
-        "tune": tune,
-        "recipe": [*recipe],
-        "truth": dataclasses.asdict(parameters.truth),
-        "names": [stored.names[row] for row in rows],
-        "seed": parameters.seed,
-    }
+    rows = part_of(parameters, stored, part_name).train
+    if (prior := decoder.config.prior) != "none":
+        decoder.set_prior(prior_at(priors[f"{part_name}.{prior}"], parameters.image.size))
+    norms: Tune = "norms" if "tuned_norms" in recipe else "nothing"
+    tune: Tune = "everything" if parameters.models[model].fine_tune else norms
+    identity = _identity(
+        {"decoder": decoder.config, "decoding": decoding, "train": parameters.decoder_train},
+        parameters.seed,
+        encoder=weight_fingerprint(network),
+        tune=tune,
+        recipe=[*recipe],
+        truth=dataclasses.asdict(parameters.truth),
+        names=[stored.names[row] for row in rows],
+    )
     found = fit_decoder(
         fitted,
         rows_of(store.images(), rows),
         rows_of(truth["maps"], rows),
-        parameters.decoding_of(model),
+        decoding,
         parameters.decoder_train,
         tune=tune,
         cache_bytes=parameters.cache_mb * 2**20,
@@ -296,8 +260,10 @@ def fit(
     return {"model": fitted, "training": Training(**found, images=len(rows))}
 
 
-def _part(parameters: Saliency360Parameters, stored: StoredPanoramas, name: str) -> Part:
-    return part(name, stored.scenes, stored.splits, parameters.folds, parameters.seed)
+def _identity(configs: dict[str, Config], seed: int, **more: Any) -> dict[str, Any]:
+    """What a training is, for resuming."""
+    described = {name: dataclasses.asdict(config) for name, config in configs.items()}
+    return recipe_identity(described) | {**more, "seed": seed}
 
 
 def predict_tested(
@@ -306,57 +272,45 @@ def predict_tested(
     store: PanoramaStore,
     *,
     label: str,
+    own: bool,
     **models: SaliencyModel,
 ) -> Arrays:
     """Each tested panorama by the model that has not seen its scene.
 
+    Args:
+        parameters: of the run.
+        stored: the panoramas.
+        store: their pixels.
+        label: for the progress bar.
+        own: whether they are the run's own data; see :func:`~.scoring.tested_rows`.
+        models: "models.<part>".
+
     Returns:
         "maps": float32 (T, H, W); "rows": int64 (T,), which of the stored panoramas.
     """
-    device = resolved_device(parameters.decoder_train.device)
+    device, images = resolved_device(parameters.decoder_train.device), store.images()
+    tested = tested_rows(parameters, stored, own=own)
     maps, rows = [], []
     for name, model in nested(models)["models"].items():
-        tested = _part(parameters, stored, name).test
-        maps.append(predicted_maps(model, rows_of(store.images(), tested), device, label))
-        rows.append(tested)
+        # All of another data set stay on disk: they may be the frames of many videos.
+        chosen = rows_of(images, tested[name]) if own else images
+        maps.append(predicted_maps(model, chosen, device, label))
+        rows.append(tested[name])
     return {"maps": np.concatenate(maps), "rows": np.concatenate(rows)}
-
-
-def predict_others(
-    parameters: Saliency360Parameters,
-    stored: StoredPanoramas,  # noqa: ARG001  the store is filled before it is read
-    store: PanoramaStore,
-    model: SaliencyModel,
-    *,
-    label: str,
-) -> Arrays:
-    """Panoramas of another data set, all of them; see :func:`predict_tested`."""
-    images = store.images()
-    device = resolved_device(parameters.decoder_train.device)
-    maps = predicted_maps(model, images, device, label)
-    return {"maps": maps, "rows": np.arange(len(images), dtype=np.int64)}
 
 
 def measure_runtime(
     parameters: Saliency360Parameters, store: PanoramaStore, model: SaliencyModel
 ) -> list[StageTime]:
     """Milliseconds of each stage of the deployed model per panorama, as in Table 4.2."""
-    config = RuntimeConfig(
-        batch_sizes=(1, 8),
-        height=parameters.image.height,
-        width=parameters.image.width,
-        device=parameters.decoder_train.device,
-    )
+    device = parameters.decoder_train.device
+    config = RuntimeConfig((1, 8), **vars(parameters.image), device=device)
+    name = parameters.deploy
     return [
         StageTime(
-            _STAGES[row.stage],
-            parameters.deploy,
-            row.batch_size,
-            row.milliseconds,
-            row.device,
-            row.threads,
+            _STAGE_NAMES[of.stage], name, of.batch_size, of.milliseconds, of.device, of.threads
         )
-        for row in runtimes_on(model, np.array(store.images()[:_TIMED]), config)
+        for of in runtimes_on(model, np.array(store.images()[:_TIMED]), config)
     ]
 
 

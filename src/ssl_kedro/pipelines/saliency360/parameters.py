@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.augment.panorama_views import PanoramaViewConfig
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
-from ssl_kedro.encoders.saliency_decoder import DecoderConfig
+from ssl_kedro.encoders.saliency_model import DecoderConfig
 from ssl_kedro.methods.panorama_contrast import ContrastConfig
 from ssl_kedro.methods.saliency_decoding import DecodingConfig
 from ssl_kedro.pipelines.parameters import (
@@ -34,7 +35,7 @@ from ssl_kedro.pipelines.saliency360.plans import (
     check_recipe,
     named_quirks,
 )
-from ssl_kedro.saliency.folds import ALL, deployed_part, part_names
+from ssl_kedro.saliency.folds import deployed_part, part_names
 from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
@@ -50,6 +51,7 @@ _ONE = {
     "nodes": "this pipeline trains in one process",
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -204,41 +206,33 @@ class Saliency360Parameters(PipelineParameters):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        checked_device(self.train.device)
-        checked_device(self.decoder_train.device)
-        checked_graphs(self.train)
-        checked_graphs(self.decoder_train, "decoder_train")
-        _check_names("dataset", (self.dataset,), ())
-        taken = (self.dataset,)
-        _check_names("unlabelled", self.unlabelled, ("pretraining", *taken))
-        _check_names("also_test_on", self.also_test_on, ("pretraining", *taken, *self.unlabelled))
-        _check_names("encoders", self.encoders, ())
-        _check_names("models", self.models, (*BASELINES, *self.datasets))
+        for key, recipe in (("train", self.train), ("decoder_train", self.decoder_train)):
+            checked_device(recipe.device)
+            checked_graphs(recipe, key)
+            for name, why in _ONE.items():
+                if (value := getattr(recipe, name)) != 1:
+                    raise ConfigError(f"{key}.{name}", value, f"1: {why}")
+        taken = ("pretraining", self.dataset)
+        _check_names("dataset", (self.dataset,))
+        _check_names("unlabelled", self.unlabelled, *taken)
+        _check_names("also_test_on", self.also_test_on, *taken, *self.unlabelled)
+        _check_names("encoders", self.encoders)
+        _check_names("models", self.models, *BASELINES, *self.datasets)
         if self.folds == 1:
             raise ConfigError("folds", 1, "0 (the given split) or at least 2")
         for name, model in self.models.items():
-            if model.encoder not in self.encoders:
-                known = ", ".join(self.encoders)
-                raise ConfigError(f"models.{name}.encoder", model.encoder, f"one of {known}")
+            _check_known(f"models.{name}.encoder", model.encoder, self.encoders)
             check_recipe(f"models.{name}.recipe", model.recipe, DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
             if (encoder.kind == "file") != (encoder.file is not None):
-                raise ConfigError(
-                    f"encoders.{name}.file", encoder.file, 'a bundle folder, with kind "file" only'
-                )
+                expected = 'a bundle folder, with kind "file" only'
+                raise ConfigError(f"encoders.{name}.file", encoder.file, expected)
             self.contrast_of(name)
             check_recipe(f"encoders.{name}.recipe", encoder.recipe, VIEW_QUIRKS)
         parts = sorted({model.part for model in self.models.values()} - {MAIN})
         for name in self.ablations:
-            if name not in (*parts, "all"):
-                raise ConfigError("ablations", name, f"one of {', '.join(['all', *parts])}")
-        if self.deploy not in self.models:
-            raise ConfigError("deploy", self.deploy, f"one of {', '.join(self.models)}")
-        for key in ("train", "decoder_train"):
-            for name, why in _ONE.items():
-                value = getattr(getattr(self, key), name)
-                if value != 1:
-                    raise ConfigError(f"{key}.{name}", value, f"1: {why}")
+            _check_known("ablations", name, ("all", *parts))
+        _check_known("deploy", self.deploy, self.models)
         return self
 
     def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, ModelPlan]:
@@ -257,19 +251,10 @@ class Saliency360Parameters(PipelineParameters):
         """Names of the data that models are tested on, the run's own first."""
         return (self.dataset, *self.also_test_on)
 
-    def source(self, name: str) -> SourceConfig:
-        """Configuration of a source of panoramas."""
-        return {self.dataset: self.data, **self.unlabelled, **self.also_test_on}[name]
-
     @property
     def parts(self) -> tuple[str, ...]:
         """Parts that each model is trained on."""
         return part_names(self.folds)
-
-    @property
-    def tested_parts(self) -> tuple[str, ...]:
-        """Parts whose models are tested; one made from everything is not."""
-        return tuple(name for name in self.parts if name != ALL)
 
     @property
     def deployed_part(self) -> str:
@@ -278,10 +263,7 @@ class Saliency360Parameters(PipelineParameters):
 
     def encoder_config(self, name: str) -> PanoramaEncoderConfig:
         """Shape of an encoder."""
-        architecture = self.encoders[name].architecture
-        if architecture is None:
-            return self.encoder
-        return dataclasses.replace(self.encoder, architecture=architecture)
+        return _changed(self.encoder, self.encoders[name], "architecture")
 
     def check_size(self, name: str) -> None:
         """Refuse to pre-train an encoder on images that its heads cannot halve once more.
@@ -289,47 +271,33 @@ class Saliency360Parameters(PipelineParameters):
         Raises:
             ConfigError: a VGG, whose maps have fewer than 3 rows.
         """
-        vgg = self.encoder_config(name).architecture == "vgg16"
-        if vgg and self.encoders[name].kind == "contrastive" and self.image.height < _VGG_ROWS_PX:
-            raise ConfigError(
-                "image.height",
-                self.image.height,
-                f"at least {_VGG_ROWS_PX}, to pre-train encoders.{name}, a VGG-16",
-            )
+        height, vgg = self.image.height, self.encoder_config(name).architecture == "vgg16"
+        if vgg and self.encoders[name].kind == "contrastive" and height < _VGG_ROWS_PX:
+            expected = f"at least {_VGG_ROWS_PX}, to pre-train encoders.{name}, a VGG-16"
+            raise ConfigError("image.height", height, expected)
 
     def contrast_of(self, name: str) -> ContrastConfig:
         """Contrastive objective of an encoder."""
-        plan = self.encoders[name]
-        changes = {
-            key: getattr(plan, key)
-            for key in ("local_weight", "attention")
-            if getattr(plan, key) is not None
-        }
-        return dataclasses.replace(self.contrast, **changes)
+        return _changed(self.contrast, self.encoders[name], "local_weight", "attention")
 
     def views_of(self, name: str) -> PanoramaViewConfig:
         """Views that an encoder is pre-trained on."""
-        plan = self.encoders[name]
-        projections, recipe = plan.projections, self._recipe_of(plan)
+        recipe = self._recipe_of(self.encoders[name])
         return dataclasses.replace(
-            self.views,
-            projections=self.views.projections if projections is None else projections,
+            _changed(self.views, self.encoders[name], "projections"),
             authors_crop=self.views.authors_crop or "centre_crop" in recipe,
             nearest_projection=self.views.nearest_projection or "nearest_projection" in recipe,
         )
 
     def decoder_config(self, name: str) -> DecoderConfig:
         """Shape of a model's decoder."""
-        return dataclasses.replace(
-            self.decoder, kind=self.models[name].decoder or self.decoder.kind
-        )
+        kind = self.models[name].decoder or self.decoder.kind
+        return dataclasses.replace(self.decoder, kind=kind)
 
     def decoding_of(self, name: str) -> DecodingConfig:
         """Loss of a model's decoder."""
-        last = "last_sample_loss" in self.recipe_of(name)
-        return dataclasses.replace(
-            self.decoding, last_sample_only=self.decoding.last_sample_only or last
-        )
+        last = self.decoding.last_sample_only or "last_sample_loss" in self.recipe_of(name)
+        return dataclasses.replace(self.decoding, last_sample_only=last)
 
     def recipe_of(self, model: str) -> tuple[Quirk, ...]:
         """Quirks that a model is made with, those of its encoder among them."""
@@ -344,12 +312,21 @@ class Saliency360Parameters(PipelineParameters):
     @property
     def predict_config(self) -> PredictConfig:
         """What to predict for, at the size that the networks see."""
-        return PredictConfig(
-            **self.predict.model_dump(), height=self.image.height, width=self.image.width
-        )
+        return PredictConfig(**dict(self.predict), **vars(self.image))
 
 
-def _check_names(key: str, names: Any, taken: tuple[str, ...]) -> None:
+def _changed(config: C, plan: EncoderPlan, *names: str) -> C:
+    """A configuration with what a plan says instead; None = as it is."""
+    found = {name: getattr(plan, name) for name in names}
+    return dataclasses.replace(config, **{k: v for k, v in found.items() if v is not None})
+
+
+def _check_known(key: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ConfigError(key, name, f"one of {', '.join(known)}")
+
+
+def _check_names(key: str, names: Iterable[str], *taken: str) -> None:
     for name in names:
         if not _NAME.fullmatch(name) or name in taken:
             also = f", other than {', '.join(taken)}" if taken else ""

@@ -10,8 +10,11 @@ from kedro.pipeline import Node, Pipeline, node
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.saliency360 import nodes, scoring
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.saliency360.plans import MAIN
+from ssl_kedro.pipelines.saliency360.plans import MAIN, ModelPlan
 from ssl_kedro.pipelines.saliency360.report import nodes as report
+from ssl_kedro.pipelines.saliency360.report.differences import paired_differences
+from ssl_kedro.pipelines.saliency360.report.tables import all_tables
+from ssl_kedro.saliency.folds import ALL
 
 KEY = "saliency360"
 ONLY = {"parameters": f"params:{KEY}"}
@@ -19,18 +22,29 @@ SUMMARY = f"{KEY}.data_summary"
 PRETRAINING = f"{KEY}.data.pretraining"
 TABLES = ("table_4_1", "table_4_2", "table_4_3", "table_4_4")
 Names = Mapping[str, str]
+Models = dict[str, ModelPlan]
 
 
 def create_pipeline(parameters: Saliency360Parameters, asked: tuple[str, ...] = ()) -> Pipeline:
     """The whole chapter for these parameters, and the parts that tags ask for."""
-    made = _data_nodes(parameters)
-    for name in parameters.chosen_encoders(asked):
+    models = parameters.chosen_models(asked)
+    encoders = parameters.chosen_encoders(asked)
+    # Of nodes that every part needs.
+    shared = sorted({"evaluate", *(plan.part for plan in parameters.models.values())} - {MAIN})
+    made = [Pipeline(_data_nodes(parameters), tags=[*shared, "data", "pretrain", "decode"])]
+    for name in encoders:
         parameters.check_size(name)
-        made.append(_encoder_node(parameters, name, asked))
-    for name in parameters.chosen_models(asked):
-        made += _decoder_nodes(parameters, name, asked)
-        made += _score_nodes(parameters, name, asked)
-    return Pipeline([*made, *_report_nodes(parameters, asked), *_use_nodes(parameters, asked)])
+        parts = {plan.part for plan in models.values() if plan.encoder == name}
+        # An ablation takes encoders of the main models as they are: it never trains them again.
+        tags = ["pretrain", name, *({MAIN} if MAIN in parts else parts)]
+        made.append(Pipeline([_encoder_node(parameters, name)], tags=tags))
+    for name, plan in models.items():
+        tags = ["decode", name, plan.part]
+        made.append(Pipeline(_decoder_nodes(parameters, name), tags=tags))
+        made.append(Pipeline(_score_nodes(parameters, name), tags=[*tags, "evaluate"]))
+    results = _report_nodes(parameters, models, encoders)
+    made.append(Pipeline(results, tags=[*shared, "decode", "report"]))
+    return Pipeline([*made, *_use_nodes(parameters, asked)])
 
 
 def _of(space: str, *names: str) -> dict[str, str]:
@@ -42,135 +56,96 @@ def _data(name: str, *names: str) -> dict[str, str]:
     return _of(f"{KEY}.data.{name}", *names)
 
 
-def _model(model: str, part: str) -> str:
-    return f"{KEY}.models.{model}.{part}.model"
-
-
-def _shared_tags(parameters: Saliency360Parameters) -> list[str]:
-    """Of nodes that every part needs."""
-    return sorted({"evaluate", *(plan.part for plan in parameters.models.values())} - {MAIN})
-
-
-def _node(
-    function: Callable[..., Any],
-    inputs: Names,
-    outputs: str | Names,
-    tags: Iterable[str],
-    name: str = "",
-    namespace: str = KEY,
-) -> Node:
-    return node(
-        function,
-        dict(inputs),
-        outputs if isinstance(outputs, str) else dict(outputs),
-        name=name or function.__name__,
-        namespace=namespace,
-        tags=list(tags),
-    )
+def _stored(name: str) -> dict[str, str]:
+    return {"stored": f"{KEY}.data.{name}.panoramas"}
 
 
 def _sources(names: Iterable[str]) -> dict[str, str]:
     return {f"sources.{name}": f"{KEY}.data.{name}.source" for name in names}
 
 
+def _model(model: str, part: str) -> str:
+    return f"{KEY}.models.{model}.{part}.model"
+
+
+def _node(
+    function: Callable[..., Any],
+    inputs: Names,
+    outputs: str | Names,
+    name: str = "",
+    namespace: str = KEY,
+) -> Node:
+    made = outputs if isinstance(outputs, str) else dict(outputs)
+    name = name or function.__name__
+    return node(function, dict(inputs), made, name=name, namespace=namespace)
+
+
 def _data_nodes(parameters: Saliency360Parameters) -> list[Node]:
     """Sources checked, panoramas stored, ground truth made, baselines scored."""
-    tags = [*_shared_tags(parameters), "data", "pretrain", "decode"]
-    checked = {**ONLY, "data": SUMMARY}
-    every = (*parameters.datasets, *parameters.unlabelled)
-    seen = (parameters.dataset, *parameters.unlabelled)
-    own = parameters.dataset
+    own, unlabelled = parameters.dataset, tuple(parameters.unlabelled)
+    checked = ONLY | {"data": SUMMARY}
     priors = _data(own, "priors")
+    every = ONLY | _sources(parameters.datasets + unlabelled)
+    seen = checked | {"store": f"{PRETRAINING}.store"} | _sources((own, *unlabelled))
+    labelled = ONLY | _stored(own) | _data(own, "truth")
     made = [
-        _node(nodes.check_sources, {**ONLY, **_sources(every)}, SUMMARY, tags),
-        _node(
-            nodes.store_for_pretraining,
-            {**checked, "store": f"{PRETRAINING}.store", **_sources(seen)},
-            f"{PRETRAINING}.panoramas",
-            tags,
-        ),
-        _node(
-            scoring.learn_priors,
-            {**ONLY, **_stored(own), **_data(own, "truth")},
-            priors["priors"],
-            tags,
-        ),
+        _node(nodes.check_sources, every, SUMMARY),
+        _node(nodes.store_for_pretraining, seen, f"{PRETRAINING}.panoramas"),
+        _node(scoring.learn_priors, labelled, priors["priors"]),
     ]
     for name in parameters.datasets:
+        source, stored, truth = _data(name, "source"), _stored(name), _data(name, "truth")
         made += [
             _node(
                 given(nodes.store_panoramas, name=name),
-                {**checked, **_data(name, "source", "store")},
-                f"{KEY}.data.{name}.panoramas",
-                tags,
+                checked | source | _data(name, "store"),
+                stored["stored"],
                 f"store_{name}",
             ),
             _node(
                 nodes.ground_truth,
-                {**ONLY, **_data(name, "source"), **_stored(name)},
-                _data(name, "truth", "truth_summary"),
-                tags,
+                ONLY | source | stored,
+                truth | _data(name, "truth_summary"),
                 f"ground_truth_{name}",
             ),
             _node(
                 given(scoring.score_baselines, own=name == own),
-                {**ONLY, **_stored(name), **_data(name, "truth"), **priors},
+                ONLY | stored | truth | priors,
                 f"{KEY}.data.{name}.baselines",
-                tags,
                 f"score_baselines_{name}",
             ),
         ]
     return made
 
 
-def _stored(name: str) -> dict[str, str]:
-    return {"stored": f"{KEY}.data.{name}.panoramas"}
-
-
-def _encoder_node(parameters: Saliency360Parameters, encoder: str, asked: tuple[str, ...]) -> Node:
+def _encoder_node(parameters: Saliency360Parameters, encoder: str) -> Node:
     """Where an encoder comes from."""
     space = f"{KEY}.encoders.{encoder}"
-    parts = {m.part for m in parameters.chosen_models(asked).values() if m.encoder == encoder}
-    # An ablation takes encoders of the main models as they are: it never trains them again.
-    tags = sorted({"pretrain", encoder, *({MAIN} if MAIN in parts else parts)})
     outputs = _of(space, "network", "training")
     kind = parameters.encoders[encoder].kind
     if kind == "random":
         function = given(nodes.random_encoder, encoder=encoder)
-        return _node(function, ONLY, outputs, tags, f"random_{encoder}", space)
+        return _node(function, ONLY, outputs, f"random_{encoder}", space)
     if kind == "file":
-        inputs: Names = _of(space, "file")
-        return _node(nodes.earlier_encoder, inputs, outputs, tags, f"load_{encoder}", space)
-    inputs = {
-        **ONLY,
-        **_stored("pretraining"),
-        "store": f"{PRETRAINING}.store",
-        **_of(space, "checkpoint", "epoch_log"),
-        **{f"truths.{name}": f"{KEY}.data.{name}.truth_summary" for name in parameters.datasets},
-    }
+        inputs = _of(space, "file")
+        return _node(nodes.earlier_encoder, inputs, outputs, f"load_{encoder}", space)
+    truths = {f"truths.{name}": f"{KEY}.data.{name}.truth_summary" for name in parameters.datasets}
+    inputs = ONLY | _stored("pretraining") | _of(PRETRAINING, "store") | truths
+    inputs |= _of(space, "checkpoint", "epoch_log")
     function = given(nodes.pretrain, encoder=encoder)
-    return _node(function, inputs, outputs, tags, f"pretrain_{encoder}", space)
+    return _node(function, inputs, outputs, f"pretrain_{encoder}", space)
 
 
-def _decoder_nodes(
-    parameters: Saliency360Parameters, model: str, asked: tuple[str, ...]
-) -> list[Node]:
+def _decoder_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
     """Decoders of each part of one model."""
-    plan = parameters.chosen_models(asked)[model]
-    own = parameters.dataset
-    space = f"{KEY}.models.{model}"
+    own, space = parameters.dataset, f"{KEY}.models.{model}"
+    inputs = ONLY | _stored(own) | _data(own, "store", "truth", "priors")
+    inputs |= _of(f"{KEY}.encoders.{parameters.models[model].encoder}", "network")
     return [
         _node(
             given(nodes.fit, model=model, part_name=part),
-            {
-                **ONLY,
-                "network": f"{KEY}.encoders.{plan.encoder}.network",
-                **_stored(own),
-                **_data(own, "store", "truth", "priors"),
-                **_of(f"{space}.{part}", "checkpoint", "epoch_log"),
-            },
+            inputs | _of(f"{space}.{part}", "checkpoint", "epoch_log"),
             _of(f"{space}.{part}", "model", "training"),
-            sorted({"decode", model, plan.part}),
             f"fit_{model}_{part}",
             space,
         )
@@ -178,42 +153,30 @@ def _decoder_nodes(
     ]
 
 
-def _score_nodes(
-    parameters: Saliency360Parameters, model: str, asked: tuple[str, ...]
-) -> list[Node]:
+def _score_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
     """Predictions and scores of one model on every data set."""
     space = f"{KEY}.models.{model}"
-    tags = sorted({"decode", "evaluate", model, parameters.chosen_models(asked)[model].part})
+    priors = _data(parameters.dataset, "priors")
     made = []
     for name in parameters.datasets:
         own = name == parameters.dataset
-        if own:
-            function = given(nodes.predict_tested, label=model)
-            models = {f"models.{part}": _model(model, part) for part in parameters.tested_parts}
-        else:
-            function = given(nodes.predict_others, label=f"{model} on {name}")
-            models = {"model": _model(model, parameters.deployed_part)}
-        predictions = {"predictions": f"{space}.{name}.predictions"}
+        # Another data set is predicted by the deployed part; no part tests one made from all.
+        parts = [p for p in parameters.parts if p != ALL] if own else [parameters.deployed_part]
+        models = {f"models.{part}": _model(model, part) for part in parts}
+        label = model if own else f"{model} on {name}"
+        predictions = _of(f"{space}.{name}", "predictions")
         made += [
             _node(
-                function,
-                {**ONLY, **_stored(name), **_data(name, "store"), **models},
+                given(nodes.predict_tested, label=label, own=own),
+                ONLY | _stored(name) | _data(name, "store") | models,
                 predictions["predictions"],
-                tags,
                 f"predict_{model}_{name}",
                 space,
             ),
             _node(
                 given(scoring.score_model, own=own),
-                {
-                    **ONLY,
-                    **_stored(name),
-                    **_data(name, "truth"),
-                    **_data(parameters.dataset, "priors"),
-                    **predictions,
-                },
+                ONLY | _stored(name) | _data(name, "truth") | priors | predictions,
                 f"{space}.{name}.scores",
-                tags,
                 f"score_{model}_{name}",
                 space,
             ),
@@ -221,74 +184,59 @@ def _score_nodes(
     return made
 
 
-def _collected(parameters: Saliency360Parameters, asked: tuple[str, ...]) -> dict[str, str]:
+def _collected(
+    parameters: Saliency360Parameters, models: Iterable[str], encoders: Iterable[str]
+) -> dict[str, str]:
     """What results are gathered from; see :func:`report.nodes.collect`."""
-    models, deployed = parameters.chosen_models(asked), parameters.deployed_part
-    found = {}
+    deployed = parameters.deployed_part
+    found = {f"pretrained.{name}": f"{KEY}.encoders.{name}.training" for name in encoders}
     for name in parameters.datasets:
         space = f"{KEY}.data.{name}"
         found[f"stored.{name}"] = f"{space}.panoramas"
         found |= {f"{kind}.{name}": f"{space}.{kind}" for kind in ("truth", "baselines")}
         for model in models:
             found[f"scores.{name}.{model}"] = f"{KEY}.models.{model}.{name}.scores"
-    for name in parameters.chosen_encoders(asked):
-        found[f"pretrained.{name}"] = f"{KEY}.encoders.{name}.training"
     for model in models:
         found[f"fitted.{model}"] = f"{KEY}.models.{model}.{deployed}.training"
         found[f"networks.{model}"] = _model(model, deployed)
     return found
 
 
-def _report_nodes(parameters: Saliency360Parameters, asked: tuple[str, ...]) -> list[Node]:
+def _report_nodes(
+    parameters: Saliency360Parameters, models: Iterable[str], encoders: Iterable[str]
+) -> list[Node]:
     """Results over all models, differences, tables, pictures and the report."""
-    own = parameters.dataset
-    tags = [*_shared_tags(parameters), "decode", "report"]
-    data, runtime = {"data": SUMMARY}, _of(KEY, "runtime")
-    results, differences = _of(KEY, "results"), _of(KEY, "differences")
-    manifest = f"{KEY}.run_manifest"
-    deployed = {"model": _model(parameters.deploy, parameters.deployed_part)}
-    shown = {
-        **_stored(own),
-        **_data(own, "store", "truth", "priors"),
-        **{
-            f"predictions.{model}": f"{KEY}.models.{model}.{own}.predictions"
-            for model in parameters.chosen_models(asked)
-        },
-    }
-    collected = {**ONLY, **data, **runtime, **_collected(parameters, asked)}
-    figures = {"scores": f"{KEY}.score_figure", **_of(KEY, "training_curves")}
-    page = {
-        **ONLY,
-        **results,
-        **differences,
-        "manifest": manifest,
-        **{f"tables.{name}": f"{KEY}.{name}" for name in TABLES},
-        **shown,
-    }
-    timed = {**ONLY, **_data(own, "store"), **deployed}
+    own, data = parameters.dataset, {"data": SUMMARY}
+    runtime, results = _of(KEY, "runtime"), _of(KEY, "results")
+    model = {"model": _model(parameters.deploy, parameters.deployed_part)}
+    page = ONLY | results | _of(KEY, "differences") | {"manifest": f"{KEY}.run_manifest"}
+    page |= _stored(own) | _data(own, "store", "truth", "priors")
+    page |= {f"tables.{name}": f"{KEY}.{name}" for name in TABLES}
+    page |= {f"predictions.{name}": f"{KEY}.models.{name}.{own}.predictions" for name in models}
+    shown = {"scores": f"{KEY}.score_figure", **_of(KEY, "report", "training_curves", "overlays")}
+    collected = ONLY | data | runtime | _collected(parameters, models, encoders)
+    timed = ONLY | _data(own, "store") | model
     return [
-        _node(nodes.measure_runtime, timed, runtime["runtime"], tags),
-        _node(report.collect, collected, results["results"], tags),
-        _node(report.differences, results, differences["differences"], tags),
-        _node(report.metrics, results, f"{KEY}.metrics", tags),
-        _node(report.tables, results, _of(KEY, *TABLES), tags),
-        _node(report.describe_run, {**ONLY, **data, **results}, manifest, tags),
-        _node(report.overlays, {**ONLY, **shown}, f"{KEY}.overlays", tags),
-        _node(report.figures, results, figures, tags),
-        _node(report.report, page, f"{KEY}.report", tags),
+        _node(nodes.measure_runtime, timed, runtime["runtime"]),
+        _node(report.collect, collected, results["results"]),
+        _node(paired_differences, results, page["differences"], "differences"),
+        _node(report.metrics, results, f"{KEY}.metrics"),
+        _node(all_tables, results, _of(KEY, *TABLES), "tables"),
+        _node(report.describe_run, ONLY | data | results, page["manifest"]),
+        _node(report.report, page, shown),
     ]
 
 
 def _use_nodes(parameters: Saliency360Parameters, asked: tuple[str, ...]) -> list[Node]:
     """Prediction for a user's panoramas, and export; only where they are asked for."""
-    inputs = {**ONLY, "model": _model(parameters.deploy, parameters.deployed_part)}
+    inputs = ONLY | {"model": _model(parameters.deploy, parameters.deployed_part)}
     made = []
     if "predict" in asked or parameters.predict.input is not None:
         place = {"folder": f"{KEY}.prediction_folder"}
-        made.append(
-            _node(nodes.predict, {**inputs, **place}, f"{KEY}.predicted_files", ["predict"])
-        )
+        predict = _node(nodes.predict, inputs | place, f"{KEY}.predicted_files")
+        made.append(predict.tag("predict"))
     if "export" in asked:
         place = {"path": f"{KEY}.onnx_file", **_data(parameters.dataset, "store")}
-        made.append(_node(nodes.export, {**inputs, **place}, f"{KEY}.export_check", ["export"]))
+        export = _node(nodes.export, inputs | place, f"{KEY}.export_check")
+        made.append(export.tag("export"))
     return made

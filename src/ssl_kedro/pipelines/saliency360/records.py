@@ -83,12 +83,15 @@ class Scored:
 Baselines = dict[str, Scored]
 
 
+STAGES = ("decode", "encoder", "decoder", "post", "total")
+
+
 @dataclass(frozen=True)
 class StageTime:
     """Milliseconds of one stage a panorama.
 
     Args:
-        stage: "decode", "encoder", "decoder", "post", or "total".
+        stage: one of ``STAGES``.
         model: measured.
         batch: panoramas at a time.
         ms: median.
@@ -153,8 +156,8 @@ class TestedData:
     skipped: list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class EncoderResult:
+@dataclass(frozen=True, kw_only=True)
+class EncoderResult(Training):
     """An encoder, how it was pre-trained, and what it costs a panorama."""
 
     kind: str
@@ -163,19 +166,13 @@ class EncoderResult:
     local_weight: float
     attention: bool
     projections: bool
-    images: int
-    temperature: float | None
     chance_loss: float
-    epochs: int
-    seconds: float
-    precision: str | None
     macs: int
     parameters: int
-    history: History
 
 
-@dataclass(frozen=True)
-class ModelResult:
+@dataclass(frozen=True, kw_only=True)
+class ModelResult(Training):
     """An encoder with a decoder, how the decoder was trained, and what both cost a panorama."""
 
     encoder: str
@@ -185,9 +182,6 @@ class ModelResult:
     decoder_macs: int
     encoder_macs: int
     decoder_parameters: int
-    epochs: int
-    seconds: float
-    history: History
 
 
 @dataclass(frozen=True)
@@ -241,7 +235,7 @@ class Results:
         modes = next(iter(self.scores[dataset].values()), {})
         return "sphere" if "sphere" in modes or not modes else next(iter(modes))
 
-    def estimate(self, dataset: str, name: str, mode: str, metric: str) -> Estimate:
-        """Of a model or baseline; unknown where it was not measured."""
-        modes = self.scores.get(dataset, {}).get(name, {})
-        return modes.get(mode, {}).get(metric) or Estimate()
+    def estimate(self, name: str, metric: str) -> Estimate:
+        """Of a model or baseline on the run's own data, unknown where it was not measured."""
+        modes = self.scores.get(self.main, {}).get(name, {})
+        return modes.get(self.mode(self.main), {}).get(metric) or Estimate()

@@ -9,11 +9,32 @@ from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import Scored
 from ssl_kedro.saliency.baselines import ceiling_scores, equator_prior, mean_map, uniform_map
 from ssl_kedro.saliency.evaluation import Scores, TruthsOfTested, score_all, transposed
-from ssl_kedro.saliency.folds import part
-from ssl_kedro.saliency.ground_truth import fixations_of
+from ssl_kedro.saliency.folds import Part, part
+from ssl_kedro.saliency.ground_truth import Arrays, fixations_of
+from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.store import StoredPanoramas
 
-Arrays = dict[str, np.ndarray]
+
+def part_of(
+    parameters: Saliency360Parameters, found: StoredPanoramas | PanoramaSource, name: str
+) -> Part:
+    """Which panoramas one part learns from and is tested on."""
+    return part(name, found.scenes, found.splits, parameters.folds, parameters.seed)
+
+
+def tested_rows(
+    parameters: Saliency360Parameters, stored: StoredPanoramas, *, own: bool
+) -> dict[str, np.ndarray]:
+    """Tested panoramas by the part whose decoder is tested on them, int64.
+
+    Args:
+        parameters: of the run.
+        stored: the panoramas.
+        own: whether they are the run's own data; others are all tested, by the deployed part.
+    """
+    if not own:
+        return {parameters.deployed_part: np.arange(len(stored.names), dtype=np.int64)}
+    return {name: part_of(parameters, stored, name).test for name in parameters.parts}
 
 
 def learn_priors(
@@ -25,12 +46,12 @@ def learn_priors(
         "<part>.equator", what latitude alone says, and "<part>.mean", the mean of the training
         maps, which also knows where viewers start; float32 (h, 2h), densities per solid angle.
     """
-    height, width = truth["maps"].shape[1:]
+    size = truth["maps"].shape[1:]
     found: Arrays = {}
     for name in parameters.parts:
-        rows = part(name, stored.scenes, stored.splits, parameters.folds, parameters.seed)
-        found[f"{name}.equator"] = equator_prior(truth["maps"][rows.train], height, width)
-        found[f"{name}.mean"] = mean_map(truth["maps"][rows.train], height, width)
+        maps = truth["maps"][part_of(parameters, stored, name).train]
+        found[f"{name}.equator"] = equator_prior(maps, *size)
+        found[f"{name}.mean"] = mean_map(maps, *size)
     return found
 
 
@@ -42,33 +63,14 @@ def truths_of_tested(
     *,
     own: bool,
 ) -> tuple[list[int], TruthsOfTested, list[str]]:
-    """Rows of the tested panoramas and what predictions of them are compared with.
+    """Rows of the tested panoramas, what predictions are compared with, and the part of each.
 
-    Args:
-        parameters: of the run.
-        stored: the panoramas.
-        truth: their maps and fixations.
-        priors: by part.
-        own: whether they are the run's own data; others are all tested, with the deployed
-            part's prior.
-
-    Returns:
-        Rows, panoramas, and the part that each is tested in.
+    See :func:`tested_rows`; the priors are those of the parts.
     """
-    rows: list[int] = []
-    parts: list[str] = []
-    if own:
-        for name in parameters.parts:
-            tested = part(
-                name, stored.scenes, stored.splits, parameters.folds, parameters.seed
-            ).test
-            rows += tested.tolist()
-            parts += [name] * len(tested)
-    else:
-        rows = list(range(len(stored.names)))
-        parts = [parameters.deployed_part] * len(rows)
-    tested_priors = [priors[f"{name}.equator"] for name in parts]
-    return rows, TruthsOfTested(truth, rows, tested_priors), parts
+    tested = tested_rows(parameters, stored, own=own)
+    rows = [int(row) for of_part in tested.values() for row in of_part]
+    parts = [name for name, of_part in tested.items() for _ in of_part]
+    return rows, TruthsOfTested(truth, rows, [priors[f"{name}.equator"] for name in parts]), parts
 
 
 def score_model(
@@ -99,11 +101,12 @@ def score_baselines(
     rows, panoramas, parts = truths_of_tested(parameters, stored, truth, priors, own=own)
     height, width = truth["maps"].shape[1:]
     modes = parameters.score.modes
-    found: dict[str, Scores] = {
-        "uniform": score_all([uniform_map(height, width)] * len(rows), panoramas, modes),
-        "equator": score_all([panorama.prior for panorama in panoramas], panoramas, modes),
-        "mean": score_all([priors[f"{name}.mean"] for name in parts], panoramas, modes),
+    maps = {
+        "uniform": [uniform_map(height, width)] * len(rows),
+        "equator": [priors[f"{name}.equator"] for name in parts],
+        "mean": [priors[f"{name}.mean"] for name in parts],
     }
+    found: dict[str, Scores] = {k: score_all(of, panoramas, modes) for k, of in maps.items()}
     if all(panorama.fixations is not None for panorama in panoramas):
         ceilings = [
             ceiling_scores(

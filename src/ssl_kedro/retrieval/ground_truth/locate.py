@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.decode import EXTENSIONS
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import EXTENSIONS, images_below
 from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 
 

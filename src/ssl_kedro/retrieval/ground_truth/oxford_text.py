@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.decode import EXTENSIONS
+from ssl_kedro.images.files import EXTENSIONS
 from ssl_kedro.retrieval.ground_truth.model import (
     CLASSIC_LEVELS,
     GroundTruth,

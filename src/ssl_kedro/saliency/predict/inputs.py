@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import SettingError, first_few
-from ssl_kedro.images.decode import EXTENSIONS, FORMATS, Resize, decoded_part
+from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.listing import images_below
-from ssl_kedro.images.opening import opened_image, upright_size
+from ssl_kedro.images.files import (
+    EXTENSIONS,
+    FORMATS,
+    images_below,
+    opened_image,
+    upright_size,
+)
 from ssl_kedro.images.photographs import FilePhotographs
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.sources.errors import SaliencyDataError

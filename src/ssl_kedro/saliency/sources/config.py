@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, ConfigError, Range
+from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
 
 SourceKind = Literal["generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann"]
 # 20000 x 10000: Salient360! has panoramas of 16384 x 8192, beyond Pillow's own limit.
 MAX_MEGAPIXELS = 200.0
-_COUNT = Range(at_least=0)
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,9 @@ class SourceConfig(Config):
     root: str | None = None
     limit: Annotated[int | None, Range(at_least=1)] = None
     seed: int = 0
-    count_train: Annotated[int, _COUNT] = 64
-    count_test: Annotated[int, _COUNT] = 32
-    count_unlabelled: Annotated[int, _COUNT] = 0
+    count_train: Annotated[int, NOT_NEGATIVE] = 64
+    count_test: Annotated[int, NOT_NEGATIVE] = 32
+    count_unlabelled: Annotated[int, NOT_NEGATIVE] = 0
     images: str = "images"
     saliency: str = "saliency"
     fixations: str = "fixations"
@@ -123,21 +122,17 @@ class SourceConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scene_pattern is not None:
-            _check_pattern(self.scene_pattern)
+            try:
+                groups = re.compile(self.scene_pattern).groups
+            except re.error as error:
+                expected = f"a regular expression; this one is wrong: {error}"
+                raise ConfigError("scene_pattern", self.scene_pattern, expected) from error
+            if groups != 1:
+                expected = f"exactly one group, found {groups}"
+                raise ConfigError("scene_pattern", self.scene_pattern, expected)
         given = self.root is not None and bool(self.root.strip())
         if self.source == "generated" and given:
             raise ConfigError("root", self.root, "none, because source = generated reads no files")
         if self.source != "generated" and not given:
             what = "the manifest's path" if self.source == "manifest" else "the data set's folder"
             raise ConfigError("root", self.root, f"{what}, because source = {self.source}")
-
-
-def _check_pattern(pattern: str) -> None:
-    try:
-        groups = re.compile(pattern).groups
-    except re.error as error:
-        raise ConfigError(
-            "scene_pattern", pattern, f"a regular expression; this one is wrong: {error}"
-        ) from error
-    if groups != 1:
-        raise ConfigError("scene_pattern", pattern, f"exactly one group, found {groups}")

@@ -12,14 +12,14 @@ import numpy as np
 
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.opening import upright_size
+from ssl_kedro.images.files import upright_size
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split, joined
-from ssl_kedro.saliency.sources.arrays import opened
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
 from ssl_kedro.saliency.sources.saliency_files import check_saliency, read_saliency
 from ssl_kedro.saliency.sources.splits import chosen
+from ssl_kedro.saliency.sources.values import opened
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,9 @@ class FilePanoramas(PanoramaSource):
         return None if path is None else read_saliency(path)
 
     def fixations(self, index: int) -> Fixations | None:
-        """Where its viewers looked, None where that is not known."""
-        return joined(self.fixation_sets(index))
-
-    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
-        """All its files' as one; a source that tells eyes apart has a set for each."""
+        """Those of all its files; see :class:`PanoramaSource`."""
         panorama = self.panoramas[index]
-        found = [self._fixations(panorama, path) for path in panorama.fixations]
-        together = joined(found)
-        return () if together is None else (together,)
+        return joined(self._fixations(panorama, path) for path in panorama.fixations)
 
     @property
     def fingerprint(self) -> str:
@@ -106,14 +100,8 @@ class FilePanoramas(PanoramaSource):
 
     def check(self) -> None:
         """Look at the headers of all files; see :class:`PanoramaSource`."""
-        all_of(
-            self.root,
-            (
-                partial(self._check_file, panorama, path)
-                for panorama in self.panoramas
-                for path in panorama.files
-            ),
-        )
+        files = ((each, path) for each in self.panoramas for path in each.files)
+        all_of(self.root, (partial(self._check_file, *file) for file in files))
 
     def _check_file(self, panorama: PanoramaFiles, path: Path) -> None:
         if not path.is_file():
@@ -164,8 +152,8 @@ def decoded_panorama(
         UnreadableImageError: it cannot be decoded, or is not twice as wide as high.
     """
     try:
-        _require_two_to_one(panorama_size(path))
         resize = _Exactly(max(height, -(-width // 2)), False, height, width)
+        resize.shape(*panorama_size(path))  # refuses before anything is decoded
         return decoded_part(path, resize, max_pixels=1e6 * max_megapixels)
     except UnreadableImageError as error:
         text = str(error)
@@ -223,9 +211,7 @@ def check_panorama(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
 
 def files_fingerprint(described: Iterable[str], paths: Iterable[Path]) -> str:
     """Changes with descriptions, and with names, sizes and dates of files."""
-    found = hashlib.sha256()
-    for text in described:
-        found.update(f"{text}\x1e".encode())
+    found = hashlib.sha256("".join(f"{text}\x1e" for text in described).encode())
     for path in paths:
         try:
             state = path.stat()
@@ -244,12 +230,9 @@ class _Exactly(Resize):
     width: int = 2
 
     def shape(self, width: float, height: float) -> tuple[int, int]:
-        _require_two_to_one((round(width), round(height)))
+        size = round(width), round(height)
+        if not two_to_one(*size):
+            raise UnreadableImageError(
+                f"{size[0]} x {size[1]} px, which is not a panorama: twice as wide as high"
+            )
         return self.width, self.height
-
-
-def _require_two_to_one(size: tuple[int, int]) -> None:
-    if not two_to_one(*size):
-        raise UnreadableImageError(
-            f"{size[0]} x {size[1]} px, which is not a panorama: twice as wide as high"
-        )

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.sources.arrays import grey_values, mapped_array, opened
 from ssl_kedro.saliency.sources.config import FixationColumns
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.sources.tables import Table, read_header, read_table, require_columns
+from ssl_kedro.saliency.sources.values import (
+    Table,
+    grey_values,
+    mapped_array,
+    opened,
+    read_header,
+    read_table,
+    require_columns,
+)
 
 TABLES = frozenset({".csv", ".txt", ".tsv"})
 PICTURES = frozenset({".png"})
@@ -21,14 +27,13 @@ EXTENSIONS = TABLES | PICTURES | {".npy"}
 
 Size = Callable[[], tuple[int, int]]
 
-_Form = Literal["degrees", "fractions", "pixels"]
 # Names of columns: those that FixationColumns has fields for, and all that are searched for.
-_FORMS: tuple[tuple[_Form, str, str], ...] = (
+_FORMS = (
     ("degrees", "longitude", "latitude"),
     ("fractions", "u", "v"),
     ("pixels", "x", "y"),
 )
-_USUAL: tuple[tuple[_Form, str, str], ...] = (
+_USUAL = (
     ("degrees", "lon_deg", "lat_deg"),
     ("degrees", "longitude_deg", "latitude_deg"),
     *_FORMS,
@@ -85,7 +90,14 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
     """
     kind = path.suffix.lower()
     if kind == ".npy":
-        check_shape(path, mapped_array(path).shape)
+        shape = mapped_array(path).shape
+        if len(shape) != 2 or shape[1] not in (2, 3) or shape[0] == 0:
+            raise SaliencyDataError(
+                path,
+                found=f"an array of shape {shape}",
+                expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
+                remedy="save the fixations in one of these shapes",
+            )
     elif kind in PICTURES:
         with opened(path) as image:
             width, height = image.size
@@ -111,7 +123,7 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
 
 def _columns_in(
     path: Path, names: tuple[str, ...], columns: FixationColumns
-) -> tuple[_Form, str, str, str | None, str | None]:
+) -> tuple[str, str, str, str | None, str | None]:
     """The form of directions, and the columns of both, of the viewer and of the time."""
     candidates = [
         *((form, getattr(columns, a), getattr(columns, b)) for form, a, b in _FORMS),
@@ -213,21 +225,6 @@ def _from_picture(path: Path) -> Fixations:
     height, width = values.shape
     longitude, latitude = directions_in_image(column, row, width, height, whole=True)
     return Fixations(longitude, latitude, np.zeros(len(row), np.int64))
-
-
-def check_shape(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuse an array that is not (F, 2) or (F, 3), F at least 1.
-
-    Raises:
-        SaliencyDataError: it is not.
-    """
-    if len(shape) != 2 or shape[1] not in (2, 3) or shape[0] == 0:
-        raise SaliencyDataError(
-            path,
-            found=f"an array of shape {shape}",
-            expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
-            remedy="save the fixations in one of these shapes",
-        )
 
 
 def _check_within(table: Table, name: str, values: np.ndarray, low: float, high: float) -> None:

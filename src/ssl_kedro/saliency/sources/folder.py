@@ -13,13 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Split
 from ssl_kedro.saliency.sources import fixation_files, saliency_files
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import NAMED, SaliencyDataError, check_partners
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.splits import scenes_of, split_scenes
+
+# Parameters that name folders of labels, and endings of the files there.
+_LABELS = {"saliency": saliency_files.EXTENSIONS, "fixations": fixation_files.EXTENSIONS}
 
 
 class FolderPanoramas(FilePanoramas):
@@ -111,8 +114,8 @@ def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[Panora
     """What lies in one of the folders train, test and unlabelled, or in a root without them."""
     prefix = "" if part is None else f"{part}/"
     place = root / prefix
-    folders = [name for name in (config.saliency, config.fixations) if (place / name).is_dir()]
-    if part in ("train", "test") and not folders:
+    kinds = [kind for kind in _LABELS if (place / getattr(config, kind)).is_dir()]
+    if part in ("train", "test") and not kinds:
         raise SaliencyDataError(
             place,
             found=f"neither {config.saliency}/ nor {config.fixations}/",
@@ -120,22 +123,22 @@ def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[Panora
             remedy="add one of the folders, or call this one unlabelled",
         )
     if part == "unlabelled":
-        folders = []
-    loose = part is None and not folders and not (place / config.images).is_dir()
+        kinds = []
+    loose = part is None and not kinds and not (place / config.images).is_dir()
     images = _images(place if loose else place / config.images, config)
+    labels = _labels(place, kinds, images, config)
     scenes = scenes_of(list(images), config.scene_pattern, place)
     splits: Sequence[Split] = [part or "unlabelled"] * len(images)
-    if part is None and folders:
+    if part is None and kinds:
         splits = split_scenes(scenes, config.test_share, config.seed, root)
-    maps, gazes = _labels(place, config, images, folders)
     return [
         PanoramaFiles(
             prefix + name,
             scene if config.scene_pattern else prefix + scene,
             split,
             images[name],
-            maps.get(name),
-            (gazes[name],) if gazes else (),
+            labels["saliency"][name] if "saliency" in labels else None,
+            (labels["fixations"][name],) if "fixations" in labels else (),
         )
         for name, scene, split in zip(images, scenes, splits, strict=True)
     ]
@@ -158,31 +161,21 @@ def _images(place: Path, config: SourceConfig) -> dict[str, Path]:
 
 
 def _labels(
-    place: Path, config: SourceConfig, images: dict[str, Path], folders: Sequence[str]
-) -> list[dict[str, Path]]:
-    """Maps and fixations by stem; each folder has one for each image, or is left out."""
-    found: list[dict[str, Path]] = []
-    unpaired: list[str] = []
-    for folder, extensions in (
-        (config.saliency, saliency_files.EXTENSIONS),
-        (config.fixations, fixation_files.EXTENSIONS),
-    ):
-        if folder not in folders:
-            found.append({})
-            continue
-        labels = by_stem(place / folder, files_below(place / folder, extensions))
-        found.append(labels)
-        pairs = ((images, config.images, labels, folder), (labels, folder, images, config.images))
+    place: Path, kinds: Sequence[str], images: dict[str, Path], config: SourceConfig
+) -> dict[str, dict[str, Path]]:
+    """Maps and fixations by kind and stem, one for each image."""
+    labels, unpaired = {}, []
+    for kind in kinds:
+        folder = getattr(config, kind)
+        found = by_stem(place / folder, files_below(place / folder, _LABELS[kind]))
+        labels[kind] = found
+        pairs = ((images, config.images, found, folder), (found, folder, images, config.images))
         unpaired += [
             f"{here}/{path.name} (not in {there}/)"
             for files, here, others, there in pairs
             for key, path in files.items()
             if key not in others
         ]
-    check_partners(
-        place,
-        unpaired,
-        "stem",
-        "for each image a file in each of the other folders, and the reverse, or a manifest",
-    )
-    return found
+    rule = "for each image a file in each of the other folders, and the reverse, or a manifest"
+    check_partners(place, unpaired, "stem", rule)
+    return labels

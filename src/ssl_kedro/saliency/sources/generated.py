@@ -8,20 +8,22 @@ Neither place nor brightness tells them apart.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
-from ssl_kedro.saliency.sources.scene_drawing import (
-    DISTRACTORS,
-    SALIENT,
-    SceneObject,
-    draw_background,
-    draw_object,
-)
 from ssl_kedro.spherical.sphere import pixel_directions, pixel_solid_angles
+
+SALIENT = ("face", "target", "checker")
+DISTRACTORS = ("disc", "ball", "cross")
+# Contrast of an object's inner structure to its own colour; its mean is that of a plain disc.
+_INNER = 0.75
+# Houses and trees along the horizon.
+_SEGMENTS = 28
 
 # Shares of looks that go anywhere, to the equator, and to what draws them.
 _ANYWHERE, _EQUATOR, _OBJECTS = 0.1, 0.2, 0.7
@@ -52,13 +54,9 @@ class GeneratedPanoramas(PanoramaSource):
         viewers: int = 20,
         fixations_per_viewer: int = 10,
     ) -> None:
-        kinds: tuple[tuple[Split, int], ...] = (
-            ("train", train),
-            ("test", test),
-            ("unlabelled", unlabelled),
-        )
-        names = [f"{split}_{number:03d}" for split, count in kinds for number in range(count)]
-        splits = [split for split, count in kinds for _ in range(count)]
+        counts: dict[Split, int] = {"train": train, "test": test, "unlabelled": unlabelled}
+        names = [f"{split}_{at:03d}" for split, count in counts.items() for at in range(count)]
+        splits = [split for split, count in counts.items() for _ in range(count)]
         super().__init__(names, names, splits)
         self.seed = seed
         self.viewers = viewers
@@ -69,22 +67,18 @@ class GeneratedPanoramas(PanoramaSource):
         rng = numpy_generator(self.seed, "objects", self.names[index])
         salient, others = int(rng.integers(2, 5)), int(rng.integers(2, 5))
         weights = rng.uniform(0.5, 1.0, salient)
-        weights = weights / weights.sum()
-        found: list[SceneObject] = []
-        for number in range(salient + others):
-            draws = number < salient
-            found.append(
-                SceneObject(
-                    kind=str(rng.choice(SALIENT if draws else DISTRACTORS)),
-                    longitude_deg=float(rng.uniform(-180, 180)),
-                    latitude_deg=float(np.clip(rng.normal(0, 28), -80, 80)),
-                    radius_deg=float(rng.uniform(8, 13)),
-                    weight=float(weights[number]) if draws else 0.0,
-                    colour=_bright(rng),
-                    angle_deg=float(rng.uniform(-30, 30)),
-                )
+        return tuple(
+            SceneObject(
+                kind=str(rng.choice(SALIENT if weight else DISTRACTORS)),
+                longitude_deg=float(rng.uniform(-180, 180)),
+                latitude_deg=float(np.clip(rng.normal(0, 28), -80, 80)),
+                radius_deg=float(rng.uniform(8, 13)),
+                weight=weight,
+                colour=_bright(rng),
+                angle_deg=float(rng.uniform(-30, 30)),
             )
-        return tuple(found)
+            for weight in (*(weights / weights.sum()).tolist(), *[0.0] * others)
+        )
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """A scene, uint8 (3, height, width), each pixel the mean of four finer ones."""
@@ -148,9 +142,122 @@ def _directions(height: int, width: int) -> np.ndarray:
     return pixel_directions(height, width).numpy()
 
 
-def _bright(rng: np.random.Generator) -> tuple[float, float, float]:
-    """A saturated colour of middle brightness, the same range for every kind."""
+@dataclass(frozen=True)
+class SceneObject:
+    """A round thing in a scene.
+
+    Args:
+        kind: one of :data:`SALIENT` or :data:`DISTRACTORS`.
+        longitude_deg: of its middle.
+        latitude_deg: of its middle.
+        radius_deg: as seen from the camera.
+        weight: share of the looks at objects that it draws; 0 for distractors.
+        colour: RGB in [0, 1].
+        angle_deg: by which its inner structure is turned.
+    """
+
+    kind: str
+    longitude_deg: float
+    latitude_deg: float
+    radius_deg: float
+    weight: float
+    colour: tuple[float, ...]
+    angle_deg: float = 0.0
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Unit vector to its middle, float64 (3,)."""
+        longitude, latitude = math.radians(self.longitude_deg), math.radians(self.latitude_deg)
+        across = math.cos(latitude)
+        return np.array(
+            [across * math.cos(longitude), across * math.sin(longitude), math.sin(latitude)]
+        )
+
+
+def draw_background(directions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sky, a skyline and ground, float32 (h, w, 3) in [0, 1].
+
+    Args:
+        directions: of the pixels, (h, w, 3).
+        rng: draws colours, heights and structure.
+    """
+    height = np.arcsin(np.clip(directions[..., 2], -1, 1))
+    longitude = np.arctan2(directions[..., 1], directions[..., 0])
+    light = rng.uniform(0.55, 0.95)
+    zenith, horizon = _muted(rng, light), _muted(rng, min(1.0, light + 0.15))
+    share = np.clip(height / (math.pi / 2), 0, 1)[..., None] ** 0.6
+    found = share * zenith + (1 - share) * horizon
+    ground = _muted(rng, 0.55 * light)
+    waves = _waves(directions, rng, count=8, frequency=9.0)[..., None]
+    found = np.where(height[..., None] < 0, ground * (1 + 0.25 * waves), found)
+    # Houses and trees of random height stand along the horizon.
+    tops = np.radians(rng.uniform(2, 22, _SEGMENTS)) * (rng.random(_SEGMENTS) < 0.8)
+    colours = np.stack([_muted(rng, light * rng.uniform(0.4, 0.9)) for _ in range(_SEGMENTS)])
+    segment = ((longitude / (2 * math.pi) + 0.5) * _SEGMENTS).astype(int) % _SEGMENTS
+    house = (height >= 0) & (height < tops[segment])
+    shade = 1 - 0.12 * (np.sin(longitude * 90) > 0.6)
+    found = np.where(house[..., None], colours[segment] * shade[..., None], found)
+    grain = _waves(directions, rng, count=8, frequency=40.0)[..., None]
+    picture: np.ndarray = np.clip(found * (1 + 0.08 * grain), 0, 1).astype(np.float32)
+    return picture
+
+
+def draw_object(picture: np.ndarray, directions: np.ndarray, thing: SceneObject) -> None:
+    """Draw a thing over a picture (h, w, 3), in place."""
+    middle = thing.direction
+    cosine = directions @ middle
+    inside = cosine > math.cos(math.radians(thing.radius_deg))
+    if not inside.any():
+        return
+    east = np.array([-middle[1], middle[0], 0.0])
+    east = east / np.linalg.norm(east) if np.linalg.norm(east) > 1e-9 else np.array([0, 1.0, 0])
+    north = np.cross(middle, east)
+    seen = directions[inside]
+    apart = np.arccos(np.clip(cosine[inside], -1, 1)) / math.radians(thing.radius_deg)
+    turn = np.arctan2(seen @ north, seen @ east) - math.radians(thing.angle_deg)
+    pattern = _PATTERNS[thing.kind](apart * np.cos(turn), apart * np.sin(turn), apart)
+    pattern = pattern - pattern.mean()
+    picture[inside] = np.clip(np.array(thing.colour) * (1 + _INNER * pattern[:, None]), 0, 1)
+
+
+def _face(x: np.ndarray, y: np.ndarray, _: np.ndarray) -> np.ndarray:
+    eyes = np.hypot(np.abs(x) - 0.38, y - 0.25) < 0.2
+    mouth = (np.abs(y + 0.42) < 0.13) & (np.abs(x) < 0.45)
+    return np.where(eyes | mouth, -1.2, 0.0)
+
+
+# Contrast at places of an object: right, up and distance from its middle, its radius being 1.
+_PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "face": _face,
+    "target": lambda _x, _y, apart: np.where((apart * 3).astype(int) % 2 == 0, 0.5, -0.5),
+    "checker": lambda x, y, _: np.where((np.floor(x * 2) + np.floor(y * 2)) % 2 == 0, 0.5, -0.5),
+    "disc": lambda _x, _y, apart: np.zeros_like(apart),
+    "ball": lambda x, y, _: 0.5 * (1 - np.hypot(x + 0.3, y - 0.3)),
+    "cross": lambda x, _y, _: np.where(x > 0, 0.35, -0.35),
+}
+
+
+def _bright(rng: np.random.Generator) -> tuple[float, ...]:
+    """A saturated RGB colour of middle brightness, the same range for every kind."""
     hue = rng.random()
-    values = [0.62 + 0.3 * math.cos(2 * math.pi * (hue - third / 3)) for third in range(3)]
-    red, green, blue = values
-    return red, green, blue
+    return tuple(0.62 + 0.3 * math.cos(2 * math.pi * (hue - third / 3)) for third in range(3))
+
+
+def _muted(rng: np.random.Generator, light: float) -> np.ndarray:
+    """A colour of low saturation, (3,)."""
+    return np.clip(light * (1 + 0.25 * rng.uniform(-1, 1, 3)), 0, 1)
+
+
+def _waves(
+    directions: np.ndarray, rng: np.random.Generator, count: int, frequency: float
+) -> np.ndarray:
+    """A rough texture without seam or poles, (h, w), of about unit deviation."""
+    # Every second pixel is enough for what is then repeated, and costs a quarter.
+    coarse = directions[::2, ::2].astype(np.float32)
+    total = np.zeros(coarse.shape[:2], dtype=np.float32)
+    for _ in range(count):
+        wave = (rng.normal(size=3) * frequency).astype(np.float32)
+        total += np.sin(coarse @ wave + np.float32(rng.uniform(0, 2 * math.pi)))
+    height, width = directions.shape[:2]
+    fine = total.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return np.asarray(fine * math.sqrt(2 / count))

@@ -18,7 +18,7 @@ from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.folder import existing
 from ssl_kedro.saliency.sources.splits import scenes_of
-from ssl_kedro.saliency.sources.tables import read_table, require_columns
+from ssl_kedro.saliency.sources.values import read_table, require_columns
 
 _COLUMNS = ("image", "saliency", "fixations", "split")
 _OPTIONAL = ("scene", "name")

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.saliency.sources.arrays import grey_values, mapped_array, opened
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
+from ssl_kedro.saliency.sources.values import grey_values, mapped_array, opened
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 EXTENSIONS = PICTURES | {".npy", ".bin"}

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
@@ -79,15 +79,12 @@ class Salient360Panoramas(FilePanoramas):
                 second[0], "a second map of its image", "one", "move one of them elsewhere"
             )
         labels = [(key, path.name) for kind in (maps, paths) for key in kind for path in kind[key]]
-        check_partners(
-            root,
-            [
-                *(path.name for key, path in images.items() if key not in {*maps, *paths}),
-                *sorted(name for key, name in labels if key not in images),
-            ],
-            "number",
-            f"for each image P<number> a map or a scanpath in {folder}/",
-        )
+        unpaired = [
+            *(path.name for key, path in images.items() if key not in {*maps, *paths}),
+            *sorted(name for key, name in labels if key not in images),
+        ]
+        rule = f"for each image P<number> a map or a scanpath in {folder}/"
+        check_partners(root, unpaired, "number", rule)
         sides = assigned(list(images), config, root)
         panoramas = [
             PanoramaFiles(key, *sides[key], image, maps.get(key, (None,))[0], paths.get(key, ()))
@@ -98,6 +95,9 @@ class Salient360Panoramas(FilePanoramas):
     def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
         """Those of the left eye and those of the right, where both count."""
         return tuple(read_scanpaths(path) for path in self.panoramas[index].fixations)
+
+    def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
+        return read_scanpaths(path)
 
     def _check_fixations(self, panorama: PanoramaFiles, path: Path) -> None:  # noqa: ARG002
         check_fixations(path, _COLUMNS)

@@ -28,19 +28,19 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.listing import images_below
+from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.sources.arrays import mapped_array
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.fixation_files import (
-    check_shape,
+    check_fixations,
     directions_in_image,
     read_fixations,
 )
 from ssl_kedro.saliency.sources.folder import by_stem, existing, files_below
 from ssl_kedro.saliency.sources.splits import assigned
+from ssl_kedro.saliency.sources.values import mapped_array
 
 _PICKLES = frozenset({".pck", ".pkl", ".pickle"})
 _RUNS = frozenset({".npy", ".csv"})
@@ -64,7 +64,17 @@ class SitzmannPanoramas(FilePanoramas):
         condition = _folder(root, "vr" if config.fixations == "fixations" else config.fixations)
         images = by_stem(place, images_below(place))
         runs = by_stem(condition, files_below(condition, _RUNS))
-        _refuse_pickles(condition, runs)
+        pickles = files_below(condition, _PICKLES)
+        unread = [name for name in pickles if Path(name).with_suffix("").as_posix() not in runs]
+        if unread:
+            raise SaliencyDataError(
+                condition,
+                found=f"pickles, which can run any program when they are loaded: "
+                f"{first_few(unread)}",
+                expected="one .npy or .csv of the same name beside each",
+                remedy="convert them once where that would not matter: stack gaze_fixations of all "
+                "viewers with the viewer's number as third column, and save it with numpy.save",
+            )
         unpaired = [
             *(f"{place.name}/{path.name}" for key, path in images.items() if key not in runs),
             *(f"{condition.name}/{path.name}" for key, path in runs.items() if key not in images),
@@ -85,7 +95,10 @@ class SitzmannPanoramas(FilePanoramas):
             found = _from_array(path)
         else:
             found = read_fixations(path, self.columns).fixations
-        kept = _lasting_once(found)
+        places = np.stack([found.longitude_deg, found.latitude_deg, found.viewer], axis=1)
+        going_on = np.concatenate([[False], (places[1:] == places[:-1]).all(axis=1)])
+        # (0, 0) is the left top corner.
+        kept = ~going_on & (places[:, :2] != (-180, 90)).any(axis=1)
         if not kept.any():
             raise SaliencyDataError(
                 path, "no fixations, only (0, 0)", "fixations", "convert the runs again"
@@ -94,8 +107,8 @@ class SitzmannPanoramas(FilePanoramas):
 
 
 def _from_array(path: Path) -> Fixations:
+    check_fixations(path, _COLUMNS)
     values = mapped_array(path).astype(np.float64)
-    check_shape(path, values.shape)
     wrong = np.flatnonzero(~((values[:, :2] >= 0) & (values[:, :2] <= 1)).all(axis=1))
     if len(wrong):
         row = int(wrong[0])
@@ -109,14 +122,6 @@ def _from_array(path: Path) -> Fixations:
     return Fixations(*directions_in_image(*values[:, :2].T), viewer.astype(np.int64))
 
 
-def _lasting_once(found: Fixations) -> np.ndarray:
-    """Whether each is one, and not the one before going on; boolean (F,)."""
-    places = np.stack([found.longitude_deg, found.latitude_deg, found.viewer], axis=1)
-    going_on = np.concatenate([[False], (places[1:] == places[:-1]).all(axis=1)])
-    none = (found.longitude_deg == -180) & (found.latitude_deg == 90)
-    return np.asarray(~going_on & ~none)
-
-
 def _folder(root: Path, *names: str) -> Path:
     for name in names:
         if (root / name).is_dir():
@@ -127,16 +132,3 @@ def _folder(root: Path, *names: str) -> Path:
         expected="the folders of the release, img_files and vr among them",
         remedy="set root to the folder that holds them",
     )
-
-
-def _refuse_pickles(condition: Path, runs: dict[str, Path]) -> None:
-    pickles = files_below(condition, _PICKLES)
-    unread = [name for name in pickles if Path(name).with_suffix("").as_posix() not in runs]
-    if unread:
-        raise SaliencyDataError(
-            condition,
-            found=f"pickles, which can run any program when they are loaded: {first_few(unread)}",
-            expected="one .npy or .csv of the same name beside each",
-            remedy="convert them once where that would not matter: stack gaze_fixations of all "
-            "viewers with the viewer's number as third column, and save it with numpy.save",
-        )

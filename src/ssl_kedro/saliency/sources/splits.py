@@ -23,10 +23,8 @@ def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str
     """
     if pattern is None:
         return list(names)
-    found = [re.search(pattern, name) for name in names]
-    without = [
-        name for name, match in zip(names, found, strict=True) if match is None or match[1] is None
-    ]
+    scenes = [match and match[1] for match in (re.search(pattern, name) for name in names)]
+    without = [name for name, scene in zip(names, scenes, strict=True) if scene is None]
     if without:
         raise SaliencyDataError(
             root,
@@ -34,28 +32,19 @@ def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str
             expected=f"names that scene_pattern = {pattern!r} matches",
             remedy="change the pattern so that its group matches in every name",
         )
-    return [str(match[1]) for match in found if match is not None]
+    return [str(scene) for scene in scenes]
 
 
 def assigned(
     names: Sequence[str], config: SourceConfig, root: Path
 ) -> dict[str, tuple[str, Split]]:
-    """Scene and split of each name; see :func:`scenes_of` and :func:`splits_of`."""
-    scenes = scenes_of(names, config.scene_pattern, root)
-    sides = zip(scenes, splits_of(names, scenes, config, root), strict=True)
-    return dict(zip(names, sides, strict=True))
-
-
-def splits_of(
-    names: Sequence[str], scenes: Sequence[str], config: SourceConfig, root: Path
-) -> list[Split]:
-    """A split of each panorama: by ``test_names`` where they are given, else by ``test_share``.
+    """Scene and split of each name: by ``test_names`` where they are given, else ``test_share``.
 
     Raises:
-        SaliencyDataError: a test name of which there is no panorama, or one scene only.
+        SaliencyDataError: a test name of which there is no panorama, one scene only, or as
+            :func:`scenes_of`.
     """
-    if not config.test_names:
-        return split_scenes(scenes, config.test_share, config.seed, root)
+    scenes = scenes_of(names, config.scene_pattern, root)
     unknown = sorted(set(config.test_names) - set(names))
     if unknown:
         raise SaliencyDataError(
@@ -64,7 +53,10 @@ def splits_of(
             expected="names of what is there, such as " + first_few(sorted(set(names))),
             remedy="correct test_names",
         )
-    return ["test" if name in config.test_names else "train" for name in names]
+    splits: Sequence[Split] = ["test" if name in config.test_names else "train" for name in names]
+    if not config.test_names:
+        splits = split_scenes(scenes, config.test_share, config.seed, root)
+    return dict(zip(names, zip(scenes, splits, strict=True), strict=True))
 
 
 def split_scenes(scenes: Sequence[str], test_share: float, seed: int, root: Path) -> list[Split]:

@@ -20,6 +20,7 @@ give the test videos' names as ``test_names``, or ``test_share`` decides over vi
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -35,13 +36,8 @@ from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of, check_p
 from ssl_kedro.saliency.sources.files import files_fingerprint, two_to_one
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
 from ssl_kedro.saliency.sources.folder import by_stem, existing, files_below
-from ssl_kedro.saliency.sources.splits import chosen, splits_of
-from ssl_kedro.saliency.video import (
-    VIDEO_EXTENSIONS,
-    FrameReader,
-    VideoFrames,
-    resized_frame,
-)
+from ssl_kedro.saliency.sources.splits import assigned, chosen
+from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, FrameReader, VideoFrames, resized_frame
 
 _VIDEO_FOLDERS = ("videos", "Videos")
 _GAZE_FOLDER = "Gaze_txt_files"
@@ -64,11 +60,10 @@ class VrEyeTrackingFrames(PanoramaSource):
     def __init__(self, config: SourceConfig) -> None:
         self._root = existing(config)
         self._videos = _videos(self._root, config)
-        names = list(self._videos)
-        sides = splits_of(names, names, config, self._root)
+        by_video = dataclasses.replace(config, scene_pattern=None)
         frames = [
             (name, number, side)
-            for name, side in zip(names, sides, strict=True)
+            for name, (_, side) in assigned(list(self._videos), by_video, self._root).items()
             for number in range(len(self._videos[name][0]))
         ]
         kept = chosen([side for *_, side in frames], config.limit, config.seed)

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.encoders.amdim import UNUSED_PREFIXES, AmdimConfig, AmdimEncoder
-from ssl_kedro.encoders.importers.kind import IMAGENET, Kind
-from ssl_kedro.encoders.importers.report import Selection, WeightsError
-from ssl_kedro.encoders.importers.resnets import selected
+from ssl_kedro.encoders.amdim import AmdimConfig, AmdimEncoder
+from ssl_kedro.encoders.importers.kind import IMAGENET, Kind, selected
+from ssl_kedro.encoders.importers.report import CHECK_KIND, Selection, WeightsError
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 from ssl_kedro.encoders.maps import MapNetwork
 
 _WRAPPERS = r"(?:(?:encoder|module)\.)*"
 _NEEDED = ("ndf", "n_rkhs", "n_depth", "encoder_size")
 _REASONS = {
-    _WRAPPERS + re.escape(start): why
-    for start, why in {
-        "evaluator.": "the classifiers, which are no part of the encoder",
-        **dict.fromkeys(UNUSED_PREFIXES, "a head of the training"),
-        "g2l_loss.": "the loss",
-    }.items()
+    rf"{_WRAPPERS}evaluator\.": "the classifiers, which are no part of the encoder",
+    rf"{_WRAPPERS}rkhs_block_": "a head of the training",
+    rf"{_WRAPPERS}g2l_loss\.": "the loss",
 }
-_REMEDY = "check the kind of the file"
 
 
 def read_amdim(path: Path) -> Selection:
@@ -39,9 +33,8 @@ def read_amdim(path: Path) -> Selection:
     parameters = entry(content, "hyperparams", path)
     absent = [name for name in _NEEDED if not isinstance(parameters.get(name), int)]
     if absent:
-        raise WeightsError(
-            path, f"no number for {', '.join(absent)}", "hyperparams with all of them", _REMEDY
-        )
+        found = f"no number for {', '.join(absent)}"
+        raise WeightsError(path, found, "hyperparams with all of them", CHECK_KIND)
     notes: dict[str, Any] = {name: parameters[name] for name in _NEEDED}
     notes["use_bn"] = bool(parameters.get("use_bn", False))
     return replace(selected(tensors, _WRAPPERS, _REASONS, path), notes=notes)
@@ -56,9 +49,8 @@ def amdim_network(selection: Selection, path: Path) -> MapNetwork:
     try:
         return AmdimEncoder(AmdimConfig(**selection.notes))
     except ConfigError as error:
-        raise WeightsError(path, str(error), "the hyperparams of an AMDIM encoder", _REMEDY) from (
-            error
-        )
+        expected = "the hyperparams of an AMDIM encoder"
+        raise WeightsError(path, str(error), expected, CHECK_KIND) from error
 
 
 KINDS = {

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.kind import Kind, resnet, selected
 from ssl_kedro.encoders.importers.report import Selection
-from ssl_kedro.encoders.importers.resnets import resnet, selected
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 
 _REASONS = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, resnet, selected
 from ssl_kedro.encoders.importers.report import Selection
-from ssl_kedro.encoders.importers.resnets import CLASSIFIER, resnet, selected
 from ssl_kedro.encoders.importers.torch_file import read_torch, tensors_of
 
 _REASONS = {

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.kind import Kind, resnet, selected
 from ssl_kedro.encoders.importers.report import Selection, WeightsError
-from ssl_kedro.encoders.importers.resnets import resnet, selected
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 
-_PREFIX = "module.encoder_q."
+_HEAD = "module.encoder_q.fc."
 _REASONS = {
     r"module\.encoder_q\.fc\.": "the projection head, which is no part of the encoder",
     r"module\.encoder_k\.": "the key encoder, a running average of the query encoder",
     r"module\.queue": "the queue of negatives",
 }
-_HEADS = (
-    {"fc.weight", "fc.bias"},
-    {"fc.0.weight", "fc.0.bias", "fc.2.weight", "fc.2.bias"},
-)
+_HEADS = ({"weight", "bias"}, {"0.weight", "0.bias", "2.weight", "2.bias"})
+_HOSTED = "https://github.com/facebookresearch/moco (README, Models)"
 
 
 def read_moco(path: Path) -> Selection:
@@ -28,12 +25,11 @@ def read_moco(path: Path) -> Selection:
     """
     tensors = tensors_of(entry(read_torch(path), "state_dict", path), path)
     selection = selected(tensors, r"module\.encoder_q\.", _REASONS, path)
-    heads = (key.removeprefix(_PREFIX) for key in selection.dropped if key.startswith(_PREFIX))
-    found = set(heads)
+    found = {key.removeprefix(_HEAD) for key in selection.dropped if key.startswith(_HEAD)}
     if found not in _HEADS:
         raise WeightsError(
             path,
-            f"the projection head {sorted(found)}",
+            f"the projection head {sorted(f'fc.{name}' for name in found)}",
             "fc.weight and fc.bias (v1), or fc.0.* and fc.2.* (v2)",
             "check that the file is a pre-training checkpoint of MoCo, not of a linear classifier",
         )
@@ -44,7 +40,7 @@ KINDS = {
     "moco_v1": Kind(
         publisher="He et al. 2020 (Facebook AI Research)",
         file="moco_v1_200ep_pretrain.pth.tar",
-        hosted="https://github.com/facebookresearch/moco (README, Models)",
+        hosted=_HOSTED,
         row="MoCo v1",
         read=read_moco,
         network=resnet(),
@@ -52,7 +48,7 @@ KINDS = {
     "moco_v2": Kind(
         publisher="Chen et al. 2020 (Facebook AI Research)",
         file="moco_v2_800ep_pretrain.pth.tar or moco_v2_200ep_pretrain.pth.tar",
-        hosted="https://github.com/facebookresearch/moco (README, Models)",
+        hosted=_HOSTED,
         row="MoCo v2",
         read=read_moco,
         network=resnet(),

@@ -13,9 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.importers.kind import Kind
+from ssl_kedro.encoders.importers.kind import Kind, resnet
 from ssl_kedro.encoders.importers.report import Selection, WeightsError
-from ssl_kedro.encoders.importers.resnets import resnet
 from ssl_kedro.encoders.importers.tensor_bundle import TensorBundle, bundle_files
 
 _BLOCKS = (3, 4, 6, 3)

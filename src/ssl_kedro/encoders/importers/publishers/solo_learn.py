@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import Kind
-from ssl_kedro.encoders.importers.report import Selection, WeightsError
-from ssl_kedro.encoders.importers.resnets import CLASSIFIER, resnet, selected
+from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, resnet, selected
+from ssl_kedro.encoders.importers.report import CHECK_KIND, Selection, WeightsError
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 
 
@@ -18,15 +17,10 @@ def read_solo_learn(path: Path) -> Selection:
     prefixes = ("backbone.", "encoder.")
     prefix = next((p for p in prefixes if any(k.startswith(p) for k in tensors)), None)
     if prefix is None:
-        raise WeightsError(
-            path,
-            f"keys such as {next(iter(tensors))!r}",
-            "keys that begin with backbone. or encoder.",
-            "check the kind of the file",
-        )
-    if f"{prefix}layer1.0.conv1.weight" in tensors and (
-        f"{prefix}layer1.0.conv3.weight" not in tensors
-    ):
+        found = f"keys such as {next(iter(tensors))!r}"
+        raise WeightsError(path, found, "keys that begin with backbone. or encoder.", CHECK_KIND)
+    first = f"{prefix}layer1.0.conv"
+    if f"{first}1.weight" in tensors and f"{first}3.weight" not in tensors:
         raise WeightsError(
             path,
             "a ResNet of basic blocks (ResNet-18 or 34)",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -62,10 +63,10 @@ class Difference:
     @property
     def text(self) -> str:
         """The mean with its interval, as "+0.110 [+0.000, +0.200]", where there is one."""
-        found = [signed(math.nan if v is None else v, 3) for v in (self.mean, self.low, self.high)]
-        if self.judgement in ("unknown", "no interval"):
-            return found[0]
-        return f"{found[0]} [{found[1]}, {found[2]}]"
+        mean, low, high = (
+            signed(math.nan if end is None else end, 3) for end in (self.mean, self.low, self.high)
+        )
+        return mean if self.judgement in ("unknown", "no interval") else f"{mean} [{low}, {high}]"
 
     @property
     def decided(self) -> str:
@@ -125,29 +126,24 @@ def _pairs(results: Results) -> Iterator[tuple[About, str, str]]:
         return
     own = results.models[judged]
     encoder = results.encoders[own.encoder]
+    parts = ("encoder", "decoder", "fine_tune", "recipe")
     once: set[About] = set()
     for name in names:
-        plan, other = results.models[name], results.encoders[results.models[name].encoder]
+        plan = results.models[name]
+        other = results.encoders[plan.encoder]
         same_network = (other.architecture, other.width) == (encoder.architecture, encoder.width)
-        about: About | None = None
-        changed = {
-            key
-            for key in ("encoder", "decoder", "fine_tune", "recipe")
-            if getattr(plan, key) != getattr(own, key)
-        }
-        if changed == {"encoder"} and same_network and other.kind == "random":
-            about = "pre-training" if encoder.kind == "contrastive" else None
-        elif changed == {"fine_tune"} and plan.fine_tune:
-            about = "fine-tuning"
+        changed = {part for part in parts if getattr(plan, part) != getattr(own, part)}
+        if changed == {"encoder"} and (encoder.kind, other.kind) == ("contrastive", "random"):
+            if same_network and "pre-training" not in once:
+                once.add("pre-training")
+                yield "pre-training", judged, name
+        elif changed == {"fine_tune"} and plan.fine_tune and "fine-tuning" not in once:
+            once.add("fine-tuning")
+            yield "fine-tuning", name, judged
         elif changed == {"decoder"}:
-            about = "decoder"
+            yield "decoder", name, judged
         elif "recipe" in changed <= {"recipe", "encoder"} and not own.recipe:
-            about = "quirks"
-        if about is None or about in once:
-            continue
-        if about in ("pre-training", "fine-tuning"):
-            once.add(about)
-        yield (about, judged, name) if about == "pre-training" else (about, name, judged)
+            yield "quirks", name, judged
 
 
 def _difference(results: Results, about: About, first: str, second: str, metric: str) -> Difference:
@@ -157,26 +153,25 @@ def _difference(results: Results, about: About, first: str, second: str, metric:
     """
     dataset, mode = results.main, results.mode(results.main)
     enough = results.datasets[dataset].scenes >= FEW_SCENES
+    made = partial(Difference, about, first, second, metric)
     if second == "equator":
         stored = results.differences[dataset].get(first, {}).get(mode, {}).get(metric)
         if stored is not None and stored.mean is not None:
-            ends = (stored.low, stored.high) if enough else ()
-            return Difference(about, first, second, metric, stored.mean, *ends)
-    means = [results.estimate(dataset, name, mode, metric).mean for name in (first, second)]
+            return made(stored.mean, *((stored.low, stored.high) if enough else ()))
+    means = [results.estimate(name, metric).mean for name in (first, second)]
     if means[0] is None or means[1] is None:
-        return Difference(about, first, second, metric)
-    kept = results.per_image.get(dataset)
-    both = [
-        kept.scores.get(name, {}).get(mode, {}).get(metric) if kept else None
-        for name in (first, second)
-    ]
-    if kept is None or not enough or both[0] is None or both[1] is None:
-        return Difference(about, first, second, metric, means[0] - means[1])
+        return made()
+    images = results.per_image.get(dataset)
+    of = images.scores if images else {}
+    both = [of.get(name, {}).get(mode, {}).get(metric) for name in (first, second)]
+    if images is None or not enough or None in both:
+        return made(means[0] - means[1])
+    one, other = np.array(both, dtype=np.float64)
     found = bootstrap_interval(
-        np.array(both[0], dtype=np.float64) - np.array(both[1], dtype=np.float64),
+        one - other,
         np.random.default_rng(results.seed),
         confidence=results.intervals["level"],
         resamples=int(results.intervals["resamples"]),
-        groups=kept.scenes,
+        groups=images.scenes,
     )
-    return Difference(about, first, second, metric, found.mean, found.low, found.high)
+    return made(found.mean, found.low, found.high)

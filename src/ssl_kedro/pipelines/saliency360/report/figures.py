@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,12 +23,8 @@ Shown = tuple[str, np.ndarray, np.ndarray, Mapping[str, np.ndarray], Mapping[str
 def scores(results: Results) -> Figure:
     """A panel a metric: models and baselines as points with their intervals."""
     models = results.scores[results.main]
-    mode = results.mode(results.main)
     names = [*(n for n in models if n not in BASELINES), *(n for n in BASELINES if n in models)]
-    means = {
-        metric: {name: results.estimate(results.main, name, mode, metric) for name in names}
-        for metric in metrics()
-    }
+    means = {metric: {n: results.estimate(n, metric) for n in names} for metric in metrics()}
     shown = [m for m, of in means.items() if any(one.mean is not None for one in of.values())]
     columns = min(4, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
@@ -65,20 +62,15 @@ def training_curves(results: Results) -> Figure:
     }
     for axis, (name, trained) in zip((left, right), trainings.items(), strict=True):
         curves = {label: history for label, history in trained.items() if history}
-        for (label, history), colour in zip(curves.items(), _colours(len(curves)), strict=True):
-            epochs = [row["epoch"] for row in history]
-            losses = [row["loss"] for row in history]
-            axis.plot(epochs, losses, color=colour, lw=1.6, label=literal(label))
+        for (label, history), colour in zip(curves.items(), cycle(CLASS_COLOURS), strict=False):
+            points = zip(*((row["epoch"], row["loss"]) for row in history), strict=True)
+            axis.plot(*points, color=colour, lw=1.6, label=literal(label))
         axis.set_xlabel("epoch", fontsize=9, color=DARK)
         axis.set_ylabel("loss", fontsize=9, color=DARK)
         title(axis, name if curves else f"{name}: none in this run")
         if curves:
             axis.legend(frameon=False, fontsize=8)
     return made
-
-
-def _colours(count: int) -> list[str]:
-    return [CLASS_COLOURS[at % len(CLASS_COLOURS)] for at in range(count)]
 
 
 def overlay_sheet(rows: Sequence[Shown], columns: Sequence[str]) -> Figure:

@@ -1,4 +1,4 @@
-"""Nodes of chapter 4 that gather: results, differences, metrics, tables, pictures, the report."""
+"""Nodes of chapter 4 that gather: results, metrics, the manifest, the report with pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from ssl_kedro.encoders.saliency_model import SaliencyModel
@@ -26,18 +25,16 @@ from ssl_kedro.pipelines.saliency360.records import (
     TestedData,
     Training,
 )
-from ssl_kedro.pipelines.saliency360.report import figures as drawn
-from ssl_kedro.pipelines.saliency360.report.differences import Difference, paired_differences
-from ssl_kedro.pipelines.saliency360.report.notes import notes
+from ssl_kedro.pipelines.saliency360.report.differences import Difference
+from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet, scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.page import saliency_report
-from ssl_kedro.pipelines.saliency360.report.tables import all_tables
-from ssl_kedro.pipelines.saliency360.scoring import truths_of_tested
+from ssl_kedro.pipelines.saliency360.report.sentences import notes
+from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.saliency.evaluation import Interval, Scores, intervals
+from ssl_kedro.saliency.ground_truth import Arrays
 from ssl_kedro.saliency.scores import scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
-
-Arrays = dict[str, np.ndarray]
 
 
 def collect(
@@ -53,10 +50,10 @@ def collect(
             set>.<model>", "pretrained.<encoder>", "fitted.<model>", "networks.<model>".
     """
     of = nested(found)
-    stored: dict[str, StoredPanoramas] = of["stored"]
-    baselines: dict[str, dict[str, Scored]] = of["baselines"]
-    every = {name: {**baselines[name], **of["scores"][name]} for name in stored}
     networks: dict[str, SaliencyModel] = of["networks"]
+    every: dict[str, dict[str, Scored]] = {
+        name: {**baselines, **of["scores"][name]} for name, baselines in of["baselines"].items()
+    }
     return Results(
         seed=parameters.seed,
         recipe="; ".join(parameters.recipe) or "fixed",
@@ -66,7 +63,9 @@ def collect(
             "resamples": parameters.score.resamples,
         },
         datasets={
-            name: _dataset(parameters, name, stored[name], of["truth"][name], scored["uniform"])
+            name: _dataset(
+                parameters, name, of["stored"][name], of["truth"][name], scored["uniform"]
+            )
             for name, scored in every.items()
         },
         encoders={
@@ -110,15 +109,14 @@ def _dataset(
     tested: Scored,
 ) -> TestedData:
     made = truth["made_from_fixations"]
-    viewers = truth["viewer"]
     from_fixations = f"fixations, Gaussian of {parameters.truth.sigma_deg:g} degrees"
     own = name == parameters.dataset
     return TestedData(
         images=len(tested.names),
         scenes=len(set(tested.scenes)),
         folds=parameters.folds if own else 0,
-        viewers=len(np.unique(viewers)) if len(viewers) else None,
-        fixations=len(viewers) or None,
+        viewers=len(np.unique(truth["viewer"])) or None,
+        fixations=len(truth["viewer"]) or None,
         truth=from_fixations if made.all() else "maps" if not made.any() else "both",
         role="main" if own else "out_of_distribution",
         skipped=stored.skipped,
@@ -134,21 +132,16 @@ def _encoder(
     config, contrast = parameters.encoder_config(name), parameters.contrast_of(name)
     model = next(m for n, m in networks.items() if parameters.models[n].encoder == name)
     return EncoderResult(
+        **vars(trained),
         kind=parameters.encoders[name].kind,
         architecture=config.architecture,
         width=config.width,
         local_weight=contrast.local_weight,
         attention=contrast.attention,
         projections=parameters.views_of(name).projections,
-        images=trained.images,
-        temperature=trained.temperature,
         chance_loss=chance_loss(contrast.negatives),
-        epochs=trained.epochs,
-        seconds=trained.seconds,
-        precision=trained.precision,
         macs=model.macs(*parameters.image.size)["encoder"],
         parameters=sum(p.numel() for p in model.encoder.parameters()),
-        history=trained.history,
     )
 
 
@@ -157,6 +150,7 @@ def _model(
 ) -> ModelResult:
     macs = model.macs(*parameters.image.size)
     return ModelResult(
+        **vars(fitted),
         encoder=parameters.models[name].encoder,
         decoder=parameters.decoder_config(name).kind,
         fine_tune=parameters.models[name].fine_tune,
@@ -164,9 +158,6 @@ def _model(
         decoder_macs=macs["decoder"],
         encoder_macs=macs["encoder"],
         decoder_parameters=sum(p.numel() for p in model.decoder.parameters()),
-        epochs=fitted.epochs,
-        seconds=fitted.seconds,
-        history=fitted.history,
     )
 
 
@@ -192,11 +183,6 @@ def _estimate(found: Interval) -> Estimate:
     return Estimate(mean, low, high, found.count)
 
 
-def differences(results: Results) -> list[Difference]:
-    """All paired differences that the report speaks of."""
-    return paired_differences(results)
-
-
 def metrics(results: Results) -> dict[str, float]:
     """The numbers of the run under flat keys, ``<dataset>.<model>.<mode>.<metric>``."""
     return {
@@ -207,11 +193,6 @@ def metrics(results: Results) -> dict[str, float]:
         for metric, found in of_mode.items()
         if found.mean is not None
     }
-
-
-def tables(results: Results) -> dict[str, pd.DataFrame]:
-    """Tables 4.1 to 4.4 with the published figures beside the measured ones."""
-    return all_tables(results)
 
 
 def describe_run(parameters: Saliency360Parameters, data: Data, results: Results) -> dict[str, Any]:
@@ -239,59 +220,43 @@ def describe_run(parameters: Saliency360Parameters, data: Data, results: Results
     )
 
 
-def figures(results: Results) -> dict[str, Figure]:
-    """Scores of all models and baselines, and how the trainings went."""
-    return {"scores": drawn.scores(results), "training_curves": drawn.training_curves(results)}
-
-
-def overlays(
+def _overlays(
     parameters: Saliency360Parameters,
     stored: StoredPanoramas,
     store: PanoramaStore,
     truth: Arrays,
     priors: Arrays,
-    **predictions: Arrays,
+    predictions: dict[str, Arrays],
 ) -> Figure:
-    """Tested panoramas from the best to the worst predicted, each model beside the truth.
+    """Tested panoramas from the best to the worst predicted, each model beside the truth."""
+    maps: dict[str, dict[int, np.ndarray]] = {
+        name: dict(zip(found["rows"].tolist(), found["maps"], strict=True))
+        for name, found in predictions.items()
+    }
+    maps["equator"] = {
+        int(row): priors[f"{part}.equator"]
+        for part, rows in tested_rows(parameters, stored, own=True).items()
+        for row in rows
+    }
 
-    Args:
-        parameters: of the run.
-        stored: its own panoramas.
-        store: their pixels.
-        truth: their maps and fixations.
-        priors: by part.
-        predictions: "predictions.<model>".
-    """
-    rows, panoramas, _ = truths_of_tested(parameters, stored, truth, priors, own=True)
-    columns = {
-        name: {int(row): found["maps"][at] for at, row in enumerate(found["rows"])}
-        for name, found in nested(predictions)["predictions"].items()
-    }
-    columns["equator"] = {row: tested.prior for row, tested in zip(rows, panoramas, strict=True)}
-    correlations = {
-        row: {
-            name: scores_by_mode(maps[row], tested.truth, None, modes=("sphere",))["sphere"]["cc"]
-            for name, maps in columns.items()
-        }
-        for row, tested in zip(rows, panoramas, strict=True)
-    }
-    order = sorted(rows, key=lambda row: -correlations[row][parameters.deploy])
+    def correlation(name: str, row: int) -> float:
+        found = scores_by_mode(maps[name][row], truth["maps"][row], None, modes=("sphere",))
+        return found["sphere"]["cc"]
+
+    order = sorted(maps["equator"], key=lambda row: -correlation(parameters.deploy, row))
     count = min(parameters.gallery.panoramas, len(order))
-    chosen = [order[at] for at in np.linspace(0, len(order) - 1, count).round().astype(int)]
     images = store.images()
-    return drawn.overlay_sheet(
-        [
-            (
-                stored.names[row],
-                np.array(images[row]),
-                truth["maps"][row],
-                {name: maps[row] for name, maps in columns.items()},
-                correlations[row],
-            )
-            for row in chosen
-        ],
-        tuple(columns),
-    )
+    shown = [
+        (
+            stored.names[row],
+            np.array(images[row]),
+            truth["maps"][row],
+            {name: of[row] for name, of in maps.items()},
+            {name: correlation(name, row) for name in maps},
+        )
+        for row in (order[at] for at in np.linspace(0, len(order) - 1, count).round().astype(int))
+    ]
+    return overlay_sheet(shown, tuple(maps))
 
 
 def report(
@@ -299,25 +264,35 @@ def report(
     results: Results,
     differences: list[Difference],
     manifest: dict[str, Any],
+    stored: StoredPanoramas,
+    store: PanoramaStore,
+    truth: Arrays,
+    priors: Arrays,
     **shown: Any,
-) -> str:
-    """The self-contained HTML report.
+) -> dict[str, Any]:
+    """The self-contained HTML report, and the pictures in it.
 
     Args:
         parameters: of the run.
         results: of the run.
         differences: that it speaks of.
         manifest: of the run.
-        shown: "tables.<name>", and what :func:`overlays` takes: drawn here again, since a picture
-            in the catalog cannot be read.
+        stored: its own panoramas.
+        store: their pixels.
+        truth: their maps and fixations.
+        priors: by part.
+        shown: "tables.<name>" and "predictions.<model>".
+
+    Returns:
+        "report", and the figures "scores", "training_curves" and "overlays".
     """
-    tables = {name.removeprefix("tables."): f for name, f in shown.items() if "tables." in name}
-    overlaid = {name: value for name, value in shown.items() if "tables." not in name}
-    return saliency_report(
-        results,
-        differences,
-        manifest,
-        tables,
-        overlays(parameters, **overlaid),
-        notes(parameters, results),
-    )
+    of = nested(shown)
+    sheet = _overlays(parameters, stored, store, truth, priors, of["predictions"])
+    said = notes(parameters, results)
+    return {
+        "report": saliency_report(results, differences, manifest, of["tables"], sheet, said),
+        "overlays": sheet,
+        # Drawn anew: a figure that was drawn for the page once is laid out otherwise.
+        "scores": scores(results),
+        "training_curves": training_curves(results),
+    }

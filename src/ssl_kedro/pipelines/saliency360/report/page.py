@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.saliency360.records import Results
-from ssl_kedro.pipelines.saliency360.report.differences import (
-    DECIDING,
-    Difference,
-    judged_model,
-    scored_models,
-)
+from ssl_kedro.pipelines.saliency360.records import STAGES, Results
+from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
 from ssl_kedro.pipelines.saliency360.report.tables import (
     BASELINES,
-    COSTS,
     PUBLISHED,
     ROW,
     SCORES,
     THIS_RUN,
     columns,
-    costs,
 )
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
@@ -43,7 +37,11 @@ _GLOSSARY = (
     ("mean", "The mean of the training maps: it also knows where viewers start."),
     ("ceiling", "What half of the viewers say of the other half."),
 )
-_STAGES = ("decode", "encoder", "decoder", "post", "total")
+_COSTS = (
+    *("Model", "Encoder", "Decoder", "encoder GMAC", "decoder GMAC", "decoder M par."),
+    *("pre\N{NON-BREAKING HYPHEN}training s", "decoder s"),
+)
+_SHEET = "Best to worst prediction; a line runs at half of each map's peak."
 
 
 def saliency_report(
@@ -51,7 +49,7 @@ def saliency_report(
     differences: Sequence[Difference],
     manifest: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
-    sheet: Figure | None,
+    sheet: Figure,
     notes: Sequence[str],
 ) -> str:
     """Self-contained HTML with the results of chapter 4.
@@ -61,76 +59,62 @@ def saliency_report(
         differences: that it speaks of.
         manifest: of the run.
         tables: "table_4_1" to "table_4_4".
-        sheet: overlays, None without any.
+        sheet: overlays.
         notes: what differs from the thesis, and what the data cannot show.
     """
-    dataset = results.main
-    said = verdicts(results, differences)
-    pictures = "Best to worst prediction; a line runs at half of each map's peak."
+    lead, *said = verdicts(results, differences)
+    bars = Picture(scores(results), "Scores of models and baselines by metric")
+    curves = Picture(training_curves(results), "Losses of all trainings by epoch")
     sections = [
-        *_paragraphs("What the numbers say", said[1:]),
-        *_baseline_section(results, differences),
+        Section("What the numbers say", said),
+        _difference_section(results, differences, "baseline"),
         *(_scores_section(name, tables["table_4_1"], results) for name in results.scores),
-        Section(
-            "Scores with intervals",
-            (_interval_text(results),),
-            pictures=[Picture(scores(results), "Scores of models and baselines by metric")],
-        ),
-        *(
-            [Section("Predictions", (pictures,), pictures=[Picture(sheet, pictures, "png")])]
-            if sheet is not None
-            else []
-        ),
-        *_ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
-        *_ablation_section("4.4", "projections", tables["table_4_4"]),
-        Section("What it costs", tables=[shown(COSTS, costs(results), {ROW: ""})]),
+        Section("Scores with intervals", (_interval_text(results),), pictures=[bars]),
+        Section("Predictions", (_SHEET,), pictures=[Picture(sheet, _SHEET, "png")]),
+        _ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
+        _ablation_section("4.4", "projections", tables["table_4_4"]),
+        _cost_section(results),
         _runtime_section(tables["table_4_2"]),
-        Section(
-            "Training",
-            pictures=[Picture(training_curves(results), "Losses of all trainings by epoch")],
-        ),
-        *_quirk_section(results, differences),
-        *_paragraphs("What differs from the thesis", notes),
-        *_paragraphs("What these data cannot show", limits(results)),
+        Section("Training", pictures=[curves]),
+        _difference_section(results, differences, "quirks"),
+        Section("What differs from the thesis", notes),
+        Section("What these data cannot show", limits(results)),
         *skipped_section(manifest),
         manifest_section(manifest),
         Section("Terms", terms=(*_GLOSSARY, *_metric_terms())),
     ]
     report = Report(
         title="Where people look in panoramas",
-        lead=said[0],
+        lead=lead,
         origin=(
-            f"Visual attention (chapter 4), {results.datasets[dataset].images} tested panoramas of "
-            f"{dataset}, seed {manifest['seed']}, {manifest['created'][:10]}"
+            f"Visual attention (chapter 4), {results.datasets[results.main].images} tested "
+            f"panoramas of {results.main}, seed {manifest['seed']}, {manifest['created'][:10]}"
         ),
         cards=_cards(results),
-        sections=sections,
+        # A section with nothing to say is left out.
+        sections=[s for s in sections if s.paragraphs or s.tables or s.pictures or s.terms],
     )
     return rendered(report)
 
 
-def _metric_terms() -> list[tuple[str, str]]:
-    return [
-        (
-            metric.heading,
-            f"{metric.meaning[0].upper()}{metric.meaning[1:]}: {metric.range}"
-            f"{f', {metric.unit}' if metric.unit else ''}"
-            f"{'; lower is better' if metric.lower_is_better else ''}.",
-        )
-        for metric in metrics().values()
-    ]
+def _metric_terms() -> Iterator[tuple[str, str]]:
+    for metric in metrics().values():
+        unit = f", {metric.unit}" if metric.unit else ""
+        lower = "; lower is better" if metric.lower_is_better else ""
+        meaning = f"{metric.meaning[0].upper()}{metric.meaning[1:]}"
+        yield metric.heading, f"{meaning}: {metric.range}{unit}{lower}."
 
 
 def _cards(results: Results) -> list[Card]:
     """The judged model and what it has to be compared with, then its gains."""
     name, mode = judged_model(results), results.mode(results.main)
     cards = []
-    for one in ([name] if name else []) + ["equator", "mean", "ceiling"]:
-        cc = results.estimate(results.main, one, mode, "cc").mean
+    for one in filter(None, (name, "equator", "mean", "ceiling")):
+        cc = results.estimate(one, "cc").mean
         if cc is not None:
             cards.append(Card(plain(cc), f"CC of {one}, {mode} mode"))
     if name:
-        gain = results.estimate(results.main, name, mode, "info_gain").mean
+        gain = results.estimate(name, "info_gain").mean
         if gain is not None:
             cards.append(Card(signed(gain), f"bits a look that {name} gains over the equator"))
         plan = results.models[name]
@@ -139,57 +123,39 @@ def _cards(results: Results) -> list[Card]:
     return cards
 
 
-def _paragraphs(heading: str, paragraphs: Sequence[str]) -> list[Section]:
-    return [Section(heading, paragraphs)] if paragraphs else []
-
-
-def _headings() -> list[str]:
-    return [metrics()[metric].heading for metric in DECIDING]
-
-
-def _baseline_section(results: Results, differences: Sequence[Difference]) -> list[Section]:
-    """Every model less each baseline, CC and information gain."""
-    found = [one for one in differences if one.about == "baseline"]
-    baselines = list(dict.fromkeys(one.second for one in found))
+def _difference_section(results: Results, differences: Sequence[Difference], about: str) -> Section:
+    """Every model less each baseline; or each with the authors' errors less one without."""
+    found = [one for one in differences if one.about == about]
     if not found:
-        return []
+        return Section("")
+    names = [metrics()[metric].heading for metric in DECIDING]
     rows = [
         [name, *(one.decided for one in found if one.first == name)]
-        for name in scored_models(results)
-    ]
-    groups = [("", 1), *((f"less {baseline}", len(DECIDING)) for baseline in baselines)]
-    names = ["Model", *_headings() * len(baselines)]
-    text = (
-        f"{results.main}, {results.mode(results.main)} mode: means of the differences on the same "
-        f"panoramas, with their {100 * results.intervals['level']:g} % intervals over scenes where "
-        "there are enough. An interval that holds 0 decides nothing."
-    )
-    # Words, not numbers: a sign that decides nothing must not be tinted.
-    table = Table(names, rows, left=len(names), groups=groups)
-    return [Section("Against what sees no image", (text,), tables=[table])]
-
-
-def _quirk_section(results: Results, differences: Sequence[Difference]) -> list[Section]:
-    """What reproducing the authors' errors changes, where models were made with some."""
-    found = [one for one in differences if one.about == "quirks"]
-    if not found:
-        return []
-    rows = [
-        [
-            name,
-            ", ".join(quirk.replace("_", " ") for quirk in results.models[name].recipe),
-            *(one.decided for one in found if one.first == name),
-        ]
         for name in dict.fromkeys(one.first for one in found)
     ]
-    names = ["Model", "As the authors' code", *_headings()]
+    where = f"{results.main}, {results.mode(results.main)} mode"
+    end = "An interval that holds 0 decides nothing."
+    # All columns are words, not numbers: a sign that decides nothing must not be tinted.
+    if about == "quirks":
+        for row in rows:
+            row.insert(1, ", ".join(results.models[row[0]].recipe).replace("_", " "))
+        names = ["Model", "As the authors' code", *names]
+        text = (
+            f"{where}: models made with errors of the authors' code, less {found[0].second}, "
+            f"which is made without. {end}"
+        )
+        table = Table(names, rows, left=len(names))
+        return Section("What the authors' quirks change", (text,), tables=[table])
+    baselines = list(dict.fromkeys(one.second for one in found))
+    groups = [("", 1), *((f"less {baseline}", len(DECIDING)) for baseline in baselines)]
+    names = ["Model", *names * len(baselines)]
     text = (
-        f"{results.main}, {results.mode(results.main)} mode: models made with errors of the "
-        f"authors' code, less {found[0].second}, which is made without. An interval that holds 0 "
-        "decides nothing."
+        f"{where}: means of the differences on the same panoramas, with their "
+        f"{100 * results.intervals['level']:g} % intervals over scenes where there are enough. "
+        f"{end}"
     )
-    table = Table(names, rows, left=len(names))
-    return [Section("What the authors' quirks change", (text,), tables=[table])]
+    table = Table(names, rows, left=len(names), groups=groups)
+    return Section("Against what sees no image", (text,), tables=[table])
 
 
 def _interval_text(results: Results) -> str:
@@ -202,55 +168,69 @@ def _interval_text(results: Results) -> str:
 
 def _scores_section(dataset: str, table: pd.DataFrame, results: Results) -> Section:
     """Table 4.1 of one data set, and the published rows under the run's own."""
-    mode = results.mode(dataset)
+    mode, found = results.mode(dataset), results.datasets[dataset]
     own = table[
         (table["source"] == THIS_RUN) & (table["dataset"] == dataset) & (table["mode"] == mode)
     ]
     baseline = own["model"].isin(BASELINES)
-    own = pd.concat([own[~baseline], own[baseline]])
-    found = results.datasets[dataset]
     folds = f", {found.folds} folds of scenes" if found.folds else ""
     role = "" if found.role == "main" else " Not trained on: out of distribution."
     text = (
         f"{found.images} panoramas of {found.scenes} scenes{folds}; truth: {found.truth}. "
         f"{mode.capitalize()} mode.{role}"
     )
-    every = {column.name: column for column in columns("4.1")}
-    hidden = ("source", "dataset", "encoder", "mode")
-    mine = shown([c for n, c in every.items() if n not in hidden], own, {ROW: "", SCORES: ""})
+
+    def part(rows: pd.DataFrame, above: str, *hidden: str) -> Table:
+        beside = [column for column in columns("4.1") if column.name not in hidden]
+        return shown(beside, rows, {ROW: above, SCORES: ""})
+
+    hidden = ("source", "encoder", "mode")
+    mine = part(pd.concat([own[~baseline], own[baseline]]), "", "dataset", *hidden)
     tables = [dataclasses.replace(mine, breaks=[int((~baseline).sum())])]
     if found.role == "main":
-        hidden = ("source", "encoder", "decoder", "mode")
-        beside = [column for name, column in every.items() if name not in hidden]
         # Said above the columns: below a long table it would come too late.
-        above = {ROW: "published, on other data: for orientation only", SCORES: ""}
-        tables.append(shown(beside, table[table["source"] == PUBLISHED], above))
+        above = "published, on other data: for orientation only"
+        tables.append(part(table[table["source"] == PUBLISHED], above, "decoder", *hidden))
     return Section(f"Table 4.1: {dataset}", (text,), tables=tables)
 
 
-def _ablation_section(number: str, what: str, table: pd.DataFrame) -> list[Section]:
+def _ablation_section(number: str, what: str, table: pd.DataFrame) -> Section:
     """Measured and published rows of an ablation, none where the run has nothing to compare."""
-    if not (table["source"] == THIS_RUN).any():
-        return []
-    made = shown(columns(number), table, {ROW: "", SCORES: ""}, breaks=["source"])
-    return [Section(f"Table {number}: {what}", tables=[made])]
+    tables = []
+    if (table["source"] == THIS_RUN).any():
+        tables.append(shown(columns(number), table, {ROW: "", SCORES: ""}, breaks=["source"]))
+    return Section(f"Table {number}: {what}", tables=tables)
+
+
+def _cost_section(results: Results) -> Section:
+    """What each model costs, a row each."""
+    rows = []
+    for name, model in results.models.items():
+        encoder = results.encoders[model.encoder]
+        numbers = (
+            *(encoder.macs / 1e9, model.decoder_macs / 1e9, model.decoder_parameters / 1e6),
+            *(encoder.seconds, model.seconds),
+        )
+        on = f"{model.encoder} ({encoder.architecture})"
+        rows.append([name, on, model.decoder, *map(three_digits, numbers)])
+    return Section("What it costs", tables=[Table(_COSTS, rows, left=3)])
 
 
 def _runtime_section(table: pd.DataFrame) -> Section:
     """A row a model and batch, stages side by side; published ones are totals."""
-    found: dict[tuple[str, ...], dict[str, float]] = {}
+    found: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     for row in table.to_dict("records"):
-        batch = DASH if pd.isna(row["batch"]) else str(int(row["batch"]))
+        batch = DASH if pd.isna(row["batch"]) else f"{row['batch']:.0f}"
         count = 0 if pd.isna(row["threads"]) else int(row["threads"])
         threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
         key = (row["source"], row["model"], f"{row['device']}{threads}", batch)
-        found.setdefault(key, {})[row["stage"]] = row["ms"]
+        found[key][row["stage"]] = row["ms"]
     own = sum(key[0] == THIS_RUN for key in found)
     rows = [
-        [*key, *(three_digits(stages.get(stage, math.nan)) for stage in _STAGES)]
+        [*key, *(three_digits(stages.get(stage, math.nan)) for stage in STAGES)]
         for key, stages in found.items()
     ]
     text = "Milliseconds a panorama. Published times are of 4K panoramas."
-    names = ("Source", "Model", "Device", "Batch", *_STAGES)
+    names = ("Source", "Model", "Device", "Batch", *STAGES)
     made = Table(names, rows, left=3, breaks=[own] if own else [])
     return Section("Table 4.2: run time", (text,), tables=[made])

@@ -1,4 +1,4 @@
-"""What the scores of chapter 4 say, in sentences that follow the numbers."""
+"""What a run of chapter 4 says, and what it does differently from the thesis, in sentences."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import Results
-from ssl_kedro.pipelines.saliency360.report.differences import (
-    FEW_SCENES,
-    Difference,
-    judged_model,
-)
+from ssl_kedro.pipelines.saliency360.report.differences import FEW_SCENES, Difference, judged_model
 from ssl_kedro.reporting.judgements import listed
 from ssl_kedro.reporting.number_format import percent, plain, three_digits
+from ssl_kedro.reporting.recipes import changes, compared, published_recipe, values_of
 from ssl_kedro.saliency.metric import metrics
 
 # Names of a baseline where it is first spoken of, and afterwards.
@@ -25,12 +23,16 @@ _BASELINES = {
     ),
 }
 _LONG = {"cc": "CC", "info_gain": "information gain"}
-_JUDGED = {
-    "better": "better",
-    "worse": "worse",
-    "undecided": "undecided",
-    "no interval": "undecided, no paired interval",
+_LEADS = {
+    "pre-training": "Contrastive less random encoder ({first}, {second})",
+    "fine-tuning": "Fine-tuned less frozen encoder ({first}, {second})",
+    "decoder": (
+        "The {one.decoder} decoder less the {other.decoder} one at {times} times the "
+        "multiply-accumulates"
+    ),
 }
+# With fewer scenes than this the notes warn of the intervals.
+_FEW_FOR_INTERVALS = 30
 
 
 def verdicts(results: Results, differences: Sequence[Difference]) -> list[str]:
@@ -58,18 +60,22 @@ def verdicts(results: Results, differences: Sequence[Difference]) -> list[str]:
         ),
         _shuffled(results, name),
         _ceiling(results, name),
-        *_pre_training(results, name, [key for key in pairs if key[0] == "pre-training"]),
     ]
+    if results.encoders[results.models[name].encoder].kind != "contrastive":
+        said.append("No model on a contrastive encoder was scored.")
+    elif not any(about == "pre-training" for about, _, _ in pairs):
+        said.append(
+            "No model on a random encoder with the same decoder was scored: what the contrastive "
+            "training is worth is not known."
+        )
     for (about, first, second), found in pairs.items():
-        if about == "pre-training":
-            lead = f"Contrastive less random encoder ({first}, {second})"
-        elif about == "fine-tuning":
-            lead = f"Fine-tuned less frozen encoder ({first}, {second})"
-        elif about == "decoder":
-            lead = _decoders(results, first, second)
-        else:
-            continue
-        said.append(f"{lead}: {_figures(found)}")
+        if about in _LEADS:
+            one, other = results.models[first], results.models[second]
+            times = three_digits(one.decoder_macs / other.decoder_macs)
+            lead = _LEADS[about].format(
+                first=first, second=second, one=one, other=other, times=times
+            )
+            said.append(f"{lead}: {_figures(found)}")
     return [sentence for sentence in said if sentence]
 
 
@@ -108,23 +114,22 @@ def _long(one: Difference) -> str:
 
 def _figures(found: Sequence[Difference]) -> str:
     """Each difference with its judgement, as "CC +0.11 [+0.00, +0.20] (better)"."""
-    parts = [
-        f"{_long(one)} {one.text} ({_JUDGED[one.judgement]})"
-        for one in found
-        if one.mean is not None
-    ]
-    parts += [f"{_long(one)} not measured" for one in found if one.mean is None]
+    parts = []
+    for one in sorted(found, key=lambda one: one.mean is None):
+        judged = one.judgement.replace("no interval", "undecided, no paired interval")
+        known = f"{one.text} ({judged})"
+        parts.append(f"{_long(one)} {'not measured' if one.mean is None else known}")
     return f"{'; '.join(parts)}."
 
 
 def _mean(results: Results, name: str, metric: str) -> float:
-    found = results.estimate(results.main, name, results.mode(results.main), metric).mean
+    found = results.estimate(name, metric).mean
     return math.nan if found is None else found
 
 
 def _shuffled(results: Results, name: str) -> str:
     """Does the model know this panorama, beyond where people look in any?"""
-    found = results.estimate(results.main, name, results.mode(results.main), "sauc")
+    found = results.estimate(name, "sauc")
     if found.mean is None:
         return ""
     start = f"By sAUC, {name} has {plain(found.mean)}"
@@ -151,42 +156,67 @@ def _ceiling(results: Results, name: str) -> str:
     return f"{text}; {name} covers {covered} of the way there from the equator prior."
 
 
-def _pre_training(results: Results, name: str, pairs: Sequence[object]) -> list[str]:
-    """Why there is no word on what the contrastive training is worth, where there is none."""
-    if results.encoders[results.models[name].encoder].kind != "contrastive":
-        return ["No model on a contrastive encoder was scored."]
-    if pairs:
-        return []
-    return [
-        "No model on a random encoder with the same decoder was scored: what the contrastive "
-        "training is worth is not known."
-    ]
-
-
-def _decoders(results: Results, first: str, second: str) -> str:
-    """Two decoders on the same encoder, with their cost."""
-    one, other = results.models[first], results.models[second]
-    times = three_digits(one.decoder_macs / other.decoder_macs)
-    return (
-        f"The {one.decoder} decoder less the {other.decoder} one at {times} times the "
-        "multiply-accumulates"
-    )
-
-
 def limits(results: Results) -> list[str]:
     """What the data sets are too small, or too bare, to show."""
     said = []
     for name, found in results.datasets.items():
         if found.images == 1 or found.scenes == 1:
-            said.append(
-                f"{name} is a single scene: there are no intervals, and nothing is decided."
-            )
+            few = "is a single scene: there are no intervals, and nothing is decided."
+            said.append(f"{name} {few}")
         elif found.scenes < FEW_SCENES:
-            said.append(
-                f"{name} has {found.scenes} scenes: too few for intervals to decide anything."
-            )
+            few = f"has {found.scenes} scenes: too few for intervals to decide anything."
+            said.append(f"{name} {few}")
         modes = [of for by_mode in results.scores[name].values() for of in by_mode.values()]
         if all("nss" not in of or of["nss"].mean is None for of in modes):
-            missing = f"{name} has no fixations: AUC-J, sAUC, NSS and information gain need some."
-            said.append(missing)
+            bare = "has no fixations: AUC-J, sAUC, NSS and information gain need some."
+            said.append(f"{name} {bare}")
     return said
+
+
+def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
+    """What differs from the thesis, and what these data can and cannot show."""
+    size, prior = parameters.image.size, parameters.decoder.prior
+    scenes = results.datasets[parameters.dataset].scenes
+    quirks = ", ".join(parameters.recipe).replace("_", " ")
+    found = [
+        f"Networks have {parameters.encoder.width:g} times the thesis' channels."
+        * (parameters.encoder.width != 1),
+        f"They see {size[0]} x {size[1]} px; thesis 160 x 320." * (size != (160, 320)),
+    ]
+    for name, stage in (("Pre-training", "pretraining"), ("Decoding", "decoding")):
+        thesis = published_recipe(f"4_{stage}")
+        said = changes(compared(thesis, values_of(parameters, list(thesis))))
+        found.append(f"{name}, with the thesis' value behind: {said}." * bool(said))
+    found += [
+        *_pretraining_notes(parameters, results),
+        "Convolutions continue on the other side of the panorama; the thesis' do not."
+        * (parameters.encoder.longitude_padding == "circular"),
+        f"Decoders start from the {prior} map of their training scenes and add to it; the thesis' "
+        "start from nothing." * (prior != "none"),
+        "The decoders' loss weighs pixels by solid angle; eq. 4.4 counts them alike."
+        * (parameters.decoding.weighting == "sphere"),
+        f"Every model is made with errors of the authors' code: {quirks}." * bool(quirks),
+        f"{scenes} scenes are few: intervals say what these scenes allow, no more."
+        * (scenes < _FEW_FOR_INTERVALS),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def _pretraining_notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
+    """A temperature that followed the panoramas, and trainings that ended no better than chance."""
+    found = []
+    trained = {name: one for name, one in results.encoders.items() if one.history}
+    if parameters.contrast.temperature is None and trained:
+        chosen = next(iter(trained.values())).temperature
+        found.append(
+            f"The contrastive loss has a temperature of {chosen:.3f}, which asks as much of an "
+            "embedding among these panoramas as the thesis' 0.07 does among 90,000."
+        )
+    for name, encoder in trained.items():
+        reached, chance = encoder.history[-1]["global_loss"], encoder.chance_loss
+        if reached > chance:
+            found.append(
+                f"The pre-training of {name} does not tell panoramas apart: its global loss is "
+                f"{reached:.1f}, that of chance {chance:.1f}. What it learnt is worth little."
+            )
+    return found

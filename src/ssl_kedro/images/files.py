@@ -1,4 +1,4 @@
-"""Opening an image file of any size: only its header is read, and nothing is run.
+"""Finding and opening image files of any size: only their header is read, and nothing is run.
 
 Pillow refuses images of more than 179 million pixels when it opens them, whatever is to be done
 with them. That is a limit of the whole process; here each caller states its own, and checks it
@@ -7,14 +7,26 @@ before it decodes.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-_ORIENTATION = 0x0112
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+)
+
+# Other decoders stay shut: a file called .jpg may hold PostScript, which Pillow would run.
+# Registered here, since Pillow's own registration on first use is not made for threads.
+Image.init()
+FORMATS = tuple(
+    name for name in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM") if name in Image.OPEN
+)
+
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
 # What Pillow's plugins raise where a file is not theirs after all; as in Image.open.
@@ -36,6 +48,41 @@ DECODER_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image; hidden ones are not."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS
+
+
+def is_visible_folder(name: str) -> bool:
+    """Whether a folder's name is that of one to look into."""
+    return not name.startswith((".", "__MACOSX"))
+
+
+def images_below(root: Path, folder: str = "", *, follow_links: bool = False) -> list[str]:
+    """All images at any depth below a folder of a root; hidden ones left out.
+
+    Args:
+        root: that paths are relative to, with forward slashes, sorted.
+        folder: below the root; "" = the root itself.
+        follow_links: to folders, each folder once.
+    """
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(root / folder.lstrip("/"), followlinks=follow_links):
+        if follow_links:
+            status = os.stat(place)  # noqa: PTH116  os.walk gives strings
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        # In this order the first of several links to a folder is the one that counts.
+        folders[:] = sorted(filter(is_visible_folder, folders))
+        prefix = os.path.relpath(place, root).replace(os.sep, "/") + "/"
+        prefix = "" if prefix == "./" else prefix
+        found += [prefix + name for name in names if is_image(name)]
+    return sorted(found)
 
 
 def opened_image(file: BinaryIO, formats: Sequence[str]) -> Image.Image:
@@ -71,7 +118,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     """
     # Pillow decodes a PNG to look for an orientation behind its pixels, where it hardly ever is.
     told = image.format != "PNG" or "exif" in image.info
-    if told and image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS:
+    if told and image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
         return image.height, image.width
     return image.size
 
