@@ -11,8 +11,15 @@ from ssl_kedro.retrieval.descriptors import checked_descriptors
 from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
-from ssl_kedro.retrieval.ranking import RerankingConfig, SearchConfig, Searcher, reranked, without
-from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
+from ssl_kedro.retrieval.ranking import (
+    RerankingConfig,
+    SearchConfig,
+    Searcher,
+    augmented_database,
+    expanded_queries,
+    reranked,
+    without,
+)
 from ssl_kedro.retrieval.scoring import (
     QueryScores,
     chance_scores,
@@ -158,8 +165,7 @@ def test_re_ranking_step_by_step() -> None:
     assert np.array_equal(found["dba"], after)
     both = expanded_queries(queries, augmented, after[:1].T)
     assert (found["dba_aqe"][0, :2] == np.argmax(augmented @ both.T, axis=0)[:2]).all()
-    weights = np.take_along_axis(database @ queries.T, first[:4], axis=0).T
-    alpha = expanded_queries(queries, database, first[:4].T, similarities=weights, alpha=3.0)
+    alpha = expanded_queries(queries, database, first[:4].T, alpha=3.0)
     ranked = np.argsort(-(database @ alpha.T), axis=0, kind="stable")
     assert np.array_equal(found["alpha_qe"][:, [0, 1, 3]], ranked[:, [0, 1, 3]])
 

@@ -1,4 +1,9 @@
-"""Rankings by global search, and the same after query expansion and augmentation."""
+"""Rankings by global search, and after query expansion and augmentation (thesis 3.4.1).
+
+Convention: descriptors are unit vectors, float32, database (N, D) and queries (Q, D);
+neighbours are database indices, nearest first, (Q, K) or (N, K). A weight for each of them
+says how much it counts; 0 leaves it out.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,13 @@ import numpy as np
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.retrieval.index import build_index, refined, search_index
-from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
 from ssl_kedro.retrieval.search import full_rankings, nearest, similarities
+from ssl_kedro.retrieval.whitening import unit_rows
 
 # Below every similarity of unit vectors: where images without a descriptor stand.
 _BELOW_ALL = -2.0
+# Rows of neighbours gathered at a time: bounds the memory of N x K x D products.
+_BLOCK_BYTES = 64e6
 
 
 @dataclass(frozen=True)
@@ -143,11 +150,7 @@ def reranked(
 
     def expanded(by: Searcher, rankings: np.ndarray, count: int, power: float) -> np.ndarray:
         neighbours = without(rankings[: count + 1].T, own_rows)[:, :count]
-        gathered = np.asarray(by.database[neighbours])
-        weights = np.einsum("qkd,qd->qk", gathered, queries) if power else None
-        return by.rankings(
-            expanded_queries(queries, by.database, neighbours, similarities=weights, alpha=power)
-        )
+        return by.rankings(expanded_queries(queries, by.database, neighbours, power))
 
     return {
         "aqe": expanded(searcher, global_rankings, config.aqe, 0.0),
@@ -155,3 +158,76 @@ def reranked(
         "dba_aqe": expanded(augmented, after, config.dba_aqe, 0.0),
         "alpha_qe": expanded(searcher, global_rankings, config.alpha_qe, config.alpha),
     }
+
+
+def expanded_queries(
+    queries: np.ndarray, database: np.ndarray, neighbours: np.ndarray, alpha: float = 0.0
+) -> np.ndarray:
+    """Average query expansion, (Q, D): the query and its neighbours, added up.
+
+    AQE is 1/(N + 1) (q_0 + sum of r_i) (Chum et al. 2007); the factor falls away with the
+    length. With ``alpha`` above 0 each neighbour weighs similarity^alpha (alpha-QE,
+    Radenovic et al. 2019, section 3.5); one that points away weighs nothing.
+
+    Args:
+        queries: (Q, D).
+        database: (N, D).
+        neighbours: the top N of each query, (Q, N).
+        alpha: 0 = AQE.
+
+    Raises:
+        ValueError: shapes do not fit, or alpha below 0.
+    """
+    if alpha < 0:
+        raise ValueError(f"expected alpha of 0 or more, found {alpha}")
+    if len(queries) != len(neighbours):
+        raise ValueError(
+            f"expected neighbours of each of {len(queries)} queries, found {neighbours.shape}"
+        )
+    weights = np.ones(neighbours.shape, dtype=np.float32)
+    if alpha:
+        similarities = np.einsum("qkd,qd->qk", np.asarray(database[neighbours]), queries)
+        weights = np.maximum(similarities, 0).astype(np.float32) ** alpha
+    return unit_rows(queries + _weighted_sums(database, neighbours, weights))
+
+
+def augmented_database(
+    database: np.ndarray, neighbours: np.ndarray, count: int | None = None
+) -> np.ndarray:
+    """Database-side augmentation, (N, D): each vector replaced by it and its neighbours.
+
+    The neighbour of rank r among k weighs (k - r) / k, the vector itself is rank 0 and weighs
+    1 (Arandjelovic & Zisserman 2012; Gordo et al. 2017, section 6.2). The thesis prints the
+    weight as "kr/k", which would weigh the farthest most.
+
+    Args:
+        database: (N, D).
+        neighbours: of each database vector, nearest first and without itself, (N, k or more).
+        count: k; None = as many as are given. Of rank k the weight is 0.
+
+    Raises:
+        ValueError: fewer neighbours than k - 1.
+    """
+    k = neighbours.shape[1] if count is None else count
+    if len(neighbours) != len(database) or neighbours.shape[1] < k - 1:
+        raise ValueError(
+            f"expected {k - 1} or more neighbours of each of {len(database)} database vectors, "
+            f"found {neighbours.shape}"
+        )
+    used = neighbours[:, : max(k - 1, 0)]
+    weights = (k - np.arange(1, used.shape[1] + 1, dtype=np.float32)) / max(k, 1)
+    sums = _weighted_sums(database, used, np.broadcast_to(weights, used.shape))
+    return unit_rows(database + sums)
+
+
+def _weighted_sums(database: np.ndarray, neighbours: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum over k of weights[i, k] * database[neighbours[i, k]], (I, D)."""
+    sums = np.zeros((len(neighbours), database.shape[1]), dtype=np.float32)
+    if not neighbours.size:
+        return sums
+    rows = max(1, int(_BLOCK_BYTES / (4 * neighbours.shape[1] * database.shape[1])))
+    for at in range(0, len(neighbours), rows):
+        chosen = slice(at, at + rows)
+        gathered = np.asarray(database[neighbours[chosen]], dtype=np.float32)
+        sums[chosen] = np.einsum("ikd,ik->id", gathered, weights[chosen])
+    return sums
