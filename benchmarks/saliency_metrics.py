@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from ssl_kedro.saliency.baselines import ceiling_scores, gaussian_equator
+from ssl_kedro.saliency.baselines import ceiling_scores, equator_prior
 from ssl_kedro.saliency.ground_truth import saliency_map
 from ssl_kedro.saliency.maps import MODES
+from ssl_kedro.saliency.metric import RankedMap
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.ranks import RankedMap
-from ssl_kedro.saliency.scores import scores_by_mode
+from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.spherical.sphere import pixel_directions, pixel_solid_angles
 
 
@@ -135,23 +135,15 @@ def time_metrics(count: int, rounds: int) -> None:
     truth = saliency_map(fixations, 512, 1024)
     prediction = saliency_map(others, 512, 1024)
     small = saliency_map(others, 160, 320)
-    prior = gaussian_equator(512, 1024)
+    prior = equator_prior([truth], 512, 1024)
+    panorama = PanoramaTruth(truth, fixations, others, prior)
     runs: dict[str, Callable[[], object]] = {
-        "all metrics, all modes": lambda: scores_by_mode(
-            prediction, truth, fixations, equator_prior=prior, other_fixations=others
-        ),
-        "the same, prediction of 160 x 320": lambda: scores_by_mode(
-            small, truth, fixations, equator_prior=prior, other_fixations=others
-        ),
+        "all metrics, all modes": lambda: scores_by_mode(prediction, panorama),
+        "the same, prediction of 160 x 320": lambda: scores_by_mode(small, panorama),
     }
     for mode in MODES:
         runs[f"all metrics, {mode}"] = lambda mode=mode: scores_by_mode(  # type: ignore[misc]
-            prediction,
-            truth,
-            fixations,
-            equator_prior=prior,
-            other_fixations=others,
-            modes=(mode,),
+            prediction, panorama, (mode,)
         )
     report(f"one 512 x 1024 pair, {count} fixations", interleaved_seconds(runs, rounds))
 

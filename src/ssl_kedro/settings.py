@@ -3,9 +3,8 @@
 import warnings
 
 from ssl_kedro.hooks.config_loader import ParameterAwareConfigLoader
-from ssl_kedro.hooks.earlier_results import EarlierResultsHook
 from ssl_kedro.hooks.errors import ErrorMessageHook
-from ssl_kedro.hooks.project import ParameterHook
+from ssl_kedro.hooks.project import ProjectHook
 from ssl_kedro.hooks.tracking import TrackingHook
 
 # `--pipeline` is what users type and keeps working; Kedro 1.7 would rather have `--pipelines`.
@@ -15,7 +14,7 @@ warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\
 
 # Called last to first: messages are shortened before anything can fail, and nothing is tracked of
 # a run that lacks what it needs.
-HOOKS = (TrackingHook(), EarlierResultsHook(), ParameterHook(), ErrorMessageHook())
+HOOKS = (TrackingHook(), ProjectHook(), ErrorMessageHook())
 
 CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {

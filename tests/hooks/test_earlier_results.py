@@ -9,9 +9,9 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.hooks import earlier_results
-from ssl_kedro.hooks.earlier_results import EarlierResultsError, EarlierResultsHook
+from ssl_kedro.hooks import project
 from ssl_kedro.hooks.errors import mendable_message
+from ssl_kedro.hooks.project import EarlierResultsError, ProjectHook
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 
 CREATED = {"dual_gating": dual_gating, "dynamic_channels": dynamic_channels}
@@ -40,9 +40,9 @@ def left(pipeline: Pipeline, *missing: str) -> DataCatalog:
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     def run(tag: str, whole: Pipeline, chosen: Pipeline, catalog: DataCatalog) -> None:
-        monkeypatch.setattr(earlier_results, "pipelines", {"own": whole})
+        monkeypatch.setattr(project, "pipelines", {"own": whole})
         parameters = {"tags": [tag], "pipeline_names": ["own"]}
-        EarlierResultsHook().before_pipeline_run(parameters, chosen, catalog)
+        ProjectHook().before_pipeline_run(parameters, chosen, catalog)
 
     return run
 

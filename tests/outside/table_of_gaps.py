@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, SEEDS, Part, Row
+from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, SEEDS, Part
+from ssl_kedro.pipelines.dual_gating.row import Row
 from ssl_kedro.reporting.number_format import signed_with_std
 from ssl_kedro.reporting.table import RUN, Column
 

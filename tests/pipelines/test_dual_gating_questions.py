@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from pipelines.run_rows import NAN, Row, frame, random_rows, run_row, values_by_seed
-from ssl_kedro.pipelines.dual_gating.part import Row as Common
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.dual_gating.parts.questions import accuracy_at_cost
 from ssl_kedro.pipelines.dual_gating.report.part_sections import verdict as sentence
+from ssl_kedro.pipelines.dual_gating.row import Row as Common
 
 SPACE = "\N{NO-BREAK SPACE}"
 

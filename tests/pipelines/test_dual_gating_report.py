@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.run_rows import Row, frame, run_row
-from ssl_kedro.pipelines.dual_gating.part import Row as Common
+from pipelines.run_rows import Row, evaluation, frame, run_row
+from ssl_kedro.evaluation.features import BlockUsage
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.dual_gating.report.figures import (
     accuracy_against_cost,
     embedding_figure,
 )
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
+from ssl_kedro.pipelines.dual_gating.row import Row as Common
+from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
 from ssl_kedro.pipelines.gated.report.curves import training_curves
 from ssl_kedro.pipelines.gated.report.page import closing_sections
@@ -41,38 +44,16 @@ def metrics() -> dict[str, float]:
     return found
 
 
-def models() -> dict[str, Any]:
+def models() -> Evaluations:
     usage = [
-        {
-            "block": f"layer{1 + index // 2}.{index % 2}",
-            "channels": 10,
-            "always_on": index,
-            "always_off": 1,
-            "dependent": 9 - index,
-            "mean_open": 0.5,
-        }
+        BlockUsage(f"layer{1 + index // 2}.{index % 2}", 10, index, 1, 9 - index, 0.5)
         for index in range(8)
     ]
-    training = {"epochs": 2, "seconds": 30.0, "images_per_second": 100.0}
-    made: dict[str, Any] = {}
-    for key, method, budget in (
-        ("vicreg", "vicreg", None),
-        ("vicreg_gating.budget_30", "vicreg_gating", 0.3),
-        ("dual.budget_30", "dual_gating", 0.3),
-        ("vicreg_gating.budget_50", "vicreg_gating", 0.5),
-        ("dual.budget_50", "dual_gating", 0.5),
-    ):
-        reduction = None if budget is None else {0.3: 0.66, 0.5: 0.48}[budget]
-        made[key] = {
-            "method": method,
-            "budget": budget,
-            "branches": {},
-            "macs": {"dense": 1_000_000, "gated_mean": None, "flop_reduction": reduction},
-            "channel_usage": [] if budget is None else usage,
-            "parameters": 10,
-            "training": training,
-        }
-    return made
+    found = {"vicreg": evaluation("vicreg", None, seconds=30.0)}
+    for percent in (30, 50):
+        for name, method in (("vicreg_gating", "vicreg_gating"), ("dual", "dual_gating")):
+            found[f"{name}.budget_{percent}"] = evaluation(method, percent, usage, seconds=30.0)
+    return found
 
 
 def histories() -> dict[str, list[dict[str, float]]]:
@@ -115,27 +96,22 @@ def manifest(skipped: list[tuple[str, str]]) -> dict[str, Any]:
         "peak_memory_mb": None,
         "data": {
             "skipped": skipped,
-            "images": {"train": 20},
+            "images": {"pretrain": 2000, "eval": 1000},
             "fingerprints": {"train": "abc"},
         },
     }
 
 
-SETUP = {
-    "published": "CIFAR-10",
-    "comparable": False,
-    "stem": "cifar",
-    "data.source": "folder",
-    "encoder.width": 8,
-    "encoder.stem": "cifar",
-    "image_size": 32,
-    "train.epochs": 3,
-    "train.batch_size": 64,
-    "train.optimiser": "lars",
-    "expander.output": 64,
-    "images.pretrain": 2000,
-    "images.eval": 1000,
-}
+def parameters(batch_size: int = 64, *, comparable: bool = False) -> DualGatingParameters:
+    return DualGatingParameters.model_validate(
+        {
+            "data": {"source": "folder", "size": 32},
+            "encoder": {"width": 8, "stem": "cifar"},
+            "train": {"epochs": 3, "warmup_epochs": 1, "batch_size": batch_size},
+            "expander": {"output": 64},
+            "published_data_is_ours": comparable,
+        }
+    )
 
 
 def table_6_1(values: dict[str, float], budgets: tuple[float, ...], *, comparable: bool) -> Any:
@@ -166,13 +142,13 @@ def table_6_1(values: dict[str, float], budgets: tuple[float, ...], *, comparabl
 def report(values: dict[str, float], skipped: list[tuple[str, str]] | None = None) -> str:
     table = table_6_1(values, BUDGETS, comparable=False)
     return dual_gating_report(
+        parameters(),
         values,
         models(),
         histories(),
         manifest(skipped or []),
-        SETUP,
-        {"table_6_1": table},
-        embedding(),
+        embedding=embedding(),
+        table_6_1=table,
     )
 
 
@@ -337,10 +313,11 @@ def test_channel_titles_count_the_channels_never_open() -> None:
 
 
 def test_set_up_lists_differences_and_names_what_agrees() -> None:
-    def section(**changes: Any) -> Section:
-        return closing_sections("6", SETUP | changes, manifest([]), ())[0]
+    def section(batch_size: int = 64, *, comparable: bool = False) -> Section:
+        made = parameters(batch_size, comparable=comparable)
+        return closing_sections("6", made, manifest([]), ())[0]
 
-    found = section(**{"train.batch_size": 512})
+    found = section(512)
     rows = {row[0]: tuple(row[1:]) for row in found.tables[0].rows}
     assert rows["Epochs"] == ("3", "500")
     assert rows["Images"] == ("folder", "CIFAR-10")
@@ -377,9 +354,13 @@ def test_report_prints_every_measured_number() -> None:
 
 def test_data_of_the_thesis_adds_differences_to_it() -> None:
     table = table_6_1(metrics(), BUDGETS, comparable=True)
-    setup = SETUP | {"comparable": True}
     page = dual_gating_report(
-        metrics(), models(), histories(), manifest([]), setup, {"table_6_1": table}
+        parameters(comparable=True),
+        metrics(),
+        models(),
+        histories(),
+        manifest([]),
+        table_6_1=table,
     )
     assert "Run less published" in page
     assert '<td class="minus">\N{MINUS SIGN}5.27</td>' in page  # 85 - 90.27

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines.run_rows import NAN, frame, random_rows, run_row, values_by_seed
-from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics, paired_difference, summary
+from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics, summary
+from ssl_kedro.pipelines.dual_gating.row import Row
 
 
 def test_summary_is_mean_and_sample_deviation_of_each_group() -> None:
@@ -105,22 +106,20 @@ def test_differences_are_paired_by_seed() -> None:
     ours, theirs = {0: 0.5, 1: 0.6, 2: 0.9, 7: 0.1}, {0: 0.4, 1: 0.4, 2: 0.6, 9: 0.0}
     rows = [run_row("dual", 30, s, "gated", knn_top1=v) for s, v in ours.items()]
     rows += [run_row("vicreg", None, s, "dense", knn_top1=v) for s, v in theirs.items()]
-    # 0.1, 0.2 and 0.3 over the seeds 0, 1, 2; the others have no partner.
-    found = paired_difference(frame(rows), "dual", "vicreg", "knn_top1", "gated", 30, "dense")
-    assert found == (pytest.approx(0.2), pytest.approx(0.1), 3)
+    # 10, 20 and 30 points over the seeds 0, 1, 2; the others have no partner.
+    found = Row(frame(rows), "dual", 30).less("vicreg", "knn_top1", other_branch="dense")
+    assert found == (pytest.approx(20), pytest.approx(10), 3)
 
 
 def test_pairs_meet_at_their_own_budget_only() -> None:
     rows = [run_row("dual", b, 0, "gated", knn_top1=b / 100) for b in (10, 30)]
     rows += [run_row("dual_ascent", b, 0, "gated", knn_top1=b / 50) for b in (10, 30)]
     for budget in (10, 30):
-        found = paired_difference(frame(rows), "dual_ascent", "dual", "knn_top1", "gated", budget)
-        assert found.mean == pytest.approx(budget / 100)
+        found = Row(frame(rows), "dual_ascent", budget).less("dual", "knn_top1")
+        assert found.mean == pytest.approx(budget)
         assert found.n == 1
         assert math.isnan(found.std)
-    mean, std, n = paired_difference(
-        frame(rows), "dual", "vicreg", "knn_top1", "gated", 30, "dense"
-    )
+    mean, std, n = Row(frame(rows), "dual", 30).less("vicreg", "knn_top1", other_branch="dense")
     assert math.isnan(mean)
     assert math.isnan(std)
     assert n == 0

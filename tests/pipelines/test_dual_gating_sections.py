@@ -8,41 +8,42 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines.run_rows import METHODS, NAN, Row, frame, random_rows, run_row
-from ssl_kedro.pipelines.dual_gating.part import Row as Common
+from pipelines.run_rows import METHODS, NAN, Row, evaluation, frame, random_rows, run_row
+from ssl_kedro.evaluation.features import BlockUsage
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics
+from ssl_kedro.pipelines.dual_gating.row import Row as Common
+from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
 from ssl_kedro.pipelines.gated.report.curves import training_curves
 from ssl_kedro.reporting.number_format import DASH, MINUS, three_digits
 
-SETUP = {
-    "published": "CIFAR-100",
-    "comparable": True,
-    "stem": "cifar",
-    "data.source": "cifar100",
-    "encoder.width": 8,
-    "encoder.stem": "cifar",
-    "image_size": 32,
-    "train.epochs": 3,
-    "train.batch_size": 64,
-    "train.optimiser": "lars",
-    "expander.output": 64,
-    "images.pretrain": 2000,
-    "images.eval": 1000,
-}
+
+def parameters(published: str = "CIFAR-100", *, comparable: bool = True) -> DualGatingParameters:
+    return DualGatingParameters.model_validate(
+        {
+            "encoder": {"width": 8, "stem": "cifar"},
+            "train": {"epochs": 3, "warmup_epochs": 1},
+            "published": published,
+            "published_data_is_ours": comparable,
+        }
+    )
+
+
+SETUP = parameters()
 OF_RUNS = ["table_6_3", "table_6_4", "table_6_5", "table_6_6"]
 OF_RUNS += [f"question_{number}" for number in range(1, 5)]
 
 
-def made(part: str, rows: list[Row], setup: dict[str, Any] = SETUP) -> pd.DataFrame:
+def made(part: str, rows: list[Row], setup: DualGatingParameters = SETUP) -> pd.DataFrame:
     """The part's frame as it comes back from its CSV file."""
     common = Common(
         frame(rows),
-        dataset=setup["published"],
-        is_that_dataset=setup["comparable"],
+        dataset=setup.published,
+        is_that_dataset=setup.published_data_is_ours,
         published_names={"a": "CIFAR-100", "b": "CIFAR-10"},
     )
     table = parts()[part].table(common)
@@ -58,33 +59,22 @@ def transfer_rows(seeds: int) -> list[Row]:
     return rows
 
 
-def evaluations(rows: list[Row]) -> dict[str, Any]:
+def evaluations(rows: list[Row]) -> Evaluations:
     """The models' evaluations that belong to the rows."""
-    found: dict[str, Any] = {}
+    found: Evaluations = {}
     for row in rows:
         budget = row["budget_percent"]
         key = row["model"] if budget is None else f"{row['model']}.budget_{budget:02d}"
-        usage = {
-            "block": "layer1.0",
-            "channels": 4,
-            "always_on": 1,
-            "always_off": 2,
-            "dependent": 1,
-        }
-        gated = found.get(key, {"channel_usage": []})["channel_usage"] or row["branch"] == "gated"
-        found[key] = {
-            "method": row["method"],
-            "budget": None if budget is None else budget / 100,
-            "channel_usage": [usage] if gated else [],
-            "training": {"seconds": 60.0, "images_per_second": 100.0},
-        }
+        usage = [BlockUsage("layer1.0", 4, 1, 2, 1, 0.5)]
+        gated = row["branch"] == "gated" or (key in found and found[key].channel_usage)
+        found[key] = evaluation(row["method"], budget, usage if gated else ())
     return found
 
 
 def histories(rows: list[Row]) -> dict[str, list[dict[str, float]]]:
     return {
         key: [
-            {"epoch": e, "loss": 2.0} | ({"flop_ratio": 0.3} if model["channel_usage"] else {})
+            {"epoch": e, "loss": 2.0} | ({"flop_ratio": 0.3} if model.channel_usage else {})
             for e in (1, 2)
         ]
         for key, model in evaluations(rows).items()
@@ -106,12 +96,12 @@ def report(names: list[str], rows: list[Row], baselines: dict[str, float]) -> st
     }
     tables = {part: made(part, rows) for part in names}
     page = dual_gating_report(
+        SETUP,
         flat_metrics(frame(rows), baselines),
         evaluations(rows),
         histories(rows),
         manifest,
-        SETUP,
-        tables,
+        **tables,
     )
     return unescape(re.sub(r"data:[^\"]+", "", page))
 
@@ -174,7 +164,7 @@ def test_captions_say_whose_figures_stand_beside_and_why_there_is_no_difference(
     rows = random_rows(["dual", "two_encoders"], [30], [0])
 
     def caption(differences: bool, **setup: Any) -> str:
-        context = SETUP | setup
+        context = parameters(**setup)
         (section,) = part_sections({"table_6_5": made("table_6_5", rows, context)}, context)
         groups = [name for name, _ in section.tables[0].groups]
         assert ("Run less published" in groups) == differences

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from pipelines.run_rows import NAN, Row, frame, random_rows, run_row, values_by_seed
-from ssl_kedro.pipelines.dual_gating.part import Row as Common
 from ssl_kedro.pipelines.dual_gating.part import parts
+from ssl_kedro.pipelines.dual_gating.row import Row as Common
 
 VARIANTS = [
     ("table_6_4", "barlow_dual", (55.03, 54.89, 66.09)),

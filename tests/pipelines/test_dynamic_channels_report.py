@@ -4,10 +4,16 @@ import math
 
 import pytest
 
-from ssl_kedro.pipelines.dynamic_channels.report.figures import accuracy_against_cost
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.dynamic_channels.report.page import accuracy_against_cost
 from ssl_kedro.pipelines.dynamic_channels.report.tables import operating_point, table_5_1
 
 BUDGETS = (0.5, 0.1, 0.3)
+
+
+def given(published: str = "CIFAR-10", **changes: object) -> DynamicChannelsParameters:
+    values = {"budgets": BUDGETS, "published": published, **changes}
+    return DynamicChannelsParameters.model_validate(values)
 
 
 def metrics() -> dict[str, float]:
@@ -31,7 +37,7 @@ def metrics() -> dict[str, float]:
 
 
 def test_table_has_the_baseline_first_and_budgets_rising() -> None:
-    table = table_5_1(metrics(), BUDGETS, "CIFAR-10", comparable=True)
+    table = table_5_1(given(published_data_is_ours=True), metrics())
     assert list(table["method"]) == ["simsiam"] + ["simsiam_gating"] * 3
     assert table["budget_percent"].isna().tolist() == [True, False, False, False]
     row = table.iloc[2]
@@ -49,7 +55,7 @@ def test_table_has_the_baseline_first_and_budgets_rising() -> None:
 
 
 def test_other_data_takes_no_difference_and_other_budgets_have_no_published_row() -> None:
-    table = table_5_1(metrics(), BUDGETS, "ImageNet-100", comparable=False)
+    table = table_5_1(given("ImageNet-100"), metrics())
     assert table["difference_knn"].isna().all()
     by_budget = table.set_index("budget_percent")["published_knn_top1"]
     assert math.isnan(by_budget[10])
@@ -76,12 +82,12 @@ def test_operating_point_goes_by_what_was_measured() -> None:
 
 def test_figure_marks_the_operating_point_or_says_there_is_none() -> None:
     found = metrics() | {"operating_point.budget": 0.3}
-    table = table_5_1(found, BUDGETS, "CIFAR-10", comparable=True)
-    figure = accuracy_against_cost(found, table, within_points=4)
+    table = table_5_1(given(published_data_is_ours=True), found)
+    figure = accuracy_against_cost(given(operating_point_within=4), found, table)
     axis = figure.axes[0]
     assert "4 points below the baseline buy 68 %" in axis.get_title(loc="left")
     drawn = sorted(map(tuple, axis.lines[0].get_xydata().tolist()))
     assert [x for x, _ in drawn] == pytest.approx([15, 32, 49])
     assert [y for _, y in drawn] == pytest.approx([70, 77, 79])
-    without = accuracy_against_cost(metrics(), table, within_points=0.1)
+    without = accuracy_against_cost(given(operating_point_within=0.1), metrics(), table)
     assert "No budget" in without.axes[0].get_title(loc="left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from sklearn.neighbors import KNeighborsClassifier
 
 from inference.networks import random_encoder
+from pipelines.run_rows import evaluation
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.encoders.base import Encoder, Encoding
+from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.evaluation.accuracies import Accuracies
 from ssl_kedro.hooks.errors import mendable_message
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
@@ -27,11 +31,11 @@ from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.gated import inference_nodes
+from ssl_kedro.pipelines.gated.inference_records import Measurement, Measurements
 from ssl_kedro.pipelines.gated.nodes import extract
-from ssl_kedro.pipelines.gated.records import Training, plain
-from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
+from ssl_kedro.pipelines.gated.records import Evaluations, Training
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame, inference_metrics
-from ssl_kedro.pipelines.gated.report.speed_section import inference_sections
+from ssl_kedro.pipelines.gated.report.speed_section import speed_sections, time_against_cost
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING, label_of, title_of
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.reporting.number_format import DASH
@@ -39,6 +43,7 @@ from ssl_kedro.reporting.number_format import DASH
 TIMING = {"batches": "1;4", "engines": "eager", "seconds": 0.01, "rounds": 1}
 DATA = DataConfig(source="textures", size=16, generated=80, generated_eval=40)
 TRAINED = Training("dual_gating", 0.5, 0)
+MEASUREMENT = TypeAdapter(Measurement)
 
 
 def given(probe: str = "cached", **inference: object) -> DualGatingParameters:
@@ -67,7 +72,7 @@ def measured(
     found = inference_nodes.measure_inference(
         parameters, dense, encoder, features, *images, trained=TRAINED
     )
-    return plain(found), features
+    return MEASUREMENT.dump_python(found, mode="json"), features
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +160,7 @@ def test_times_have_ratios_that_are_never_below_one(
     found: tuple[dict[str, Any], dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measurement, _ = found
-    metrics = inference_metrics({"dual.budget_50": measurement})
+    metrics = inference_metrics(typed(dual=measurement))
     for batch in (1, 4):
         at = f"dual.budget_50.inference.batch_{batch}"
         assert metrics[f"{at}.ratio"] == max(1, metrics[f"{at}.gated_ratio"])
@@ -173,37 +178,39 @@ def test_times_have_ratios_that_are_never_below_one(
     assert (comparison.chosen, comparison.ratio) == ("dense", 1.0)
 
 
-def evaluations(measurement: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "dual.budget_50": {
-            "budget": 0.5,
-            "branches": {
-                "dense": {"knn_top1": 0.5, "linear_top1": [0.6, 0.8]},
-                "gated": {"knn_top1": 0.4, "linear_top1": [0.5]},
-            },
-        }
+def typed(**measurements: dict[str, Any]) -> Measurements:
+    """Measurements from plain values, by model."""
+    return {f"{k}.budget_50": MEASUREMENT.validate_python(v) for k, v in measurements.items()}
+
+
+def evaluations() -> Evaluations:
+    branches: dict[Branch, Accuracies] = {
+        "dense": Accuracies(0.5, linear_top1=(0.6, 0.8)),
+        "gated": Accuracies(0.4, linear_top1=(0.5,)),
     }
+    return {"dual.budget_50": dataclasses.replace(evaluation("dual_gating", 50), branches=branches)}
 
 
 def test_table_and_section_tell_what_ran_and_what_could_not(
     found: tuple[dict[str, Any], dict[str, np.ndarray]],
 ) -> None:
     measurement = copy.deepcopy(found[0])
-    models, inference = evaluations(measurement), {"dual.budget_50": measurement}
-    frame = inference_frame(models, inference, "vicreg")
+    models = evaluations()
+    frame = inference_frame(models, typed(dual=measurement), baseline="vicreg")
     assert len(frame) == 6
     dense = frame[(frame["network"] == "dense") & (frame["batch"] == 4)].iloc[0]
     assert dense["linear_top1"] == pytest.approx(0.7)
     assert dense["cost_share"] == dense["measured_ratio"] == 1
     assert frame.groupby("batch")["runs"].sum().tolist() == [1, 1]
     race = measurement["batches"]["1"]["networks"]["gated"]["timings"]
-    race.append({"name": "openvino", "engine": "openvino", "ms": None, "reason": "is <missing>"})
-    (section,) = inference_sections(models, inference, frame)
+    missing = {"name": "openvino", "engine": "openvino", "ms": None, "rounds": 0}
+    race.append(missing | {"reason": "is <missing>"})
+    (section,) = speed_sections(models, typed(dual=measurement), frame, None)
     text = " ".join(section.paragraphs)
     assert "Not available here: OpenVINO (is <missing>)" in text
     assert "Not asked for (inference.engines): native, onnxruntime, compiled" in text
     assert len(section.tables[0].rows) == 3
-    assert inference_sections(models, {}, frame) == []
+    assert speed_sections(models, {}, frame, None) == []
 
 
 def test_a_probe_that_augments_takes_no_further_passes(
@@ -221,10 +228,11 @@ def test_a_probe_that_augments_takes_no_further_passes(
 
     monkeypatch.setattr(CompactEncoder, "forward", counted)
     parameters = given("augmented", batches="1")
-    again = plain(
+    again = MEASUREMENT.dump_python(
         inference_nodes.measure_inference(
             parameters, {}, random_encoder(), features, *images, trained=TRAINED
-        )
+        ),
+        mode="json",
     )
     assert sum(seen) == 40 + (80 + 40)  # gated: evaluation images; static: both parts
     assert again["accuracies"] == measurement["accuracies"]
@@ -236,12 +244,12 @@ def test_models_timed_at_different_batch_sizes_stand_in_one_report(
     """One budget was timed again at other batch sizes than the rest."""
     first, other = found[0], copy.deepcopy(found[0])
     other["batches"]["64"] = other["batches"].pop("4")
-    models = evaluations(first) | {"vicreg_gating.budget_50": evaluations(first)["dual.budget_50"]}
+    models = evaluations() | {"vicreg_gating.budget_50": evaluations()["dual.budget_50"]}
     for order in (1, -1):
-        timed = {"dual.budget_50": first, "vicreg_gating.budget_50": other}
+        timed = typed(dual=first, vicreg_gating=other)
         inference = dict(list(timed.items())[::order])
-        frame = inference_frame(models, inference, "vicreg")
-        (section,) = inference_sections(models, inference, frame)
+        frame = inference_frame(models, inference, baseline="vicreg")
+        (section,) = speed_sections(models, inference, frame, None)
         verdict = section.paragraphs[0]
         assert [verdict.count(f"batch {batch}") for batch in (1, 4, 64)] == [1, 1, 1]
         assert verdict.index("batch 4 (of 1 of 2 models)") < verdict.index("batch 64 (of 1 of 2")
@@ -271,7 +279,7 @@ def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     measurement, features = measured(encoder, images, static_budget=0.5)
     assert "always on cost 1.000" in measurement["static"]["reason"]
     assert measurement["macs"].keys() == {"dense", "gated"}
-    frame = inference_frame(evaluations(measurement), {"dual.budget_50": measurement}, "vicreg")
+    frame = inference_frame(evaluations(), typed(dual=measurement), baseline="vicreg")
     assert set(frame["network"]) == {"dense", "gated"}
     with pytest.raises(ConfigError, match=r"static_budget = 0\.5: expected a share that this"):
         inference_nodes.export(

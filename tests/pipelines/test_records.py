@@ -10,7 +10,7 @@ import pytest
 from kedro.io import DatasetError
 
 from ssl_kedro.datasets import RecordDataset
-from ssl_kedro.pipelines.gated import records
+from ssl_kedro.pipelines.gated import inference_records, records
 
 # As the pipeline wrote it when nodes passed dictionaries.
 TRAINING = {
@@ -46,7 +46,8 @@ COMPACT = {"path": "a/compact", "bytes": 9, "images": 20, "difference": 1e-6, "l
 
 
 def dataset(path: Path, record: str) -> RecordDataset:
-    return RecordDataset(filepath=str(path), record=f"{records.__name__}.{record}")
+    room = records if hasattr(records, record) else inference_records
+    return RecordDataset(filepath=str(path), record=f"{room.__name__}.{record}")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Scores in one mode."""
+"""Scores of what is given one by one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.saliency.maps import Mode
+from ssl_kedro.saliency import scores
+from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.scores import scores_by_mode
+
+Looks = Fixations | Sequence[Fixations] | None
+
+
+def scores_by_mode(
+    prediction: np.ndarray,
+    truth: np.ndarray | None,
+    fixations: Looks,
+    *,
+    equator_prior: np.ndarray | None = None,
+    other_fixations: Fixations | None = None,
+    modes: Sequence[Mode] = MODES,
+) -> dict[Mode, dict[str, float]]:
+    panorama = scores.PanoramaTruth(truth, fixations, other_fixations, equator_prior)
+    return scores.scores_by_mode(prediction, panorama, modes)
 
 
 def score(
     prediction: np.ndarray,
     truth: np.ndarray | None,
-    fixations: Fixations | Sequence[Fixations] | None,
+    fixations: Looks,
     mode: Mode = "sphere",
     **given: Any,
 ) -> dict[str, float]:

@@ -6,7 +6,6 @@ import pytest
 from saliency.scoring_for_tests import score
 from saliency.sources_for_tests import looks
 from ssl_kedro.saliency.evaluation import (
-    PanoramaTruth,
     Scores,
     intervals,
     score_all,
@@ -14,6 +13,7 @@ from ssl_kedro.saliency.evaluation import (
 from ssl_kedro.saliency.maps import MODES
 from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import joined
+from ssl_kedro.saliency.scores import PanoramaTruth
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.random((3, 4, 8)).astype(np.float32) + 0.1

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saliency.scoring_for_tests import score
+from saliency.scoring_for_tests import score, scores_by_mode
 from ssl_kedro.saliency.maps import MODES, Mode, resized
 from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.scores import scores_by_mode
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"

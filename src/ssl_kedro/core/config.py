@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import functools
+import operator
 import types
 import typing
 from dataclasses import dataclass
@@ -36,6 +37,14 @@ class ConfigError(UserError, ValueError):
         super().__init__(f"{field} = {value!r}: expected {expected}")
 
 
+_COMPARISONS = {
+    "above": operator.gt,
+    "at_least": operator.ge,
+    "below": operator.lt,
+    "at_most": operator.le,
+}
+
+
 @dataclass(frozen=True)
 class Range:
     """Allowed interval of a number; a bound of None is open to infinity."""
@@ -47,25 +56,16 @@ class Range:
 
     def contains(self, value: object) -> bool:
         """Whether value is a number that lies inside; NaN lies in no range."""
-        return (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and value == value  # noqa: PLR0124  NaN is the only number unequal to itself
-            and (self.above is None or value > self.above)
-            and (self.at_least is None or value >= self.at_least)
-            and (self.below is None or value < self.below)
-            and (self.at_most is None or value <= self.at_most)
-        )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return all(_COMPARISONS[name](value, bound) for name, bound in self._bounds())
 
     def __str__(self) -> str:
-        bounds = {
-            "above": self.above,
-            "at least": self.at_least,
-            "below": self.below,
-            "at most": self.at_most,
-        }
-        words = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+        words = [f"{name.replace('_', ' ')} {bound:g}" for name, bound in self._bounds()]
         return "a number " + " and ".join(words)
+
+    def _bounds(self) -> list[tuple[str, float]]:
+        return [(name, bound) for name, bound in vars(self).items() if bound is not None]
 
 
 PROBABILITY = Range(at_least=0, at_most=1)

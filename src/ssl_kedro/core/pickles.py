@@ -89,11 +89,6 @@ class Allowed:
     foreign: bool = False
     outside: Callable[[Any], Any] | None = None
 
-    @property
-    def plain(self) -> bool:
-        """Whether nothing beside plain data is allowed."""
-        return not (self.names or self.foreign or self.outside)
-
 
 PLAIN = Allowed()
 
@@ -110,7 +105,7 @@ def unpickled(file: BinaryIO, allowed: Allowed = PLAIN) -> Any:
         at = int(place or 0) - start
         if at > MOST_BYTES:
             raise RefusedPickleError(f"a pickle of more than {MOST_BYTES} bytes")
-        if code.name.startswith("EXT") or (allowed.plain and code.name not in _PLAIN):
+        if code.name.startswith("EXT") or (allowed == PLAIN and code.name not in _PLAIN):
             what = f" {argument!r}"[:80] if isinstance(argument, str) else ""
             raise RefusedPickleError(
                 f"a pickle with the instruction {code.name}{what} at byte {at}"
@@ -148,15 +143,13 @@ class InertUnpickler(pickle.Unpickler):
         """What a name means in this pickle."""
         name = f"{module_name}.{global_name}"
         if name not in self._made:
-            self._made[name] = self._meaning(name)
+            if name in self._allowed.names:
+                self._made[name] = self._allowed.names[name]()
+            elif self._allowed.foreign:
+                self._made[name] = type("StandIn", (InertObject,), {"name": name})
+            else:
+                raise RefusedPickleError(f"a pickle that asks for {name}")
         return self._made[name]
-
-    def _meaning(self, name: str) -> Any:
-        if name in self._allowed.names:
-            return self._allowed.names[name]()
-        if not self._allowed.foreign:
-            raise RefusedPickleError(f"a pickle that asks for {name}")
-        return type("StandIn", (InertObject,), {"name": name})
 
     def persistent_load(self, pid: Any, /) -> Any:
         """What a reference to the outside means."""

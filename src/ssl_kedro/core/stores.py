@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from ssl_kedro.core.files import replaced_folder
 
 
-class GrowingArray:
+class GrowingArray(AbstractContextManager["GrowingArray"]):
     """An ``.npy`` file whose number of rows is known when the last of them is there.
 
     The header is written again then; NumPy pads it so that another number needs no more room.
@@ -48,17 +48,11 @@ class GrowingArray:
         self._file.write(np.ascontiguousarray(rows, dtype=self._kind).data)
         self.rows += len(rows)
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Write how many rows there are."""
         with self._file:
             self._file.seek(0)
             self._write_header()
-
-    def __enter__(self) -> GrowingArray:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _write_header(self) -> None:
         shape = (self.rows, *self._row_shape)

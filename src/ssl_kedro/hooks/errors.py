@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
+from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
@@ -26,41 +28,28 @@ class ErrorMessageHook:
     @hook_impl
     def after_context_created(self) -> None:
         """Wrap the interpreter's handler of uncaught exceptions, once."""
-        if os.environ.get(TRACEBACK_VARIABLE) or isinstance(sys.excepthook, _ShortMessages):
-            return
-        sys.excepthook = _ShortMessages()
+        wrapped = getattr(sys.excepthook, "func", None) is _print_shortly
+        if not wrapped and not os.environ.get(TRACEBACK_VARIABLE):
+            sys.excepthook = partial(_print_shortly, sys.excepthook)
 
 
-class _ShortMessages:
-    """An exception hook that falls back to the one it found."""
-
-    def __init__(self) -> None:
-        self._fallback = sys.excepthook
-
-    def __call__(
-        self,
-        kind: type[BaseException],
-        error: BaseException,
-        traceback: TracebackType | None,
-    ) -> None:
-        message = mendable_message(error)
-        if message is None:
-            self._fallback(kind, error, traceback)
-            return
-        sys.stderr.write(
-            f"\nError: {message}\n(Set {TRACEBACK_VARIABLE}=1 to see the traceback.)\n"
-        )
+def _print_shortly(
+    fallback: Callable[..., Any],
+    kind: type[BaseException],
+    error: BaseException,
+    traceback: TracebackType | None,
+) -> None:
+    message = mendable_message(error)
+    if message is None:
+        fallback(kind, error, traceback)
+        return
+    sys.stderr.write(f"\nError: {message}\n(Set {TRACEBACK_VARIABLE}=1 to see the traceback.)\n")
 
 
-def mendable_message(error: BaseException) -> str | None:
+def mendable_message(error: BaseException | None) -> str | None:
     """Text of the first error in the chain of causes that a user can mend, else None."""
-    for cause in _chain(error):
-        if isinstance(cause, UserError):
-            return str(cause)
-    return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        yield error
+        if isinstance(error, UserError):
+            return str(error)
         error = error.__cause__
+    return None

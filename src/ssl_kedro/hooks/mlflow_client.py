@@ -9,15 +9,14 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
-    client_environment,
     is_local,
-    quiet_loggers,
+    patient_and_quiet,
     store_failures,
     try_server,
     try_sqlite,
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger("ssl_kedro.tracking")
-
-PARAMETERS_A_BATCH = 100
-METRICS_A_BATCH = 1000
 
 T = TypeVar("T")
 
@@ -64,11 +60,9 @@ class TrackingStore:
             # Deprecations inside MLflow and SQLAlchemy, which Kedro would show, are theirs.
             warnings.simplefilter("ignore")
             self._attempt("open the store", lambda: self._probe(at_start=True))
-            if self._on:
-                # On its own: the import sets the levels of the loggers that calls quieten.
-                self._attempt("load MLflow", lambda: importlib.import_module("mlflow"))
-            if self._on:
-                self._attempt("open the store", self._open)
+            # On its own: the import sets the levels of the loggers that calls quieten.
+            self._attempt("load MLflow", lambda: importlib.import_module("mlflow"))
+            self._attempt("open the store", self._open)
         return self._usable()
 
     def _open(self) -> None:
@@ -78,12 +72,7 @@ class TrackingStore:
         client = MlflowClient(self._uri)
         self._experiment_id = self._found_or_created_experiment(client)
         self._client = client
-        logger.info("tracking in %s, experiment %s", redacted(self._uri), self.experiment)
-
-    @property
-    def experiment(self) -> str:
-        """Name of the experiment."""
-        return self._config.experiment
+        logger.info("tracking in %s, experiment %s", redacted(self._uri), self._config.experiment)
 
     def start_run(
         self, name: str, tags: Mapping[str, str], parameters: Mapping[str, str]
@@ -91,23 +80,24 @@ class TrackingStore:
         """Id of a new run; None where the store does not answer."""
 
         def call(client: MlflowClient) -> str:
+            from mlflow.entities import Param  # noqa: PLC0415
+
             created = client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
             run_id = str(created.info.run_id)
-            self._log_parameters(client, run_id, parameters)
+            client.log_batch(run_id, params=[Param(*item) for item in parameters.items()])
             return run_id
 
         return self._call("start a run", call)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers of one step, one request for each thousand."""
+        """Log numbers of one step."""
 
         def call(client: MlflowClient) -> None:
             from mlflow.entities import Metric  # noqa: PLC0415
 
             now = int(time.time() * 1000)
             items = [Metric(key, value, now, step) for key, value in metrics.items()]
-            for batch in _batches(items, METRICS_A_BATCH):
-                client.log_batch(run_id, metrics=batch)
+            client.log_batch(run_id, metrics=items)
 
         if metrics:
             self._call("log metrics", call)
@@ -146,29 +136,22 @@ class TrackingStore:
     def _found_or_created_experiment(self, client: MlflowClient) -> str:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-        found = client.get_experiment_by_name(self.experiment)
+        name = self._config.experiment
+        found = client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(client.create_experiment(self.experiment, self._artifact_uri))
+                return str(client.create_experiment(name, self._artifact_uri))
             except MlflowException:
                 # Another process may have created it since.
-                found = client.get_experiment_by_name(self.experiment)
+                found = client.get_experiment_by_name(name)
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
             raise ValueError(
-                f"the experiment {self.experiment!r} was deleted there; restore it with "
+                f"the experiment {name!r} was deleted there; restore it with "
                 f"`mlflow experiments restore -x {found.experiment_id}` or name another one"
             )
         return str(found.experiment_id)
-
-    @staticmethod
-    def _log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, str]) -> None:
-        from mlflow.entities import Param  # noqa: PLC0415
-
-        items = [Param(key, value) for key, value in parameters.items()]
-        for batch in _batches(items, PARAMETERS_A_BATCH):
-            client.log_batch(run_id, params=batch)
 
     def _call(self, what: str, call: Callable[[MlflowClient], T]) -> T | None:
         """Result of a call of the client; None where the store is off or fails."""
@@ -184,7 +167,7 @@ class TrackingStore:
 
     def _attempt(self, what: str, action: Callable[[], T]) -> T | None:
         """Result of an action; its failure becomes the one warning."""
-        with self._lock, client_environment(self._config.timeout_s), quiet_loggers():
+        with self._lock, patient_and_quiet(self._config.timeout_s):
             if not self._on:
                 return None  # it failed in another thread while this one waited
             try:
@@ -196,21 +179,18 @@ class TrackingStore:
     def _switch_off(self, what: str, error: BaseException) -> None:
         self._on = False
         text = " ".join(str(error).split())[:300]
+        server = self._uri.startswith("http")
+        check = "Check that it exists, may be written and is not locked by others"
         logger.warning(
             "could not %s at %s (%s: %s). Nothing more is tracked in this run; the run itself "
-            "goes on and its results are complete. %s",
+            "goes on and its results are complete. %s, point MLFLOW_TRACKING_URI elsewhere, or set "
+            "enabled: false in mlflow.yml.",
             what,
             redacted(self._uri),
             type(error).__name__,
             redacted(text),
-            self._remedy(),
+            "Start the server (`mlflow server`)" if server else check,
         )
-
-    def _remedy(self) -> str:
-        otherwise = "point MLFLOW_TRACKING_URI elsewhere, or set enabled: false in mlflow.yml."
-        if self._uri.startswith("http"):
-            return f"Start the server (`mlflow server`), {otherwise}"
-        return f"Check that it exists, may be written and is not locked by others, {otherwise}"
 
     def _probe(self, *, at_start: bool) -> None:
         """Fail within the time limit where MLflow itself would wait for minutes.
@@ -230,7 +210,3 @@ class TrackingStore:
 def redacted(text: str) -> str:
     """Text without the user and password of any URL in it."""
     return re.sub(r"//[^/@\s]+@", "//***@", text)
-
-
-def _batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]

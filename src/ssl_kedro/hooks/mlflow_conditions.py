@@ -8,7 +8,7 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -21,11 +21,12 @@ _NOISY_LOGGERS = {
 
 
 @contextmanager
-def client_environment(timeout_s: float) -> Iterator[None]:
-    """MLflow's settings for a call; whatever the user has set stays as it is.
+def patient_and_quiet(timeout_s: float) -> Iterator[None]:
+    """MLflow's settings for a call; whatever the user has set in the environment stays as it is.
 
     One retry, because a server may close an idle connection just as it is used again; no
-    waiting in between, so that a server that hangs costs twice the limit and no more.
+    waiting in between, so that a server that hangs costs twice the limit and no more. Neither
+    MLflow nor its migrations and its HTTP client fill the terminal.
     """
     wanted = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(timeout_s)),
@@ -38,25 +39,16 @@ def client_environment(timeout_s: float) -> Iterator[None]:
     }
     added = {key: value for key, value in wanted.items() if key not in os.environ}
     os.environ.update(added)
+    levels = {name: logging.getLogger(name).level for name in _NOISY_LOGGERS}
+    for name, level in _NOISY_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
     try:
         yield
     finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for key in added:
             os.environ.pop(key, None)
-
-
-@contextmanager
-def quiet_loggers() -> Iterator[None]:
-    """Keep MLflow, its migrations and its HTTP client from filling the terminal."""
-    loggers = {logging.getLogger(name): level for name, level in _NOISY_LOGGERS.items()}
-    before = {item: item.level for item in loggers}
-    for item, level in loggers.items():
-        item.setLevel(level)
-    try:
-        yield
-    finally:
-        for item, level in before.items():
-            item.setLevel(level)
 
 
 def store_failures() -> tuple[type[BaseException], ...]:
@@ -66,17 +58,17 @@ def store_failures() -> tuple[type[BaseException], ...]:
     something that is not an MLflow server. MLflow's own are only looked up once it is
     imported: before that nobody can raise them.
     """
-    plain = (OSError, sqlite3.Error, ImportError, RuntimeError)
+    failures = (OSError, sqlite3.Error, ImportError, RuntimeError)
     unreadable = (ValueError, KeyError, TypeError, AttributeError)
     if "mlflow" not in sys.modules:
-        return plain + unreadable
+        return (*failures, *unreadable)
     from google.protobuf.json_format import (  # type: ignore[import-untyped]  # noqa: PLC0415
         Error as ProtobufError,
     )
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    return (*plain, *unreadable, MlflowException, SQLAlchemyError, ProtobufError)
+    return (*failures, *unreadable, MlflowException, SQLAlchemyError, ProtobufError)
 
 
 def is_local(error: BaseException) -> bool:
@@ -85,41 +77,6 @@ def is_local(error: BaseException) -> bool:
 
     network = (RequestException, ConnectionError, TimeoutError)
     return isinstance(error, OSError) and not isinstance(error, network)
-
-
-def _within(seconds: float, ask: Callable[[], None]) -> None:
-    """Run a probe for so long at most; a name server that is slow has no limit of its own.
-
-    Raises:
-        TimeoutError: the time is over.
-        OSError: what the probe raised.
-    """
-    failed: list[Exception] = []
-
-    def attempt() -> None:
-        try:
-            ask()
-        except (OSError, ValueError) as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=attempt, name="tracking probe", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError(f"no answer within {seconds:g} s")
-    if failed:
-        raise failed[0]
-
-
-def _ask_server(uri: str, timeout_s: float) -> None:
-    """Ask a server for anything; proxies and certificates are those of its later client."""
-    import requests  # noqa: PLC0415  slow to import for commands that track nothing
-
-    try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=timeout_s, allow_redirects=False)
-    except requests.exceptions.SSLError:
-        # It does answer. Which certificates to trust is for MLflow's own settings to say.
-        return
 
 
 def try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
@@ -142,9 +99,31 @@ def try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
 def try_server(uri: str, timeout_s: float) -> None:
     """Ask a server for anything; any HTTP answer counts.
 
+    In a thread, because a name server that is slow has no limit of its own. Proxies and
+    certificates are those of the later client.
+
     Raises:
         TimeoutError: the time is over.
         OSError: it cannot be reached.
         ValueError: the address is none.
     """
-    _within(timeout_s, lambda: _ask_server(uri, timeout_s))
+    import requests  # noqa: PLC0415  slow to import for commands that track nothing
+
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=timeout_s, allow_redirects=False)
+        except requests.exceptions.SSLError:
+            # It does answer. Which certificates to trust is for MLflow's own settings to say.
+            return
+        except (OSError, ValueError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=ask, name="tracking probe", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {timeout_s:g} s")
+    if failed:
+        raise failed[0]

@@ -1,4 +1,4 @@
-"""Parameters checked before anything runs, and a graph that follows them."""
+"""What is checked before anything runs, and a graph that follows the parameters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol, SharedMemoryDataCatalog
+from kedro.io import DataCatalog, SharedMemoryDataCatalog
+from kedro.pipeline import Pipeline
 
-from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.errors import UserError, first_few
 from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
@@ -30,8 +31,12 @@ class RunnerError(UserError, ValueError):
     """A runner that the pipelines cannot be run with."""
 
 
-class ParameterHook:
-    """Checks the effective parameters, then has the graph built from them."""
+class EarlierResultsError(UserError, ValueError):
+    """A run by tag or node needs results that no earlier run has left."""
+
+
+class ProjectHook:
+    """Checks the effective parameters, has the graph built from them, and checks what runs it."""
 
     @hook_impl
     @loading()
@@ -56,11 +61,18 @@ class ParameterHook:
         keep_freed_memory()
 
     @hook_impl
-    def before_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
         """Runs before the first node.
+
+        Kedro finds out that results of an earlier run are missing when a node loads them, which
+        may be after hours of training.
 
         Raises:
             RunnerError: nodes would run in processes of their own.
+            EarlierResultsError: a part of the graph reads what another part makes and no earlier
+                run has left; names what is missing and what makes it.
         """
         if isinstance(catalog, SharedMemoryDataCatalog):
             raise RunnerError(
@@ -68,3 +80,15 @@ class ParameterHook:
                 "report each epoch in one process: use --runner ThreadRunner, or give one training "
                 "several processes with train.workers"
             )
+        names = run_params.get("pipeline_names") or ["__default__"]
+        whole = sum((pipelines[name] for name in names), Pipeline([]))
+        needed = pipeline.inputs() & whole.all_outputs()
+        missing = sorted(name for name in needed if not catalog.exists(name))
+        if not missing:
+            return
+        makers = [node.name for node in whole.only_nodes_with_outputs(*missing).nodes]
+        raise EarlierResultsError(
+            f"this part of the pipeline reads results that no earlier run has left here: "
+            f"{first_few(missing)}. They are made by {first_few(makers)}; "
+            "run the pipeline without --tags first, or name the tags of these nodes as well"
+        )

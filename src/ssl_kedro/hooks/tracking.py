@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -21,7 +26,6 @@ from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
 from ssl_kedro.hooks.mlflow_client import TrackingStore
-from ssl_kedro.hooks.termination import exit_on_sigterm
 from ssl_kedro.hooks.tracking_config import TrackingConfig, parsed_tracking_config
 from ssl_kedro.hooks.tracking_names import (
     TAG_VALUE_LIMIT,
@@ -52,8 +56,8 @@ class _OpenRun:
         store: where it is.
         run_id: of the parent.
         catalog: of the Kedro run.
-        pipelines: top-level namespaces; with several of them, names in the parent keep
-            the pipeline's, because two pipelines may use the same name.
+        several: pipelines run together; names in the parent then keep the pipeline's, because
+            two pipelines may use the same name.
         children: run ids by pipeline and budget in percent.
         artifacts: files to store at the end, with the pipeline they belong to.
         followed: epoch logs subscribed to already.
@@ -62,14 +66,14 @@ class _OpenRun:
     store: TrackingStore
     run_id: str
     catalog: CatalogProtocol[Any, Any]
-    pipelines: frozenset[str]
+    several: bool
     children: dict[tuple[str, int], str] = field(default_factory=dict)
     artifacts: dict[Path, str] = field(default_factory=dict)
     followed: WeakSet[EpochLog] = field(default_factory=WeakSet)
 
     def prefix(self, pipeline: str) -> str:
         """What names in the parent run begin with."""
-        return f"{pipeline}." if len(self.pipelines) > 1 and pipeline else ""
+        return f"{pipeline}." if self.several and pipeline else ""
 
 
 class TrackingHook:
@@ -127,7 +131,8 @@ class TrackingHook:
         )
         if run_id is None:
             return
-        self._run = _OpenRun(store, run_id, catalog, pipeline_keys(pipeline.datasets()))
+        several = len(pipeline_keys(pipeline.datasets())) > 1
+        self._run = _OpenRun(store, run_id, catalog, several)
         atexit.register(self._end, "KILLED")
         self._restore_sigterm = exit_on_sigterm()
 
@@ -140,7 +145,7 @@ class TrackingHook:
         for name, value in inputs.items():
             if isinstance(value, EpochLog) and value not in run.followed:
                 run.followed.add(value)
-                value.subscribe(self._row_logger(run, name))
+                value.subscribe(partial(self._log_row, run, Place.of(name)))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -175,21 +180,15 @@ class TrackingHook:
         text = f"{type(error).__name__}: {error}"
         self._end("FAILED", {"error": text[:TAG_VALUE_LIMIT]})
 
-    def _row_logger(self, run: _OpenRun, dataset_name: str) -> Callable[[Row], None]:
-        place = Place.of(dataset_name)
-        prefix = "".join(f"{part}." for part in place.rest)
-
-        def log_row(row: Row) -> None:
-            if self._run is not run:
-                return
-            run_id, start = run.run_id, run.prefix(place.pipeline)
-            if place.budget is not None:
-                run_id, start = self._child(run, place.pipeline, place.budget), ""
-            values = {key: value for key, value in row.items() if key != "epoch"}
-            metrics = numbers(values, f"{start}{prefix}")
-            run.store.log_metrics(run_id, metrics, step=int(row["epoch"]))
-
-        return log_row
+    def _log_row(self, run: _OpenRun, place: Place, row: Row) -> None:
+        if self._run is not run:
+            return
+        run_id, start = run.run_id, run.prefix(place.pipeline)
+        if place.budget is not None:
+            run_id, start = self._child(run, place.pipeline, place.budget), ""
+        values = {key: value for key, value in row.items() if key != "epoch"}
+        metrics = numbers(values, start + "".join(f"{part}." for part in place.rest))
+        run.store.log_metrics(run_id, metrics, step=int(row["epoch"]))
 
     def _log_final_metrics(
         self, run: _OpenRun, pipeline: str, dataset_name: str, data: Any
@@ -252,3 +251,31 @@ def _run_tags(run_params: Mapping[str, Any], names: list[str]) -> dict[str, str]
         "git_commit": git_commit(),
     }
     return {key: str(value)[:TAG_VALUE_LIMIT] for key, value in tags.items() if value}
+
+
+def exit_on_sigterm() -> Callable[[], None] | None:
+    """Make SIGTERM end the interpreter in order; returns what undoes it.
+
+    Only where nobody else handles the signal, and only in the main thread, where Python
+    allows it. A second SIGTERM ends the process at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return None
+
+    process = os.getpid()
+
+    def leave(signum: int, _: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        if os.getpid() != process:
+            os.kill(os.getpid(), signum)  # a forked worker ends as it always would
+        sys.exit(128 + signum)
+
+    def restore() -> None:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGTERM) is leave:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, leave)
+    return restore

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
@@ -77,52 +76,30 @@ def flattened(value: Any, prefix: str = "") -> dict[str, str]:
         value: parameters of any nesting.
         prefix: of all keys, without a dot at the end.
     """
-    fields = _fields(value)
-    if fields:
+    plain = to_jsonable_python(value, by_alias=False, serialize_as_any=True, fallback=str)
+    if plain and isinstance(plain, dict):
         return {
             key: text
-            for name, item in fields.items()
-            for key, text in flattened(item, f"{prefix}.{name}" if prefix else str(name)).items()
+            for name, item in plain.items()
+            for key, text in flattened(item, f"{prefix}.{name}" if prefix else name).items()
         }
     if not prefix:
         return {}  # no parameters at all
-    text = value if isinstance(value, str) else json.dumps(_plain(value), default=str)
-    return {mlflow_key(prefix): text[:PARAMETER_VALUE_LIMIT]}
+    text = plain if isinstance(plain, str) else json.dumps(plain)
+    return {_mlflow_key(prefix): text[:PARAMETER_VALUE_LIMIT]}
 
 
 def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """The numbers among values under MLflow's kind of keys; everything else is left out."""
     return {
-        mlflow_key(f"{prefix}{key}"): float(value)
+        _mlflow_key(f"{prefix}{key}"): float(value)
         for key, value in values.items()
         if isinstance(value, Real)
     }
 
 
-def mlflow_key(name: str) -> str:
-    """Name that MLflow accepts for a parameter or a metric."""
+def _mlflow_key(name: str) -> str:
     return _REFUSED.sub("_", name)[:KEY_LIMIT]
-
-
-def _fields(value: Any) -> dict[str, Any] | None:
-    """Content of a mapping, dataclass or pydantic model; None for every other value."""
-    if isinstance(value, BaseModel):
-        return {name: getattr(value, name) for name in type(value).model_fields}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): item for key, item in value.items()}
-    return None
-
-
-def _plain(value: Any) -> Any:
-    """Value made of what JSON knows, as far as its containers go."""
-    fields = _fields(value)
-    if fields is not None:
-        return {key: _plain(item) for key, item in fields.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    return value
 
 
 def parameters_read(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def run_manifest(
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {name: package_version(name) for name in _PACKAGES},
+        "versions": {name: _version(name) for name in _PACKAGES},
         "execution": execution,
         "training_seconds": round(training_seconds, 1),
         "peak_memory_mb": peak_memory_mb(),
@@ -54,8 +54,7 @@ def run_manifest(
     }
 
 
-def package_version(name: str) -> str | None:
-    """Installed version, None where the package is not installed."""
+def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:

@@ -1,8 +1,9 @@
-"""Numbers as the reports print them; what was not measured is a dash."""
+"""Numbers, and lists of words, as the reports print them; what was not measured is a dash."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -54,3 +55,20 @@ def three_digits(value: float) -> str:
 def counted(value: object) -> str:
     """Whole number with thousands separated; anything else as it is."""
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def grouped(differences: Iterable[tuple[str, str]]) -> str:
+    """One phrase a judgement: "helps at 10 % (+1.0) and does not help at 50 % (+.1)".
+
+    Args:
+        differences: (judgement with its preposition, what it is about with its figures) of each.
+    """
+    found: dict[str, list[str]] = {}
+    for judgement, about in differences:
+        found.setdefault(judgement, []).append(about)
+    return listed([f"{judgement} {listed(of)}" for judgement, of in found.items()])
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence, "a, b and c"; "" of none."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

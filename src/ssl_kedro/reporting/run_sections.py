@@ -46,13 +46,20 @@ def manifest_section(manifest: Mapping[str, Any], time_label: str = "Training ti
     data, execution = manifest["data"], manifest["execution"]
     versions = ", ".join(f"{name} {v}" for name, v in manifest["versions"].items() if v)
     memory = manifest["peak_memory_mb"]
+    computed = [
+        execution["device"],
+        execution["precision"],
+        execution.get("memory_format", "").replace("_", " "),
+        "compiled" if execution.get("compiled") else "",
+        "CUDA graph" if execution.get("recorded") else "",
+    ]
     rows = [
         ["Created", str(manifest["created"])],
         ["Seed", str(manifest["seed"])],
         ["Commit", str(manifest["git_commit"] or DASH)],
         ["Platform", f"{manifest['platform']}, Python {manifest['python']}"],
         ["Versions", versions],
-        ["Device, precision", _computed(execution)],
+        ["Device, precision", ", ".join(filter(None, computed))],
         [time_label, f"{manifest['training_seconds']:,.0f} s"],
         ["Peak memory", DASH if memory is None else f"{memory:,.0f} MB"],
         ["Images", ", ".join(f"{name} {n:,}" for name, n in data["images"].items())],
@@ -60,12 +67,3 @@ def manifest_section(manifest: Mapping[str, Any], time_label: str = "Training ti
         ["Skipped files", counted(len(data["skipped"]))],
     ]
     return Section("Reproducibility", tables=[Table(("", ""), rows, left=2, wrap=True)])
-
-
-def _computed(execution: Mapping[str, Any]) -> str:
-    """Device and precision, and how steps were computed where that is known."""
-    parts = [execution["device"], execution["precision"]]
-    parts += [execution["memory_format"].replace("_", " ")] if "memory_format" in execution else []
-    parts += ["compiled"] * bool(execution.get("compiled"))
-    parts += ["CUDA graph"] * bool(execution.get("recorded"))
-    return ", ".join(parts)

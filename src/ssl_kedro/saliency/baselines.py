@@ -11,32 +11,13 @@ from ssl_kedro.saliency.ground_truth import SIGMA_DEG, saliency_maps
 from ssl_kedro.saliency.maps import MODES, Mode, checked_map, resized
 from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.scores import scores_by_mode
+from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
 
 def uniform_map(height: int, width: int) -> np.ndarray:
     """The same density in every direction, float32 (height, width), 1 / (4 pi)."""
     return np.full((height, width), 1 / (4 * math.pi), dtype=np.float32)
-
-
-def gaussian_equator(height: int, width: int, *, sigma_deg: float = 20.0) -> np.ndarray:
-    """Prior of the equator where there are no training maps: a Gaussian of latitude.
-
-    Args:
-        height: rows.
-        width: columns.
-        sigma_deg: standard deviation in degrees. 20 is a convention.
-
-    Returns:
-        float32 (height, width), per steradian, x solid angles it sums to 1.
-
-    Raises:
-        ValueError: sigma is not positive.
-    """
-    if not sigma_deg > 0:
-        raise ValueError(f"sigma_deg = {sigma_deg}: expected a positive angle in degrees")
-    return _zonal(np.exp(-0.5 * (_latitudes_deg(height) / sigma_deg) ** 2), width)
 
 
 def equator_prior(
@@ -78,25 +59,17 @@ def equator_prior(
     profile = _mean_density(training_maps, height, width).mean(axis=1)
     profile = _smoothed(profile, areas, smoothing_deg)
     profile /= areas @ profile
-    return _zonal((1 - uniform_share) * profile + uniform_share / (4 * math.pi), width)
+    profile = (1 - uniform_share) * profile + uniform_share / (4 * math.pi)
+    profile /= areas @ profile
+    return np.repeat(profile[:, None], width, axis=1).astype(np.float32)
 
 
 def mean_map(training_maps: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
-    """Mean density of the training maps, where panoramas share a front.
+    """Mean density of the training maps, where panoramas share a front, float32 (height, width).
 
     Viewers begin in one direction and many stay near it: where that is the middle of every
-    panorama, this knows more than the equator prior without seeing any image.
-
-    Args:
-        training_maps: densities per solid angle (h, 2h), each given the same mass.
-        height: rows wanted.
-        width: columns wanted.
-
-    Returns:
-        float32 (height, width), per steradian, x solid angles it sums to 1.
-
-    Raises:
-        ValueError: no map, or one that is no density.
+    panorama, this knows more than the equator prior without seeing any image. Masses, units and
+    errors are those of :func:`equator_prior`.
     """
     return _mean_density(training_maps, height, width).astype(np.float32)
 
@@ -155,18 +128,10 @@ def ceiling_scores(
     found = []
     for at, map_ in enumerate(maps):
         other = at ^ 1  # halves stand in pairs
+        truth = PanoramaTruth(maps[other], halves[other], other_fixations, equator_prior)
         # In single precision the uniform part would swallow the ranks of the tails.
         predicted = (1 - uniform_share) * map_.astype(np.float64) + uniform_share / (4 * math.pi)
-        found.append(
-            scores_by_mode(
-                predicted,
-                maps[other],
-                halves[other],
-                equator_prior=equator_prior,
-                other_fixations=other_fixations,
-                modes=modes,
-            )
-        )
+        found.append(scores_by_mode(predicted, truth, modes))
     return {
         mode: {name: float(np.mean([one[mode][name] for one in found])) for name in metrics()}
         for mode in modes
@@ -182,13 +147,9 @@ def _mean_density(training_maps: Iterable[np.ndarray], height: int, width: int) 
         total += values / (areas @ values.sum(axis=1))
     if not count:
         raise ValueError(
-            "found no training maps; expected at least one, or use gaussian_equator instead"
+            "found no training maps; expected at least one, or use uniform_map instead"
         )
     return total / count
-
-
-def _latitudes_deg(height: int) -> np.ndarray:
-    return 90 - (np.arange(height) + 0.5) * (180 / height)
 
 
 def _row_areas(height: int) -> np.ndarray:
@@ -199,14 +160,8 @@ def _row_areas(height: int) -> np.ndarray:
 def _smoothed(profile: np.ndarray, areas: np.ndarray, sigma_deg: float) -> np.ndarray:
     if not sigma_deg:
         return profile
-    latitude = _latitudes_deg(len(profile))
+    latitude = 90 - (np.arange(len(profile)) + 0.5) * (180 / len(profile))
     apart = (latitude[:, None] - latitude) / sigma_deg
     weights = np.exp(-0.5 * apart**2) * areas
     smoothed: np.ndarray = (weights @ profile) / weights.sum(axis=1)
     return smoothed
-
-
-def _zonal(profile: np.ndarray, width: int) -> np.ndarray:
-    """Map of a function of latitude, of mass 1."""
-    profile = profile / (_row_areas(len(profile)) @ profile)
-    return np.repeat(profile[:, None], width, axis=1).astype(np.float32)

@@ -11,30 +11,13 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.saliency.ground_truth import Arrays, fixation_sets_of, fixations_of
 from ssl_kedro.saliency.maps import Mode
 from ssl_kedro.saliency.metric import metrics
-from ssl_kedro.saliency.panoramas import Fixations, joined
-from ssl_kedro.saliency.scores import scores_by_mode
+from ssl_kedro.saliency.panoramas import joined
+from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 
 # By mode and metric one score an image, None where it has none.
 Scores = dict[str, dict[str, list[float | None]]]
 # Groups drawn at a time, which bounds the memory.
 _BLOCK = 4_000_000
-
-
-@dataclass(frozen=True)
-class PanoramaTruth:
-    """What one prediction is compared with.
-
-    Args:
-        truth: density per solid angle (h, 2h).
-        fixations: sets that are scored one by one, as of two eyes; None = not known.
-        others: fixations of the other tested images, for sAUC; None where there are none.
-        prior: what the equator prior of its training images says, (h, 2h).
-    """
-
-    truth: np.ndarray
-    fixations: Fixations | Sequence[Fixations] | None
-    others: Fixations | None
-    prior: np.ndarray
 
 
 class TruthsOfTested:
@@ -74,20 +57,8 @@ def score_all(
         panoramas: what they are compared with.
         modes: of scoring.
     """
-    return transposed(
-        [
-            scores_by_mode(
-                prediction,
-                panorama.truth,
-                panorama.fixations,
-                equator_prior=panorama.prior,
-                other_fixations=panorama.others,
-                modes=modes,
-            )
-            for prediction, panorama in zip(predictions, panoramas, strict=True)
-        ],
-        modes,
-    )
+    pairs = zip(predictions, panoramas, strict=True)
+    return transposed([scores_by_mode(*pair, modes) for pair in pairs], modes)
 
 
 def transposed(
@@ -143,9 +114,6 @@ def bootstrap_interval(
         groups: of each image, e.g. its scene; whole groups are drawn, since frames of one
             video are not independent. None = every image on its own.
 
-    Returns:
-        Mean and interval.
-
     Raises:
         ValueError: scores that are not (N,), infinite scores, a number of groups other than N,
             confidence outside (0, 1), no resamples.
@@ -200,14 +168,14 @@ def intervals(
         baseline: taken from the scores image by image; None = nothing.
     """
 
-    def values(of: Scores, mode: str, metric: str) -> np.ndarray:
-        return np.array(of[mode][metric], dtype=np.float64)
+    def gains(mode: str, metric: str) -> np.ndarray:
+        own = np.array(scores[mode][metric], dtype=np.float64)
+        return own if baseline is None else own - np.array(baseline[mode][metric], np.float64)
 
     return {
         mode: {
             metric: bootstrap_interval(
-                values(scores, mode, metric)
-                - (0 if baseline is None else values(baseline, mode, metric)),
+                gains(mode, metric),
                 numpy_generator(seed, "bootstrap"),
                 confidence=confidence,
                 resamples=resamples,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def fit_decoder(
     """
     recipe = dataclasses.replace(recipe, batch_size=min(recipe.batch_size, len(images)))
     size = (images.shape[2], images.shape[3])
-    truth = _resized(torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32)), size)
+    truth = _resized(maps, size)
     versions = 2 if config.flip else 1
     channels = model.encoder.map_channels
     needed = len(images) * versions * channels * (size[0] // 16) * (size[1] // 16) * 2
@@ -113,10 +113,11 @@ def _as_they_are(batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Ten
     return inputs, inputs
 
 
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (N, h, w) at the size of the networks, averaged over the pixels that merge."""
-    found: Tensor = functional.interpolate(maps[:, None], size, mode="area")[:, 0]
-    return found
+def _resized(maps: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Maps (N, h, w) at the size of the networks, averaged over the pixels that merge, float32."""
+    given = torch.from_numpy(np.ascontiguousarray(maps[:, None], dtype=np.float32))
+    found: Tensor = functional.interpolate(given, size, mode="area")
+    return found[:, 0]
 
 
 @torch.inference_mode()
@@ -153,10 +154,4 @@ def _batches(images: np.ndarray, device: torch.device, label: str) -> Iterator[T
 
 def prior_at(density: np.ndarray, size: tuple[int, int]) -> Tensor:
     """A prior (h, 2h) at the size of the networks, float32 (H, W)."""
-    found = torch.from_numpy(np.ascontiguousarray(density, dtype=np.float32))
-    return _resized(found[None], size)[0]
-
-
-def rows_of(values: np.ndarray, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Some rows of an array or memory map, in memory."""
-    return np.array(values[np.asarray(rows, dtype=np.int64)])
+    return _resized(density[None], size)[0]

@@ -26,13 +26,11 @@ class Part(NamedTuple):
 
 
 def part_names(folds: int) -> tuple[str, ...]:
-    """Names of the parts: the given split, or each fold and one of everything, to be used."""
+    """Names of the parts: the given split, or each fold and one of everything.
+
+    The decoder of the last predicts for new panoramas.
+    """
     return (GIVEN,) if folds == 0 else (*(f"fold_{k + 1}" for k in range(folds)), ALL)
-
-
-def deployed_part(folds: int) -> str:
-    """The part whose decoder predicts for new panoramas."""
-    return GIVEN if folds == 0 else ALL
 
 
 def part(name: str, scenes: Sequence[str], splits: Sequence[str], folds: int, seed: int) -> Part:

@@ -70,7 +70,10 @@ def saliency_maps(
             raise ValueError(
                 f"set {at + 1} of {len(sets)} has no fixations; a map needs at least one"
             )
-    counts = np.stack([_counts(fixations, height, width) for fixations in sets])
+    pixels = height * width
+    counts = np.stack(
+        [np.bincount(each.pixels(height, width), minlength=pixels) for each in sets]
+    ).reshape(-1, height, width)
     spectra = np.fft.rfft(counts, axis=2)
     sums = np.zeros_like(spectra)
     for row, kernel, targets in _kernels(
@@ -81,11 +84,6 @@ def saliency_maps(
     maps[maps < _ROUNDING * maps.max(axis=(1, 2), keepdims=True)] = 0
     maps /= counts.sum(axis=(1, 2))[:, None, None]
     return maps.astype(np.float32)
-
-
-def _counts(fixations: Fixations, height: int, width: int) -> np.ndarray:
-    pixels = fixations.pixels(height, width)
-    return np.bincount(pixels, minlength=height * width).reshape(height, width).astype(np.float64)
 
 
 def _kernels(

@@ -60,10 +60,8 @@ class Fixations:
 
     def pixels(self, height: int, width: int) -> np.ndarray:
         """Flat index of the pixel of a panorama that each lies in, int64 (F,)."""
-        longitude, latitude = (
-            torch.from_numpy(np.asarray(angles, dtype=np.float64).copy())
-            for angles in (self.longitude_deg, self.latitude_deg)
-        )
+        longitude = torch.tensor(self.longitude_deg, dtype=torch.float64)
+        latitude = torch.tensor(self.latitude_deg, dtype=torch.float64)
         row, column = pixel_of(longitude, latitude, height, width)
         return np.asarray((row * width + column).numpy())
 

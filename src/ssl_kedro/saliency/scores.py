@@ -19,23 +19,35 @@ info_gain and missing fixations of other images sauc. Maps are resized bilinearl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ssl_kedro.saliency.maps import MODES, Mode, checked_map, resized
-from ssl_kedro.saliency.metric import Compared, metrics
+from ssl_kedro.saliency.metric import Compared, RankedMap, metrics
 from ssl_kedro.saliency.panoramas import Fixations
-from ssl_kedro.saliency.ranks import RankedMap
+
+
+@dataclass(frozen=True)
+class PanoramaTruth:
+    """What one prediction is compared with; None = not known.
+
+    Args:
+        truth: density per solid angle of where people looked, (h, 2h).
+        fixations: where they looked. Several sets, e.g. of two eyes, are scored one by one
+            and the scores averaged; empty sets are left out.
+        others: fixations of other images, the negatives of sauc.
+        prior: density that info_gain compares with, as an equator prior, (h, 2h), any size.
+    """
+
+    truth: np.ndarray | None
+    fixations: Fixations | Sequence[Fixations] | None = None
+    others: Fixations | None = None
+    prior: np.ndarray | None = None
 
 
 def scores_by_mode(
-    prediction: np.ndarray,
-    truth_map: np.ndarray | None,
-    fixations: Fixations | Sequence[Fixations] | None,
-    *,
-    equator_prior: np.ndarray | None = None,
-    other_fixations: Fixations | None = None,
-    modes: Sequence[Mode] = MODES,
+    prediction: np.ndarray, panorama: PanoramaTruth, modes: Sequence[Mode] = MODES
 ) -> dict[Mode, dict[str, float]]:
     """Metrics of one prediction in several modes, which share all sorting and resizing.
 
@@ -44,11 +56,7 @@ def scores_by_mode(
 
     Args:
         prediction: density per solid angle (h, 2h); its scale does not matter.
-        truth_map: the same, of where people looked; None = not known.
-        fixations: where they looked. Several sets, e.g. of two eyes, are scored one by one
-            and the scores averaged; empty sets are left out. None = not known.
-        equator_prior: what info_gain compares with, (h, 2h), any size.
-        other_fixations: fixations of other images, the negatives of sauc.
+        panorama: what it is compared with.
         modes: which.
 
     Returns:
@@ -58,30 +66,31 @@ def scores_by_mode(
         ValueError: an unknown mode, a map of wrong shape, negative, zero everywhere or not
             finite, or neither truth map nor fixations.
     """
-    if truth_map is None and fixations is None:
+    if panorama.truth is None and panorama.fixations is None:
         raise ValueError(
             "found neither a truth map nor fixations; expected at least one to score against"
         )
+    truth = prior = None
     predicted = checked_map("the prediction", prediction)
-    truth = None if truth_map is None else checked_map("the truth map", truth_map)
-    prior = None if equator_prior is None else checked_map("the equator prior", equator_prior)
-    size = predicted.shape if truth is None else truth.shape
+    size = predicted.shape
+    if panorama.truth is not None:
+        truth = checked_map("the truth map", panorama.truth)
+        size = truth.shape
+    if panorama.prior is not None:
+        prior = resized(checked_map("the equator prior", panorama.prior), *size)
     predicted = resized(predicted, *size)
-    prior = None if prior is None else resized(prior, *size)
-    known: Sequence[Fixations] = ()
-    if fixations is not None:
-        known = (fixations,) if isinstance(fixations, Fixations) else fixations
-    sets = [found.pixels(*size) for found in known if len(found)]
+    known = panorama.fixations or ()
+    sets = [known] if isinstance(known, Fixations) else known
     others = np.empty(0, dtype=np.int64)
-    if other_fixations is not None:
-        others = other_fixations.pixels(*size)
+    if panorama.others is not None:
+        others = panorama.others.pixels(*size)
+    pixels = [*(found.pixels(*size) for found in sets if len(found)), others]
     ranks = RankedMap(predicted)
     scores = {}
     for mode in modes:
         # MIT's binary fixation map: a pixel is fixated or not.
-        counted = [pixels if mode == "sphere" else np.unique(pixels) for pixels in (*sets, others)]
-        compared = Compared(mode, predicted, truth, prior, counted[-1], ranks)
-        scores[mode] = _scores(compared, counted[:-1])
+        *counted, negatives = pixels if mode == "sphere" else map(np.unique, pixels)
+        scores[mode] = _scores(Compared(mode, predicted, truth, prior, negatives, ranks), counted)
     return scores
 
 

@@ -89,13 +89,12 @@ class PanoramaStore(MappedStore):
         Raises:
             ConfigError: more unreadable panoramas than allowed, or no readable one.
         """
-        identity = {
-            "source": source.fingerprint,
-            "names": [source.names[i] for i in indices],
-            "scenes": [source.scenes[i] for i in indices],
-            "splits": [source.splits[i] for i in indices],
-            "size": list(size),
-        }
+
+        def of(chosen: list[int]) -> dict[str, list[Any]]:
+            lists = ("names", "scenes", "splits")
+            return {key: [getattr(source, key)[i] for i in chosen] for key in lists}
+
+        identity = {"source": source.fingerprint, **of(indices), "size": list(size)}
         known = self.description()
         if known is not None and known.identity == identity:
             return known
@@ -124,13 +123,7 @@ class PanoramaStore(MappedStore):
             if indices and not kept:
                 check_skipped(skipped, len(indices), -1.0, label, "data.max_skipped")
             made = StoredPanoramas(
-                [source.names[i] for i in kept],
-                [source.scenes[i] for i in kept],
-                [source.splits[i] for i in kept],
-                kept,
-                skipped,
-                size,
-                identity,
+                **of(kept), indices=kept, skipped=skipped, size=size, identity=identity
             )
             description.update(asdict(made))
         return made

@@ -91,11 +91,10 @@ class VideoFrames(Video):
             raise ValueError(f"expected a frame rate above 0, found {rate}")
         self.rate = rate
         super().__init__(path)
-        self._count = int((self.total - 1) / self.frames_a_second * rate + 1e-6) + 1
 
     def __len__(self) -> int:
         """How many frames there are, by the header."""
-        return self._count
+        return int((self.total - 1) / self.frames_a_second * self.rate + 1e-6) + 1
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """The frames in their order.

@@ -178,7 +178,7 @@ def test_frames_of_a_video_are_predicted_for_one_by_one(tmp_path: Path) -> None:
     assert [shape[0] for shape in model.batches] == [4, 2]
     for k, item in enumerate(found):
         assert isinstance(item, Prediction) and item.frame is not None
-        assert item.frame.number == k and item.frame.picture.shape == (3, 32, 64)
+        assert item.frame.number == k and item.frame.pixels.shape == (32, 64, 3)
         assert item.saliency.mean() == pytest.approx((20 + 10 * k) / 255, abs=0.02)
 
 

@@ -101,9 +101,6 @@ class DualGatingParameters(EncoderPipelineParameters):
         repeats: trainings of each model, with seeds seed, seed + 1, ...; the images stay
             those of the first. Tables then give mean and std over seeds.
         parts: tables, figures and questions of the chapter that a run without tags makes.
-        published: data set of the thesis whose figures stand beside the measured ones.
-        published_data_is_ours: whether the measured data is that data set, so that
-            differences mean something.
     """
 
     dense_method = "vicreg"
@@ -128,7 +125,6 @@ class DualGatingParameters(EncoderPipelineParameters):
     distillation: DistillationParameters = DistillationParameters()
     ablation: AblationParameters = AblationParameters()
     published: PublishedData = "CIFAR-10"
-    published_data_is_ours: bool = False
 
     @property
     def shared_options(self) -> dict[str, Config]:

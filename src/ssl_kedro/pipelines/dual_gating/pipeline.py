@@ -8,6 +8,7 @@ from dataclasses import replace
 from kedro.pipeline import Node, Pipeline
 
 from ssl_kedro.images.load import image_source
+from ssl_kedro.pipelines.dual_gating import nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
 from ssl_kedro.pipelines.dual_gating.plan import (
@@ -19,7 +20,9 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     planned_transfers,
     sibling,
 )
-from ssl_kedro.pipelines.dual_gating.report import nodes
+from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost, embedding_figure
+from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
+from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
     Made,
@@ -29,7 +32,6 @@ from ssl_kedro.pipelines.gated.graph import (
     report_node,
     stages,
 )
-from ssl_kedro.pipelines.gated.nodes import evaluate_transfer
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
@@ -122,7 +124,7 @@ def _transfer_node(
         "train_images": _images(parameters, transfer.target_source, "train"),
         "eval_images": _images(parameters, transfer.target_source, "eval"),
     }
-    evaluate = given(evaluate_transfer, seed=transfer.model.seed)
+    evaluate = given(nodes.evaluate_transfer, seed=transfer.model.seed)
     action = f"transfer_to_{transfer.target}"
     return planned.node(action, evaluate, inputs, transfer.output, planned.tags)
 
@@ -140,25 +142,20 @@ def _report(
         return {**{name: f"{KEY}.{name}" for name in names}, **others}
 
     runs = {f"{model.key}.seed_{model.seed}": f"{model.namespace}.evaluation" for model in own}
-    run = given_by_name("execution", "runs", data=f"{KEY}.data_summary", parameters=PARAMETERS)
     tables = [part for part in parts if known_parts()[part].columns]
     made: list[Made] = [
-        (nodes.collect_runs, runs, "runs"),
-        (nodes.metrics, given_by_name("runs", "baselines", *further), "metrics"),
-        (nodes.describe_run, run, "run_manifest"),
-        (nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
+        (collect_runs, runs, "runs"),
+        (metrics, given_by_name("runs", "baselines", *further), "metrics"),
     ]
-    if any(model.variant.gated and not model.variant.student for model in own):
-        made.append((nodes.channel_usage, [f"{KEY}.models"], "channel_usage"))
     if "table_6_1" in parts:
         inputs = given_by_name("metrics", "models")
-        made.append((nodes.accuracy_against_cost, inputs, "accuracy_against_cost"))
+        made.append((accuracy_against_cost, inputs, "accuracy_against_cost"))
     if "figure_6_2" in parts:
         shown = [model for model in own if not model.repeat and "figure_6_2" in model.parts]
         features = {model.key: f"{model.namespace}.features" for model in shown}
         images = given_by_name("eval_images", parameters=PARAMETERS)
         made.append((nodes.embed_features, images | features, "embedding"))
-        made.append((nodes.embedding_plot, [f"{KEY}.embedding"], "embedding_plot"))
+        made.append((embedding_figure, [f"{KEY}.embedding"], "embedding_plot"))
     if "table_6_2" in parts:
         named = {transfer.output: transfer for transfer in transfers}
         collect = given(nodes.collect_transfers, transfers=named)
@@ -169,5 +166,5 @@ def _report(
     frames = [*tables, *further, *(["inference_table"] if further else [])]
     frames += ["embedding"] if "figure_6_2" in parts else []
     page = given_by_name("metrics", "models", "histories", *frames, parameters=PARAMETERS)
-    made.append((nodes.render_report, page | {"manifest": f"{KEY}.run_manifest"}, "report"))
+    made.append((dual_gating_report, page | {"manifest": f"{KEY}.run_manifest"}, "report"))
     return made

@@ -7,14 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.pipelines.gated.parameters import (
-    EncoderPipelineParameters,
-    changed_recipe,
-)
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters, changed_recipe
 from ssl_kedro.pipelines.gated.variants import DYNAMIC_CHANNELS, gated_names
 from ssl_kedro.training.config import TrainConfig
-
-PublishedData = Literal["CIFAR-10", "CIFAR-100", "ImageNet-100"]
 
 
 class DynamicChannelsParameters(EncoderPipelineParameters):
@@ -26,8 +21,6 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
             different learning rates; both stand here.
         operating_point_within: the operating point is the cheapest budget whose 1-NN accuracy
             is at most so many percentage points below the baseline's.
-        published: data set of the thesis whose figures stand beside the measured ones.
-        published_data_is_ours: whether the measured data is that data set.
     """
 
     dense_method = "simsiam"
@@ -37,8 +30,7 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
     recipe: str = ""
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     operating_point_within: Annotated[float, Field(ge=0, le=100)] = 4.0
-    published: PublishedData = "CIFAR-10"
-    published_data_is_ours: bool = False
+    published: Literal["CIFAR-10", "CIFAR-100", "ImageNet-100"] = "CIFAR-10"
 
     @model_validator(mode="after")
     def _check_recipes(self) -> Self:

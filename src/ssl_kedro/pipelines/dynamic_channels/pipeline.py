@@ -8,7 +8,11 @@ from kedro.pipeline import Pipeline
 
 from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.dynamic_channels.report import nodes
+from ssl_kedro.pipelines.dynamic_channels.report.page import (
+    accuracy_against_cost,
+    dynamic_channels_report,
+)
+from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
     Made,
@@ -67,27 +71,17 @@ def planned_models(parameters: DynamicChannelsParameters) -> list[PlannedModel]:
 
 
 def _report(further: Sequence[str]) -> list[Made]:
-    """Metrics, Table 5.1, figures, manifest and report over all models."""
+    """Metrics, Table 5.1, its figure and the report over all models."""
 
     def given_by_name(*names: str, **others: str) -> dict[str, str]:
         return {"parameters": PARAMETERS, **{name: f"{KEY}.{name}" for name in names}, **others}
 
-    manifest, table = f"{KEY}.run_manifest", f"{KEY}.table_5_1"
+    table = f"{KEY}.table_5_1"
     shown = ("metrics", "models", "histories", *further, *(["inference_table"] * bool(further)))
+    page = given_by_name(*shown, manifest=f"{KEY}.run_manifest", table=table)
     return [
-        (nodes.metrics, given_by_name("models", "baselines", *further), "metrics"),
-        (nodes.table_5_1, given_by_name("metrics"), "table_5_1"),
-        (
-            nodes.describe_run,
-            given_by_name("execution", "models", data=f"{KEY}.data_summary"),
-            "run_manifest",
-        ),
-        (nodes.training_curves, [f"{KEY}.histories"], "training_curves"),
-        (nodes.channel_usage, [f"{KEY}.models"], "channel_usage"),
-        (
-            nodes.accuracy_against_cost,
-            given_by_name("metrics", table=table),
-            "accuracy_against_cost",
-        ),
-        (nodes.render_report, given_by_name(*shown, manifest=manifest, table=table), "report"),
+        (metrics, given_by_name("models", "baselines", *further), "metrics"),
+        (table_5_1, given_by_name("metrics"), "table_5_1"),
+        (accuracy_against_cost, given_by_name("metrics", table=table), "accuracy_against_cost"),
+        (dynamic_channels_report, page, "report"),
     ]

@@ -12,6 +12,11 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.pipelines.gated import inference_nodes, nodes
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
+from ssl_kedro.pipelines.gated.report.curves import training_curves
+from ssl_kedro.pipelines.gated.report.page import describe_run
+from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
+from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
 from ssl_kedro.pipelines.given import given
 
 # Tags of the stages that time encoders and write them to files.
@@ -205,7 +210,7 @@ def _export_node(model: PlannedModel) -> Node:
 def gathering(
     pipeline: str, models: Sequence[PlannedModel], baseline: str, *, exported: bool
 ) -> list[Made]:
-    """Nodes that gather by name what the models of the first seed left on the run's own images.
+    """Nodes that gather by name what models left on the run's own images: of the first seed.
 
     Args:
         pipeline: its key.
@@ -213,23 +218,34 @@ def gathering(
         baseline: key of the ungated model, for gated ones without a dense branch.
         exported: whether compact networks are written to files.
     """
-    shown = [model for model in models if model.own_data and not model.repeated]
+    own = [model for model in models if model.own_data]
+    shown = [model for model in own if not model.repeated]
     timed = [model for model in models if model.timed]
 
     def left(output: str, by: Sequence[PlannedModel]) -> dict[str, str]:
         return {model.key: f"{model.namespace}.{output}" for model in by}
 
+    of_run = {
+        "parameters": f"params:{pipeline}",
+        "data": f"{pipeline}.data_summary",
+        "execution": f"{pipeline}.execution",
+        **{model.namespace: f"{model.namespace}.evaluation" for model in own},
+    }
     found: list[Made] = [
         (nodes.collect_by_model, left("evaluation", shown), "models"),
         (nodes.collect_histories, left("training", shown), "histories"),
+        (describe_run, of_run, "run_manifest"),
+        (training_curves, [f"{pipeline}.histories"], "training_curves"),
     ]
+    if any(model.training.budget and not model.student for model in own):
+        found.append((channel_usage_figure, [f"{pipeline}.models"], "channel_usage"))
     if timed:
         measured = [f"{pipeline}.models", f"{pipeline}.inference_models"]
-        table = given(inference_nodes.inference_table, baseline=baseline)
+        table = given(inference_frame, baseline=baseline)
         found += [
             (nodes.collect_by_model, left("inference", timed), "inference_models"),
             (table, measured, "inference_table"),
-            (inference_nodes.inference_plot, [f"{pipeline}.inference_table"], "inference_plot"),
+            (time_against_cost, [f"{pipeline}.inference_table"], "inference_plot"),
         ]
     if exported:
         found.append((nodes.collect_by_model, left("export_check", timed), "exports"))

@@ -20,7 +20,6 @@ from ssl_kedro.evaluation.accuracies import (
     branch_costs,
     chance_level,
     encoder_knn,
-    probe_accuracies,
     raw_pixel_knn,
 )
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
@@ -33,7 +32,6 @@ from ssl_kedro.pipelines.gated.records import (
     Histories,
     Training,
     TrainingRecord,
-    TransferAccuracies,
 )
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import EncoderTraining, Execution, recipe_identity
@@ -276,39 +274,6 @@ def evaluate(
         parameters=sum(p.numel() for p in encoder.parameters()),
         training=training.summary,
     )
-
-
-def evaluate_transfer(
-    parameters: EncoderPipelineParameters,
-    encoder: Encoder,
-    train_images: ImageSet,
-    eval_images: ImageSet,
-    *,
-    seed: int,
-) -> TransferAccuracies:
-    """Linear evaluation of every branch on a target; the images come at the source's size."""
-    if train_images.labels is None or eval_images.labels is None:
-        raise ValueError(
-            f"the transfer target {train_images.source!r} has no labels; linear evaluation "
-            "needs them: give one folder a class, or leave it out of transfer.targets"
-        )
-    if parameters.probe is None:
-        raise ValueError("transfer is measured by a linear probe; probe is not set")
-    features = extract(parameters, encoder, train_images, eval_images)
-    return {
-        branch: probe_accuracies(
-            encoder,
-            branch,
-            features,
-            train_images,
-            eval_images,
-            parameters.probe,
-            parameters.views,
-            seed=seed,
-            device=resolved_device(parameters.train.device),
-        )
-        for branch in encoder.branches
-    }
 
 
 def collect_by_model(**found: R) -> dict[str, R]:

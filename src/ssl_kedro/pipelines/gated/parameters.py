@@ -60,6 +60,9 @@ class EncoderPipelineParameters(PipelineParameters):
         probe: recipe of the linear evaluation; None = there is none.
         methods: what single methods do differently, by name.
         inference: how trained gated encoders are timed and exported.
+        published: data set of the thesis whose figures stand beside the measured ones.
+        published_data_is_ours: whether the measured data is that data set, so that
+            differences mean something.
     """
 
     # The method whose untrained encoder is the random one, and one that uses the gates.
@@ -80,6 +83,13 @@ class EncoderPipelineParameters(PipelineParameters):
     knn: KnnConfig = KnnConfig()
     methods: dict[str, MethodParameters] = Field(default_factory=dict)
     inference: InferenceParameters = InferenceParameters()
+    published: str = "CIFAR-10"
+    published_data_is_ours: bool = False
+
+    @property
+    def stem(self) -> str:
+        """The encoder's first layers, which costs depend on."""
+        return getattr(self.encoder, "stem", "own")
 
     @property
     def base_train(self) -> TrainConfig:

@@ -34,7 +34,7 @@ from ssl_kedro.pipelines.saliency360.records import (
     TruthSummary,
 )
 from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows
-from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at, rows_of
+from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at
 from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
@@ -245,8 +245,8 @@ def fit(
     )
     found = fit_decoder(
         fitted,
-        rows_of(store.images(), rows),
-        rows_of(truth["maps"], rows),
+        np.array(store.images()[rows]),
+        np.array(truth["maps"][rows]),
         decoding,
         parameters.decoder_train,
         tune=tune,
@@ -293,7 +293,7 @@ def predict_tested(
     maps, rows = [], []
     for name, model in nested(models)["models"].items():
         # All of another data set stay on disk: they may be the frames of many videos.
-        chosen = rows_of(images, tested[name]) if own else images
+        chosen = np.array(images[tested[name]]) if own else images
         maps.append(predicted_maps(model, chosen, device, label))
         rows.append(tested[name])
     return {"maps": np.concatenate(maps), "rows": np.concatenate(rows)}

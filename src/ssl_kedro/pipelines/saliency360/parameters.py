@@ -35,7 +35,7 @@ from ssl_kedro.pipelines.saliency360.plans import (
     check_recipe,
     named_quirks,
 )
-from ssl_kedro.saliency.folds import deployed_part, part_names
+from ssl_kedro.saliency.folds import part_names
 from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
@@ -259,7 +259,7 @@ class Saliency360Parameters(PipelineParameters):
     @property
     def deployed_part(self) -> str:
         """The part whose decoder is used."""
-        return deployed_part(self.folds)
+        return self.parts[-1]
 
     def encoder_config(self, name: str) -> PanoramaEncoderConfig:
         """Shape of an encoder."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_kedro.saliency.metric import Compared, Metric
-from ssl_kedro.saliency.ranks import mann_whitney
+from ssl_kedro.saliency.metric import Compared, Metric, mann_whitney
 
 
 def sauc(compared: Compared, pixels: np.ndarray) -> float:
@@ -13,7 +12,8 @@ def sauc(compared: Compared, pixels: np.ndarray) -> float:
 
     A constant prediction scores .5 exactly; NaN without fixations of other images.
     """
-    return mann_whitney(compared.at(pixels), compared.at(compared.others))
+    values = compared.values.flat
+    return mann_whitney(values[pixels], values[compared.others])
 
 
 METRIC = Metric(

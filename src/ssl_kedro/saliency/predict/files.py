@@ -145,9 +145,8 @@ def _stems(names: Sequence[str]) -> dict[str, str]:
     """Begin of the output names of each input, without its extension where that is enough."""
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
     # Compared without case, for file systems that do not tell it apart.
-    if len({stem.casefold() for stem in stems.values()}) == len(names):
-        return stems
-    return {name: name for name in names}
+    alone = len({stem.casefold() for stem in stems.values()}) == len(names)
+    return stems if alone else {name: name for name in names}
 
 
 def _tasks(
@@ -233,19 +232,19 @@ def _write_frames(
         for item in found:
             if isinstance(item, Unpredicted) or item.frame is None:
                 break
-            saliency, picture = item.saliency, item.frame.picture
+            height, width, _ = item.frame.pixels.shape
             if not times and "map" in paths:
-                maps = stack.enter_context(GrowingArray(paths["map"], saliency.shape, "<f4"))
+                maps = stack.enter_context(GrowingArray(paths["map"], item.saliency.shape, "<f4"))
             if not times and "overlay" in paths:
-                _, height, width = picture.shape
                 video = VideoWriter(paths["overlay"], height, width, rate)
                 stack.callback(video.close)
             if maps is not None:
-                maps.add(density(saliency)[None])
+                maps.add(density(item.saliency)[None])
             if video is not None:
-                video.add(overlay(picture, saliency, opacity))
-            number, time_s = item.frame.number, f"{item.frame.time_s:.4f}"
-            times.append({"row": len(times), "frame": number, "time_s": time_s})
+                picture = item.frame.pixels.transpose(2, 0, 1)
+                video.add(overlay(picture, item.saliency, opacity))
+            time_s = f"{item.frame.shown_s:.4f}"
+            times.append({"row": len(times), "frame": item.frame.number, "time_s": time_s})
     return times
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,7 @@ class PredictionInput:
     root: Path
     images: tuple[str, ...]
     videos: tuple[str, ...]
-    broken: tuple[Unpredicted, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Images, then videos."""
-        return self.images + self.videos
+    broken: tuple[Unpredicted, ...]
 
 
 def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> PredictionInput:
@@ -122,19 +118,16 @@ def _checked(
             flat.append(f"{name} ({width} x {height})")
         elif not is_video and width * height > 1e6 * max_megapixels:
             large.append(f"{name} ({width} x {height})")
+    refused = partial(PredictionInputError, "input", given)
     if large:
-        raise PredictionInputError(
-            "input",
-            given,
+        raise refused(
             f"{len(large)} too large: {first_few(large)}",
             f"at most {max_megapixels:g} million pixels (predict.max_megapixels)",
             "raise predict.max_megapixels (an image that is no baseline JPEG takes 4 bytes a pixel "
             "while it is decoded), or save them at half the size",
         )
     if flat:
-        raise PredictionInputError(
-            "input",
-            given,
+        raise refused(
             f"{len(flat)} that cannot be whole panoramas: {first_few(flat)}",
             "equirectangular panoramas, twice as wide as high (360 x 180 degrees)",
             "take these files away, or bring them to 2:1: a partial panorama is to be padded to "
@@ -169,15 +162,12 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     try:
-        if not path.stat().st_size:
-            raise UnreadableImageError("an empty file")
         with path.open("rb") as file, opened_image(file, FORMATS) as image:
             return upright_size(image)
-    except UnreadableImageError:
-        raise
     except Exception as error:  # Pillow raises many kinds on damaged headers
         reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"
-        raise UnreadableImageError(reason) from error
+        empty = path.is_file() and not path.stat().st_size
+        raise UnreadableImageError("an empty file" if empty else reason) from error
 
 
 class PanoramaFiles(FilePhotographs):
@@ -198,7 +188,7 @@ class PanoramaFiles(FilePhotographs):
     def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:  # noqa: ARG002
         whole = Resize(resize.side, keep_aspect=True)
         decoded = decoded_part(self.paths[index], whole, max_pixels=self._max_pixels)
-        return _in_shape(decoded, resize.side // 2, resize.side)
+        return resized_frame(decoded.transpose(1, 2, 0), resize.side // 2, resize.side)
 
     def picture(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama to draw on, uint8 (3, height, width).
@@ -206,11 +196,4 @@ class PanoramaFiles(FilePhotographs):
         Raises:
             UnreadableImageError: it cannot be decoded.
         """
-        return _in_shape(self.decoded(index, Resize(width)), height, width)
-
-
-def _in_shape(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """An image uint8 (3, H, W) at another size, antialiased bilinear."""
-    if image.shape[1:] == (height, width):
-        return image
-    return resized_frame(image.transpose(1, 2, 0), height, width)
+        return resized_frame(self.decoded(index, Resize(width)).transpose(1, 2, 0), height, width)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,7 +27,7 @@ from ssl_kedro.images.photographs import Unreadable, batches
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles, PredictionInput, Unpredicted
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.video import resized_frame, taken_frames
+from ssl_kedro.saliency.video import VideoFrame, resized_frame, taken_frames
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
 T = TypeVar("T")
@@ -96,33 +96,18 @@ class PredictConfig(NetworkInput):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One frame of a video, as it is shown.
-
-    Args:
-        number: in the video, from 0.
-        time_s: at which it begins.
-        picture: uint8 (3, H, W).
-    """
-
-    number: int
-    time_s: float
-    picture: np.ndarray
-
-
-@dataclass(frozen=True)
 class Prediction:
     """What the model says of one image or frame.
 
     Args:
         name: of the file, relative to the input.
         saliency: the model's map as it is, float32 (h, w) in (0, 1).
-        frame: of a video, its picture at most ``overlay_width`` wide; None for an image.
+        frame: of a video, its pixels at most ``overlay_width`` wide; None for an image.
     """
 
     name: str
     saliency: np.ndarray
-    frame: Frame | None = None
+    frame: VideoFrame | None = None
 
 
 def density(saliency: np.ndarray) -> np.ndarray:
@@ -195,16 +180,16 @@ def _of_images(
 def _of_video(
     model: nn.Module, root: Path, name: str, config: PredictConfig, device: torch.device
 ) -> Iterator[Prediction | Unpredicted]:
-    def prepared() -> Generator[tuple[Frame, np.ndarray], None, None]:
+    def prepared() -> Generator[tuple[VideoFrame, np.ndarray], None, None]:
         any_taken = False
         try:
             for frame in taken_frames(root / name, config.frames_per_second):
                 any_taken = True
                 height, width, _ = frame.pixels.shape
                 shape = overlay_shape(height, width, config.overlay_width)
-                shown = resized_frame(frame.pixels, *shape)
+                shown = resized_frame(frame.pixels, *shape).transpose(1, 2, 0)
                 image = resized_frame(frame.pixels, config.height, config.width)
-                yield Frame(frame.number, frame.shown_s, shown), image
+                yield replace(frame, pixels=shown), image
         except UnreadableImageError:
             if not any_taken:
                 raise

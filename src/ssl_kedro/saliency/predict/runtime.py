@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -21,10 +21,8 @@ from ssl_kedro.images.decode import Resize
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles
 from ssl_kedro.saliency.predict.prediction import NetworkInput, density, model_at_work
 
-Stage = Literal["decode and resize", "encoder", "decoder", "post-processing", "all"]
-STAGES: tuple[Stage, ...] = ("decode and resize", "encoder", "decoder", "post-processing")
+STAGES = ("decode and resize", "encoder", "decoder", "post-processing")
 
-_FEWEST = 15
 _USUAL_SIZE = (2048, 1024)
 
 
@@ -44,7 +42,7 @@ class RuntimeConfig(NetworkInput):
     """
 
     batch_sizes: tuple[Annotated[int, Range(at_least=1)], ...] = (1, 16)
-    repetitions: Annotated[int, Range(at_least=_FEWEST)] = 15
+    repetitions: Annotated[int, Range(at_least=15)] = 15
     warm_up: Annotated[int, Range(at_least=1)] = 3
     threads: Annotated[int | None, Range(at_least=1)] = None
 
@@ -59,7 +57,7 @@ class Runtime:
     """Time of one stage, per image.
 
     Args:
-        stage: of the work; "all" is the four together, whose median is not their sum.
+        stage: one of :data:`STAGES`; "all" is the four together, whose median is not their sum.
         batch_size: images at a time.
         milliseconds: median over the repetitions.
         low_ms: lower quartile.
@@ -69,7 +67,7 @@ class Runtime:
         threads: of PyTorch; decoding always takes one.
     """
 
-    stage: Stage
+    stage: str
     batch_size: int
     milliseconds: float
     low_ms: float

@@ -1,4 +1,4 @@
-"""Table 6.1: dense baseline, gated baseline and dual gating."""
+"""Table 6.1: dense baseline, gated baseline and dual gating; figures 6.1 and 6.2 of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ssl_kedro.pipelines.dual_gating.part import BUDGET, Part, Row, each_model
+from ssl_kedro.pipelines.dual_gating.part import BUDGET, Part
+from ssl_kedro.pipelines.dual_gating.row import Row, each_model
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.reporting.number_format import signed_with_std
 from ssl_kedro.reporting.table import (
@@ -94,4 +95,6 @@ PARTS = (
         rows=_rows,
         number="6.1",
     ),
+    Part("figure_6_1", ("dual",)),
+    Part("figure_6_2", ("vicreg", "dual")),
 )

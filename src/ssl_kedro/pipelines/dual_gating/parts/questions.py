@@ -20,18 +20,18 @@ from ssl_kedro.pipelines.dual_gating.part import (
     LESS_DUAL,
     MODEL,
     SEEDS,
-    UNKNOWN,
     Claim,
     Measure,
     Part,
-    Row,
-    each_model,
     paired,
 )
-from ssl_kedro.pipelines.dual_gating.report.runs import (
+from ssl_kedro.pipelines.dual_gating.row import (
+    UNKNOWN,
     PairedDifference,
-    difference_over_seeds,
+    Row,
+    each_model,
     mean_and_std,
+    paired_difference,
 )
 from ssl_kedro.reporting.number_format import DASH
 from ssl_kedro.reporting.table import Column
@@ -83,7 +83,7 @@ def _against_vicreg(measure: Measure) -> tuple[Column[Row], ...]:
 def _seconds_ratio(row: Row) -> float:
     """Mean over seeds of the training time, relative to dual gating's of the same seed."""
     ours, dual = row.by_seed("training_seconds"), row.by_seed("training_seconds", model="dual")
-    return mean_and_std([ours[seed] / dual[seed] for seed in ours.keys() & dual.keys()])[0]
+    return mean_and_std(ours[seed] / dual[seed] for seed in ours.keys() & dual.keys())[0]
 
 
 def accuracy_at_cost(
@@ -118,8 +118,7 @@ def _at_equal_cost(row: Row) -> PairedDifference:
         seed: accuracy_at_cost(row.runs, "dual", cost).get(seed, math.nan)
         for seed, cost in row.by_seed("realised_cost").items()
     }
-    found = difference_over_seeds(row.by_seed("linear_top1"), fixed)
-    return PairedDifference(100 * found.mean, 100 * found.std, found.n)
+    return paired_difference(row.by_seed("linear_top1"), fixed)
 
 
 def _with_costs(row: Row) -> Iterator[Row]:

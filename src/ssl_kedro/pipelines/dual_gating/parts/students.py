@@ -6,16 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ssl_kedro.pipelines.dual_gating.part import (
-    BUDGET,
-    MODEL,
-    SEEDS,
-    Part,
-    Row,
-    each_model,
-    measured,
-)
-from ssl_kedro.pipelines.dual_gating.report.runs import mean_and_std
+from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, SEEDS, Part, measured
+from ssl_kedro.pipelines.dual_gating.row import Row, each_model, mean_and_std
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.reporting.table import (
     LESS_PUBLISHED,
@@ -52,7 +44,7 @@ def _total(row: Row, metric: str) -> float:
             return math.nan
         spent += [row.by_seed(metric, "dense", "vicreg"), row.by_seed(metric, "gated", "dual")]
     seeds = set.intersection(*(set(values) for values in spent))
-    return mean_and_std([sum(values[seed] for values in spent) for seed in sorted(seeds)])[0]
+    return mean_and_std(sum(values[seed] for values in spent) for seed in sorted(seeds))[0]
 
 
 def _published_teacher(row: Row) -> str | None:
@@ -81,7 +73,7 @@ PARTS = (
             SEEDS,
             Column(
                 "training_seconds",
-                lambda row: mean_and_std(list(row.by_seed("training_seconds").values()))[0],
+                lambda row: mean_and_std(row.by_seed("training_seconds").values())[0],
                 "Seconds",
                 _ITSELF,
                 seconds,

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, Part, Row, each_model, paired
+from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, Part, paired
+from ssl_kedro.pipelines.dual_gating.row import Row, each_model
 from ssl_kedro.reporting.number_format import signed_with_std
 from ssl_kedro.reporting.table import (
     LESS_PUBLISHED,
@@ -26,7 +27,7 @@ class _Transfer(Row):
     @property
     def printed(self) -> pd.DataFrame:
         """The published rows of this pair of data sets."""
-        table = self._everything_printed
+        table = self.table_printed
         names = self.published_names
         same = table["source"] == names.get(self.source)
         return table[same & (table["dataset"] == names.get(self.target))]

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from itertools import chain
 
-from ssl_kedro.pipelines.dual_gating.part import (
-    BUDGET,
-    LESS_DUAL,
-    MODEL,
-    SEEDS,
-    Measure,
-    Part,
-    Row,
-)
+from ssl_kedro.pipelines.dual_gating.part import BUDGET, LESS_DUAL, MODEL, SEEDS, Measure, Part
+from ssl_kedro.pipelines.dual_gating.row import Row
 from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, Column
 
 _MEASURES = tuple(

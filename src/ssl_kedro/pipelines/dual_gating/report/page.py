@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.report.figures import (
     LEGEND_CLASSES,
     accuracy_against_cost,
@@ -14,15 +15,17 @@ from ssl_kedro.pipelines.dual_gating.report.figures import (
 )
 from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import has_several_seeds
+from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.channels import channels_section
-from ssl_kedro.pipelines.gated.report.curves import Histories, training_section
+from ssl_kedro.pipelines.gated.report.curves import training_section
 from ssl_kedro.pipelines.gated.report.levels import to_beat
-from ssl_kedro.pipelines.gated.report.page import closing_sections, cost_card, origin
+from ssl_kedro.pipelines.gated.report.page import cost_card, page
+from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.variants import dual_models, middle_dual_key
-from ssl_kedro.reporting.html import Card, Picture, Report, Section, rendered
+from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
 
-Models = Mapping[str, Mapping[str, Any]]
 _NO_LABELS = (
     "These images carry no labels: linear evaluation, 1-NN and their baselines were skipped, "
     "which is why accuracies are a dash. Training, costs and channel usage are complete. To "
@@ -43,55 +46,61 @@ _TERMS = (
 
 
 def dual_gating_report(
-    metrics: Mapping[str, float],
-    models: Models,
+    parameters: DualGatingParameters,
+    metrics: dict[str, float],
+    models: Evaluations,
     histories: Histories,
-    manifest: Mapping[str, Any],
-    setup: Mapping[str, Any],
-    tables: Mapping[str, pd.DataFrame],
+    manifest: dict[str, Any],
+    inference_models: Measurements | None = None,
+    inference_table: pd.DataFrame | None = None,
+    exports: Exports | None = None,
     embedding: pd.DataFrame | None = None,
-    further: Sequence[Section] = (),
+    **tables: pd.DataFrame,
 ) -> str:
     """Self-contained HTML with the results of whatever parts of chapter 6 were run.
 
     Args:
+        parameters: of the run.
         metrics: flat metrics (fractions), means over seeds.
         models: evaluation of every model, of the first seed.
         histories: per-epoch rows of every model, of the first seed.
         manifest: of the run.
-        setup: of the run, see :func:`~ssl_kedro.pipelines.gated.report.page.setup_of`.
-        tables: those that were made, by part; accuracy against cost goes with "table_6_1".
+        inference_models: what was timed, by model.
+        inference_table: the same as a table.
+        exports: checks of exported files, by model.
         embedding: 2-D points of every model and branch; None without Fig. 6.2.
-        further: sections to stand behind accuracy against cost.
+        tables: those that were made, by part; accuracy against cost goes with "table_6_1".
     """
     seeds = has_several_seeds(metrics)
     sections = [
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
-        *part_sections(tables, setup),
-        *_levels_section(metrics, models, setup, figure="table_6_1" in tables),
-        *further,
+        *part_sections(tables, parameters),
+        *_levels_section(metrics, models, parameters, figure="table_6_1" in tables),
+        *speed_sections(models, inference_models, inference_table, exports),
         training_section(models, histories, seeds=seeds),
         *channels_section(models, seeds=seeds),
         *([] if embedding is None else [_embedding_section(embedding)]),
-        *closing_sections("6", setup, manifest, _TERMS),
     ]
-    report = Report(
+    return page(
+        "6",
+        parameters,
+        manifest,
         title="One encoder, trained once, usable dense and gated",
+        name="Dual gating",
         lead=_lead(metrics, models),
-        origin=origin("Dual gating (chapter 6)", setup, manifest),
-        cards=_cards(metrics, models, setup),
+        cards=_cards(metrics, models, parameters),
         sections=sections,
+        terms=_TERMS,
     )
-    return rendered(report)
 
 
-def _lead(metrics: Mapping[str, float], models: Models) -> str:
+def _lead(metrics: Mapping[str, float], models: Evaluations) -> str:
     key = middle_dual_key(models)
     if key is None:
         return f"{len(models)} encoders were trained; the tables below compare them."
     cost = percent(1 - metrics[f"{key}.gated.flop_reduction"], 0)
     sentence = (
-        f"Trained for a budget of {percent(models[key]['budget'], 0)}, the gated encoder needs "
+        f"Trained for a budget of {percent(models[key].budget, 0)}, the gated encoder needs "
         f"{cost} of the dense encoder's FLOPs (MACs)"
     )
     if f"{key}.gated.linear_top1_mean" not in metrics:
@@ -108,13 +117,15 @@ def _lead(metrics: Mapping[str, float], models: Models) -> str:
     return f"{reached}, a dense encoder trained on its own {baseline}."
 
 
-def _cards(metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any]) -> list[Card]:
-    cards = [cost_card(metrics, setup, "dense")]
+def _cards(
+    metrics: Mapping[str, float], models: Evaluations, parameters: DualGatingParameters
+) -> list[Card]:
+    cards = [cost_card(metrics, parameters, "dense")]
     if "vicreg.dense.linear_top1_mean" in metrics:
         baseline = percent(metrics["vicreg.dense.linear_top1_mean"])
         cards.append(Card(baseline, "linear top-1 of VICReg, dense (Baseline-1)"))
     for key, model in dual_models(models).items():
-        label = f"FLOPs (MACs) saved at budget {percent(model['budget'], 0)}"
+        label = f"FLOPs (MACs) saved at budget {percent(model.budget, 0)}"
         if f"{key}.gated.linear_top1_mean" in metrics:
             gated = percent(metrics[f"{key}.gated.linear_top1_mean"])
             dense = percent(metrics[f"{key}.dense.linear_top1_mean"])
@@ -124,7 +135,11 @@ def _cards(metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any
 
 
 def _levels_section(
-    metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any], *, figure: bool
+    metrics: Mapping[str, float],
+    models: Evaluations,
+    parameters: DualGatingParameters,
+    *,
+    figure: bool,
 ) -> list[Section]:
     """What there is to beat, beside accuracy against cost where there is Table 6.1."""
     if "chance" not in metrics:
@@ -136,8 +151,8 @@ def _levels_section(
     if not figure:
         return [Section("Baselines", (levels,))]
     how = (
-        f"Cost is in FLOPs (MACs) with the “{setup['stem']}” stem, relative to the dense encoder. "
-        "The left axis is magnified and does not start at zero."
+        f"Cost is in FLOPs (MACs) with the “{parameters.stem}” stem, relative to the dense "
+        "encoder. The left axis is magnified and does not start at zero."
     )
     picture = Picture(
         accuracy_against_cost(metrics, models),

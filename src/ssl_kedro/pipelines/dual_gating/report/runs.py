@@ -1,4 +1,4 @@
-"""From single runs to means over seeds, flat metrics and differences paired by seed.
+"""From single runs to means over seeds and flat metrics.
 
 A frame of runs has one row a model, budget, seed and branch: model, method, budget_percent (NA
 for a dense method), seed, branch, and numbers; accuracies and shares are fractions.
@@ -7,28 +7,81 @@ for a dense method), seed, branch, and numbers; accuracies and shares are fracti
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from ssl_kedro.evaluation.features import BlockUsage
+from ssl_kedro.pipelines.gated.records import Evaluation
+from ssl_kedro.pipelines.gated.report.speed_numbers import stage_metrics
 
 _GROUP = ["model", "method", "budget_percent", "branch"]
 _CHANNELS = ("always_on", "always_off", "dependent")
 
 
-class PairedDifference(NamedTuple):
-    """Difference of two models over the seeds that both have.
+def collect_runs(**evaluations: Evaluation) -> pd.DataFrame:
+    """One row a training and branch: what every table is made of; fractions, not percent.
 
     Args:
-        mean: NaN without a common seed.
-        std: sample deviation (n - 1); NaN below two common seeds.
-        n: number of common seeds.
+        evaluations: by the model's name in the metrics and its seed, "dual.budget_30.seed_0".
     """
+    return pd.DataFrame(
+        row
+        for key, evaluation in evaluations.items()
+        for row in _run_rows(key.partition(".")[0], evaluation)
+    )
 
-    mean: float
-    std: float
-    n: int
+
+def _run_rows(name: str, evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The rows of one training, one a branch."""
+    macs, training = evaluation.macs, evaluation.training
+    rows = []
+    for branch, found in evaluation.branches.items():
+        linear = np.asarray([np.nan] if found.linear_top1 is None else found.linear_top1)
+        spent = macs.own if branch == "dense" else (macs.gated_mean or np.nan)
+        # A dense branch of the whole network saves nothing, and no figure is given for it.
+        saves = branch == "gated" or macs.own != macs.dense
+        nearest = (found.knn_top1, found.knn_normalised_top1)
+        knn, normalised = (np.nan if value is None else value for value in nearest)
+        rows.append(
+            {
+                "model": name,
+                "method": evaluation.method,
+                "budget_percent": whole_percent(evaluation.budget),
+                "seed": evaluation.seed,
+                "branch": branch,
+                "linear_top1": float(linear.mean()),
+                "linear_std": float(linear.std()),
+                "knn_top1": knn,
+                "knn_normalised_top1": normalised,
+                "macs": spent,
+                "dense_macs": macs.dense,
+                "flop_reduction": 1 - spent / macs.dense if saves else np.nan,
+                **_channel_shares(evaluation.channel_usage if branch == "gated" else ()),
+                "training_seconds": training.seconds,
+                "training_macs": training.macs,
+                "images_per_second": training.images_per_second,
+            }
+        )
+    return rows
+
+
+def whole_percent(budget: float | None) -> int | None:
+    """A budget as tables have it."""
+    return None if budget is None else round(100 * budget)
+
+
+def _channel_shares(usage: Sequence[BlockUsage]) -> dict[str, float]:
+    """Shares of all inner channels that are always on, always off, or depend on the image."""
+    total = sum(block.channels for block in usage) or np.nan
+    return {name: sum(getattr(b, name) for b in usage) / total for name in _CHANNELS}
+
+
+def metrics(runs: pd.DataFrame, baselines: dict[str, float], **stages: Any) -> dict[str, float]:
+    """The numbers of the run under flat keys; accuracies and reductions are fractions."""
+    return flat_metrics(runs, baselines) | stage_metrics(stages)
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -67,12 +120,13 @@ def flat_metrics(runs: pd.DataFrame, baselines: Mapping[str, float]) -> dict[str
     """
     found: dict[str, float] = {"dense_macs": runs["dense_macs"].iloc[0].item(), **baselines}
     for row in summary(runs).to_dict("records"):
-        key = model_key(row["model"], row["budget_percent"])
+        key, percent = row["model"], row["budget_percent"]
+        if not pd.isna(percent):
+            key += f".budget_{int(percent):02d}"
         branch = f"{key}.{row['branch']}"
         found[f"{branch}.linear_top1_mean"] = row["linear_top1_mean"]
-        over_probes = row["seeds"] == 1
-        spread = row["linear_std_mean"] if over_probes else row["linear_top1_std"]
-        found[f"{branch}.linear_top1_std"] = spread
+        spread = "linear_std_mean" if row["seeds"] == 1 else "linear_top1_std"
+        found[f"{branch}.linear_top1_std"] = row[spread]
         for name in ("knn_top1", "knn_normalised_top1", "flop_reduction"):
             found[f"{branch}.{name}"] = row[f"{name}_mean"]
         for name in ("knn_top1", "flop_reduction"):
@@ -86,61 +140,3 @@ def flat_metrics(runs: pd.DataFrame, baselines: Mapping[str, float]) -> dict[str
 def has_several_seeds(metrics: Mapping[str, float]) -> bool:
     """Whether flat metrics are means over training seeds."""
     return any(name.endswith((".knn_top1_std", ".flop_reduction_std")) for name in metrics)
-
-
-def model_key(model: str, budget_percent: float | None) -> str:
-    """Name of a model at a budget: ("dual", 30) -> "dual.budget_30", ("vicreg", NA) -> "vicreg"."""
-    return model if pd.isna(budget_percent) else f"{model}.budget_{int(budget_percent):02d}"
-
-
-def by_seed(
-    runs: pd.DataFrame, model: str, metric: str, branch: str, budget_percent: int | None
-) -> dict[int, float]:
-    """Measured values of one model and branch by seed; a model without budgets serves any."""
-    budgets = runs["budget_percent"]
-    same = (runs["model"] == model) & (runs["branch"] == branch) & budgets.isna()
-    if budget_percent is not None:
-        at_budget = (budgets == budget_percent).fillna(False).astype(bool)
-        same |= (runs["model"] == model) & (runs["branch"] == branch) & at_budget
-    rows = runs[same & runs[metric].notna()]
-    return {int(seed): float(value) for seed, value in zip(rows["seed"], rows[metric], strict=True)}
-
-
-def paired_difference(
-    runs: pd.DataFrame,
-    model: str,
-    against: str,
-    metric: str,
-    branch: str,
-    budget_percent: int | None,
-    against_branch: str | None = None,
-) -> PairedDifference:
-    """A model's metric less another's, seed by seed.
-
-    Args:
-        runs: one row a model, budget, seed and branch.
-        model: the one in question.
-        against: what is subtracted; where it has no budget it serves every budget.
-        metric: column of the runs.
-        branch: of both, unless ``against_branch`` is given.
-        budget_percent: of both.
-        against_branch: branch of ``against`` where it is another.
-    """
-    ours = by_seed(runs, model, metric, branch, budget_percent)
-    theirs = by_seed(runs, against, metric, against_branch or branch, budget_percent)
-    return difference_over_seeds(ours, theirs)
-
-
-def difference_over_seeds(
-    ours: Mapping[int, float], theirs: Mapping[int, float]
-) -> PairedDifference:
-    """Mean and deviation of ours - theirs over common seeds; a NaN value does not count."""
-    values = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-    values = [value for value in values if not math.isnan(value)]
-    return PairedDifference(*mean_and_std(values), len(values))
-
-
-def mean_and_std(values: list[float]) -> tuple[float, float]:
-    """Mean (NaN of nothing) and sample deviation (NaN below two values)."""
-    mean = statistics.fmean(values) if values else math.nan
-    return mean, statistics.stdev(values) if len(values) > 1 else math.nan

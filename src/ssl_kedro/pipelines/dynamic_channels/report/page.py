@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.dynamic_channels.report.figures import accuracy_against_cost
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
+from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.channels import channels_section
-from ssl_kedro.pipelines.gated.report.curves import Histories, training_section
-from ssl_kedro.pipelines.gated.report.levels import to_beat
-from ssl_kedro.pipelines.gated.report.page import closing_sections, cost_card, origin
+from ssl_kedro.pipelines.gated.report.curves import training_section
+from ssl_kedro.pipelines.gated.report.levels import levels_to_beat, reference_lines, to_beat
+from ssl_kedro.pipelines.gated.report.page import cost_card, page
+from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.pipelines.parameters import budget_name
-from ssl_kedro.reporting.html import Card, Picture, Report, Section, rendered
+from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
-from ssl_kedro.reporting.recipes import published_heading
+from ssl_kedro.reporting.published import published_heading
+from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, title
 from ssl_kedro.reporting.table import PUBLISHED, shown
 
-Models = Mapping[str, Mapping[str, Any]]
 _NO_LABELS = (
     "These images carry no labels: 1-NN and its baselines were skipped, which is why accuracies "
     "are a dash and no operating point is named. Training, costs, channel usage and the trained "
@@ -36,52 +40,58 @@ _TERMS = (
 
 
 def dynamic_channels_report(
-    metrics: Mapping[str, float],
-    models: Models,
+    parameters: DynamicChannelsParameters,
+    metrics: dict[str, float],
+    models: Evaluations,
     histories: Histories,
-    manifest: Mapping[str, Any],
-    setup: Mapping[str, Any],
+    manifest: dict[str, Any],
     table: pd.DataFrame,
-    further: Sequence[Section] = (),
+    inference_models: Measurements | None = None,
+    inference_table: pd.DataFrame | None = None,
+    exports: Exports | None = None,
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
     Args:
+        parameters: of the run.
         metrics: flat metrics (fractions).
         models: evaluation of every model.
         histories: per-epoch rows of every model.
         manifest: of the run.
-        setup: of the run, with "published", "comparable" and "within_points".
         table: Table 5.1.
-        further: sections to stand behind accuracy against cost.
+        inference_models: what was timed, by model.
+        inference_table: the same as a table.
+        exports: checks of exported files, by model.
     """
-    labelled = "simsiam.knn_top1" in metrics
+    labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     sections = [
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
-        _table_section(table, setup),
-        *([_cost_section(metrics, table, setup)] if labelled else []),
-        *further,
+        _table_section(table, parameters),
+        *([_cost_section(metrics, table, parameters)] if labelled else []),
+        *speed_sections(models, inference_models, inference_table, exports, chosen),
         *channels_section(models),
         training_section(models, histories),
-        *closing_sections("5", setup, manifest, _TERMS),
     ]
-    report = Report(
+    return page(
+        "5",
+        parameters,
+        manifest,
         title="Only the channels an image needs",
-        lead=_lead(metrics, setup),
-        origin=origin("Dynamic channel selection (chapter 5)", setup, manifest),
-        cards=_cards(metrics, models, setup),
+        name="Dynamic channel selection",
+        lead=_lead(metrics, parameters),
+        cards=_cards(metrics, models, parameters),
         sections=sections,
+        terms=_TERMS,
     )
-    return rendered(report)
 
 
-def _lead(metrics: Mapping[str, float], setup: Mapping[str, Any]) -> str:
+def _lead(metrics: Mapping[str, float], parameters: DynamicChannelsParameters) -> str:
     if "simsiam.knn_top1" not in metrics:
         return "The images have no labels, so accuracy was not evaluated; costs are below."
     baseline = percent(metrics["simsiam.knn_top1"])
     chosen = metrics.get("operating_point.budget")
-    allowed = f"{setup['within_points']:g} points of the ungated encoder's {baseline}"
+    allowed = f"{parameters.operating_point_within:g} points of the ungated encoder's {baseline}"
     if chosen is None:
         return f"No budget stays within {allowed} by 1-NN."
     key = budget_name(chosen)
@@ -92,24 +102,26 @@ def _lead(metrics: Mapping[str, float], setup: Mapping[str, Any]) -> str:
     )
 
 
-def _cards(metrics: Mapping[str, float], models: Models, setup: Mapping[str, Any]) -> list[Card]:
-    cards = [cost_card(metrics, setup, "ungated")]
+def _cards(
+    metrics: Mapping[str, float], models: Evaluations, parameters: DynamicChannelsParameters
+) -> list[Card]:
+    cards = [cost_card(metrics, parameters, "ungated")]
     if "simsiam.knn_top1" in metrics:
         cards.append(Card(percent(metrics["simsiam.knn_top1"]), "1-NN top-1 of ungated SimSiam"))
     for model in models.values():
-        if model["budget"] is None:
+        if model.budget is None:
             continue
-        key = budget_name(model["budget"])
-        label = f"FLOPs (MACs) saved at budget {percent(model['budget'], 0)}"
+        key = budget_name(model.budget)
+        label = f"FLOPs (MACs) saved at budget {percent(model.budget, 0)}"
         if f"{key}.knn_top1" in metrics:
             label += f"; 1-NN top-1 {percent(metrics[f'{key}.knn_top1'])}"
         cards.append(Card(percent(metrics[f"{key}.flop_reduction"], 0), label))
     return cards
 
 
-def _collapse_section(models: Models) -> list[Section]:
+def _collapse_section(models: Evaluations) -> list[Section]:
     """Names of models whose embedding has become one point."""
-    collapsed = [key for key, model in models.items() if model["training"]["collapsed"]]
+    collapsed = [key for key, model in models.items() if model.training.collapsed]
     if not collapsed:
         return []
     listed = ", ".join(label_of(key) for key in collapsed)
@@ -121,21 +133,20 @@ def _collapse_section(models: Models) -> list[Section]:
     return [Section("Collapsed", (text,))]
 
 
-def _table_section(table: pd.DataFrame, setup: Mapping[str, Any]) -> Section:
-    beside = setup["published"]
-    headings = {PUBLISHED: published_heading("5", beside)}
+def _table_section(table: pd.DataFrame, parameters: DynamicChannelsParameters) -> Section:
+    beside = parameters.published
     explained = (
         ""
-        if setup["comparable"]
+        if parameters.published_data_is_ours
         else f" This run did not use {beside}, so it takes no difference to the published "
         "figures: they stand beside for scale."
     )
     caption = (
         "1-NN top-1, FLOP reductions and channel shares in percent, differences in percentage "
-        f"points; FLOPs are MACs with the “{setup['stem']}” stem. Published: thesis, Table 5.1."
+        f"points; FLOPs are MACs with the “{parameters.stem}” stem. Published: thesis, Table 5.1."
         f"{explained}"
     )
-    groups = {group: headings.get(group, group) for group in GROUPS}
+    groups = {group: group for group in GROUPS} | {PUBLISHED: published_heading("5", beside)}
     return Section(
         "Table 5.1: SimSiam with dynamic channel selection",
         tables=[shown(COLUMNS, table, groups, ["method"], caption)],
@@ -143,12 +154,63 @@ def _table_section(table: pd.DataFrame, setup: Mapping[str, Any]) -> Section:
 
 
 def _cost_section(
-    metrics: Mapping[str, float], table: pd.DataFrame, setup: Mapping[str, Any]
+    metrics: Mapping[str, float], table: pd.DataFrame, parameters: DynamicChannelsParameters
 ) -> Section:
     levels = to_beat(metrics)
     picture = Picture(
-        accuracy_against_cost(metrics, table, within_points=setup["within_points"]),
+        accuracy_against_cost(parameters, metrics, table),
         "1-NN accuracy of each budget over its cost, the ungated baseline and what there is to "
         f"beat as lines. {levels}",
     )
     return Section("Accuracy against cost", (levels,), pictures=[picture])
+
+
+def accuracy_against_cost(
+    parameters: DynamicChannelsParameters, metrics: Mapping[str, float], table: pd.DataFrame
+) -> Figure:
+    """1-NN accuracy of every budget over its cost, the ungated baseline as a line.
+
+    Args:
+        parameters: of the run.
+        metrics: flat metrics (fractions).
+        table: Table 5.1 (percent).
+    """
+    made, (axis,) = figure(7.2, 4.4)
+    axis.set_xlabel("FLOPs (MACs) of the ungated encoder (%)")
+    axis.set_ylabel("1-NN top-1 (%)")
+    axis.set_xlim(0, 104)
+    gated = table[table["method"] == "simsiam_gating"].sort_values("flop_reduction")
+    if gated["knn_top1"].isna().all():
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axis.transAxes)
+        return made
+    costs = 100 - gated["flop_reduction"]
+    axis.plot(costs, gated["knn_top1"], marker="o", color=BLUE, lw=1.2, label="SimSiam, gated")
+    points = zip(costs, gated["knn_top1"], gated["budget_percent"], strict=True)
+    for cost, accuracy, budget in points:
+        axis.annotate(
+            f"{budget:.0f} %",
+            (cost, accuracy),
+            textcoords="offset points",
+            xytext=(0, 8),
+            ha="center",
+            fontsize=8,
+            color=BLUE,
+        )
+    level, within = 100 * metrics["simsiam.knn_top1"], parameters.operating_point_within
+    axis.axhline(level, color=GREY, lw=1.5, label="SimSiam, ungated")
+    axis.axhspan(level - within, level, color=GREY, alpha=0.12, lw=0)
+    reference_lines(axis, levels_to_beat(metrics))
+    heading = "No budget is within reach of the baseline"
+    chosen = metrics.get("operating_point.budget")
+    if chosen is not None:
+        at = gated[gated["budget_percent"] == round(100 * chosen)].iloc[0]
+        saved = at["flop_reduction"]
+        heading = f"{within:g} points below the baseline buy {saved:.0f} % of its FLOPs"
+        label = f"operating point: budget {round(100 * chosen)} %"
+        point = (100 - saved, at["knn_top1"])
+        axis.plot(*point, "o", ms=14, mfc="none", mec=ORANGE, mew=2, label=label)
+    title(axis, heading)
+    axis.margins(y=0.14)
+    axis.legend(loc="best", fontsize=9, frameon=False)
+    return made

@@ -1,13 +1,17 @@
-"""Table 5.1: SimSiam with dynamic channel selection, measured beside published."""
+"""Flat metrics, and Table 5.1: SimSiam with dynamic channel selection, beside published."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.gated.records import Evaluations
+from ssl_kedro.pipelines.gated.report.speed_numbers import stage_metrics
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.number_format import plain, signed_with_std
 from ssl_kedro.reporting.published import published_table
@@ -122,22 +126,48 @@ COLUMNS: tuple[Column[_Row], ...] = (
 )
 
 
-def table_5_1(
-    metrics: Mapping[str, float], budgets: Sequence[float], dataset: str, *, comparable: bool
-) -> pd.DataFrame:
+def metrics(
+    parameters: DynamicChannelsParameters,
+    models: Evaluations,
+    baselines: dict[str, float],
+    **stages: Any,
+) -> dict[str, float]:
+    """The numbers of the run under flat keys; accuracies and shares are fractions."""
+    baseline, gated = models[parameters.dense_method], parameters.gated_method
+    found: dict[str, float] = {"dense_macs": baseline.macs.dense, **baselines}
+    if (nearest := baseline.branches["dense"].knn_top1) is not None:
+        found["simsiam.knn_top1"] = nearest
+    for name in map(budget_name, parameters.budgets):
+        model = models[f"{gated}.{name}"]
+        if (nearest := model.branches["gated"].knn_top1) is not None:
+            found[f"{name}.knn_top1"] = nearest
+        if model.macs.flop_reduction is not None:
+            found[f"{name}.flop_reduction"] = model.macs.flop_reduction
+        channels = sum(block.channels for block in model.channel_usage)
+        for use in ("always_on", "always_off", "dependent"):
+            share = sum(getattr(block, use) for block in model.channel_usage) / channels
+            found[f"{name}.channels.{use}"] = share
+    chosen = operating_point(found, parameters.budgets, parameters.operating_point_within)
+    if chosen is not None:
+        found["operating_point.budget"] = chosen
+    # Budgets have no method's name before them here: there is one.
+    further = stage_metrics(stages)
+    return found | {key.removeprefix(f"{gated}."): value for key, value in further.items()}
+
+
+def table_5_1(parameters: DynamicChannelsParameters, metrics: dict[str, float]) -> pd.DataFrame:
     """One row a budget and the ungated baseline; percent and percentage points.
 
     Args:
+        parameters: of the run; on other data than the thesis' differences to its figures are
+            left empty.
         metrics: the run's flat metrics (fractions); accuracies may be missing.
-        budgets: t_d of the run.
-        dataset: data set of the thesis whose figures stand beside.
-        comparable: whether the run used that data set; differences to the published figures
-            are left empty otherwise.
     """
     published = published_table("5.1")
-    published = published[published["dataset"] == dataset]
-    percents = [None, *(round(100 * budget) for budget in sorted(budgets))]
-    return computed(COLUMNS, [_Row(metrics, published, comparable, p) for p in percents])
+    published = published[published["dataset"] == parameters.published]
+    percents = [None, *(round(100 * budget) for budget in sorted(parameters.budgets))]
+    ours = parameters.published_data_is_ours
+    return computed(COLUMNS, [_Row(metrics, published, ours, percent) for percent in percents])
 
 
 def operating_point(

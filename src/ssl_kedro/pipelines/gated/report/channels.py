@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ssl_kedro.evaluation.features import BlockUsage
+from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.variants import (
     budget_percent,
     budgets_of,
@@ -25,14 +26,14 @@ _TALL_ROWS = 4
 _PANELS_A_ROW = 3
 
 
-def channels_section(models: Mapping[str, Any], *, seeds: bool = False) -> list[Section]:
+def channels_section(models: Evaluations, *, seeds: bool = False) -> list[Section]:
     """Channel usage of every model with gates; nothing without any.
 
     Args:
         models: evaluation of every model.
         seeds: whether they are the first of several seeds.
     """
-    if not any(model["channel_usage"] for model in models.values()):
+    if not any(model.channel_usage for model in models.values()):
         return []
     sentence = (
         "Per residual block, the share of channels that the gates open for every evaluation "
@@ -47,13 +48,13 @@ def channels_section(models: Mapping[str, Any], *, seeds: bool = False) -> list[
     return [Section("Channels", (sentence,), pictures=[picture])]
 
 
-def channel_usage_figure(models: Mapping[str, Any]) -> Figure:
+def channel_usage_figure(models: Evaluations) -> Figure:
     """Share of channels always on, input-dependent and always off, per block (Fig. 5.1).
 
     One row a model with its budgets side by side, dual gating first; up to three panels, or
     those of a single budget, fill the rows one after another.
     """
-    gated = [key for key, model in models.items() if model["channel_usage"]]
+    gated = [key for key, model in models.items() if model.channel_usage]
     names = sorted(in_table_order(gated), key=lambda name: name != "dual")
     ordered = sorted(gated, key=lambda key: (names.index(name_of(key)), budget_percent(key)))
     budgets = len(budgets_of(gated))
@@ -64,7 +65,7 @@ def channel_usage_figure(models: Mapping[str, Any]) -> Figure:
     for axis in axes[len(gated) :]:
         axis.set_visible(False)
     for index, (axis, key) in enumerate(zip(axes, ordered, strict=False)):
-        _usage_panel(axis, models[key]["channel_usage"], label_of(key))
+        _usage_panel(axis, models[key].channel_usage, label_of(key))
         if index % columns == 0:
             axis.set_ylabel("channels (%)")
         if index >= len(gated) - columns:
@@ -81,15 +82,15 @@ _USAGE = (
 )
 
 
-def _usage_panel(axis: Axes, usage: Sequence[Mapping[str, Any]], name: str) -> None:
+def _usage_panel(axis: Axes, usage: Sequence[BlockUsage], name: str) -> None:
     position = np.arange(len(usage))
     bottom = np.zeros(len(usage))
     for part, _, colour in _USAGE:
-        share = np.array([100 * block[part] / block["channels"] for block in usage])
+        share = np.array([100 * getattr(block, part) / block.channels for block in usage])
         axis.bar(position, share, 0.84, bottom=bottom, color=colour, edgecolor="white", lw=0.6)
         bottom += share
-    channels = sum(block["channels"] for block in usage)
-    off = 100 * sum(block["always_off"] for block in usage) / channels
-    axis.set_xticks(position, [block["block"].removeprefix("layer") for block in usage])
+    channels = sum(block.channels for block in usage)
+    off = 100 * sum(block.always_off for block in usage) / channels
+    axis.set_xticks(position, [block.block.removeprefix("layer") for block in usage])
     axis.set_ylim(0, 100)
     title(axis, f"{name}: {off:.0f} % always off")

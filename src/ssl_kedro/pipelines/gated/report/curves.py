@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.variants import (
     budget_percent,
     budgets_of,
@@ -19,26 +19,14 @@ from ssl_kedro.pipelines.gated.variants import (
     title_of,
 )
 from ssl_kedro.reporting.html import Picture, Section
-from ssl_kedro.reporting.style import (
-    BLUE,
-    CLASS_COLOURS,
-    DARK,
-    GREY,
-    ORANGE,
-    figure,
-    title,
-)
+from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, GREY, ORANGE, figure, title
 
-Histories = Mapping[str, Sequence[Mapping[str, float]]]
 # The models of Table 6.1 have losses of one scale and are few enough for common axes.
 _COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual": BLUE}
 _DASHES = ("-", "--", ":", "-.")
-_COST = "flop_ratio"
-_SPREAD = "embedding_std"
 
 
-@dataclass(frozen=True)
-class _Panel:
+class _Panel(NamedTuple):
     """One quantity over the epochs; ``scale`` takes it to the unit of its label."""
 
     name: str
@@ -48,28 +36,24 @@ class _Panel:
     short: str
 
 
-_PANELS = (
-    _Panel("loss", 1.0, "Training loss", "training loss", "loss"),
-    _Panel(
-        _COST,
-        100.0,
-        "Realised cost, training batches",
-        "gated MACs / dense MACs (%)",
-        "realised cost",
-    ),
-    _Panel(
-        _SPREAD,
-        1.0,
-        "Spread of the embedding",
-        "normalised std (0: collapsed)",
-        "spread (0: collapsed)",
-    ),
+_LOSS = _Panel("loss", 1.0, "Training loss", "training loss", "loss")
+_COST = _Panel(
+    "flop_ratio",
+    100.0,
+    "Realised cost, training batches",
+    "gated MACs / dense MACs (%)",
+    "realised cost",
+)
+_SPREAD = _Panel(
+    "embedding_std",
+    1.0,
+    "Spread of the embedding",
+    "normalised std (0: collapsed)",
+    "spread (0: collapsed)",
 )
 
 
-def training_section(
-    models: Mapping[str, Any], histories: Histories, *, seeds: bool = False
-) -> Section:
+def training_section(models: Evaluations, histories: Histories, *, seeds: bool = False) -> Section:
     """Time that the trainings took, with their curves.
 
     Args:
@@ -77,8 +61,8 @@ def training_section(
         histories: per-epoch rows of every model.
         seeds: whether they are the first of several seeds.
     """
-    taken = sum(model["training"]["seconds"] for model in models.values())
-    rates = [model["training"]["images_per_second"] for model in models.values()]
+    taken = sum(model.training.seconds for model in models.values())
+    rates = [model.training.images_per_second for model in models.values()]
     of_seed = " of the first seed" if seeds else ""
     sentence = (
         f"{len(models)} trainings{of_seed} took {taken / 60:.1f} minutes in all, at "
@@ -103,62 +87,58 @@ def training_curves(histories: Histories) -> Figure:
         histories: rows of every model, at least one; those without a quantity are left out
             of its panel.
     """
-    measured = {name for rows in histories.values() for name in rows[0]}
-    panels = [panel for panel in _PANELS if panel.name != _SPREAD or _SPREAD in measured]
+    spread = any(_SPREAD.name in rows[0] for rows in histories.values())
+    panels = (_LOSS, _COST, _SPREAD) if spread else (_LOSS, _COST)
     if all(name_of(key) in _COLOURS for key in histories):
         return _on_common_axes(histories, panels)
     return _one_row_a_model(histories, panels)
 
 
 def _on_common_axes(histories: Histories, panels: Sequence[_Panel]) -> Figure:
-    made, axes = figure(3.9 * len(panels), 3.7, columns=len(panels))
+    """Models by colour, budgets by dashes."""
     budgets = budgets_of(histories)
     dashes = {percent: _DASHES[i % len(_DASHES)] for i, percent in enumerate(budgets)}
+    made, axes = figure(3.9 * len(panels), 3.7, columns=len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         for key, rows in histories.items():
-            style = dashes.get(budget_percent(key) or 0, "-")
-            _curve(axis, panel, rows, _COLOURS[name_of(key)], style)
+            dash = dashes.get(budget_percent(key) or 0, "-")
+            _curve(axis, panel, rows, _COLOURS[name_of(key)], dash)
         title(axis, panel.heading)
         axis.set_xlabel("epoch")
         axis.set_ylabel(panel.label)
         _limits(axis, panel, dict.fromkeys(budgets, DARK))
-    methods = list(dict.fromkeys(name_of(key) for key in histories))
-    handles = [Line2D([], [], color=_COLOURS[name], lw=2, label=title_of(name)) for name in methods]
+    names = dict.fromkeys(map(name_of, histories))
+    handles = [Line2D([], [], color=_COLOURS[name], lw=2, label=title_of(name)) for name in names]
     handles += [
-        Line2D([], [], color=DARK, ls=dashes[percent], label=f"budget {percent} %")
-        for percent in budgets
+        Line2D([], [], color=DARK, ls=dash, label=f"budget {percent} %")
+        for percent, dash in dashes.items()
     ]
     _legend(made, handles)
     return made
 
 
 def _one_row_a_model(histories: Histories, panels: Sequence[_Panel]) -> Figure:
-    methods = in_table_order(histories)
-    budgets = budgets_of(histories)
+    """Models by row, budgets by colour."""
+    models, budgets, columns = in_table_order(histories), budgets_of(histories), len(panels)
     colours = {percent: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, percent in enumerate(budgets)}
-    columns = len(panels)
-    made, axes = figure(3.9 * columns, 1.65 * len(methods) + 0.7, len(methods), columns)
-    for row, method in enumerate(methods):
-        of_method = {key: rows for key, rows in histories.items() if name_of(key) == method}
-        for column, panel in enumerate(panels):
-            axis = axes[row * columns + column]
-            if not any(panel.name in rows[0] for rows in of_method.values()):
-                axis.set_axis_off()
-                continue
-            for key, rows in of_method.items():
-                _curve(axis, panel, rows, colours.get(budget_percent(key) or 0, GREY), "-")
-            _limits(axis, panel, colours)
-            title(axis, f"{title_of(method)}: {panel.short}")
-            if panel.name == _COST:
-                axis.set_ylabel("%")
-            if row == len(methods) - 1:
-                axis.set_xlabel("epoch")
-    handles = [
-        Line2D([], [], color=colour, lw=2, label=f"budget {percent} %")
-        for percent, colour in colours.items()
-    ]
+    made, axes = figure(3.9 * columns, 1.65 * len(models) + 0.7, len(models), columns)
+    for index, axis in enumerate(axes):
+        model, panel = models[index // columns], panels[index % columns]
+        of_model = {key: rows for key, rows in histories.items() if name_of(key) == model}
+        if not any(panel.name in rows[0] for rows in of_model.values()):
+            axis.set_axis_off()
+            continue
+        for key, rows in of_model.items():
+            _curve(axis, panel, rows, colours.get(budget_percent(key) or 0, GREY), "-")
+        _limits(axis, panel, colours)
+        title(axis, f"{title_of(model)}: {panel.short}")
+        axis.set_ylabel("%" if panel is _COST else "")
+        axis.set_xlabel("epoch" if model == models[-1] else "")
+    return made
+    shown = {f"budget {percent} %": colour for percent, colour in colours.items()}
     if any(budget_percent(key) is None for key in histories):
-        handles.append(Line2D([], [], color=GREY, lw=2, label="no budget"))
+        shown["no budget"] = GREY
+    handles = [Line2D([], [], color=colour, lw=2, label=label) for label, colour in shown.items()]
     _legend(made, handles)
     return made
 
@@ -173,27 +153,22 @@ def _curve(
 
 
 def _limits(axis: Axes, panel: _Panel, budgets: Mapping[int, str]) -> None:
-    """Whole epochs; costs from 0 to 100 % with the budgets marked; spreads from 0."""
+    """Whole epochs; costs from 0 to 100 % with the budgets beside the axes; spreads from 0."""
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if panel.name == _COST:
-        axis.set_ylim(0, 100)
-        _budget_marks(axis, budgets)
-    elif panel.name == _SPREAD:
+    if panel is _SPREAD:
         axis.set_ylim(0, max(1.05, axis.get_ylim()[1]))
-
-
-def _budget_marks(axis: Axes, budgets: Mapping[int, str]) -> None:
-    """The budgets that training asks for: thin lines with their names beside the axes."""
-    for percent, colour in budgets.items():
-        axis.axhline(percent, color=colour, lw=0.6, alpha=0.5)
-        axis.annotate(
-            f"{percent} %",
-            (1.01, percent),
-            xycoords=("axes fraction", "data"),
-            fontsize=8,
-            color=colour,
-            va="center",
-        )
+    elif panel is _COST:
+        axis.set_ylim(0, 100)
+        for percent, colour in budgets.items():
+            axis.axhline(percent, color=colour, lw=0.6, alpha=0.5)
+            axis.annotate(
+                f"{percent} %",
+                (1.01, percent),
+                xycoords=("axes fraction", "data"),
+                fontsize=8,
+                color=colour,
+                va="center",
+            )
 
 
 def _legend(made: Figure, handles: Sequence[Line2D]) -> None:

@@ -1,15 +1,19 @@
-"""Beginning and end of the pages of chapters 5 and 6."""
+"""What the pages of chapters 5 and 6 share, and the manifest of their runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.reporting.html import Card, Section
+from ssl_kedro.pipelines.gated.records import DataSummary, Evaluation
+from ssl_kedro.reporting.html import Card, Report, Section, rendered
+from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import MINUS
-from ssl_kedro.reporting.recipes import compared, published_in, published_recipe, recipe_section
+from ssl_kedro.reporting.published import compared, published_in, published_recipe, recipe_section
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
+from ssl_kedro.training.config import Execution
 
 _TERMS = (
     ("Budget, t_d", "The share of the dense encoder's cost that training asks the gates for."),
@@ -23,66 +27,77 @@ _TERMS = (
 )
 
 
-def setup_of(
+def describe_run(
     parameters: EncoderPipelineParameters,
-    manifest: Mapping[str, Any],
-    published: str,
-    comparable: bool,
+    data: DataSummary,
+    execution: Execution,
+    **evaluations: Evaluation,
 ) -> dict[str, Any]:
-    """What a page says of its run.
-
-    Args:
-        parameters: of the run.
-        manifest: of the run.
-        published: data set of the thesis whose figures stand beside.
-        comparable: whether the run used it.
-
-    Returns:
-        Values by the keys of published recipes; and "published", "comparable", "stem".
-    """
-    found = parameters.as_published(manifest)
-    return {
-        **found,
-        "published": published,
-        "comparable": comparable,
-        "stem": found.get("encoder.stem", "own"),
-    }
-
-
-def origin(chapter: str, setup: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """Which run this is, in a few words."""
-    width = f"width {setup['encoder.width']}, " if "encoder.width" in setup else ""
-    epochs = f"{setup['train.epochs']} epoch{'' if setup['train.epochs'] == 1 else 's'}"
-    return (
-        f"{chapter} on {setup['data.source']} images, {width}{epochs}, "
-        f"seed {manifest['seed']}, {manifest['created'][:10]}"
+    """Versions, commit, data, seed, device and cost of the run."""
+    return run_manifest(
+        seed=parameters.seed,
+        data=dataclasses.asdict(data),
+        execution=dataclasses.asdict(execution),
+        parameters=parameters.model_dump(mode="json"),
+        training_seconds=sum(model.training.seconds for model in evaluations.values()),
     )
 
 
-def cost_card(metrics: Mapping[str, float], setup: Mapping[str, Any], encoder: str) -> Card:
+def page(
+    chapter: str,
+    parameters: EncoderPipelineParameters,
+    manifest: Mapping[str, Any],
+    *,
+    title: str,
+    name: str,
+    lead: str,
+    cards: Sequence[Card],
+    sections: Iterable[Section],
+    terms: tuple[tuple[str, str], ...],
+) -> str:
+    """A chapter's self-contained HTML; :func:`closing_sections` stand behind its own.
+
+    Args:
+        chapter: of the thesis.
+        parameters: of the run.
+        manifest: of the run.
+        title: of the page.
+        name: of what was run.
+        lead: the result in one sentence.
+        cards: key figures.
+        sections: the chapter's own.
+        terms: further ones of the chapter.
+    """
+    run = parameters.as_published(manifest)
+    width = f"width {run['encoder.width']}, " if "encoder.width" in run else ""
+    epochs = f"{run['train.epochs']} epoch{'' if run['train.epochs'] == 1 else 's'}"
+    origin = (
+        f"{name} (chapter {chapter}) on {run['data.source']} images, {width}{epochs}, "
+        f"seed {manifest['seed']}, {manifest['created'][:10]}"
+    )
+    closing = closing_sections(chapter, parameters, manifest, terms)
+    return rendered(Report(title, lead, origin, cards, [*sections, *closing]))
+
+
+def cost_card(
+    metrics: Mapping[str, float], parameters: EncoderPipelineParameters, encoder: str
+) -> Card:
     """What an image costs without gates."""
-    label = f"FLOPs (MACs) an image, {encoder} encoder, “{setup['stem']}” stem"
+    label = f"FLOPs (MACs) an image, {encoder} encoder, “{parameters.stem}” stem"
     return Card(f"{metrics['dense_macs'] / 1e6:,.1f} M", label)
 
 
 def closing_sections(
     chapter: str,
-    setup: Mapping[str, Any],
+    parameters: EncoderPipelineParameters,
     manifest: Mapping[str, Any],
     terms: tuple[tuple[str, str], ...],
 ) -> list[Section]:
-    """What differs from the thesis, skipped files, the manifest and terms.
-
-    Args:
-        chapter: of the thesis.
-        setup: from :func:`setup_of`.
-        manifest: of the run.
-        terms: further ones of the chapter.
-    """
-    run = dict(setup)
-    if setup["comparable"]:
-        run["data.source"] = setup["published"]
-    recipe = published_recipe(chapter, setup["published"])
+    """What differs from the thesis, skipped files, the manifest and terms."""
+    run = parameters.as_published(manifest)
+    if parameters.published_data_is_ours:
+        run["data.source"] = parameters.published
+    recipe = published_recipe(chapter, parameters.published)
     return [
         recipe_section(compared(recipe, run), published_in(chapter)),
         *skipped_section(manifest),

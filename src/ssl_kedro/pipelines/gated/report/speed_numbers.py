@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 import pandas as pd
 
-Json = Mapping[str, Any]
-NETWORKS = ("dense", "gated", "static")
+from ssl_kedro.evaluation.accuracies import Accuracies
+from ssl_kedro.inference.comparison import NetworkName
+from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.records import Evaluations
+from ssl_kedro.pipelines.gated.variants import budget_percent
 
 
-def inference_frame(models: Json, inference: Json, baseline: str) -> pd.DataFrame:
+def inference_frame(models: Evaluations, inference: Measurements, *, baseline: str) -> pd.DataFrame:
     """One row a model, network and batch size.
 
     Args:
@@ -28,36 +32,39 @@ def inference_frame(models: Json, inference: Json, baseline: str) -> pd.DataFram
         dense MACs), linear_top1, knn_top1 (fractions; of the gated network with its gates forced).
     """
     rows = []
+    ungated = models[baseline].branches if baseline in models else {}
     for key, found in inference.items():
-        evaluation = models[key]
-        for network in NETWORKS:
-            accuracies = _accuracies(models, key, found, network, baseline)
-            for batch, compared in found["batches"].items():
-                timing = compared["networks"].get(network)
-                if timing is None:
+        whole = (ungated | models[key].branches).get("dense")
+        for network in get_args(NetworkName):
+            accuracies = whole if network == "dense" else found.accuracies.get(network)
+            flat = flat_accuracies(accuracies or Accuracies())
+            for batch, compared in found.batches.items():
+                if network not in compared.networks:
                     continue
-                ms = timing["ms"] / compared["batch_size"]
+                timing = compared.networks[network]
+                ms = timing.ms / compared.batch_size
                 rows.append(
                     {
                         "model": key,
-                        "budget_percent": round(100 * evaluation["budget"]),
+                        "budget_percent": budget_percent(key),
                         "network": network,
                         "batch": int(batch),
-                        "threads": compared["threads"],
-                        "engine": timing["engine"],
+                        "threads": compared.threads,
+                        "engine": timing.engine,
                         "ms_per_image": ms,
                         "images_per_second": 1000 / ms,
-                        "measured_ratio": timing["measured_ratio"],
-                        "runs": network == compared["chosen"],
-                        "macs": found["macs"][network],
-                        "cost_share": found["macs"][network] / found["macs"]["dense"],
-                        **accuracies,
+                        "measured_ratio": timing.measured_ratio,
+                        "runs": network == compared.chosen,
+                        "macs": found.macs[network],
+                        "cost_share": found.macs[network] / found.macs["dense"],
+                        "linear_top1": flat.get("linear_top1_mean", math.nan),
+                        "knn_top1": flat.get("knn_top1", math.nan),
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def inference_metrics(inference: Json) -> dict[str, float]:
+def inference_metrics(inference: Measurements) -> dict[str, float]:
     """Flat metrics of every model: times in ms an image, ratios, accuracies as fractions.
 
     Keys are ``<model>.inference.batch_<n>.ratio`` (time of the dense network over that of what
@@ -69,58 +76,50 @@ def inference_metrics(inference: Json) -> dict[str, float]:
     found: dict[str, float] = {}
     for key, measured in inference.items():
         start = f"{key}.inference"
-        for batch, compared in measured["batches"].items():
+        for batch, compared in measured.batches.items():
             at = f"{start}.batch_{batch}"
-            found[f"{at}.ratio"] = compared["ratio"]
-            found[f"{at}.fallback"] = float(compared["chosen"] == "dense")
-            for network, timing in compared["networks"].items():
-                ms = timing["ms"] / compared["batch_size"]
+            found[f"{at}.ratio"] = compared.ratio
+            found[f"{at}.fallback"] = float(compared.chosen == "dense")
+            for network, timing in compared.networks.items():
+                ms = timing.ms / compared.batch_size
                 found[f"{at}.{network}_ms"] = ms
                 found[f"{at}.{network}_images_per_second"] = 1000 / ms
                 if network != "dense":
-                    found[f"{at}.{network}_ratio"] = timing["measured_ratio"]
-        for network, accuracies in measured["accuracies"].items():
-            share = measured["macs"][network] / measured["macs"]["dense"]
+                    found[f"{at}.{network}_ratio"] = timing.measured_ratio
+        for network, accuracies in measured.accuracies.items():
+            share = measured.macs[network] / measured.macs["dense"]
             found[f"{start}.{network}.flop_reduction"] = 1 - share
             found |= {f"{start}.{network}.{k}": v for k, v in flat_accuracies(accuracies).items()}
         for name in ("changed_images", "opened_share", "changed_gates", "feature_change"):
-            found[f"{start}.forced.{name}"] = measured["forced"][name]
-        channels = measured["channels"]
-        found[f"{start}.removed_channels"] = channels["removed"] / channels["all"]
+            found[f"{start}.forced.{name}"] = getattr(measured.forced, name)
+        found[f"{start}.removed_channels"] = measured.channels.removed / measured.channels.all
     return found
 
 
-def export_metrics(exports: Json) -> dict[str, float]:
+def export_metrics(exports: Exports) -> dict[str, float]:
     """Flat metrics ``<model>.export.<file>.difference`` and ``bytes`` of exported files."""
     return {
-        f"{key}.export.{name}.{value}": float(file[value])
+        f"{key}.export.{name}.{value}": float(getattr(file, value))
         for key, export in exports.items()
-        for name, file in export["files"].items()
+        for name, file in export.files.items()
         for value in ("difference", "bytes")
     }
 
 
-def flat_accuracies(accuracies: Json) -> dict[str, float]:
+def flat_accuracies(accuracies: Accuracies) -> dict[str, float]:
     """Accuracies with the mean of the linear probe's runs; nothing without labels."""
-    found = {"knn_top1": accuracies["knn_top1"]} if "knn_top1" in accuracies else {}
-    if "linear_top1" in accuracies:
-        found["linear_top1_mean"] = statistics.fmean(accuracies["linear_top1"])
+    found = {} if accuracies.knn_top1 is None else {"knn_top1": accuracies.knn_top1}
+    if accuracies.linear_top1 is not None:
+        found["linear_top1_mean"] = statistics.fmean(accuracies.linear_top1)
     return found
 
 
-def _accuracies(
-    models: Json, key: str, found: Json, network: str, baseline: str
-) -> dict[str, float]:
-    if network == "dense":
-        branches = models[key]["branches"]
-        if "dense" not in branches:
-            branches = models.get(baseline, {}).get("branches", {})
-        accuracies = branches.get("dense", {})
-    else:
-        accuracies = found["accuracies"].get(network, {})
-    flat = flat_accuracies(accuracies)
-    missing = float("nan")
-    return {
-        "linear_top1": flat.get("linear_top1_mean", missing),
-        "knn_top1": flat.get("knn_top1", missing),
-    }
+_STAGES: dict[str, Callable[[Any], dict[str, float]]] = {
+    "inference_models": inference_metrics,
+    "exports": export_metrics,
+}
+
+
+def stage_metrics(stages: Mapping[str, Any]) -> dict[str, float]:
+    """Flat metrics of what was timed ("inference_models") and exported ("exports")."""
+    return {k: v for name, found in stages.items() for k, v in _STAGES[name](found).items()}

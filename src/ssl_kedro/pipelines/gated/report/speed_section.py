@@ -1,195 +1,224 @@
-"""Report sections: what gating gains in time, and exported files."""
+"""Report sections: what gating gains in time, with its figure, and exported files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import math
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.gated.report.speed_figure import time_against_cost
-from ssl_kedro.pipelines.gated.report.speed_numbers import NETWORKS, flat_accuracies
-from ssl_kedro.pipelines.gated.variants import label_of
+from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.records import Evaluations
+from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
+from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, title_of
+from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Picture, Section, Table
-from ssl_kedro.reporting.number_format import DASH, counted, percent, plain, signed, three_digits
+from ssl_kedro.reporting.number_format import counted, percent, plain, signed, three_digits
+from ssl_kedro.reporting.style import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, RED, figure, title
+from ssl_kedro.reporting.table import Column, computed, shown, word
 
-Json = Mapping[str, Any]
-ENGINE_NAMES = {
+_ENGINES = {
     "native": "C++",
     "openvino": "OpenVINO",
     "onnxruntime": "ONNX Runtime",
     "compiled": "compiled",
     "eager": "PyTorch",
 }
-_MEASURES = {"linear_top1": "linear", "knn_top1": "1\N{NON-BREAKING HYPHEN}NN"}
-_TIMES = "\N{MULTIPLICATION SIGN}"
+_MARKERS = {"gated": "o", "static": "^"}
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED)
 
 
-def inference_sections(models: Json, inference: Json, table: pd.DataFrame) -> list[Section]:
-    """One section with times, accuracies and forced gates; none where nothing was measured.
+def speed_sections(
+    models: Evaluations,
+    inference: Measurements | None,
+    table: pd.DataFrame | None,
+    exports: Exports | None,
+    chosen: float | None = None,
+) -> list[Section]:
+    """Sections of what was measured and exported.
 
     Args:
         models: evaluation of every model.
         inference: what was measured, by model.
         table: from :func:`~ssl_kedro.pipelines.gated.report.speed_numbers.inference_frame`.
+        exports: checks of the files, by model.
+        chosen: budget of the operating point, whose files are marked.
     """
-    if not inference:
-        return []
-    return [
-        Section(
-            "Inference: FLOPs and time",
-            (
-                _verdict(inference),
-                *_static_verdict(inference),
-                *_static_reasons(inference),
-                _how(inference),
-            ),
-            tables=[_time_table(table), _forced_table(models, inference)],
-            pictures=[
-                Picture(
-                    time_against_cost(table),
-                    "Time of gated and static networks over their cost, both as shares of the "
-                    "dense network's, one panel a batch size",
-                )
-            ],
+    found = []
+    if inference and table is not None:
+        picture = Picture(
+            time_against_cost(table),
+            "Time of gated and static networks over their cost, both as shares of the "
+            "dense network's, one panel a batch size",
         )
-    ]
+        said = [_verdict(inference), *_static_verdicts(inference), _how(inference)]
+        tables = [_time_table(table), _forced_table(models, inference)]
+        found.append(Section("Inference: FLOPs and time", said, tables=tables, pictures=[picture]))
+    if exports is not None:
+        found.append(Section("Exported files", tables=[_export_table(exports, chosen)]))
+    return found
 
 
-def export_section(exports: Json, chosen: float | None = None) -> Section:
-    """Exported files with the difference that the check after writing found.
+def time_against_cost(table: pd.DataFrame) -> Figure:
+    """One panel a batch size; below the diagonal more time is saved than FLOPs.
 
     Args:
-        exports: checks of the files, by model.
-        chosen: budget of the operating point, whose row is marked.
+        table: from :func:`~ssl_kedro.pipelines.gated.report.speed_numbers.inference_frame`.
     """
-    rows: list[list[str]] = []
-    breaks: list[int] = []
-    for key, export in exports.items():
-        marked = chosen is not None and key.endswith(f".budget_{round(100 * chosen):02d}")
-        breaks.append(len(rows))
-        for name, file in export["files"].items():
-            rows.append(
-                [
-                    label_of(key) + (" (operating point)" if marked else ""),
-                    name,
-                    "/".join(Path(file["path"]).parts[-3:]),
-                    counted(file["bytes"]),
-                    counted(file["images"]),
-                    f"{file['difference']:.1e}",
-                    three_digits(file["largest"]),
-                ]
-            )
-    columns = ["Model", "Network", "File", "Bytes", "Images", "Difference", "Largest feature"]
-    caption = (
-        "Difference: largest absolute difference of a feature between the file, read again, and "
-        "the network, over noise and evaluation images. “compact” is a folder of safetensors and "
-        "JSON with gates, “gated” the same as ONNX, “static” the plain narrow network as ONNX. "
-        "Whole paths: exports.json."
+    batches = sorted(table["batch"].unique())
+    made, axes = figure(max(5.2, 4.6 * len(batches)), 4.2, columns=len(batches))
+    methods = list(dict.fromkeys(map(name_of, table["model"])))
+    for axis, batch in zip(axes, batches, strict=True):
+        _panel(axis, table[table["batch"] == batch], methods)
+        title(axis, _at(batch))
+        axis.set_xlabel("FLOPs (MACs) of the dense network (%)")
+    axes[0].set_ylabel("time of the dense network (%)")
+    # Models may have been timed at different batch sizes: no panel need show all of them.
+    unique: dict[str, Any] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True)) | unique
+    made.legend(
+        unique.values(),
+        unique.keys(),
+        loc="outside lower center",
+        ncols=min(4, len(unique)),
+        fontsize=9,
+        frameon=False,
     )
-    table = Table(columns, rows, left=3, breaks=breaks[1:], caption=caption)
-    return Section("Exported files", tables=[table])
+    return made
 
 
-def _verdict(inference: Json) -> str:
+def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
+    axis.plot([0, 100], [0, 100], color=DARK, lw=0.8, ls=":", label="time falls as FLOPs do")
+    axis.axhline(100, color=GREY, lw=1.2, label="dense network")
+    for index, method in enumerate(methods):
+        colour = _COLOURS[index % len(_COLOURS)]
+        for network, marker in _MARKERS.items():
+            same = rows["model"].map(name_of) == method
+            points = rows[same & (rows["network"] == network)].sort_values("cost_share")
+            if points.empty:
+                continue
+            costs, times = 100 * points["cost_share"], 100 / points["measured_ratio"]
+            face = colour if network == "gated" else "white"
+            name = network if len(methods) == 1 else f"{title_of(method)}, {network}"
+            axis.plot(costs, times, marker, color=colour, mfc=face, ms=7, label=name)
+            for cost, time, key in zip(costs, times, points["model"], strict=True):
+                axis.annotate(
+                    f"{budget_percent(key)} %",
+                    (cost, time),
+                    textcoords="offset points",
+                    xytext=(0, 8) if network == "gated" else (0, -15),
+                    ha="center",
+                    fontsize=8,
+                    color=colour,
+                )
+    top = 100 / rows.loc[rows["network"] != "dense", "measured_ratio"].min()
+    axis.set_xlim(0, 104)
+    axis.set_ylim(0, max(110, 1.08 * top))
+
+
+def _at(batch: int) -> str:
+    return f"{batch} image{'s' if batch > 1 else ''} at a time"
+
+
+def _verdict(inference: Measurements) -> str:
     """The gain at each batch size in a sentence; models may have been timed at different ones."""
     parts = []
-    for batch in sorted(
-        {batch for found in inference.values() for batch in found["batches"]}, key=int
-    ):
-        timed = {
-            key: found["batches"][batch]
-            for key, found in inference.items()
-            if batch in found["batches"]
-        }
-        ratios = {key: compared["ratio"] for key, compared in timed.items()}
+    for batch in sorted({b for found in inference.values() for b in found.batches}, key=int):
+        timed = {key: of.batches[batch] for key, of in inference.items() if batch in of.batches}
+        ratios = {key: compared.ratio for key, compared in timed.items()}
         least, most = min(ratios.values()), max(ratios.values())
         best = max(ratios, key=ratios.__getitem__)
         span = f"{least:.2f} to {most:.2f}" if len(ratios) > 1 else f"{most:.2f}"
-        fallen = sum(compared["chosen"] == "dense" for compared in timed.values())
-        said = f" ({fallen} of {len(ratios)} fall back to the dense network)" if fallen else ""
-        among = (
-            f" (of {len(timed)} of {len(inference)} models)" if len(timed) < len(inference) else ""
-        )
-        parts.append(
-            f"{span} times as fast as the best dense engine at batch {batch}{among}"
-            + (f", most for {label_of(best)}" if len(ratios) > 1 and most > 1 else "")
-            + said
-        )
+        said = f"{span} times as fast as the best dense engine at batch {batch}"
+        if len(timed) < len(inference):
+            said += f" (of {len(timed)} of {len(inference)} models)"
+        if len(ratios) > 1 and most > 1:
+            said += f", most for {label_of(best)}"
+        if fallen := sum(compared.chosen == "dense" for compared in timed.values()):
+            said += f" ({fallen} of {len(ratios)} fall back to the dense network)"
+        parts.append(said)
     return "Gated encoders are " + "; ".join(parts) + "."
 
 
-def _static_verdict(inference: Json) -> list[str]:
-    """How the plain narrow networks compare by accuracy; nothing without labels."""
+def _static_verdicts(inference: Measurements) -> list[str]:
+    """How the plain narrow networks compare by accuracy, where there are labels; why some lack."""
     points = [
-        100 * (of["static"]["knn_top1"] - of["gated"]["knn_top1"])
-        for of in (found["accuracies"] for found in inference.values())
-        if of.get("static")
+        100 * (static - gated)
+        for of in (found.accuracies for found in inference.values())
+        if "static" in of
+        and (static := of["static"].knn_top1) is not None
+        and (gated := of["gated"].knn_top1) is not None
     ]
-    if not points:
-        return []
-    span = f"{signed(min(points), 1)} to {signed(max(points), 1)}"
-    if len(points) == 1:
-        span = signed(points[0], 1)
-    return [
-        f"Static networks, which need no gates, differ by {span} points of 1-NN from the gated "
-        "ones of the same budget."
+    said = []
+    if points:
+        ends = points if len(points) == 1 else [min(points), max(points)]
+        span = " to ".join(signed(end, 1) for end in ends)
+        said.append(
+            f"Static networks, which need no gates, differ by {span} points of 1-NN from the "
+            "gated ones of the same budget."
+        )
+    return said + [
+        f"{label_of(key)} has no static network: {found.static.reason}."
+        for key, found in inference.items()
+        if found.static.reason
     ]
 
 
-def _how(inference: Json) -> str:
+def _how(inference: Measurements) -> str:
     first = next(iter(inference.values()))
-    compared = next(iter(first["batches"].values()))
-    threads = compared["threads"]
+    compared = next(iter(first.batches.values()))
     reasons = {
-        timing["name"]: timing["reason"]
+        timing.name: timing.reason
         for found in inference.values()
-        for batch in found["batches"].values()
-        for network in batch["networks"].values()
-        for timing in network["timings"]
-        if timing["ms"] is None
+        for batch in found.batches.values()
+        for network in batch.networks.values()
+        for timing in network.timings
+        if timing.ms is None
     }
-    asked = [timing["name"] for timing in compared["networks"]["gated"]["timings"]]
-    left_out = [name for name in ENGINE_NAMES if name not in asked]
+    asked = [timing.name for timing in compared.networks["gated"].timings]
+    raced = ", ".join(_ENGINES[name] for name in asked if name not in reasons)
     text = (
-        f"Measured on this machine's CPU with {counted(threads)} "
-        f"thread{'s' if threads > 1 else ''} at "
-        f"{first['image_size']} px: each network on its fastest engine, all three in turns, "
-        "medians. Times depend on the machine, and on what else it does. Engines that raced: "
-        f"{', '.join(ENGINE_NAMES[name] for name in asked if name not in reasons)}."
+        f"Measured on this machine's CPU with {counted(compared.threads)} "
+        f"thread{'s' if compared.threads > 1 else ''} at {first.image_size} px: each network on "
+        "its fastest engine, all three in turns, medians. Times depend on the machine, and on "
+        f"what else it does. Engines that raced: {raced}."
     )
     if reasons:
-        told = "; ".join(f"{ENGINE_NAMES[name]} ({why})" for name, why in reasons.items())
+        told = "; ".join(f"{_ENGINES[name]} ({why})" for name, why in reasons.items())
         text += f" Not available here: {told}."
-    if left_out:
+    if left_out := [name for name in _ENGINES if name not in asked]:
         text += f" Not asked for (inference.engines): {', '.join(left_out)}."
     return text
 
 
-def _static_reasons(inference: Json) -> list[str]:
-    return [
-        f"{label_of(key)} has no static network: {found['static']['reason']}."
-        for key, found in inference.items()
-        if found["static"]["reason"]
-    ]
+def _printed(text: Callable[..., str], *digits: int) -> Callable[[Any, float], str]:
+    """How a column prints a value that has no deviation."""
+    return lambda value, _: text(value, *digits)
 
 
 def _time_table(table: pd.DataFrame) -> Table:
+    """One row a model and network; its measurements at each batch size side by side."""
     batches = sorted(table["batch"].unique())
-    rows: list[list[str]] = []
-    breaks: list[int] = []
-    measures = [name for name in _MEASURES if table[name].notna().any()]
-    for _, of_model in table.groupby("model", sort=False):
-        breaks.append(len(rows))
-        for network in NETWORKS:
-            same = of_model[of_model["network"] == network].set_index("batch")
-            if not same.empty:
-                rows.append(_time_row(same, batches, measures))
-    columns = ["Model", "Network", "FLOPs (%)", *(_MEASURES[name] for name in measures)]
-    columns += ["engine", "ms/image", "images/s", "gain"] * len(batches)
-    groups = [("", 3), *([("Top-1 (%)", len(measures))] if measures else [])]
-    groups += [(f"{batch} image{'s' if batch > 1 else ''} at a time", 4) for batch in batches]
+    measures = {"linear_top1": "linear", "knn_top1": "1-NN"}
+    tenths = _printed(plain, 1)
+    columns: list[Column[pd.DataFrame]] = [
+        Column("model", lambda of: label_of(of["model"].iloc[0]), "Model", text=word, left=True),
+        Column("network", lambda of: of["network"].iloc[0], "Network", text=word, left=True),
+        Column("cost_share", _share("cost_share"), "FLOPs (%)", text=tenths),
+        *(
+            Column(name, _share(name), heading, "Top-1 (%)", tenths)
+            for name, heading in measures.items()
+            if table[name].notna().any()
+        ),
+        *chain.from_iterable(map(_columns_at, batches)),
+    ]
+    rows = [of.set_index("batch") for _, of in table.groupby(["model", "network"], sort=False)]
     caption = (
         "FLOPs: MACs as a share of the dense network's. Dense: the encoder's dense branch, or the "
         "ungated baseline where it has none. Gated: closed channels are not computed; gates that "
@@ -200,59 +229,65 @@ def _time_table(table: pd.DataFrame) -> Table:
         "accuracies of gated and static networks: on features of whole images, whatever "
         "probe.features is."
     )
-    return Table(columns, rows, left=2, groups=groups, breaks=breaks[1:], caption=caption)
+    groups = {group: group for group in ("", "Top-1 (%)", *map(_at, batches))}
+    return shown(columns, computed(columns, rows), groups, ["model"], caption)
 
 
-def _time_row(same: pd.DataFrame, batches: Sequence[int], measures: Sequence[str]) -> list[str]:
-    first = same.iloc[0]
-    row = [
-        label_of(str(first["model"])),
-        str(first["network"]),
-        plain(100 * first["cost_share"], 1),
-        *(plain(100 * first[name], 1) for name in measures),
+def _share(name: str) -> Callable[[pd.DataFrame], float]:
+    return lambda of: 100 * float(of[name].iloc[0])
+
+
+def _columns_at(batch: int) -> list[Column[pd.DataFrame]]:
+    """Engine, time, rate and gain at one batch size; dashes for who was timed at others."""
+
+    def gain(of: pd.DataFrame) -> str | None:
+        if batch not in of.index or of["network"].iloc[0] == "dense":
+            return None
+        slower = of["network"].iloc[0] == "gated" and not of["runs"][batch]
+        return "dense" if slower else f"{of['measured_ratio'][batch]:.2f}\N{MULTIPLICATION SIGN}"
+
+    def engine(of: pd.DataFrame) -> str | None:
+        return _ENGINES[of["engine"][batch]] if batch in of.index else None
+
+    number = _printed(three_digits)
+    return [
+        Column(f"engine_{batch}", engine, "engine", _at(batch), word),
+        Column(
+            f"ms_{batch}", lambda of: of["ms_per_image"].get(batch), "ms/image", _at(batch), number
+        ),
+        Column(
+            f"rate_{batch}",
+            lambda of: of["images_per_second"].get(batch),
+            "images/s",
+            _at(batch),
+            number,
+        ),
+        Column(f"gain_{batch}", gain, "gain", _at(batch), word),
     ]
-    by_batch = same.to_dict("index")
-    for batch in batches:
-        found = by_batch.get(batch)
-        if found is None:  # timed at other batch sizes
-            row += [DASH] * 4
-            continue
-        gain = f"{found['measured_ratio']:.2f}{_TIMES}"
-        if found["network"] == "gated" and not found["runs"]:
-            gain = "dense"
-        row += [
-            ENGINE_NAMES[found["engine"]],
-            three_digits(found["ms_per_image"]),
-            three_digits(found["images_per_second"]),
-            DASH if found["network"] == "dense" else gain,
-        ]
-    return row
 
 
-def _forced_table(models: Json, inference: Json) -> Table:
+def _forced_table(models: Evaluations, inference: Measurements) -> Table:
     rows = []
     for key, found in inference.items():
-        channels, forced = found["channels"], found["forced"]
-        shares = [channels[n] / channels["all"] for n in ("always_on", "dependent", "removed")]
-        trained = flat_accuracies(models[key]["branches"]["gated"])
-        compact = flat_accuracies(found["accuracies"]["gated"])
+        channels, forced = found.channels, found.forced
+        kinds = (channels.always_on, channels.dependent, channels.removed)
+        both = (models[key].branches["gated"], found.accuracies["gated"])
         rows.append(
             [
                 label_of(key),
-                *(plain(100 * share, 1) for share in shares),
-                percent(forced["changed_images"]),
-                percent(forced["opened_share"], 3),
-                three_digits(forced["changed_gates"]),
-                percent(forced["feature_change"], 2),
-                percent(forced["largest_change"], 1),
-                plain(100 * trained.get("knn_top1", float("nan")), 1),
-                plain(100 * compact.get("knn_top1", float("nan")), 1),
+                *(plain(100 * kind / channels.all, 1) for kind in kinds),
+                percent(forced.changed_images),
+                percent(forced.opened_share, 3),
+                three_digits(forced.changed_gates),
+                percent(forced.feature_change, 2),
+                percent(forced.largest_change, 1),
+                *(plain(100 * flat_accuracies(a).get("knn_top1", math.nan), 1) for a in both),
             ]
         )
     columns = ["Model", "always on", "dependent", "removed", "images with a changed mask"]
     columns += ["removed gates that would open", "gates changed an image"]
     columns += ["mean", "at most", "as trained", "forced"]
-    images = counted(next(iter(inference.values()))["forced"]["images"])
+    images = counted(next(iter(inference.values())).forced.images)
     groups = [("", 1), ("Channels (%)", 3), (f"Forced gates on {images} evaluation images", 3)]
     groups += [("Features changed by", 2), ("1\N{NON-BREAKING HYPHEN}NN (%)", 2)]
     caption = (
@@ -261,3 +296,32 @@ def _forced_table(models: Json, inference: Json) -> Table:
         "features (Euclidean norm of the difference over that of the encoder's features)."
     )
     return Table(columns, rows, left=1, groups=groups, caption=caption)
+
+
+def _export_table(exports: Exports, chosen: float | None) -> Table:
+    """Exported files with the difference that the check after writing found."""
+    rows: list[list[str]] = []
+    breaks: list[int] = []
+    for key, export in exports.items():
+        marked = chosen is not None and key.endswith(f".{budget_name(chosen)}")
+        breaks.append(len(rows))
+        rows += [
+            [
+                label_of(key) + " (operating point)" * marked,
+                name,
+                "/".join(file.path.parts[-3:]),
+                counted(file.bytes),
+                counted(file.images),
+                f"{file.difference:.1e}",
+                three_digits(file.largest),
+            ]
+            for name, file in export.files.items()
+        ]
+    columns = ["Model", "Network", "File", "Bytes", "Images", "Difference", "Largest feature"]
+    caption = (
+        "Difference: largest absolute difference of a feature between the file, read again, and "
+        "the network, over noise and evaluation images. “compact” is a folder of safetensors and "
+        "JSON with gates, “gated” the same as ONNX, “static” the plain narrow network as ONNX. "
+        "Whole paths: exports.json."
+    )
+    return Table(columns, rows, left=3, breaks=breaks[1:], caption=caption)

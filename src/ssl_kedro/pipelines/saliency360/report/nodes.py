@@ -33,7 +33,7 @@ from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.saliency.evaluation import Interval, Scores, intervals
 from ssl_kedro.saliency.ground_truth import Arrays
-from ssl_kedro.saliency.scores import scores_by_mode
+from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 
 
@@ -240,7 +240,7 @@ def _overlays(
     }
 
     def correlation(name: str, row: int) -> float:
-        found = scores_by_mode(maps[name][row], truth["maps"][row], None, modes=("sphere",))
+        found = scores_by_mode(maps[name][row], PanoramaTruth(truth["maps"][row]), ("sphere",))
         return found["sphere"]["cc"]
 
     order = sorted(maps["equator"], key=lambda row: -correlation(parameters.deploy, row))

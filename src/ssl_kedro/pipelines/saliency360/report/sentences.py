@@ -9,9 +9,8 @@ from itertools import groupby
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import FEW_SCENES, Difference, judged_model
-from ssl_kedro.reporting.judgements import listed
-from ssl_kedro.reporting.number_format import percent, plain, three_digits
-from ssl_kedro.reporting.recipes import changes, compared, published_recipe, values_of
+from ssl_kedro.reporting.number_format import listed, percent, plain, three_digits
+from ssl_kedro.reporting.published import changes, compared, published_recipe, values_of
 from ssl_kedro.saliency.metric import metrics
 
 # Names of a baseline where it is first spoken of, and afterwards.

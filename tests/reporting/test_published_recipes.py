@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ssl_kedro.reporting.judgements import grouped, listed
-from ssl_kedro.reporting.number_format import DASH
-from ssl_kedro.reporting.recipes import (
+from ssl_kedro.reporting.number_format import DASH, grouped, listed
+from ssl_kedro.reporting.published import (
     changes,
     compared,
     published_heading,

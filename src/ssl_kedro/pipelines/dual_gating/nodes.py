@@ -1,0 +1,115 @@
+"""Nodes that only chapter 6 has: transfer, its tables and the embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.evaluation.accuracies import probe_accuracies
+from ssl_kedro.evaluation.embedding import embed_2d
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.part import parts
+from ssl_kedro.pipelines.dual_gating.plan import Transfer
+from ssl_kedro.pipelines.dual_gating.report.runs import whole_percent
+from ssl_kedro.pipelines.dual_gating.row import Row
+from ssl_kedro.pipelines.gated.nodes import extract
+from ssl_kedro.pipelines.gated.records import TransferAccuracies
+
+Arrays = dict[str, np.ndarray]
+
+
+def evaluate_transfer(
+    parameters: DualGatingParameters,
+    encoder: Encoder,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    *,
+    seed: int,
+) -> TransferAccuracies:
+    """Linear evaluation of every branch on a target; the images come at the source's size."""
+    if train_images.labels is None or eval_images.labels is None:
+        raise ValueError(
+            f"the transfer target {train_images.source!r} has no labels; linear evaluation "
+            "needs them: give one folder a class, or leave it out of transfer.targets"
+        )
+    features = extract(parameters, encoder, train_images, eval_images)
+    return {
+        branch: probe_accuracies(
+            encoder,
+            branch,
+            features,
+            train_images,
+            eval_images,
+            parameters.probe,
+            parameters.views,
+            seed=seed,
+            device=resolved_device(parameters.train.device),
+        )
+        for branch in encoder.branches
+    }
+
+
+def collect_transfers(
+    *, transfers: Mapping[str, Transfer], **evaluations: TransferAccuracies
+) -> pd.DataFrame:
+    """One row a source model, branch, target and seed.
+
+    Args:
+        transfers: what was evaluated, by the names of ``evaluations``.
+        evaluations: linear accuracies of every branch.
+    """
+    return pd.DataFrame(
+        {
+            "source": transfers[name].source,
+            "target": transfers[name].target,
+            "model": transfers[name].model.name,
+            "budget_percent": whole_percent(transfers[name].model.budget),
+            "seed": transfers[name].model.seed,
+            "branch": branch,
+            "linear_top1": float(np.mean(accuracies)),
+            "linear_std": float(np.std(accuracies)),
+        }
+        for name, evaluation in evaluations.items()
+        for branch, accuracies in evaluation.items()
+    )
+
+
+def part_table(parameters: DualGatingParameters, rows: pd.DataFrame, *, part: str) -> pd.DataFrame:
+    """One table or question of the chapter, measured beside published."""
+    common = Row(
+        rows,
+        dataset=parameters.published,
+        is_that_dataset=parameters.published_data_is_ours,
+        published_names=parameters.transfer.published,
+        own_teacher=parameters.distillation.teacher == "vicreg",
+    )
+    return parts()[part].table(common)
+
+
+def embed_features(
+    parameters: DualGatingParameters, eval_images: ImageSet, **features: Arrays
+) -> pd.DataFrame:
+    """Two-dimensional embedding of a sample of the evaluation images, for every branch."""
+    count = min(parameters.embedding.samples, len(eval_images))
+    draw = numpy_generator(parameters.seed, "embedding sample")
+    chosen = np.sort(draw.choice(len(eval_images), count, replace=False))
+    labels = np.full(count, -1) if eval_images.labels is None else eval_images.labels[chosen]
+    names = [eval_images.class_names[label] if label >= 0 else "" for label in labels]
+    frames = []
+    for key, arrays in features.items():
+        for branch in ("dense", "gated"):
+            if f"{branch}.eval" not in arrays:
+                continue
+            shown = arrays[f"{branch}.eval"][chosen]
+            points = embed_2d(shown, parameters.embedding, seed=parameters.seed)
+            frame = pd.DataFrame(points, columns=["x", "y"])
+            frame.insert(0, "model", key)
+            frame.insert(1, "branch", branch)
+            frames.append(frame.assign(label=labels, class_name=names))
+    return pd.concat(frames, ignore_index=True)
