@@ -139,51 +139,41 @@ class RetrievalEvalParameters(PipelineParameters):
     @model_validator(mode="after")
     def _check(self) -> Self:
         checked_device(self.extract.device)
-        _check_names("encoders", [*self.encoders, *self.ensembles, self.descriptors.name])
+        described = [*self.encoders, *self.ensembles]
+        _check_names("encoders", [*described, self.descriptors.name])
         _check_names("datasets", [*self.datasets, *self.tasks])
         if not self.tasks:
             raise ConfigError("evaluate", [], "the name of a data set, or dataset.name")
         for name in self.tasks:
-            config = self.data(name)
-            if config.source == "images":
-                raise ConfigError(
-                    "evaluate", name, 'a task with a ground truth; "images" only teach whitening'
-                )
-        if (self.descriptors.database is None) != (self.descriptors.queries is None):
-            missing = "queries" if self.descriptors.queries is None else "database"
-            raise ConfigError(
-                f"descriptors.{missing}", None, "a .npy file, as the other of the two has"
-            )
+            if self.data(name).source == "images":
+                expected = 'a task with a ground truth; "images" only teach whitening'
+                raise ConfigError("evaluate", name, expected)
+        self._check_own_descriptors()
         if self.search.index != "exact":
             try:
                 empty_index(self.search.index, self.whitening.dimensions)
             except ConfigError as error:
                 raise ConfigError("search.index", error.value, error.expected) from None
-        for role in ("database", "queries"):
-            path = getattr(self.descriptors, role)
-            if path is not None and not Path(path).expanduser().is_file():
-                raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
-        for name in self.whitening.learn_on:
-            if name not in (ITSELF, NONE, *self.datasets, *self.tasks):
-                known = ", ".join([ITSELF, NONE, *self.datasets])
-                raise ConfigError("whitening.learn_on", name, f"one of {known}")
-        self._check_encoders()
-        return self
-
-    def _check_encoders(self) -> None:
+        taught = dict.fromkeys([ITSELF, NONE, *self.datasets, *self.tasks])
+        _check_known("whitening.learn_on", self.whitening.learn_on, taught)
         for name, members in self.ensembles.items():
             if len(members) < 2 or set(members) - set(self.encoders):
-                raise ConfigError(
-                    f"ensembles.{name}",
-                    list(members),
-                    f"two or more of the encoders {', '.join(self.encoders)}",
-                )
-        for name in self.use:
-            if name not in (*self.encoders, *self.ensembles):
-                known = ", ".join([*self.encoders, *self.ensembles])
-                raise ConfigError("use", name, f"one of {known}")
+                expected = f"two or more of the encoders {', '.join(self.encoders)}"
+                raise ConfigError(f"ensembles.{name}", list(members), expected)
+        _check_known("use", self.use, described)
         if not self.own_descriptors and not self.present_encoders:
             raise ConfigError("encoders", {}, "at least one encoder whose file is there")
+        return self
+
+    def _check_own_descriptors(self) -> None:
+        given = {role: getattr(self.descriptors, role) for role in ("database", "queries")}
+        for role, path in given.items():
+            if path is None and any(given.values()):
+                expected = "a .npy file, as the other of the two has"
+                raise ConfigError(f"descriptors.{role}", None, expected)
+        for role, path in given.items():
+            if path is not None and not Path(path).expanduser().is_file():
+                raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
 
     @property
     def own_descriptors(self) -> bool:
@@ -216,7 +206,7 @@ class RetrievalEvalParameters(PipelineParameters):
         return tuple(
             name
             for name, config in self.encoders.items()
-            if config.optional and not config.present and (not self.use or name in self.use)
+            if config.optional and not config.present and name in (self.use or self.encoders)
         )
 
     @property
@@ -237,9 +227,8 @@ class RetrievalEvalParameters(PipelineParameters):
 
     def whitening_sets(self, task: str) -> tuple[str, ...]:
         """Data sets that whitening for a task is learnt on, "none" among them; first = main."""
-        return tuple(
-            dict.fromkeys(task if name == ITSELF else name for name in self.whitening.learn_on)
-        )
+        sets = (task if name == ITSELF else name for name in self.whitening.learn_on)
+        return tuple(dict.fromkeys(sets))
 
     def resize(self, encoder: str) -> Resize:
         """Size of the images that an encoder sees."""
@@ -247,9 +236,14 @@ class RetrievalEvalParameters(PipelineParameters):
         return Resize(size, self.image.keep_aspect)
 
 
+def _check_known(key: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(key, name, f"one of {', '.join(known)}")
+
+
 def _check_names(key: str, names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name) or name in (ITSELF, NONE):
-            raise ConfigError(
-                key, name, f'letters, digits and underscores, other than "{ITSELF}" and "{NONE}"'
-            )
+            expected = f'letters, digits and underscores, other than "{ITSELF}" and "{NONE}"'
+            raise ConfigError(key, name, expected)

@@ -1,4 +1,4 @@
-"""Tables 3.1 to 3.4: frozen encoders as descriptors, measured beside published; percent."""
+"""All of a run in numbers: metrics, manifest, and Tables 3.1 to 3.4 beside the published ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
-from ssl_kedro.pipelines.retrieval_eval.records import Evaluation, Extraction, Results
+from ssl_kedro.pipelines.retrieval_eval.records import (
+    Data,
+    Evaluation,
+    Extraction,
+    Results,
+    Sweep,
+)
+from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import DASH, plain
 from ssl_kedro.reporting.published import published_table
 from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, computed, word
-from ssl_kedro.retrieval.scoring import MeanScore
+from ssl_kedro.retrieval.scoring import MeanScore, flat_scores
 
 T = TypeVar("T")
 # The last one is not in the thesis.
@@ -26,6 +34,64 @@ RANKINGS = {
     "alpha_qe": "alpha-QE",
 }
 PRECISIONS = {"map": "mAP", "mp5": "mP@5", "mp10": "mP@10"}
+
+
+def collect(**found: Evaluation | Extraction | Sweep) -> Results:
+    """All of a run; names such as "evaluations.facades.pixels" say what each is."""
+    return Results(**nested(found))
+
+
+def metrics(data: Data, results: Results) -> dict[str, float]:
+    """The numbers of the run under flat keys, fractions.
+
+    ``<task>.<encoder>.<ranking>.map`` for classic ground truth,
+    ``<task>.<encoder>.<ranking>.{easy,medium,hard}.{map,mp5,mp10}`` for revisited; beside them
+    ``<task>.chance``, and per encoder ``whitened_on.<set>``, ``dimensions.<d>`` and
+    ``true_dimension``.
+    """
+    flat: dict[str, float] = {}
+    for task, encoders in results.evaluations.items():
+        flat |= flat_scores(data[task].chance, f"{task}.chance")
+        for encoder, evaluation in encoders.items():
+            for ranking, scores in evaluation.rankings.items():
+                flat |= flat_scores(scores, f"{task}.{encoder}.{ranking}")
+    for task, swept in results.sweeps.items():
+        for encoder, found in swept.items():
+            prefix = f"{task}.{encoder}"
+            for name, means in found.whitened_on.items():
+                flat |= flat_scores(means, f"{prefix}.whitened_on.{name}")
+            for d, means in found.dimensions.items():
+                flat |= flat_scores(means, f"{prefix}.dimensions.{d}")
+            flat |= flat_scores(found.true_dimension or {}, f"{prefix}.true_dimension")
+    return flat
+
+
+def describe_run(
+    parameters: RetrievalEvalParameters, data: Data, results: Results
+) -> dict[str, Any]:
+    """Versions, commit, data, seed, device and cost of the run."""
+    parts = [
+        (task, part)
+        for task, encoders in results.extractions.items()
+        for found in encoders.values()
+        for part in found.parts
+    ]
+    return run_manifest(
+        seed=parameters.seed,
+        data={
+            "images": {task: found.images for task, found in data.items()},
+            "fingerprints": {task: found.fingerprint or "none" for task, found in data.items()},
+            "skipped": sorted(
+                {(f"{task}/{name}", why) for task, part in parts for name, why in part.skipped}
+            ),
+        },
+        execution={
+            "device": parameters.extract.device,
+            "precision": parameters.extract.precision,
+        },
+        parameters=parameters.model_dump(mode="json"),
+        training_seconds=sum(part.seconds for _, part in parts),
+    )
 
 
 def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
