@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 
-from ssl_kedro.datasets import ArrayMapDataset
+from ssl_kedro.datasets.files import ArrayMapDataset
 
 
 def dataset(folder: Path) -> ArrayMapDataset:

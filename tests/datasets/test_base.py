@@ -12,12 +12,8 @@ import pytest
 import torch
 from kedro.io import DataCatalog, DatasetError
 
-from ssl_kedro.datasets import (
-    ArrayMapDataset,
-    CheckpointDataset,
-    RecordDataset,
-    TensorsDataset,
-)
+from ssl_kedro.datasets.files import ArrayMapDataset, RecordDataset, TensorsDataset
+from ssl_kedro.datasets.handles import CheckpointDataset
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -32,7 +28,7 @@ def memory() -> Iterator[Any]:
 
 
 def entry(kind: str, path: str, **more: object) -> dict[str, Any]:
-    return {"type": f"ssl_kedro.datasets.{kind}", "filepath": path, **more}
+    return {"type": f"ssl_kedro.datasets.files.{kind}", "filepath": path, **more}
 
 
 def test_files_lie_where_fsspec_finds_them(memory: Any) -> None:

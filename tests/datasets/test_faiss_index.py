@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 
-from ssl_kedro.datasets import FaissIndexDataset
+from ssl_kedro.datasets.files import FaissIndexDataset
 from ssl_kedro.retrieval.index import build_index, search_index
 
 ROWS = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)

@@ -10,14 +10,13 @@ import torch
 from kedro.io import AbstractDataset, DatasetError
 from PIL import Image
 
-from ssl_kedro.datasets import (
+from ssl_kedro.datasets.files import (
     EarlierEncoderDataset,
-    OutputPathDataset,
     PanoramaEncoderDataset,
-    PanoramaSourceDataset,
-    PanoramaStoreDataset,
     SaliencyModelDataset,
 )
+from ssl_kedro.datasets.handles import OutputPathDataset, PanoramaStoreDataset
+from ssl_kedro.datasets.sources import PanoramaSourceDataset
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoder,
     PanoramaEncoderConfig,

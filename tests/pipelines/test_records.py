@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kedro.io import DatasetError
 
-from ssl_kedro.datasets import RecordDataset
+from ssl_kedro.datasets.files import RecordDataset
 from ssl_kedro.pipelines.gated import inference_records, records
 
 # As the pipeline wrote it when nodes passed dictionaries.

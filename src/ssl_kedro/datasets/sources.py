@@ -26,7 +26,7 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
     Catalog entry::
 
         dual_gating.train_images:
-          type: ssl_kedro.datasets.ImageSourceDataset
+          type: ssl_kedro.datasets.sources.ImageSourceDataset
           split: train
           data: ${parameter:dual_gating.data}
           seed: ${parameter:dual_gating.seed}

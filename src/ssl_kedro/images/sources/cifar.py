@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_kedro.images.arrays import images_from_arrays, published_error, published_folder
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.store import images_from_arrays
 
 
-def load_cifar(config: DataConfig, split: Split, seed: int) -> ImageSet:
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """50,000 training or 10,000 test images of 32 x 32 pixels.
 
-    The published batches are pickles. torchvision compares their MD5 sums with the
-    publisher's before it opens them, so that only the published bytes are unpickled.
-
-    Args:
-        config: its ``root`` holds ``cifar-10-batches-py`` or ``cifar-100-python``.
-        split: "eval" is the test part, the others the training part.
-        seed: of the limit.
-
-    Raises:
-        ImageSourceError: the data set is not there or not the published one.
+    ``root`` holds ``cifar-10-batches-py`` or ``cifar-100-python``. The published batches are
+    pickles. torchvision compares their MD5 sums with the publisher's before it opens them, so
+    that only the published bytes are unpickled.
     """
     from torchvision.datasets import CIFAR10, CIFAR100  # noqa: PLC0415  slow to import
 
     training = split != "eval"
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[config.source]
-    root = published_folder(config, kind).parent
+    root = config.published_folder(kind).parent
     try:
         data = kind(root, train=training, download=False)
     except RuntimeError as error:
         found = f"a {kind.base_folder}/ whose files differ from the published ones (MD5)"
-        raise published_error(config, kind, found) from error
-
-    def part(indices: np.ndarray) -> np.ndarray:
-        return np.asarray(data.data[indices].transpose(0, 3, 1, 2))
-
+        raise config.published_error(kind, found) from error
     return images_from_arrays(
         config,
-        part,
+        data.data.transpose(0, 3, 1, 2),
         np.array(data.targets, dtype=np.int64),
-        len(data.data),
         tuple(data.classes),
         training=training,
         seed=seed,
@@ -49,4 +37,4 @@ def load_cifar(config: DataConfig, split: Split, seed: int) -> ImageSet:
     )
 
 
-SOURCE = ImageSource(("cifar10", "cifar100"), load_cifar)
+SOURCE = ImageSource(("cifar10", "cifar100"), _load)

@@ -5,25 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.store import images_from_arrays
 from ssl_kedro.images.subsets import held_out
 
 _SPLIT_SEED = 0
 
 
-def load_digits_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Digits, resized, grey as three equal channels.
 
     The data set has no evaluation part of its own: a stratified share of ``eval_fraction``
     is held out, the same whatever the seed, so that runs of several seeds are compared on
     the same images.
-
-    Args:
-        config: of the source.
-        split: "eval" is the evaluation part, the others the training part.
-        seed: of the limit.
     """
     from sklearn.datasets import load_digits  # noqa: PLC0415  slow to import, rarely used
 
@@ -35,15 +30,10 @@ def load_digits_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
     kept, held = held_out(every_label, config.eval_fraction, generator)
     training = split != "eval"
     members = kept if training else held
-
-    def part(indices: np.ndarray) -> np.ndarray:
-        return np.repeat(grey[members[indices], None], 3, axis=1)
-
     return images_from_arrays(
         config,
-        part,
+        np.repeat(grey[members, None], 3, axis=1),
         every_label[members],
-        len(members),
         tuple(str(name) for name in digits.target_names),
         training=training,
         seed=seed,
@@ -51,4 +41,4 @@ def load_digits_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
     )
 
 
-SOURCE = ImageSource(("digits",), load_digits_images, reads_files=False)
+SOURCE = ImageSource(("digits",), _load, reads_files=False)

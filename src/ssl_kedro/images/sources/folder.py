@@ -56,17 +56,8 @@ class _Files:
         return _Files([self.paths[row] for row in rows], labels, self.class_names)
 
 
-def load_folder(config: DataConfig, split: Split, seed: int) -> ImageSet:
-    """Images of a folder; see the top of this file.
-
-    Args:
-        config: its ``root`` is the folder.
-        split: "eval" is the evaluation part, the others the training part.
-        seed: of the held-out share and of the limit.
-
-    Raises:
-        ImageSourceError: the folder's content cannot be used.
-    """
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
+    """Images of the folder ``root``; see the top of this file."""
     training = split != "eval"
     root = config.existing_root(_LAYOUT)
     files = _part(root, config, training, seed)
@@ -233,4 +224,4 @@ def _labels_to_split(train: _Files, config: DataConfig) -> np.ndarray:
     return labels
 
 
-SOURCE = ImageSource(("folder", "imagenet100"), load_folder)
+SOURCE = ImageSource(("folder", "imagenet100"), _load)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_kedro.images.arrays import images_from_arrays, published_error, published_folder
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.store import images_from_arrays
 
 SIDE = 96
 _PARTS = {"pretrain": "unlabeled", "train": "train", "eval": "test"}
@@ -24,48 +24,35 @@ CLASS_NAMES = (
 )
 
 
-def load_stl10(config: DataConfig, split: Split, seed: int) -> ImageSet:
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """100,000 unlabelled, 5,000 training or 8,000 test images of 96 x 96 pixels.
 
-    ``<part>_X.bin`` holds bytes in the order image, channel, column, row; ``<part>_y.bin``
-    one byte from 1 to 10 for each image. MD5 sums are compared with the publisher's.
-
-    Args:
-        config: its ``root`` holds ``stl10_binary``.
-        split: "pretrain" is the unlabelled part, "eval" the test part.
-        seed: of the limit.
-
-    Raises:
-        ImageSourceError: the data set is not there or not the published one.
+    ``root`` holds ``stl10_binary``: ``<part>_X.bin`` bytes in the order image, channel, column,
+    row; ``<part>_y.bin`` one byte from 1 to 10 for each image. MD5 sums are compared with the
+    publisher's.
     """
     from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
     from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
 
-    folder = published_folder(config, STL10)
+    folder = config.published_folder(STL10)
     part = _PARTS[split]
     for name, md5 in (*STL10.train_list, *STL10.test_list):
         if not name.startswith(f"{part}_"):
             continue
         path = folder / name
         if not path.is_file():
-            raise published_error(config, STL10, f"no {STL10.base_folder}/{name}")
+            raise config.published_error(STL10, f"no {STL10.base_folder}/{name}")
         if not check_integrity(str(path), md5):
             found = f"a {STL10.base_folder}/{name} that is not the published one (MD5)"
-            raise published_error(config, STL10, found)
+            raise config.published_error(STL10, found)
     pixels = np.memmap(folder / f"{part}_X.bin", dtype=np.uint8, mode="r")
-    images = pixels.reshape(-1, 3, SIDE, SIDE)
     labels = None
     if split != "pretrain":
         labels = np.fromfile(folder / f"{part}_y.bin", dtype=np.uint8).astype(np.int64) - 1
-
-    def images_at(indices: np.ndarray) -> np.ndarray:
-        return np.asarray(images[indices]).transpose(0, 1, 3, 2)
-
     return images_from_arrays(
         config,
-        images_at,
+        pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 1, 3, 2),
         labels,
-        len(images),
         () if labels is None else CLASS_NAMES,
         training=split != "eval",
         seed=seed,
@@ -73,4 +60,4 @@ def load_stl10(config: DataConfig, split: Split, seed: int) -> ImageSet:
     )
 
 
-SOURCE = ImageSource(("stl10",), load_stl10, unlabelled=True)
+SOURCE = ImageSource(("stl10",), _load, unlabelled=True)

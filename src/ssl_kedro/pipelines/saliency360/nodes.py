@@ -24,22 +24,16 @@ from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
 from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.saliency360 import records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.saliency360.records import (
-    STAGES,
-    Data,
-    SourceSummary,
-    StageTime,
-    Training,
-    TruthSummary,
-)
 from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows
 from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at
 from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
-from ssl_kedro.saliency.predict.onnx_export import export_onnx
+from ssl_kedro.saliency.predict.onnx_export import ExportReport, export_onnx
+from ssl_kedro.saliency.predict.prediction import PredictConfig
 from ssl_kedro.saliency.predict.runtime import STAGES as MEASURED_STAGES
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.open import JoinedSources
@@ -52,18 +46,18 @@ from ssl_kedro.training.loop import BatchSource, train
 # Real panoramas that an exported file is compared on, beside noise, and that are timed.
 _COMPARED, _TIMED = 4, 8
 # Stages of the run time by the names that the results give them.
-_STAGE_NAMES = dict(zip((*MEASURED_STAGES, "all"), STAGES, strict=True))
+_STAGE_NAMES = dict(zip((*MEASURED_STAGES, "all"), records.STAGES, strict=True))
 
 
-def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) -> Data:
+def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) -> records.Data:
     """Everything cheap is looked at before any long work; how many panoramas there are."""
-    found: Data = {}
+    found: records.Data = {}
     given: dict[str, PanoramaSource] = nested(sources)["sources"]
     for name, source in given.items():
         source.check()
         splits: dict[str, int] = dict(sorted(Counter(source.splits).items()))
         scenes = len(set(source.scenes))
-        found[name] = SourceSummary(len(source), scenes, splits, source.fingerprint)
+        found[name] = records.SourceSummary(len(source), scenes, splits, source.fingerprint)
     own = given[parameters.dataset]
     for name in parameters.parts:
         part_of(parameters, own, name)
@@ -74,7 +68,7 @@ def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) 
 
 def store_panoramas(
     parameters: Saliency360Parameters,
-    data: Data,  # noqa: ARG001  nothing is decoded before all sources are checked
+    data: records.Data,  # noqa: ARG001  nothing is decoded before all sources are checked
     source: PanoramaSource,
     store: PanoramaStore,
     *,
@@ -88,7 +82,7 @@ def store_panoramas(
 
 def store_for_pretraining(
     parameters: Saliency360Parameters,
-    data: Data,  # noqa: ARG001
+    data: records.Data,  # noqa: ARG001
     store: PanoramaStore,
     **sources: PanoramaSource,
 ) -> StoredPanoramas:
@@ -115,7 +109,7 @@ def ground_truth(
     """
     config = parameters.truth
     truth = truth_arrays(source, stored.indices, config.source, config.height, config.sigma_deg)
-    summary = TruthSummary(
+    summary = records.TruthSummary(
         len(truth["maps"]),
         int(truth["made_from_fixations"].sum()),
         int(truth["known"].sum()),
@@ -126,12 +120,12 @@ def ground_truth(
 
 def random_encoder(parameters: Saliency360Parameters, *, encoder: str) -> dict[str, Any]:
     """An encoder with its weights as drawn: those that pre-training starts from."""
-    return {"network": _new_encoder(parameters, encoder).eval(), "training": Training()}
+    return {"network": _new_encoder(parameters, encoder).eval(), "training": records.Training()}
 
 
 def earlier_encoder(file: PanoramaEncoder) -> dict[str, Any]:
     """An encoder that an earlier run trained."""
-    return {"network": file, "training": Training()}
+    return {"network": file, "training": records.Training()}
 
 
 @contextmanager
@@ -155,7 +149,7 @@ def pretrain(
     epoch_log: EpochLog,
     *,
     encoder: str,
-    **truths: TruthSummary,  # noqa: ARG001  nothing is trained before all truths are read
+    **truths: records.TruthSummary,  # noqa: ARG001  nothing is trained before all truths are read
 ) -> dict[str, Any]:
     """Contrastive pre-training of one encoder (thesis 4.3.2)."""
     config, images, size = parameters.train, store.images(), parameters.image.size
@@ -182,7 +176,7 @@ def pretrain(
         checkpoints=checkpoint,
     )
     _warn_of_chance(encoder, result.history[-1]["global_loss"], method.config.negatives)
-    training = Training(
+    training = records.Training(
         result.history,
         len(result.history),
         result.seconds,
@@ -257,7 +251,7 @@ def fit(
         log=epoch_log,
         checkpoints=checkpoint,
     )
-    return {"model": fitted, "training": Training(**found, images=len(rows))}
+    return {"model": fitted, "training": records.Training(**found, images=len(rows))}
 
 
 def _identity(configs: dict[str, Config], seed: int, **more: Any) -> dict[str, Any]:
@@ -275,15 +269,7 @@ def predict_tested(
     own: bool,
     **models: SaliencyModel,
 ) -> Arrays:
-    """Each tested panorama by the model that has not seen its scene.
-
-    Args:
-        parameters: of the run.
-        stored: the panoramas.
-        store: their pixels.
-        label: for the progress bar.
-        own: whether they are the run's own data; see :func:`~.scoring.tested_rows`.
-        models: "models.<part>".
+    """Each tested panorama by the model that has not seen its scene; see :func:`tested_rows`.
 
     Returns:
         "maps": float32 (T, H, W); "rows": int64 (T,), which of the stored panoramas.
@@ -301,13 +287,13 @@ def predict_tested(
 
 def measure_runtime(
     parameters: Saliency360Parameters, store: PanoramaStore, model: SaliencyModel
-) -> list[StageTime]:
+) -> list[records.StageTime]:
     """Milliseconds of each stage of the deployed model per panorama, as in Table 4.2."""
     device = parameters.decoder_train.device
     config = RuntimeConfig((1, 8), **vars(parameters.image), device=device)
     name = parameters.deploy
     return [
-        StageTime(
+        records.StageTime(
             _STAGE_NAMES[of.stage], name, of.batch_size, of.milliseconds, of.device, of.threads
         )
         for of in runtimes_on(model, np.array(store.images()[:_TIMED]), config)
@@ -324,18 +310,16 @@ def predict(
         PredictionInputError: the input cannot be predicted for.
     """
     if parameters.predict.input is None:
-        raise ConfigError(
-            "predict.input", None, "the path of a panorama, a video, or a folder of them"
-        )
-    config = dataclasses.replace(parameters.predict_config, output=str(folder))
-    rows = write_predictions(model, config)
+        expected = "the path of a panorama, a video, or a folder of them"
+        raise ConfigError("predict.input", None, expected)
+    size, place = vars(parameters.image), {"output": str(folder)}
+    rows = write_predictions(model, PredictConfig(**dict(parameters.predict) | size | place))
     return {"folder": str(folder), "files": [dataclasses.asdict(row) for row in rows]}
 
 
 def export(
     parameters: Saliency360Parameters, model: SaliencyModel, store: PanoramaStore, path: Path
-) -> dict[str, Any]:
+) -> ExportReport:
     """One ONNX file of encoder and decoder, compared with PyTorch on noise and real panoramas."""
     images = np.array(store.images()[:_COMPARED])
-    report = export_onnx(model, path, *parameters.image.size, images=images)
-    return {**dataclasses.asdict(report), "path": str(report.path)}
+    return export_onnx(model, path, *parameters.image.size, images=images)

@@ -24,24 +24,14 @@ from ssl_kedro.pipelines.parameters import (
     name_list,
     without_nulls,
 )
-from ssl_kedro.pipelines.saliency360.plans import (
-    DECODING_QUIRKS,
-    MAIN,
-    QUIRKS,
-    VIEW_QUIRKS,
-    EncoderPlan,
-    ModelPlan,
-    Quirk,
-    check_recipe,
-    named_quirks,
-)
+from ssl_kedro.pipelines.saliency360 import plans
+from ssl_kedro.pipelines.saliency360.records import BASELINES
 from ssl_kedro.saliency.folds import part_names
 from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
-BASELINES = ("uniform", "equator", "mean", "ceiling")
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
 _VGG_ROWS_PX = 48
 # Settings of a training that have no other value here.
@@ -51,6 +41,7 @@ _ONE = {
     "nodes": "this pipeline trains in one process",
 }
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NO_NULLS = BeforeValidator(without_nulls)
 C = TypeVar("C", bound=Config)
 
 
@@ -78,8 +69,7 @@ class TruthConfig(Config):
     """What predictions are compared with.
 
     Args:
-        source: "maps" as published, made from "fixations", or "auto": maps where there are
-            any.
+        source: "maps" as published, made from "fixations", or "auto": maps where there are any.
         sigma_deg: of the Gaussian on the sphere that fixations are smoothed with.
         height: rows of the maps that scores are computed on; columns are twice as many.
     """
@@ -112,11 +102,7 @@ class PredictParameters(PipelineParameters):
 
     input: str | None = None
     output: str = "data/07_model_output/saliency360/predictions"
-    outputs: Annotated[tuple[Output, ...], BeforeValidator(name_list)] = (
-        "map",
-        "heat_map",
-        "overlay",
-    )
+    outputs: Annotated[tuple[Output, ...], BeforeValidator(name_list)] = PredictConfig.outputs
     resolution: Literal["model", "panorama"] = "model"
     batch_size: Annotated[int, Field(ge=1)] = 8
     frames_per_second: Annotated[float | None, Field(gt=0)] = None
@@ -150,17 +136,12 @@ class Saliency360Parameters(PipelineParameters):
             the other folds only.
         image: size that networks see.
         truth: what predictions are compared with.
-        encoder: shape of the encoders.
-        contrast: the contrastive objective.
-        views: of the pre-training.
-        train: recipe of the pre-training.
-        decoder: shape of the decoders.
-        decoding: loss and augmentation of the decoders.
-        decoder_train: recipe of the decoders.
+        encoder, decoder: shapes of the networks.
+        contrast, views, train: objective, views and recipe of the pre-training.
+        decoding, decoder_train: loss and augmentation, and recipe, of the decoders.
         cache_mb: features of a frozen encoder are kept while a decoder is trained, if they
             take at most so much memory; else they are computed in each epoch.
-        encoders: by name.
-        models: by name.
+        encoders, models: by name.
         ablations: parts of ``models`` beyond "main"; "all" = every one.
         deploy: model that predicts and is exported.
         score: metrics and intervals.
@@ -171,14 +152,10 @@ class Saliency360Parameters(PipelineParameters):
 
     seed: Annotated[int, Field(ge=0)] = 0
     dataset: str = "generated"
-    recipe: Annotated[tuple[Quirk, ...], BeforeValidator(named_quirks)] = ()
+    recipe: Annotated[tuple[plans.Quirk, ...], BeforeValidator(plans.named_quirks)] = ()
     data: SourceConfig = field(default_factory=SourceConfig)
-    unlabelled: Annotated[dict[str, SourceConfig], BeforeValidator(without_nulls)] = Field(
-        default_factory=dict
-    )
-    also_test_on: Annotated[dict[str, SourceConfig], BeforeValidator(without_nulls)] = Field(
-        default_factory=dict
-    )
+    unlabelled: Annotated[dict[str, SourceConfig], _NO_NULLS] = Field(default_factory=dict)
+    also_test_on: Annotated[dict[str, SourceConfig], _NO_NULLS] = Field(default_factory=dict)
     pretrain_on: Literal["unlabelled", "all"] = "all"
     folds: Annotated[int, Field(ge=0)] = 0
     image: ImageConfig = field(default_factory=ImageConfig)
@@ -191,12 +168,8 @@ class Saliency360Parameters(PipelineParameters):
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     decoder_train: TrainConfig = field(default_factory=TrainConfig)
     cache_mb: Annotated[int, Field(ge=0)] = 8000
-    encoders: Annotated[dict[str, EncoderPlan], BeforeValidator(without_nulls)] = Field(
-        default_factory=dict
-    )
-    models: Annotated[dict[str, ModelPlan], BeforeValidator(without_nulls)] = Field(
-        default_factory=dict
-    )
+    encoders: Annotated[dict[str, plans.EncoderPlan], _NO_NULLS] = Field(default_factory=dict)
+    models: Annotated[dict[str, plans.ModelPlan], _NO_NULLS] = Field(default_factory=dict)
     ablations: Names = ()
     deploy: str = "contrastive"
     score: ScoreConfig = field(default_factory=ScoreConfig)
@@ -222,26 +195,26 @@ class Saliency360Parameters(PipelineParameters):
             raise ConfigError("folds", 1, "0 (the given split) or at least 2")
         for name, model in self.models.items():
             _check_known(f"models.{name}.encoder", model.encoder, self.encoders)
-            check_recipe(f"models.{name}.recipe", model.recipe, DECODING_QUIRKS)
+            plans.check_recipe(f"models.{name}.recipe", model.recipe, plans.DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
             if (encoder.kind == "file") != (encoder.file is not None):
                 expected = 'a bundle folder, with kind "file" only'
                 raise ConfigError(f"encoders.{name}.file", encoder.file, expected)
             self.contrast_of(name)
-            check_recipe(f"encoders.{name}.recipe", encoder.recipe, VIEW_QUIRKS)
-        parts = sorted({model.part for model in self.models.values()} - {MAIN})
+            plans.check_recipe(f"encoders.{name}.recipe", encoder.recipe, plans.VIEW_QUIRKS)
+        parts = sorted({model.part for model in self.models.values()} - {plans.MAIN})
         for name in self.ablations:
             _check_known("ablations", name, ("all", *parts))
         _check_known("deploy", self.deploy, self.models)
         return self
 
-    def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, ModelPlan]:
+    def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, plans.ModelPlan]:
         """Models of the run: the main ones and those of ablations that are asked for."""
-        wanted = {MAIN, *self.ablations, *asked}
+        wanted = {plans.MAIN, *self.ablations, *asked}
         everything = "all" in self.ablations
         return {n: m for n, m in self.models.items() if everything or m.part in wanted}
 
-    def chosen_encoders(self, asked: tuple[str, ...] = ()) -> dict[str, EncoderPlan]:
+    def chosen_encoders(self, asked: tuple[str, ...] = ()) -> dict[str, plans.EncoderPlan]:
         """Encoders that these models need."""
         needed = {model.encoder for model in self.chosen_models(asked).values()}
         return {name: plan for name, plan in self.encoders.items() if name in needed}
@@ -299,23 +272,18 @@ class Saliency360Parameters(PipelineParameters):
         last = self.decoding.last_sample_only or "last_sample_loss" in self.recipe_of(name)
         return dataclasses.replace(self.decoding, last_sample_only=last)
 
-    def recipe_of(self, model: str) -> tuple[Quirk, ...]:
+    def recipe_of(self, model: str) -> tuple[plans.Quirk, ...]:
         """Quirks that a model is made with, those of its encoder among them."""
         plan = self.models[model]
-        views = set(self._recipe_of(self.encoders[plan.encoder])) & set(VIEW_QUIRKS)
-        own = views | (set(self._recipe_of(plan)) - set(VIEW_QUIRKS))
-        return tuple(quirk for quirk in QUIRKS if quirk in own)
+        views = set(self._recipe_of(self.encoders[plan.encoder])) & set(plans.VIEW_QUIRKS)
+        own = views | (set(self._recipe_of(plan)) - set(plans.VIEW_QUIRKS))
+        return tuple(quirk for quirk in plans.QUIRKS if quirk in own)
 
-    def _recipe_of(self, plan: EncoderPlan | ModelPlan) -> tuple[Quirk, ...]:
+    def _recipe_of(self, plan: plans.EncoderPlan | plans.ModelPlan) -> tuple[plans.Quirk, ...]:
         return self.recipe if plan.recipe is None else plan.recipe
 
-    @property
-    def predict_config(self) -> PredictConfig:
-        """What to predict for, at the size that the networks see."""
-        return PredictConfig(**dict(self.predict), **vars(self.image))
 
-
-def _changed(config: C, plan: EncoderPlan, *names: str) -> C:
+def _changed(config: C, plan: plans.EncoderPlan, *names: str) -> C:
     """A configuration with what a plan says instead; None = as it is."""
     found = {name: getattr(plan, name) for name in names}
     return dataclasses.replace(config, **{k: v for k, v in found.items() if v is not None})

@@ -7,16 +7,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.pipelines.parameters import PipelineParameters
+from ssl_kedro.pipelines.parameters import PipelineParameters, name_list
 
 MAIN = "main"
-Quirk = Literal[
-    "centre_crop",
-    "nearest_projection",
-    "last_sample_loss",
-    "raw_bgr",
-    "tuned_norms",
-]
+Quirk = Literal["centre_crop", "nearest_projection", "last_sample_loss", "raw_bgr", "tuned_norms"]
 QUIRKS: tuple[Quirk, ...] = get_args(Quirk)
 # Those that concern the pre-training of an encoder.
 VIEW_QUIRKS: tuple[Quirk, ...] = ("centre_crop", "nearest_projection")
@@ -26,13 +20,8 @@ DECODING_QUIRKS = tuple(quirk for quirk in QUIRKS if quirk not in VIEW_QUIRKS)
 
 def named_quirks(value: Any) -> Any:
     """No quirk for "text" or "fixed", all for "authors"; else their names, as a list or "a;b"."""
-    if value is None:
-        return None
-    if value in ("text", "fixed"):
-        return ()
-    if value == "authors":
-        return QUIRKS
-    return tuple(part.strip() for part in value.split(";")) if isinstance(value, str) else value
+    named = {"text": (), "fixed": (), "authors": QUIRKS}
+    return named[value] if isinstance(value, str) and value in named else name_list(value)
 
 
 # Of one encoder or one model; None = the pipeline's.
@@ -46,10 +35,8 @@ class EncoderPlan(PipelineParameters):
         kind: "contrastive" (pre-trained here), "random" (its weights as drawn), or "file" (a
             bundle that an earlier run left).
         file: of the bundle.
-        architecture: instead of ``encoder.architecture``.
-        local_weight: lambda, instead of ``contrast.local_weight``.
-        attention: instead of ``contrast.attention``.
-        projections: instead of ``views.projections``.
+        architecture, projections: instead of the one of ``encoder``, of ``views``.
+        local_weight, attention: instead of those of ``contrast``; the weight is lambda.
         recipe: instead of the pipeline's; of the quirks, those of the views concern an encoder.
     """
 

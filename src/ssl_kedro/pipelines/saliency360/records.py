@@ -8,18 +8,15 @@ from ssl_kedro.saliency.evaluation import Scores
 
 # A row an epoch, of numbers by name.
 History = list[dict[str, int | float]]
+# What models are compared with, in the order of tables.
+BASELINES = ("uniform", "equator", "mean", "ceiling")
+# Of the run time, "total" with all four.
+STAGES = ("decode", "encoder", "decoder", "post", "total")
 
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """What a source of panoramas holds.
-
-    Args:
-        panoramas: how many.
-        scenes: how many.
-        splits: number of panoramas by split.
-        fingerprint: changes with what it holds.
-    """
+    """Numbers of what a source of panoramas holds; its fingerprint changes with that."""
 
     panoramas: int
     scenes: int
@@ -42,16 +39,10 @@ class TruthSummary:
 
 @dataclass(frozen=True)
 class Training:
-    """How an encoder or a decoder was trained.
+    """How an encoder or a decoder was trained, and on how many images.
 
     Args:
-        history: a row an epoch.
-        epochs: how many.
-        seconds: that they took.
-        images: that were learnt from.
         temperature: of a contrastive loss.
-        precision: that was computed in.
-        device: that computed.
         cached: whether a frozen encoder's maps were kept in memory.
     """
 
@@ -67,12 +58,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of one model or baseline on single panoramas.
+    """Scores of one model or baseline on single panoramas, by mode and metric.
 
-    Args:
-        names: of the panoramas.
-        scenes: of each.
-        scores: by mode and metric, one a panorama, None where it has none.
+    There is one a panorama, None where it has none.
     """
 
     names: list[str]
@@ -83,20 +71,11 @@ class Scored:
 Baselines = dict[str, Scored]
 
 
-STAGES = ("decode", "encoder", "decoder", "post", "total")
-
-
 @dataclass(frozen=True)
 class StageTime:
-    """Milliseconds of one stage a panorama.
+    """Median milliseconds of one of the ``STAGES`` a panorama, ``batch`` panoramas at a time.
 
-    Args:
-        stage: one of ``STAGES``.
-        model: measured.
-        batch: panoramas at a time.
-        ms: median.
-        device: as it calls itself.
-        threads: of PyTorch.
+    The device is as it calls itself, the threads are PyTorch's.
     """
 
     stage: str
@@ -112,14 +91,7 @@ StageTimes = list[StageTime]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over panoramas and its interval; None = not known.
-
-    Args:
-        mean: of those that have a score.
-        low: lower end.
-        high: upper end.
-        images: that have a score.
-    """
+    """A mean over the images that have a score, and its interval; None = not known."""
 
     mean: float | None = None
     low: float | None = None
@@ -133,14 +105,10 @@ Estimates = dict[str, dict[str, Estimate]]
 
 @dataclass(frozen=True)
 class TestedData:
-    """A data set that models are tested on.
+    """A data set that models are tested on; None = not known.
 
     Args:
-        images: tested.
-        scenes: of them.
         folds: 0 = the given split.
-        viewers: None = not known.
-        fixations: None = not known.
         truth: what predictions are compared with, in words.
         role: "main", or "out_of_distribution".
         skipped: (name, reason) of panoramas that could not be decoded.
@@ -195,19 +163,15 @@ class PerImage:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that tables and report are made of.
+    """Everything that tables and report are made of, data sets, encoders and models by name.
 
     Args:
-        seed: of the run.
         recipe: "fixed", or quirks of the authors' code.
         image: "height" and "width" that networks see, in px.
         intervals: "level" and "resamples" of the bootstrap over scenes.
-        datasets: by name, the run's own first.
-        encoders: by name.
-        models: by name.
+        datasets: the run's own first.
         scores: means by data set and by model or baseline.
         differences: the same less the equator prior, paired by panorama.
-        per_image: by data set.
         runtime: of the deployed model.
         panoramas: of all sources.
     """

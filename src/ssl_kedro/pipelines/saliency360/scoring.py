@@ -25,12 +25,9 @@ def part_of(
 def tested_rows(
     parameters: Saliency360Parameters, stored: StoredPanoramas, *, own: bool
 ) -> dict[str, np.ndarray]:
-    """Tested panoramas by the part whose decoder is tested on them, int64.
+    """Rows of the tested panoramas by the part whose decoder is tested on them, int64.
 
-    Args:
-        parameters: of the run.
-        stored: the panoramas.
-        own: whether they are the run's own data; others are all tested, by the deployed part.
+    Those that are not the run's own data are all tested, by the deployed part.
     """
     if not own:
         return {parameters.deployed_part: np.arange(len(stored.names), dtype=np.int64)}
@@ -63,10 +60,7 @@ def truths_of_tested(
     *,
     own: bool,
 ) -> tuple[list[int], TruthsOfTested, list[str]]:
-    """Rows of the tested panoramas, what predictions are compared with, and the part of each.
-
-    See :func:`tested_rows`; the priors are those of the parts.
-    """
+    """Rows that are tested, what predictions of them are compared with, and the part of each."""
     tested = tested_rows(parameters, stored, own=own)
     rows = [int(row) for of_part in tested.values() for row in of_part]
     parts = [name for name, of_part in tested.items() for _ in of_part]

@@ -11,35 +11,29 @@ from matplotlib.figure import Figure
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.saliency360 import records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.saliency360.records import (
-    Data,
-    EncoderResult,
-    Estimate,
-    Estimates,
-    ModelResult,
-    PerImage,
-    Results,
-    Scored,
-    StageTime,
-    TestedData,
-    Training,
-)
 from ssl_kedro.pipelines.saliency360.report.differences import Difference
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet, scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
-from ssl_kedro.saliency.evaluation import Interval, Scores, intervals
+from ssl_kedro.saliency.evaluation import Scores, intervals
 from ssl_kedro.saliency.ground_truth import Arrays
 from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 
+# What results are gathered from, see :func:`collect`, by kind and name.
+Found = dict[str, Any]
+
 
 def collect(
-    parameters: Saliency360Parameters, data: Data, runtime: list[StageTime], **found: Any
-) -> Results:
+    parameters: Saliency360Parameters,
+    data: records.Data,
+    runtime: list[records.StageTime],
+    **found: Any,
+) -> records.Results:
     """Everything that tables and report are made of.
 
     Args:
@@ -49,33 +43,21 @@ def collect(
         found: "stored.<data set>", "truth.<data set>", "baselines.<data set>", "scores.<data
             set>.<model>", "pretrained.<encoder>", "fitted.<model>", "networks.<model>".
     """
-    of = nested(found)
-    networks: dict[str, SaliencyModel] = of["networks"]
-    every: dict[str, dict[str, Scored]] = {
+    of, scored_by = nested(found), parameters.score
+    every: dict[str, dict[str, records.Scored]] = {
         name: {**baselines, **of["scores"][name]} for name, baselines in of["baselines"].items()
     }
-    return Results(
+    return records.Results(
         seed=parameters.seed,
         recipe="; ".join(parameters.recipe) or "fixed",
         image=dataclasses.asdict(parameters.image),
-        intervals={
-            "level": parameters.score.confidence,
-            "resamples": parameters.score.resamples,
-        },
+        intervals={"level": scored_by.confidence, "resamples": scored_by.resamples},
         datasets={
-            name: _dataset(
-                parameters, name, of["stored"][name], of["truth"][name], scored["uniform"]
-            )
+            name: _dataset(parameters, name, of, scored["uniform"])
             for name, scored in every.items()
         },
-        encoders={
-            name: _encoder(parameters, name, trained, networks)
-            for name, trained in of["pretrained"].items()
-        },
-        models={
-            name: _model(parameters, name, trained, networks[name])
-            for name, trained in of["fitted"].items()
-        },
+        encoders={name: _encoder(parameters, name, of) for name in of["pretrained"]},
+        models={name: _model(parameters, name, of) for name in of["fitted"]},
         scores={
             name: {model: _means(parameters, one) for model, one in scored.items()}
             for name, scored in every.items()
@@ -89,7 +71,7 @@ def collect(
             for name, scored in every.items()
         },
         per_image={
-            name: PerImage(
+            name: records.PerImage(
                 scored["uniform"].names,
                 scored["uniform"].scenes,
                 {model: one.scores for model, one in scored.items()},
@@ -102,16 +84,13 @@ def collect(
 
 
 def _dataset(
-    parameters: Saliency360Parameters,
-    name: str,
-    stored: StoredPanoramas,
-    truth: Arrays,
-    tested: Scored,
-) -> TestedData:
+    parameters: Saliency360Parameters, name: str, of: Found, tested: records.Scored
+) -> records.TestedData:
+    truth: Arrays = of["truth"][name]
     made = truth["made_from_fixations"]
     from_fixations = f"fixations, Gaussian of {parameters.truth.sigma_deg:g} degrees"
     own = name == parameters.dataset
-    return TestedData(
+    return records.TestedData(
         images=len(tested.names),
         scenes=len(set(tested.scenes)),
         folds=parameters.folds if own else 0,
@@ -119,20 +98,16 @@ def _dataset(
         fixations=len(truth["viewer"]) or None,
         truth=from_fixations if made.all() else "maps" if not made.any() else "both",
         role="main" if own else "out_of_distribution",
-        skipped=stored.skipped,
+        skipped=of["stored"][name].skipped,
     )
 
 
-def _encoder(
-    parameters: Saliency360Parameters,
-    name: str,
-    trained: Training,
-    networks: dict[str, SaliencyModel],
-) -> EncoderResult:
+def _encoder(parameters: Saliency360Parameters, name: str, of: Found) -> records.EncoderResult:
     config, contrast = parameters.encoder_config(name), parameters.contrast_of(name)
+    networks: dict[str, SaliencyModel] = of["networks"]
     model = next(m for n, m in networks.items() if parameters.models[n].encoder == name)
-    return EncoderResult(
-        **vars(trained),
+    return records.EncoderResult(
+        **vars(of["pretrained"][name]),
         kind=parameters.encoders[name].kind,
         architecture=config.architecture,
         width=config.width,
@@ -145,12 +120,11 @@ def _encoder(
     )
 
 
-def _model(
-    parameters: Saliency360Parameters, name: str, fitted: Training, model: SaliencyModel
-) -> ModelResult:
+def _model(parameters: Saliency360Parameters, name: str, of: Found) -> records.ModelResult:
+    model: SaliencyModel = of["networks"][name]
     macs = model.macs(*parameters.image.size)
-    return ModelResult(
-        **vars(fitted),
+    return records.ModelResult(
+        **vars(of["fitted"][name]),
         encoder=parameters.models[name].encoder,
         decoder=parameters.decoder_config(name).kind,
         fine_tune=parameters.models[name].fine_tune,
@@ -162,8 +136,8 @@ def _model(
 
 
 def _means(
-    parameters: Saliency360Parameters, scored: Scored, baseline: Scores | None = None
-) -> Estimates:
+    parameters: Saliency360Parameters, scored: records.Scored, baseline: Scores | None = None
+) -> records.Estimates:
     """Means over panoramas with their intervals, or those of the differences to a baseline."""
     found = intervals(
         scored.scores,
@@ -173,17 +147,20 @@ def _means(
         resamples=parameters.score.resamples,
         baseline=baseline,
     )
-    return {mode: {m: _estimate(i) for m, i in of.items()} for mode, of in found.items()}
+
+    def known(value: float) -> float | None:
+        return None if np.isnan(value) else value
+
+    return {
+        mode: {
+            m: records.Estimate(known(i.mean), known(i.low), known(i.high), i.count)
+            for m, i in of.items()
+        }
+        for mode, of in found.items()
+    }
 
 
-def _estimate(found: Interval) -> Estimate:
-    mean, low, high = (
-        None if np.isnan(value) else float(value) for value in (found.mean, found.low, found.high)
-    )
-    return Estimate(mean, low, high, found.count)
-
-
-def metrics(results: Results) -> dict[str, float]:
+def metrics(results: records.Results) -> dict[str, float]:
     """The numbers of the run under flat keys, ``<dataset>.<model>.<mode>.<metric>``."""
     return {
         f"{dataset}.{model}.{mode}.{metric}": found.mean
@@ -195,10 +172,13 @@ def metrics(results: Results) -> dict[str, float]:
     }
 
 
-def describe_run(parameters: Saliency360Parameters, data: Data, results: Results) -> dict[str, Any]:
+def describe_run(
+    parameters: Saliency360Parameters, data: records.Data, results: records.Results
+) -> dict[str, Any]:
     """Versions, commit, data, seed, device and cost of the run."""
     # What encoders were trained in; "auto" chooses by a trial, which a rerun need not repeat.
     used = {found.precision for found in results.encoders.values() if found.precision}
+    trained = (*results.encoders.values(), *results.models.values())
     return run_manifest(
         seed=parameters.seed,
         data={
@@ -215,8 +195,7 @@ def describe_run(parameters: Saliency360Parameters, data: Data, results: Results
             "precision": ", ".join(sorted(used)) or parameters.train.precision,
         },
         parameters=parameters.model_dump(mode="json"),
-        training_seconds=sum(found.seconds for found in results.encoders.values())
-        + sum(found.seconds for found in results.models.values()),
+        training_seconds=sum(one.seconds for one in trained),
     )
 
 
@@ -261,7 +240,7 @@ def _overlays(
 
 def report(
     parameters: Saliency360Parameters,
-    results: Results,
+    results: records.Results,
     differences: list[Difference],
     manifest: dict[str, Any],
     stored: StoredPanoramas,
@@ -270,21 +249,9 @@ def report(
     priors: Arrays,
     **shown: Any,
 ) -> dict[str, Any]:
-    """The self-contained HTML report, and the pictures in it.
+    """The self-contained HTML report, and the figures "scores", "training_curves", "overlays".
 
-    Args:
-        parameters: of the run.
-        results: of the run.
-        differences: that it speaks of.
-        manifest: of the run.
-        stored: its own panoramas.
-        store: their pixels.
-        truth: their maps and fixations.
-        priors: by part.
-        shown: "tables.<name>" and "predictions.<model>".
-
-    Returns:
-        "report", and the figures "scores", "training_curves" and "overlays".
+    It shows the run's own panoramas; ``shown`` are "tables.<name>" and "predictions.<model>".
     """
     of = nested(shown)
     sheet = _overlays(parameters, stored, store, truth, priors, of["predictions"])

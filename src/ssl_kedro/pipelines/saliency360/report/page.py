@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.saliency360.records import STAGES, Results
+from ssl_kedro.pipelines.saliency360.records import BASELINES, STAGES, Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
-from ssl_kedro.pipelines.saliency360.report.tables import (
-    BASELINES,
-    PUBLISHED,
-    ROW,
-    SCORES,
-    THIS_RUN,
-    columns,
-)
+from ssl_kedro.pipelines.saliency360.report.tables import PUBLISHED, ROW, SCORES, THIS_RUN, columns
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
@@ -43,6 +34,19 @@ _COSTS = (
 )
 _SHEET = "Best to worst prediction; a line runs at half of each map's peak."
 
+# Title and text of what a table of differences is about.
+_DIFFERENCES = {
+    "baseline": (
+        "Against what sees no image",
+        "means of the differences on the same panoramas, with their {level} intervals over scenes "
+        "where there are enough.",
+    ),
+    "quirks": (
+        "What the authors' quirks change",
+        "models made with errors of the authors' code, less {second}, which is made without.",
+    ),
+}
+
 
 def saliency_report(
     results: Results,
@@ -52,24 +56,23 @@ def saliency_report(
     sheet: Figure,
     notes: Sequence[str],
 ) -> str:
-    """Self-contained HTML with the results of chapter 4.
+    """Self-contained HTML with the results of chapter 4: ``tables`` are all of :func:`all_tables`.
 
-    Args:
-        results: of the run.
-        differences: that it speaks of.
-        manifest: of the run.
-        tables: "table_4_1" to "table_4_4".
-        sheet: overlays.
-        notes: what differs from the thesis, and what the data cannot show.
+    The sheet shows overlays; the notes say what differs from the thesis.
     """
     lead, *said = verdicts(results, differences)
+    level, draws = _level(results), results.intervals["resamples"]
+    bars_said = (
+        f"Main data, by solid angle. Bars: {level} intervals of the mean from {draws:,} draws of "
+        "scenes with replacement. Line: the equator prior."
+    )
     bars = Picture(scores(results), "Scores of models and baselines by metric")
     curves = Picture(training_curves(results), "Losses of all trainings by epoch")
     sections = [
         Section("What the numbers say", said),
         _difference_section(results, differences, "baseline"),
         *(_scores_section(name, tables["table_4_1"], results) for name in results.scores),
-        Section("Scores with intervals", (_interval_text(results),), pictures=[bars]),
+        Section("Scores with intervals", (bars_said,), pictures=[bars]),
         Section("Predictions", (_SHEET,), pictures=[Picture(sheet, _SHEET, "png")]),
         _ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
         _ablation_section("4.4", "projections", tables["table_4_4"]),
@@ -123,47 +126,36 @@ def _cards(results: Results) -> list[Card]:
     return cards
 
 
+def _level(results: Results) -> str:
+    return f"{100 * results.intervals['level']:g} %"
+
+
 def _difference_section(results: Results, differences: Sequence[Difference], about: str) -> Section:
     """Every model less each baseline; or each with the authors' errors less one without."""
     found = [one for one in differences if one.about == about]
     if not found:
         return Section("")
-    names = [metrics()[metric].heading for metric in DECIDING]
+    title, text = _DIFFERENCES[about]
+    seconds = list(dict.fromkeys(one.second for one in found))
+    said = text.format(level=_level(results), second=seconds[0])
+    headings = ["Model", *[metrics()[metric].heading for metric in DECIDING] * len(seconds)]
+    groups = [("", 1), *((f"less {second}", len(DECIDING)) for second in seconds)]
     rows = [
         [name, *(one.decided for one in found if one.first == name)]
         for name in dict.fromkeys(one.first for one in found)
     ]
-    where = f"{results.main}, {results.mode(results.main)} mode"
-    end = "An interval that holds 0 decides nothing."
-    # All columns are words, not numbers: a sign that decides nothing must not be tinted.
     if about == "quirks":
+        groups = []
+        headings.insert(1, "As the authors' code")
         for row in rows:
             row.insert(1, ", ".join(results.models[row[0]].recipe).replace("_", " "))
-        names = ["Model", "As the authors' code", *names]
-        text = (
-            f"{where}: models made with errors of the authors' code, less {found[0].second}, "
-            f"which is made without. {end}"
-        )
-        table = Table(names, rows, left=len(names))
-        return Section("What the authors' quirks change", (text,), tables=[table])
-    baselines = list(dict.fromkeys(one.second for one in found))
-    groups = [("", 1), *((f"less {baseline}", len(DECIDING)) for baseline in baselines)]
-    names = ["Model", *names * len(baselines)]
     text = (
-        f"{where}: means of the differences on the same panoramas, with their "
-        f"{100 * results.intervals['level']:g} % intervals over scenes where there are enough. "
-        f"{end}"
+        f"{results.main}, {results.mode(results.main)} mode: {said} An interval that holds 0 "
+        "decides nothing."
     )
-    table = Table(names, rows, left=len(names), groups=groups)
-    return Section("Against what sees no image", (text,), tables=[table])
-
-
-def _interval_text(results: Results) -> str:
-    found = results.intervals
-    return (
-        f"Main data, by solid angle. Bars: {100 * found['level']:g} % intervals of the mean from "
-        f"{found['resamples']:,} draws of scenes with replacement. Line: the equator prior."
-    )
+    # All columns are words, not numbers: a sign that decides nothing must not be tinted.
+    table = Table(headings, rows, left=len(headings), groups=groups)
+    return Section(title, (text,), tables=[table])
 
 
 def _scores_section(dataset: str, table: pd.DataFrame, results: Results) -> Section:
@@ -218,18 +210,17 @@ def _cost_section(results: Results) -> Section:
 
 def _runtime_section(table: pd.DataFrame) -> Section:
     """A row a model and batch, stages side by side; published ones are totals."""
-    found: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    for row in table.to_dict("records"):
-        batch = DASH if pd.isna(row["batch"]) else f"{row['batch']:.0f}"
-        count = 0 if pd.isna(row["threads"]) else int(row["threads"])
-        threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
-        key = (row["source"], row["model"], f"{row['device']}{threads}", batch)
-        found[key][row["stage"]] = row["ms"]
-    own = sum(key[0] == THIS_RUN for key in found)
-    rows = [
-        [*key, *(three_digits(stages.get(stage, math.nan)) for stage in STAGES)]
-        for key, stages in found.items()
-    ]
+    rows = []
+    keys = ["source", "model", "device", "threads", "batch"]
+    key: Any
+    for key, of in table.groupby(keys, sort=False, dropna=False):
+        source, model, device, threads, batch = key
+        known = dict(zip(of["stage"], of["ms"], strict=True))
+        count = "" if pd.isna(threads) else f", {threads:.0f} thread{'s' * (threads > 1)}"
+        size = DASH if pd.isna(batch) else f"{batch:.0f}"
+        times = [three_digits(known.get(stage)) for stage in STAGES]
+        rows.append([source, model, f"{device}{count}", size, *times])
+    own = sum(row[0] == THIS_RUN for row in rows)
     text = "Milliseconds a panorama. Published times are of 4K panoramas."
     names = ("Source", "Model", "Device", "Batch", *STAGES)
     made = Table(names, rows, left=3, breaks=[own] if own else [])
