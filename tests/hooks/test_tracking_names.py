@@ -59,6 +59,7 @@ def test_parameters_stay_within_the_limits_that_mlflow_enforces() -> None:
         ("dual_gating.vicreg.epoch_log", Place("dual_gating", None, ("vicreg",))),
         ("dual_gating.budget_x.epoch_log", Place("dual_gating", None, ("budget_x",))),
         ("dual_gating.budget_30", Place("dual_gating", None, ())),
+        ("dual_gating.again.again.epoch_log", Place("dual_gating", None, ("again", "again"))),
         ("epoch_log", Place("", None, ())),
     ],
 )

@@ -80,8 +80,8 @@ def test_each_network_runs_on_its_own_best_engine(monkeypatch: pytest.MonkeyPatc
     assert engines[found.chosen] is made["gated", "native"]
     assert found.chosen == "gated"
     assert found.ratio == pytest.approx(8 / 5)
-    assert found.measured_ratio("static") == pytest.approx(2)
-    assert [t.reason for t in found.timings["gated"].probe.timings] == ["", "not there", ""]
+    assert found.networks["static"].measured_ratio == pytest.approx(2)
+    assert [t.reason for t in found.networks["gated"].timings] == ["", "not there", ""]
     # Batches take turns: what a gate decides differs from image to image.
     whole = torch.from_numpy(images(9)).float() / 255
     assert set(np.round(made["gated", "native"].seen, 2)) == {
@@ -96,7 +96,7 @@ def test_a_gated_network_that_is_slower_is_not_chosen(monkeypatch: pytest.Monkey
     engines, found = compare(given, 2, images(4), engines=("native", "eager"), rounds=5, seconds=10)
     assert found.chosen == "dense"
     assert found.ratio == 1
-    assert found.measured_ratio("gated") == pytest.approx(0.8)
+    assert found.networks["gated"].measured_ratio == pytest.approx(0.8)
     assert engines[found.chosen] is made["dense", "eager"]
 
 
@@ -116,7 +116,7 @@ def test_a_known_winner_races_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
         rounds=5,
         seconds=10,
     )
-    assert found.timings["dense"].probe.engine == "onnxruntime"
+    assert found.networks["dense"].engine == "onnxruntime"
     assert not made["dense", "eager"].seen
     assert found.ratio == pytest.approx(8)
 

@@ -36,7 +36,7 @@ def test_models_are_variants_times_budgets_times_seeds_and_shared_by_parts() -> 
     # vicreg once a seed; vicreg_gating, dual and barlow_dual once a budget and seed
     assert len(models) == 3 + 3 * 2 * 3
     assert len({model.namespace for model in models}) == len(models)
-    assert {model.seed for model in models} == {5, 6, 7}
+    assert {model.training.seed for model in models} == {5, 6, 7}
     dual = next(m for m in models if m.key == "dual.budget_30" and m.repeat == 0)
     assert dual.namespace == "dual_gating.budget_30"
     assert dual.parts == ("table_6_1", "table_6_4")

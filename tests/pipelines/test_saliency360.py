@@ -25,6 +25,7 @@ from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.saliency.evaluation import TruthsOfTested
 from ssl_kedro.saliency.ground_truth import fixations_of, truth_arrays
 from ssl_kedro.saliency.panoramas import joined
+from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
 
 KEY = "saliency360"
@@ -149,7 +150,8 @@ def test_an_ablation_never_trains_encoders_of_the_main_models(part: str) -> None
 
 
 def test_truths_know_the_fixations_of_all_others() -> None:
-    truth = truth_arrays(GeneratedPanoramas(2, 4, 0, 0), list(range(6)), "fixations", 16, 20.0)
+    source = GeneratedPanoramas(SourceConfig(count_train=2, count_test=4))
+    truth = truth_arrays(source, list(range(6)), "fixations", 16, 20.0)
     rows = [4, 2, 5]
     truths = TruthsOfTested(truth, rows, [np.full((16, 32), row) for row in rows])
     found = list(truths)

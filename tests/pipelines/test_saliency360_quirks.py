@@ -18,6 +18,7 @@ from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import QUIRKS
 from ssl_kedro.saliency.ground_truth import truth_arrays
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
 from ssl_kedro.saliency.store import StoredPanoramas
 
@@ -52,7 +53,7 @@ class Fitted:
     """What the nodes leave for one recipe: the encoder before and after a decoder is trained."""
 
     def __init__(self, folder, p: Saliency360Parameters) -> None:  # type: ignore[no-untyped-def]
-        source = GeneratedPanoramas(4, 2, 0, 0)
+        source = GeneratedPanoramas(SourceConfig(count_train=4, count_test=2))
         store = PanoramaStoreDataset(filepath=str(folder / "store")).load()
         stored = store.fill(source, list(range(6)), SIZE, label="generated")
         truth = truth_arrays(source, list(range(6)), "auto", SIZE[0], 5.0)
@@ -188,7 +189,8 @@ def test_both_eyes_are_averaged_and_rows_multiplied_by_the_sine() -> None:
         def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
             return tuple(eyes)
 
-    truth = truth_arrays(Source(1, 1, 0, 0), [0, 1], "auto", 16, 5.0)
+    source = Source(SourceConfig(count_train=1, count_test=1))
+    truth = truth_arrays(source, [0, 1], "auto", 16, 5.0)
     stored = StoredPanoramas(["a", "b"], ["a", "b"], ["train", "test"])
     priors = {"given.equator": other, "given.mean": other}
     predictions = {"maps": prediction[None], "rows": np.array([1])}

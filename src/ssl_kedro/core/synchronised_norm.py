@@ -136,7 +136,9 @@ class _Normalised(torch.autograd.Function):
 
 def _moments(x: Tensor, share: Share) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel over all processes, float32 (C,)."""
-    scratch = torch.zeros(2, x.shape[1], dtype=_statistics_type(x), device=x.device)
+    # The statistics of half precision are float32.
+    kind = torch.promote_types(x.dtype, torch.float32)
+    scratch = torch.zeros(2, x.shape[1], dtype=kind, device=x.device)
     mean, variance = torch.batch_norm_update_stats(x, scratch[0], scratch[1], 0.0)
     # E x^2 - m^2 over processes in float64: it loses no digit that float32 has.
     moments = torch.stack([mean.double(), variance.double() + mean.double().square()])
@@ -144,8 +146,3 @@ def _moments(x: Tensor, share: Share) -> tuple[Tensor, Tensor]:
     moments.div_(share.processes)
     found = moments[1] - moments[0].square()
     return moments[0].to(mean.dtype), found.clamp_(min=0).to(mean.dtype)
-
-
-def _statistics_type(x: Tensor) -> torch.dtype:
-    """Of statistics: float32 for half precision, else that of x."""
-    return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype

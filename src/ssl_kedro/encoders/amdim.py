@@ -154,28 +154,20 @@ class AmdimEncoder(NormalisedMaps):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps (N, C, h, w) brought to ``map_side``; see :class:`MapNetwork`."""
-        return self._resized(self.layers(images, self._before_global)[-1])
+        return self._resized(self.layers(images, -_LAYERS_AFTER_MAPS)[-1])
 
-    def layers(self, images: Tensor, count: int | None = None) -> list[Tensor]:
-        """Outputs of the first layers; all for count = None, the last being the global vector."""
-        outputs: list[Tensor] = []
-        x = self.normalised(images)
-        for layer in list(self.layer_list)[:count]:
-            x = layer(x)
-            outputs.append(x)
-        return outputs
+    def layers(self, images: Tensor, end: int | None = None) -> list[Tensor]:
+        """Outputs of the layers up to an index; of all for None, the last the global vector."""
+        outputs = [self.normalised(images)]
+        for layer in list(self.layer_list)[:end]:
+            outputs.append(layer(outputs[-1]))
+        return outputs[1:]
 
     def used_modules(self) -> Iterable[nn.Module]:
         """Modules up to the maps, without norms that are there for their names only."""
-        for layer in list(self.layer_list)[: self._before_global]:
-            unused = {
-                id(m.bn) for m in layer.modules() if isinstance(m, OptionalNorm) and not m.used
-            }
-            yield from (m for m in layer.modules() if id(m) not in unused)
-
-    @property
-    def _before_global(self) -> int:
-        return len(self.layer_list) - _LAYERS_AFTER_MAPS
+        used = [m for layer in self.layer_list[:-_LAYERS_AFTER_MAPS] for m in layer.modules()]
+        unused = {m.bn for m in used if isinstance(m, OptionalNorm) and not m.used}
+        return [module for module in used if module not in unused]
 
     def _resized(self, maps: Tensor) -> Tensor:
         height, width = maps.shape[2:]

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.plugins import modules
 
+# What bundles say of the images that a network takes.
+INPUT = "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside"
 _KINDS: dict[str, type[Bundled]] = {}
 
 

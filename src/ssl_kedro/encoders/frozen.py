@@ -21,8 +21,6 @@ from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckRes
 from ssl_kedro.encoders.importers import KINDS, import_weights
 from ssl_kedro.encoders.maps import MapNetwork, load_map_network
 
-OWN_KINDS = ("random", "pixels", "bundle")
-
 
 @dataclass(frozen=True)
 class FrozenEncoderConfig(Config):
@@ -57,7 +55,7 @@ class FrozenEncoderConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = (*OWN_KINDS, *KINDS)
+        known = ("random", "pixels", "bundle", *KINDS)
         if self.kind not in known:
             raise ConfigError("kind", self.kind, f"one of {', '.join(known)}")
         if self.needs_file and not self.file:
@@ -94,13 +92,11 @@ def frozen_encoder(config: FrozenEncoderConfig, seed: int) -> MapNetwork:
     if config.kind == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "random encoder", config.depth, config.width))
-            network: MapNetwork = BottleneckResNet(BottleneckConfig(config.depth, config.width))
-        return network.eval()
+            return BottleneckResNet(BottleneckConfig(config.depth, config.width)).eval()
     path = Path(config.file or "").expanduser()
     if config.kind == "bundle":
         return load_map_network(path, config.branch)
-    network, _ = import_weights(config.kind, path)
-    return network.eval()
+    return import_weights(config.kind, path)[0]
 
 
 def check_present(encoders: Mapping[str, FrozenEncoderConfig]) -> None:
@@ -112,18 +108,14 @@ def check_present(encoders: Mapping[str, FrozenEncoderConfig]) -> None:
     absent = {name: config for name, config in encoders.items() if not config.present}
     if not absent:
         return
-    lines = []
-    for name, config in absent.items():
-        origin = "the dual_gating or dynamic_channels pipeline, which writes it"
-        if config.kind != "bundle":
-            origin = f"{KINDS[config.kind].hosted} ({KINDS[config.kind].file})"
-        lines.append(f"{name}: {config.file}, from {origin}")
+    origins = {name: f"{kind.hosted} ({kind.file})" for name, kind in KINDS.items()}
+    origins["bundle"] = "the dual_gating or dynamic_channels pipeline, which writes it"
+    lines = [f"\n    {n}: {c.file}, from {origins[c.kind]}" for n, c in absent.items()]
     raise ConfigError(
         "encoders",
         list(absent),
-        "files that exist; these do not:\n    "
-        + "\n    ".join(lines)
-        + "\n  Put them there, or name in `use` the encoders that you have.",
+        f"files that exist; these do not:{''.join(lines)}\n"
+        "  Put them there, or name in `use` the encoders that you have.",
     )
 
 
@@ -145,5 +137,4 @@ class PixelMaps(MapNetwork):
         small = nn.functional.interpolate(
             x, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False
         )
-        small = small - small.mean(dim=(2, 3), keepdim=True)
-        return small.flatten(1)[:, :, None, None]
+        return (small - small.mean(dim=(2, 3), keepdim=True)).flatten(1)[:, :, None, None]

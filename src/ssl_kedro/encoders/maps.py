@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bundle import BundleError, load_bundle
-from ssl_kedro.encoders.bundled import Bundled, Normalised
+from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -39,24 +39,28 @@ class MapNetwork(Bundled, ABC):
 
 
 class NormalisedMaps(Normalised, MapNetwork):
-    """A map network of a shape, ``config``, which is of its ``config_type``."""
+    """A map network of a shape, ``config``, which is of its ``config_type``.
+
+    Bundles have the shape under ``config_key``.
+    """
 
     config_type: ClassVar[Callable[..., Any]]
+    config_key: ClassVar[str] = "network"
     config: Config
 
     def description(self) -> dict[str, Any]:
         """Shape, and what readers of the file may want to know."""
         return {
-            "network": dataclasses.asdict(self.config),
+            self.config_key: dataclasses.asdict(self.config),
             "map_channels": self.map_channels,
-            "input": "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside",
+            "input": INPUT,
         }
 
     @classmethod
     def from_description(cls, values: Mapping[str, Any]) -> Self:
         """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
         build: Callable[..., Self] = cls
-        return build(cls.config_type(**values["network"]))
+        return build(cls.config_type(**values[cls.config_key]))
 
 
 class BranchMaps(MapNetwork):

@@ -5,11 +5,9 @@ Beside them the layers that know that a panorama has no left and right edge.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +62,7 @@ class PanoramaEncoder(NormalisedMaps):
 
     bundle_format = "ssl_kedro panorama encoder v1"
     config_type = PanoramaEncoderConfig
+    config_key = "encoder"
     config: PanoramaEncoderConfig
 
     def __init__(self, config: PanoramaEncoderConfig) -> None:
@@ -80,16 +79,8 @@ class PanoramaEncoder(NormalisedMaps):
 
     def description(self) -> dict[str, Any]:
         """Shape, and what readers of the file may want to know."""
-        return {
-            "encoder": dataclasses.asdict(self.config),
-            "input": INPUT,
-            "output": f"float (N, {self.map_channels}, H / 16, W / 16)",
-        }
-
-    @classmethod
-    def from_description(cls, values: Mapping[str, Any]) -> Self:
-        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
-        return cls(PanoramaEncoderConfig(**values["encoder"]))
+        output = f"float (N, {self.map_channels}, H / 16, W / 16)"
+        return super().description() | {"input": INPUT, "output": output}
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps of the last layer, after its ReLU.

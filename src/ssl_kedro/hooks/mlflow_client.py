@@ -49,9 +49,9 @@ class TrackingStore:
         self._artifact_uri = config.artifact_uri(project_path)
         self._lock = threading.RLock()
         self._on = True
-        self._client: MlflowClient | None = None
-        self._experiment_id = ""
         self._process = os.getpid()
+        self._client: MlflowClient
+        self._experiment_id: str
 
     @loading()
     def connect(self) -> bool:
@@ -59,19 +59,18 @@ class TrackingStore:
         with warnings.catch_warnings():
             # Deprecations inside MLflow and SQLAlchemy, which Kedro would show, are theirs.
             warnings.simplefilter("ignore")
-            self._attempt("open the store", lambda: self._probe(at_start=True))
+            self._attempt("open the store", lambda: None, at_start=True)
             # On its own: the import sets the levels of the loggers that calls quieten.
             self._attempt("load MLflow", lambda: importlib.import_module("mlflow"))
             self._attempt("open the store", self._open)
-        return self._usable()
+        return self._on
 
     def _open(self) -> None:
         # Imported here: it takes a second or more, which `kedro --help` should not pay.
         from mlflow import MlflowClient  # noqa: PLC0415
 
-        client = MlflowClient(self._uri)
-        self._experiment_id = self._found_or_created_experiment(client)
-        self._client = client
+        self._client = MlflowClient(self._uri)
+        self._experiment_id = self._found_or_created_experiment()
         logger.info("tracking in %s, experiment %s", redacted(self._uri), self._config.experiment)
 
     def start_run(
@@ -79,28 +78,28 @@ class TrackingStore:
     ) -> str | None:
         """Id of a new run; None where the store does not answer."""
 
-        def call(client: MlflowClient) -> str:
+        def call() -> str:
             from mlflow.entities import Param  # noqa: PLC0415
 
-            created = client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
+            created = self._client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
             run_id = str(created.info.run_id)
-            client.log_batch(run_id, params=[Param(*item) for item in parameters.items()])
+            self._client.log_batch(run_id, params=[Param(*item) for item in parameters.items()])
             return run_id
 
-        return self._call("start a run", call)
+        return self._attempt("start a run", call)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers of one step."""
 
-        def call(client: MlflowClient) -> None:
+        def call() -> None:
             from mlflow.entities import Metric  # noqa: PLC0415
 
             now = int(time.time() * 1000)
             items = [Metric(key, value, now, step) for key, value in metrics.items()]
-            client.log_batch(run_id, metrics=items)
+            self._client.log_batch(run_id, metrics=items)
 
         if metrics:
-            self._call("log metrics", call)
+            self._attempt("log metrics", call)
 
     def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
         """Copy a file or folder into a run.
@@ -109,41 +108,37 @@ class TrackingStore:
         and tracking goes on.
         """
 
-        def call(client: MlflowClient) -> None:
+        def call() -> None:
             try:
-                client.log_artifact(run_id, str(path), folder)
+                self._client.log_artifact(run_id, str(path), folder)
             except OSError as error:
                 if not is_local(error):
                     raise
                 logger.warning("tracking could not store the file %s: %s", path, error)
 
-        self._call("store a file", call)
+        self._attempt("store a file", call)
 
     def end_run(self, run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
         """Close a run as FINISHED, FAILED or KILLED."""
 
-        def call(client: MlflowClient) -> None:
+        def call() -> None:
             for key, value in (tags or {}).items():
-                client.set_tag(run_id, key, value)
-            client.set_terminated(run_id, status)
+                self._client.set_tag(run_id, key, value)
+            self._client.set_terminated(run_id, status)
 
-        self._call("close a run", call)
+        self._attempt("close a run", call)
 
-    def _usable(self) -> bool:
-        # A forked child must neither use the parent's connection nor close its runs.
-        return self._on and self._client is not None and os.getpid() == self._process
-
-    def _found_or_created_experiment(self, client: MlflowClient) -> str:
+    def _found_or_created_experiment(self) -> str:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
         name = self._config.experiment
-        found = client.get_experiment_by_name(name)
+        found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(client.create_experiment(name, self._artifact_uri))
+                return str(self._client.create_experiment(name, self._artifact_uri))
             except MlflowException:
                 # Another process may have created it since.
-                found = client.get_experiment_by_name(name)
+                found = self._client.get_experiment_by_name(name)
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
@@ -153,24 +148,15 @@ class TrackingStore:
             )
         return str(found.experiment_id)
 
-    def _call(self, what: str, call: Callable[[MlflowClient], T]) -> T | None:
-        """Result of a call of the client; None where the store is off or fails."""
-        client = self._client
-        if client is None or not self._usable():
-            return None
-
-        def probed() -> T:
-            self._probe(at_start=False)
-            return call(client)
-
-        return self._attempt(what, probed)
-
-    def _attempt(self, what: str, action: Callable[[], T]) -> T | None:
-        """Result of an action; its failure becomes the one warning."""
+    def _attempt(self, what: str, action: Callable[[], T], *, at_start: bool = False) -> T | None:
+        """Result of an action; None where the store is off, or fails, which is the one warning."""
+        if os.getpid() != self._process:
+            return None  # a forked child must neither use this connection nor close these runs
         with self._lock, patient_and_quiet(self._config.timeout_s):
             if not self._on:
-                return None  # it failed in another thread while this one waited
+                return None  # perhaps since another thread's call, for which this one waited
             try:
+                self._probe(at_start=at_start)
                 return action()
             except store_failures() as error:
                 self._switch_off(what, error)

@@ -1,20 +1,45 @@
-"""What is checked before anything runs, and a graph that follows the parameters."""
+"""Parameters in catalog and graph, and what is checked before anything runs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, SharedMemoryDataCatalog
 from kedro.pipeline import Pipeline
+from omegaconf.resolvers import oc
 
 from ssl_kedro.core.errors import UserError, first_few
 from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
+
+
+class ParameterAwareConfigLoader(OmegaConfigLoader):
+    """OmegaConfigLoader whose catalog may say ``${parameter:dual_gating.data}``.
+
+    It also lets the pipeline registry see the effective parameters, without a hook: Kedro-Viz
+    reads a project with all hooks switched off.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        resolvers = {
+            "oc.env": oc.env,
+            "parameter": effective_parameters.lookup,
+            **(options.pop("custom_resolvers", None) or {}),
+        }
+        super().__init__(*arguments, custom_resolvers=resolvers, **options)
+        effective_parameters.bind(self._parameters)
+
+    def _parameters(self) -> dict[str, Any]:
+        try:
+            return dict(self["parameters"])
+        except MissingConfigException:
+            return {}
 
 
 def _given(command: click.Context | None, option: str) -> list[str]:

@@ -30,20 +30,21 @@ from ssl_kedro.hooks.tracking_config import TrackingConfig, parsed_tracking_conf
 from ssl_kedro.hooks.tracking_names import (
     TAG_VALUE_LIMIT,
     Place,
-    budget_of,
     local_path,
     numbers,
     parameters_read,
     pipeline_keys,
     tracking_kind,
+    without_budget,
 )
 from ssl_kedro.reporting.manifest import git_commit
-from ssl_kedro.training.checkpoints import EpochLog, Row
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
+
+    from ssl_kedro.training.checkpoints import EpochLog, Row
 
 logger = logging.getLogger("ssl_kedro.tracking")
 
@@ -142,6 +143,8 @@ class TrackingHook:
         run = self._run
         if run is None:
             return
+        from ssl_kedro.training.checkpoints import EpochLog  # noqa: PLC0415  loads torch
+
         for name, value in inputs.items():
             if isinstance(value, EpochLog) and value not in run.followed:
                 run.followed.add(value)
@@ -205,12 +208,10 @@ class TrackingHook:
         run.store.log_metrics(run.run_id, numbers(metrics, run.prefix(pipeline)))
         of_budgets: dict[int, dict[str, float]] = {}
         for key, value in metrics.items():
-            parts = key.split(".")
-            budget = budget_of(parts)
+            budget, rest = without_budget(key.split("."))
             if budget is not None:
                 # The same name in every child, so that MLflow can chart it over the budget.
-                name = ".".join(part for part in parts if budget_of([part]) is None)
-                of_budgets.setdefault(budget, {})[name] = value
+                of_budgets.setdefault(budget, {})[".".join(rest)] = value
         for budget, own in of_budgets.items():
             run.store.log_metrics(self._child(run, pipeline, budget), own)
 

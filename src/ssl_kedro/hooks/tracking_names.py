@@ -43,18 +43,14 @@ class Place:
     def of(cls, name: str) -> Place:
         """Place of a dataset such as "dual_gating.budget_30.vicreg_gating.epoch_log"."""
         *namespace, _ = name.split(".")
-        pipeline, middle = (namespace[0], namespace[1:]) if namespace else ("", [])
-        return cls(
-            pipeline,
-            budget_of(middle),
-            tuple(part for part in middle if not _BUDGET.match(part)),
-        )
+        return cls("".join(namespace[:1]), *without_budget(namespace[1:]))
 
 
-def budget_of(components: Iterable[str]) -> int | None:
-    """Percent of the first ``budget_NN`` among the components of a name."""
-    matches = (_BUDGET.match(part) for part in components)
-    return next((int(match[1]) for match in matches if match), None)
+def without_budget(components: Iterable[str]) -> tuple[int | None, tuple[str, ...]]:
+    """Percent of the first ``budget_NN`` among the components of a name, and the others."""
+    matches = [(part, _BUDGET.match(part)) for part in components]
+    budgets = [int(match[1]) for _, match in matches if match]
+    return next(iter(budgets), None), tuple(part for part, match in matches if not match)
 
 
 def pipeline_keys(dataset_names: Iterable[str]) -> frozenset[str]:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.folding import FoldedEncoder, FoldedUnit, Layer
-from ssl_kedro.inference.network import CompactBlock, CompactNetwork
+from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.plan import BlockPlan, CompactPlan
 
 
@@ -52,21 +51,6 @@ class GateUsage:
                 )
 
 
-@dataclass(frozen=True)
-class StaticChoice:
-    """What a static network keeps.
-
-    Args:
-        threshold: channels that were open on at least this share of the images are kept.
-        ratio: MACs over those of the dense network, stem and shortcuts included.
-        kept: inner channels of each block.
-    """
-
-    threshold: float
-    ratio: float
-    kept: tuple[int, ...]
-
-
 def compact(encoder: Encoder, usage: GateUsage) -> CompactNetwork:
     """The gated branch with gates forced as they were observed.
 
@@ -92,7 +76,7 @@ def compact(encoder: Encoder, usage: GateUsage) -> CompactNetwork:
 
 def static_network(
     encoder: Encoder, usage: GateUsage, budget: float, image_size: int | None = None
-) -> tuple[CompactNetwork, StaticChoice]:
+) -> tuple[CompactNetwork, float]:
     """Channels by how often they were open, as many as the budget pays for, computed always.
 
     One threshold on the opening frequency holds for the whole network, the lowest that the
@@ -105,6 +89,10 @@ def static_network(
         budget: largest share of the dense MACs, in (0, 1].
         image_size: side in px at which MACs are counted; None = that of the training images.
 
+    Returns:
+        The network, and the threshold: channels that were open on at least this share of the
+        images are kept.
+
     Raises:
         BudgetError: not even the channels that are always on fit into the budget.
         ValueError: the budget is no share, the encoder has no gated branch, or the usage is of
@@ -113,23 +101,17 @@ def static_network(
     check_usage(encoder, usage)
     if not 0 < budget <= 1:
         raise ValueError(f"budget = {budget}: expected a share of the dense MACs in (0, 1]")
-    thresholds = np.unique([usage.images, *np.concatenate(usage.open_counts)])
-    found = [
-        (int(count), ratio)
-        for count in thresholds[thresholds > 0]
-        if (ratio := _ratio(encoder, usage, int(count), image_size)) <= budget
-    ]
-    if not found:
-        smallest = _ratio(encoder, usage, usage.images, image_size)
+    counts = np.unique([usage.images, *np.concatenate(usage.open_counts)])
+    ratios = {int(least): _ratio(encoder, usage, least, image_size) for least in counts if least}
+    fitting = [least for least, ratio in ratios.items() if ratio <= budget]
+    if not fitting:
         raise BudgetError(
-            f"budget = {budget}: the channels that are always on cost {smallest:.3f} of the dense "
-            "network already; choose a larger budget, or train with a smaller one"
+            f"budget = {budget}: the channels that are always on cost {ratios[usage.images]:.3f} "
+            "of the dense network already; choose a larger budget, or train with a smaller one"
         )
-    count, ratio = found[0]
-    kept = [np.flatnonzero(counts >= count).tolist() for counts in usage.open_counts]
+    kept = [np.flatnonzero(found >= fitting[0]).tolist() for found in usage.open_counts]
     network = build(encoder.folded("gated"), [(channels, len(channels)) for channels in kept])
-    sizes = tuple(len(channels) for channels in kept)
-    return network, StaticChoice(count / usage.images, ratio, sizes)
+    return network, fitting[0] / usage.images
 
 
 def dense_network(encoder: Encoder, branch: Branch = "dense") -> CompactNetwork:
@@ -145,20 +127,30 @@ def dense_network(encoder: Encoder, branch: Branch = "dense") -> CompactNetwork:
 @torch.no_grad()
 def build(source: FoldedEncoder, kept: list[tuple[list[int], int]]) -> CompactNetwork:
     """A compact network from a branch and, for each unit, kept channels and how many are on."""
-    plans = tuple(
-        _block_plan(unit, channels, always_on)
-        for unit, (channels, always_on) in zip(source.units, kept, strict=True)
-    )
-    plan = CompactPlan(source.stem, len(source.first.bias), source.image_size, plans)
+    blocks = tuple(_block_plan(u, k, on) for u, (k, on) in zip(source.units, kept, strict=True))
+    tensors = {"pixel_mean": source.pixel_mean, "pixel_std": source.pixel_std}
+    layers = {"stem": source.first}
+    for index, (unit, block) in enumerate(zip(source.units, blocks, strict=True)):
+        place, channels = f"blocks.{index}", list(block.kept)
+        if channels:
+            layers[f"{place}.conv1"] = Layer(*(part[channels] for part in unit.first))
+            layers[f"{place}.conv2"] = Layer(unit.second.weight[:, channels], unit.second.bias)
+        else:
+            tensors[f"{place}.constant"] = unit.second.bias
+        if unit.shortcut is not None:
+            layers[f"{place}.downsample"] = unit.shortcut
+        if unit.gate is not None and block.dependent:
+            layers[f"{place}.gate.squeeze"] = unit.gate.squeeze
+            rows = unit.gate.expand[channels[block.always_on :]]
+            tensors[f"{place}.gate.expand.weight"] = rows
+    for name, layer in layers.items():
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = layer
     # Without initial weights, which would be drawn from the global generator.
     with torch.device("meta"):
-        network = CompactNetwork(plan)
-    network.to_empty(device="cpu")
-    _fill(network.stem, source.first)
-    network.pixel_mean.copy_(source.pixel_mean)
-    network.pixel_std.copy_(source.pixel_std)
-    for target, unit in zip(network.compact_blocks(), source.units, strict=True):
-        _fill_block(target, unit)
+        width = len(source.first.bias)
+        network = CompactNetwork(CompactPlan(source.stem, width, source.image_size, blocks))
+    own = {n: t.cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+    network.load_state_dict(own, assign=True)
     return network
 
 
@@ -198,23 +190,3 @@ def _block_plan(unit: FoldedUnit, kept: list[int], always_on: int) -> BlockPlan:
         always_on=always_on,
         hidden=hidden,
     )
-
-
-def _fill_block(target: CompactBlock, source: FoldedUnit) -> None:
-    kept = torch.tensor(target.plan.kept, dtype=torch.int64)
-    if target.conv1 is not None and target.conv2 is not None:
-        _fill(target.conv1, Layer(source.first.weight[kept], source.first.bias[kept]))
-        _fill(target.conv2, Layer(source.second.weight[:, kept], source.second.bias))
-    elif target.constant is not None:
-        target.constant.copy_(source.second.bias)
-    if target.downsample is not None and source.shortcut is not None:
-        _fill(target.downsample, source.shortcut)
-    if target.gate is not None and source.gate is not None:
-        _fill(target.gate.squeeze, source.gate.squeeze)
-        target.gate.expand.weight.copy_(source.gate.expand[kept[target.plan.always_on :]])
-
-
-def _fill(target: nn.Conv2d | nn.Linear, source: Layer) -> None:
-    target.weight.copy_(source.weight)
-    if target.bias is not None:
-        target.bias.copy_(source.bias)

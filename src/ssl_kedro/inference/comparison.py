@@ -33,16 +33,16 @@ _BATCHES, _IMAGES = 16, 512
 
 
 @dataclass(frozen=True)
-class NetworkTiming:
-    """One network on its best engine.
+class NetworkTime(Probe):
+    """One network on its best engine, and the race which that won.
 
     Args:
-        probe: the race of the engines.
         ms: median milliseconds of a batch, in turns with the other networks.
+        measured_ratio: time of the dense network over its own, above 1 where it is faster.
     """
 
-    probe: Probe
     ms: float
+    measured_ratio: float
 
 
 @dataclass(frozen=True)
@@ -51,29 +51,17 @@ class Comparison:
 
     Args:
         batch_size: images a batch.
-        image_size: side in px.
         threads: of each engine.
-        timings: by network.
+        chosen: what to run: "gated" where it is faster, else "dense".
+        ratio: time of the dense network over that of what is chosen; at least 1.
+        networks: by name.
     """
 
     batch_size: int
-    image_size: int
     threads: int
-    timings: Mapping[NetworkName, NetworkTiming]
-
-    @property
-    def chosen(self) -> NetworkName:
-        """What to run: "gated" where it is faster, else "dense"."""
-        return "gated" if self.measured_ratio("gated") > 1 else "dense"
-
-    @property
-    def ratio(self) -> float:
-        """Time of the dense network over that of what is chosen; at least 1."""
-        return self.measured_ratio(self.chosen)
-
-    def measured_ratio(self, network: NetworkName) -> float:
-        """Time of the dense network over that of another, above 1 where that is faster."""
-        return self.timings["dense"].ms / self.timings[network].ms
+    chosen: NetworkName
+    ratio: float
+    networks: dict[NetworkName, NetworkTime]
 
 
 def compare(
@@ -125,11 +113,13 @@ def compare(
         )
     calls = {name: _cycling(engine, batches) for name, engine in made.items()}
     times = timed_in_turns(calls, rounds, seconds)
-    timings = {
-        name: NetworkTiming(probes[name], 1e3 * statistics.median(times[name])) for name in made
+    ms = {name: 1e3 * statistics.median(values) for name, values in times.items()}
+    found = {
+        n: NetworkTime(**vars(probes[n]), ms=ms[n], measured_ratio=ms["dense"] / ms[n]) for n in ms
     }
-    comparison = Comparison(batch_size, images.shape[-1], probes["dense"].threads, timings)
-    return made, comparison
+    chosen: NetworkName = "gated" if found["gated"].measured_ratio > 1 else "dense"
+    ratio = found[chosen].measured_ratio
+    return made, Comparison(batch_size, probes["dense"].threads, chosen, ratio, found)
 
 
 def timed_batches(images: np.ndarray, batch_size: int) -> list[Tensor]:

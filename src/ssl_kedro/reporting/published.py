@@ -45,7 +45,6 @@ def published_table(table: str) -> pd.DataFrame:
 class Setting:
     """One setting as published and as run; a published None: the thesis does not state it."""
 
-    key: str
     name: str
     published: Any
     run: Any
@@ -92,9 +91,7 @@ def compared(published: Mapping[str, tuple[str, Any]], run: Mapping[str, Any]) -
         run: values by the same keys.
     """
     return [
-        Setting(key, name, value, run[key])
-        for key, (name, value) in published.items()
-        if key in run
+        Setting(name, value, run[key]) for key, (name, value) in published.items() if key in run
     ]
 
 

@@ -163,5 +163,4 @@ def _smoothed(profile: np.ndarray, areas: np.ndarray, sigma_deg: float) -> np.nd
     latitude = 90 - (np.arange(len(profile)) + 0.5) * (180 / len(profile))
     apart = (latitude[:, None] - latitude) / sigma_deg
     weights = np.exp(-0.5 * apart**2) * areas
-    smoothed: np.ndarray = (weights @ profile) / weights.sum(axis=1)
-    return smoothed
+    return np.asarray(weights @ profile / weights.sum(axis=1))

@@ -50,13 +50,7 @@ class TruthsOfTested:
 def score_all(
     predictions: Iterable[np.ndarray], panoramas: Iterable[PanoramaTruth], modes: Sequence[Mode]
 ) -> Scores:
-    """Scores of one model on all images.
-
-    Args:
-        predictions: one map (h, 2h) an image.
-        panoramas: what they are compared with.
-        modes: of scoring.
-    """
+    """Scores of one model on all images, of one map (h, 2h) each."""
     pairs = zip(predictions, panoramas, strict=True)
     return transposed([scores_by_mode(*pair, modes) for pair in pairs], modes)
 
@@ -159,13 +153,7 @@ def intervals(
 ) -> dict[str, dict[str, Interval]]:
     """Mean of each metric and the interval that scenes drawn at random would give.
 
-    Args:
-        scores: of one model.
-        scenes: of each image.
-        seed: of the draws.
-        confidence: share inside.
-        resamples: how many.
-        baseline: taken from the scores image by image; None = nothing.
+    See :func:`bootstrap_interval`; the scores of a baseline are subtracted image by image.
     """
 
     def gains(mode: str, metric: str) -> np.ndarray:

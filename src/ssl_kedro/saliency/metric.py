@@ -99,16 +99,16 @@ class Compared:
         return self.prediction * self.shares[:, None], self.truth * self.shares[:, None]
 
     @cached_property
-    def values(self) -> np.ndarray:
-        """What fixations are looked up in, (h, 2h): in `authors` mode times the sine."""
-        if self.mode != "authors":
-            return self.prediction
-        return np.asarray(self.prediction * (self.shares[:, None] / self.shares.max()))
-
-    @cached_property
     def ranked(self) -> RankedMap:
-        """Ranks of :attr:`values`."""
-        return self.ranks if self.mode != "authors" else RankedMap(self.values)
+        """What fixations are looked up in: in `authors` mode the prediction times the sine."""
+        if self.mode != "authors":
+            return self.ranks
+        return RankedMap(self.prediction * (self.shares[:, None] / self.shares.max()))
+
+    @property
+    def values(self) -> np.ndarray:
+        """Those of :attr:`ranked`, (h, 2h)."""
+        return self.ranked.values
 
     @cached_property
     def spread(self) -> tuple[float, float]:
@@ -138,6 +138,7 @@ def mann_whitney(positives: np.ndarray, negatives: np.ndarray) -> float:
     return won / (2 * len(positives) * total)
 
 
+@dataclass(frozen=True)
 class RankedMap:
     """A map whose values are sorted once for any number of AUCs.
 
@@ -145,17 +146,15 @@ class RankedMap:
         values: (h, w), not changed while this is in use.
     """
 
-    def __init__(self, values: np.ndarray) -> None:
-        self._values = values.reshape(-1)
-        self._width = values.shape[1]
+    values: np.ndarray
 
     @cached_property
     def _ascending(self) -> np.ndarray:
-        return np.sort(self._values)
+        return np.sort(self.values, axis=None)
 
     @cached_property
     def _order(self) -> np.ndarray:
-        return np.argsort(self._values)
+        return np.argsort(self.values, axis=None)
 
     def auc_against_rest(self, pixels: np.ndarray) -> float:
         """Fixated pixels against all others, each once.
@@ -167,10 +166,10 @@ class RankedMap:
             AUC; NaN where no pixel is fixated or all are.
         """
         count = len(pixels)
-        rest = len(self._values) - count
+        rest = self.values.size - count
         if not count or not rest:
             return float("nan")
-        positives = np.sort(self._values[pixels])
+        positives = np.sort(np.take(self.values, pixels))
         # Wins against the others = wins against all less wins among the fixated themselves.
         won = _twice_won(self._ascending, positives) - _twice_won(positives, positives)
         return won / (2 * count * rest)
@@ -187,10 +186,9 @@ class RankedMap:
         """
         if not len(pixels):
             return float("nan")
-        mass = np.empty(len(self._values) + 1)
-        mass[0] = 0
-        np.cumsum(np.repeat(shares, self._width)[self._order], out=mass[1:])
-        positives = np.sort(self._values[pixels])
+        weights = np.repeat(shares, self.values.shape[1])
+        mass = np.append(0, np.cumsum(weights[self._order]))
+        positives = np.sort(np.take(self.values, pixels))
         below = mass[np.searchsorted(self._ascending, positives, side="left")]
         at_most = mass[np.searchsorted(self._ascending, positives, side="right")]
         # Dividing by the same sum, not by 1, makes a constant map .5 to the last bit.

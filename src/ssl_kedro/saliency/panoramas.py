@@ -39,10 +39,8 @@ class Fixations:
                 f"expected one longitude, latitude and viewer a fixation, found "
                 f"{len(self.longitude_deg)}, {len(self.latitude_deg)} and {len(self.viewer)}"
             )
-        for name, values, limit in (
-            ("longitude", self.longitude_deg, 180),
-            ("latitude", self.latitude_deg, 90),
-        ):
+        for name, limit in (("longitude", 180), ("latitude", 90)):
+            values = getattr(self, f"{name}_deg")
             wrong = ~(np.abs(values) <= limit)  # also where the value is not a number
             if wrong.any():
                 at = int(np.flatnonzero(wrong)[0])

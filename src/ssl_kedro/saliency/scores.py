@@ -81,9 +81,7 @@ def scores_by_mode(
     predicted = resized(predicted, *size)
     known = panorama.fixations or ()
     sets = [known] if isinstance(known, Fixations) else known
-    others = np.empty(0, dtype=np.int64)
-    if panorama.others is not None:
-        others = panorama.others.pixels(*size)
+    others = panorama.others.pixels(*size) if panorama.others else np.empty(0, dtype=np.int64)
     pixels = [*(found.pixels(*size) for found in sets if len(found)), others]
     ranks = RankedMap(predicted)
     scores = {}

@@ -74,7 +74,7 @@ class PanoramaStore(MappedStore):
         label: str,
         max_skipped: float = 0.01,
     ) -> StoredPanoramas:
-        """Decode and write some panoramas of a source, unless they are there already.
+        """Decode and write some panoramas of a source, unless they are there; what there is then.
 
         Args:
             source: the panoramas.
@@ -82,9 +82,6 @@ class PanoramaStore(MappedStore):
             size: height and width in px.
             label: for the progress bar and messages.
             max_skipped: share that may be unreadable.
-
-        Returns:
-            :meth:`description`.
 
         Raises:
             ConfigError: more unreadable panoramas than allowed, or no readable one.

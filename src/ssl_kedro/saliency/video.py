@@ -107,11 +107,7 @@ class VideoFrames(Video):
 
 
 class FrameReader:
-    """Frames of one video by number, fast in ascending order: an earlier one starts it again.
-
-    Args:
-        frames: of the video.
-    """
+    """Frames of one video by number, fast in ascending order: an earlier one starts it again."""
 
     def __init__(self, frames: VideoFrames) -> None:
         self._frames = frames

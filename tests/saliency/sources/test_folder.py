@@ -202,6 +202,16 @@ def test_a_panorama_that_was_taken_sideways(tmp_path: Path, picture) -> None:
     assert open_source(config(tmp_path)).image(0, 8, 16).shape == (3, 8, 16)
 
 
+def test_panoramas_of_all_endings_that_are_listed(tmp_path: Path, picture) -> None:
+    endings = ("bmp", "gif", "jpg", "pgm", "png", "tif", "webp")
+    for ending in endings:
+        picture(f"images/{ending}.{ending}")
+    source = open_source(config(tmp_path))
+    assert source.names == endings
+    for index in range(len(source)):
+        assert abs(source.image(index, 8, 16)[0].mean() - 90) < 30
+
+
 def test_too_many_pixels(tmp_path: Path, picture, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parameter decides, above and below Pillow's own limit, by the header alone."""
     path = picture("images/a.jpg", (64, 32))

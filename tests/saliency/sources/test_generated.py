@@ -8,6 +8,7 @@ import pytest
 
 from saliency.scoring_for_tests import score
 from ssl_kedro.saliency.baselines import equator_prior
+from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.generated import (
     DISTRACTORS,
     SALIENT,
@@ -21,7 +22,9 @@ SIZE = (40, 80)
 
 
 def source(seed: int = 0) -> GeneratedPanoramas:
-    return GeneratedPanoramas(24, 4, 3, seed)
+    return GeneratedPanoramas(
+        SourceConfig(count_train=24, count_test=4, count_unlabelled=3, seed=seed)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,9 @@ def test_density_is_a_density_with_its_peaks_at_what_draws_looks() -> None:
 
 
 def test_fixations_follow_the_density() -> None:
-    made = GeneratedPanoramas(1, 0, 0, 0, viewers=100, fixations_per_viewer=100)
+    made = GeneratedPanoramas(
+        SourceConfig(count_train=1, count_test=0), viewers=100, fixations_per_viewer=100
+    )
     looks = made.fixations(0)
     assert looks is not None
     height, width = 8, 16

@@ -51,8 +51,8 @@ def instruction_sets() -> tuple[str, ...]:
         EngineUnavailableError: the kernel cannot be compiled or loaded.
     """
     library = _library()
-    found = [chosen for chosen in INSTRUCTION_SETS if library.gated_available(chosen.number)]
-    return tuple(chosen.name for chosen in reversed(found))
+    found = [name for i, name in enumerate(INSTRUCTION_SETS) if library.gated_available(i)]
+    return tuple(reversed(found))
 
 
 class NativeNetwork(Engine):
@@ -97,14 +97,13 @@ class NativeNetwork(Engine):
         self.image_size = image_size
         shape = np.array(_shape(network, image_size), dtype=np.int64)
         weights = _weights(network)
-        number = {chosen.name: chosen.number for chosen in INSTRUCTION_SETS}
         self._handle = _library().gated_create(
             shape.ctypes.data_as(_INTEGERS),
             len(shape),
             weights.ctypes.data_as(_FLOATS),
             len(weights),
             threads,
-            number[self.instruction_set],
+            list(INSTRUCTION_SETS).index(self.instruction_set),
         )
         if not self._handle:
             raise EngineUnavailableError(
@@ -116,7 +115,7 @@ class NativeNetwork(Engine):
 
     def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """Features (N, D); see :meth:`decide`."""
-        return self._run(images, masks, None)
+        return self.decide(images, masks)[0]
 
     def decide(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features (N, D) and the masks (N, dependent) that were applied, 0 or 1, uint8.
@@ -126,12 +125,9 @@ class NativeNetwork(Engine):
             masks: (N, dependent), imposed instead of what the gates decide; uint8 needs no copy.
 
         Raises:
+            RuntimeError: in a forked process, or out of memory.
             ValueError: images or masks of another shape.
         """
-        applied = torch.empty(len(images), self.plan.dependent, dtype=torch.uint8)
-        return self._run(images, masks, applied), applied
-
-    def _run(self, images: Tensor, masks: Tensor | None, applied: Tensor | None) -> Tensor:
         if os.getpid() != self._process:
             raise RuntimeError(
                 "a native network was used in a forked process, where its threads do not run; "
@@ -154,6 +150,7 @@ class NativeNetwork(Engine):
                 )
             masks = masks.to("cpu", torch.uint8).contiguous()
         features = torch.empty(len(images), self.plan.feature_dimensions)
+        applied = torch.empty(len(images), self.plan.dependent, dtype=torch.uint8)
         with self._lock:
             failed = _library().gated_run(
                 self._handle,
@@ -162,11 +159,11 @@ class NativeNetwork(Engine):
                 len(images),
                 None if masks is None else masks.data_ptr(),
                 features.data_ptr(),
-                None if applied is None else applied.data_ptr(),
+                applied.data_ptr(),
             )
         if failed:
             raise RuntimeError("the native kernel ran out of memory; use a smaller batch")
-        return features
+        return features, applied
 
 
 def _destroy(handle: int, process: int) -> None:

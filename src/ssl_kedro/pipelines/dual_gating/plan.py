@@ -3,64 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
+from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
-from ssl_kedro.pipelines.gated.variants import DUAL_GATING, Variant
+from ssl_kedro.pipelines.gated.graph import PlannedModel
+from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name
 
 KEY = "dual_gating"
+# The part that evaluates encoders on other data than they were trained on.
+TRANSFER = "table_6_2"
 
 
-@dataclass(frozen=True)
-class Model:
-    """One training.
+@dataclass(frozen=True, kw_only=True)
+class Model(PlannedModel):
+    """One training of chapter 6.
 
     Args:
         name: of its variant.
-        variant: what it is.
-        budget: t_d, or None for a dense method.
-        seed: of weights, order, views and gates.
-        repeat: 0 for the first seed.
         source: further data set it is pre-trained on; None = the run's own data.
         parts: the parts of the chapter that need it.
     """
 
     name: str
-    variant: Variant
-    budget: float | None
-    seed: int
-    repeat: int
     source: str | None
     parts: tuple[str, ...]
 
-    @property
-    def key(self) -> str:
-        """Name in metrics, "dual.budget_30"; the same for every seed."""
-        return self.name if self.budget is None else f"{self.name}.{budget_name(self.budget)}"
 
-    @property
-    def data_namespace(self) -> str:
-        """Where its images and their summary lie."""
-        return data_namespace(self.source)
-
-    @property
-    def namespace(self) -> str:
-        """Of its nodes and of its data in the catalog."""
-        parts = [self.data_namespace]
-        if self.budget is not None:
-            parts.append(budget_name(self.budget))
-        if self.name != "dual":
-            parts.append(self.name)
-        if self.repeat:
-            parts.append(f"seed_{self.seed}")
-        return ".".join(parts)
+def images_of(parameters: DualGatingParameters, source: str | None, split: str) -> str:
+    """Catalog name of one part of a data set: the run's own, or one named in transfer.data."""
+    kind = parameters.data if source is None else parameters.transfer.data[source]
+    if split == "pretrain" and not image_source(kind.source).unlabelled:
+        split = "train"
+    return f"{_data_namespace(source)}.{split}_images"
 
 
-def data_namespace(name: str | None) -> str:
-    """Catalog namespace of a data set: the run's own, or one named in transfer.data."""
-    return KEY if name is None else f"{KEY}.sources.{name}"
+def _data_namespace(source: str | None) -> str:
+    return KEY if source is None else f"{KEY}.sources.{source}"
 
 
 def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> list[Model]:
@@ -70,24 +53,65 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
         ParameterError: a question's baseline would already have what the question adds.
     """
     _check_baselines(parameters, parts)
-    compared = {part: known_parts()[part].models for part in parts}
-    wanted = [name for name in DUAL_GATING if any(name in of for of in compared.values())]
-    models = []
-    for source in (None, *(parameters.transfer.sources if "table_6_2" in parts else ())):
-        for name in wanted:
-            of_parts = tuple(part for part in parts if name in compared[part])
-            if source is not None:
-                of_parts = tuple(part for part in of_parts if part == "table_6_2")
-            if not of_parts:
-                continue
-            variant = DUAL_GATING[name]
+    models: list[Model] = []
+    for source in (None, *(parameters.transfer.sources if TRANSFER in parts else ())):
+        of_source = parts if source is None else [TRANSFER]
+        for name, variant in DUAL_GATING.items():
+            needed = tuple(part for part in of_source if name in known_parts()[part].models)
             budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
-            models += [
-                Model(name, variant, budget, parameters.seed + repeat, repeat, source, of_parts)
-                for budget in budgets
-                for repeat in range(parameters.repeats)
-            ]
+            for budget, repeat in product(budgets if needed else (), range(parameters.repeats)):
+                model = _planned(parameters, name, budget, repeat, source, needed)
+                if variant.student:
+                    model = replace(model, student=_taken_over(parameters, models, model))
+                models.append(model)
     return models
+
+
+def _planned(
+    parameters: DualGatingParameters,
+    name: str,
+    budget: float | None,
+    repeat: int,
+    source: str | None,
+    parts: tuple[str, ...],
+) -> Model:
+    """One model with its names; a dense one belongs to every budget."""
+    variant, seed, data = DUAL_GATING[name], parameters.seed + repeat, _data_namespace(source)
+    key = name if budget is None else f"{name}.{budget_name(budget)}"
+    of_seed = [f"seed_{seed}"] * bool(repeat)
+    space = [data, *key.split(".")[1:], *([name] if name != "dual" else []), *of_seed]
+    label = [*key.split("."), *([source] if source else []), *of_seed]
+    budgets = parameters.budgets if budget is None else (budget,)
+    learns_gates = variant.gated and not variant.student
+    return Model(
+        name=name,
+        source=source,
+        parts=parts,
+        pipeline=KEY,
+        key=key,
+        namespace=".".join(space),
+        label="_".join(label),
+        training=Training(variant.method, budget, seed, parameters.gates_of(variant)),
+        images=images_of(parameters, source, "pretrain"),
+        data=data,
+        tags=(*parts, variant.method, *map(budget_name, budgets)),
+        repeat=repeat,
+        timed=learns_gates
+        and source is None
+        and repeat == 0
+        and parameters.inference.measures(name),
+    )
+
+
+def _taken_over(
+    parameters: DualGatingParameters, models: Sequence[Model], student: Model
+) -> dict[str, str]:
+    """Catalog names of a student's teacher, and of the gates that give its channels."""
+    teacher = parameters.distillation.teacher
+    if teacher == "vicreg":
+        teacher = f"{sibling(models, student, 'vicreg').namespace}.encoder"
+    gates = f"{sibling(models, student, 'dual').namespace}.features"
+    return {"teacher": teacher, "gate_features": gates}
 
 
 def _check_baselines(parameters: DualGatingParameters, parts: Sequence[str]) -> None:
@@ -110,10 +134,11 @@ def sibling(models: Sequence[Model], of: Model, name: str) -> Model:
         LookupError: it is not planned.
     """
     for model in models:
-        same = (model.name, model.seed, model.source) == (name, of.seed, of.source)
-        if same and model.budget in (None, of.budget):
+        same = (model.name, model.repeat, model.source) == (name, of.repeat, of.source)
+        if same and model.training.budget in (None, of.training.budget):
             return model
-    raise LookupError(f"{of.key} needs {name!r} with seed {of.seed}, which is not planned")
+    seed = of.training.seed
+    raise LookupError(f"{of.key} needs {name!r} with seed {seed}, which is not planned")
 
 
 @dataclass(frozen=True)
@@ -148,11 +173,11 @@ def planned_transfers(parameters: DualGatingParameters, models: Sequence[Model])
     found = [
         Transfer(model, model.source or own, target, None if target == own else target)
         for model in models
-        if "table_6_2" in model.parts
+        if TRANSFER in model.parts
         for target in parameters.transfer.targets
         if target != (model.source or own)
     ]
-    if not found and any("table_6_2" in model.parts for model in models):
+    if not found and any(TRANSFER in model.parts for model in models):
         raise ParameterError(
             f"{KEY}.transfer.targets = {list(parameters.transfer.targets)}: Table 6.2 evaluates "
             "encoders on other data than they were trained on; describe such a data set in "

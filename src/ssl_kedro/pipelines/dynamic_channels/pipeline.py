@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.gated.graph import (
     PlannedModel,
     encoder_nodes,
     gathering,
+    named,
     report_node,
     stages,
 )
@@ -26,7 +27,6 @@ from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.parameters import budget_name
 
 KEY = "dynamic_channels"
-PARAMETERS = f"params:{KEY}"
 
 
 def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] = ()) -> Pipeline:
@@ -34,8 +34,17 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     exported = EXPORT in asked
     models = planned_models(parameters)
     budgets = [budget_name(budget) for budget in parameters.budgets]
-    made = gathering(KEY, models, parameters.dense_method, exported=exported)
-    made += _report(stages(models, exported=exported))
+    further = stages(models, exported=exported)
+    table = ["inference_table"] * bool(further)
+    page = ("parameters", "metrics", "models", "histories", "run_manifest", "table_5_1")
+    figure = named(KEY, "parameters", "metrics", "table_5_1")
+    made: list[Made] = [
+        *gathering(KEY, models, parameters.dense_method, exported=exported),
+        (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
+        (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
+        (accuracy_against_cost, figure, "accuracy_against_cost"),
+        (dynamic_channels_report, named(KEY, *page, *further, *table), "report"),
+    ]
     return Pipeline(
         [
             *encoder_nodes(KEY, models, budgets, exported=exported),
@@ -47,13 +56,11 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
 def planned_models(parameters: DynamicChannelsParameters) -> list[PlannedModel]:
     """SimSiam without gates, which belongs to every budget, then with gates at each."""
     part = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
-    budgets = tuple(budget_name(budget) for budget in parameters.budgets)
-    dense, gated = parameters.dense_method, parameters.gated_method
-    plan: list[tuple[str, float | None, tuple[str, ...]]] = [(dense, None, budgets)]
-    plan += [(gated, budget, (budget_name(budget),)) for budget in parameters.budgets]
     found = []
-    for method, budget, tags in plan:
+    for budget in (None, *parameters.budgets):
+        method = parameters.dense_method if budget is None else parameters.gated_method
         label = method if budget is None else budget_name(budget)
+        budgets = parameters.budgets if budget is None else (budget,)
         found.append(
             PlannedModel(
                 pipeline=KEY,
@@ -63,25 +70,8 @@ def planned_models(parameters: DynamicChannelsParameters) -> list[PlannedModel]:
                 training=Training(method, budget, parameters.seed),
                 images=f"{KEY}.{part}_images",
                 data=KEY,
-                tags=(*tags, method),
+                tags=(*map(budget_name, budgets), method),
                 timed=budget is not None and parameters.inference.measures(method),
             )
         )
     return found
-
-
-def _report(further: Sequence[str]) -> list[Made]:
-    """Metrics, Table 5.1, its figure and the report over all models."""
-
-    def given_by_name(*names: str, **others: str) -> dict[str, str]:
-        return {"parameters": PARAMETERS, **{name: f"{KEY}.{name}" for name in names}, **others}
-
-    table = f"{KEY}.table_5_1"
-    shown = ("metrics", "models", "histories", *further, *(["inference_table"] * bool(further)))
-    page = given_by_name(*shown, manifest=f"{KEY}.run_manifest", table=table)
-    return [
-        (metrics, given_by_name("models", "baselines", *further), "metrics"),
-        (table_5_1, given_by_name("metrics"), "table_5_1"),
-        (accuracy_against_cost, given_by_name("metrics", table=table), "accuracy_against_cost"),
-        (dynamic_channels_report, page, "report"),
-    ]

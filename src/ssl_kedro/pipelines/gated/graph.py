@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,11 @@ from ssl_kedro.pipelines.given import given
 
 # Tags of the stages that time encoders and write them to files.
 MEASURE, EXPORT = "inference", "export"
-# Catalog names by the arguments that they are given to.
-Inputs = list[str] | dict[str, str]
-# Function, inputs and output of a node over all models.
-Made = tuple[Callable[..., Any], Inputs, str]
+# Function, inputs by argument and output of a node over all models.
+Made = tuple[Callable[..., Any], dict[str, str], str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedModel:
     """One training, and what is made of its encoder.
 
@@ -41,7 +39,7 @@ class PlannedModel:
         data: namespace of their summary; another than the pipeline's for further data sets.
         tags: of the nodes.
         student: catalog names of the teacher and of the gates that a student takes over.
-        repeated: whether it is trained for its seed alone, and only stands in means over seeds.
+        repeat: 0 for the first seed; others only stand in means over seeds.
         timed: whether its gated encoder is timed, and exported where that is asked for.
     """
 
@@ -54,7 +52,7 @@ class PlannedModel:
     data: str
     tags: tuple[str, ...]
     student: Mapping[str, str] = field(default_factory=dict)
-    repeated: bool = False
+    repeat: int = 0
     timed: bool = False
 
     @property
@@ -62,26 +60,30 @@ class PlannedModel:
         """Whether it is trained on the run's own images, and evaluated on them."""
         return self.data == self.pipeline
 
-    def inputs(self, *names: str, **further: str) -> dict[str, str]:
-        """Inputs of a node: parameters, the run's own images, what this model left by name."""
-        return {
-            "parameters": f"params:{self.pipeline}",
-            **{name: f"{self.namespace}.{name}" for name in names},
-            **{name: f"{self.pipeline}.{name}" for name in ("train_images", "eval_images")},
-            **further,
-        }
-
     def node(
         self,
         action: str,
         function: Callable[..., Any],
-        inputs: Inputs,
+        inputs: Mapping[str, str],
         outputs: str | list[str],
         tags: Iterable[str],
     ) -> Node:
-        """A node of this model, inside its namespace."""
-        name = f"{action}_{self.label}"
-        return node(function, inputs, outputs, name=name, namespace=self.namespace, tags=list(tags))
+        """A node of this model, inside its namespace, that takes the run's parameters as well."""
+        return node(
+            function,
+            named(self.pipeline, "parameters") | dict(inputs),
+            outputs,
+            name=f"{action}_{self.label}",
+            namespace=self.namespace,
+            tags=list(tags),
+        )
+
+
+def named(space: str, *names: str) -> dict[str, str]:
+    """Catalog names of a pipeline's or a model's data, by the arguments that they are given to."""
+    return {
+        name: f"params:{space}" if name == "parameters" else f"{space}.{name}" for name in names
+    }
 
 
 def encoder_nodes(
@@ -99,112 +101,88 @@ def encoder_nodes(
         ConfigError: there is nothing to export; the run would end well and leave nothing.
         ExportNotInstalledError: it says how to install what is missing.
     """
-    found = _preparation_nodes(pipeline, models, tags)
-    for model in models:
-        found.append(_training_node(model))
-        if model.own_data:
-            found += _evaluation_nodes(model)
-    timed = [model for model in models if model.timed]
-    if timed:
-        found.append(
-            node(
-                inference_nodes.race_dense_engines,
-                [f"params:{pipeline}", f"{pipeline}.eval_images"],
-                f"{pipeline}.dense_engines",
-                name="race_dense_engines",
-                tags=[*tags, MEASURE],
-            )
-        )
-    found += [_measurement_node(model) for model in timed]
+    timed = any(model.timed for model in models)
     if exported:
         check_export_installed()
         if not timed:
             raise ConfigError(
                 f"{pipeline}.inference.models", [], 'the models to export, or "all"; none is named'
             )
-        found += [_export_node(model) for model in timed]
-    return found
-
-
-def _preparation_nodes(
-    pipeline: str, models: Sequence[PlannedModel], tags: Sequence[str]
-) -> list[Node]:
-    own = [f"{pipeline}.train_images", f"{pipeline}.eval_images"]
-    parameters, data = f"params:{pipeline}", f"{pipeline}.data_summary"
-    made: list[Made] = [
-        (nodes.select_execution, [parameters, data], "execution"),
-        (nodes.measure_baselines, [parameters, data, *own], "baselines"),
+    data = {"data": f"{pipeline}.data_summary"}
+    run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
+    made: list[tuple[Made, Sequence[str]]] = [
+        ((nodes.select_execution, run | data, "execution"), tags),
+        ((nodes.measure_baselines, run | data | images, "baselines"), tags),
     ]
-    summaries = [
-        node(
-            nodes.summarise_data,
-            [images, f"{space}.train_images", f"{space}.eval_images"],
-            f"{space}.data_summary",
-            name=f"summarise_{'data' if space == pipeline else space.rpartition('.')[2]}",
-            tags=list(tags),
-        )
-        for space, images in sorted({model.data: model.images for model in models}.items())
-    ]
-    return summaries + [
-        node(function, inputs, f"{pipeline}.{output}", name=function.__name__, tags=list(tags))
-        for function, inputs, output in made
+    if timed:
+        inputs = named(pipeline, "parameters", "eval_images")
+        race = (inference_nodes.race_dense_engines, inputs, "dense_engines")
+        made.append((race, [*tags, MEASURE]))
+    return [
+        *(
+            node(
+                nodes.summarise_data,
+                {"pretrain_images": seen} | named(space, "train_images", "eval_images"),
+                f"{space}.data_summary",
+                name=f"summarise_{'data' if space == pipeline else space.rpartition('.')[2]}",
+                tags=list(tags),
+            )
+            for space, seen in sorted({model.data: model.images for model in models}.items())
+        ),
+        *(
+            node(function, inputs, f"{pipeline}.{output}", name=function.__name__, tags=of_node)
+            for (function, inputs, output), of_node in made
+        ),
+        *(made for model in models for made in _model_nodes(model, exported=exported)),
     ]
 
 
-def _training_node(model: PlannedModel) -> Node:
-    """Training of one model; leaves its encoder and how the training went."""
-    space = model.namespace
-    inputs = {
-        "parameters": f"params:{model.pipeline}",
-        "data": f"{model.data}.data_summary",
-        "execution": f"{model.pipeline}.execution",
-        "images": model.images,
-        "checkpoints": f"{space}.checkpoint",
-        "log": f"{space}.epoch_log",
-        **model.student,
-    }
-    return model.node(
+def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
+    """Training of one model; features and evaluation on the pipeline's own images; speed, files."""
+    pipeline, space, tags = model.pipeline, model.namespace, model.tags
+    summary = f"{model.data}.data_summary"
+    yield model.node(
         "distil" if model.student else "pretrain",
         given(nodes.pretrain, training=model.training),
-        inputs,
+        {
+            "data": summary,
+            "execution": f"{pipeline}.execution",
+            "images": model.images,
+            "checkpoints": f"{space}.checkpoint",
+            "log": f"{space}.epoch_log",
+            **model.student,
+        },
         [f"{space}.encoder", f"{space}.training"],
-        [*model.tags, "pretrain"],
+        [*tags, "pretrain"],
     )
-
-
-def _evaluation_nodes(model: PlannedModel) -> list[Node]:
-    """Features and evaluation of one model on the pipeline's own images."""
-    space = model.namespace
-    evaluate = given(nodes.evaluate, trained=model.training)
-    inputs = model.inputs("encoder", "features", "training", data=f"{model.pipeline}.data_summary")
-    return [
-        model.node(
-            "extract", nodes.extract, model.inputs("encoder"), f"{space}.features", model.tags
-        ),
-        model.node("evaluate", evaluate, inputs, f"{space}.evaluation", model.tags),
-    ]
-
-
-def _measurement_node(model: PlannedModel) -> Node:
-    engines = f"{model.pipeline}.dense_engines"
-    return model.node(
-        "measure_inference",
-        given(inference_nodes.measure_inference, trained=model.training),
-        model.inputs("encoder", "features", dense_engines=engines),
-        f"{model.namespace}.inference",
-        [*model.tags, MEASURE],
+    if not model.own_data:
+        return
+    images = named(pipeline, "train_images", "eval_images")
+    seen = images | named(space, "encoder", "features")
+    yield model.node(
+        "extract", nodes.extract, images | named(space, "encoder"), f"{space}.features", tags
     )
-
-
-def _export_node(model: PlannedModel) -> Node:
-    """Under the tag "export" alone: nothing is trained for it."""
-    return model.node(
-        "export",
-        inference_nodes.export,
-        model.inputs("encoder", "features", folder=f"{model.namespace}.export_folder"),
-        f"{model.namespace}.export_check",
-        [EXPORT],
+    yield model.node(
+        "evaluate",
+        given(nodes.evaluate, trained=model.training),
+        seen | named(space, "training") | {"data": summary},
+        f"{space}.evaluation",
+        tags,
     )
+    if model.timed:
+        yield model.node(
+            "measure_inference",
+            given(inference_nodes.measure_inference, trained=model.training),
+            seen | named(pipeline, "dense_engines"),
+            f"{space}.inference",
+            [*tags, MEASURE],
+        )
+    if model.timed and exported:
+        # Under the tag "export" alone: nothing is trained for it.
+        folder = {"folder": f"{space}.export_folder"}
+        yield model.node(
+            "export", inference_nodes.export, seen | folder, f"{space}.export_check", [EXPORT]
+        )
 
 
 def gathering(
@@ -219,33 +197,28 @@ def gathering(
         exported: whether compact networks are written to files.
     """
     own = [model for model in models if model.own_data]
-    shown = [model for model in own if not model.repeated]
     timed = [model for model in models if model.timed]
 
     def left(output: str, by: Sequence[PlannedModel]) -> dict[str, str]:
-        return {model.key: f"{model.namespace}.{output}" for model in by}
+        return {model.key: f"{model.namespace}.{output}" for model in by if not model.repeat}
 
-    of_run = {
-        "parameters": f"params:{pipeline}",
-        "data": f"{pipeline}.data_summary",
-        "execution": f"{pipeline}.execution",
-        **{model.namespace: f"{model.namespace}.evaluation" for model in own},
-    }
+    evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in own}
+    run = named(pipeline, "parameters", "data_summary", "execution")
     found: list[Made] = [
-        (nodes.collect_by_model, left("evaluation", shown), "models"),
-        (nodes.collect_histories, left("training", shown), "histories"),
-        (describe_run, of_run, "run_manifest"),
-        (training_curves, [f"{pipeline}.histories"], "training_curves"),
+        (nodes.collect_by_model, left("evaluation", own), "models"),
+        (nodes.collect_histories, left("training", own), "histories"),
+        (describe_run, run | evaluations, "run_manifest"),
+        (training_curves, named(pipeline, "histories"), "training_curves"),
     ]
     if any(model.training.budget and not model.student for model in own):
-        found.append((channel_usage_figure, [f"{pipeline}.models"], "channel_usage"))
+        found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
     if timed:
-        measured = [f"{pipeline}.models", f"{pipeline}.inference_models"]
-        table = given(inference_frame, baseline=baseline)
+        frame = given(inference_frame, baseline=baseline)
+        table = {"table": f"{pipeline}.inference_table"}
         found += [
             (nodes.collect_by_model, left("inference", timed), "inference_models"),
-            (table, measured, "inference_table"),
-            (time_against_cost, [f"{pipeline}.inference_table"], "inference_plot"),
+            (frame, named(pipeline, "models", "inference_models"), "inference_table"),
+            (time_against_cost, table, "inference_plot"),
         ]
     if exported:
         found.append((nodes.collect_by_model, left("export_check", timed), "exports"))

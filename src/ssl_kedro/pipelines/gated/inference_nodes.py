@@ -37,7 +37,6 @@ from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
 from ssl_kedro.pipelines.gated.inference_records import (
-    BatchTimes,
     ChannelCounts,
     DenseEngines,
     Export,
@@ -98,8 +97,8 @@ def measure_inference(
         "gated": compact(gated, usage),
     }
     try:
-        networks["static"], choice = static_network(gated, usage, budget, side)
-        static = StaticNetwork(budget, choice.threshold, "")
+        networks["static"], threshold = static_network(gated, usage, budget, side)
+        static = StaticNetwork(budget, threshold, "")
     except BudgetError as error:
         static = StaticNetwork(budget, None, str(error))
     device = resolved_device(parameters.train.device)
@@ -110,8 +109,9 @@ def measure_inference(
         winner = dense_engines.get(str(batch))
         engines = None if winner is None else (winner.engine,)
         race = _race(parameters.inference)
-        _, comparison = compare(networks, batch, eval_images.images, dense_engines=engines, **race)
-        batches[str(batch)] = BatchTimes.of(comparison)
+        _, batches[str(batch)] = compare(
+            networks, batch, eval_images.images, dense_engines=engines, **race
+        )
     costs: dict[NetworkName, float] = {"dense": float(gated.cost(side).dense)}
     accuracies: dict[NetworkName, Accuracies] = {}
     for name in [name for name in networks if name != "dense"]:

@@ -95,51 +95,6 @@ class ForcedGates:
 
 
 @dataclass(frozen=True)
-class NetworkTime(Probe):
-    """One network on its best engine, and the race which that won.
-
-    Args:
-        ms: median milliseconds of a batch.
-        measured_ratio: time of the dense network over its own.
-    """
-
-    ms: float
-    measured_ratio: float
-
-
-@dataclass(frozen=True)
-class BatchTimes:
-    """Networks side by side at one batch size.
-
-    Args:
-        batch_size: images a batch.
-        threads: of each engine.
-        chosen: what to run, "gated" or "dense".
-        ratio: time of the dense network over that of what is chosen.
-        networks: by name.
-    """
-
-    batch_size: int
-    threads: int
-    chosen: NetworkName
-    ratio: float
-    networks: dict[NetworkName, NetworkTime]
-
-    @classmethod
-    def of(cls, comparison: Comparison) -> BatchTimes:
-        """Milliseconds, engines and ratios of a comparison."""
-        networks = {
-            name: NetworkTime(
-                **vars(timing.probe), ms=timing.ms, measured_ratio=comparison.measured_ratio(name)
-            )
-            for name, timing in comparison.timings.items()
-        }
-        return cls(
-            comparison.batch_size, comparison.threads, comparison.chosen, comparison.ratio, networks
-        )
-
-
-@dataclass(frozen=True)
 class Measurement:
     """What gating one encoder gains in time.
 
@@ -161,7 +116,7 @@ class Measurement:
     accuracies: dict[NetworkName, WrittenAccuracies]
     static: StaticNetwork
     forced: ForcedGates
-    batches: dict[str, BatchTimes]
+    batches: dict[str, Comparison]
 
 
 @dataclass(frozen=True)

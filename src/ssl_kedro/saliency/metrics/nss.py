@@ -13,7 +13,7 @@ def nss(compared: Compared, pixels: np.ndarray) -> float:
     0 where the prediction is constant: it has no association with anything.
     """
     mean, spread = compared.spread
-    return float(compared.values.flat[pixels].mean() - mean) / spread if spread else 0.0
+    return float(np.take(compared.values, pixels).mean() - mean) / spread if spread else 0.0
 
 
 METRIC = Metric(

@@ -127,18 +127,15 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 def _check_output(files: PredictionInput, config: PredictConfig) -> None:
     output, root = Path(config.output).expanduser().resolve(), files.root.resolve()
     given = Path(config.input or "").expanduser()
+    refused = partial(PredictionInputError, "output", config.output)
     if given.is_dir() and (output == root or root in output.parents):
-        raise PredictionInputError(
-            "output",
-            config.output,
+        raise refused(
             f"a folder inside the input {config.input!r}",
             "one outside, since the next run would take these overlays for panoramas",
             "set predict.output to another folder",
         )
     if output.exists() and not output.is_dir():
-        raise PredictionInputError(
-            "output", config.output, "a file", "a folder", "set predict.output to another name"
-        )
+        raise refused("a file", "a folder", "set predict.output to another name")
 
 
 def _stems(names: Sequence[str]) -> dict[str, str]:
@@ -249,15 +246,10 @@ def _write_frames(
 
 
 class VideoWriter:
-    """An MP4 file (MPEG-4 part 2, which OpenCV writes without further libraries).
-
-    Args:
-        path: ends in .mp4.
-        height: of the frames, even.
-        width: of the frames, even.
-        frames_per_second: of the file.
+    """A file .mp4 (MPEG-4 part 2, which OpenCV writes without further libraries), sides even.
 
     Raises:
+        ValueError: an odd height or width.
         OSError: the file cannot be made.
     """
 

@@ -22,7 +22,7 @@ from ssl_kedro.images.files import (
 from ssl_kedro.images.photographs import FilePhotographs
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.sources.folder import files_below
+from ssl_kedro.saliency.sources.layouts import files_below
 from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, Video, resized_frame
 
 # Of 2:1. Sizes of videos are rounded to whole blocks of the codec: 1920 x 964 is a panorama too.

@@ -36,8 +36,6 @@ from ssl_kedro.inference.onnx_file import (
 )
 from ssl_kedro.saliency.predict.prediction import model_at_work
 
-INPUT, OUTPUT = "images", "saliency"
-
 
 @dataclass(frozen=True)
 class ExportReport:
@@ -69,12 +67,11 @@ class ExportReport:
 def export_onnx(
     model: nn.Module,
     path: Path,
-    height: int = 160,
-    width: int = 320,
+    height: int,
+    width: int,
     opset: int = OPSET,
     *,
     images: np.ndarray | None = None,
-    tolerance: float = TOLERANCE,
 ) -> ExportReport:
     """Write encoder and decoder as one ONNX file and compare it with PyTorch.
 
@@ -89,13 +86,12 @@ def export_onnx(
         width: of the images in px; fixed in the file.
         opset: version of the ONNX operators; at least 18.
         images: real ones to compare with besides random noise, uint8 (N, 3, height, width).
-        tolerance: largest difference of a pixel that is allowed.
 
     Raises:
         ExportNotInstalledError: onnx, onnxscript or onnxruntime is not installed.
         ValueError: an opset below 18, or images of another shape or type.
-        ExportError: the model cannot be exported, or the file differs by more than
-            ``tolerance``; there is no file then.
+        ExportError: the model cannot be exported, or a pixel of the file's maps differs
+            by more than :data:`TOLERANCE`; there is no file then.
     """
     check_export_installed(("onnx", "onnxscript", "onnxruntime"))
     check_opset(opset)
@@ -107,7 +103,7 @@ def export_onnx(
         with torch.inference_mode():
             expected = torch.cat([model(part) for part in torch.split(compared, 1)])
         found = run_onnx(temporary, compared)
-        difference = checked_difference(path, found, expected, tolerance, "maps")
+        difference = checked_difference(path, found, expected, TOLERANCE, "maps")
         return ExportReport(
             path,
             written_opset(temporary),
@@ -128,8 +124,8 @@ def _write(model: nn.Module, path: Path, example: Tensor, opset: int) -> None:
                 model,
                 (example,),
                 path,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
+                input_names=["images"],
+                output_names=["saliency"],
                 opset_version=opset,
                 dynamo=True,
                 # A batch of one would be taken for a constant.

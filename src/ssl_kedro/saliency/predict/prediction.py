@@ -1,8 +1,7 @@
 """Where people will look: a trained model on an image, a folder or a video.
 
 Predictions stream: the next images are decoded while the network works, and only a few batches
-are in memory at a time, however large the folder or long the video. Every file is written under
-a temporary name and renamed when it is whole.
+are in memory at a time, however large the folder or long the video.
 """
 
 from __future__ import annotations
@@ -172,8 +171,7 @@ def _of_images(
         if isinstance(found, Unreadable):
             yield Unpredicted(files.images[found.index], found.reason)
             continue
-        maps = _maps(model, found.images, device)
-        for index, saliency in zip(found.indices, maps, strict=True):
+        for index, saliency in zip(found.indices, _maps(model, found.images, device), strict=True):
             yield Prediction(files.images[index], saliency)
 
 

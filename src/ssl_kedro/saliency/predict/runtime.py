@@ -78,13 +78,7 @@ class Runtime:
 
 
 def runtimes_on(model: nn.Module, images: np.ndarray, config: RuntimeConfig) -> list[Runtime]:
-    """Run time where there are pictures but no files: they become JPEGs of 2048 x 1024 px first.
-
-    Args:
-        model: see :func:`runtimes`.
-        images: uint8 (N, 3, H, W), panoramas.
-        config: see :func:`runtimes`.
-    """
+    """See :func:`runtimes`; for pictures uint8 (N, 3, H, W), made JPEGs of 2048 x 1024 px first."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{index}.jpg" for index in range(len(images))]
         for path, image in zip(paths, images, strict=True):
@@ -132,15 +126,12 @@ def runtimes(model: nn.Module, paths: Sequence[Path], config: RuntimeConfig) -> 
                 if at >= config.warm_up:
                     taken[size].append(1e3 * np.append(seconds, seconds.sum()) / size)
     called = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return [
-        Runtime(stage, size, median, low, high, len(measured), called, threads)
-        for size, measured in taken.items()
-        for stage, (low, median, high) in zip(
-            (*STAGES, "all"),
-            np.quantile(measured, (0.25, 0.5, 0.75), axis=0).T.tolist(),
-            strict=True,
-        )
-    ]
+    found = []
+    for size, measured in taken.items():
+        quartiles = np.quantile(measured, (0.25, 0.5, 0.75), axis=0).T.tolist()
+        for stage, (low, median, high) in zip((*STAGES, "all"), quartiles, strict=True):
+            found.append(Runtime(stage, size, median, low, high, len(measured), called, threads))
+    return found
 
 
 def _stage_seconds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,25 +32,6 @@ class SaliencyDataError(InputError):
         self.line = line
         where = f"{path}" if line is None else f"{path}, line {line}"
         super().__init__(where, found, expected, remedy)
-
-
-def check_partners(root: Path, unpaired: Sequence[str], key: str, expected: str) -> None:
-    """Raise where files are without a partner.
-
-    Args:
-        root: folder they lie in.
-        unpaired: their names.
-        key: what partners have in common, "stem".
-        expected: which files belong together.
-    """
-    if unpaired:
-        names = first_few(unpaired, NAMED)
-        raise SaliencyDataError(
-            root,
-            found=f"{len(unpaired)} files without a partner of the same {key}: {names}",
-            expected=expected,
-            remedy="add, rename or remove these files",
-        )
 
 
 def all_of(root: Path, calls: Iterable[Callable[[], T]]) -> list[T]:

@@ -17,8 +17,8 @@ from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split, joine
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
+from ssl_kedro.saliency.sources.layouts import chosen
 from ssl_kedro.saliency.sources.saliency_files import check_saliency, read_saliency
-from ssl_kedro.saliency.sources.splits import chosen
 from ssl_kedro.saliency.sources.values import opened
 
 

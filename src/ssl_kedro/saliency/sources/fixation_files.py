@@ -11,19 +11,10 @@ import numpy as np
 from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.sources.config import FixationColumns
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.sources.values import (
-    Table,
-    grey_values,
-    mapped_array,
-    opened,
-    read_header,
-    read_table,
-    require_columns,
-)
+from ssl_kedro.saliency.sources.values import Table, grey_values, mapped_array, opened
 
 TABLES = frozenset({".csv", ".txt", ".tsv"})
-PICTURES = frozenset({".png"})
-EXTENSIONS = TABLES | PICTURES | {".npy"}
+EXTENSIONS = TABLES | {".npy", ".png"}
 
 Size = Callable[[], tuple[int, int]]
 
@@ -76,7 +67,7 @@ def read_fixations(path: Path, columns: FixationColumns, size: Size | None = Non
     check_fixations(path, columns, size)
     kind = path.suffix.lower()
     if kind in TABLES:
-        return _from_table(read_table(path), columns, size)
+        return _from_table(Table(path), columns, size)
     found = _from_array(path) if kind == ".npy" else _from_picture(path)
     return Gaze(found, np.full(len(found), np.nan))
 
@@ -98,7 +89,7 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
                 expected="(F, 2), two columns of directions, or (F, 3) with viewers; F > 0",
                 remedy="save the fixations in one of these shapes",
             )
-    elif kind in PICTURES:
+    elif kind == ".png":
         with opened(path) as image:
             width, height = image.size
         if width != 2 * height:
@@ -109,7 +100,7 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
                 remedy="give the map of the whole panorama in equirectangular projection",
             )
     elif kind in TABLES:
-        form, *_ = _columns_in(path, read_header(path), columns)
+        form, *_ = _columns_in(Table(path), columns)
         if form == "pixels":
             _pixel_size(path, columns, size)
     else:
@@ -122,30 +113,30 @@ def check_fixations(path: Path, columns: FixationColumns, size: Size | None = No
 
 
 def _columns_in(
-    path: Path, names: tuple[str, ...], columns: FixationColumns
+    table: Table, columns: FixationColumns
 ) -> tuple[str, str, str, str | None, str | None]:
     """The form of directions, and the columns of both, of the viewer and of the time."""
     candidates = [
         *((form, getattr(columns, a), getattr(columns, b)) for form, a, b in _FORMS),
-        *(usual for usual in _USUAL if set(usual[1:]) <= set(names)),
+        *(usual for usual in _USUAL if set(usual[1:]) <= set(table.names)),
     ]
     found = next((each for each in candidates if each[1] is not None), None)
     if found is None:
         raise SaliencyDataError(
-            path,
-            found=f"the columns {', '.join(names)}",
+            table.path,
+            found=f"the columns {', '.join(table.names)}",
             expected="lon_deg and lat_deg, longitude and latitude, u and v, or x and y",
             remedy="name the columns that hold the directions in the parameter columns",
             line=1,
         )
-    viewer = columns.viewer or next((name for name in _VIEWERS if name in names), None)
-    time = columns.t_s or ("t_s" if "t_s" in names else None)
-    require_columns(path, names, [name for name in (*found[1:], viewer, time) if name is not None])
+    viewer = columns.viewer or next((name for name in _VIEWERS if name in table.names), None)
+    time = columns.t_s or ("t_s" if "t_s" in table.names else None)
+    table.require([name for name in (*found[1:], viewer, time) if name is not None])
     return *found, viewer, time
 
 
 def _from_table(table: Table, columns: FixationColumns, size: Size | None) -> Gaze:
-    form, first, second, viewer, time = _columns_in(table.path, table.names, columns)
+    form, first, second, viewer, time = _columns_in(table, columns)
     across, down = table.numbers(first), table.numbers(second)
     if form == "degrees":
         _check_within(table, first, across, -180, 180)
@@ -160,7 +151,7 @@ def _from_table(table: Table, columns: FixationColumns, size: Size | None) -> Ga
         longitude, latitude = directions_in_image(across, down, width, height, whole=whole)
     numbers = np.zeros(len(across), np.int64)
     if viewer is not None:
-        numbers = viewer_numbers([row[viewer] for row in table.rows])
+        numbers = viewer_numbers([row[viewer] for _, row in table.rows])
     t_s = np.full(len(across), np.nan) if time is None else table.numbers(time)
     return Gaze(Fixations(longitude, latitude, numbers), t_s)
 
@@ -237,7 +228,7 @@ def _check_within(table: Table, name: str, values: np.ndarray, low: float, high:
             + (f" (and {len(wrong) - 1} more such lines)" if len(wrong) > 1 else ""),
             expected=f"{low:g} to {high:g}",
             remedy="mend or remove the line, or name the right columns and image size",
-            line=table.lines[at],
+            line=table.rows[at][0],
         )
 
 

@@ -8,18 +8,16 @@ directly or in folders below it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Split
-from ssl_kedro.saliency.sources import fixation_files, saliency_files
+from ssl_kedro.saliency.sources import fixation_files, layouts, saliency_files
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import NAMED, SaliencyDataError, check_partners
+from ssl_kedro.saliency.sources.errors import NAMED, SaliencyDataError
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
-from ssl_kedro.saliency.sources.splits import scenes_of, split_scenes
 
 # Parameters that name folders of labels, and endings of the files there.
 _LABELS = {"saliency": saliency_files.EXTENSIONS, "fixations": fixation_files.EXTENSIONS}
@@ -38,7 +36,7 @@ class FolderPanoramas(FilePanoramas):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        root = existing(config)
+        root = layouts.existing(config)
         parts = [part for part in get_args(Split) if (root / part / config.images).is_dir()]
         panoramas = [each for part in parts or [None] for each in _listed(root, part, config)]
         train, test = (
@@ -53,61 +51,6 @@ class FolderPanoramas(FilePanoramas):
                 remedy="move the panoramas of each scene to one of the folders",
             )
         super().__init__(panoramas, root, config)
-
-
-def existing(config: SourceConfig) -> Path:
-    """The configured root, which has to be there, and a folder where it is no manifest.
-
-    Raises:
-        SaliencyDataError: it is not.
-    """
-    root = Path(config.root or "").expanduser()
-    if not root.exists():
-        raise SaliencyDataError(
-            root,
-            found=f"nothing there (looked for {root.absolute()})",
-            expected=f"the data of source = {config.source}",
-            remedy="set root to where the data lie",
-        )
-    if config.source != "manifest" and not root.is_dir():
-        raise SaliencyDataError(
-            root,
-            found="a file",
-            expected=f"the folder of source = {config.source}",
-            remedy="set root to the folder, or source to manifest where it is one",
-        )
-    return root
-
-
-def by_stem(folder: Path, files: Iterable[str]) -> dict[str, Path]:
-    """Files by their path below a folder, without the ending and what belongs to it.
-
-    Raises:
-        SaliencyDataError: two files of one stem.
-    """
-    found: dict[str, Path] = {}
-    for name in sorted(files):
-        key = PurePosixPath(name).with_name(saliency_files.stem(Path(name))).as_posix()
-        if key in found:
-            raise SaliencyDataError(
-                folder / name,
-                found=f"the same stem as {found[key].name}",
-                expected="one file of each stem",
-                remedy="remove or rename one of them",
-            )
-        found[key] = folder / name
-    return found
-
-
-def files_below(folder: Path, extensions: frozenset[str]) -> list[str]:
-    """Files with one of these endings at any depth, sorted; hidden ones left out."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(
-        path.as_posix()
-        for path in found
-        if path.suffix.lower() in extensions
-        and not any(part.startswith(".") for part in path.parts)
-    )
 
 
 def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[PanoramaFiles]:
@@ -127,10 +70,10 @@ def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[Panora
     loose = part is None and not kinds and not (place / config.images).is_dir()
     images = _images(place if loose else place / config.images, config)
     labels = _labels(place, kinds, images, config)
-    scenes = scenes_of(list(images), config.scene_pattern, place)
+    scenes = layouts.scenes_of(list(images), config.scene_pattern, place)
     splits: Sequence[Split] = [part or "unlabelled"] * len(images)
     if part is None and kinds:
-        splits = split_scenes(scenes, config.test_share, config.seed, root)
+        splits = layouts.split_scenes(scenes, config, root)
     return [
         PanoramaFiles(
             prefix + name,
@@ -152,7 +95,7 @@ def _images(place: Path, config: SourceConfig) -> dict[str, Path]:
             expected="the panoramas",
             remedy=f"make it, or set images (now {config.images}) to the name it has",
         )
-    images = by_stem(place, images_below(place))
+    images = layouts.by_stem(place)
     if not images:
         raise SaliencyDataError(
             place, "no images", "panoramas", "set root to the folder that holds them"
@@ -167,7 +110,7 @@ def _labels(
     labels, unpaired = {}, []
     for kind in kinds:
         folder = getattr(config, kind)
-        found = by_stem(place / folder, files_below(place / folder, _LABELS[kind]))
+        found = layouts.by_stem(place / folder, _LABELS[kind])
         labels[kind] = found
         pairs = ((images, config.images, found, folder), (found, folder, images, config.images))
         unpaired += [
@@ -177,5 +120,5 @@ def _labels(
             if key not in others
         ]
     rule = "for each image a file in each of the other folders, and the reverse, or a manifest"
-    check_partners(place, unpaired, "stem", rule)
+    layouts.check_partners(place, unpaired, "stem", rule)
     return labels

@@ -16,6 +16,7 @@ import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
+from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.spherical.sphere import pixel_directions, pixel_solid_angles
 
 SALIENT = ("face", "target", "checker")
@@ -37,28 +38,23 @@ class GeneratedPanoramas(PanoramaSource):
     """Scenes that are drawn when they are asked for; the same seed gives the same scenes.
 
     Args:
-        train: panoramas for training.
-        test: panoramas for testing.
-        unlabelled: panoramas without a map.
-        seed: of all scenes.
+        config: ``count_train``, ``count_test``, ``count_unlabelled`` (which have no map), ``seed``.
         viewers: of each panorama.
         fixations_per_viewer: looks of each.
     """
 
     def __init__(
-        self,
-        train: int,
-        test: int,
-        unlabelled: int,
-        seed: int,
-        viewers: int = 20,
-        fixations_per_viewer: int = 10,
+        self, config: SourceConfig, viewers: int = 20, fixations_per_viewer: int = 10
     ) -> None:
-        counts: dict[Split, int] = {"train": train, "test": test, "unlabelled": unlabelled}
+        counts: dict[Split, int] = {
+            "train": config.count_train,
+            "test": config.count_test,
+            "unlabelled": config.count_unlabelled,
+        }
         names = [f"{split}_{at:03d}" for split, count in counts.items() for at in range(count)]
         splits = [split for split, count in counts.items() for _ in range(count)]
         super().__init__(names, names, splits)
-        self.seed = seed
+        self.seed = config.seed
         self.viewers = viewers
         self.fixations_per_viewer = fixations_per_viewer
 

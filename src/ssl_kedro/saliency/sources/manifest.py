@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import get_args
 
 from ssl_kedro.saliency.panoramas import Split
+from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
-from ssl_kedro.saliency.sources.folder import existing
-from ssl_kedro.saliency.sources.splits import scenes_of
-from ssl_kedro.saliency.sources.values import read_table, require_columns
+from ssl_kedro.saliency.sources.values import Table
 
 _COLUMNS = ("image", "saliency", "fixations", "split")
 _OPTIONAL = ("scene", "name")
@@ -35,15 +34,15 @@ class ManifestPanoramas(FilePanoramas):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        path = existing(config)
+        path = layouts.existing(config)
         if path.is_dir():
             path = path / "manifest.csv"
         super().__init__(_panoramas(path, config), path, config)
 
 
 def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
-    table = read_table(path)
-    require_columns(path, table.names, _COLUMNS)
+    table = Table(path)
+    table.require(_COLUMNS)
     unknown = [name for name in table.names if name not in (*_COLUMNS, *_OPTIONAL)]
     if unknown:
         raise SaliencyDataError(
@@ -55,18 +54,18 @@ def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
         )
     names = [
         row.get("name") or (Path(row["image"]).with_suffix("").as_posix() if row["image"] else "")
-        for row in table.rows
+        for _, row in table.rows
     ]
-    scenes = scenes_of(names, config.scene_pattern, path)
+    scenes = layouts.scenes_of(names, config.scene_pattern, path)
     seen: dict[tuple[str, object], tuple[int, str]] = {}
 
-    def panorama(name: str, scene: str, values: dict[str, str], line: int) -> PanoramaFiles:
+    def panorama(name: str, scene: str, line: int, values: dict[str, str]) -> PanoramaFiles:
         found = _panorama(path, name, values.get("scene") or scene, values, line)
         _check_once(path, line, found, seen)
         return found
 
-    rows = zip(names, scenes, table.rows, table.lines, strict=True)
-    return all_of(path, (partial(panorama, *row) for row in rows))
+    rows = zip(names, scenes, table.rows, strict=True)
+    return all_of(path, (partial(panorama, name, scene, *row) for name, scene, row in rows))
 
 
 def _panorama(

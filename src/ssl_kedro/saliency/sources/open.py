@@ -31,12 +31,7 @@ def open_source(config: SourceConfig) -> PanoramaSource:
         SaliencyDataError: files that cannot be used, named.
     """
     module = import_module(f"ssl_kedro.saliency.sources.{config.source}")
-    kind = getattr(module, _SOURCES[config.source])
-    if config.source == "generated":
-        counts = (config.count_train, config.count_test, config.count_unlabelled)
-        generated: PanoramaSource = kind(*counts, config.seed)
-        return generated
-    opened: PanoramaSource = kind(config)
+    opened: PanoramaSource = getattr(module, _SOURCES[config.source])(config)
     opened.check()
     return opened
 

@@ -32,14 +32,13 @@ import numpy as np
 
 from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
-from ssl_kedro.saliency.sources.folder import existing, files_below
 from ssl_kedro.saliency.sources.saliency_files import EXTENSIONS as MAPS
 from ssl_kedro.saliency.sources.saliency_files import stem
-from ssl_kedro.saliency.sources.splits import assigned
 
 _STIMULI = ("Stimuli", "stimuli", "Images", "images")
 _IMAGE = re.compile(r"^P(\d+)(?:_\d+x\d+)?$", re.IGNORECASE)
@@ -65,7 +64,7 @@ class Salient360Panoramas(FilePanoramas):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        root = existing(config)
+        root = layouts.existing(config)
         if any((root / "Images" / folder).is_dir() for folder, *_ in _LAYOUTS.values()):
             root /= "Images"
         folder, map_name, scanpath_name = _LAYOUTS[config.movement]
@@ -84,8 +83,8 @@ class Salient360Panoramas(FilePanoramas):
             *sorted(name for key, name in labels if key not in images),
         ]
         rule = f"for each image P<number> a map or a scanpath in {folder}/"
-        check_partners(root, unpaired, "number", rule)
-        sides = assigned(list(images), config, root)
+        layouts.check_partners(root, unpaired, "number", rule)
+        sides = layouts.assigned(list(images), config, root)
         panoramas = [
             PanoramaFiles(key, *sides[key], image, maps.get(key, (None,))[0], paths.get(key, ()))
             for key, image in images.items()
@@ -153,7 +152,7 @@ def _numbered(
             remedy="fetch it, or set movement to the one that is there",
         )
     found: dict[str, tuple[Path, ...]] = {}
-    for file in files_below(folder, extensions):
+    for file in layouts.files_below(folder, extensions):
         match = re.match(pattern, stem(folder / file), re.IGNORECASE)
         if match and unwanted not in Path(file).parent.parts:
             key = f"P{int(match[1])}"

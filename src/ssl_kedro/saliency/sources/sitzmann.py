@@ -28,18 +28,16 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.images.files import images_below
 from ssl_kedro.saliency.panoramas import Fixations
+from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import FixationColumns, SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, check_partners
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.files import FilePanoramas, PanoramaFiles
 from ssl_kedro.saliency.sources.fixation_files import (
     check_fixations,
     directions_in_image,
     read_fixations,
 )
-from ssl_kedro.saliency.sources.folder import by_stem, existing, files_below
-from ssl_kedro.saliency.sources.splits import assigned
 from ssl_kedro.saliency.sources.values import mapped_array
 
 _PICKLES = frozenset({".pck", ".pkl", ".pickle"})
@@ -59,12 +57,12 @@ class SitzmannPanoramas(FilePanoramas):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        root = existing(config)
+        root = layouts.existing(config)
         place = _folder(root, config.images, "img_files")
         condition = _folder(root, "vr" if config.fixations == "fixations" else config.fixations)
-        images = by_stem(place, images_below(place))
-        runs = by_stem(condition, files_below(condition, _RUNS))
-        pickles = files_below(condition, _PICKLES)
+        images = layouts.by_stem(place)
+        runs = layouts.by_stem(condition, _RUNS)
+        pickles = layouts.files_below(condition, _PICKLES)
         unread = [name for name in pickles if Path(name).with_suffix("").as_posix() not in runs]
         if unread:
             raise SaliencyDataError(
@@ -80,10 +78,10 @@ class SitzmannPanoramas(FilePanoramas):
             *(f"{condition.name}/{path.name}" for key, path in runs.items() if key not in images),
         ]
         expected = f"a file of runs in {condition.name}/ for each panorama in {place.name}/"
-        check_partners(root, unpaired, "stem", expected)
+        layouts.check_partners(root, unpaired, "stem", expected)
         if not images:
             raise SaliencyDataError(root, "no panoramas", expected, "add or remove these files")
-        sides = assigned(list(images), config, root)
+        sides = layouts.assigned(list(images), config, root)
         panoramas = [
             PanoramaFiles(name, *sides[name], image, None, (runs[name],))
             for name, image in images.items()

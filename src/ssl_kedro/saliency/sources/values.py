@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
 from typing import TextIO
@@ -26,21 +26,40 @@ _DELIMITERS = (",", ";", "\t")
 _MOST_PX = 2**27
 
 
-@dataclass(frozen=True)
 class Table:
-    """Rows under a header.
+    """Rows under a header, separated by commas, semicolons or tabs; read when they are used.
 
     Args:
         path: of the file.
-        names: of the columns, without the spaces around them.
-        rows: values by column, as text without the spaces around it; blank lines are left out.
-        lines: of each row in the file, from 1.
+
+    Raises:
+        SaliencyDataError: no such file, empty, not text, or a line with too few or many values.
     """
 
-    path: Path
-    names: tuple[str, ...]
-    rows: tuple[dict[str, str], ...]
-    lines: tuple[int, ...]
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns, without the spaces around them; reads the first lines only."""
+        return next(_lines_of_values(self.path))[1]
+
+    @cached_property
+    def rows(self) -> list[tuple[int, dict[str, str]]]:
+        """Number, from 1, of each line that is not blank, and its values by column, as text."""
+        _, *rows = _lines_of_values(self.path)
+        for line, values in rows:
+            if len(values) != len(self.names):
+                raise SaliencyDataError(
+                    self.path,
+                    found=f"{len(values)} values",
+                    expected=f"{len(self.names)}, as many as the header has names",
+                    remedy="mend the line; a value that holds the separator needs quotes",
+                    line=line,
+                )
+        if not rows:
+            raise _empty(self.path, "a header and no lines")
+        return [(line, dict(zip(self.names, values, strict=True))) for line, values in rows]
 
     def numbers(self, name: str) -> np.ndarray:
         """One column as float64 (rows,).
@@ -48,71 +67,36 @@ class Table:
         Raises:
             SaliencyDataError: a value that is not a finite number.
         """
-        texts = [row[name] for row in self.rows]
-        values = np.array([_number(text) for text in texts])
+        values = np.array([_number(row[name]) for _, row in self.rows])
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
-            at = int(wrong[0])
+            line, row = self.rows[wrong[0]]
             raise SaliencyDataError(
                 self.path,
-                found=f"{texts[at]!r} in the column {name}",
+                found=f"{row[name]!r} in the column {name}",
                 expected="a finite number",
                 remedy="mend the line or remove it",
-                line=self.lines[at],
+                line=line,
             )
         return values
 
+    def require(self, wanted: Sequence[str]) -> None:
+        """Refuse a table without columns that are needed, or with one of them twice.
 
-def read_table(path: Path) -> Table:
-    """A file of lines separated by commas, semicolons or tabs, the first of them a header.
-
-    Raises:
-        SaliencyDataError: no such file, empty, not text, or a line with too few or many values.
-    """
-    (_, names), *entries = _lines_of_values(path)
-    for line, values in entries:
-        if len(values) != len(names):
+        Raises:
+            SaliencyDataError: naming the file and its first line.
+        """
+        missing = ", ".join(name for name in wanted if name not in self.names)
+        twice = ", ".join(name for name in wanted if self.names.count(name) > 1)
+        if missing or twice:
+            fault = f"no column {missing}" if missing else f"the column {twice} twice"
             raise SaliencyDataError(
-                path,
-                found=f"{len(values)} values",
-                expected=f"{len(names)}, as many as the header has names",
-                remedy="mend the line; a value that holds the separator needs quotes",
-                line=line,
+                self.path,
+                found=f"{fault} among {', '.join(self.names)}",
+                expected=f"each of {', '.join(wanted)} once",
+                remedy="add the column to the header, or name the columns in the parameters",
+                line=1,
             )
-    if not entries:
-        raise _empty(path, "a header and no lines")
-    rows = tuple(dict(zip(names, values, strict=True)) for _, values in entries)
-    return Table(path, names, rows, tuple(line for line, _ in entries))
-
-
-def read_header(path: Path) -> tuple[str, ...]:
-    """Names of the columns; reads the first lines only.
-
-    Raises:
-        SaliencyDataError: no such file, empty, or not text.
-    """
-    return next(_lines_of_values(path))[1]
-
-
-def require_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a table without columns that are needed, or with one of them twice.
-
-    Raises:
-        SaliencyDataError: naming the file and its first line.
-    """
-    missing = [name for name in wanted if name not in names]
-    twice = [name for name in wanted if names.count(name) > 1]
-    if missing or twice:
-        fault = (
-            f"no column {', '.join(missing)}" if missing else f"the column {', '.join(twice)} twice"
-        )
-        raise SaliencyDataError(
-            path,
-            found=f"{fault} among {', '.join(names)}",
-            expected=f"each of {', '.join(wanted)} once",
-            remedy="add the column to the header, or name the columns in the parameters",
-            line=1,
-        )
 
 
 def _lines_of_values(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:

@@ -31,12 +31,11 @@ import numpy as np
 
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
+from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of, check_partners
+from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.files import files_fingerprint, two_to_one
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
-from ssl_kedro.saliency.sources.folder import by_stem, existing, files_below
-from ssl_kedro.saliency.sources.splits import assigned, chosen
 from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, FrameReader, VideoFrames, resized_frame
 
 _VIDEO_FOLDERS = ("videos", "Videos")
@@ -58,15 +57,16 @@ class VrEyeTrackingFrames(PanoramaSource):
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        self._root = existing(config)
+        self._root = layouts.existing(config)
         self._videos = _videos(self._root, config)
         by_video = dataclasses.replace(config, scene_pattern=None)
+        sides = layouts.assigned(list(self._videos), by_video, self._root)
         frames = [
             (name, number, side)
-            for name, (_, side) in assigned(list(self._videos), by_video, self._root).items()
+            for name, (_, side) in sides.items()
             for number in range(len(self._videos[name][0]))
         ]
-        kept = chosen([side for *_, side in frames], config.limit, config.seed)
+        kept = layouts.chosen([side for *_, side in frames], config.limit, config.seed)
         self._frames = [frames[index] for index in kept]
         super().__init__(
             [f"{name}/{number:05d}" for name, number, _ in self._frames],
@@ -199,17 +199,17 @@ def _videos(root: Path, config: SourceConfig) -> dict[str, tuple[VideoFrames, tu
             expected=f"the folders {_VIDEO_FOLDERS[0]} and {_GAZE_FOLDER} of the release",
             remedy="set root to the folder that holds both",
         )
-    stems = by_stem(place, files_below(place, VIDEO_EXTENSIONS))
+    stems = layouts.by_stem(place, VIDEO_EXTENSIONS)
     files = {Path(key).name: path for key, path in stems.items()}
     gaze: dict[str, list[Path]] = defaultdict(list)
-    for file in files_below(traces, frozenset({".txt"})):
+    for file in layouts.files_below(traces, frozenset({".txt"})):
         gaze[Path(file).name.split(".")[0]].append(traces / file)
     unpaired = [
         *(f"{path.name} (no gaze)" for name, path in files.items() if name not in gaze),
         *(f"{gaze[name][0].name} (no video)" for name in sorted(gaze) if name not in files),
     ]
     expected = "gaze files of each video, and a video of each gaze file"
-    check_partners(root, unpaired, "name", expected)
+    layouts.check_partners(root, unpaired, "name", expected)
     if not files:
         raise SaliencyDataError(root, "no videos", expected, "add or remove these files")
     calls = [partial(VideoFrames, path, config.frame_rate) for path in files.values()]

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.encoders.importers.kind import Kind, resnet
-from ssl_kedro.encoders.importers.report import Selection, WeightsError
+from ssl_kedro.encoders.importers.report import CHECK_KIND, Selection, WeightsError
 from ssl_kedro.encoders.importers.tensor_bundle import TensorBundle, bundle_files
 
 _BLOCKS = (3, 4, 6, 3)
-_LAYER = re.compile(r"base_model/(conv2d|batch_normalization)(?:_(\d+))?/(\w+)")
-_PARTS = {
+_LAYER = r"base_model/(conv2d|batch_normalization)(_\d+)?/\w+"
+_NORM = {
     "gamma": "weight",
     "beta": "bias",
     "moving_mean": "running_mean",
@@ -30,8 +30,11 @@ _CLASSIFIER = {
     "head_supervised/linear_layer/dense/bias": "classifier.bias",
 }
 _REASONS = {
-    "global_step": "the number of steps trained",
-    "head_contrastive/": "the projection head, which is no part of the encoder",
+    **dict.fromkeys(_CLASSIFIER, "the linear classifier, kept apart"),
+    "global_step.*": "the number of steps trained",
+    "head_contrastive/.*": "the projection head, which is no part of the encoder",
+    f"{_LAYER}/[^/]*": "a state of the optimiser",
+    ".*": "not of the network",
 }
 
 
@@ -39,27 +42,36 @@ def read_simclr(path: Path) -> Selection:
     """Tensors of a checkpoint under torchvision's names, HWIO turned into OIHW.
 
     The linear classifier, where there is one, becomes the extras "classifier.weight"
-    (classes, D) and "classifier.bias" (classes,).
+    (classes, D) and "classifier.bias" (classes,). Layers without a name there keep their own.
 
     Raises:
         WeightsError: the checkpoint is damaged.
     """
     bundle = TensorBundle(path)
-    layers = list(_layers())
-    tensors: dict[str, Tensor] = {}
-    sources: dict[str, str] = {}
-    dropped: dict[str, str] = {}
-    extras: dict[str, Tensor] = {}
+    names = _names()
+    found = Selection()
     for variable in bundle.entries:
-        name = _name(variable, layers)
-        if name is not None:
-            tensors[name], sources[name] = _tensor(bundle, variable, path), variable
-        elif variable in _CLASSIFIER:
-            extras[_CLASSIFIER[variable]] = _tensor(bundle, variable, path)
-            dropped[variable] = "the linear classifier, kept apart"
-        else:
-            dropped[variable] = _reason(variable)
-    return Selection(tensors, sources, dropped, extras=extras)
+        if re.fullmatch(_LAYER, variable):
+            name = names.get(variable, variable)
+            found.tensors[name] = _tensor(bundle, variable, path)
+            found.sources[name] = variable
+            continue
+        reasons = (why for form, why in _REASONS.items() if re.fullmatch(form, variable))
+        found.dropped[variable] = next(reasons)
+        if variable in _CLASSIFIER:
+            found.extras[_CLASSIFIER[variable]] = _tensor(bundle, variable, path)
+    return found
+
+
+def _names() -> dict[str, str]:
+    """Names of the variables in torchvision."""
+    names = {}
+    for number, (convolution, norm) in enumerate(_layers()):
+        suffix = f"_{number}" if number else ""
+        names[f"base_model/conv2d{suffix}/kernel"] = f"{convolution}.weight"
+        for theirs, ours in _NORM.items():
+            names[f"base_model/batch_normalization{suffix}/{theirs}"] = f"{norm}.{ours}"
+    return names
 
 
 def _layers() -> Iterator[tuple[str, str]]:
@@ -74,40 +86,14 @@ def _layers() -> Iterator[tuple[str, str]]:
                 yield f"{start}.conv{i}", f"{start}.bn{i}"
 
 
-def _name(variable: str, layers: list[tuple[str, str]]) -> str | None:
-    """Name in torchvision of a variable; its own where there are too many; None = not a layer's."""
-    match = _LAYER.fullmatch(variable)
-    if match is None:
-        return None
-    kind, number, part = match.groups()
-    position = int(number or 0)
-    if position >= len(layers):
-        return variable
-    convolution, norm = layers[position]
-    if kind == "conv2d":
-        return f"{convolution}.weight" if part == "kernel" else variable
-    return f"{norm}.{_PARTS[part]}" if part in _PARTS else variable
-
-
 def _tensor(bundle: TensorBundle, variable: str, path: Path) -> Tensor:
     values = bundle.tensor(variable)
     if values.dtype.kind != "f":
-        raise WeightsError(
-            path, f"{variable} of type {values.dtype}", "float32", "check the kind of the file"
-        )
+        raise WeightsError(path, f"{variable} of type {values.dtype}", "float32", CHECK_KIND)
     tensor = torch.from_numpy(values)
     if tensor.ndim == 4:
         return tensor.permute(3, 2, 0, 1)
     return tensor.T.contiguous() if tensor.ndim == 2 else tensor
-
-
-def _reason(variable: str) -> str:
-    for start, reason in _REASONS.items():
-        if variable.startswith(start):
-            return reason
-    if "/" in variable and _LAYER.fullmatch(variable.rpartition("/")[0]):
-        return "a state of the optimiser"
-    return "not of the network"
 
 
 def _simclr(multiplier: int) -> Kind:

@@ -50,7 +50,7 @@ def dual_gating_report(
     metrics: dict[str, float],
     models: Evaluations,
     histories: Histories,
-    manifest: dict[str, Any],
+    run_manifest: dict[str, Any],
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
     exports: Exports | None = None,
@@ -64,7 +64,7 @@ def dual_gating_report(
         metrics: flat metrics (fractions), means over seeds.
         models: evaluation of every model, of the first seed.
         histories: per-epoch rows of every model, of the first seed.
-        manifest: of the run.
+        run_manifest: versions, data and cost.
         inference_models: what was timed, by model.
         inference_table: the same as a table.
         exports: checks of exported files, by model.
@@ -84,7 +84,7 @@ def dual_gating_report(
     return page(
         "6",
         parameters,
-        manifest,
+        run_manifest,
         title="One encoder, trained once, usable dense and gated",
         name="Dual gating",
         lead=_lead(metrics, models),

@@ -44,8 +44,8 @@ def dynamic_channels_report(
     metrics: dict[str, float],
     models: Evaluations,
     histories: Histories,
-    manifest: dict[str, Any],
-    table: pd.DataFrame,
+    run_manifest: dict[str, Any],
+    table_5_1: pd.DataFrame,
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
     exports: Exports | None = None,
@@ -57,8 +57,8 @@ def dynamic_channels_report(
         metrics: flat metrics (fractions).
         models: evaluation of every model.
         histories: per-epoch rows of every model.
-        manifest: of the run.
-        table: Table 5.1.
+        run_manifest: of the run.
+        table_5_1: the table.
         inference_models: what was timed, by model.
         inference_table: the same as a table.
         exports: checks of exported files, by model.
@@ -67,8 +67,8 @@ def dynamic_channels_report(
     sections = [
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
-        _table_section(table, parameters),
-        *([_cost_section(metrics, table, parameters)] if labelled else []),
+        _table_section(table_5_1, parameters),
+        *([_cost_section(metrics, table_5_1, parameters)] if labelled else []),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
         *channels_section(models),
         training_section(models, histories),
@@ -76,7 +76,7 @@ def dynamic_channels_report(
     return page(
         "5",
         parameters,
-        manifest,
+        run_manifest,
         title="Only the channels an image needs",
         name="Dynamic channel selection",
         lead=_lead(metrics, parameters),
@@ -166,20 +166,20 @@ def _cost_section(
 
 
 def accuracy_against_cost(
-    parameters: DynamicChannelsParameters, metrics: Mapping[str, float], table: pd.DataFrame
+    parameters: DynamicChannelsParameters, metrics: Mapping[str, float], table_5_1: pd.DataFrame
 ) -> Figure:
     """1-NN accuracy of every budget over its cost, the ungated baseline as a line.
 
     Args:
         parameters: of the run.
         metrics: flat metrics (fractions).
-        table: Table 5.1 (percent).
+        table_5_1: percent.
     """
     made, (axis,) = figure(7.2, 4.4)
     axis.set_xlabel("FLOPs (MACs) of the ungated encoder (%)")
     axis.set_ylabel("1-NN top-1 (%)")
     axis.set_xlim(0, 104)
-    gated = table[table["method"] == "simsiam_gating"].sort_values("flop_reduction")
+    gated = table_5_1[table_5_1["method"] == "simsiam_gating"].sort_values("flop_reduction")
     if gated["knn_top1"].isna().all():
         axis.set_axis_off()
         axis.text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axis.transAxes)

@@ -29,14 +29,14 @@ _TERMS = (
 
 def describe_run(
     parameters: EncoderPipelineParameters,
-    data: DataSummary,
+    data_summary: DataSummary,
     execution: Execution,
     **evaluations: Evaluation,
 ) -> dict[str, Any]:
     """Versions, commit, data, seed, device and cost of the run."""
     return run_manifest(
         seed=parameters.seed,
-        data=dataclasses.asdict(data),
+        data=dataclasses.asdict(data_summary),
         execution=dataclasses.asdict(execution),
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(model.training.seconds for model in evaluations.values()),

@@ -16,12 +16,14 @@ from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.variants import budget_percent
 
 
-def inference_frame(models: Evaluations, inference: Measurements, *, baseline: str) -> pd.DataFrame:
+def inference_frame(
+    models: Evaluations, inference_models: Measurements, *, baseline: str
+) -> pd.DataFrame:
     """One row a model, network and batch size.
 
     Args:
         models: evaluation of every model, by name.
-        inference: what was measured, by name of a gated model.
+        inference_models: what was measured, by name of a gated model.
         baseline: name of the ungated model, which stands for the dense network of a gated
             encoder without a dense branch.
 
@@ -33,7 +35,7 @@ def inference_frame(models: Evaluations, inference: Measurements, *, baseline: s
     """
     rows = []
     ungated = models[baseline].branches if baseline in models else {}
-    for key, found in inference.items():
+    for key, found in inference_models.items():
         whole = (ungated | models[key].branches).get("dense")
         for network in get_args(NetworkName):
             accuracies = whole if network == "dense" else found.accuracies.get(network)
