@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -18,7 +19,12 @@ from ssl_kedro.augment.transforms import (
 from ssl_kedro.augment.views import check_batch, draw_colours, part
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
-from ssl_kedro.spherical.sampling import SamplingPlan, nadir_to_equator, zenith_to_equator
+from ssl_kedro.spherical.sphere import (
+    Interpolation,
+    SamplingPlan,
+    nadir_to_equator,
+    zenith_to_equator,
+)
 
 # Panoramas rendered at once on the CPU: their intermediates stay in the cache.
 _CHUNK = 8
@@ -97,7 +103,6 @@ class PanoramaViews:
 
     def __init__(self, config: PanoramaViewConfig) -> None:
         self.config = config
-        self._plans: dict[tuple[int, int, torch.device], tuple[SamplingPlan, SamplingPlan]] = {}
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Both views.
@@ -131,13 +136,9 @@ class PanoramaViews:
         config, device = self.config, generator.device
         height, width = size
         uniform = torch.rand(8, count, generator=generator, device=device)
-        half = config.projection_probability / 2
-        projected = config.projections
-        projection = (
-            (uniform[0] < 2 * half).long() + ((uniform[0] >= half) & (uniform[0] < 2 * half)).long()
-            if projected
-            else torch.zeros(count, dtype=torch.int64, device=device)
-        )
+        projected = config.projection_probability if config.projections else 0.0
+        to_equator = uniform[0] < projected
+        projection = to_equator.long() + (to_equator & (uniform[0] >= projected / 2)).long()
         most = config.shift_px * height / 160
         shift = ((2 * uniform[1:3] - 1) * most).round().long().T
         return PanoramaDraws(
@@ -177,22 +178,13 @@ class PanoramaViews:
 
     def _projected(self, pixels: Tensor, projection: Tensor) -> Tensor:
         found = pixels.clone()
-        for kind, plan in enumerate(self._plans_for(pixels), start=1):
+        height, width = pixels.shape[2:]
+        plans = _plans(height, width, self.config.nearest_projection, pixels.device)
+        for kind, plan in enumerate(plans, start=1):
             chosen = torch.nonzero(projection == kind)[:, 0]
             if len(chosen):
                 found[chosen] = plan(pixels[chosen])
         return found
-
-    def _plans_for(self, pixels: Tensor) -> tuple[SamplingPlan, SamplingPlan]:
-        height, width = pixels.shape[2:]
-        key = (height, width, pixels.device)
-        if key not in self._plans:
-            kind = "nearest" if self.config.nearest_projection else "bilinear"
-            self._plans[key] = (
-                zenith_to_equator((height, width), kind).to(pixels.device),  # type: ignore[arg-type]
-                nadir_to_equator((height, width), kind).to(pixels.device),  # type: ignore[arg-type]
-            )
-        return self._plans[key]
 
     @staticmethod
     def _shifted(pixels: Tensor, shift: Tensor) -> Tensor:
@@ -203,3 +195,13 @@ class PanoramaViews:
         index = rows[:, :, None] * width + columns[:, None, :]
         flat = pixels.flatten(2)
         return flat.gather(2, index.flatten(1)[:, None].expand_as(flat)).view_as(pixels)
+
+
+@functools.lru_cache(maxsize=8)
+def _plans(
+    height: int, width: int, nearest: bool, device: torch.device
+) -> tuple[SamplingPlan, SamplingPlan]:
+    """What brings zenith and nadir to the equator."""
+    kind: Interpolation = "nearest" if nearest else "bilinear"
+    size = (height, width)
+    return zenith_to_equator(size, kind).to(device), nadir_to_equator(size, kind).to(device)

@@ -106,14 +106,12 @@ def generated_facades(config: FacadeConfig, seed: int) -> FacadeSet:
     Returns:
         Facades in an order that the seed shuffles, equal for equal seeds.
     """
+    asked = [(i, v) for i in range(config.instances) for v in range(config.views)]
+    others = [(config.instances + d, 0) for d in range(config.distractors)]
     views = [
-        _drawn_view(numpy_generator(seed, "view", i, v), i, config.junk_share)
-        for i in range(config.instances)
-        for v in range(config.views)
-    ]
-    views += [
-        _drawn_view(numpy_generator(seed, "view", config.instances + d, 0), config.instances + d, 0)
-        for d in range(config.distractors)
+        _drawn_view(numpy_generator(seed, "view", *named), named[0], junk_share)
+        for some, junk_share in ((asked, config.junk_share), (others, 0.0))
+        for named in some
     ]
     order = numpy_generator(seed, "facade order").permutation(len(views))
     views = [views[i] for i in order]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,9 +81,8 @@ class ImageSet:
         if isinstance(self.images, np.memmap) and self.images.nbytes > _HASHED_WHOLE_BYTES:
             count = max(2, _HASHED_WHOLE_BYTES * count // self.images.nbytes)
         chosen = np.linspace(0, len(self) - 1, count).round().astype(np.int64)
-        block = self._images_a_block()
-        for start in range(0, count, block):
-            digest.update(self.images[chosen[start : start + block]].tobytes())
+        for block in self._blocks(chosen):
+            digest.update(block.tobytes())
         return digest.hexdigest()[:16]
 
     def channel_statistics(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -99,9 +98,7 @@ class ImageSet:
             raise ValueError("channel statistics need at least one image, found none")
         total = np.zeros(3, dtype=np.uint64)
         squares = np.zeros(3, dtype=np.uint64)
-        block = self._images_a_block()
-        for start in range(0, len(self), block):
-            pixels = np.asarray(self.images[start : start + block])
+        for pixels in self._blocks(np.arange(len(self))):
             total += pixels.sum(axis=(0, 2, 3), dtype=np.uint64)
             squares += np.square(pixels, dtype=np.uint16).sum(axis=(0, 2, 3), dtype=np.uint64)
         count = self.images.size // 3
@@ -112,5 +109,8 @@ class ImageSet:
         std_red, std_green, std_blue = (deviation / 255).tolist()
         return (red, green, blue), (std_red, std_green, std_blue)
 
-    def _images_a_block(self) -> int:
-        return max(1, _BLOCK_BYTES // max(1, int(np.prod(self.images.shape[1:]))))
+    def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Some of the images, a few at a time."""
+        step = max(1, _BLOCK_BYTES // max(1, int(np.prod(self.images.shape[1:]))))
+        for start in range(0, len(rows), step):
+            yield np.asarray(self.images[rows[start : start + step]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, Union
 
@@ -18,6 +19,8 @@ from ssl_kedro.images.image_set import ImageSet
 
 Picture: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
 ImageInput: TypeAlias = Union[Picture, ImageSet, "Sequence[Picture]"]
+
+_error = partial(InputError, "images")
 
 
 def image_batch(given: ImageInput, size: int) -> Tensor:
@@ -100,7 +103,3 @@ def _checked(images: Tensor, size: int) -> Tensor:
             "divide by 255, and leave out any normalisation: the encoder does it",
         )
     return batch
-
-
-def _error(found: str, expected: str, remedy: str) -> InputError:
-    return InputError("images", found, expected, remedy)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
 from ssl_kedro.core.plugins import module_names, modules
@@ -96,6 +96,32 @@ class DataConfig(Config):
         if not root.is_dir():
             raise self.root_error("a file, not a folder", expected, remedy)
         return root
+
+    def published_error(self, kind: Any, found: str) -> ImageSourceError:
+        """What is wrong with a published data set, torchvision's class, and where to get it."""
+        return self.root_error(
+            found,
+            expected=f"a folder that holds {kind.base_folder}/, the unpacked {kind.filename}",
+            remedy=f"download {kind.url}, unpack it, and set data.root to the folder that holds "
+            f"{kind.base_folder}/",
+        )
+
+    def published_folder(self, kind: Any) -> Path:
+        """Folder of a published data set, unpacked below ``root``.
+
+        Args:
+            kind: torchvision's class of the data set.
+
+        Raises:
+            ImageSourceError: it is not there.
+        """
+        try:
+            folder: Path = self.existing_root("") / kind.base_folder
+        except ImageSourceError as error:
+            raise self.published_error(kind, error.found) from None
+        if not folder.is_dir():
+            raise self.published_error(kind, f"no {kind.base_folder}/")
+        return folder
 
 
 @dataclass(frozen=True)

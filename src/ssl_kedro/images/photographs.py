@@ -46,26 +46,19 @@ class Photographs(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
-    def box(self, index: int) -> np.ndarray | None:
-        """Box of one image, None where it is whole."""
+    def box(self, index: int) -> list[float] | None:
+        """Left, top, right, bottom of one image in px, None where it is whole."""
         if self.boxes is None or np.isnan(self.boxes[index]).any():
             return None
-        return np.asarray(self.boxes[index])
+        return [float(value) for value in self.boxes[index]]
 
+    @abstractmethod
     def decoded(self, index: int, resize: Resize) -> np.ndarray:
-        """One image, uint8 (3, H, W).
+        """One image, or its box, uint8 (3, H, W).
 
         Raises:
             UnreadableImageError: it cannot be decoded.
         """
-        return self._part(index, resize, self.box(index))
-
-    def whole(self, index: int, resize: Resize) -> np.ndarray:
-        """One image without regard to its box, uint8 (3, H, W), for people to look at."""
-        return self._part(index, resize, None)
-
-    @abstractmethod
-    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray: ...
 
     @abstractmethod
     def _content(self, index: int) -> bytes:
@@ -75,8 +68,7 @@ class Photographs(ABC):
         """Changes with names, boxes and content of the images."""
         found = hashlib.sha256()
         for index, name in enumerate(self.names):
-            box = self.box(index)
-            found.update(f"{name}\x1f{None if box is None else box.tolist()}\x1e".encode())
+            found.update(f"{name}\x1f{self.box(index)}\x1e".encode())
             found.update(self._content(index))
         return found.hexdigest()[:16]
 
@@ -98,8 +90,9 @@ class FilePhotographs(Photographs):
             raise ValueError(f"expected a file for each of {len(names)} names, found {len(paths)}")
         self.paths = tuple(paths)
 
-    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:
-        return decoded_part(self.paths[index], resize, None if box is None else box.tolist())
+    def decoded(self, index: int, resize: Resize) -> np.ndarray:
+        """See :meth:`Photographs.decoded`."""
+        return decoded_part(self.paths[index], resize, self.box(index))
 
     def _content(self, index: int) -> bytes:
         try:
@@ -128,10 +121,11 @@ class ArrayPhotographs(Photographs):
             )
         self._images = images
 
-    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:
+    def decoded(self, index: int, resize: Resize) -> np.ndarray:
+        """See :meth:`Photographs.decoded`."""
         image = Image.fromarray(self._images[index].transpose(1, 2, 0))
-        if box is not None:
-            left, top, right, bottom = (round(float(value)) for value in box)
+        if (box := self.box(index)) is not None:
+            left, top, right, bottom = map(round, box)
             image = image.crop((left, top, right, bottom))
         shape = resize.shape(*image.size)
         if shape != image.size:

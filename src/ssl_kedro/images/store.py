@@ -11,19 +11,22 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from PIL import Image
 
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
+from ssl_kedro.images.decode import resized_square
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig
+from ssl_kedro.images.subsets import limited
 
 # Raised whenever the same plan gives other pixels or other files than before.
 _FORMAT = 1
@@ -183,9 +186,8 @@ def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | No
 
 def _check_room(plan: Plan, config: DataConfig) -> None:
     """Fail before hours of decoding where the disk cannot hold the result."""
-    place = Path(config.cache_dir).absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    cache = Path(config.cache_dir).absolute()
+    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free, needed = shutil.disk_usage(place).free, _bytes(plan, config)
     if needed > free:
         raise ImageSourceError(
@@ -203,3 +205,61 @@ def _remove_abandoned(cache: Path) -> None:
         newest = max((path.stat().st_mtime for path in [folder, *folder.iterdir()]), default=0.0)
         if time.time() - newest > _ABANDONED_AFTER_S:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def resized_images(images: np.ndarray, size: int) -> np.ndarray:
+    """Images cropped to the central square and resized, antialiased bilinear.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        size: side of the result in pixels.
+
+    Returns:
+        uint8 (N, 3, size, size), C-contiguous.
+    """
+    if images.shape[2:] == (size, size):
+        return np.ascontiguousarray(images)
+    result = np.empty((len(images), 3, size, size), dtype=np.uint8)
+    for index, image in enumerate(images):
+        picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        result[index] = np.asarray(resized_square(picture, size)).transpose(2, 0, 1)
+    return result
+
+
+def images_from_arrays(
+    config: DataConfig,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    class_names: tuple[str, ...],
+    *,
+    training: bool,
+    seed: int,
+    identity: tuple[object, ...],
+) -> ImageSet:
+    """Limit, resize and store images.
+
+    Args:
+        config: of the source.
+        images: uint8 (N, 3, H, W), a view or memory map where they are many: parts are copied.
+        labels: int64 (N,), or None.
+        class_names: in the order of the labels.
+        training: which limit applies.
+        seed: of the limit.
+        identity: JSON values that the images depend on.
+    """
+    chosen = limited(labels, len(images), config, training, seed)
+
+    def blocks() -> Iterator[Block]:
+        step = max(1, 8 * _MEBIBYTE // (3 * config.size**2))
+        for start in range(0, len(chosen), step):
+            yield resized_images(images[chosen[start : start + step]], config.size), ()
+
+    plan = Plan(
+        source=config.source,
+        identity=(*identity, training, chosen.tolist() if len(chosen) < len(images) else "all"),
+        count=len(chosen),
+        labels=None if labels is None else labels[chosen],
+        class_names=class_names,
+        blocks=blocks,
+    )
+    return stored(plan, config)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_kedro.images.arrays import images_from_arrays, published_error, published_folder
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.store import images_from_arrays
 
 
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
@@ -20,12 +20,12 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
 
     training = split != "eval"
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[config.source]
-    root = published_folder(config, kind).parent
+    root = config.published_folder(kind).parent
     try:
         data = kind(root, train=training, download=False)
     except RuntimeError as error:
         found = f"a {kind.base_folder}/ whose files differ from the published ones (MD5)"
-        raise published_error(config, kind, found) from error
+        raise config.published_error(kind, found) from error
     return images_from_arrays(
         config,
         data.data.transpose(0, 3, 1, 2),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.store import images_from_arrays
 from ssl_kedro.images.subsets import held_out
 
 _SPLIT_SEED = 0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.store import images_from_arrays
 
 _EXPECTED = (
     "an .npz file with x_train and x_test (uint8, (N, H, W), (N, H, W, 1), (N, H, W, 3) or "
@@ -24,16 +24,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of the .npz file ``root``; pickled objects in it are refused."""
     training = split != "eval"
     path = _existing_file(config)
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise _error(config, "a single array")
-        with file:
-            images, labels, class_names = _part(file, "train" if training else "test", config)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ImageSourceError):
-            raise
-        raise _error(config, f"a file that cannot be read ({error})") from error
+    images, labels, class_names = _part(path, "train" if training else "test", config)
     state = path.stat()
     return images_from_arrays(
         config,
@@ -61,43 +52,47 @@ def _existing_file(config: DataConfig) -> Path:
 
 
 def _part(
-    file: np.lib.npyio.NpzFile, part: str, config: DataConfig
+    path: Path, part: str, config: DataConfig
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """Images (N, 3, H, W), labels 0 to C-1 and class names of one part."""
-    if f"x_{part}" not in file.files:
-        raise _error(config, f"no x_{part}; the keys are {', '.join(file.files) or 'none'}")
-    images = _channels_first(file[f"x_{part}"], f"x_{part}", config)
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise _error(config, "a single array")
+        with file:
+            if f"x_{part}" not in file.files:
+                raise _error(config, f"no x_{part}; the keys are {', '.join(file.files) or 'none'}")
+            wanted = {f"x_{part}", "y_train", "y_test"} & {*file.files}
+            arrays = {name: np.asarray(file[name]) for name in wanted}
+    except ImageSourceError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _error(config, f"a file that cannot be read ({error})") from error
+    images = _channels_first(arrays.pop(f"x_{part}"), f"x_{part}", config)
     if len(images) == 0:
         raise _error(config, f"no images in x_{part}")
-    if f"y_{part}" not in file.files:
+    if f"y_{part}" not in arrays:
         return images, None, ()
-    values = _known_labels(file, config)
-    labels = _labels(file, part, config)
+    every = {name: _whole_numbers(array, name, config) for name, array in arrays.items()}
+    labels = every[f"y_{part}"]
     if len(labels) != len(images):
         found = f"{len(images)} images in x_{part} and {len(labels)} labels in y_{part}"
         raise _error(config, found)
-    return images, np.searchsorted(values, labels), tuple(str(value) for value in values)
-
-
-def _known_labels(file: np.lib.npyio.NpzFile, config: DataConfig) -> np.ndarray:
-    """Label values of the training part, sorted; the test part may have no others."""
-    other = [name for name in ("y_train", "y_test") if name in file.files]
-    values = {name: np.unique(_labels(file, name.removeprefix("y_"), config)) for name in other}
-    known = values.get("y_train", values[other[0]])
-    strange = np.setdiff1d(values.get("y_test", known), known)
+    # Those of the training part, where there is one; the test part may have no others.
+    known = np.unique(every.get("y_train", labels))
+    strange = np.setdiff1d(every.get("y_test", known), known)
     if len(strange):
         raise _error(config, f"labels in y_test that y_train does not have: {strange[:5].tolist()}")
     if len(known) < 2:
         raise _error(config, f"a single class, {known.tolist()}; evaluation needs at least two")
-    return known
+    return images, np.searchsorted(known, labels), tuple(map(str, known))
 
 
-def _labels(file: np.lib.npyio.NpzFile, part: str, config: DataConfig) -> np.ndarray:
-    labels = np.asarray(file[f"y_{part}"])
+def _whole_numbers(labels: np.ndarray, name: str, config: DataConfig) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise _error(config, f"y_{part} of {labels.dtype} {labels.shape}")
+        raise _error(config, f"{name} of {labels.dtype} {labels.shape}")
     return labels.astype(np.int64)
 
 

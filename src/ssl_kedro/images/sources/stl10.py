@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssl_kedro.images.arrays import images_from_arrays, published_error, published_folder
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.store import images_from_arrays
 
 SIDE = 96
 _PARTS = {"pretrain": "unlabeled", "train": "train", "eval": "test"}
@@ -34,17 +34,17 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
     from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
 
-    folder = published_folder(config, STL10)
+    folder = config.published_folder(STL10)
     part = _PARTS[split]
     for name, md5 in (*STL10.train_list, *STL10.test_list):
         if not name.startswith(f"{part}_"):
             continue
         path = folder / name
         if not path.is_file():
-            raise published_error(config, STL10, f"no {STL10.base_folder}/{name}")
+            raise config.published_error(STL10, f"no {STL10.base_folder}/{name}")
         if not check_integrity(str(path), md5):
             found = f"a {STL10.base_folder}/{name} that is not the published one (MD5)"
-            raise published_error(config, STL10, found)
+            raise config.published_error(STL10, found)
     pixels = np.memmap(folder / f"{part}_X.bin", dtype=np.uint8, mode="r")
     labels = None
     if split != "pretrain":

@@ -9,6 +9,7 @@ equal and the pattern fills the image.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -48,10 +49,6 @@ def _wave(
     return np.asarray(np.sin(frequency * along + phase))
 
 
-def _grating(angle_deg: float) -> Pattern:
-    return lambda generator, count, at: _wave(generator, count, at, angle_deg)
-
-
 def _plaid(generator: np.random.Generator, count: int, at: np.ndarray) -> np.ndarray:
     return np.asarray((_wave(generator, count, at, 0.0) + _wave(generator, count, at, 90.0)) / 2)
 
@@ -81,32 +78,28 @@ def _rings(generator: np.random.Generator, count: int, at: np.ndarray) -> np.nda
     return np.asarray(np.sin(frequency * radius + _uniform(generator, count, 0, 2 * np.pi)))
 
 
-def _noise(cell: float) -> Pattern:
+def _noise(generator: np.random.Generator, count: int, at: np.ndarray, cell: float) -> np.ndarray:
     """Noise whose values are drawn on a grid and interpolated; ``cell`` is the grid's spacing."""
-
-    def pattern(generator: np.random.Generator, count: int, at: np.ndarray) -> np.ndarray:
-        knots = int(np.ceil(_SIDE / cell)) + 1
-        values = generator.standard_normal((count, knots, knots)).astype(np.float32)
-        weights = np.maximum(0, 1 - np.abs(at[:, None] / cell - np.arange(knots)))
-        weights = weights / np.linalg.norm(weights, axis=1, keepdims=True)
-        smooth = np.einsum("ia,kab,jb->kij", weights, values, weights, optimize=True)
-        return np.asarray(np.clip(smooth / 2, -1, 1), dtype=np.float32)
-
-    return pattern
+    knots = int(np.ceil(_SIDE / cell)) + 1
+    values = generator.standard_normal((count, knots, knots)).astype(np.float32)
+    weights = np.maximum(0, 1 - np.abs(at[:, None] / cell - np.arange(knots)))
+    weights = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    smooth = np.einsum("ia,kab,jb->kij", weights, values, weights, optimize=True)
+    return np.asarray(np.clip(smooth / 2, -1, 1), dtype=np.float32)
 
 
 # A horizontal flip turns an angle a into -a: with these four no class becomes another, so
 # that views may be flipped.
 PATTERNS: dict[str, Pattern] = {
-    "grating_0": _grating(0.0),
-    "grating_30": _grating(30.0),
-    "grating_60": _grating(60.0),
-    "grating_90": _grating(90.0),
+    "grating_0": partial(_wave, angle_deg=0.0),
+    "grating_30": partial(_wave, angle_deg=30.0),
+    "grating_60": partial(_wave, angle_deg=60.0),
+    "grating_90": partial(_wave, angle_deg=90.0),
     "plaid": _plaid,
     "checker": _checker,
     "dots": _dots,
-    "fine_noise": _noise(1.0),
-    "coarse_noise": _noise(5.0),
+    "fine_noise": partial(_noise, cell=1.0),
+    "coarse_noise": partial(_noise, cell=5.0),
     "rings": _rings,
 }
 
@@ -115,7 +108,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Textures, the classes in turn; the two parts share no draws."""
     training = split != "eval"
     check_limit(config, training, len(PATTERNS))
-    key = "generated" if training else "generated_eval"
+    part, key = ("train", "generated") if training else ("eval", "generated_eval")
     count = getattr(config, key)
     if count < len(PATTERNS):
         raise ImageSourceError(
@@ -126,8 +119,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
             remedy=f"raise data.{key}",
         )
     _, limit = config.limit_of(training)
-    count = count if limit is None else min(count, limit)
-    part = "train" if training else "eval"
+    count = min(count, limit or count)
 
     def blocks() -> Iterator[Block]:
         for start in range(0, count, _IMAGES_A_BLOCK):
