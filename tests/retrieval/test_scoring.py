@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_kedro.retrieval.descriptors import checked_descriptors
-from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
 from ssl_kedro.retrieval.ranking import (
@@ -40,7 +40,6 @@ def truth(positives: list[list[int]], junk: list[list[int]], count: int) -> Grou
             "ok": [np.array(p, int) for p in positives],
             "junk": [np.array(j, int) for j in junk],
         },
-        levels=CLASSIC_LEVELS,
     )
 
 
