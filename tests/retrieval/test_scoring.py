@@ -159,7 +159,7 @@ def test_re_ranking_step_by_step() -> None:
     assert np.array_equal(found["aqe"], np.argsort(-(database @ expanded.T), 0, kind="stable"))
     product = database @ database.T
     others = without(np.argsort(-product, axis=1)[:, :5], np.arange(60))
-    augmented = augmented_database(database, others, 5)
+    augmented = augmented_database(database, others)
     after = np.argsort(-(augmented @ queries.T), axis=0, kind="stable")
     assert np.array_equal(found["dba"], after)
     both = expanded_queries(queries, augmented, after[:1].T)
