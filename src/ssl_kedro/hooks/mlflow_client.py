@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
+    TrackingConfig,
     is_local,
     patient_and_quiet,
+    sqlite_file,
     store_failures,
     try_server,
     try_sqlite,
 )
-from ssl_kedro.hooks.tracking_config import TrackingConfig, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
