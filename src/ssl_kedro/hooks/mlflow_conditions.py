@@ -159,13 +159,28 @@ def is_local(error: BaseException) -> bool:
     return isinstance(error, OSError) and not isinstance(error, network)
 
 
-def try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
-    """Take and return the write lock of a sqlite file.
+def probe(uri: str, timeout_s: float, *, at_start: bool) -> None:
+    """Fail within the time limit where MLflow itself would wait for minutes.
+
+    A server is asked once, at the start: any HTTP answer counts. A sqlite file is tried
+    before every call, which costs well under a millisecond, because MLflow waits 20 s
+    for a locked one and retries for 100 s to open a broken one.
 
     Raises:
-        OSError: its folder cannot be created.
+        TimeoutError: a server has not answered in time.
+        OSError: it cannot be reached, or the file's folder cannot be created.
+        ValueError: its address is none.
         sqlite3.Error: the file is locked, broken, absent or may not be written.
     """
+    database = sqlite_file(uri)
+    if database is not None:
+        _try_sqlite(database, timeout_s, create=at_start)
+    elif at_start and uri.startswith(("http://", "https://")):
+        _try_server(uri, timeout_s)
+
+
+def _try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
+    """Take and return the write lock of a sqlite file."""
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
     mode = "rwc" if create else "rw"
@@ -176,16 +191,11 @@ def try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
         connection.execute("ROLLBACK")
 
 
-def try_server(uri: str, timeout_s: float) -> None:
-    """Ask a server for anything; any HTTP answer counts.
+def _try_server(uri: str, timeout_s: float) -> None:
+    """Ask a server for anything.
 
     In a thread, because a name server that is slow has no limit of its own. Proxies and
     certificates are those of the later client.
-
-    Raises:
-        TimeoutError: the time is over.
-        OSError: it cannot be reached.
-        ValueError: the address is none.
     """
     import requests  # noqa: PLC0415  slow to import for commands that track nothing
 
