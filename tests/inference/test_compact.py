@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from inference.networks import agreeing_masks, random_encoder, random_usage
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.plan import PlanError, plan_from_json
+from ssl_kedro.inference.plan import FORMAT, PlanError, plan_from_json
 
 STEMS: list[tuple[Stem, int]] = [("cifar", 16), ("cifar_pad1", 15), ("imagenet", 48)]
 
@@ -106,7 +107,7 @@ def test_cost_of_a_mask_is_the_encoders_less_the_removed_gates(stem: Stem, size:
 def test_plan_survives_json_and_refuses_what_it_does_not_know() -> None:
     encoder = random_encoder()
     plan = compact(encoder, random_usage(encoder)).plan
-    values = json.loads(json.dumps(plan.to_json()))
+    values = json.loads(json.dumps(dataclasses.asdict(plan) | {"format": FORMAT}))
     assert plan_from_json(values) == plan
     CompactNetwork(plan_from_json(values))
     with pytest.raises(PlanError, match=r"expected .ssl_kedro compact"):

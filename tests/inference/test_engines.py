@@ -13,7 +13,7 @@ from inference.networks import random_encoder, random_usage
 from ssl_kedro.core import race
 from ssl_kedro.hooks.errors import mendable_message
 from ssl_kedro.inference.compact import compact, dense_network
-from ssl_kedro.inference.engines import onnx_engines, probe
+from ssl_kedro.inference.engines import packaged, probe
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
 
@@ -137,7 +137,7 @@ def test_packages_that_are_broken_are_passed_over(
         pytest.importorskip("onnxruntime")
     engine: EngineName = "openvino" if broken == "openvino" else "onnxruntime"
     if broken != "onnx":
-        monkeypatch.setattr(onnx_engines, "compact_onnx", lambda *_, **__: b"")
+        monkeypatch.setattr(packaged, "compact_onnx", lambda *_, **__: b"")
     network = dense_network(random_encoder())
     _, report = fastest_engine(network, 1, 16, engines=[engine, "eager"], rounds=1)
     assert report.chosen == "torch eager"

@@ -16,7 +16,6 @@ from ssl_kedro.core.config import Range
 from ssl_kedro.encoders.base import Backbone, BackboneOptions, Branch, EncoderShape
 from ssl_kedro.encoders.folding import FoldedEncoder, FoldedUnit, folded, folded_gate
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
-from ssl_kedro.gating.gate import ChannelGate
 
 PLACES = ("near", "far", "last")
 
@@ -50,16 +49,13 @@ class ThreeConvolutions(Backbone):
     def __init__(self, config: ThreeShape, **options: Unpack[BackboneOptions]) -> None:
         super().__init__(config, **options)
         c = config.channels
+        self.feature_dimensions = 2 * c
         self.first = nn.Conv2d(3, c, 3, 1, 1, bias=False)
         self.first_norm = nn.BatchNorm2d(c)
         sizes = [(c, c, 1), (c, 2 * c, 2), (2 * c, 2 * c, 1)]
         self.pairs = nn.ModuleList(Pair(*size, self.branches) for size in sizes)
         gates = [self.new_gate(given, made) for given, made, _ in sizes]
         self.deciders = nn.ModuleList(gate for gate in gates if gate is not None)
-
-    @property
-    def feature_dimensions(self) -> int:
-        return 2 * self.config.channels
 
     def maps(
         self,
@@ -86,9 +82,6 @@ class ThreeConvolutions(Backbone):
             beside = x if pair.across is None else pair.across_norm(pair.across(x))
             x = torch.relu(norms[1](pair.second(inner)) + beside)
         return x, tuple(applied), tuple(decided)
-
-    def gates(self) -> list[ChannelGate]:
-        return list(self.deciders)  # type: ignore[arg-type]
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
         side = image_size or self.image_size

@@ -11,8 +11,15 @@ from ssl_kedro.retrieval.descriptors import checked_descriptors
 from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
-from ssl_kedro.retrieval.ranking import Searcher, reranked, without
-from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
+from ssl_kedro.retrieval.ranking import (
+    RerankingConfig,
+    SearchConfig,
+    Searcher,
+    augmented_database,
+    expanded_queries,
+    reranked,
+    without,
+)
 from ssl_kedro.retrieval.scoring import (
     QueryScores,
     chance_scores,
@@ -146,7 +153,7 @@ def test_re_ranking_step_by_step() -> None:
     searcher = Searcher(database)
     first = searcher.rankings(queries)
     own = np.array([-1, -1, int(first[1, 2]), -1])
-    found = reranked(searcher, queries, first, own, aqe=3, dba=5, dba_aqe=1, alpha_qe=4, alpha=3.0)
+    found = reranked(searcher, queries, first, own, RerankingConfig(3, 5, 1, 4, 3.0))
     top = first[:3].T.copy()
     top[2] = [i for i in first[:4, 2] if i != own[2]]
     expanded = expanded_queries(queries, database, top)
@@ -158,8 +165,7 @@ def test_re_ranking_step_by_step() -> None:
     assert np.array_equal(found["dba"], after)
     both = expanded_queries(queries, augmented, after[:1].T)
     assert (found["dba_aqe"][0, :2] == np.argmax(augmented @ both.T, axis=0)[:2]).all()
-    weights = np.take_along_axis(database @ queries.T, first[:4], axis=0).T
-    alpha = expanded_queries(queries, database, first[:4].T, similarities=weights, alpha=3.0)
+    alpha = expanded_queries(queries, database, first[:4].T, alpha=3.0)
     ranked = np.argsort(-(database @ alpha.T), axis=0, kind="stable")
     assert np.array_equal(found["alpha_qe"][:, [0, 1, 3]], ranked[:, [0, 1, 3]])
 
@@ -174,11 +180,7 @@ def test_images_that_could_not_be_read_stand_last_and_stay_so() -> None:
         queries,
         searcher.rankings(queries),
         np.full(3, -1),
-        aqe=3,
-        dba=5,
-        dba_aqe=1,
-        alpha_qe=3,
-        alpha=3.0,
+        RerankingConfig(3, 5, 1, 3, 3.0),
     )
     assert all((ranking[-1] == 7).all() for ranking in found.values())
 
@@ -188,7 +190,7 @@ def test_an_index_with_refinement_ranks_what_it_finds_exactly() -> None:
     index = build_index(database, "IVF4,PQ4", train_points=600)
 
     def agreement(refine: bool) -> float:
-        searcher = Searcher(database, index, probes=4, depth=100, refine=refine)
+        searcher = Searcher(database, index, SearchConfig("IVF4,PQ4", 4, 100, refine))
         found = searcher.rankings(queries)
         assert found.shape == (100, 6)
         exact = Searcher(database).rankings(queries)

@@ -48,16 +48,16 @@ class Encoding(NamedTuple):
 
 
 class Encoder(Bundled, ABC):
-    """Images in, feature vectors out, through a dense branch, a gated branch, or both."""
+    """Images in, feature vectors out, through a dense branch, a gated branch, or both.
+
+    ``image_size`` is the side in px of the images it was trained on, ``feature_dimensions`` the
+    length of a feature vector and the number of channels of the maps.
+    """
 
     bundle_name = "encoder bundle"
     branches: tuple[Branch, ...]
     image_size: int
-
-    @property
-    @abstractmethod
-    def feature_dimensions(self) -> int:
-        """Length of a feature vector, and channels of the maps."""
+    feature_dimensions: int
 
     @abstractmethod
     def maps(
@@ -102,9 +102,9 @@ class Encoder(Bundled, ABC):
             image_size: side in px; None = the size it was trained on.
         """
 
-    @abstractmethod
     def gates(self) -> list[ChannelGate]:
         """The gates in the order of the blocks; empty without a gated branch."""
+        return [module for module in self.modules() if isinstance(module, ChannelGate)]
 
     def folded(self, branch: Branch) -> FoldedEncoder:  # noqa: ARG002
         """A branch as a stem and gated residual units, for compaction.

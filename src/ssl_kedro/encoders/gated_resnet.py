@@ -138,6 +138,7 @@ class GatedResNet18(Backbone):
 
     def __init__(self, config: EncoderConfig, **options: Unpack[BackboneOptions]) -> None:
         super().__init__(config, **options)
+        self.feature_dimensions = 8 * config.width
         self.stem = _stem(config.stem, config.width)
         self.blocks = nn.ModuleDict()
         in_channels = config.width
@@ -174,11 +175,6 @@ class GatedResNet18(Backbone):
     def _stem_conv(self) -> nn.Conv2d:
         return cast(nn.Conv2d, self.stem[0])
 
-    @property
-    def feature_dimensions(self) -> int:
-        """Length of a feature vector, 8 width."""
-        return 8 * self.config.width
-
     def maps(
         self,
         images: Tensor,
@@ -198,11 +194,6 @@ class GatedResNet18(Backbone):
                 applied.append(mask)
                 decided.append(decision)
         return x, tuple(applied), tuple(decided)
-
-    def gates(self) -> list[ChannelGate]:
-        """The gates in the order of the blocks; empty without a gated branch."""
-        found = [block.gate for _, block in self.residual_blocks()]
-        return [gate for gate in found if gate is not None]
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
         """Prices of stem and blocks for one square image; see :class:`Encoder`."""

@@ -40,16 +40,12 @@ class EncoderPair(Encoder):
             raise ValueError("the encoders of a pair must have one shape and one image size")
         self.of_branch = torch.nn.ModuleDict({"dense": dense, "gated": gated})
         self.image_size = dense.image_size
+        self.feature_dimensions = dense.feature_dimensions
 
     def member(self, branch: Branch) -> Backbone:
         """The encoder behind a branch."""
         self.check_branch(branch)
         return cast(Backbone, self.of_branch[branch])
-
-    @property
-    def feature_dimensions(self) -> int:
-        """Length of a feature vector of either encoder."""
-        return self.member("dense").feature_dimensions
 
     def maps(
         self,

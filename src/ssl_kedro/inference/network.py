@@ -7,6 +7,7 @@ encoder's masks.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -17,7 +18,7 @@ from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bundled import INPUT, Normalised
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.cost import NetworkCost
-from ssl_kedro.gating.gate import ChannelGate, global_average
+from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan, plan_from_json
 
 
@@ -80,10 +81,8 @@ class CompactBlock(nn.Module):
                 # imposed masks takes the time that it takes with its own.
                 logits = logits.clamp(-1, 1) + (4 * mask.to(logits.dtype) - 2)
             applied = (logits >= 0).to(inner.dtype)
-            inner = (
-                inner
-                * nn.functional.pad(applied, (self.plan.always_on, 0), value=1.0)[:, :, None, None]
-            )
+            whole = nn.functional.pad(applied, (self.plan.always_on, 0), value=1.0)
+            inner = inner * whole[:, :, None, None]
         return torch.relu(self.conv2(inner) + shortcut), applied
 
 
@@ -136,10 +135,8 @@ class CompactNetwork(Normalised):
 
     def description(self) -> dict[str, Any]:
         """The plan, and what readers of the file may want to know."""
-        return self.plan.to_json() | {
-            "feature_dimensions": self.plan.feature_dimensions,
-            "input": INPUT,
-        }
+        notes = {"feature_dimensions": self.plan.feature_dimensions, "input": INPUT}
+        return dataclasses.asdict(self.plan) | notes
 
     @classmethod
     def from_description(cls, values: Mapping[str, Any]) -> Self:
@@ -168,11 +165,7 @@ class CompactEncoder(Encoder):
         self.network = network
         self.branches = ("gated",) if network.plan.dependent else ("dense",)
         self.image_size = network.plan.image_size
-
-    @property
-    def feature_dimensions(self) -> int:
-        """Length of a feature vector."""
-        return self.network.plan.feature_dimensions
+        self.feature_dimensions = network.plan.feature_dimensions
 
     def maps(
         self,
@@ -201,7 +194,3 @@ class CompactEncoder(Encoder):
     def cost(self, image_size: int | None = None) -> NetworkCost:
         """Prices of stem and blocks for one square image, kept channels only."""
         return self.network.plan.cost(image_size)
-
-    def gates(self) -> list[ChannelGate]:
-        """None that could be trained."""
-        return []

@@ -172,13 +172,9 @@ class CompactPlan:
             )
         return NetworkCost(stem, tuple(costs))
 
-    def to_json(self) -> dict[str, Any]:
-        """As nested dictionaries, lists, numbers and strings."""
-        return {"format": FORMAT} | dataclasses.asdict(self)
-
 
 def plan_from_json(values: Mapping[str, Any]) -> CompactPlan:
-    """The plan that :meth:`CompactPlan.to_json` wrote.
+    """The plan that ``dataclasses.asdict`` and JSON made of it, with its format.
 
     Raises:
         PlanError: values are missing, of another version, or contradict each other.

@@ -19,12 +19,12 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return f"{100 * fraction:.{digits}f}{_NO_BREAK}%"
 
 
-def plain(value: float, digits: int = 2) -> str:
+def plain(value: float | None, digits: int = 2) -> str:
     """Number with a fixed count of decimals."""
     return DASH if pd.isna(value) else f"{value:.{digits}f}"
 
 
-def signed(value: float, digits: int = 2) -> str:
+def signed(value: float | None, digits: int = 2) -> str:
     """Difference with its sign, the minus as typeset; a rounded zero has none."""
     if pd.isna(value):
         return DASH
@@ -45,7 +45,7 @@ def signed_with_std(mean: float, std: float, digits: int = 2) -> str:
     return text if pd.isna(mean) or pd.isna(std) else f"{text} ± {std:.{digits}f}"
 
 
-def three_digits(value: float) -> str:
+def three_digits(value: float | None) -> str:
     """Quantity of unknown size: three significant digits, thousands separated."""
     if pd.isna(value):
         return DASH

@@ -5,7 +5,7 @@ Convention: maps are (N, C, h, w), row 0 at the top; a region is (top, left, sid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache, reduce
 from itertools import pairwise
 
@@ -98,25 +98,24 @@ def region_maxima(maps: Tensor, levels: int = 3) -> Tensor:
 def _stretch_maxima(
     x: Tensor, dim: int, stretches: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], Tensor]:
-    """Maxima over several stretches [first, end) of one dimension, which falls away."""
+    """Maxima over several stretches [first, end) of one dimension, which falls away.
+
+    Slice by slice: ten times as fast as ``amax`` over a middle dimension.
+    """
     wanted = list(stretches)
     cuts = sorted({cut for stretch in wanted for cut in stretch})
     pieces = {
-        (first, end): _running_maximum([x.select(dim, at) for at in range(first, end)])
+        (first, end): reduce(torch.maximum, [x.select(dim, at) for at in range(first, end)])
         for first, end in pairwise(cuts)
         if any(low <= first and end <= high for low, high in wanted)
     }
     return {
-        (low, high): _running_maximum(
-            [piece for (first, end), piece in pieces.items() if low <= first and end <= high]
+        (low, high): reduce(
+            torch.maximum,
+            [piece for (first, end), piece in pieces.items() if low <= first and end <= high],
         )
         for low, high in wanted
     }
-
-
-def _running_maximum(slices: Sequence[Tensor]) -> Tensor:
-    """Maximum of tensors one by one: ten times as fast as ``amax`` over a middle dimension."""
-    return reduce(torch.maximum, slices)
 
 
 def maximum(maps: Tensor) -> Tensor:

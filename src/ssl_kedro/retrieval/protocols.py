@@ -97,11 +97,8 @@ class Places:
     def hits(self, level: Level) -> Hits:
         """Places of the positives once junk is out."""
         wanted, junk = self._in(level.positives), self._in(level.junk)
-        before = np.zeros(len(junk) + 1, dtype=np.int64)
-        np.cumsum(junk, out=before[1:])
+        before, counted = _sums_before(junk), _sums_before(wanted)
         within = before[:-1] - np.repeat(before[self.starts[:-1]], np.diff(self.starts))
-        counted = np.zeros(len(wanted) + 1, dtype=np.int64)
-        np.cumsum(wanted, out=counted[1:])
         return Hits((self.places - within)[wanted], counted[self.starts])
 
     def _in(self, names: frozenset[str]) -> np.ndarray:
@@ -215,7 +212,7 @@ def places_by_similarity(similarities: np.ndarray, judgements: Judgements) -> Pl
 def _joined(
     judgements: Judgements, places: Sequence[np.ndarray], kinds: Sequence[np.ndarray]
 ) -> Places:
-    starts = np.concatenate([[0], np.cumsum([len(found) for found in places])])
+    starts = _sums_before(np.array([len(found) for found in places]))
     return Places(judgements.names, np.concatenate(places), np.concatenate(kinds), starts)
 
 
@@ -231,8 +228,7 @@ def average_precisions(hits: Hits) -> np.ndarray:
     found = np.arange(len(hits.places)) - np.repeat(hits.starts[:-1], hits.counts)
     # Nothing stands before the first place: precision there counts as 1.
     before = np.where(hits.places > 0, found / np.maximum(hits.places, 1), 1.0)
-    area = np.zeros(len(found) + 1)
-    np.cumsum(before + (found + 1) / (hits.places + 1), out=area[1:])
+    area = _sums_before(before + (found + 1) / (hits.places + 1))
     with np.errstate(invalid="ignore"):
         return np.asarray(np.diff(area[hits.starts]) / (2 * hits.counts))
 
@@ -258,6 +254,11 @@ def precisions_at(hits: Hits, ks: Sequence[int]) -> np.ndarray:
     found = np.searchsorted(row, looked_at + stretch * queries[:, None]) - hits.starts[:-1, None]
     with np.errstate(invalid="ignore"):
         return np.asarray(found / looked_at)
+
+
+def _sums_before(values: np.ndarray) -> np.ndarray:
+    """Sum of the values before each, and of all, (M,) -> (M + 1,)."""
+    return np.concatenate([[0], np.cumsum(values)])
 
 
 def _check_queries(columns: np.ndarray, judgements: Judgements) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,14 +102,9 @@ def effective_config(
         ConfigError: the name is not known and nothing defines it.
     """
     entry = datasets.get(name) or {}
-    fields: dict[str, Any] = (
-        {f.name: getattr(entry, f.name) for f in dataclasses.fields(entry)}
-        if isinstance(entry, RetrievalDataConfig)
-        else dict(entry)
-    )
-    changes = {k: v for k, v in override.items() if v is not None and k != "name"}
+    fields = dict(vars(entry) if isinstance(entry, RetrievalDataConfig) else entry)
     if override.get("name") == name:
-        fields |= changes
+        fields |= {k: v for k, v in override.items() if v is not None and k != "name"}
     if not fields:
         known = ", ".join(sorted(datasets)) or "none"
         raise ConfigError(
@@ -143,23 +137,21 @@ def retrieval_set(
     if config.source == "published":
         return _published(name, config, images=images)
     root = _root(name, config)
+    if config.source == "folder":
+        truth, files = labelled_folder(
+            root,
+            easy_within_deg=config.easy_within_deg,
+            max_queries=config.max_queries,
+            seed=seed + config.seed,
+        )
+        return _with_queries(name, truth, FilePhotographs(files, truth.database), config)
+    found = _all_images(root)
     if config.source == "images":
-        found = _all_images(root)
         names = [path.relative_to(root).as_posix() for path in found]
         return RetrievalSet(name, FilePhotographs(found, names), None, None, cropped=False)
-    if config.source == "holidays":
-        found = _all_images(root)
-        truth = holidays_from_names([path.stem for path in found])
-        paths = {path.stem: path for path in found}
-        database = FilePhotographs([paths[n] for n in truth.database], truth.database)
-        return RetrievalSet(name, database, None, truth, cropped=False)
-    truth, files = labelled_folder(
-        root,
-        easy_within_deg=config.easy_within_deg,
-        max_queries=config.max_queries,
-        seed=seed + config.seed,
-    )
-    return _with_queries(name, truth, FilePhotographs(files, truth.database), config)
+    truth = holidays_from_names([path.stem for path in found])
+    database = FilePhotographs(found, truth.database)
+    return RetrievalSet(name, database, None, truth, cropped=False)
 
 
 def _published(name: str, config: RetrievalDataConfig, *, images: bool) -> RetrievalSet:
@@ -198,7 +190,9 @@ def _with_queries(
 
 def _facades(name: str, made: FacadeSet, config: RetrievalDataConfig) -> RetrievalSet:
     count = len(made.query_views)
-    lists: dict[str, list[list[int]]] = {kind: [[] for _ in range(count)] for kind in _KINDS}
+    lists: dict[str, list[list[int]]] = {
+        kind: [[] for _ in range(count)] for kind in ("easy", "hard", "junk")
+    }
     for index, view in enumerate(made.database_views):
         if view.instance < count:
             lists[difficulty(view)][view.instance].append(index)
@@ -217,9 +211,6 @@ def _facades(name: str, made: FacadeSet, config: RetrievalDataConfig) -> Retriev
         truth,
         cropped=config.crop_queries,
     )
-
-
-_KINDS = ("easy", "hard", "junk")
 
 
 def _root(name: str, config: RetrievalDataConfig) -> Path:

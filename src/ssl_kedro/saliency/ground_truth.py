@@ -69,10 +69,9 @@ def saliency_maps(
             raise ValueError(
                 f"set {at + 1} of {len(sets)} has no fixations; a map needs at least one"
             )
-    pixels = height * width
-    counts = np.stack(
-        [np.bincount(each.pixels(height, width), minlength=pixels) for each in sets]
-    ).reshape(-1, height, width)
+    pixels = [each.pixels(height, width) for each in sets]
+    counts = np.stack([np.bincount(of_set, minlength=height * width) for of_set in pixels])
+    counts = counts.reshape(-1, height, width)
     spectra = np.fft.rfft(counts, axis=2)
     sums = np.zeros_like(spectra)
     for row, kernel, targets in _kernels(

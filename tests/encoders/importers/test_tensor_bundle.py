@@ -7,8 +7,13 @@ import pytest
 
 from encoders.importers import bundle_writer
 from ssl_kedro.encoders.importers.report import WeightsError
-from ssl_kedro.encoders.importers.sorted_table import masked_crc32c, read_varint
-from ssl_kedro.encoders.importers.tensor_bundle import TensorBundle, fields, integer
+from ssl_kedro.encoders.importers.tensor_bundle import (
+    TensorBundle,
+    fields,
+    integer,
+    masked_crc32c,
+    read_varint,
+)
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 1023, 3 * 1024 + 5, 40_001])

@@ -7,13 +7,7 @@ from pathlib import Path
 
 from ssl_kedro.core.plugins import modules
 from ssl_kedro.encoders.importers.kind import Kind
-from ssl_kedro.encoders.importers.report import (
-    KeyReport,
-    WeightsError,
-    compared,
-    fill,
-    require_fit,
-)
+from ssl_kedro.encoders.importers.report import KeyReport, WeightsError, fill, fitted
 from ssl_kedro.encoders.maps import MapNetwork
 
 __all__ = ["KINDS", "KeyReport", "Kind", "WeightsError", "import_weights"]
@@ -57,8 +51,7 @@ def import_weights(kind: str, path: Path) -> tuple[MapNetwork, KeyReport]:
     network = found.network(selection, path)
     origin = {"kind": kind, "publisher": found.publisher, "hosted": found.hosted}
     files = {source.name: _sha256(source) for source in sources}
-    report = compared(network, selection, files=files, **origin)
-    require_fit(report, path)
+    report = fitted(network, selection, path, files=files, **origin)
     fill(network, selection, path)
     return network.eval(), report
 

@@ -89,18 +89,15 @@ def selected(
         reasons: regular expression of the beginning of a name in the file -> why it is dropped.
         path: for messages.
     """
-    chosen: dict[str, Tensor] = {}
-    sources: dict[str, str] = {}
-    dropped: dict[str, str] = {}
+    found = Selection()
     for key, value in tensors.items():
         reason = next((why for start, why in reasons.items() if re.match(start, key)), None)
         if reason is not None:
-            dropped[key] = reason
+            found.dropped[key] = reason
             continue
         name = re.sub(f"^(?:{prefix})", "", key)
-        if name in chosen:
-            raise WeightsError(
-                path, f"{name} twice, as {sources[name]} and {key}", "once", "check the file"
-            )
-        chosen[name], sources[name] = value, key
-    return Selection(chosen, sources, dropped)
+        if name in found.tensors:
+            twice = f"{name} twice, as {found.sources[name]} and {key}"
+            raise WeightsError(path, twice, "once", "check the file")
+        found.tensors[name], found.sources[name] = value, key
+    return found

@@ -40,11 +40,11 @@ class Selection:
         extras: tensors kept apart from the network, e.g. "classifier.weight".
     """
 
-    tensors: Mapping[str, Tensor]
-    sources: Mapping[str, str]
-    dropped: Mapping[str, str]
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,56 +77,43 @@ class KeyReport:
     notes: Mapping[str, Any]
     extras: Mapping[str, Tensor] = field(repr=False, compare=False)
 
-    @property
-    def fits(self) -> bool:
-        """Whether file and network match, key by key."""
-        return not (self.missing or self.unexpected or self.wrong_shapes)
-
     def as_json(self) -> dict[str, Any]:
         """All but the extras' values, of a file that fits, in plain types."""
         names = ("kind", "publisher", "hosted", "files", "notes", "extras", "used", "dropped")
         return {name: getattr(self, name) for name in names} | {"extras": sorted(self.extras)}
 
 
-def compared(network: MapNetwork, selection: Selection, **origin: Any) -> KeyReport:
-    """The report on a selection for a network.
+def fitted(network: MapNetwork, selection: Selection, path: Path, **origin: Any) -> KeyReport:
+    """The report on a selection that a network fits.
 
     Args:
         network: whose names and shapes are needed, except for the pixels' statistics.
         selection: what the file offers.
+        path: of the file, for messages.
         origin: kind, publisher, hosted, files.
+
+    Raises:
+        WeightsError: it does not fit; names the first keys at fault and counts them.
     """
     state = network.state_dict()
     needed = {n: tuple(value.shape) for n, value in state.items() if n not in _STATISTICS}
     offered = {n: tuple(value.shape) for n, value in selection.tensors.items()}
     # Files older than PyTorch 0.4.1, and TensorFlow's, do not count batches; nothing reads it.
     missing = [n for n in needed if n not in offered and not n.endswith("num_batches_tracked")]
-    return KeyReport(
+    wrong = [n for n in offered if n in needed and needed[n] != offered[n]]
+    report = KeyReport(
         used={selection.sources[n]: n for n in offered if needed.get(n) == offered[n]},
         dropped=selection.dropped,
         missing=tuple(missing),
         unexpected=tuple(selection.sources[n] for n in offered if n not in needed),
-        wrong_shapes={
-            n: (offered[n], needed[n]) for n in offered if n in needed and needed[n] != offered[n]
-        },
+        wrong_shapes={n: (offered[n], needed[n]) for n in wrong},
         notes=selection.notes,
         extras=selection.extras,
         **origin,
     )
-
-
-def require_fit(report: KeyReport, path: Path) -> None:
-    """Refuse a file that does not match the network.
-
-    Raises:
-        WeightsError: naming the first keys at fault and counting them.
-    """
-    if report.fits:
-        return
-    shapes = [f"{n} {found} for {need}" for n, (found, need) in report.wrong_shapes.items()]
     faults = {
-        "missing": report.missing,
-        "of a wrong shape": shapes,
+        "missing": missing,
+        "of a wrong shape": [f"{n} {offered[n]} for {needed[n]}" for n in wrong],
         "unexpected": report.unexpected,
     }
     parts = [
@@ -134,14 +121,16 @@ def require_fit(report: KeyReport, path: Path) -> None:
         for what, names in faults.items()
         if names
     ]
-    error = WeightsError(
-        path,
-        "keys " + "; ".join(parts),
-        f"exactly those of kind {report.kind!r}",
-        f"check that the file is the one from {report.hosted}, and whole",
-    )
-    error.report = report
-    raise error
+    if parts:
+        error = WeightsError(
+            path,
+            "keys " + "; ".join(parts),
+            f"exactly those of kind {report.kind!r}",
+            f"check that the file is the one from {report.hosted}, and whole",
+        )
+        error.report = report
+        raise error
+    return report
 
 
 @torch.no_grad()

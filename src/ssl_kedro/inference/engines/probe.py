@@ -16,8 +16,14 @@ from torch import Tensor
 
 from ssl_kedro.core.race import first_within, prepared, race, seconds_of
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
-from ssl_kedro.inference.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine, onnx_bytes
-from ssl_kedro.inference.engines.torch_engines import CompiledEngine, TorchEngine, compiled_needs
+from ssl_kedro.inference.engines.packaged import (
+    CompiledEngine,
+    OnnxRuntimeEngine,
+    OpenVinoEngine,
+    TorchEngine,
+    compiled_needs,
+    onnx_bytes,
+)
 from ssl_kedro.inference.native import build
 from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactNetwork

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_kedro.core.files import replaced_file
@@ -22,47 +21,16 @@ _LOG = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-pthread")
-_AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma")
 _TIMEOUT_S = 300
 
 
-@dataclass(frozen=True)
-class InstructionSet:
-    """One copy of the inner loops.
-
-    Args:
-        name: "portable", "avx2" or "avx512".
-        number: what the library calls it.
-        lanes: floats in a register.
-        flags: that the compiler needs for it.
-    """
-
-    name: str
-    number: int
-    lanes: int
-    flags: tuple[str, ...]
-
-
-INSTRUCTION_SETS = (
-    InstructionSet("portable", 0, 4, ()),
-    InstructionSet("avx2", 1, 8, ("-mavx2", "-mfma")),
-    InstructionSet("avx512", 2, 16, _AVX512),
-)
-
-
-def cache_folder() -> Path:
-    """Where compiled libraries are kept: $XDG_CACHE_HOME/ssl_kedro, or ~/.cache/ssl_kedro.
-
-    Raises:
-        EngineUnavailableError: there is neither.
-    """
-    root = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(root) if root else Path.home() / ".cache") / "ssl_kedro" / "native"
-    except RuntimeError as error:
-        raise EngineUnavailableError(
-            "no home folder to keep the compiled kernel in; set XDG_CACHE_HOME to a folder"
-        ) from error
+# Copies of the inner loops, in the order of their numbers in the library: floats in a register,
+# and flags that the compiler needs.
+INSTRUCTION_SETS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "portable": (4, ()),
+    "avx2": (8, ("-mavx2", "-mfma")),
+    "avx512": (16, ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma")),
+}
 
 
 def library_path() -> Path:
@@ -108,15 +76,23 @@ def _cached_path() -> Path:
     """Where the library of these sources, flags and this type of machine is, or is to be.
 
     Compilers share it, but not what $CXX adds to the flags. No flag asks for the processor at
-    hand: which inner loops run is decided when the library is loaded.
+    hand: which inner loops run is decided when the library is loaded. It is kept in
+    $XDG_CACHE_HOME/ssl_kedro/native, or ~/.cache/ssl_kedro/native.
     """
+    root = os.environ.get("XDG_CACHE_HOME")
+    try:
+        cache = Path(root) if root else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise EngineUnavailableError(
+            "no home folder to keep the compiled kernel in; set XDG_CACHE_HOME to a folder"
+        ) from error
     digest = hashlib.sha256()
     machine = (platform.system(), platform.machine(), *platform.libc_ver())
     added = [word for word in _wanted() if word.startswith("-")]
     digest.update(repr((machine, _FLAGS, INSTRUCTION_SETS, added)).encode())
     for source in sorted(_FOLDER.glob("*.cpp")) + sorted(_FOLDER.glob("*.h")):
         digest.update(source.name.encode() + source.read_bytes())
-    return cache_folder() / f"gated_{digest.hexdigest()[:16]}.so"
+    return cache / "ssl_kedro" / "native" / f"gated_{digest.hexdigest()[:16]}.so"
 
 
 def _is_there(path: Path) -> bool:
@@ -173,10 +149,11 @@ def _objects(folder: Path) -> dict[str, list[str]]:
     sources = [path for path in sorted(_FOLDER.glob("*.cpp")) if path.name != "tiles.cpp"]
     found = {str(folder / f"{source.stem}.o"): ["-c", str(source)] for source in sources}
     intel = platform.machine().lower() in ("x86_64", "amd64")
-    for chosen in INSTRUCTION_SETS if intel else INSTRUCTION_SETS[:1]:
-        flags = [*chosen.flags, f"-DTILES_NAME={chosen.name}", f"-DTILES_LANES={chosen.lanes}"]
-        tiles = [*flags, "-c", str(_FOLDER / "tiles.cpp")]
-        found[str(folder / f"tiles_{chosen.name}.o")] = tiles
+    for name in INSTRUCTION_SETS if intel else ("portable",):
+        lanes, flags = INSTRUCTION_SETS[name]
+        defined = [f"-DTILES_NAME={name}", f"-DTILES_LANES={lanes}"]
+        tiles = [*flags, *defined, "-c", str(_FOLDER / "tiles.cpp")]
+        found[str(folder / f"tiles_{name}.o")] = tiles
     return found
 
 

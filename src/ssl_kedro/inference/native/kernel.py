@@ -51,7 +51,7 @@ def instruction_sets() -> tuple[str, ...]:
         EngineUnavailableError: the kernel cannot be compiled or loaded.
     """
     library = _library()
-    found = [chosen.name for chosen in INSTRUCTION_SETS if library.gated_available(chosen.number)]
+    found = [name for i, name in enumerate(INSTRUCTION_SETS) if library.gated_available(i)]
     return tuple(reversed(found))
 
 
@@ -97,14 +97,13 @@ class NativeNetwork(Engine):
         self.image_size = image_size
         shape = np.array(_shape(network, image_size), dtype=np.int64)
         weights = _weights(network)
-        number = {chosen.name: chosen.number for chosen in INSTRUCTION_SETS}
         self._handle = _library().gated_create(
             shape.ctypes.data_as(_INTEGERS),
             len(shape),
             weights.ctypes.data_as(_FLOATS),
             len(weights),
             threads,
-            number[self.instruction_set],
+            list(INSTRUCTION_SETS).index(self.instruction_set),
         )
         if not self._handle:
             raise EngineUnavailableError(

@@ -49,11 +49,8 @@ def check_data(parameters: RetrievalEvalParameters, **sets: RetrievalSet) -> Dat
     if not parameters.own_descriptors:
         check_present({n: parameters.encoders[n] for n in parameters.present_encoders})
         for name in parameters.absent_encoders:
-            _log.info(
-                "Encoder %r is left out: there is nothing at %s",
-                name,
-                parameters.encoders[name].file,
-            )
+            file = parameters.encoders[name].file
+            _log.info("Encoder %r is left out: there is nothing at %s", name, file)
     return {name: _summary(task, parameters.seed) for name, task in sets.items()}
 
 
@@ -103,8 +100,8 @@ def extract(
     stale = [name for name, (_, store, _) in parts.items() if not store.holds(identities[name])]
     if stale and config.adapt_batch_norm and task.database is not None:
         network = adapted(network, task.database, resize, parameters.extract)
-    found = {
-        name: extract_vectors(
+    made = [
+        extract_vectors(
             photographs,
             network,
             resize,
@@ -116,8 +113,8 @@ def extract(
         )
         for name, (photographs, store, _) in parts.items()
         if photographs is not None
-    }
-    return Extraction(sum(p.numel() for p in network.parameters()), **found)
+    ]
+    return Extraction(sum(p.numel() for p in network.parameters()), *made)
 
 
 def learn_whitening(extraction: Extraction, database_vectors: VectorStore) -> Arrays:  # noqa: ARG001
@@ -146,13 +143,8 @@ def describe_database(
         wanted, possible = parameters.whitening.dimensions, learnt.reliable_dimensions
         dimensions = min(wanted, possible)
         if wanted > possible:
-            _log.info(
-                "%d dimensions in place of %d: whitening was learnt from %s vectors of length %d",
-                possible,
-                wanted,
-                f"{learnt.count:,}",
-                len(learnt.mean),
-            )
+            reason = f"was learnt from {learnt.count:,} vectors of length {len(learnt.mean)}"
+            _log.info("%d dimensions in place of %d: whitening %s", possible, wanted, reason)
     return aggregated(database_vectors.vectors(), database_vectors.starts(), learnt, dimensions)
 
 
@@ -213,10 +205,8 @@ def check_own_descriptors(
 
 def index(parameters: RetrievalEvalParameters, descriptors: np.ndarray) -> Any:
     """A faiss index of the database's descriptors."""
-    config = parameters.search
-    return build_index(
-        descriptors, config.index, train_points=config.train_points, seed=parameters.seed
-    )
+    config, seed = parameters.search, parameters.seed
+    return build_index(descriptors, config.index, train_points=config.train_points, seed=seed)
 
 
 def search(
@@ -226,21 +216,8 @@ def search(
     index: Any = None,
 ) -> Arrays:
     """Global search: database indices, best first, (K, Q); full where the search is exact."""
-    return {"g": _searcher(parameters, descriptors, index).rankings(query_descriptors)}
-
-
-def _searcher(
-    parameters: RetrievalEvalParameters, descriptors: np.ndarray, made_index: Any
-) -> Searcher:
-    config = parameters.search
-    return Searcher(
-        descriptors,
-        made_index,
-        probes=config.probes,
-        depth=config.depth,
-        refine=config.refine,
-        rebuild=lambda rows: index(parameters, rows),
-    )
+    searcher = Searcher(descriptors, index, parameters.search, parameters.seed)
+    return {"g": searcher.rankings(query_descriptors)}
 
 
 def rerank(
@@ -252,13 +229,9 @@ def rerank(
     index: Any = None,
 ) -> Arrays:
     """Rankings after query expansion, database-side augmentation and both, (K, Q) each."""
-    return reranked(
-        _searcher(parameters, descriptors, index),
-        query_descriptors,
-        rankings["g"],
-        task.own_rows,
-        **dataclasses.asdict(parameters.reranking),
-    )
+    searcher = Searcher(descriptors, index, parameters.search, parameters.seed)
+    own = task.own_rows
+    return reranked(searcher, query_descriptors, rankings["g"], own, parameters.reranking)
 
 
 def score(
@@ -271,9 +244,9 @@ def score(
 ) -> Evaluation:
     """Scores of every ranking, and what they were made with."""
     truth, usable = _truth(task), np.asarray(query_descriptors.any(axis=1))
-    own = parameters.own_descriptors
+    sets = ("own",) if parameters.own_descriptors else parameters.whitening_sets(task.name)
     return Evaluation(
-        whitened_on="own" if own else parameters.whitening_sets(task.name)[0],
+        whitened_on=sets[0],
         cropped=task.cropped,
         dimensions=int(descriptors.shape[1]),
         index=parameters.search.index,

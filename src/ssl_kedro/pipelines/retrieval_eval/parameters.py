@@ -23,6 +23,7 @@ from ssl_kedro.pipelines.parameters import (
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import ExtractConfig
 from ssl_kedro.retrieval.index import empty_index
+from ssl_kedro.retrieval.ranking import RerankingConfig, SearchConfig
 from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_config
 
 # A dataset's name in ``whitening.learn_on`` for itself, and for no whitening at all.
@@ -59,44 +60,6 @@ class WhiteningParameters(PipelineParameters):
     learn_on: Annotated[Names, Field(min_length=1)] = (ITSELF,)
     sweep: Dimensions = ()
     true_dimension: bool = True
-
-
-@dataclass(frozen=True)
-class RerankingConfig(Config):
-    """How many neighbours each re-ranking takes (thesis 3.4.1).
-
-    Args:
-        aqe: N of average query expansion.
-        dba: N' of database-side augmentation.
-        dba_aqe: N of query expansion on the augmented database.
-        alpha_qe: N of alpha-QE.
-        alpha: exponent of the similarity there (Radenovic et al. 2019: 3).
-    """
-
-    aqe: Annotated[int, Range(at_least=1)] = 10
-    dba: Annotated[int, Range(at_least=1)] = 20
-    dba_aqe: Annotated[int, Range(at_least=1)] = 1
-    alpha_qe: Annotated[int, Range(at_least=1)] = 10
-    alpha: Annotated[float, Range(at_least=0)] = 3.0
-
-
-@dataclass(frozen=True)
-class SearchConfig(Config):
-    """How neighbours are found.
-
-    Args:
-        index: "exact", or a faiss factory string such as "IVF4096,PQ64" or "HNSW32".
-        probes: cells of an inverted file that a query visits.
-        depth: results of a query, where the index is not exact.
-        refine: order these by exact similarity, read from the descriptors.
-        train_points: vectors that an index is trained on, at most.
-    """
-
-    index: str = "exact"
-    probes: Annotated[int, Range(at_least=1)] = 16
-    depth: Annotated[int, Range(at_least=1)] = 1000
-    refine: bool = True
-    train_points: Annotated[int, Range(at_least=1)] = 200_000
 
 
 class OwnDescriptors(PipelineParameters):
@@ -176,51 +139,41 @@ class RetrievalEvalParameters(PipelineParameters):
     @model_validator(mode="after")
     def _check(self) -> Self:
         checked_device(self.extract.device)
-        _check_names("encoders", [*self.encoders, *self.ensembles, self.descriptors.name])
+        described = [*self.encoders, *self.ensembles]
+        _check_names("encoders", [*described, self.descriptors.name])
         _check_names("datasets", [*self.datasets, *self.tasks])
         if not self.tasks:
             raise ConfigError("evaluate", [], "the name of a data set, or dataset.name")
         for name in self.tasks:
-            config = self.data(name)
-            if config.source == "images":
-                raise ConfigError(
-                    "evaluate", name, 'a task with a ground truth; "images" only teach whitening'
-                )
-        if (self.descriptors.database is None) != (self.descriptors.queries is None):
-            missing = "queries" if self.descriptors.queries is None else "database"
-            raise ConfigError(
-                f"descriptors.{missing}", None, "a .npy file, as the other of the two has"
-            )
+            if self.data(name).source == "images":
+                expected = 'a task with a ground truth; "images" only teach whitening'
+                raise ConfigError("evaluate", name, expected)
+        self._check_own_descriptors()
         if self.search.index != "exact":
             try:
                 empty_index(self.search.index, self.whitening.dimensions)
             except ConfigError as error:
                 raise ConfigError("search.index", error.value, error.expected) from None
-        for role in ("database", "queries"):
-            path = getattr(self.descriptors, role)
-            if path is not None and not Path(path).expanduser().is_file():
-                raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
-        for name in self.whitening.learn_on:
-            if name not in (ITSELF, NONE, *self.datasets, *self.tasks):
-                known = ", ".join([ITSELF, NONE, *self.datasets])
-                raise ConfigError("whitening.learn_on", name, f"one of {known}")
-        self._check_encoders()
-        return self
-
-    def _check_encoders(self) -> None:
+        taught = dict.fromkeys([ITSELF, NONE, *self.datasets, *self.tasks])
+        _check_known("whitening.learn_on", self.whitening.learn_on, taught)
         for name, members in self.ensembles.items():
             if len(members) < 2 or set(members) - set(self.encoders):
-                raise ConfigError(
-                    f"ensembles.{name}",
-                    list(members),
-                    f"two or more of the encoders {', '.join(self.encoders)}",
-                )
-        for name in self.use:
-            if name not in (*self.encoders, *self.ensembles):
-                known = ", ".join([*self.encoders, *self.ensembles])
-                raise ConfigError("use", name, f"one of {known}")
+                expected = f"two or more of the encoders {', '.join(self.encoders)}"
+                raise ConfigError(f"ensembles.{name}", list(members), expected)
+        _check_known("use", self.use, described)
         if not self.own_descriptors and not self.present_encoders:
             raise ConfigError("encoders", {}, "at least one encoder whose file is there")
+        return self
+
+    def _check_own_descriptors(self) -> None:
+        given = {role: getattr(self.descriptors, role) for role in ("database", "queries")}
+        for role, path in given.items():
+            if path is None and any(given.values()):
+                expected = "a .npy file, as the other of the two has"
+                raise ConfigError(f"descriptors.{role}", None, expected)
+        for role, path in given.items():
+            if path is not None and not Path(path).expanduser().is_file():
+                raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
 
     @property
     def own_descriptors(self) -> bool:
@@ -253,7 +206,7 @@ class RetrievalEvalParameters(PipelineParameters):
         return tuple(
             name
             for name, config in self.encoders.items()
-            if config.optional and not config.present and (not self.use or name in self.use)
+            if config.optional and not config.present and name in (self.use or self.encoders)
         )
 
     @property
@@ -274,9 +227,8 @@ class RetrievalEvalParameters(PipelineParameters):
 
     def whitening_sets(self, task: str) -> tuple[str, ...]:
         """Data sets that whitening for a task is learnt on, "none" among them; first = main."""
-        return tuple(
-            dict.fromkeys(task if name == ITSELF else name for name in self.whitening.learn_on)
-        )
+        sets = (task if name == ITSELF else name for name in self.whitening.learn_on)
+        return tuple(dict.fromkeys(sets))
 
     def resize(self, encoder: str) -> Resize:
         """Size of the images that an encoder sees."""
@@ -284,9 +236,14 @@ class RetrievalEvalParameters(PipelineParameters):
         return Resize(size, self.image.keep_aspect)
 
 
+def _check_known(key: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(key, name, f"one of {', '.join(known)}")
+
+
 def _check_names(key: str, names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name) or name in (ITSELF, NONE):
-            raise ConfigError(
-                key, name, f'letters, digits and underscores, other than "{ITSELF}" and "{NONE}"'
-            )
+            expected = f'letters, digits and underscores, other than "{ITSELF}" and "{NONE}"'
+            raise ConfigError(key, name, expected)

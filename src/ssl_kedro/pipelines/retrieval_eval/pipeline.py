@@ -11,9 +11,7 @@ from kedro.pipeline import Node, Pipeline, node
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.retrieval_eval import nodes
 from ssl_kedro.pipelines.retrieval_eval.parameters import NONE, RetrievalEvalParameters
-from ssl_kedro.pipelines.retrieval_eval.report import figures, page
-from ssl_kedro.pipelines.retrieval_eval.report import nodes as report
-from ssl_kedro.pipelines.retrieval_eval.report import tables as declared
+from ssl_kedro.pipelines.retrieval_eval.report import figures, page, tables
 
 KEY = "retrieval_eval"
 PARAMETERS = {"parameters": f"params:{KEY}"}
@@ -215,13 +213,13 @@ def _report_nodes(parameters: RetrievalEvalParameters) -> list[Node]:
     results = {"results": f"{KEY}.results"}
     both = {"data": DATA} | results
     manifest = {"manifest": f"{KEY}.run_manifest"}
-    tables = {name: f"{KEY}.{name}" for name in TABLES}
-    of_page = PARAMETERS | both | manifest | tables | shown
+    made = {name: f"{KEY}.{name}" for name in TABLES}
+    of_page = PARAMETERS | both | manifest | made | shown
     return [
-        _shared_node(report.collect, found, results["results"]),
-        _shared_node(report.metrics, both, f"{KEY}.metrics"),
-        _shared_node(declared.tables, PARAMETERS | results, tables),
-        _shared_node(report.describe_run, PARAMETERS | both, manifest["manifest"]),
+        _shared_node(tables.collect, found, results["results"]),
+        _shared_node(tables.metrics, both, f"{KEY}.metrics"),
+        _shared_node(tables.tables, PARAMETERS | results, made),
+        _shared_node(tables.describe_run, PARAMETERS | both, manifest["manifest"]),
         _shared_node(figures.dimensions, both, f"{KEY}.dimensions"),
         _shared_node(page.report, of_page, f"{KEY}.report"),
     ]

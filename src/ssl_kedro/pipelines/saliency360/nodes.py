@@ -32,7 +32,7 @@ from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
-from ssl_kedro.saliency.predict.onnx_export import export_onnx
+from ssl_kedro.saliency.predict.onnx_export import ExportReport, export_onnx
 from ssl_kedro.saliency.predict.prediction import PredictConfig
 from ssl_kedro.saliency.predict.runtime import STAGES as MEASURED_STAGES
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
@@ -319,8 +319,7 @@ def predict(
 
 def export(
     parameters: Saliency360Parameters, model: SaliencyModel, store: PanoramaStore, path: Path
-) -> dict[str, Any]:
+) -> ExportReport:
     """One ONNX file of encoder and decoder, compared with PyTorch on noise and real panoramas."""
     images = np.array(store.images()[:_COMPARED])
-    report = export_onnx(model, path, *parameters.image.size, images=images)
-    return {**dataclasses.asdict(report), "path": str(report.path)}
+    return export_onnx(model, path, *parameters.image.size, images=images)

@@ -25,13 +25,13 @@ from ssl_kedro.pipelines.parameters import (
     without_nulls,
 )
 from ssl_kedro.pipelines.saliency360 import plans
+from ssl_kedro.pipelines.saliency360.records import BASELINES
 from ssl_kedro.saliency.folds import part_names
 from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
-BASELINES = ("uniform", "equator", "mean", "ceiling")
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
 _VGG_ROWS_PX = 48
 # Settings of a training that have no other value here.
@@ -136,17 +136,12 @@ class Saliency360Parameters(PipelineParameters):
             the other folds only.
         image: size that networks see.
         truth: what predictions are compared with.
-        encoder: shape of the encoders.
-        contrast: the contrastive objective.
-        views: of the pre-training.
-        train: recipe of the pre-training.
-        decoder: shape of the decoders.
-        decoding: loss and augmentation of the decoders.
-        decoder_train: recipe of the decoders.
+        encoder, decoder: shapes of the networks.
+        contrast, views, train: objective, views and recipe of the pre-training.
+        decoding, decoder_train: loss and augmentation, and recipe, of the decoders.
         cache_mb: features of a frozen encoder are kept while a decoder is trained, if they
             take at most so much memory; else they are computed in each epoch.
-        encoders: by name.
-        models: by name.
+        encoders, models: by name.
         ablations: parts of ``models`` beyond "main"; "all" = every one.
         deploy: model that predicts and is exported.
         score: metrics and intervals.

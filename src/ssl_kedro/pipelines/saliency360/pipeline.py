@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
@@ -10,7 +10,7 @@ from kedro.pipeline import Node, Pipeline, node
 from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.saliency360 import nodes, scoring
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.saliency360.plans import MAIN, ModelPlan
+from ssl_kedro.pipelines.saliency360.plans import MAIN
 from ssl_kedro.pipelines.saliency360.report import nodes as report
 from ssl_kedro.pipelines.saliency360.report.differences import paired_differences
 from ssl_kedro.pipelines.saliency360.report.tables import all_tables
@@ -21,8 +21,7 @@ ONLY = {"parameters": f"params:{KEY}"}
 SUMMARY = f"{KEY}.data_summary"
 PRETRAINING = f"{KEY}.data.pretraining"
 TABLES = ("table_4_1", "table_4_2", "table_4_3", "table_4_4")
-Names = Mapping[str, str]
-Models = dict[str, ModelPlan]
+Names = dict[str, str]
 
 
 def create_pipeline(parameters: Saliency360Parameters, asked: tuple[str, ...] = ()) -> Pipeline:
@@ -47,20 +46,20 @@ def create_pipeline(parameters: Saliency360Parameters, asked: tuple[str, ...] = 
     return Pipeline([*made, *_use_nodes(parameters, asked)])
 
 
-def _of(space: str, *names: str) -> dict[str, str]:
+def _of(space: str, *names: str) -> Names:
     """Catalog names of data of one namespace, by the arguments that they are."""
     return {name: f"{space}.{name}" for name in names}
 
 
-def _data(name: str, *names: str) -> dict[str, str]:
+def _data(name: str, *names: str) -> Names:
     return _of(f"{KEY}.data.{name}", *names)
 
 
-def _stored(name: str) -> dict[str, str]:
+def _stored(name: str) -> Names:
     return {"stored": f"{KEY}.data.{name}.panoramas"}
 
 
-def _sources(names: Iterable[str]) -> dict[str, str]:
+def _sources(names: Iterable[str]) -> Names:
     return {f"sources.{name}": f"{KEY}.data.{name}.source" for name in names}
 
 
@@ -75,9 +74,7 @@ def _node(
     name: str = "",
     namespace: str = KEY,
 ) -> Node:
-    made = outputs if isinstance(outputs, str) else dict(outputs)
-    name = name or function.__name__
-    return node(function, dict(inputs), made, name=name, namespace=namespace)
+    return node(function, inputs, outputs, name=name or function.__name__, namespace=namespace)
 
 
 def _data_nodes(parameters: Saliency360Parameters) -> list[Node]:
@@ -186,7 +183,7 @@ def _score_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
 
 def _collected(
     parameters: Saliency360Parameters, models: Iterable[str], encoders: Iterable[str]
-) -> dict[str, str]:
+) -> Names:
     """What results are gathered from; see :func:`report.nodes.collect`."""
     deployed = parameters.deployed_part
     found = {f"pretrained.{name}": f"{KEY}.encoders.{name}.training" for name in encoders}

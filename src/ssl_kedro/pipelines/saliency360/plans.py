@@ -35,10 +35,8 @@ class EncoderPlan(PipelineParameters):
         kind: "contrastive" (pre-trained here), "random" (its weights as drawn), or "file" (a
             bundle that an earlier run left).
         file: of the bundle.
-        architecture: instead of ``encoder.architecture``.
-        local_weight: lambda, instead of ``contrast.local_weight``.
-        attention: instead of ``contrast.attention``.
-        projections: instead of ``views.projections``.
+        architecture, projections: instead of the one of ``encoder``, of ``views``.
+        local_weight, attention: instead of those of ``contrast``; the weight is lambda.
         recipe: instead of the pipeline's; of the quirks, those of the views concern an encoder.
     """
 

@@ -8,6 +8,8 @@ from ssl_kedro.saliency.evaluation import Scores
 
 # A row an epoch, of numbers by name.
 History = list[dict[str, int | float]]
+# What models are compared with, in the order of tables.
+BASELINES = ("uniform", "equator", "mean", "ceiling")
 # Of the run time, "total" with all four.
 STAGES = ("decode", "encoder", "decoder", "post", "total")
 

@@ -25,12 +25,9 @@ def part_of(
 def tested_rows(
     parameters: Saliency360Parameters, stored: StoredPanoramas, *, own: bool
 ) -> dict[str, np.ndarray]:
-    """Tested panoramas by the part whose decoder is tested on them, int64.
+    """Rows of the tested panoramas by the part whose decoder is tested on them, int64.
 
-    Args:
-        parameters: of the run.
-        stored: the panoramas.
-        own: whether they are the run's own data; others are all tested, by the deployed part.
+    Those that are not the run's own data are all tested, by the deployed part.
     """
     if not own:
         return {parameters.deployed_part: np.arange(len(stored.names), dtype=np.int64)}

@@ -59,13 +59,13 @@ def _reading() -> Iterator[None]:
 
 
 def table_of_version_5(data: bytes) -> dict[str, object]:
-    """Variables of a MATLAB 5 file; see :func:`~.published.ground_truth_of_table`.
+    """Variables of a MATLAB 5 file; see :mod:`~.ground_truth.read`.
 
     Raises:
         GroundTruthError: the file is damaged, or a variable is not what it should be.
     """
     with _reading():
-        return {key: _value_5(key, value) for key, value in _variables_of_version_5(data).items()}
+        return {key: _value(key, found) for key, found in _variables_of_version_5(data).items()}
 
 
 def _variables_of_version_5(data: bytes) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _variables_of_version_5(data: bytes) -> dict[str, Any]:
 
 
 def table_of_version_73(data: bytes) -> dict[str, object]:
-    """Variables of a MATLAB 7.3 file; see :func:`~.published.ground_truth_of_table`.
+    """Variables of a MATLAB 7.3 file; see :mod:`~.ground_truth.read`.
 
     Raises:
         GroundTruthError: the file is damaged, or a variable is not what it should be.
@@ -99,18 +99,20 @@ def table_of_version_73(data: bytes) -> dict[str, object]:
     import h5py  # noqa: PLC0415  heavy
 
     with _reading(), h5py.File(io.BytesIO(data), "r") as file:
-        return {key: _value_73(file, key, file[key]) for key in _VARIABLES if key in file}
+        found = {key: _variable_of_version_73(file, key) for key in _VARIABLES if key in file}
+        return {key: _value(key, variable) for key, variable in found.items()}
 
 
-def _value_5(key: str, value: Any) -> object:
+def _value(key: str, found: Any) -> object:
+    """A variable as plain data, whatever the container."""
     if key == "gnd":
-        return [{name: _field(name, _row(v)) for name, v in entry.items()} for entry in value]
+        return [{name: _field(name, _row(v)) for name, v in entry.items()} for entry in found]
     if key == "qidx":
-        return _from_zero(_row(value))
-    if isinstance(value, str):
-        return [value]
+        return _from_zero(_row(found))
+    if isinstance(found, str):
+        return [found]
     # An empty text is stored as no numbers.
-    return ["" if cell == [] else cell for cell in value]
+    return ["" if cell == [] else cell for cell in found]
 
 
 def _row(values: object) -> np.ndarray:
@@ -120,19 +122,17 @@ def _row(values: object) -> np.ndarray:
     return row
 
 
-def _value_73(file: Any, key: str, value: Any) -> object:
+def _variable_of_version_73(file: Any, key: str) -> Any:
+    """As :mod:`~.matlab_process` gives it, with arrays for numbers."""
     if key == "gnd":
-        columns = {name: _cells(file, value[name]) for name in value}
-        counts = {len(cells) for cells in columns.values()}
-        if len(counts) > 1:
+        columns = {name: _cells(file, column) for name, column in file[key].items()}
+        if len({len(cells) for cells in columns.values()}) > 1:
             raise ValueError("the fields of gnd are of unequal length")
-        return [
-            {name: _field(name, cells[query]) for name, cells in columns.items()}
-            for query in range(counts.pop() if counts else 0)
-        ]
+        entries = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, entry, strict=True)) for entry in entries]
     if key == "qidx":
-        return _from_zero(_numbers(value))
-    return ["".join(map(chr, _numbers(value).ravel())) for value in _objects(file, value)]
+        return _numbers(file[key])
+    return ["".join(map(chr, _numbers(value))) for value in _objects(file, file[key])]
 
 
 def _cells(file: Any, column: Any) -> list[np.ndarray]:
@@ -156,15 +156,14 @@ def _numbers(dataset: Any) -> np.ndarray:
     if dataset.attrs.get("MATLAB_empty", 0):
         return np.zeros(0, dtype=np.uint16)
     _check_count(dataset.size)
-    return np.asarray(dataset[()])
+    return np.asarray(dataset[()]).ravel()
 
 
 def _field(name: str, values: np.ndarray) -> np.ndarray:
-    return values.ravel().astype(np.float64) if name == "bbx" else _from_zero(values)
+    return values.astype(np.float64) if name == "bbx" else _from_zero(values)
 
 
 def _from_zero(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values).ravel()
     if values.dtype.kind not in "iuf":
         raise ValueError(f"indices of type {values.dtype}")
     whole = values.astype(np.int64)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.amdim import AmdimConfig, AmdimEncoder
@@ -35,9 +33,10 @@ def read_amdim(path: Path) -> Selection:
     if absent:
         found = f"no number for {', '.join(absent)}"
         raise WeightsError(path, found, "hyperparams with all of them", CHECK_KIND)
-    notes: dict[str, Any] = {name: parameters[name] for name in _NEEDED}
-    notes["use_bn"] = bool(parameters.get("use_bn", False))
-    return replace(selected(tensors, _WRAPPERS, _REASONS, path), notes=notes)
+    selection = selected(tensors, _WRAPPERS, _REASONS, path)
+    selection.notes.update({name: parameters[name] for name in _NEEDED})
+    selection.notes["use_bn"] = bool(parameters.get("use_bn", False))
+    return selection
 
 
 def amdim_network(selection: Selection, path: Path) -> MapNetwork:

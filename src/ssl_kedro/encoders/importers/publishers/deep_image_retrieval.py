@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ssl_kedro.encoders.importers.kind import Kind, resnet, selected
 from ssl_kedro.encoders.importers.report import Selection
@@ -25,17 +23,15 @@ def read_gem_ap(path: Path) -> Selection:
     content = read_torch(path, foreign_objects=True)
     tensors = tensors_of(entry(content, "state_dict", path), path)
     plain = {key.removeprefix("module."): value for key, value in tensors.items()}
-    notes: dict[str, Any] = {}
-    if "adpool.p" in plain and plain["adpool.p"].numel() == 1:
-        notes["gem_p"] = float(plain["adpool.p"])
-    extras = {
-        f"whitening.{name}": plain[f"fc.{name}"]
-        for name in ("weight", "bias")
-        if f"fc.{name}" in plain
-    }
     selection = selected(tensors, r"(module\.)?", _REASONS, path)
-    others = {str(key): "not of the network; not read" for key in content if key != "state_dict"}
-    return replace(selection, dropped={**selection.dropped, **others}, notes=notes, extras=extras)
+    others = [str(key) for key in content if key != "state_dict"]
+    selection.dropped.update(dict.fromkeys(others, "not of the network; not read"))
+    if "adpool.p" in plain and plain["adpool.p"].numel() == 1:
+        selection.notes["gem_p"] = float(plain["adpool.p"])
+    for name in ("weight", "bias"):
+        if f"fc.{name}" in plain:
+            selection.extras[f"whitening.{name}"] = plain[f"fc.{name}"]
+    return selection
 
 
 KINDS = {

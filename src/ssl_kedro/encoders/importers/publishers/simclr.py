@@ -49,20 +49,18 @@ def read_simclr(path: Path) -> Selection:
     """
     bundle = TensorBundle(path)
     names = _names()
-    tensors: dict[str, Tensor] = {}
-    sources: dict[str, str] = {}
-    dropped: dict[str, str] = {}
-    extras: dict[str, Tensor] = {}
+    found = Selection()
     for variable in bundle.entries:
         if re.fullmatch(_LAYER, variable):
             name = names.get(variable, variable)
-            tensors[name], sources[name] = _tensor(bundle, variable, path), variable
+            found.tensors[name] = _tensor(bundle, variable, path)
+            found.sources[name] = variable
             continue
         reasons = (why for form, why in _REASONS.items() if re.fullmatch(form, variable))
-        dropped[variable] = next(reasons)
+        found.dropped[variable] = next(reasons)
         if variable in _CLASSIFIER:
-            extras[_CLASSIFIER[variable]] = _tensor(bundle, variable, path)
-    return Selection(tensors, sources, dropped, extras=extras)
+            found.extras[_CLASSIFIER[variable]] = _tensor(bundle, variable, path)
+    return found
 
 
 def _names() -> dict[str, str]:

@@ -1,21 +1,30 @@
-"""Tables 3.1 to 3.4: frozen encoders as descriptors, measured beside published; percent."""
+"""All of a run in numbers: metrics, manifest, and Tables 3.1 to 3.4 beside the published ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
+from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
-from ssl_kedro.pipelines.retrieval_eval.records import Evaluation, Extraction, Results
+from ssl_kedro.pipelines.retrieval_eval.records import (
+    Data,
+    Evaluation,
+    Extraction,
+    Results,
+    Sweep,
+)
+from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import DASH, plain
 from ssl_kedro.reporting.published import published_table
 from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, computed, word
-from ssl_kedro.retrieval.scoring import MeanScore
+from ssl_kedro.retrieval.scoring import MeanScore, flat_scores
 
+T = TypeVar("T")
 # The last one is not in the thesis.
 RANKINGS = {
     "g": "G",
@@ -27,25 +36,100 @@ RANKINGS = {
 PRECISIONS = {"map": "mAP", "mp5": "mP@5", "mp10": "mP@10"}
 
 
+def collect(**found: Evaluation | Extraction | Sweep) -> Results:
+    """All of a run; names such as "evaluations.facades.pixels" say what each is."""
+    return Results(**nested(found))
+
+
+def metrics(data: Data, results: Results) -> dict[str, float]:
+    """The numbers of the run under flat keys, fractions.
+
+    ``<task>.<encoder>.<ranking>.map`` for classic ground truth,
+    ``<task>.<encoder>.<ranking>.{easy,medium,hard}.{map,mp5,mp10}`` for revisited; beside them
+    ``<task>.chance``, and per encoder ``whitened_on.<set>``, ``dimensions.<d>`` and
+    ``true_dimension``.
+    """
+    flat: dict[str, float] = {}
+    for task, encoders in results.evaluations.items():
+        flat |= flat_scores(data[task].chance, f"{task}.chance")
+        for encoder, evaluation in encoders.items():
+            for ranking, scores in evaluation.rankings.items():
+                flat |= flat_scores(scores, f"{task}.{encoder}.{ranking}")
+    for task, swept in results.sweeps.items():
+        for encoder, found in swept.items():
+            prefix = f"{task}.{encoder}"
+            for name, means in found.whitened_on.items():
+                flat |= flat_scores(means, f"{prefix}.whitened_on.{name}")
+            for d, means in found.dimensions.items():
+                flat |= flat_scores(means, f"{prefix}.dimensions.{d}")
+            flat |= flat_scores(found.true_dimension or {}, f"{prefix}.true_dimension")
+    return flat
+
+
+def describe_run(
+    parameters: RetrievalEvalParameters, data: Data, results: Results
+) -> dict[str, Any]:
+    """Versions, commit, data, seed, device and cost of the run."""
+    parts = [
+        (task, part)
+        for task, encoders in results.extractions.items()
+        for found in encoders.values()
+        for part in found.parts
+    ]
+    return run_manifest(
+        seed=parameters.seed,
+        data={
+            "images": {task: found.images for task, found in data.items()},
+            "fingerprints": {task: found.fingerprint or "none" for task, found in data.items()},
+            "skipped": sorted(
+                {(f"{task}/{name}", why) for task, part in parts for name, why in part.skipped}
+            ),
+        },
+        execution={
+            "device": parameters.extract.device,
+            "precision": parameters.extract.precision,
+        },
+        parameters=parameters.model_dump(mode="json"),
+        training_seconds=sum(part.seconds for _, part in parts),
+    )
+
+
 def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
-    """By catalog name; see the columns of each below.
+    """By catalog name, the published figures beside the measured ones.
 
     Table 3.1 has a row an encoder and task, 3.2 and 3.3 one a task, encoder and level ("" for
     the classic protocol, which 3.3 leaves out), 3.4 one a dimension besides (empty: the encoder's
     own, not whitened).
     """
-    scored = list(_scored(parameters, results))
+    rows = published_rows(parameters)
+    extracted = [
+        _Extracted(task, encoder, parameters, found)
+        for task, encoder, found in _entries(results.extractions)
+    ]
+    scored = [
+        _Scored(task, level, encoder, evaluation, rows.get(encoder, ""))
+        for task, encoder, evaluation in _entries(results.evaluations)
+        for level in evaluation.rankings["g"]
+    ]
+    swept = [
+        _Swept(task, level, encoder, dimension, score, rows.get(encoder, ""))
+        for task, encoder, sweep in _entries(results.sweeps)
+        for dimension, scores in [*sweep.dimensions.items(), (None, sweep.true_dimension or {})]
+        for level, score in scores.items()
+    ]
     return {
-        "table_3_1": computed(EXTRACTIONS, _extracted(parameters, results)),
+        "table_3_1": computed(EXTRACTIONS, extracted),
         "table_3_2": computed(RERANKING, scored),
         "table_3_3": computed(REVISITED, (one for one in scored if one.level)),
-        "table_3_4": computed(DIMENSIONS, _swept(parameters, results)),
+        "table_3_4": computed(DIMENSIONS, swept),
     }
 
 
-def whole(value: Any, _: float = 0.0) -> str:
-    """A number of things, without separators."""
-    return str(value)
+def _entries(found: Mapping[str, Mapping[str, T]]) -> Iterator[tuple[str, str, T]]:
+    """Task, encoder and what there is of them."""
+    for task, encoders in found.items():
+        for encoder, value in encoders.items():
+            yield task, encoder, value
 
 
 def _printed(table: str, value: str, **where: object) -> float | None:
@@ -100,8 +184,8 @@ EXTRACTIONS: tuple[Column[_Extracted], ...] = (
         "Parameters",
         text=lambda count, _: f"{count / 1e6:,.2f} M" if count else DASH,
     ),
-    Column("channels", lambda of: of.found.database.channels, "C", text=whole),
-    Column("image_size", lambda of: of.parameters.resize(of.encoder).side, "px", text=whole),
+    Column("channels", lambda of: of.found.database.channels, "C", text=word),
+    Column("image_size", lambda of: of.parameters.resize(of.encoder).side, "px", text=word),
     Column(
         "adapt_batch_norm",
         lambda of: of.config.adapt_batch_norm,
@@ -118,12 +202,6 @@ EXTRACTIONS: tuple[Column[_Extracted], ...] = (
     ),
     Column("published_parameters", lambda of: _printed("3.1", "parameters", row=of.config.row)),
 )
-
-
-def _extracted(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Extracted]:
-    for task, encoders in results.extractions.items():
-        for encoder, found in encoders.items():
-            yield _Extracted(task, encoder, parameters, found)
 
 
 @dataclass(frozen=True)
@@ -155,7 +233,7 @@ _SETTING: tuple[Column[_Scored], ...] = (
     Column("encoder", lambda of: of.encoder, "Encoder", text=word),
     Column("whitened_on", lambda of: of.evaluation.whitened_on, "Whitened on", text=word),
     Column("cropped", lambda of: of.evaluation.cropped),
-    Column("dimensions", lambda of: of.evaluation.dimensions, "d", text=whole),
+    Column("dimensions", lambda of: of.evaluation.dimensions, "d", text=word),
 )
 RERANKING = (
     *_SETTING,
@@ -181,14 +259,6 @@ REVISITED = (
         for name in PRECISIONS
     ),
 )
-
-
-def _scored(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Scored]:
-    rows = published_rows(parameters)
-    for task, encoders in results.evaluations.items():
-        for encoder, evaluation in encoders.items():
-            for level in evaluation.rankings["g"]:
-                yield _Scored(task, level, encoder, evaluation, rows.get(encoder, ""))
 
 
 @dataclass(frozen=True)
@@ -217,15 +287,3 @@ DIMENSIONS: tuple[Column[_Swept], ...] = (
     Column("map", lambda of: 100 * of.score.map, dtype="float64"),
     Column("published_map", lambda of: of.published, dtype="float64"),
 )
-
-
-def _swept(parameters: RetrievalEvalParameters, results: Results) -> Iterator[_Swept]:
-    rows = published_rows(parameters)
-    for task, encoders in results.sweeps.items():
-        for encoder, sweep in encoders.items():
-            found: dict[int | None, dict[str, MeanScore]] = dict(sweep.dimensions.items())
-            if sweep.true_dimension is not None:
-                found[None] = sweep.true_dimension
-            for dimension, scores in found.items():
-                for level, score in scores.items():
-                    yield _Swept(task, level, encoder, dimension, score, rows.get(encoder, ""))

@@ -6,7 +6,6 @@ overlap decide nothing: the same panoramas are in both.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -59,9 +58,7 @@ class Difference:
     @property
     def text(self) -> str:
         """The mean with its interval, as "+0.110 [+0.000, +0.200]", where there is one."""
-        mean, low, high = (
-            signed(math.nan if end is None else end, 3) for end in (self.mean, self.low, self.high)
-        )
+        mean, low, high = (signed(value, 3) for value in (self.mean, self.low, self.high))
         return mean if self.judgement in ("unknown", "no interval") else f"{mean} [{low}, {high}]"
 
     @property

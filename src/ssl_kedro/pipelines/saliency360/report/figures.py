@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.saliency360.records import Estimate, Results
-from ssl_kedro.pipelines.saliency360.report.tables import BASELINES
+from ssl_kedro.pipelines.saliency360.records import BASELINES, Estimate, Results, Training
 from ssl_kedro.reporting.number_format import MINUS, plain
 from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, ORANGE, figure, literal, title
 from ssl_kedro.saliency.metric import Metric, metrics
@@ -55,13 +54,13 @@ def _score_panel(axis: Axes, metric: Metric, means: Mapping[str, Estimate]) -> N
 
 def training_curves(results: Results) -> Figure:
     """Loss of every pre-training, and of every decoder, over its epochs."""
-    made, (left, right) = figure(9.0, 3.1, 1, 2)
-    trainings = {
-        "Pre-training": {name: found.history for name, found in results.encoders.items()},
-        "Decoders": {name: found.history for name, found in results.models.items()},
+    made, axes = figure(9.0, 3.1, 1, 2)
+    trainings: dict[str, Mapping[str, Training]] = {
+        "Pre-training": results.encoders,
+        "Decoders": results.models,
     }
-    for axis, (name, trained) in zip((left, right), trainings.items(), strict=True):
-        curves = {label: history for label, history in trained.items() if history}
+    for axis, (name, trained) in zip(axes, trainings.items(), strict=True):
+        curves = {label: found.history for label, found in trained.items() if found.history}
         for (label, history), colour in zip(curves.items(), cycle(CLASS_COLOURS), strict=False):
             points = zip(*((row["epoch"], row["loss"]) for row in history), strict=True)
             axis.plot(*points, color=colour, lw=1.6, label=literal(label))
@@ -87,14 +86,11 @@ def overlay_sheet(rows: Sequence[Shown], columns: Sequence[str]) -> Figure:
     for axes, (name, picture, truth, maps, correlations) in zip(grid, rows, strict=False):
         pictures = [picture, overlay(picture, truth)]
         pictures += [overlay(picture, maps[column]) for column in columns]
-        below = [literal(name), "", *(_correlation(correlations.get(column)) for column in columns)]
+        said = (f"CC {plain(correlations[column])}".replace("-", MINUS) for column in columns)
+        below = [literal(name), "", *said]
         for axis, shown, text in zip(axes, pictures, below, strict=True):
             axis.imshow(shown.transpose(1, 2, 0), interpolation="bilinear", aspect="auto")
             axis.text(0, -0.03, text, transform=axis.transAxes, va="top", fontsize=7.5, color=DARK)
     for axis, head in zip(grid[0], heads, strict=True):
         axis.set_title(literal(head), fontsize=9, loc="left", color=DARK)
     return made
-
-
-def _correlation(value: float | None) -> str:
-    return "" if value is None else f"CC {plain(value)}".replace("-", MINUS)

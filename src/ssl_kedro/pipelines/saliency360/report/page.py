@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.saliency360.records import STAGES, Results
+from ssl_kedro.pipelines.saliency360.records import BASELINES, STAGES, Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
-from ssl_kedro.pipelines.saliency360.report.tables import (
-    BASELINES,
-    PUBLISHED,
-    ROW,
-    SCORES,
-    THIS_RUN,
-    columns,
-)
+from ssl_kedro.pipelines.saliency360.report.tables import PUBLISHED, ROW, SCORES, THIS_RUN, columns
 from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
@@ -219,18 +210,17 @@ def _cost_section(results: Results) -> Section:
 
 def _runtime_section(table: pd.DataFrame) -> Section:
     """A row a model and batch, stages side by side; published ones are totals."""
-    found: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    for row in table.to_dict("records"):
-        batch = DASH if pd.isna(row["batch"]) else f"{row['batch']:.0f}"
-        count = 0 if pd.isna(row["threads"]) else int(row["threads"])
-        threads = f", {count} thread{'s' if count > 1 else ''}" if count else ""
-        key = (row["source"], row["model"], f"{row['device']}{threads}", batch)
-        found[key][row["stage"]] = row["ms"]
-    own = sum(key[0] == THIS_RUN for key in found)
-    rows = [
-        [*key, *(three_digits(stages.get(stage, math.nan)) for stage in STAGES)]
-        for key, stages in found.items()
-    ]
+    rows = []
+    keys = ["source", "model", "device", "threads", "batch"]
+    key: Any
+    for key, of in table.groupby(keys, sort=False, dropna=False):
+        source, model, device, threads, batch = key
+        known = dict(zip(of["stage"], of["ms"], strict=True))
+        count = "" if pd.isna(threads) else f", {threads:.0f} thread{'s' * (threads > 1)}"
+        size = DASH if pd.isna(batch) else f"{batch:.0f}"
+        times = [three_digits(known.get(stage)) for stage in STAGES]
+        rows.append([source, model, f"{device}{count}", size, *times])
+    own = sum(row[0] == THIS_RUN for row in rows)
     text = "Milliseconds a panorama. Published times are of 4K panoramas."
     names = ("Source", "Model", "Device", "Batch", *STAGES)
     made = Table(names, rows, left=3, breaks=[own] if own else [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -75,7 +74,7 @@ def verdicts(results: Results, differences: Sequence[Difference]) -> list[str]:
 
 def _headline(results: Results, name: str, baselines: dict[str, list[Difference]]) -> str:
     """Is the model better than what sees no image?"""
-    said = f"On {results.main}, {name} has CC {plain(_mean(results, name, 'cc'))}."
+    said = f"On {results.main}, {name} has CC {plain(results.estimate(name, 'cc').mean)}."
     if not baselines:
         return f"{said} No baseline was scored."
     for baseline, found in baselines.items():
@@ -88,7 +87,7 @@ def _summary(found: Iterable[Difference]) -> str:
     groups: dict[str, list[str]] = {}
     for one in found:
         if one.judgement != "unknown":
-            groups.setdefault(_judged(one), []).append(_long(one))
+            groups.setdefault(_judged(one), []).append(_LONG[one.metric])
     return ", and ".join(f"{j} in {listed(of)}" for j, of in groups.items()) or "not compared"
 
 
@@ -102,23 +101,14 @@ def _judged(one: Difference) -> str:
     return f"{word} (undecided, without a paired interval)"
 
 
-def _long(one: Difference) -> str:
-    return _LONG.get(one.metric, metrics()[one.metric].heading)
-
-
 def _figures(found: Sequence[Difference]) -> str:
     """Each difference with its judgement, as "CC +0.11 [+0.00, +0.20] (better)"."""
     parts = []
     for one in sorted(found, key=lambda one: one.mean is None):
         judged = one.judgement.replace("no interval", "undecided, no paired interval")
         known = f"{one.text} ({judged})"
-        parts.append(f"{_long(one)} {'not measured' if one.mean is None else known}")
+        parts.append(f"{_LONG[one.metric]} {'not measured' if one.mean is None else known}")
     return f"{'; '.join(parts)}."
-
-
-def _mean(results: Results, name: str, metric: str) -> float:
-    found = results.estimate(name, metric).mean
-    return math.nan if found is None else found
 
 
 def _shuffled(results: Results, name: str) -> str:
@@ -139,11 +129,11 @@ def _shuffled(results: Results, name: str) -> str:
 
 def _ceiling(results: Results, name: str) -> str:
     """How far the model comes on the way from the equator prior to other viewers."""
-    ceiling, base, value = (_mean(results, n, "cc") for n in ("ceiling", "equator", name))
-    if math.isnan(ceiling):
+    ceiling, base, value = (results.estimate(n, "cc").mean for n in ("ceiling", "equator", name))
+    if ceiling is None:
         return ""
     text = f"Half of the viewers predict the other half with CC {plain(ceiling)}"
-    if math.isnan(base) or math.isnan(value) or ceiling <= base:
+    if base is None or value is None or ceiling <= base:
         return f"{text}."
     share = (value - base) / (ceiling - base)
     covered = percent(share, 0) if share > 0 else "nothing"

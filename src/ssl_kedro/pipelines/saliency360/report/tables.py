@@ -15,7 +15,6 @@ from ssl_kedro.reporting.published import published_table
 from ssl_kedro.reporting.table import Column, computed, word
 from ssl_kedro.saliency.metric import metrics
 
-BASELINES = ("uniform", "equator", "mean", "ceiling")
 THIS_RUN, PUBLISHED = "this run", "published"
 # Groups of columns: what a row is, and its scores.
 ROW, SCORES = "row", "scores"
@@ -24,16 +23,8 @@ _TIMES = ["source", "model", "stage", "batch", "ms", "device", "threads"]
 Row = dict[str, Any]
 
 
-def _score(value: float, _: float = 0) -> str:
+def _score(value: float, _: float) -> str:
     return plain(value, 3).replace("-", MINUS)
-
-
-def _short(value: float, _: float = 0) -> str:
-    return f"{value:g}"
-
-
-def _yes_or_no(value: Any, _: float = 0) -> str:
-    return "yes" if value else "no"
 
 
 def _column(
@@ -54,8 +45,15 @@ _NETWORK = _column("architecture", "Network")
 _WHERE = (_column("source", "Source"), _column("dataset", "Data"), _column("model", "Model"))
 _OWN: Mapping[str, tuple[Column[Row], ...]] = {
     "4.1": (_SETTING, _column("encoder"), _column("decoder", "Decoder"), _column("mode")),
-    "4.3": (_NETWORK, _SETTING, _column("local_weight", "local weight", _short)),
-    "4.4": (_NETWORK, _column("projections", "projections", _yes_or_no)),
+    "4.3": (
+        _NETWORK,
+        _SETTING,
+        _column("local_weight", "local weight", lambda value, _: f"{value:g}"),
+    ),
+    "4.4": (
+        _NETWORK,
+        _column("projections", "projections", lambda value, _: "yes" if value else "no"),
+    ),
 }
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssl_kedro.retrieval import reranking
-from ssl_kedro.retrieval.reranking import augmented_database, expanded_queries
+from ssl_kedro.retrieval import ranking
+from ssl_kedro.retrieval.ranking import augmented_database, expanded_queries
 
 
 def unit(count: int, width: int, seed: int) -> np.ndarray:
@@ -29,18 +29,20 @@ def test_average_query_expansion_is_the_mean_of_query_and_results() -> None:
 
 
 def test_alpha_weighs_by_similarity() -> None:
-    similarities = np.take_along_axis(QUERIES @ DATABASE.T, TOP, axis=1)
-    similarities[0, -1] = -0.2
+    top_and_last = TOP.copy()
+    top_and_last[0, -1] = np.argmin(QUERIES[0] @ DATABASE.T)  # points away
+    similarities = np.take_along_axis(QUERIES @ DATABASE.T, top_and_last, axis=1)
+    assert similarities[0, -1] < -0.2
     expected = [
         normalised(q + sum(max(s, 0) ** 3 * DATABASE[i] for i, s in zip(top, row, strict=True)))
-        for q, top, row in zip(QUERIES.astype(float), TOP, similarities, strict=True)
+        for q, top, row in zip(QUERIES.astype(float), top_and_last, similarities, strict=True)
     ]
-    found = expanded_queries(QUERIES, DATABASE, TOP, similarities=similarities, alpha=3)
+    found = expanded_queries(QUERIES, DATABASE, top_and_last, alpha=3)
     assert np.allclose(found, expected, atol=1e-6)
 
 
 def test_augmentation_weighs_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reranking, "_BLOCK_BYTES", 1000)  # several blocks
+    monkeypatch.setattr(ranking, "_BLOCK_BYTES", 1000)  # several blocks
     others = np.argsort(-DATABASE @ DATABASE.T, axis=1)[:, 1:4]
     expected = []
     for i, row in enumerate(others):
@@ -60,5 +62,5 @@ def test_wrong_shapes_are_refused() -> None:
         augmented_database(DATABASE, np.zeros((40, 2), int), 4)
     with pytest.raises(ValueError, match="each of 5 queries"):
         expanded_queries(QUERIES, DATABASE, TOP[:3])
-    with pytest.raises(ValueError, match="alpha above 0 with"):
-        expanded_queries(QUERIES, DATABASE, TOP, alpha=3.0)
+    with pytest.raises(ValueError, match="alpha of 0 or more"):
+        expanded_queries(QUERIES, DATABASE, TOP, alpha=-3.0)
