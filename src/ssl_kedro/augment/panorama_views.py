@@ -14,7 +14,7 @@ from ssl_kedro.augment.transforms import Boxes, ColourDraws, apply_colour, crop_
 from ssl_kedro.augment.views import check_batch, draw_colours, part
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
-from ssl_kedro.spherical.sampling import (
+from ssl_kedro.spherical.sphere import (
     Interpolation,
     SamplingPlan,
     nadir_to_equator,
