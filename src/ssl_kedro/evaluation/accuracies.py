@@ -20,6 +20,9 @@ from ssl_kedro.evaluation.linear_probe import (
 )
 from ssl_kedro.images.image_set import ImageSet
 
+# Features and labels of the training part, then of the evaluation part.
+_Sides = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Accuracies:
@@ -53,28 +56,14 @@ class Costs:
     flop_reduction: float | None = None
 
 
-def branch_accuracies(
-    encoder: Encoder,
-    branch: Branch,
-    features: Mapping[str, np.ndarray],
-    bank: ImageSet,
-    queries: ImageSet,
-    knn: KnnConfig,
-    probe: ProbeConfig | None,
-    views: ViewConfig,
-    *,
-    seed: int,
-    device: torch.device | str,
-) -> Accuracies:
-    """Linear probe and nearest-neighbour accuracies of one branch.
+@dataclass(frozen=True)
+class Evaluator:
+    """Labelled images, and how features of them are evaluated; accuracies are top-1 in [0, 1].
 
     Args:
-        encoder: frozen.
-        branch: "dense" or "gated".
-        features: of both parts, from :func:`~ssl_kedro.evaluation.features.branch_arrays`.
-        bank: labelled training images.
-        queries: labelled evaluation images.
-        knn: the nearest-neighbour search; L2-normalised features are searched as well.
+        bank: training images.
+        queries: evaluation images.
+        knn: the nearest-neighbour search.
         probe: the linear probe; None = there is none.
         views: geometry of the probe's crops, where it augments.
         seed: of the probe.
@@ -83,49 +72,96 @@ def branch_accuracies(
     Raises:
         ValueError: there are no labels.
     """
-    sides = _sides(features[f"{branch}.train"], features[f"{branch}.eval"], bank, queries)
-    nearest = {
-        normalise: knn_accuracy(*sides, k=knn.k, normalise=normalise, device=device)
-        for normalise in {knn.normalise, True}
-    }
-    linear = None
-    if probe is not None:
-        linear = probe_accuracies(
-            encoder, branch, features, bank, queries, probe, views, seed=seed, device=device
-        )
-    return Accuracies(nearest[knn.normalise], nearest[True], linear)
 
+    bank: ImageSet
+    queries: ImageSet
+    knn: KnnConfig
+    probe: ProbeConfig | None
+    views: ViewConfig
+    seed: int
+    device: torch.device | str = "cpu"
 
-def probe_accuracies(
-    encoder: Encoder,
-    branch: Branch,
-    features: Mapping[str, np.ndarray],
-    bank: ImageSet,
-    queries: ImageSet,
-    probe: ProbeConfig,
-    views: ViewConfig,
-    *,
-    seed: int,
-    device: torch.device | str,
-) -> tuple[float, ...]:
-    """Linear accuracies of one branch, one a run of the probe; see :func:`branch_accuracies`."""
-    sides = _sides(features[f"{branch}.train"], features[f"{branch}.eval"], bank, queries)
-    batches = None
-    if probe.features == "augmented":
-        batches = augmented_batches(
-            encoder,
-            bank.images,
-            sides[1],
-            branch,
-            probe,
-            views,
-            seed=derived_seed(seed, "probe", branch),
-            device=device,
+    def __post_init__(self) -> None:
+        if self.bank.labels is None or self.queries.labels is None:
+            raise ValueError("accuracies need labels")
+
+    def accuracies(
+        self, encoder: Encoder, branch: Branch, features: Mapping[str, np.ndarray]
+    ) -> Accuracies:
+        """Linear probe and nearest neighbours of one branch; L2-normalised features as well.
+
+        Args:
+            encoder: frozen.
+            branch: "dense" or "gated".
+            features: of both parts, from :func:`~ssl_kedro.evaluation.features.branch_arrays`.
+        """
+        parts = features[f"{branch}.train"], features[f"{branch}.eval"]
+        nearest = {
+            normalise: self.nearest(*parts, normalise) for normalise in {self.knn.normalise, True}
+        }
+        linear = None if self.probe is None else self.linear(encoder, branch, features)
+        return Accuracies(nearest[self.knn.normalise], nearest[True], linear)
+
+    def nearest(self, known: np.ndarray, asked: np.ndarray, normalise: bool | None = None) -> float:
+        """Nearest neighbours of features (N, D); ``normalise`` None = as ``knn`` says."""
+        normalise = self.knn.normalise if normalise is None else normalise
+        sides = self._with_labels(known, asked)
+        return knn_accuracy(*sides, k=self.knn.k, normalise=normalise, device=self.device)
+
+    def linear(
+        self, encoder: Encoder, branch: Branch, features: Mapping[str, np.ndarray]
+    ) -> tuple[float, ...]:
+        """The probe on one branch, one accuracy a run; see :meth:`accuracies`."""
+        if self.probe is None:
+            raise ValueError("linear evaluation needs a probe")
+        sides = self._with_labels(features[f"{branch}.train"], features[f"{branch}.eval"])
+        batches = None
+        if self.probe.features == "augmented":
+            batches = augmented_batches(
+                encoder,
+                self.bank.images,
+                sides[1],
+                branch,
+                self.probe,
+                self.views,
+                seed=derived_seed(self.seed, "probe", branch),
+                device=self.device,
+            )
+        found = linear_probe_accuracies(
+            *sides,
+            self.probe,
+            seed=self.seed,
+            batches=batches,
+            device=self.device,
+            label=f"linear, {branch}",
         )
-    found = linear_probe_accuracies(
-        *sides, probe, seed=seed, batches=batches, device=device, label=f"linear, {branch}"
-    )
-    return tuple(found)
+        return tuple(found)
+
+    def pixels(self) -> float:
+        """Nearest neighbours among the pixels themselves.
+
+        Images above 32 px are averaged down to 32 px first: neighbours in tens of thousands of
+        correlated dimensions are no better, and need gigabytes.
+        """
+        return self.nearest(_pixels(self.bank.images), _pixels(self.queries.images))
+
+    def untrained(self, encoder: Encoder) -> float:
+        """Nearest neighbours among the dense features of an encoder that learnt nothing."""
+        known, asked = (
+            extract_features(
+                encoder, images.images, "dense", device=self.device, label="random encoder"
+            ).features
+            for images in (self.bank, self.queries)
+        )
+        return self.nearest(known, asked)
+
+    def chance(self) -> float:
+        """Accuracy of always naming the most frequent class."""
+        labels = np.asarray(self.queries.labels)
+        return float(np.bincount(labels).max() / len(labels))
+
+    def _with_labels(self, known: np.ndarray, asked: np.ndarray) -> _Sides:
+        return known, np.asarray(self.bank.labels), asked, np.asarray(self.queries.labels)
 
 
 def branch_costs(
@@ -145,50 +181,6 @@ def branch_costs(
     record = gate_record(features, "eval")
     mean = float(record.macs.mean())
     return Costs(whole, own, mean, 1 - mean / whole), tuple(channel_usage(record))
-
-
-def raw_pixel_knn(
-    bank: ImageSet, queries: ImageSet, config: KnnConfig, device: torch.device | str
-) -> float:
-    """Nearest-neighbour accuracy of the pixels themselves, in [0, 1].
-
-    Images above 32 px are averaged down to 32 px first: neighbours in tens of thousands of
-    correlated dimensions are no better, and need gigabytes.
-    """
-    sides = _sides(_pixels(bank.images), _pixels(queries.images), bank, queries)
-    return knn_accuracy(*sides, k=config.k, normalise=config.normalise, device=device)
-
-
-def encoder_knn(
-    encoder: Encoder,
-    bank: ImageSet,
-    queries: ImageSet,
-    config: KnnConfig,
-    device: torch.device | str,
-) -> float:
-    """Nearest-neighbour accuracy of an encoder's dense features, in [0, 1]."""
-    known, asked = (
-        extract_features(encoder, images.images, "dense", device=device, label="random encoder")
-        for images in (bank, queries)
-    )
-    sides = _sides(known.features, asked.features, bank, queries)
-    return knn_accuracy(*sides, k=config.k, normalise=config.normalise, device=device)
-
-
-def chance_level(queries: ImageSet) -> float:
-    """Accuracy of always naming the most frequent class, in [0, 1]."""
-    if queries.labels is None:
-        raise ValueError("chance level needs labels")
-    return float(np.bincount(queries.labels).max() / len(queries.labels))
-
-
-def _sides(
-    known: np.ndarray, asked: np.ndarray, bank: ImageSet, queries: ImageSet
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Features and labels of the training part, then of the evaluation part."""
-    if bank.labels is None or queries.labels is None:
-        raise ValueError("accuracies need labels")
-    return known, bank.labels, asked, queries.labels
 
 
 def _pixels(images: np.ndarray, side: int = 32, block: int = 1024) -> np.ndarray:

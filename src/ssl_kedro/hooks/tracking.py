@@ -26,7 +26,7 @@ from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
 from ssl_kedro.hooks.mlflow_client import TrackingStore
-from ssl_kedro.hooks.tracking_config import TrackingConfig, parsed_tracking_config
+from ssl_kedro.hooks.mlflow_conditions import TrackingConfig, parsed_tracking_config
 from ssl_kedro.hooks.tracking_names import (
     TAG_VALUE_LIMIT,
     Place,
@@ -38,12 +38,13 @@ from ssl_kedro.hooks.tracking_names import (
     without_budget,
 )
 from ssl_kedro.reporting.manifest import git_commit
-from ssl_kedro.training.checkpoints import EpochLog, Row
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
+
+    from ssl_kedro.training.checkpoints import EpochLog, Row
 
 logger = logging.getLogger("ssl_kedro.tracking")
 
@@ -142,6 +143,8 @@ class TrackingHook:
         run = self._run
         if run is None:
             return
+        from ssl_kedro.training.checkpoints import EpochLog  # noqa: PLC0415  loads torch
+
         for name, value in inputs.items():
             if isinstance(value, EpochLog) and value not in run.followed:
                 run.followed.add(value)

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.evaluation.accuracies import probe_accuracies
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
@@ -18,7 +16,7 @@ from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.dual_gating.plan import Transfer
 from ssl_kedro.pipelines.dual_gating.report.runs import whole_percent
 from ssl_kedro.pipelines.dual_gating.row import Row
-from ssl_kedro.pipelines.gated.nodes import extract
+from ssl_kedro.pipelines.gated.nodes import evaluator, extract
 from ssl_kedro.pipelines.gated.records import TransferAccuracies
 
 Arrays = dict[str, np.ndarray]
@@ -39,20 +37,8 @@ def evaluate_transfer(
             "needs them: give one folder a class, or leave it out of transfer.targets"
         )
     features = extract(parameters, encoder, train_images, eval_images)
-    return {
-        branch: probe_accuracies(
-            encoder,
-            branch,
-            features,
-            train_images,
-            eval_images,
-            parameters.probe,
-            parameters.views,
-            seed=seed,
-            device=resolved_device(parameters.train.device),
-        )
-        for branch in encoder.branches
-    }
+    found = evaluator(parameters, train_images, eval_images, seed)
+    return {branch: found.linear(encoder, branch, features) for branch in encoder.branches}
 
 
 def collect_transfers(

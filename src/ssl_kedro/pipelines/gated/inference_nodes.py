@@ -14,7 +14,7 @@ from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.factory import new_backbone
-from ssl_kedro.evaluation.accuracies import Accuracies, branch_accuracies
+from ssl_kedro.evaluation.accuracies import Accuracies
 from ssl_kedro.evaluation.features import branch_arrays, gate_record
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.inference.compact import (
@@ -44,6 +44,7 @@ from ssl_kedro.pipelines.gated.inference_records import (
     Measurement,
     StaticNetwork,
 )
+from ssl_kedro.pipelines.gated.nodes import evaluator
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
 
@@ -234,19 +235,10 @@ def _evaluated(
         return Accuracies(), float(macs)
     if known is not None:
         features[f"{branch}.train"] = known
+    recipe = evaluator(parameters, train_images, eval_images, seed)
     # On features of whole images, even where the probe augments: that takes a pass over the
     # training images for every epoch of it, for each of these networks.
     probe = parameters.probe and dataclasses.replace(parameters.probe, features="cached")
-    found = branch_accuracies(
-        encoder,
-        branch,
-        features,
-        train_images,
-        eval_images,
-        parameters.knn,
-        probe,
-        parameters.views,
-        seed=seed,
-        device=device,
-    )
+    cached = dataclasses.replace(recipe, probe=probe)
+    found = cached.accuracies(encoder, branch, features)
     return dataclasses.replace(found, knn_normalised_top1=None), float(macs)

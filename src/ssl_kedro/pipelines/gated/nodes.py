@@ -12,15 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
-from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
 from ssl_kedro.evaluation.accuracies import (
     Accuracies,
-    branch_accuracies,
+    Evaluator,
     branch_costs,
-    chance_level,
-    encoder_knn,
-    raw_pixel_knn,
 )
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
 from ssl_kedro.images.image_set import ImageSet
@@ -82,15 +79,23 @@ def measure_baselines(
     """Chance, raw pixels and a random encoder; empty without labels."""
     if not data.labelled:
         return {}
-    device = resolved_device(parameters.train.device)
     training = Training(parameters.dense_method, None, parameters.seed)
     untrained = planned_method(parameters, data, training).build().encoder
-    knn = parameters.knn
+    found = evaluator(parameters, train_images, eval_images, parameters.seed)
     return {
-        "chance": chance_level(eval_images),
-        "raw_pixels.knn_top1": raw_pixel_knn(train_images, eval_images, knn, device),
-        "random_init.knn_top1": encoder_knn(untrained, train_images, eval_images, knn, device),
+        "chance": found.chance(),
+        "raw_pixels.knn_top1": found.pixels(),
+        "random_init.knn_top1": found.untrained(untrained),
     }
+
+
+def evaluator(
+    parameters: EncoderPipelineParameters, bank: ImageSet, queries: ImageSet, seed: int
+) -> Evaluator:
+    """How a run evaluates features of labelled images."""
+    device = resolved_device(parameters.train.device)
+    recipe = parameters.knn, parameters.probe, parameters.views
+    return Evaluator(bank, queries, *recipe, seed, device)
 
 
 def pretrain(
@@ -246,21 +251,10 @@ def evaluate(
     trained: Training,
 ) -> Evaluation:
     """Accuracies, cost and channel usage of one trained encoder."""
-
-    def accuracies(branch: Branch) -> Accuracies:
-        return branch_accuracies(
-            encoder,
-            branch,
-            features,
-            train_images,
-            eval_images,
-            parameters.knn,
-            parameters.probe,
-            parameters.views,
-            seed=trained.seed,
-            device=resolved_device(parameters.train.device),
-        )
-
+    branches = {branch: Accuracies() for branch in encoder.branches}
+    if data.labelled:
+        found = evaluator(parameters, train_images, eval_images, trained.seed)
+        branches = {b: found.accuracies(encoder, b, features) for b in encoder.branches}
     size = eval_images.images.shape[-1]
     whole = cost_at(parameters.encoder, size, parameters.gates.reduction).dense
     macs, usage = branch_costs(encoder, features, size, whole)
@@ -268,7 +262,7 @@ def evaluate(
         method=trained.method,
         budget=trained.budget,
         seed=trained.seed,
-        branches={b: accuracies(b) if data.labelled else Accuracies() for b in encoder.branches},
+        branches=branches,
         macs=macs,
         channel_usage=usage,
         parameters=sum(p.numel() for p in encoder.parameters()),
