@@ -149,7 +149,7 @@ class _Record:
 
     __setstate__ = _ignored
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
         self.arguments = arguments
 
 
@@ -167,7 +167,7 @@ def _storage(claim: Any) -> _Storage:
 _ALLOWED = Allowed(
     names={
         "collections.OrderedDict": lambda: type("Mapping", (dict,), {"__setstate__": _ignored}),
-        "torch._utils._rebuild_tensor_v2": lambda: lambda *claims: _Record(*claims),
+        "torch._utils._rebuild_tensor_v2": lambda: lambda *arguments: _Record(arguments),
         "torch._utils._rebuild_parameter": lambda: lambda tensor, *_: tensor,
     },
     foreign=True,
