@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.encoders.importers.report import WeightsError
+from ssl_kedro.encoders.importers.kind import WeightsError
 
 INDEX = ".index"
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}  # of types.proto

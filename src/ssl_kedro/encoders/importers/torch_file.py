@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.pickles import DAMAGE, Allowed, InertObject, unpickled
-from ssl_kedro.encoders.importers.report import CHECK_KIND, WeightsError
+from ssl_kedro.encoders.importers.kind import CHECK_KIND, WeightsError
 
 _REFETCH = "fetch the file from its publisher again"
 _TYPES = {
