@@ -171,7 +171,8 @@ def _of_video(
         try:
             for frame in taken_frames(path, config.frames_per_second):
                 any_taken = True
-                shape = overlay_shape(*frame.pixels.shape[:2], config.overlay_width)
+                height, across, _ = frame.pixels.shape
+                shape = overlay_shape(height, across, config.overlay_width)
                 shown = resized_frame(frame.pixels, *shape).transpose(1, 2, 0)
                 image = resized_frame(frame.pixels, width // 2, width)
                 yield replace(frame, pixels=shown), image
