@@ -28,8 +28,13 @@ from py360convert.utils import xyzcube as their_cube
 from py360convert.utils import xyzpers as their_viewport
 from torch import Tensor
 
-from ssl_kedro.spherical.sampling import SamplingPlan, rotation, rotation_plan, sampling_plan
-from ssl_kedro.spherical.sphere import pixel_directions
+from ssl_kedro.spherical.sphere import (
+    SamplingPlan,
+    pixel_directions,
+    rotation,
+    rotation_plan,
+    sampling_plan,
+)
 
 SIZE, VIEW, SIDE, FIELD_DEG = (512, 1024), (512, 512), 256, 90.0
 YAW_DEG, PITCH_DEG, ROLL_DEG = 40.0, 35.0, 20.0

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
-from ssl_kedro.spherical.sampling import rotation, rotation_plan
+from ssl_kedro.spherical.sphere import rotation, rotation_plan
 
 SIZE = (32, 64)
 STILL = {"projections": False, "crop_area": 0.0, "shift_px": 0.0, "jitter": 0.0, "grey": 0.0}

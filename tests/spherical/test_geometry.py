@@ -9,16 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_kedro.spherical.sampling import (
+from ssl_kedro.spherical.sphere import (
     Interpolation,
     checked_rotation,
+    directions,
     nadir_to_equator,
+    pixel_directions,
+    pixel_solid_angles,
     rotation,
     rotation_plan,
     sampling_plan,
     zenith_to_equator,
 )
-from ssl_kedro.spherical.sphere import directions, pixel_directions, pixel_solid_angles
 
 SIZE = (64, 128)
 
