@@ -33,7 +33,6 @@ from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import ExportReport, export_onnx
-from ssl_kedro.saliency.predict.prediction import PredictConfig
 from ssl_kedro.saliency.predict.runtime import STAGES as MEASURED_STAGES
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.open import JoinedSources
@@ -289,8 +288,8 @@ def measure_runtime(
     parameters: Saliency360Parameters, store: PanoramaStore, model: SaliencyModel
 ) -> list[records.StageTime]:
     """Milliseconds of each stage of the deployed model per panorama, as in Table 4.2."""
-    device = parameters.decoder_train.device
-    config = RuntimeConfig((1, 8), **vars(parameters.image), device=device)
+    width, device = parameters.image.width, parameters.decoder_train.device
+    config = RuntimeConfig((1, 8), width=width, device=device)
     name = parameters.deploy
     return [
         records.StageTime(
@@ -312,8 +311,8 @@ def predict(
     if parameters.predict.input is None:
         expected = "the path of a panorama, a video, or a folder of them"
         raise ConfigError("predict.input", None, expected)
-    size, place = vars(parameters.image), {"output": str(folder)}
-    rows = write_predictions(model, PredictConfig(**dict(parameters.predict) | size | place))
+    config = dataclasses.replace(parameters.predict, output=str(folder))
+    rows = write_predictions(model, config, parameters.image.width)
     return {"folder": str(folder), "files": [dataclasses.asdict(row) for row in rows]}
 
 

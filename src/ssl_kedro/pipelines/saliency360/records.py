@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ssl_kedro.saliency.evaluation import Scores
+from ssl_kedro.saliency.evaluation import Estimate, Estimates, Scores
 
 # A row an epoch, of numbers by name.
 History = list[dict[str, int | float]]
@@ -87,20 +87,6 @@ class StageTime:
 
 
 StageTimes = list[StageTime]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over the images that have a score, and its interval; None = not known."""
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-    images: int = 0
-
-
-# By mode and metric.
-Estimates = dict[str, dict[str, Estimate]]
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ssl_kedro.core.config import ConfigError, Range
+from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.devices import limited_threads, resolved_device
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles
-from ssl_kedro.saliency.predict.prediction import NetworkInput, density, model_at_work
+from ssl_kedro.saliency.predict.prediction import density, model_at_work
 
 STAGES = ("decode and resize", "encoder", "decoder", "post-processing")
 
@@ -27,7 +27,7 @@ _USUAL_SIZE = (2048, 1024)
 
 
 @dataclass(frozen=True)
-class RuntimeConfig(NetworkInput):
+class RuntimeConfig(Config):
     """How to measure.
 
     Args:
@@ -36,15 +36,19 @@ class RuntimeConfig(NetworkInput):
             machine that grows slower meanwhile does so for all.
         warm_up: repetitions before, which do not count.
         threads: of PyTorch; None = as they are.
+        width: of the images that the network is given, in px, even; they are half as high.
+        device: "auto" = CUDA where there is one.
 
     Raises:
-        ConfigError: as for :class:`NetworkInput`, or batch sizes that are none or not different.
+        ConfigError: a value outside its range, or batch sizes that are none or not different.
     """
 
     batch_sizes: tuple[Annotated[int, Range(at_least=1)], ...] = (1, 16)
     repetitions: Annotated[int, Range(at_least=15)] = 15
     warm_up: Annotated[int, Range(at_least=1)] = 3
     threads: Annotated[int | None, Range(at_least=1)] = None
+    width: Annotated[int, Range(at_least=32)] = 320
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()

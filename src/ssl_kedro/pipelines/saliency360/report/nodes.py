@@ -19,7 +19,7 @@ from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
-from ssl_kedro.saliency.evaluation import Scores, intervals
+from ssl_kedro.saliency.evaluation import Estimates, Scores, intervals
 from ssl_kedro.saliency.ground_truth import Arrays
 from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
@@ -137,9 +137,9 @@ def _model(parameters: Saliency360Parameters, name: str, of: Found) -> records.M
 
 def _means(
     parameters: Saliency360Parameters, scored: records.Scored, baseline: Scores | None = None
-) -> records.Estimates:
+) -> Estimates:
     """Means over panoramas with their intervals, or those of the differences to a baseline."""
-    found = intervals(
+    return intervals(
         scored.scores,
         scored.scenes,
         parameters.seed,
@@ -147,17 +147,6 @@ def _means(
         resamples=parameters.score.resamples,
         baseline=baseline,
     )
-
-    def known(value: float) -> float | None:
-        return None if np.isnan(value) else value
-
-    return {
-        mode: {
-            m: records.Estimate(known(i.mean), known(i.low), known(i.high), i.count)
-            for m, i in of.items()
-        }
-        for mode, of in found.items()
-    }
 
 
 def metrics(results: records.Results) -> dict[str, float]:
