@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency import video as module
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.video import VideoFrames, resized_frame

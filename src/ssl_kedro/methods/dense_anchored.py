@@ -23,6 +23,7 @@ from ssl_kedro.encoders.base import Branch, Encoding
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
+    Loss,
     StepResult,
     SymmetricMethod,
     smallest_deviation,
@@ -56,7 +57,7 @@ class DenseAnchored(SymmetricMethod):
     options: AnchorOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
 
-    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """VICReg of the two dense views (thesis eq. 6.1)."""
         return vicreg_loss(z_1, z_2, self.options.vicreg)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 VIDEO_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import PredictionInputError
 from ssl_kedro.saliency.predict.prediction import PredictConfig

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ssl_kedro.augment.panorama_views import PanoramaViewConfig
+from ssl_kedro.augment.config import PanoramaViewConfig
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
 from ssl_kedro.encoders.saliency_model import DecoderConfig

@@ -16,10 +16,9 @@ from PIL import Image
 from torch import nn
 
 from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import GrowingArray, replaced_file
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.core.stores import GrowingArray
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.predict.inputs import (
     PanoramaFiles,
     PredictionInput,

@@ -21,7 +21,7 @@ from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.config import PROBABILITY, Config, ConfigError, Range
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.photographs import Unreadable, batches
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles, PredictionInput, Unpredicted
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import SourceConfig
