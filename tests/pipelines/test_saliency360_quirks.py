@@ -184,9 +184,6 @@ def test_both_eyes_are_averaged_and_rows_multiplied_by_the_sine() -> None:
         def saliency(self, index: int) -> np.ndarray:
             return truth_map
 
-        def fixations(self, index: int) -> Fixations:
-            raise AssertionError("sets are asked for")
-
         def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
             return tuple(eyes)
 

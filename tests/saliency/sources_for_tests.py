@@ -34,8 +34,8 @@ class Plain(PanoramaSource):
     def saliency(self, index: int) -> np.ndarray | None:
         return self.maps.get(index)
 
-    def fixations(self, index: int) -> Fixations | None:
-        return self.looked.get(index)
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        return (self.looked[index],) if index in self.looked else ()
 
     @property
     def fingerprint(self) -> str:

@@ -15,8 +15,8 @@ class Named(PanoramaSource):
     def saliency(self, index: int) -> np.ndarray | None:
         return None
 
-    def fixations(self, index: int) -> Fixations | None:
-        return None
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        return ()
 
     @property
     def fingerprint(self) -> str:

@@ -140,13 +140,15 @@ class PanoramaSource(ABC):
         """
 
     @abstractmethod
-    def fixations(self, index: int) -> Fixations | None:
-        """Where its viewers looked; None = not known."""
-
     def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
-        """Fixations that are scored one by one, as of two eyes: together :meth:`fixations`."""
-        found = self.fixations(index)
-        return () if found is None else (found,)
+        """Where its viewers looked, in sets that are scored one by one, as of two eyes.
+
+        () = not known.
+        """
+
+    def fixations(self, index: int) -> Fixations | None:
+        """All of :meth:`fixation_sets`; None = not known."""
+        return joined(self.fixation_sets(index))
 
     @property
     @abstractmethod

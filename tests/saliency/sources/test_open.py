@@ -26,9 +26,9 @@ class Numbered(PanoramaSource):
     def saliency(self, index: int) -> np.ndarray | None:
         return np.full((2, 4), index + 1, np.float32)
 
-    def fixations(self, index: int) -> Fixations | None:
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
         one = np.full(1, float(index))
-        return Fixations(one, one, np.zeros(1, np.int64))
+        return (Fixations(one, one, np.zeros(1, np.int64)),)
 
     @property
     def fingerprint(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.files import UnreadableImageError, upright_size
-from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split, joined
+from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.fixation_files import check_fixations, read_fixations
@@ -83,10 +83,10 @@ class FilePanoramas(PanoramaSource):
         path = self.panoramas[index].saliency
         return None if path is None else read_saliency(path)
 
-    def fixations(self, index: int) -> Fixations | None:
-        """Those of all its files; see :class:`PanoramaSource`."""
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """Those of each of its files; see :class:`PanoramaSource`."""
         panorama = self.panoramas[index]
-        return joined(self._fixations(panorama, path) for path in panorama.fixations)
+        return tuple(self._fixations(panorama, path) for path in panorama.fixations)
 
     @property
     def fingerprint(self) -> str:

@@ -109,10 +109,10 @@ class GeneratedPanoramas(PanoramaSource):
             return None
         return self.density(index, *_MAP_SIZE).astype(np.float32)
 
-    def fixations(self, index: int) -> Fixations | None:
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
         """Looks drawn from the density."""
         if self.splits[index] == "unlabelled":
-            return None
+            return ()
         rng = numpy_generator(self.seed, "fixations", self.names[index])
         height, width = _LOOK_SIZE
         mass = self.density(index, height, width) * pixel_solid_angles(height, width).numpy()
@@ -124,7 +124,7 @@ class GeneratedPanoramas(PanoramaSource):
         sine = edges[row] + rng.random(count) * (edges[row + 1] - edges[row])
         longitude = -180 + (column + rng.random(count)) * (360 / width)
         viewer = np.repeat(np.arange(self.viewers), self.fixations_per_viewer).astype(np.int64)
-        return Fixations(longitude, np.degrees(np.arcsin(np.clip(sine, -1, 1))), viewer)
+        return (Fixations(longitude, np.degrees(np.arcsin(np.clip(sine, -1, 1))), viewer),)
 
     @property
     def fingerprint(self) -> str:

@@ -74,13 +74,8 @@ class JoinedSources(PanoramaSource):
         source, place = self._places[index]
         return source.saliency(place)
 
-    def fixations(self, index: int) -> Fixations | None:
-        """Where its viewers looked, None where that is not known."""
-        source, place = self._places[index]
-        return source.fixations(place)
-
     def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
-        """Those that are scored one by one; see :class:`PanoramaSource`."""
+        """Where its viewers looked; see :class:`PanoramaSource`."""
         source, place = self._places[index]
         return source.fixation_sets(place)
 

@@ -91,10 +91,6 @@ class Salient360Panoramas(FilePanoramas):
         ]
         super().__init__(panoramas, root, config)
 
-    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
-        """Those of the left eye and those of the right, where both count."""
-        return tuple(read_scanpaths(path) for path in self.panoramas[index].fixations)
-
     def _fixations(self, panorama: PanoramaFiles, path: Path) -> Fixations:  # noqa: ARG002
         return read_scanpaths(path)
 

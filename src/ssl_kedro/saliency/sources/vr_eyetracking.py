@@ -93,14 +93,14 @@ class VrEyeTrackingFrames(PanoramaSource):
         """None: the release has gaze only."""
         return
 
-    def fixations(self, index: int) -> Fixations | None:
-        """Gaze points around the frame's time; None where nobody looked."""
+    def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
+        """Gaze points around the frame's time; () where nobody looked."""
         name, number, _ = self._frames[index]
         video, traces = self._videos[name]
         with self._lock:
             gaze = self._read_gaze(traces, video.frames_a_second)
         inside = near(gaze.t_s, number, video.rate)
-        return gaze.fixations.of(inside) if inside.any() else None
+        return (gaze.fixations.of(inside),) if inside.any() else ()
 
     @property
     def fingerprint(self) -> str:
