@@ -57,7 +57,11 @@ def equator_prior(
         )
     areas = _row_areas(height)
     profile = _mean_density(training_maps, height, width).mean(axis=1)
-    profile = _smoothed(profile, areas, smoothing_deg)
+    if smoothing_deg:
+        latitude = 90 - (np.arange(height) + 0.5) * (180 / height)
+        apart = (latitude[:, None] - latitude) / smoothing_deg
+        weights = np.exp(-0.5 * apart**2) * areas
+        profile = weights @ profile / weights.sum(axis=1)
     profile /= areas @ profile
     profile = (1 - uniform_share) * profile + uniform_share / (4 * math.pi)
     profile /= areas @ profile
@@ -155,12 +159,3 @@ def _mean_density(training_maps: Iterable[np.ndarray], height: int, width: int) 
 def _row_areas(height: int) -> np.ndarray:
     """Steradians of each row, sum 4 pi."""
     return pixel_solid_angles(height, 1)[:, 0].numpy()
-
-
-def _smoothed(profile: np.ndarray, areas: np.ndarray, sigma_deg: float) -> np.ndarray:
-    if not sigma_deg:
-        return profile
-    latitude = 90 - (np.arange(len(profile)) + 0.5) * (180 / len(profile))
-    apart = (latitude[:, None] - latitude) / sigma_deg
-    weights = np.exp(-0.5 * apart**2) * areas
-    return np.asarray(weights @ profile / weights.sum(axis=1))

@@ -28,9 +28,7 @@ class StoredPanoramas:
     """What a store holds, in the order of its images.
 
     Args:
-        names: of the panoramas.
-        scenes: of each.
-        splits: of each.
+        names, scenes, splits: of the panoramas.
         indices: of each in its source.
         skipped: (name, reason) of those that could not be decoded.
         size: height and width in px.

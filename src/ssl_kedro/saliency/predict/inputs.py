@@ -53,8 +53,7 @@ class PredictionInput:
 
     Args:
         root: folder that names are relative to.
-        images: names of the images, sorted.
-        videos: names of the videos, sorted.
+        images, videos: names, sorted.
         broken: files that cannot be opened, found before any model ran.
     """
 

@@ -46,10 +46,8 @@ class ExportReport:
         bytes: of the file.
         images: compared, random and real.
         difference: largest absolute difference of a pixel of a map.
-        lowest: value of the network's maps; with ``highest``, what the difference compares with.
-        highest: value of the network's maps.
-        export_s: seconds for tracing and writing.
-        check_s: seconds for running both.
+        lowest, highest: values of the network's maps, what the difference compares with.
+        export_s, check_s: seconds for tracing and writing, and for running both.
     """
 
     path: Path

@@ -65,8 +65,7 @@ class Runtime:
         stage: one of :data:`STAGES`.
         batch_size: images at a time.
         milliseconds: median over the repetitions.
-        low_ms: lower quartile.
-        high_ms: upper quartile.
+        low_ms, high_ms: lower and upper quartile.
         repetitions: how many.
         device: as it calls itself.
         threads: of PyTorch; decoding always takes one.

@@ -27,14 +27,10 @@ class FixationColumns(Config):
       indices of pixels, whose centres are meant; others are distances from the left top corner.
 
     Args:
-        longitude: in degrees.
-        latitude: in degrees.
-        u: fraction of the width.
-        v: fraction of the height, from the top.
-        x: in px.
-        y: in px.
-        width_px: of the image that x counts; None = of the panorama's own file.
-        height_px: of the image that y counts; None = of the panorama's own file.
+        longitude, latitude: in degrees.
+        u, v: fractions of the width and, from the top, of the height.
+        x, y: in px.
+        width_px, height_px: of the image that x and y count; None = of the panorama's own file.
         viewer: who looked; None searches for ``subject``, ``viewer``, ``user``, ``observer``;
             where there is none, all fixations are viewer 0's.
         t_s: seconds since the start; None searches for ``t_s``.
@@ -77,12 +73,9 @@ class SourceConfig(Config):
         root: folder of the data set, or the manifest's file; None for generated panoramas.
         limit: at most so many panoramas of each split, chosen at random; None keeps all.
         seed: of generated panoramas, of the split and of the limit.
-        count_train: generated panoramas for training.
-        count_test: generated panoramas for testing.
+        count_train, count_test: generated panoramas for training and for testing.
         count_unlabelled: generated panoramas without ground truth.
-        images: folder of the panoramas below root.
-        saliency: folder of the maps below root.
-        fixations: folder of the fixations below root.
+        images, saliency, fixations: folders of panoramas, maps and fixations below root.
         scene_pattern: regular expression with one group, searched in the names; what the group
             matches is the scene. None = each panorama is its own scene.
         test_share: share of the scenes that are for testing, where nothing else says which.

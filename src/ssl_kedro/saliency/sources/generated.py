@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 
@@ -46,11 +47,7 @@ class GeneratedPanoramas(PanoramaSource):
     def __init__(
         self, config: SourceConfig, viewers: int = 20, fixations_per_viewer: int = 10
     ) -> None:
-        counts: dict[Split, int] = {
-            "train": config.count_train,
-            "test": config.count_test,
-            "unlabelled": config.count_unlabelled,
-        }
+        counts: dict[Split, int] = {s: getattr(config, f"count_{s}") for s in get_args(Split)}
         names = [f"{split}_{at:03d}" for split, count in counts.items() for at in range(count)]
         splits = [split for split, count in counts.items() for _ in range(count)]
         super().__init__(names, names, splits)
@@ -129,7 +126,7 @@ class GeneratedPanoramas(PanoramaSource):
     @property
     def fingerprint(self) -> str:
         """Of the seed and the numbers."""
-        counts = "-".join(str(self.splits.count(s)) for s in ("train", "test", "unlabelled"))
+        counts = "-".join(str(self.splits.count(s)) for s in get_args(Split))
         return f"generated-v1-{self.seed}-{counts}-{self.viewers}-{self.fixations_per_viewer}"
 
 
@@ -144,8 +141,7 @@ class SceneObject:
 
     Args:
         kind: one of :data:`SALIENT` or :data:`DISTRACTORS`.
-        longitude_deg: of its middle.
-        latitude_deg: of its middle.
+        longitude_deg, latitude_deg: of its middle.
         radius_deg: as seen from the camera.
         weight: share of the looks at objects that it draws; 0 for distractors.
         colour: RGB in [0, 1].
