@@ -15,7 +15,8 @@ from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodP
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import BatchSource, TrainingDiverged, TrainingResult, train
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import BatchSource, TrainingResult, train
 
 NewMethod = Callable[[], Method]
 

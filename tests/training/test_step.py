@@ -17,7 +17,8 @@ from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodP
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.checkpoints import flattened_state
 from ssl_kedro.training.config import StepOptions, TrainConfig
-from ssl_kedro.training.loop import BatchSource, TrainingDiverged, train, train_epoch
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import BatchSource, train, train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -191,7 +192,7 @@ def test_progress_on_the_device_gives_the_penalty_of_a_number(images: np.ndarray
         for step in (plain, fixed):
             step.begin_epoch(3, number)
             step.begin(batch[3], number)
-            result, _ = step.forward_backward(batch[1], batch[2], step.noise)
+            result, _ = step.forward_backward(batch[1], batch[2])
             found.append({name: float(value) for name, value in result.scalars.items()})
         assert found[1] == pytest.approx(found[0], rel=1e-6)
 

@@ -143,7 +143,7 @@ class PanoramaContrast(Trainable):
             scalars = {
                 "global_loss": losses[_GLOBAL].detach(),
                 "local_loss": losses[_LOCAL].detach(),
-                "embedding_std": normalised_deviation(source.detach()),
+                "embedding_std": normalised_deviation(source),
             }
         if self.attention is not None:
             scalars["gamma"] = self.attention.gamma.detach().float()

@@ -11,11 +11,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.cosine import negative_cosine
-from ssl_kedro.methods.base import (
-    ExpanderConfig,
-    TwoViewMethod,
-    expander,
-)
+from ssl_kedro.methods.base import ExpanderConfig, TwoViewMethod, expander
 
 
 @dataclass(frozen=True)

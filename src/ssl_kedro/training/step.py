@@ -21,6 +21,9 @@ from ssl_kedro.training.divergence import (
 from ssl_kedro.training.optimisers import build_optimiser, learning_rate
 from ssl_kedro.training.recording import Recording
 
+# Steps that a GPU may be ahead of the check for numbers that are not finite: enough to keep it
+# busy, few enough that a diverged training ends at once.
+DEVICE_LAG = 8
 # Blocks share their code, which is compiled once for each of their shapes and branches.
 _SHAPES_OF_A_BLOCK = 64
 
@@ -67,7 +70,9 @@ class TrainingStep:
         options: StepOptions | None = None,
     ) -> None:
         options = options or StepOptions()
-        self.method = method.to(device=device).to(memory_format=options.layout)
+        channels_last = options.memory_format == "channels_last"
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.method = method.to(device=device).to(memory_format=layout)
         self.method.train()
         self.config = config
         self.precision = precision
@@ -82,13 +87,11 @@ class TrainingStep:
         self.optimiser = build_optimiser(
             self.method, config, device if fixed else None, recorded=options.recorded
         )
-        self._progress: Progress = (
-            torch.zeros((), dtype=torch.float64, device=device) if fixed else 0.0
-        )
-        self._forward: Callable[..., StepResult] = self.method
-        if options.compiled:
-            self._forward = compiled(self.method)
-        self.lag = options.lag_on(device)
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        self._progress: Progress = zero if fixed else 0.0
+        self._forward = compiled(self.method) if options.compiled else self.method
+        ahead = DEVICE_LAG if device.type == "cuda" or options.recorded else 0
+        self.lag = ahead if options.lag is None else max(options.lag, int(options.recorded))
         self._delayed: DelayedUpdate | None = None
         self._recorded = options.recorded
 
@@ -120,10 +123,14 @@ class TrainingStep:
                 the method is as it was before that step.
         """
         if self.lag == 0:
-            result, finite = self(view_1, view_2, indices, step, self.noise)
+            self.begin(indices, step)
+            result, finite = self.forward_backward(view_1, view_2)
             if not finite:
-                raise TrainingDiverged(self._told(Divergence.of(step, result)))
-            self.update(images, step)
+                scalars = {name: float(value) for name, value in result.scalars.items()}
+                found = Divergence(step, float(result.loss.detach()), scalars)
+                raise TrainingDiverged(self._told(found))
+            self.optimiser.step()
+            self.method.after_update(images, (step + 1) / self.total_steps)
             return result
         if self._delayed is None:  # not earlier: a resumed training first gets its state
             self._delayed = DelayedUpdate(self, self.lag, recorded=self._recorded)
@@ -158,12 +165,10 @@ class TrainingStep:
             self._progress = progress
         self.method.before_step(progress, indices)
 
-    def forward_backward(
-        self, view_1: Tensor, view_2: Tensor, generator: torch.Generator
-    ) -> tuple[StepResult, Tensor]:
-        """Forward and backward pass of a step that has begun."""
+    def forward_backward(self, view_1: Tensor, view_2: Tensor) -> tuple[StepResult, Tensor]:
+        """Forward and backward pass of a step that has begun: its result, and if all is finite."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            result = self._forward(view_1, view_2, self._progress, generator)
+            result = self._forward(view_1, view_2, self._progress, self.noise)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(result.loss)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -173,23 +178,6 @@ class TrainingStep:
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         finite = torch.isfinite(loss) & torch.isfinite(norm)
         return result, finite
-
-    def __call__(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        indices: Tensor,
-        step: int,
-        generator: torch.Generator,
-    ) -> tuple[StepResult, Tensor]:
-        """Forward and backward pass. Returns the result and whether all was finite."""
-        self.begin(indices, step)
-        return self.forward_backward(view_1, view_2, generator)
-
-    def update(self, images: Tensor, step: int) -> None:
-        """Apply the gradients of the last call, which saw views of these images."""
-        self.optimiser.step()
-        self.method.after_update(images, (step + 1) / self.total_steps)
 
     def _told(self, found: Divergence) -> str:
         epoch, index = divmod(found.step, self.batches_per_epoch)
@@ -235,7 +223,7 @@ class DelayedUpdate:
     def _computed(self, view_1: Tensor, view_2: Tensor) -> StepResult:
         """Everything of a step that only the device has to see."""
         self.guard.remember()
-        result, finite = self._step.forward_backward(view_1, view_2, self._step.noise)
+        result, finite = self._step.forward_backward(view_1, view_2)
         self.watch.observe(self._number, result, finite)
         self._step.optimiser.step()
         self.guard.restore_trained(self.watch.bad)

@@ -21,8 +21,8 @@ from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, Epo
 from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import WorkerError
-from ssl_kedro.training.encoder import train_encoder
-from ssl_kedro.training.loop import TrainingDiverged
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import train_encoder
 from training.distributed.trainings import images, training
 
 # Runs a training of trainings.py as a program of its own, which tests can interrupt.
@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 from ssl_kedro.hooks.tracking import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed import launch, shared
-from ssl_kedro.training.encoder import train_encoder
+from ssl_kedro.training.loop import train_encoder
 from ssl_kedro.training.checkpoints import EpochLog
 from training.distributed.trainings import images, training
 

@@ -32,8 +32,8 @@ from ssl_kedro.pipelines.gated.records import (
 )
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import EncoderTraining, Execution, recipe_identity
-from ssl_kedro.training.encoder import train_encoder
 from ssl_kedro.training.execution import choose_execution
+from ssl_kedro.training.loop import train_encoder
 
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
 COLLAPSED_BELOW = 0.1

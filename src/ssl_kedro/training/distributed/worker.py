@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,12 +35,8 @@ from ssl_kedro.training.distributed.state import (
     exchanged,
     share_state,
 )
-from ssl_kedro.training.loop import (
-    BatchSizeError,
-    TrainingDiverged,
-    TrainingResult,
-    train_in_process,
-)
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import BatchSizeError, TrainingResult, train_in_process
 
 # Found in the job's folder, by whoever launched it.
 WEIGHTS, RESULT, FAILURE, EPOCHS = (
@@ -111,10 +106,6 @@ def _trained(
 class _StreamedLog(EpochLog):
     """Rows on their way to the launcher: appended across restarts, each start marked."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._stream = path
-
     def restart(self, rows: list[dict[str, float]]) -> None:
         """Announce a start, with the rows of the checkpoint that it continues."""
         self._write({"start": rows})
@@ -122,10 +113,6 @@ class _StreamedLog(EpochLog):
     def append(self, row: Mapping[str, float]) -> None:
         """Send one row."""
         self._write({"row": dict(row)})
-
-    def _write(self, event: dict[str, Any]) -> None:
-        with self._stream.open("a") as file:
-            file.write(json.dumps(event) + "\n")
 
 
 def _finish(folder: Path, local_rank: int, result: TrainingResult[Method]) -> None:
