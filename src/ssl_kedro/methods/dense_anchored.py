@@ -21,12 +21,7 @@ from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Encoding
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import (
-    TRAINED_PASS,
-    StepResult,
-    SymmetricMethod,
-    normalised_deviation,
-)
+from ssl_kedro.methods.base import TRAINED_PASS, StepResult, SymmetricMethod, normalised_deviation
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,7 @@ from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.race import first_within, prepared, race
 from ssl_kedro.methods.base import Trainable
-from ssl_kedro.training.config import (
-    Execution,
-    MemoryFormat,
-    TrainConfig,
-    say_unrecorded,
-)
+from ssl_kedro.training.config import Execution, MemoryFormat, TrainConfig, say_unrecorded
 from ssl_kedro.training.divergence import TrainingDiverged
 from ssl_kedro.training.step import TrainingStep
 

@@ -206,9 +206,7 @@ def train_encoder(
         WorkerError: processes were lost too often, or other machines did not come.
     """
     if training.recipe.processes == 1:
-        device = torch.device(training.device)
-        method = training.method.build()
-        return train_in_process(training, method, images, device, training.recipe, log, checkpoints)
+        return train_in_process(training, training.method.build(), images, log, checkpoints)
     from ssl_kedro.training.distributed.shared import train_shared  # noqa: PLC0415  slow to import
 
     return train_shared(training, images, log, checkpoints)
@@ -218,25 +216,22 @@ def train_in_process(
     training: EncoderTraining,
     method: Method,
     images: np.ndarray,
-    device: torch.device,
-    recipe: TrainConfig,
     log: EpochLog | None,
     checkpoints: CheckpointStore | None,
 ) -> TrainingResult[Method]:
     """Train a method on this process' rows of every batch, whether it is alone or shares them.
 
     Args:
-        training: what to do.
+        training: what to do, with the device of this process.
         method: freshly built, as ``training.method`` says.
         images: uint8 (N, 3, H, W), all of them.
-        device: of this process.
-        recipe: that of the training, or one that differs in what a process has to do with it.
         log: gets a row after each epoch.
         checkpoints: where the state after an epoch is kept.
     """
+    recipe = training.recipe
     return train(
         method,
-        BatchSource(images, recipe.batch_size, device, training.seed),
+        BatchSource(images, recipe.batch_size, torch.device(training.device), training.seed),
         TwoViews(RandomViews(training.views)),
         recipe,
         precision=training.precision,

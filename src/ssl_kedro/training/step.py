@@ -12,12 +12,7 @@ from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.methods.base import StepResult, Trainable
 from ssl_kedro.training.config import StepOptions, TrainConfig
-from ssl_kedro.training.divergence import (
-    Divergence,
-    DivergenceWatch,
-    StateGuard,
-    TrainingDiverged,
-)
+from ssl_kedro.training.divergence import Divergence, DivergenceWatch, StateGuard, TrainingDiverged
 from ssl_kedro.training.optimisers import build_optimiser, learning_rate
 from ssl_kedro.training.recording import Recording
 

@@ -86,18 +86,16 @@ def main(folder: Path, launcher: int) -> None:
 def _trained(
     folder: Path, job: Job, local_rank: int, device: torch.device
 ) -> TrainingResult[Method]:
-    training = job.training
-    method = synchronised(training.method.build())
+    method = synchronised(job.training.method.build())
     if not isinstance(method, Method):
         raise TypeError(f"expected a method, found {type(method).__name__}")
     share_state(method)
+    # What this job wrote is resumed after a restart, whatever the recipe says.
+    recipe = replace(job.training.recipe, resume=True)
     return train_in_process(
-        training,
+        replace(job.training, recipe=recipe, device=str(device)),
         method,
         job.images,
-        device,
-        # What this job wrote is resumed after a restart, whatever the recipe says.
-        replace(training.recipe, resume=True),
         _StreamedLog(folder / EPOCHS) if dist.get_rank() == 0 else None,
         SharedCheckpoints(job.checkpoints, job.stale, local_rank, folder),
     )
