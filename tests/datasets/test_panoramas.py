@@ -15,8 +15,11 @@ from ssl_kedro.datasets.files import (
     PanoramaEncoderDataset,
     SaliencyModelDataset,
 )
-from ssl_kedro.datasets.handles import OutputPathDataset, PanoramaStoreDataset
-from ssl_kedro.datasets.sources import PanoramaSourceDataset
+from ssl_kedro.datasets.sources import (
+    OutputPathDataset,
+    PanoramaSourceDataset,
+    PanoramaStoreDataset,
+)
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoder,
     PanoramaEncoderConfig,

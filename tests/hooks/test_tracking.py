@@ -22,8 +22,8 @@ from mlflow import MlflowClient
 
 from hooks import tracked_run
 from ssl_kedro import settings
+from ssl_kedro.hooks.mlflow_conditions import TrackingConfigError, parsed_tracking_config
 from ssl_kedro.hooks.tracking import TrackingHook
-from ssl_kedro.hooks.tracking_config import TrackingConfigError, parsed_tracking_config
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(PROJECT / "src")}

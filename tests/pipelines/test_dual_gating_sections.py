@@ -258,6 +258,9 @@ def test_models_beyond_table_6_1_have_rows_of_curves_of_their_own() -> None:
     assert sum(len(axis.lines) for axis in losses) == len(evaluations(rows))
     costs = [axis for axis in visible if axis.get_title(loc="left").endswith("cost")]
     assert len(costs) == len(METHODS) - 3  # VICReg and the students have no gates
+    (legend,) = curves.legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["budget 10 %", "budget 30 %", "no budget"]
     few = training_curves(histories(random_rows(["vicreg", "dual"], [10, 30], [0])))
     assert len(few.axes) == 2
 

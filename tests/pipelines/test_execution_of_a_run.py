@@ -12,7 +12,7 @@ import yaml
 
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.gated import nodes
+from ssl_kedro.pipelines.gated import nodes, preparation
 from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import parsed
 from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
@@ -41,11 +41,11 @@ def test_a_trial_has_the_threads_and_the_images_of_one_worker(
         seen.append((torch.get_num_threads(), config.batch_size))
         return Execution("cpu", "fp32", {})
 
-    monkeypatch.setattr(nodes, "choose_execution", chosen)
+    monkeypatch.setattr(preparation, "choose_execution", chosen)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        nodes.select_execution(parameters(workers=workers, batch_size=32), DATA)
+        preparation.select_execution(parameters(workers=workers, batch_size=32), DATA)
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)

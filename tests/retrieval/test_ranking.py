@@ -50,16 +50,16 @@ def test_augmentation_weighs_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
         for r, j in enumerate(row, start=1):
             total += (4 - r) / 4 * DATABASE[j]
         expected.append(normalised(total))
-    assert np.allclose(augmented_database(DATABASE, others, 4), expected, atol=1e-6)
+    assert np.allclose(augmented_database(DATABASE, others), expected, atol=1e-6)
 
 
 def test_one_neighbour_is_the_vector_itself() -> None:
-    assert np.allclose(augmented_database(DATABASE, np.zeros((40, 0), int), 1), DATABASE)
+    assert np.allclose(augmented_database(DATABASE, np.zeros((40, 0), int)), DATABASE)
 
 
 def test_wrong_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 or more neighbours"):
-        augmented_database(DATABASE, np.zeros((40, 2), int), 4)
+    with pytest.raises(ValueError, match="each of 40 database vectors"):
+        augmented_database(DATABASE, np.zeros((39, 2), int))
     with pytest.raises(ValueError, match="each of 5 queries"):
         expanded_queries(QUERIES, DATABASE, TOP[:3])
     with pytest.raises(ValueError, match="alpha of 0 or more"):

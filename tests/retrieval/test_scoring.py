@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_kedro.retrieval.descriptors import checked_descriptors
-from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
 from ssl_kedro.retrieval.ranking import (
@@ -40,7 +40,6 @@ def truth(positives: list[list[int]], junk: list[list[int]], count: int) -> Grou
             "ok": [np.array(p, int) for p in positives],
             "junk": [np.array(j, int) for j in junk],
         },
-        levels=CLASSIC_LEVELS,
     )
 
 
@@ -62,7 +61,7 @@ def test_scores_of_full_and_short_rankings_equal_a_loop() -> None:
     task = truth([[3, 8, 20], [0], []], [[5, 6], [], [1]], 30)
     found = generator.random((30, 3)).astype(np.float32)
     rankings = full_rankings(found)
-    scores = ranking_scores(rankings, task, 30)[""]
+    scores = ranking_scores(rankings, task)[""]
     expected = [
         slow_ap(rankings[:, q].tolist(), set(p), set(j))
         for q, (p, j) in enumerate([([3, 8, 20], [5, 6]), ([0], [])])
@@ -74,7 +73,7 @@ def test_scores_of_full_and_short_rankings_equal_a_loop() -> None:
     assert by_similarity.ap == scores.ap
     assert by_similarity.mp5 == scores.mp5
     # Cut after ten: what is not there counts as last, so that the score cannot rise.
-    cut = ranking_scores(rankings[:10], task, 30)[""]
+    cut = ranking_scores(rankings[:10], task)[""]
     for q, (p, j) in enumerate([([3, 8, 20], [5, 6]), ([0], [])]):
         head = rankings[:10, q].tolist()
         rest = [i for i in range(30) if i not in head]
@@ -85,14 +84,14 @@ def test_scores_of_full_and_short_rankings_equal_a_loop() -> None:
 
 def test_places_that_a_search_could_not_fill_are_no_images() -> None:
     task = truth([[2]], [[]], 4)
-    assert ranking_scores(np.array([[2], [-1], [-1]]), task, 4)[""].map == 1.0
-    assert ranking_scores(np.array([[0], [-1], [-1]]), task, 4)[""].map < 0.2
+    assert ranking_scores(np.array([[2], [-1], [-1]]), task)[""].map == 1.0
+    assert ranking_scores(np.array([[0], [-1], [-1]]), task)[""].map < 0.2
 
 
 def test_queries_that_could_not_be_read_do_not_count() -> None:
     task = truth([[0], [1]], [[], []], 4)
     rankings = np.array([[0, 3], [1, 2], [2, 0], [3, 1]])
-    scores = ranking_scores(rankings, task, 4, np.array([True, False]))[""]
+    scores = ranking_scores(rankings, task, np.array([True, False]))[""]
     assert scores.map == 1.0
     assert scores.ap == (1.0, None)
 
@@ -102,7 +101,7 @@ def test_chance_is_that_of_random_rankings() -> None:
     count = 50
     task = truth([[q % count] for q in range(400)], [[]] * 400, count)
     expected = np.mean([((0 if r else 1) + 1 / (r + 1)) / 2 for r in range(count)])
-    assert chance_scores(task, count, 0)[""].map == pytest.approx(expected, rel=0.05)
+    assert chance_scores(task, 0)[""].map == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("dataset", ["oxford5k", "roxford5k"])
@@ -123,7 +122,7 @@ def test_scores_agree_with_the_reference(
         }
         database, queries = checked_descriptors(arrays)
     rankings = Searcher(database).rankings(queries)
-    scores = ranking_scores(rankings, task, len(task.database))
+    scores = ranking_scores(rankings, task)
     levels = {"": "", "easy": "E", "medium": "M", "hard": "H"}
     for level in scores:
         values = expected[levels[level]] if level else expected
@@ -160,7 +159,7 @@ def test_re_ranking_step_by_step() -> None:
     assert np.array_equal(found["aqe"], np.argsort(-(database @ expanded.T), 0, kind="stable"))
     product = database @ database.T
     others = without(np.argsort(-product, axis=1)[:, :5], np.arange(60))
-    augmented = augmented_database(database, others, 5)
+    augmented = augmented_database(database, others)
     after = np.argsort(-(augmented @ queries.T), axis=0, kind="stable")
     assert np.array_equal(found["dba"], after)
     both = expanded_queries(queries, augmented, after[:1].T)

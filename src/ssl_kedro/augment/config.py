@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_kedro.core.config import (
-    NOT_NEGATIVE,
-    POSITIVE,
-    PROBABILITY,
-    Config,
-    ConfigError,
-    Range,
-)
+from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
 
 _SHARE = Range(above=0, at_most=1)
 

@@ -10,12 +10,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.transforms import (
-    Boxes,
-    ColourDraws,
-    apply_colour,
-    crop_resize,
-)
+from ssl_kedro.augment.transforms import Boxes, ColourDraws, apply_colour, crop_resize
 from ssl_kedro.augment.views import check_batch, draw_colours, part
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
@@ -94,6 +89,7 @@ class PanoramaDraws(NamedTuple):
     colour: ColourDraws
 
 
+@dataclass(frozen=True)
 class PanoramaViews:
     """Source view and other view of every panorama of a uint8 batch, on its device.
 
@@ -101,8 +97,7 @@ class PanoramaViews:
         config: the recipe.
     """
 
-    def __init__(self, config: PanoramaViewConfig) -> None:
-        self.config = config
+    config: PanoramaViewConfig
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Both views.

@@ -136,15 +136,9 @@ def _cubic(distance: Tensor) -> Tensor:
 
 
 def _mix_rows(images: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sums of image rows.
+    """Weighted sums (N, C, S, Q) of rows of images (N, C, L, Q), float32, contiguous.
 
-    Args:
-        images: float32 (N, C, L, Q), contiguous.
-        index: rows that each output row mixes (N, S, K).
-        weight: their weights (N, S, K).
-
-    Returns:
-        float32 (N, C, S, Q).
+    Row s is a mixture of the rows index[:, s], (N, K), with the weights weight[:, s].
     """
     count, channels, length, row = images.shape
     size, tap_count = index.shape[1:]
@@ -188,11 +182,11 @@ def apply_colour(images: Tensor, draws: ColourDraws, exact_hue: bool, peak: floa
     """
     pixels = images.flatten(2)
     if not exact_hue:
-        matrix, offset = colour_map(pixels, draws, peak)
+        matrix, offset = _colour_map(pixels, draws, peak)
         return torch.baddbmm(offset, matrix, pixels).view_as(images)
     neutral = torch.zeros_like(draws.hue)
     first = draws._replace(hue=neutral, grey=neutral.bool())
-    matrix, offset = colour_map(pixels, first, peak)
+    matrix, offset = _colour_map(pixels, first, peak)
     coloured = torch.baddbmm(offset, matrix, pixels).clamp_(0, 1).view_as(images)
     shifted = shift_hue(coloured, draws.hue)
     grey, mean, chroma, _ = _bases(images.device)
@@ -201,16 +195,11 @@ def apply_colour(images: Tensor, draws: ColourDraws, exact_hue: bool, peak: floa
     return torch.bmm(last, shifted.flatten(2)).view_as(images)
 
 
-def colour_map(pixels: Tensor, draws: ColourDraws, peak: float) -> tuple[Tensor, Tensor]:
-    """Affine map of the convention above.
+def _colour_map(pixels: Tensor, draws: ColourDraws, peak: float) -> tuple[Tensor, Tensor]:
+    """Affine map of the convention above, onto a scale where white = 1.
 
-    Args:
-        pixels: float32 (N, 3, P), white = peak; only their mean is used, for the contrast.
-        draws: one change a sample.
-        peak: value of white in pixels.
-
-    Returns:
-        Matrix (N, 3, 3) and offset (N, 3, 1), onto a scale where white = 1.
+    Of the pixels, float32 (N, 3, P), only the mean is used, for the contrast. The map is a matrix
+    (N, 3, 3) and an offset (N, 3, 1).
     """
     grey, mean, chroma, quarter_turn = _bases(pixels.device)
     angle = (draws.hue * (2 * math.pi))[:, None, None]

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.transforms import (
-    Boxes,
-    ColourDraws,
-    apply_colour,
-    crop_resize,
-)
+from ssl_kedro.augment.transforms import Boxes, ColourDraws, apply_colour, crop_resize
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 
 Draws = TypeVar("Draws", bound=tuple[Any, ...])
@@ -117,6 +113,7 @@ def part(draws: Draws, rows: slice) -> Draws:
     return type(draws)(*chosen)
 
 
+@dataclass(frozen=True)
 class RandomViews:
     """Per-sample random views of a uint8 batch, on the device of the data.
 
@@ -128,8 +125,7 @@ class RandomViews:
         config: the recipe.
     """
 
-    def __init__(self, config: ViewConfig) -> None:
-        self.config = config
+    config: ViewConfig
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """One random view of every image.
@@ -219,6 +215,7 @@ class RandomViews:
         return (height, width) if size is None else (size, size)
 
 
+@dataclass(frozen=True)
 class TwoViews:
     """Two views of one recipe, drawn independently.
 
@@ -226,8 +223,7 @@ class TwoViews:
         views: the recipe.
     """
 
-    def __init__(self, views: RandomViews) -> None:
-        self.views = views
+    views: RandomViews
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Two random views of every image; see :class:`RandomViews`."""

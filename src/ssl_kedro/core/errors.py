@@ -45,8 +45,6 @@ class SettingError(InputError):
     section: ClassVar[str]
 
     def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
-        self.key = key
-        self.value = value
         super().__init__(f"{self.section}.{key} = {value!r}", found, expected, remedy)
 
 

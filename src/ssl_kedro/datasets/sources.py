@@ -1,35 +1,33 @@
-"""Kedro datasets that the catalog makes of parameters: images, panoramas, tasks, encoders."""
+"""Kedro datasets that the catalog makes and no node saves.
+
+Images, panoramas, tasks and encoders of parameters, and handles on what a node writes as it runs.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
-from ssl_kedro.datasets.base import ReadOnlyDataset
+from ssl_kedro.datasets.base import HandleDataset, ReadOnlyDataset
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, Split, load_images
+from ssl_kedro.retrieval.extraction import VectorStore
 from ssl_kedro.retrieval.sets import RetrievalSet, effective_config, retrieval_set
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
+from ssl_kedro.saliency.store import PanoramaStore
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 
 
 class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
     """Images of a source as a uint8 store, read-only.
-
-    Catalog entry::
-
-        dual_gating.train_images:
-          type: ssl_kedro.datasets.sources.ImageSourceDataset
-          split: train
-          data: ${parameter:dual_gating.data}
-          seed: ${parameter:dual_gating.seed}
 
     Args:
         split: "pretrain", "train" or "eval".
@@ -66,8 +64,8 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         return load_images(self._config, self._split, self._seed)
 
     def _describe(self) -> dict[str, Any]:
-        root = None if self._config.root is None else str(PurePosixPath(self._config.root))
-        return {"source": self._config.source, "split": self._split, "root": root}
+        config = self._config
+        return {"source": config.source, "split": self._split, "root": config.root}
 
 
 class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
@@ -178,3 +176,38 @@ class FrozenEncoderDataset(ReadOnlyDataset[MapNetwork]):
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name, "kind": self._config.kind, "file": self._config.file}
+
+
+class CheckpointDataset(HandleDataset[CheckpointStore]):
+    """Handle on the checkpoint file of one training."""
+
+    opened_by = CheckpointStore
+    refusal = "checkpoints are written by the training node through their store"
+
+
+class EpochLogDataset(HandleDataset[EpochLog]):
+    """Handle on the per-epoch metrics of one training, one JSON object a line."""
+
+    opened_by = EpochLog
+    refusal = "epoch metrics are written by the training node through their log"
+
+
+class VectorStoreDataset(HandleDataset[VectorStore]):
+    """Handle on the vectors of one encoder and task, written in constant memory."""
+
+    opened_by = VectorStore
+    refusal = "vectors are written by the extraction through their store"
+
+
+class PanoramaStoreDataset(HandleDataset[PanoramaStore]):
+    """Handle on the decoded panoramas of a source, which a node fills as it decodes."""
+
+    opened_by = PanoramaStore
+    refusal = "panoramas are written by the decoding node through their store"
+
+
+class OutputPathDataset(HandleDataset[Path]):
+    """Where a node that writes as it goes is to write: files that are too large to return."""
+
+    opened_by = Path
+    refusal = "what lies at an output path is written by the node that is given it"

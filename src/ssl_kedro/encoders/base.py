@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, restored
 from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from ssl_kedro.encoders.folding import FoldedEncoder
 
 Branch = Literal["dense", "gated"]
+# Source of the gates' training noise; None is torch's default generator.
+Noise = Generator | None
+# Masks instead of the gates' own, one (N or 1, C_l) a block; None leaves the choice to the gates.
+Forced = Sequence[Tensor] | None
+# Maps (N, D, h, w) or their means (N, D), masks that were applied, decisions of the gates.
+Masked = tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]
 # Images that pass through a network together when features are asked for.
 _AT_ONCE = 256
 # What a bundle says of a backbone beside its shape.
@@ -61,12 +67,8 @@ class Encoder(Bundled, ABC):
 
     @abstractmethod
     def maps(
-        self,
-        images: Tensor,
-        branch: Branch,
-        generator: torch.Generator | None = None,
-        masks: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
+    ) -> Masked:
         """Maps of the last block (N, D, h, w), whose mean is the feature vector.
 
         With them the masks that were applied and the gates' decisions, as in :class:`Encoding`;
@@ -74,11 +76,7 @@ class Encoder(Bundled, ABC):
         """
 
     def forward(
-        self,
-        images: Tensor,
-        branch: Branch,
-        generator: torch.Generator | None = None,
-        masks: Sequence[Tensor] | None = None,
+        self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
     ) -> Encoding:
         """Encode images through one branch.
 

@@ -20,7 +20,7 @@ from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundled import B, Bundled, kinds_of
 
 if TYPE_CHECKING:
-    from ssl_kedro.encoders.importers.report import KeyReport
+    from ssl_kedro.encoders.importers.kind import KeyReport
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -70,17 +70,13 @@ def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str 
     Raises:
         BundleError: files are missing, damaged, of another format, or do not fit together.
     """
-    folder = Path(folder)
-    what = bases[0].bundle_name
+    folder, what = Path(folder), bases[0].bundle_name
     description = _description(folder, what)
     found = description.get("format")
     known = kinds_of(*bases, found=found)
     if found not in known:
-        expected = ", ".join(map(repr, known))
-        raise BundleError(
-            f"{folder / CONFIG_NAME}: format {found!r}, expected "
-            f"{'one of ' if len(known) > 1 else ''}{expected}"
-        )
+        expected = "one of " * (len(known) > 1) + ", ".join(map(repr, known))
+        raise BundleError(f"{folder / CONFIG_NAME}: format {found!r}, expected {expected}")
     try:
         network = known[found].from_description(description)
         weights = load_file(folder / WEIGHTS_NAME)

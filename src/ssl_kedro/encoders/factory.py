@@ -108,12 +108,8 @@ class EncoderSetup:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without the teacher."""
-        return {
-            "encoder": shape_values(self.config),
-            "image_size": self.image_size,
-            "pixel_mean": self.pixel_mean,
-            "pixel_std": self.pixel_std,
-        }
+        images = {n: getattr(self, n) for n in ("image_size", "pixel_mean", "pixel_std")}
+        return {"encoder": shape_values(self.config)} | images
 
 
 def encoder_setup(architecture: str, *, image_size: int = 32, **shape: Any) -> EncoderSetup:

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import ConfigError, Range
-from ssl_kedro.encoders.base import Backbone, BackboneOptions, Branch, EncoderShape
+from ssl_kedro.encoders.base import (
+    Backbone,
+    BackboneOptions,
+    Branch,
+    EncoderShape,
+    Forced,
+    Masked,
+    Noise,
+)
 from ssl_kedro.encoders.folding import STEMS, FoldedEncoder, FoldedUnit, Stem, folded, folded_gate
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.gating.gate import ChannelGate
@@ -85,7 +93,7 @@ class GatedBlock(nn.Module):
             )
 
     def forward(
-        self, x: Tensor, branch: Branch, generator: torch.Generator | None, mask: Tensor | None
+        self, x: Tensor, branch: Branch, generator: Noise, mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Output (N, C_out, H', W'), the mask that was applied and the gate's decision.
 
@@ -152,15 +160,12 @@ class GatedResNet18(Backbone):
                 in_channels, inner, out_channels, stride, self.branches, gate
             )
             in_channels = out_channels
-        self._initialise()
-
-    def _initialise(self) -> None:
         for module in self.modules():
             # A network without memory, of which only the cost is asked, has no values to draw;
             # PyTorch would load its compiler, over a second, to draw none.
             if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if self.config.zero_init_residual:
+        if config.zero_init_residual:
             for _, block in self.residual_blocks():
                 for norm in block.bn2.values():
                     nn.init.zeros_(cast(nn.BatchNorm2d, norm).weight)
@@ -176,12 +181,8 @@ class GatedResNet18(Backbone):
         return cast(nn.Conv2d, self.stem[0])
 
     def maps(
-        self,
-        images: Tensor,
-        branch: Branch,
-        generator: torch.Generator | None = None,
-        masks: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
+    ) -> Masked:
         """Maps of the last block (N, 8 width, h, w); see :class:`Encoder`."""
         self.check_branch(branch)
         x = self.stem(self.laid_out(images, self._stem_conv))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.base import Backbone, Branch, Encoder
+from ssl_kedro.encoders.base import Backbone, Branch, Encoder, Forced, Masked, Noise
 from ssl_kedro.encoders.bundled import kinds_of
 from ssl_kedro.encoders.folding import FoldedEncoder
 from ssl_kedro.gating.cost import NetworkCost
@@ -32,10 +32,8 @@ class EncoderPair(Encoder):
     def __init__(self, dense: Backbone, gated: Backbone) -> None:
         super().__init__()
         if "dense" not in dense.branches or "gated" not in gated.branches:
-            raise ValueError(
-                f"expected encoders with a dense and a gated branch, found {dense.branches} "
-                f"and {gated.branches}"
-            )
+            found = f"{dense.branches} and {gated.branches}"
+            raise ValueError(f"expected encoders with a dense and a gated branch, found {found}")
         if dense.config != gated.config or dense.image_size != gated.image_size:
             raise ValueError("the encoders of a pair must have one shape and one image size")
         self.of_branch = torch.nn.ModuleDict({"dense": dense, "gated": gated})
@@ -48,12 +46,8 @@ class EncoderPair(Encoder):
         return cast(Backbone, self.of_branch[branch])
 
     def maps(
-        self,
-        images: Tensor,
-        branch: Branch,
-        generator: torch.Generator | None = None,
-        masks: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
+    ) -> Masked:
         """Maps of the branch's encoder; see :class:`Encoder`."""
         return self.member(branch).maps(images, branch, generator, masks)
 

@@ -206,9 +206,8 @@ def continue_longitude(module: nn.Module, padding: LongitudePadding) -> None:
                 wrapped.weight, wrapped.bias = layer.weight, layer.bias
                 setattr(child, name, wrapped)
             elif type(layer) is nn.MaxPool2d and layer.padding:
-                setattr(
-                    child, name, LongitudeMaxPool2d(layer.kernel_size, layer.stride, layer.padding)
-                )
+                pooling = LongitudeMaxPool2d(layer.kernel_size, layer.stride, layer.padding)
+                setattr(child, name, pooling)
 
 
 def enlarged(x: Tensor, factor: int, padding: LongitudePadding) -> Tensor:

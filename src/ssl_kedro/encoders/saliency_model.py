@@ -69,14 +69,13 @@ class SaliencyDecoder(nn.Module, ABC):
     """
 
     prior_logit: Tensor
+    head: nn.Conv2d
 
     def __init__(self, config: DecoderConfig, in_channels: int) -> None:
         super().__init__()
         self.config = config
         self.in_channels = in_channels
         self.register_buffer("prior_logit", torch.zeros(1, 1, 1, 1))
-
-    head: nn.Conv2d
 
     def set_prior(self, density: Tensor) -> None:
         """Start from a map: before any training the decoder predicts it for every panorama.
@@ -202,10 +201,9 @@ class SaliencyModel(Bundled):
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-accumulates of one panorama: "encoder", "decoder" and "all"."""
+        maps = (self.encoder.map_channels, height // STRIDE, width // STRIDE)
         encoder = macs_by_hooks(self.encoder, (3, height, width))
-        decoder = macs_by_hooks(
-            self.decoder, (self.encoder.map_channels, height // 16, width // 16)
-        )
+        decoder = macs_by_hooks(self.decoder, maps)
         return {"encoder": encoder, "decoder": decoder, "all": encoder + decoder}
 
     def description(self) -> dict[str, Any]:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
+    TrackingConfig,
     is_local,
     patient_and_quiet,
+    probe,
     store_failures,
-    try_server,
-    try_sqlite,
 )
-from ssl_kedro.hooks.tracking_config import TrackingConfig, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,7 +155,7 @@ class TrackingStore:
             if not self._on:
                 return None  # perhaps since another thread's call, for which this one waited
             try:
-                self._probe(at_start=at_start)
+                probe(self._uri, self._config.timeout_s, at_start=at_start)
                 return action()
             except store_failures() as error:
                 self._switch_off(what, error)
@@ -177,20 +176,6 @@ class TrackingStore:
             redacted(text),
             "Start the server (`mlflow server`)" if server else check,
         )
-
-    def _probe(self, *, at_start: bool) -> None:
-        """Fail within the time limit where MLflow itself would wait for minutes.
-
-        A server is asked once, at the start: any HTTP answer counts. A sqlite file is tried
-        before every call, which costs well under a millisecond, because MLflow waits 20 s
-        for a locked one and retries for 100 s to open a broken one.
-        """
-        limit = self._config.timeout_s
-        database = sqlite_file(self._uri)
-        if database is not None:
-            try_sqlite(database, limit, create=at_start)
-        elif at_start and self._uri.startswith(("http://", "https://")):
-            try_server(self._uri, limit)
 
 
 def redacted(text: str) -> str:

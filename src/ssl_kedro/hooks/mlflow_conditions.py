@@ -1,4 +1,4 @@
-"""Conditions under which MLflow is called: patience, quiet, and which failures count."""
+"""Under which conditions MLflow is called: where, how patient and quiet, which failures count."""
 
 from __future__ import annotations
 
@@ -8,16 +8,96 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ssl_kedro.core.errors import UserError
+
+SQLITE_PREFIX = "sqlite:///"
 # A failure is reported once, by the store itself; a first run need not list migrations.
 _NOISY_LOGGERS = {
     "mlflow": logging.CRITICAL,
     "alembic": logging.CRITICAL,
     "urllib3.connectionpool": logging.ERROR,
 }
+
+
+class TrackingConfigError(UserError, ValueError):
+    """A configuration of tracking that cannot be used."""
+
+
+class TrackingConfig(BaseModel):
+    """Content of ``mlflow.yml``.
+
+    Args:
+        tracking_uri: of the MLflow store: ``http(s)://...``, ``sqlite:///...`` or another
+            database; a relative sqlite path is below the project folder.
+        experiment: name; created where it is absent.
+        artifact_location: folder below the project for the files of a new experiment, or a
+            URI; used with sqlite stores, since a server decides for itself.
+        timeout_s: seconds after which a server counts as down.
+        enabled: whether anything is tracked.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracking_uri: Annotated[str, Field(min_length=1)]
+    experiment: Annotated[str, Field(min_length=1)]
+    artifact_location: Annotated[str, Field(min_length=1)] = "mlruns"
+    timeout_s: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 5.0
+    enabled: bool = True
+
+    def store_uri(self, project_path: Path) -> str:
+        """The tracking URI with a relative sqlite path made absolute."""
+        if sqlite_file(self.tracking_uri) is None:
+            return self.tracking_uri
+        path = self.tracking_uri.removeprefix(SQLITE_PREFIX)
+        return SQLITE_PREFIX + (project_path.absolute() / path).as_posix()
+
+    def artifact_uri(self, project_path: Path) -> str | None:
+        """Where a new experiment keeps its files; None leaves it to the server."""
+        if not self.tracking_uri.startswith("sqlite:"):
+            return None
+        if "://" in self.artifact_location:
+            return self.artifact_location
+        return (project_path / self.artifact_location).absolute().as_uri()
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """File of a sqlite store; None for a database in memory and for every other store."""
+    path, _, _ = uri.removeprefix(SQLITE_PREFIX).partition("?")
+    if not uri.startswith(SQLITE_PREFIX) or path in {"", ":memory:"}:
+        return None
+    return Path(path)
+
+
+def parsed_tracking_config(values: Mapping[str, Any]) -> TrackingConfig:
+    """Checked configuration.
+
+    Raises:
+        TrackingConfigError: one line for each fault: key, value, what is allowed.
+    """
+    try:
+        return TrackingConfig.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [f"  - {_explained(item)}" for item in error.errors()]
+        raise TrackingConfigError(
+            "mlflow.yml cannot be used; nothing was started:\n" + "\n".join(lines)
+        ) from None
+
+
+def _explained(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = ", ".join(TrackingConfig.model_fields)
+        return f"{name}: there is no such key; known keys: {known}"
+    if item["type"] == "missing":
+        return f"{name}: this key is missing"
+    return f"{name} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
 @contextmanager
@@ -79,13 +159,28 @@ def is_local(error: BaseException) -> bool:
     return isinstance(error, OSError) and not isinstance(error, network)
 
 
-def try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
-    """Take and return the write lock of a sqlite file.
+def probe(uri: str, timeout_s: float, *, at_start: bool) -> None:
+    """Fail within the time limit where MLflow itself would wait for minutes.
+
+    A server is asked once, at the start: any HTTP answer counts. A sqlite file is tried
+    before every call, which costs well under a millisecond, because MLflow waits 20 s
+    for a locked one and retries for 100 s to open a broken one.
 
     Raises:
-        OSError: its folder cannot be created.
+        TimeoutError: a server has not answered in time.
+        OSError: it cannot be reached, or the file's folder cannot be created.
+        ValueError: its address is none.
         sqlite3.Error: the file is locked, broken, absent or may not be written.
     """
+    database = sqlite_file(uri)
+    if database is not None:
+        _try_sqlite(database, timeout_s, create=at_start)
+    elif at_start and uri.startswith(("http://", "https://")):
+        _try_server(uri, timeout_s)
+
+
+def _try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
+    """Take and return the write lock of a sqlite file."""
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
     mode = "rwc" if create else "rw"
@@ -96,16 +191,11 @@ def try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
         connection.execute("ROLLBACK")
 
 
-def try_server(uri: str, timeout_s: float) -> None:
-    """Ask a server for anything; any HTTP answer counts.
+def _try_server(uri: str, timeout_s: float) -> None:
+    """Ask a server for anything.
 
     In a thread, because a name server that is slow has no limit of its own. Proxies and
     certificates are those of the later client.
-
-    Raises:
-        TimeoutError: the time is over.
-        OSError: it cannot be reached.
-        ValueError: the address is none.
     """
     import requests  # noqa: PLC0415  slow to import for commands that track nothing
 

@@ -26,7 +26,7 @@ from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
 from ssl_kedro.hooks.mlflow_client import TrackingStore
-from ssl_kedro.hooks.tracking_config import TrackingConfig, parsed_tracking_config
+from ssl_kedro.hooks.mlflow_conditions import TrackingConfig, parsed_tracking_config
 from ssl_kedro.hooks.tracking_names import (
     TAG_VALUE_LIMIT,
     Place,

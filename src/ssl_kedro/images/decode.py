@@ -43,36 +43,26 @@ _LARGE_PX = 2**25
 _large = Lock()
 
 
-def decoded_image(path: Path, size: int) -> np.ndarray:
-    """One file as uint8 (3, size, size), RGB, row 0 at the top.
+def decoded_image(source: Path | Image.Image, size: int) -> np.ndarray:
+    """One image as uint8 (3, size, size), RGB, row 0 at the top.
 
     The image is resized with an antialiased bilinear kernel so that its shorter side is
     ``size``, and cropped to the central square. JPEG files more than four times as large
     are decoded at a reduced scale (at least twice ``size``), which is faster.
 
     Args:
-        path: of the file; its content decides the format, not its name.
-        size: side of the result in pixels.
-
-    Raises:
-        UnreadableImageError: the file cannot be decoded; the text is the reason.
-    """
-    with _opened(path) as image, _drafted(image, 2 * size, None):
-        return _square(image, size)
-
-
-def decoded_picture(picture: Image.Image, size: int) -> np.ndarray:
-    """A picture in memory as uint8 (3, size, size), as :func:`decoded_image` makes it of a file.
-
-    Args:
-        picture: of any mode; it is not changed.
+        source: a file, whose content decides the format, not its name; or a picture in memory,
+            of any mode, which is not changed.
         size: side of the result in pixels.
 
     Raises:
         UnreadableImageError: it cannot be decoded; the text is the reason.
     """
-    with _faults_told():
-        return _square(picture, size)
+    if isinstance(source, Image.Image):
+        with _faults_told():
+            return _square(source, size)
+    with _opened(source) as image, _drafted(image, 2 * size, None):
+        return _square(image, size)
 
 
 def decoded_part(
@@ -174,12 +164,11 @@ def resized_square(image: Image.Image, size: int) -> Image.Image:
 
 @contextmanager
 def _drafted(image: Image.Image, least: int | None, max_pixels: float | None) -> Iterator[None]:
-    """While an image is decoded: its size checked, a JPEG's scale chosen, memory bounded.
+    """While an opened image is decoded: its size checked, a JPEG's scale chosen, memory bounded.
 
     Args:
-        image: opened, not loaded.
-        least: a JPEG may be decoded at a reduced scale with sides of at least so many px;
-            None = at full scale.
+        image: not loaded.
+        least: sides in px that a JPEG has at a reduced scale, at least; None = at full scale.
         max_pixels: more are refused; None = Pillow's limit.
     """
     width, height = image.size

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -45,7 +45,7 @@ _FEW_BYTES = 20e6
 
 def file_blocks(
     config: DataConfig, root: Path, paths: Sequence[str], total_bytes: int
-) -> Callable[[], Iterable[Block]]:
+) -> Iterator[Block]:
     """Decoded files, in order; the same whatever the number of workers.
 
     Args:
@@ -57,21 +57,12 @@ def file_blocks(
     tasks = [paths[i : i + _FILES_A_TASK] for i in range(0, len(paths), _FILES_A_TASK)]
     workers = min(config.workers or _available_cores(), len(tasks))
     if workers == 1 or (len(paths) < _FEW_FILES and total_bytes < _FEW_BYTES):
-        return lambda: (decoded_files(root, task, config.size) for task in tasks)
-    return lambda: _parallel(config, root, tasks, workers)
+        return (_decoded_files(root, task, config.size) for task in tasks)
+    return _parallel(config, root, tasks, workers)
 
 
-def decoded_files(root: Path, paths: Sequence[str], size: int) -> Block:
-    """Several files, in order.
-
-    Args:
-        root: folder of the source.
-        paths: relative to root.
-        size: side of the images in pixels.
-
-    Returns:
-        uint8 (K, 3, size, size), those that could be read; index and reason of the others.
-    """
+def _decoded_files(root: Path, paths: Sequence[str], size: int) -> Block:
+    """Several files below a root, in order, size x size px."""
     images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
     skipped = []
     filled = 0
@@ -94,8 +85,7 @@ class _Worker:
     """One decoding process; see the top of this file for the protocol."""
 
     def __init__(self, config: DataConfig, root: Path) -> None:
-        self._config = config
-        self._root = root
+        self._config, self._root = config, root
         package = str(Path(__file__).parents[2])
         known = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(
@@ -183,7 +173,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         task = json.loads(line)
         Image.MAX_IMAGE_PIXELS = task["pixel_limit"]
-        images, skipped = decoded_files(Path(task["root"]), task["paths"], task["size"])
+        images, skipped = _decoded_files(Path(task["root"]), task["paths"], task["size"])
         answers.write(json.dumps({"skipped": skipped}).encode() + b"\n")
         answers.write(images.tobytes())
         answers.flush()

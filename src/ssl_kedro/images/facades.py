@@ -207,9 +207,8 @@ def _homography(view: View, size: int) -> np.ndarray:
     distance = _FOCAL / (2 * view.scale)
     centre = np.array([2 * view.shift[0], 2 * view.shift[1], 0.0]) * distance / _FOCAL
     centre[2] = distance
-    camera = np.array(
-        [[_FOCAL * size / 2, 0, size / 2], [0, _FOCAL * size / 2, size / 2], [0, 0, 1]]
-    )
+    focal, middle = _FOCAL * size / 2, size / 2
+    camera = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
     return np.asarray(camera @ np.stack([right, down, centre], axis=1))
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ssl_kedro.core.errors import InputError
-from ssl_kedro.images.decode import decoded_image, decoded_picture
+from ssl_kedro.images.decode import decoded_image
 from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.image_set import ImageSet
 
@@ -60,10 +60,8 @@ def _one(given: Picture, size: int) -> Tensor:
     if isinstance(given, Tensor):
         return _checked(given, size)
     try:
-        if isinstance(given, Image.Image):
-            pixels = decoded_picture(given, size)
-        else:
-            pixels = decoded_image(Path(given).expanduser(), size)
+        source = given if isinstance(given, Image.Image) else Path(given).expanduser()
+        pixels = decoded_image(source, size)
     except UnreadableImageError as error:
         found = repr(str(given)) if isinstance(given, str | Path) else "a picture"
         raise _error(

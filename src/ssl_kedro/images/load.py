@@ -107,10 +107,7 @@ class DataConfig(Config):
         )
 
     def published_folder(self, kind: Any) -> Path:
-        """Folder of a published data set, unpacked below ``root``.
-
-        Args:
-            kind: torchvision's class of the data set.
+        """Folder of a published data set, torchvision's class, unpacked below ``root``.
 
         Raises:
             ImageSourceError: it is not there.

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -45,22 +45,20 @@ class Plan:
     """What to store.
 
     Args:
-        source: name of the source.
         identity: JSON values that everything about the pixels depends on.
         count: number of images if all can be read.
         labels: int64 (count,), or None.
         class_names: in the order of the labels.
-        blocks: makes the images, in order.
+        blocks: of the images, in order; made as they are taken.
         paths: (count,), of the files; empty for a source without files.
         always_mapped: a memory map whatever the size.
     """
 
-    source: str
     identity: tuple[Any, ...]
     count: int
     labels: np.ndarray | None
     class_names: tuple[str, ...]
-    blocks: Callable[[], Iterable[Block]]
+    blocks: Iterable[Block]
     paths: Sequence[str] = ()
     always_mapped: bool = False
 
@@ -85,7 +83,7 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
         raise ImageSourceError(
             "cache_dir",
             config.cache_dir,
-            found=f"that the memory map of {plan.source} cannot be written there ({error})",
+            found=f"that the memory map of {config.source} cannot be written there ({error})",
             expected=f"a writable folder with {_bytes(plan, config) / 1e9:.1f} GB of free space",
             remedy="free space, or set data.cache_dir to another folder",
         ) from error
@@ -106,8 +104,8 @@ def _bytes(plan: Plan, config: DataConfig) -> int:
 
 
 def _key(plan: Plan, config: DataConfig) -> str:
-    text = json.dumps([_FORMAT, plan.source, config.size, plan.count, plan.identity])
-    return f"{plan.source}-{config.size}px-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+    text = json.dumps([_FORMAT, config.source, config.size, plan.count, plan.identity])
+    return f"{config.source}-{config.size}px-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
 def _in_memory(plan: Plan, config: DataConfig) -> ImageSet:
@@ -120,7 +118,7 @@ def _in_memory(plan: Plan, config: DataConfig) -> ImageSet:
         filled += len(block)
 
     labels, skipped = _made(plan, config, add)
-    return ImageSet(images[:filled], labels, plan.class_names, plan.source, skipped)
+    return ImageSet(images[:filled], labels, plan.class_names, config.source, skipped)
 
 
 def _made(
@@ -129,11 +127,11 @@ def _made(
     """Hand all images to ``add``; their labels, and the files that could not be read."""
     reasons: dict[int, str] = {}
     bar = progress_bar(
-        plan.count, f"{plan.source} images", "images", disable=plan.count <= _SHOW_PROGRESS_ABOVE
+        plan.count, f"{config.source} images", "images", disable=plan.count <= _SHOW_PROGRESS_ABOVE
     )
     with bar:
         done = 0
-        for images, unreadable in plan.blocks():
+        for images, unreadable in plan.blocks:
             add(images)
             reasons |= {done + index: reason for index, reason in unreadable}
             bar.update(len(images) + len(unreadable))
@@ -158,7 +156,7 @@ def _write(plan: Plan, config: DataConfig, store: MappedStore) -> None:
         labels, skipped = _made(plan, config, images.add)
         description |= {
             "format": _FORMAT,
-            "source": plan.source,
+            "source": config.source,
             "labels": None if labels is None else labels.tolist(),
             "class_names": list(plan.class_names),
             "skipped": [asdict(file) for file in skipped],
@@ -179,7 +177,7 @@ def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | No
         images,
         None if labels is None else np.array(labels, dtype=np.int64),
         tuple(description["class_names"]),
-        plan.source,
+        config.source,
         skipped,
     )
 
@@ -248,18 +246,13 @@ def images_from_arrays(
         identity: JSON values that the images depend on.
     """
     chosen = limited(labels, len(images), config, training, seed)
-
-    def blocks() -> Iterator[Block]:
-        step = max(1, 8 * _MEBIBYTE // (3 * config.size**2))
-        for start in range(0, len(chosen), step):
-            yield resized_images(images[chosen[start : start + step]], config.size), ()
-
+    step = max(1, 8 * _MEBIBYTE // (3 * config.size**2))
+    parts = (images[chosen[start : start + step]] for start in range(0, len(chosen), step))
     plan = Plan(
-        source=config.source,
         identity=(*identity, training, chosen.tolist() if len(chosen) < len(images) else "all"),
         count=len(chosen),
         labels=None if labels is None else labels[chosen],
         class_names=class_names,
-        blocks=blocks,
+        blocks=((resized_images(part, config.size), ()) for part in parts),
     )
     return stored(plan, config)

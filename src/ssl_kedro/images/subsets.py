@@ -91,11 +91,7 @@ def limited(
 
 
 def check_limit(config: DataConfig, training: bool, classes: int) -> None:
-    """Refuse a limit that cannot hold one image of each class.
-
-    Raises:
-        ImageSourceError: it is smaller than the number of classes.
-    """
+    """Refuse, by an ImageSourceError, a limit that cannot hold one image of each class."""
     key, limit = config.limit_of(training)
     if limit is not None and limit < classes:
         raise ImageSourceError(

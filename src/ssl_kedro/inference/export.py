@@ -17,7 +17,6 @@ from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
 from ssl_kedro.inference.onnx_file import (
     OPSET,
-    TOLERANCE,
     ExportError,
     check_export_installed,
     checked_difference,
@@ -103,7 +102,7 @@ def _compact_difference(
     features, masks = network.decide(batch)
     own = encoder(batch, "gated", masks=network.plan.encoder_masks(masks)).features
     remedy = "what was folded is not what was trained: a fault of this program"
-    difference = checked_difference(folder, features, own, TOLERANCE, "features", remedy)
+    difference = checked_difference(folder, features, own, "features", remedy)
     return difference, float(own.abs().max())
 
 
@@ -114,7 +113,6 @@ def export_compact_onnx(
     *,
     images: np.ndarray | None = None,
     opset: int = OPSET,
-    tolerance: float = TOLERANCE,
 ) -> ExportReport:
     """Write the network as one ONNX file and compare it with PyTorch.
 
@@ -130,12 +128,11 @@ def export_compact_onnx(
         image_size: side in px, fixed in the file; None = that of the training images.
         images: real ones to compare with besides noise, uint8 (N, 3, side, side).
         opset: version of the ONNX operators; at least 18.
-        tolerance: largest difference of a feature that is allowed.
 
     Raises:
         ExportNotInstalledError: onnx or onnxruntime is not installed.
         ValueError: an opset below 18, or images of another shape or type.
-        ExportError: the file differs by more than ``tolerance``; there is no file then.
+        ExportError: the file's features differ; there is no file then.
     """
     check_export_installed()
     side = image_size or network.plan.image_size
@@ -151,12 +148,9 @@ def export_compact_onnx(
     with replaced_file(path) as temporary:
         temporary.write_bytes(compact_onnx(network, side, opset=opset))
         found = run_onnx(temporary, compared)
-        difference = checked_difference(
-            path, found[decided], expected[decided], tolerance, "features"
-        )
+        difference = checked_difference(path, found[decided], expected[decided], "features")
         size = temporary.stat().st_size
-    undecided = int((~decided).sum())
-    largest = float(expected.abs().max())
+    undecided, largest = int((~decided).sum()), float(expected.abs().max())
     return ExportReport(path, size, len(compared), difference, largest, opset, undecided)
 
 

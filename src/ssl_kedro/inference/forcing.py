@@ -93,7 +93,7 @@ def forcing_report(
         ValueError: no images, or a network of another encoder.
     """
     plan = network.plan
-    found = [(b.name, b.channels) for b in plan.blocks]
+    found = [(block.name, block.channels) for block in plan.blocks]
     expected = [(block.name, block.channels) for block in encoder.cost().blocks]
     if not len(images) or found != expected:
         raise ValueError(

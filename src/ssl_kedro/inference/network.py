@@ -8,13 +8,13 @@ encoder's masks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.base import Branch, Encoder, Forced, Masked, Noise
 from ssl_kedro.encoders.bundled import INPUT, Normalised
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.cost import NetworkCost
@@ -171,9 +171,9 @@ class CompactEncoder(Encoder):
         self,
         images: Tensor,
         branch: Branch,
-        generator: torch.Generator | None = None,  # noqa: ARG002  there is no training
-        masks: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        generator: Noise = None,  # noqa: ARG002  there is no training
+        masks: Forced = None,
+    ) -> Masked:
         """Maps of the last block; forced masks are of the kept channels, (N or 1, kept) a block."""
         self.check_branch(branch)
         blocks = self.network.plan.blocks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from ssl_kedro.core.errors import UserError
 
 OPSET = 18
-TOLERANCE = 1e-4
+TOLERANCE = 1e-4  # largest difference of an output that is allowed
 
 
 class ExportError(UserError, RuntimeError):
@@ -55,11 +56,10 @@ def compared_images(images: np.ndarray | None, height: int, width: int, noise: i
     Raises:
         ValueError: images of another shape or type.
     """
-    generator = torch.Generator().manual_seed(0)
-    parts = [torch.rand(noise, 3, height, width, generator=generator)]
-    parts.append(torch.full((1, 3, height, width), 0.5))
+    shape, generator = (3, height, width), torch.Generator().manual_seed(0)
+    parts = [torch.rand(noise, *shape, generator=generator), torch.full((1, *shape), 0.5)]
     if images is not None:
-        if images.dtype != np.uint8 or images.shape[1:] != (3, height, width):
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise ValueError(
                 f"expected images to compare with as uint8 (N, 3, {height}, {width}), found "
                 f"{images.dtype} {images.shape}"
@@ -68,14 +68,21 @@ def compared_images(images: np.ndarray | None, height: int, width: int, noise: i
     return torch.cat(parts)
 
 
-def run_onnx(path: Path, images: Tensor) -> Tensor:
-    """Output of ONNX Runtime on the CPU: the first image alone, then the others together."""
+def onnx_session(file: str | bytes, threads: int) -> Any:
+    """ONNX Runtime's session on the CPU for a file's path or content."""
     import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = threads
+    # Its threads would go on spinning after a call, on cores that others could use.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path: Path, images: Tensor) -> Tensor:
+    """Output of ONNX Runtime on the CPU: the first image alone, then the others together."""
+    session = onnx_session(str(path), torch.get_num_threads())
     name = session.get_inputs()[0].name
     parts = [session.run(None, {name: part.numpy()})[0] for part in (images[:1], images[1:])]
     return torch.from_numpy(np.concatenate(parts))
@@ -85,7 +92,6 @@ def checked_difference(
     path: Path,
     found: Tensor,
     expected: Tensor,
-    tolerance: float,
     what: str,
     remedy: str = "try another opset, or another version of onnxruntime",
 ) -> float:
@@ -95,12 +101,11 @@ def checked_difference(
         path: of the file that is to be, for messages.
         found: what the file gives.
         expected: what the network gives.
-        tolerance: largest difference that is allowed.
         what: name of the output, "features".
         remedy: what to do about a difference.
 
     Raises:
-        ExportError: shapes differ, or values do by more than ``tolerance``.
+        ExportError: shapes differ, or values do by more than :data:`TOLERANCE`.
     """
     if found.shape != expected.shape:
         raise ExportError(
@@ -108,11 +113,11 @@ def checked_difference(
             f"{tuple(expected.shape)}"
         )
     difference = float((found - expected).abs().max())
-    if not difference <= tolerance:  # also where it is not a number
+    if not difference <= TOLERANCE:  # also where it is not a number
         raise ExportError(
             f"{path}: the file differs from the network by {difference:.3g} in {what} of "
             f"{float(expected.min()):.3g} to {float(expected.max()):.3g}; expected at most "
-            f"{tolerance:g}. No file was written; {remedy}"
+            f"{TOLERANCE:g}. No file was written; {remedy}"
         )
     return difference
 

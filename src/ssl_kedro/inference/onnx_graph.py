@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,17 +50,18 @@ def compact_onnx(
 
     check_opset(opset)
     writer = _Writer()
-    x = writer.node("Sub", INPUT, writer.constant(network.pixel_mean))
-    x = writer.node("Div", x, writer.constant(network.pixel_std))
+    x = writer.node("Sub", INPUT, network.pixel_mean)
+    x = writer.node("Div", x, network.pixel_std)
     x = writer.node("Relu", writer.conv(x, network.stem))
     if isinstance(network.pool, nn.MaxPool2d):
         x = writer.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     start = 0
     for block in network.compact_blocks():
-        imposed = writer.columns(MASKS, start, block.plan.dependent) if masks else ""
+        end = start + block.plan.dependent
+        imposed = writer.node("Slice", MASKS, [start], [end], [1]) if masks and end > start else ""
         x = _block(writer, block, x, imposed)
-        start += block.plan.dependent
-    writer.node("ReduceMean", x, writer.integers(2, 3), output=OUTPUT, keepdims=0)
+        start = end
+    writer.node("ReduceMean", x, [2, 3], output=OUTPUT, keepdims=0)
     side = image_size or network.plan.image_size
     real = onnx.TensorProto.FLOAT
     value = onnx.helper.make_tensor_value_info
@@ -82,34 +82,26 @@ def compact_onnx(
 def _block(writer: _Writer, block: CompactBlock, x: str, imposed: str) -> str:
     shortcut = x if block.downsample is None else writer.conv(x, block.downsample)
     if block.conv1 is None or block.conv2 is None:
-        constant = torch.as_tensor(block.constant).detach().view(1, -1, 1, 1)
-        return writer.node("Relu", writer.node("Add", shortcut, writer.constant(constant)))
+        constant = torch.as_tensor(block.constant).view(1, -1, 1, 1)
+        return writer.node("Relu", writer.node("Add", shortcut, constant))
     inner = writer.node("Relu", writer.conv(x, block.conv1))
     if block.gate is not None:
         mask = _mask(writer, block.gate, x, imposed)
         if block.plan.always_on:
-            pads = writer.integers(0, block.plan.always_on, 0, 0)
-            mask = writer.node("Pad", mask, pads, writer.constant(torch.tensor(1.0)))
-        mask = writer.node("Unsqueeze", mask, writer.integers(2, 3))
-        inner = writer.node("Mul", inner, mask)
-    out = writer.node("Add", writer.conv(inner, block.conv2), shortcut)
-    return writer.node("Relu", out)
+            mask = writer.node("Pad", mask, [0, block.plan.always_on, 0, 0], 1.0)
+        inner = writer.node("Mul", inner, writer.node("Unsqueeze", mask, [2, 3]))
+    return writer.node("Relu", writer.node("Add", writer.conv(inner, block.conv2), shortcut))
 
 
 def _mask(writer: _Writer, gate: CompactGate, x: str, imposed: str) -> str:
     """The mask (N, dependent) that a gate decides, or the imposed one, as the network has it."""
-    mean = writer.node("ReduceMean", x, writer.integers(2, 3), keepdims=0)
-    squeeze = [writer.constant(gate.squeeze.weight), writer.constant(gate.squeeze.bias)]
-    hidden = writer.node("Relu", writer.node("Gemm", mean, *squeeze, transB=1))
-    logits = writer.node("Gemm", hidden, writer.constant(gate.expand.weight), transB=1)
+    mean = writer.node("ReduceMean", x, [2, 3], keepdims=0)
+    squeezed = writer.node("Gemm", mean, gate.squeeze.weight, gate.squeeze.bias, transB=1)
+    logits = writer.node("Gemm", writer.node("Relu", squeezed), gate.expand.weight, transB=1)
     if imposed:
-        one, four = writer.constant(torch.tensor(1.0)), writer.constant(torch.tensor(4.0))
-        low, two = writer.constant(torch.tensor(-1.0)), writer.constant(torch.tensor(2.0))
-        moved = writer.node("Sub", writer.node("Mul", imposed, four), two)
-        logits = writer.node("Add", writer.node("Clip", logits, low, one), moved)
-    threshold = writer.constant(torch.tensor(0.0))
-    opened = writer.node("GreaterOrEqual", logits, threshold)
-    return writer.node("Cast", opened, to=1)
+        moved = writer.node("Sub", writer.node("Mul", imposed, 4.0), 2.0)
+        logits = writer.node("Add", writer.node("Clip", logits, -1.0, 1.0), moved)
+    return writer.node("Cast", writer.node("GreaterOrEqual", logits, 0.0), to=1)
 
 
 class _Writer:
@@ -119,46 +111,42 @@ class _Writer:
         self.nodes: list[NodeProto] = []
         self.tensors: list[TensorProto] = []
 
-    def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """A node; its output's name."""
+    def node(
+        self, kind: str, *inputs: str | float | Tensor | list[int], output: str = "", **given: Any
+    ) -> str:
+        """A node; its output's name.
+
+        Args:
+            kind: of operator.
+            inputs: names, or values that become tensors: float32, of lists int64.
+            output: its name, if it matters.
+            given: attributes.
+        """
         import onnx  # noqa: PLC0415  optional
 
+        names = [value if isinstance(value, str) else self._tensor(value) for value in inputs]
         name = output or f"{kind.lower()}_{len(self.nodes)}"
-        made = onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes)
-        self.nodes.append(made)
+        self.nodes.append(onnx.helper.make_node(kind, names, [name], name=name, **given))
         return name
-
-    def constant(self, value: Tensor) -> str:
-        """A float32 tensor; its name."""
-        return self._tensor(value.detach().cpu().float().contiguous().numpy())
-
-    def integers(self, *values: int) -> str:
-        """A vector of integers; its name."""
-        return self._tensor(np.array(values, dtype=np.int64))
 
     def conv(self, x: str, layer: nn.Conv2d) -> str:
         """A convolution with its bias."""
-        weights = [self.constant(layer.weight), self.constant(torch.as_tensor(layer.bias))]
         row, column = (int(padding) for padding in layer.padding)
         return self.node(
             "Conv",
             x,
-            *weights,
+            layer.weight,
+            torch.as_tensor(layer.bias),
             kernel_shape=list(layer.kernel_size),
             strides=list(layer.stride),
             pads=[row, column, row, column],
         )
 
-    def columns(self, matrix: str, start: int, count: int) -> str:
-        """Some columns of a matrix."""
-        if not count:
-            return ""
-        ends = self.integers(start), self.integers(start + count), self.integers(1)
-        return self.node("Slice", matrix, *ends)
-
-    def _tensor(self, value: np.ndarray) -> str:
+    def _tensor(self, value: float | Tensor | list[int]) -> str:
         import onnx  # noqa: PLC0415  optional
 
+        kind = torch.int64 if isinstance(value, list) else torch.float32
+        array = torch.as_tensor(value, dtype=kind).detach().cpu().contiguous().numpy()
         name = f"constant_{len(self.tensors)}"
-        self.tensors.append(onnx.numpy_helper.from_array(value, name))
+        self.tensors.append(onnx.numpy_helper.from_array(array, name))
         return name

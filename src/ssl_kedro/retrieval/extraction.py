@@ -29,7 +29,7 @@ from ssl_kedro.images.errors import check_skipped
 from ssl_kedro.images.photographs import Batch, Photographs, batches
 from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
 
-_VECTORS, _STARTS, _DESCRIPTION = "vectors.npy", "starts.npy", "description.json"
+_VECTORS, _STARTS = "vectors.npy", "starts.npy"
 _SKIPPING = "extract.max_skipped"
 
 
@@ -81,7 +81,7 @@ class VectorStore(MappedStore):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, array=_VECTORS, description=_DESCRIPTION)
+        super().__init__(folder, array=_VECTORS)
 
     def description(self) -> Extracted | None:
         """What the vectors were made from, None where there are none, or not all."""

@@ -99,7 +99,7 @@ class Searcher:
         """A searcher of the same kind after augmentation with so many rows, each itself first."""
         rows = np.asarray(self.database)
         others = without(self.nearest(rows, count), np.arange(len(rows)))
-        augmented = augmented_database(rows, others, others.shape[1] + 1)
+        augmented = augmented_database(rows, others)
         # What could not be read does not become the mean of strangers.
         augmented[~rows.any(axis=1)] = 0
         index = None
@@ -191,9 +191,7 @@ def expanded_queries(
     return unit_rows(queries + _weighted_sums(database, neighbours, weights))
 
 
-def augmented_database(
-    database: np.ndarray, neighbours: np.ndarray, count: int | None = None
-) -> np.ndarray:
+def augmented_database(database: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """Database-side augmentation, (N, D): each vector replaced by it and its neighbours.
 
     The neighbour of rank r among k weighs (k - r) / k, the vector itself is rank 0 and weighs
@@ -202,21 +200,19 @@ def augmented_database(
 
     Args:
         database: (N, D).
-        neighbours: of each database vector, nearest first and without itself, (N, k or more).
-        count: k; None = as many as are given. Of rank k the weight is 0.
+        neighbours: of each database vector, nearest first and without itself, (N, k - 1).
 
     Raises:
-        ValueError: fewer neighbours than k - 1.
+        ValueError: neighbours of another number of vectors.
     """
-    k = neighbours.shape[1] if count is None else count
-    if len(neighbours) != len(database) or neighbours.shape[1] < k - 1:
+    if len(neighbours) != len(database):
         raise ValueError(
-            f"expected {k - 1} or more neighbours of each of {len(database)} database vectors, "
-            f"found {neighbours.shape}"
+            f"expected neighbours of each of {len(database)} database vectors, found "
+            f"{neighbours.shape}"
         )
-    used = neighbours[:, : max(k - 1, 0)]
-    weights = (k - np.arange(1, used.shape[1] + 1, dtype=np.float32)) / max(k, 1)
-    sums = _weighted_sums(database, used, np.broadcast_to(weights, used.shape))
+    k = neighbours.shape[1] + 1
+    weights = (k - np.arange(1, k, dtype=np.float32)) / k
+    sums = _weighted_sums(database, neighbours, np.broadcast_to(weights, neighbours.shape))
     return unit_rows(database + sums)
 
 

@@ -49,7 +49,7 @@ class QueryScores(MeanScores):
 
 
 def ranking_scores(
-    rankings: np.ndarray, truth: GroundTruth, count: int, usable: np.ndarray | None = None
+    rankings: np.ndarray, truth: GroundTruth, usable: np.ndarray | None = None
 ) -> dict[str, QueryScores]:
     """Mean average precision and mean precisions of rankings, level by level.
 
@@ -57,13 +57,13 @@ def ranking_scores(
         rankings: database indices, best first, (K, Q); K below the number of images is the
             start of a ranking, whose judged images beyond count as ranked last.
         truth: who is to be found.
-        count: N, images in the database.
         usable: queries that count, (Q,) booleans; None = all.
 
     Returns:
         For each level of the ground truth, "" for the classic protocol.
     """
-    return _scores(places_in_rankings(rankings, truth.judgements, count), truth, usable)
+    places = places_in_rankings(rankings, truth.judgements, len(truth.database))
+    return _scores(places, truth, usable)
 
 
 def similarity_scores(
@@ -73,9 +73,9 @@ def similarity_scores(
     return _scores(places_by_similarity(similarities, truth.judgements), truth, usable)
 
 
-def chance_scores(truth: GroundTruth, count: int, seed: int) -> dict[str, MeanScores]:
+def chance_scores(truth: GroundTruth, seed: int) -> dict[str, MeanScores]:
     """Mean of the scores of random rankings, by level."""
-    shape = (count, len(truth.queries))
+    shape = (len(truth.database), len(truth.queries))
     rounds = [
         similarity_scores(numpy_generator(seed, "chance", r).random(shape, np.float32), truth)
         for r in range(_CHANCE_ROUNDS)

@@ -18,7 +18,6 @@ from ssl_kedro.retrieval.ground_truth.holidays import holidays_from_names
 from ssl_kedro.retrieval.ground_truth.locate import located
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
-from ssl_kedro.retrieval.protocols import REVISITED
 
 Source = Literal["facades", "published", "holidays", "folder", "images"]
 
@@ -200,7 +199,6 @@ def _facades(name: str, made: FacadeSet, config: RetrievalDataConfig) -> Retriev
         database=tuple(f"view_{i:04d}" for i in range(len(made.database))),
         queries=tuple(f"facade_{i:03d}" for i in range(count)),
         lists={k: [np.array(q, dtype=np.int64) for q in of] for k, of in lists.items()},
-        levels=REVISITED,
         boxes=made.boxes,
     )
     boxes = made.boxes if config.crop_queries else None

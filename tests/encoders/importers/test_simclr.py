@@ -13,9 +13,8 @@ from encoders.importers import bundle_writer
 from encoders.importers.resnet_oracle import maps, random_state, relative_error
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
-from ssl_kedro.encoders.importers.kind import resnet
+from ssl_kedro.encoders.importers.kind import Selection, resnet
 from ssl_kedro.encoders.importers.publishers.simclr import _layers
-from ssl_kedro.encoders.importers.report import Selection
 
 WIDTH = 2
 COUNTS = (3, 4, 6, 3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from encoders.importers import bundle_writer
-from ssl_kedro.encoders.importers.report import WeightsError
+from ssl_kedro.encoders.importers.kind import WeightsError
 from ssl_kedro.encoders.importers.tensor_bundle import (
     TensorBundle,
     fields,

@@ -20,10 +20,9 @@ from retrieval.ground_truth.writers import (
     write_matlab_73,
     write_text,
 )
-from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth, GroundTruthError
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth, GroundTruthError
 from ssl_kedro.retrieval.ground_truth.oxford_text import BROKEN_PARIS_IMAGES
 from ssl_kedro.retrieval.ground_truth.read import MOST_BYTES, read_ground_truth
-from ssl_kedro.retrieval.protocols import REVISITED
 
 CLASSIC_TABLE: Table = {
     "gnd": [
@@ -261,7 +260,6 @@ def truth(**changes: Any) -> GroundTruth:
         "queries": ("q",),
         "boxes": None,
         "lists": {"ok": [np.array([0])], "junk": [np.array([1])]},
-        "levels": CLASSIC_LEVELS,
     }
     return GroundTruth(**fields | changes)
 
@@ -273,7 +271,14 @@ def truth(**changes: Any) -> GroundTruth:
         ({"boxes": np.zeros((2, 4))}, "boxes for 2 queries"),
         ({"boxes": np.zeros((1, 3))}, r"boxes of shape \(1, 3\); expected \(1, 4\)"),
         ({"boxes": np.array([[0, 0, np.inf, 1]])}, r"box \[0.0, 0.0, inf, 1.0\]"),
-        ({"levels": REVISITED}, "judgements with the lists ok, junk; expected the list easy"),
+        (
+            {"lists": {"easy": [np.array([0])]}},
+            "judgements with the lists easy; expected the list hard",
+        ),
+        (
+            {"lists": {"junk": [np.array([0])]}},
+            "judgements with the lists junk; expected the list ok",
+        ),
     ],
 )
 def test_a_truth_made_by_hand_is_checked(changes: dict[str, Any], message: str) -> None:

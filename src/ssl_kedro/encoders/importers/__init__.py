@@ -6,8 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ssl_kedro.core.plugins import modules
-from ssl_kedro.encoders.importers.kind import Kind
-from ssl_kedro.encoders.importers.report import KeyReport, WeightsError, fill, fitted
+from ssl_kedro.encoders.importers.kind import KeyReport, Kind, WeightsError, fill, fitted
 from ssl_kedro.encoders.maps import MapNetwork
 
 __all__ = ["KINDS", "KeyReport", "Kind", "WeightsError", "import_weights"]

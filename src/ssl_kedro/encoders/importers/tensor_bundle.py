@@ -6,7 +6,7 @@ numbers. The messages are those of tensorflow/core/protobuf/tensor_bundle.proto,
 format of https://protobuf.dev/programming-guides/encoding/.
 
 The table is LevelDB's, uncompressed (https://github.com/google/leveldb/blob/main/doc/table_format.md):
-A footer of 48 bytes points to an index block, whose values point to blocks of data. A block holds
+a footer of 48 bytes points to an index block, whose values point to blocks of data. A block holds
 keys that leave out what they share with the key before, then restart points; its kind and checksum
 follow it.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.encoders.importers.report import WeightsError
+from ssl_kedro.encoders.importers.kind import WeightsError
 
 INDEX = ".index"
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}  # of types.proto

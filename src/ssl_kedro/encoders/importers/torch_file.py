@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.pickles import DAMAGE, Allowed, InertObject, unpickled
-from ssl_kedro.encoders.importers.report import CHECK_KIND, WeightsError
+from ssl_kedro.encoders.importers.kind import CHECK_KIND, WeightsError
 
 _REFETCH = "fetch the file from its publisher again"
 _TYPES = {
@@ -149,7 +149,7 @@ class _Record:
 
     __setstate__ = _ignored
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
         self.arguments = arguments
 
 
@@ -167,7 +167,7 @@ def _storage(claim: Any) -> _Storage:
 _ALLOWED = Allowed(
     names={
         "collections.OrderedDict": lambda: type("Mapping", (dict,), {"__setstate__": _ignored}),
-        "torch._utils._rebuild_tensor_v2": lambda: _Record,
+        "torch._utils._rebuild_tensor_v2": lambda: lambda *arguments: _Record(arguments),
         "torch._utils._rebuild_parameter": lambda: lambda tensor, *_: tensor,
     },
     foreign=True,

@@ -64,7 +64,6 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     files = files[limited(files.labels, len(files.paths), config, training, seed)]
     states = [_state(root, path) for path in files.paths]
     plan = Plan(
-        source=config.source,
         identity=(str(root.resolve()), files.class_names, states),
         count=len(files.paths),
         labels=files.labels,
@@ -99,14 +98,10 @@ def _part(root: Path, config: DataConfig, training: bool, seed: int) -> _Files:
 
 
 def _listed(root: Path, part: str) -> _Files:
-    """Images of one part of a root, by class folder if there are any.
+    """Images of one part of a root, "" for the root itself, by class folder if there are any.
 
     Hidden files and files with other extensions are passed over, and so are folders without
     images.
-
-    Args:
-        root: folder of the source.
-        part: name of the part's folder, or "" where the root has no parts.
     """
     with os.scandir(root / part) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir())

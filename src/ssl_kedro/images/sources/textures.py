@@ -128,12 +128,11 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
             yield textures(labels, config.size, generator), ()
 
     plan = Plan(
-        source=config.source,
         identity=(seed, part),
         count=count,
         labels=np.arange(count, dtype=np.int64) % len(PATTERNS),
         class_names=tuple(PATTERNS),
-        blocks=blocks,
+        blocks=blocks(),
     )
     return stored(plan, config)
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.onnx_file import onnx_session
 from ssl_kedro.inference.onnx_graph import compact_onnx
 
 
@@ -43,17 +44,9 @@ class OnnxRuntimeEngine(BatchEngine):
 
     def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
         super().__init__("onnxruntime", batch_size)
-        onnxruntime = _imported("onnxruntime")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only
-        options.intra_op_num_threads = threads
-        # Its threads would go on spinning after a call, on cores that others could use.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        _imported("onnxruntime")
         try:
-            self._session = onnxruntime.InferenceSession(
-                file, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnx_session(file, threads)
         except Exception as error:
             raise EngineUnavailableError(f"onnxruntime refuses the network: {error}") from error
         self._inputs = [entry.name for entry in self._session.get_inputs()]
@@ -94,10 +87,7 @@ class OpenVinoEngine(BatchEngine):
 
 
 def _arrays(images: Tensor, masks: Tensor | None) -> list[np.ndarray]:
-    arrays = [images.contiguous().numpy()]
-    if masks is not None:
-        arrays.append(masks.float().contiguous().numpy())
-    return arrays
+    return [part.float().contiguous().numpy() for part in (images, masks) if part is not None]
 
 
 def _imported(package: str) -> ModuleType:
@@ -133,7 +123,8 @@ class TorchEngine(BatchEngine):
     def __init__(self, network: CompactNetwork, batch_size: int, threads: int) -> None:
         super().__init__("torch eager", batch_size)
         self._threads = threads
-        self._call: Callable[..., Tensor] = _laid_out(network)
+        laid_out = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        self._call: Callable[..., Tensor] = laid_out
 
     def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
         """Features of a batch."""
@@ -150,17 +141,13 @@ class CompiledEngine(TorchEngine):
     """
 
     def __init__(
-        self,
-        network: CompactNetwork,
-        batch_size: int,
-        threads: int,
-        example: tuple[Tensor, ...],
+        self, network: CompactNetwork, batch_size: int, threads: int, example: tuple[Tensor, ...]
     ) -> None:
         super().__init__(network, batch_size, threads)
         self.name = "torch compiled"
         if compiled_needs():
             raise EngineUnavailableError(compiled_needs())
-        self._call = torch.compile(_laid_out(network), dynamic=False, options={"freezing": True})
+        self._call = torch.compile(self._call, dynamic=False, options={"freezing": True})
         try:
             with torch.inference_mode():
                 self.run(example[0], example[1] if len(example) > 1 else None)
@@ -174,7 +161,3 @@ def compiled_needs() -> str:
     if importlib.util.find_spec("torch._inductor") and any(map(shutil.which, compilers)):
         return ""
     return "torch.compile needs a C++ compiler, and there is none"
-
-
-def _laid_out(network: CompactNetwork) -> CompactNetwork:
-    return copy.deepcopy(network).to(memory_format=torch.channels_last)

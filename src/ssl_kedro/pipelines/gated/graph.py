@@ -10,7 +10,7 @@ from kedro.pipeline import Node, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
-from ssl_kedro.pipelines.gated import inference_nodes, nodes
+from ssl_kedro.pipelines.gated import inference_nodes, nodes, preparation
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
 from ssl_kedro.pipelines.gated.report.curves import training_curves
@@ -111,8 +111,8 @@ def encoder_nodes(
     data = {"data": f"{pipeline}.data_summary"}
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
     made: list[tuple[Made, Sequence[str]]] = [
-        ((nodes.select_execution, run | data, "execution"), tags),
-        ((nodes.measure_baselines, run | data | images, "baselines"), tags),
+        ((preparation.select_execution, run | data, "execution"), tags),
+        ((preparation.measure_baselines, run | data | images, "baselines"), tags),
     ]
     if timed:
         inputs = named(pipeline, "parameters", "eval_images")
@@ -121,7 +121,7 @@ def encoder_nodes(
     return [
         *(
             node(
-                nodes.summarise_data,
+                preparation.summarise_data,
                 {"pretrain_images": seen} | named(space, "train_images", "eval_images"),
                 f"{space}.data_summary",
                 name=f"summarise_{'data' if space == pipeline else space.rpartition('.')[2]}",

@@ -9,14 +9,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.inference.engines.probe import EngineName, why_unavailable
-from ssl_kedro.pipelines.parameters import Names, distinct, name_list
+from ssl_kedro.pipelines.parameters import Names, budget_list, distinct, name_list
 
 ALL_MODELS = "all"
-
-
-def integer_list(value: Any) -> Any:
-    """Whole numbers from a list, one number, or a string such as "1;32"."""
-    return (value,) if isinstance(value, int) else name_list(value)
 
 
 def model_list(value: Any) -> Any:
@@ -43,7 +38,7 @@ class InferenceParameters(BaseModel):
     models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
     batches: Annotated[
         tuple[Annotated[int, Field(ge=1, le=4096)], ...],
-        BeforeValidator(integer_list),
+        BeforeValidator(budget_list),
         Field(min_length=1),
     ] = (1, 32)
     engines: Annotated[

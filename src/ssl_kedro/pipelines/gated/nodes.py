@@ -1,4 +1,4 @@
-"""Nodes that prepare, train and evaluate encoders; shared by the pipelines that do.
+"""Nodes that train and evaluate encoders; shared by the pipelines that do.
 
 Typed parameters in, library calls, records out.
 """
@@ -11,14 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
+from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
-from ssl_kedro.evaluation.accuracies import (
-    Accuracies,
-    Evaluator,
-    branch_costs,
-)
+from ssl_kedro.evaluation.accuracies import Accuracies, Evaluator, branch_costs
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import MethodPlan, method_classes
@@ -32,61 +28,12 @@ from ssl_kedro.pipelines.gated.records import (
 )
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import EncoderTraining, Execution, recipe_identity
-from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import train_encoder
 
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
 COLLAPSED_BELOW = 0.1
 Arrays = dict[str, np.ndarray]
 R = TypeVar("R")
-
-
-def summarise_data(
-    pretrain_images: ImageSet, train_images: ImageSet, eval_images: ImageSet
-) -> DataSummary:
-    """Counts, fingerprints and pixel statistics; fails before any training does."""
-    mean, std = pretrain_images.channel_statistics()
-    parts = {"pretrain": pretrain_images, "train": train_images, "eval": eval_images}
-    skipped = {(file.path, file.reason) for part in parts.values() for file in part.skipped}
-    return DataSummary(
-        source=train_images.source,
-        labelled=train_images.labels is not None and eval_images.labels is not None,
-        class_names=tuple(train_images.class_names),
-        image_size=int(train_images.images.shape[-1]),
-        pixel_mean=mean,
-        pixel_std=std,
-        images={name: len(part) for name, part in parts.items()},
-        fingerprints={name: part.fingerprint() for name, part in parts.items()},
-        skipped=tuple(sorted(skipped)),
-    )
-
-
-def select_execution(parameters: EncoderPipelineParameters, data: DataSummary) -> Execution:
-    """Device, precision and way of computing that every training of this run shares."""
-    training = Training(parameters.gated_method, max(parameters.budgets), 0)
-    method = planned_method(parameters, data, training).build()
-    recipe, shape = parameters.base_train, (3, parameters.image_size, parameters.image_size)
-    with limited_threads(threads_of_each(recipe.workers)):
-        return choose_execution(method, shape, recipe.of_one_process)
-
-
-def measure_baselines(
-    parameters: EncoderPipelineParameters,
-    data: DataSummary,
-    train_images: ImageSet,
-    eval_images: ImageSet,
-) -> dict[str, float]:
-    """Chance, raw pixels and a random encoder; empty without labels."""
-    if not data.labelled:
-        return {}
-    training = Training(parameters.dense_method, None, parameters.seed)
-    untrained = planned_method(parameters, data, training).build().encoder
-    found = evaluator(parameters, train_images, eval_images, parameters.seed)
-    return {
-        "chance": found.chance(),
-        "raw_pixels.knn_top1": found.pixels(),
-        "random_init.knn_top1": found.untrained(untrained),
-    }
 
 
 def evaluator(

@@ -6,14 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
@@ -103,21 +96,12 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        size = self.views.size or self.data.size
-        checked_budgets(self.budgets, cost_at(self.encoder, size, self.gates.reduction))
+        cost = cost_at(self.encoder, self.image_size, self.gates.reduction)
+        checked_budgets(self.budgets, cost)
         checked_device(self.train.device)
         checked_graphs(self.base_train)
         checked_workers(self.base_train)
-        return self
-
-    @model_validator(mode="after")
-    def _check_inference(self) -> Self:
-        cost = cost_at(self.encoder, self.image_size, self.gates.reduction)
         self.inference.check(self.gated_models, cost)
-        return self
-
-    @model_validator(mode="after")
-    def _check_methods(self) -> Self:
         known = method_classes()
         for name in self.methods:
             if name not in known:

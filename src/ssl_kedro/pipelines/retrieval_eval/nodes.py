@@ -68,7 +68,7 @@ def _summary(task: RetrievalSet, seed: int) -> TaskSummary:
         len(truth.queries),
         queries_fingerprint,
         {level: truth.queries_without_positives(level) for level in truth.levels},
-        chance_scores(truth, len(truth.database), seed),
+        chance_scores(truth, seed),
     )
 
 
@@ -165,10 +165,8 @@ def describe_queries(
 def describe_ensemble(parameters: RetrievalEvalParameters, **descriptors: np.ndarray) -> Arrays:
     """Descriptors of several encoders side by side, brought to d dimensions by PCA.
 
-    Args:
-        parameters: of the run.
-        descriptors: "database.<member>", "queries.<member>", and "learn_on.<member>" of the
-            whitening set where that is another one.
+    They are called "database.<member>", "queries.<member>", and "learn_on.<member>" of the
+    whitening set where that is another one.
 
     Returns:
         "descriptors" and "query_descriptors".
@@ -251,7 +249,7 @@ def score(
         dimensions=int(descriptors.shape[1]),
         index=parameters.search.index,
         rankings={
-            name: ranking_scores(found, truth, len(truth.database), usable)
+            name: ranking_scores(found, truth, usable)
             for name, found in {**rankings, **reranked}.items()
         },
     )
@@ -267,14 +265,8 @@ def sweep(
 ) -> Sweep:
     """Global search at other dimensions and with whitening learnt elsewhere.
 
-    Args:
-        parameters: of the run.
-        extraction: of the encoder on the task.
-        task: the task.
-        database_vectors: of its database.
-        query_vectors: of its queries.
-        whitenings: by the set that each was learnt on; the task's first one is evaluated at all
-            dimensions.
+    Whitenings are by the set that each was learnt on; the task's first one is evaluated at all
+    dimensions.
     """
     wanted = parameters.whitening
     queries = task.own_rows if extraction.queries is None else query_vectors

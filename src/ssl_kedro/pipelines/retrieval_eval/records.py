@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ssl_kedro.retrieval.extraction import Extracted
 from ssl_kedro.retrieval.scoring import MeanScore, MeanScores, QueryScores
@@ -116,6 +116,14 @@ class Results:
 
 
 Data = dict[str, TaskSummary]
+T = TypeVar("T")
+
+
+def entries(found: Mapping[str, Mapping[str, T]]) -> Iterator[tuple[str, str, T]]:
+    """Task, encoder and what there is of them."""
+    for task, encoders in found.items():
+        for encoder, value in encoders.items():
+            yield task, encoder, value
 
 
 def headline_level(scores: Mapping[str, Any]) -> str:

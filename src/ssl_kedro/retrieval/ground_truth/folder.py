@@ -14,13 +14,11 @@ import numpy as np
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.retrieval.ground_truth.locate import ImageTree
 from ssl_kedro.retrieval.ground_truth.model import (
-    CLASSIC_LEVELS,
     GroundTruth,
     GroundTruthError,
     read_from,
     repeated,
 )
-from ssl_kedro.retrieval.protocols import REVISITED
 
 DISTRACTORS = "distractors"
 FILE_NAME = "labels.csv"
@@ -107,7 +105,6 @@ def labelled_folder(
             tree.paths,
             tuple(label.path for label in asked),
             _lists(asked, instances, tree.paths, easy_within_deg),
-            CLASSIC_LEVELS if easy_within_deg is None else REVISITED,
             _boxes(asked),
         )
     return truth, tuple(root / path for path in tree.paths)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.retrieval.ground_truth.model import CLASSIC_LEVELS, GroundTruth, GroundTruthError
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth, GroundTruthError
 
 _NUMBER = re.compile(r"\d{6}")
 
@@ -59,4 +59,4 @@ def holidays_from_names(names: Sequence[str]) -> GroundTruth:
         "ok": [np.array(others, dtype=np.int64) for _, *others in groups.values()],
         "junk": [np.array([query]) for query, *_ in groups.values()],
     }
-    return GroundTruth(tuple(names), queries, lists, CLASSIC_LEVELS)
+    return GroundTruth(tuple(names), queries, lists)

@@ -51,8 +51,7 @@ class ImageTree:
             name: with or without extension and folders, with forward slashes.
         """
         key = _lower_extension(name)
-        parts = name.count("/") + 1
-        for depth in (0, parts):
+        for depth in (0, name.count("/") + 1):
             whole, bare = self._by_tail(depth)
             if found := whole.get(key) or bare.get(key):
                 return found

@@ -17,9 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from ssl_kedro.core.errors import InputError, first_few
-from ssl_kedro.retrieval.protocols import CLASSIC, Judgements, Level
-
-CLASSIC_LEVELS: Mapping[str, Level] = {"": CLASSIC}
+from ssl_kedro.retrieval.protocols import CLASSIC, REVISITED, Judgements, Level
 
 _NEW_COPY = "fetch the file from its publisher again, or correct it"
 T = TypeVar("T", bound=Hashable)
@@ -61,9 +59,8 @@ class GroundTruth:
     Args:
         database: names of the images searched in, as the file spells them, (N,).
         queries: names of the query images, (Q,).
-        lists: for each name (such as "easy") and query the database images judged so, each (K,).
-        levels: protocols that the lists can be evaluated with; the only one is called "" where
-            there are no levels.
+        lists: for each name and query the database images judged so, each (K,); the names are
+            easy, hard and junk of the revisited protocols, or ok and junk of the classic one.
         boxes: float64 (Q, 4), the part of each query image that is asked for; a row of NaN is a
             query without a box. None where no query has one.
 
@@ -74,7 +71,6 @@ class GroundTruth:
     database: tuple[str, ...]
     queries: tuple[str, ...]
     lists: Mapping[str, Sequence[np.ndarray]]
-    levels: Mapping[str, Level]
     boxes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -83,6 +79,11 @@ class GroundTruth:
         self._check_judged()
         if self.boxes is not None:
             self._check_boxes(self.boxes)
+
+    @property
+    def levels(self) -> Mapping[str, Level]:
+        """Protocols to evaluate the lists with; the only one is "" where there are no levels."""
+        return REVISITED if "easy" in self.lists else {"": CLASSIC}
 
     @cached_property
     def judgements(self) -> Judgements:

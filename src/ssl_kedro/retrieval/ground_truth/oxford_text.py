@@ -15,12 +15,7 @@ import numpy as np
 
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.images.files import EXTENSIONS
-from ssl_kedro.retrieval.ground_truth.model import (
-    CLASSIC_LEVELS,
-    GroundTruth,
-    GroundTruthError,
-    repeated,
-)
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth, GroundTruthError, repeated
 
 # Twenty files of Paris hold an error page instead of an image; every published evaluation leaves
 # them out (robots.ox.ac.uk/~vgg/data/parisbuildings/corrupt.txt), the text files may list them.
@@ -81,7 +76,7 @@ def ground_truth_of_text_files(folder: Path, database: Sequence[str]) -> GroundT
             _COMPLETE,
         )
     queries = tuple(database[places[name]] for name in names)
-    return GroundTruth(tuple(database), queries, lists, CLASSIC_LEVELS, boxes)
+    return GroundTruth(tuple(database), queries, lists, boxes)
 
 
 def _query_stems(folder: Path) -> list[str]:

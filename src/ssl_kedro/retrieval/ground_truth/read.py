@@ -34,14 +34,8 @@ from ssl_kedro.retrieval.ground_truth.matlab import (
     table_of_version_5,
     table_of_version_73,
 )
-from ssl_kedro.retrieval.ground_truth.model import (
-    CLASSIC_LEVELS,
-    GroundTruth,
-    GroundTruthError,
-    read_from,
-)
+from ssl_kedro.retrieval.ground_truth.model import GroundTruth, GroundTruthError, read_from
 from ssl_kedro.retrieval.ground_truth.oxford_text import ground_truth_of_text_files
-from ssl_kedro.retrieval.protocols import REVISITED
 
 # The largest published file has 3 MB; names of a million images take about 50.
 MOST_BYTES = 64 * 2**20
@@ -151,7 +145,6 @@ def _ground_truth(table: object) -> GroundTruth:
         listed = first_few(repr(name) for name in sorted(map(str, first)))
         raise _table_fault(f"the lists {listed} in gnd" if first else "no lists in gnd")
     names = ("easy", "hard", "junk") if revisited else ("ok", "junk")
-    levels = REVISITED if revisited else CLASSIC_LEVELS
     pairs = list(zip(queries, entries, strict=True))
     lists = {
         name: [
@@ -161,7 +154,7 @@ def _ground_truth(table: object) -> GroundTruth:
     }
     if "qimlist" in table and ("easy" in first or "junk" not in first):
         _check_outside(queries, database)
-    return GroundTruth(database, queries, lists, levels, _boxes(pairs))
+    return GroundTruth(database, queries, lists, _boxes(pairs))
 
 
 def _names(table: Mapping[str, Any], key: str) -> tuple[str, ...]:

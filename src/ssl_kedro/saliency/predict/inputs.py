@@ -185,7 +185,8 @@ class PanoramaFiles(FilePhotographs):
         super().__init__(paths, names)
         self._max_pixels = 1e6 * max_megapixels
 
-    def _part(self, index: int, resize: Resize, box: np.ndarray | None) -> np.ndarray:  # noqa: ARG002
+    def decoded(self, index: int, resize: Resize) -> np.ndarray:
+        """See :meth:`Photographs.decoded`."""
         whole = Resize(resize.side, keep_aspect=True)
         decoded = decoded_part(self.paths[index], whole, max_pixels=self._max_pixels)
         return resized_frame(decoded.transpose(1, 2, 0), resize.side // 2, resize.side)

@@ -25,7 +25,6 @@ from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.inference.onnx_file import (
     OPSET,
-    TOLERANCE,
     ExportError,
     check_export_installed,
     check_opset,
@@ -103,7 +102,7 @@ def export_onnx(
         with torch.inference_mode():
             expected = torch.cat([model(part) for part in torch.split(compared, 1)])
         found = run_onnx(temporary, compared)
-        difference = checked_difference(path, found, expected, TOLERANCE, "maps")
+        difference = checked_difference(path, found, expected, "maps")
         return ExportReport(
             path,
             written_opset(temporary),

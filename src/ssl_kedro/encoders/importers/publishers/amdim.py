@@ -6,8 +6,14 @@ from pathlib import Path
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.amdim import AmdimConfig, AmdimEncoder
-from ssl_kedro.encoders.importers.kind import IMAGENET, Kind, selected
-from ssl_kedro.encoders.importers.report import CHECK_KIND, Selection, WeightsError
+from ssl_kedro.encoders.importers.kind import (
+    CHECK_KIND,
+    IMAGENET,
+    Kind,
+    Selection,
+    WeightsError,
+    selected,
+)
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 from ssl_kedro.encoders.maps import MapNetwork
 

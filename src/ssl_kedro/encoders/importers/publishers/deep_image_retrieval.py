@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import Kind, resnet, selected
-from ssl_kedro.encoders.importers.report import Selection
+from ssl_kedro.encoders.importers.kind import Kind, Selection, resnet, selected
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 
 _REASONS = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, resnet, selected
-from ssl_kedro.encoders.importers.report import Selection
+from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, Selection, selected
 from ssl_kedro.encoders.importers.torch_file import read_torch, tensors_of
 
 _REASONS = {
@@ -33,13 +32,11 @@ KINDS = {
         file="resnet50.pth or resnet50_fullckpt.pth",
         hosted="https://github.com/facebookresearch/vicreg (README, Pretrained models)",
         read=read_backbone,
-        network=resnet(),
     ),
     "barlow_twins": Kind(
         publisher="Zbontar et al. 2021 (Facebook AI Research)",
         file="resnet50.pth or checkpoint.pth",
         hosted="https://github.com/facebookresearch/barlowtwins (README, Pretrained model)",
         read=read_backbone,
-        network=resnet(),
     ),
 }

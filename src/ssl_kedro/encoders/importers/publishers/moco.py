@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import Kind, resnet, selected
-from ssl_kedro.encoders.importers.report import Selection, WeightsError
+from ssl_kedro.encoders.importers.kind import Kind, Selection, WeightsError, selected
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 
 _HEAD = "module.encoder_q.fc."
@@ -43,7 +42,6 @@ KINDS = {
         hosted=_HOSTED,
         row="MoCo v1",
         read=read_moco,
-        network=resnet(),
     ),
     "moco_v2": Kind(
         publisher="Chen et al. 2020 (Facebook AI Research)",
@@ -51,6 +49,5 @@ KINDS = {
         hosted=_HOSTED,
         row="MoCo v2",
         read=read_moco,
-        network=resnet(),
     ),
 }

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.importers.kind import Kind, resnet
-from ssl_kedro.encoders.importers.report import CHECK_KIND, Selection, WeightsError
+from ssl_kedro.encoders.importers.kind import CHECK_KIND, Kind, Selection, WeightsError, resnet
 from ssl_kedro.encoders.importers.tensor_bundle import TensorBundle, bundle_files
 
 _BLOCKS = (3, 4, 6, 3)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, resnet, selected
-from ssl_kedro.encoders.importers.report import CHECK_KIND, Selection, WeightsError
+from ssl_kedro.encoders.importers.kind import (
+    CHECK_KIND,
+    CLASSIFIER,
+    Kind,
+    Selection,
+    WeightsError,
+    selected,
+)
 from ssl_kedro.encoders.importers.torch_file import entry, read_torch, tensors_of
 
 
@@ -41,6 +47,5 @@ KINDS = {
         file="<method>-<id>-ep=<n>.ckpt",
         hosted="https://github.com/vturrisi/solo-learn (README, Results)",
         read=read_solo_learn,
-        network=resnet(),
     ),
 }

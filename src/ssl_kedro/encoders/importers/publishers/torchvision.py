@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, resnet, selected
-from ssl_kedro.encoders.importers.report import Selection
+from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, Selection, resnet, selected
 from ssl_kedro.encoders.importers.torch_file import read_torch, tensors_of
 
 HOSTED = "https://download.pytorch.org/models/ (weights of torchvision.models)"
@@ -23,7 +22,6 @@ KINDS = {
         hosted=HOSTED,
         row="Baseline",
         read=read_torchvision,
-        network=resnet(),
     ),
     "torchvision_resnet101": Kind(
         publisher="torchvision (supervised on ImageNet)",

@@ -132,9 +132,10 @@ def _one_row_a_model(histories: Histories, panels: Sequence[_Panel]) -> Figure:
             _curve(axis, panel, rows, colours.get(budget_percent(key) or 0, GREY), "-")
         _limits(axis, panel, colours)
         title(axis, f"{title_of(model)}: {panel.short}")
-        axis.set_ylabel("%" if panel is _COST else "")
-        axis.set_xlabel("epoch" if model == models[-1] else "")
-    return made
+        if panel is _COST:
+            axis.set_ylabel("%")
+        if model == models[-1]:
+            axis.set_xlabel("epoch")
     shown = {f"budget {percent} %": colour for percent, colour in colours.items()}
     if any(budget_percent(key) is None for key in histories):
         shown["no budget"] = GREY

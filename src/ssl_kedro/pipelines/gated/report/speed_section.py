@@ -275,7 +275,7 @@ def _forced_table(models: Evaluations, inference: Measurements) -> Table:
         rows.append(
             [
                 label_of(key),
-                *(plain(100 * kind / channels.all, 1) for kind in kinds),
+                *(plain(100 * (kind / channels.all), 1) for kind in kinds),
                 percent(forced.changed_images),
                 percent(forced.opened_share, 3),
                 three_digits(forced.changed_gates),

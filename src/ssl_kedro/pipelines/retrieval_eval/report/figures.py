@@ -112,10 +112,11 @@ def _spread_over(ap: Sequence[float | None], count: int) -> list[int]:
 def _judged(truth: GroundTruth, level: str, query: int, own_row: int) -> dict[int, str]:
     """What each judged image is for a query; others are wrong."""
     found: dict[int, str] = {}
-    for name, of_queries in truth.judgements.lists.items():
-        positives, junk = truth.levels[level].positives, truth.levels[level].junk
-        kind = "correct" if name in positives else "junk" if name in junk else "wrong"
-        found |= {int(image): kind for image in of_queries[query]}
+    of_level = truth.levels[level]
+    for name, of_queries in truth.lists.items():
+        kind = "junk" if name in of_level.junk else "wrong"
+        kind = "correct" if name in of_level.positives else kind
+        found |= dict.fromkeys(of_queries[query].tolist(), kind)
     return found | ({own_row: "itself"} if own_row >= 0 else {})
 
 
@@ -167,7 +168,7 @@ def _dimension_panel(axis: Any, task: str, encoders: Mapping[str, Sweep], data: 
             axis.plot([edge], heights[-1:], "s", color=colour, markersize=5, fillstyle="none")
         ends.append((encoder, heights[-1], colour))
     axis.set_xscale("log", base=2)
-    axis.set_xticks([*swept, edge] if ends else [], [*swept, "own"] if ends else [])
+    axis.set_xticks([*swept, edge] if ends else [], [*map(str, swept), "own"] if ends else [])
     axis.minorticks_off()
     if ends:
         _line_names(axis, ends, edge)

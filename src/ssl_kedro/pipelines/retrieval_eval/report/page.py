@@ -12,7 +12,7 @@ import pandas as pd
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.pipelines.given import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
-from ssl_kedro.pipelines.retrieval_eval.records import Data, Results, headline_level
+from ssl_kedro.pipelines.retrieval_eval.records import Data, Results, entries, headline_level
 from ssl_kedro.pipelines.retrieval_eval.report.figures import dimensions, gallery
 from ssl_kedro.pipelines.retrieval_eval.report.tables import (
     EXTRACTIONS,
@@ -54,13 +54,8 @@ def report(
 ) -> str:
     """Self-contained HTML with the results of chapter 3, a gallery of each task's best encoder.
 
-    Args:
-        parameters: of the run.
-        data: summary of every task.
-        results: of the run.
-        manifest: of the run.
-        gathered: "table_3_1" to "table_3_4", "tasks.<task>" and "rankings.<task>.<encoder>"; none
-            of the last two where only descriptors are evaluated.
+    Gathered are "table_3_1" to "table_3_4", "tasks.<task>" and "rankings.<task>.<encoder>"; none
+    of the last two where only descriptors are evaluated.
     """
     found = nested(gathered)
     sections = [
@@ -171,14 +166,9 @@ def _revisited_table(table: pd.DataFrame, prefix: str, caption: str) -> Table:
     rows = []
     for encoder, of_encoder in table.groupby("encoder", sort=False):
         by_level = of_encoder.set_index("level")
-        rows.append(
-            [str(encoder), str(of_encoder["whitened_on"].iloc[0])]
-            + [
-                plain(float(by_level[f"{prefix}{name}"][level]))
-                for level in _LEVELS
-                for name in PRECISIONS
-            ]
-        )
+        values = [by_level[f"{prefix}{name}"][level] for level in _LEVELS for name in PRECISIONS]
+        whitened_on = str(of_encoder["whitened_on"].iloc[0])
+        rows.append([str(encoder), whitened_on, *(plain(float(value)) for value in values)])
     columns = ["Encoder", "Whitened on", *([*PRECISIONS.values()] * 3)]
     groups = [("", 2), *((level.capitalize(), 3) for level in _LEVELS)]
     return Table(columns, rows, left=2, groups=groups, caption=caption)
@@ -205,13 +195,10 @@ def _gallery_section(
 
 
 def _dimension_section(data: Data, results: Results) -> list[Section]:
-    swept = [found for encoders in results.sweeps.values() for found in encoders.values()]
-    if not any(found.dimensions for found in swept):
+    if not any(found.dimensions for _, _, found in entries(results.sweeps)):
         return []
-    picture = Picture(
-        dimensions(data, results),
-        "mAP of each encoder over the PCA dimension, one panel a data set",
-    )
+    description = "mAP of each encoder over the PCA dimension, one panel a data set"
+    picture = Picture(dimensions(data, results), description)
     text = "Table 3.4: one whitening for all dimensions of an encoder; figures in table_3_4.csv."
     return [Section("Dimension", (text,), pictures=[picture])]
 
@@ -220,8 +207,7 @@ def _whitening_section(results: Results) -> list[Section]:
     """What learning whitening on the database itself is worth, where both were asked for."""
     compared = [
         (encoder, task, sets)
-        for task, encoders in results.sweeps.items()
-        for encoder, found in encoders.items()
+        for task, encoder, found in entries(results.sweeps)
         if len(sets := found.whitened_on) > 1 and task in sets
     ]
     if not compared:

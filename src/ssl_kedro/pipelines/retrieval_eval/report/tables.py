@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     Extraction,
     Results,
     Sweep,
+    entries,
 )
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import DASH, plain
@@ -24,7 +24,6 @@ from ssl_kedro.reporting.published import published_table
 from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, computed, word
 from ssl_kedro.retrieval.scoring import MeanScore, flat_scores
 
-T = TypeVar("T")
 # The last one is not in the thesis.
 RANKINGS = {
     "g": "G",
@@ -50,19 +49,17 @@ def metrics(data: Data, results: Results) -> dict[str, float]:
     ``true_dimension``.
     """
     flat: dict[str, float] = {}
-    for task, encoders in results.evaluations.items():
+    for task, encoder, evaluation in entries(results.evaluations):
         flat |= flat_scores(data[task].chance, f"{task}.chance")
-        for encoder, evaluation in encoders.items():
-            for ranking, scores in evaluation.rankings.items():
-                flat |= flat_scores(scores, f"{task}.{encoder}.{ranking}")
-    for task, swept in results.sweeps.items():
-        for encoder, found in swept.items():
-            prefix = f"{task}.{encoder}"
-            for name, means in found.whitened_on.items():
-                flat |= flat_scores(means, f"{prefix}.whitened_on.{name}")
-            for d, means in found.dimensions.items():
-                flat |= flat_scores(means, f"{prefix}.dimensions.{d}")
-            flat |= flat_scores(found.true_dimension or {}, f"{prefix}.true_dimension")
+        for ranking, scores in evaluation.rankings.items():
+            flat |= flat_scores(scores, f"{task}.{encoder}.{ranking}")
+    for task, encoder, sweep in entries(results.sweeps):
+        prefix = f"{task}.{encoder}"
+        for name, means in sweep.whitened_on.items():
+            flat |= flat_scores(means, f"{prefix}.whitened_on.{name}")
+        for d, means in sweep.dimensions.items():
+            flat |= flat_scores(means, f"{prefix}.dimensions.{d}")
+        flat |= flat_scores(sweep.true_dimension or {}, f"{prefix}.true_dimension")
     return flat
 
 
@@ -70,25 +67,18 @@ def describe_run(
     parameters: RetrievalEvalParameters, data: Data, results: Results
 ) -> dict[str, Any]:
     """Versions, commit, data, seed, device and cost of the run."""
-    parts = [
-        (task, part)
-        for task, encoders in results.extractions.items()
-        for found in encoders.values()
-        for part in found.parts
-    ]
+    extractions = entries(results.extractions)
+    parts = [(task, part) for task, _, found in extractions for part in found.parts]
+    skipped = {(f"{task}/{name}", why) for task, part in parts for name, why in part.skipped}
+    config = parameters.extract
     return run_manifest(
         seed=parameters.seed,
         data={
             "images": {task: found.images for task, found in data.items()},
             "fingerprints": {task: found.fingerprint or "none" for task, found in data.items()},
-            "skipped": sorted(
-                {(f"{task}/{name}", why) for task, part in parts for name, why in part.skipped}
-            ),
+            "skipped": sorted(skipped),
         },
-        execution={
-            "device": parameters.extract.device,
-            "precision": parameters.extract.precision,
-        },
+        execution={"device": config.device, "precision": config.precision},
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(part.seconds for _, part in parts),
     )
@@ -104,16 +94,16 @@ def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, p
     rows = published_rows(parameters)
     extracted = [
         _Extracted(task, encoder, parameters, found)
-        for task, encoder, found in _entries(results.extractions)
+        for task, encoder, found in entries(results.extractions)
     ]
     scored = [
         _Scored(task, level, encoder, evaluation, rows.get(encoder, ""))
-        for task, encoder, evaluation in _entries(results.evaluations)
+        for task, encoder, evaluation in entries(results.evaluations)
         for level in evaluation.rankings["g"]
     ]
     swept = [
         _Swept(task, level, encoder, dimension, score, rows.get(encoder, ""))
-        for task, encoder, sweep in _entries(results.sweeps)
+        for task, encoder, sweep in entries(results.sweeps)
         for dimension, scores in [*sweep.dimensions.items(), (None, sweep.true_dimension or {})]
         for level, score in scores.items()
     ]
@@ -123,13 +113,6 @@ def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, p
         "table_3_3": computed(REVISITED, (one for one in scored if one.level)),
         "table_3_4": computed(DIMENSIONS, swept),
     }
-
-
-def _entries(found: Mapping[str, Mapping[str, T]]) -> Iterator[tuple[str, str, T]]:
-    """Task, encoder and what there is of them."""
-    for task, encoders in found.items():
-        for encoder, value in encoders.items():
-            yield task, encoder, value
 
 
 def _printed(table: str, value: str, **where: object) -> float | None:
