@@ -133,8 +133,7 @@ def train(
         BatchSource(images.images, recipe.batch_size, torch.device(execution.device), seed),
         TwoViews(RandomViews(views)),
         recipe,
-        precision=execution.precision,
-        options=execution.options,
+        execution=execution,
         label=method.name,
         identity=recipe_identity(described)
         | {"name": method.name, "seed": seed, "images": images.fingerprint()}

@@ -13,7 +13,7 @@ import torch
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.methods.base import Method, method_classes
 from ssl_kedro.training import execution
-from ssl_kedro.training.config import Execution, MemoryFormat, StepOptions, TrainConfig
+from ssl_kedro.training.config import Execution, MemoryFormat, TrainConfig
 from ssl_kedro.training.execution import (
     Trial,
     _eager_ways,
@@ -49,7 +49,7 @@ def clock(
             assert views.shape == (2, 8, *SHAPE)
             weight = step.method.encoder.stem[0].weight
             last = weight.is_contiguous(memory_format=torch.channels_last)
-            chosen = way(step.precision, "channels_last" if last else "contiguous")
+            chosen = way(step.execution.precision, "channels_last" if last else "contiguous")
             counts[chosen] += 1
             return seconds[chosen] * (5 if counts[chosen] == 1 else 1)  # the first allocates
 
@@ -85,7 +85,6 @@ def test_the_fastest_way_is_taken_unless_a_plainer_one_is_as_fast(
     found = choose_execution(new_method(), SHAPE, config())
     assert (found.precision, found.memory_format) == (expected.precision, expected.memory_format)
     assert found.trial_ms == {str(way): 1000 * seconds for way, seconds in table.items()}
-    assert found.options == StepOptions(memory_format=expected.memory_format)
     assert (found.compiled, found.recorded) == (False, False)
 
 
@@ -147,7 +146,7 @@ def test_what_cannot_be_recorded_is_left_out_with_a_line(
     new_method: NewMethod, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def timed(step: TrainingStep, views: torch.Tensor) -> float:
-        if step._recorded:
+        if step.execution.recorded:
             raise RuntimeError("called a synchronizing CUDA operation\nand more")
         return 1.0
 
@@ -201,9 +200,9 @@ def test_a_method_that_cannot_be_recorded_takes_the_rest_of_another_ones_executi
     caplog.set_level(logging.INFO)
     chosen = Execution("cuda", "fp32", {}, "contiguous", compiled=True, recorded=True)
     kinds = method_classes()
-    assert chosen.options_for(kinds["vicreg"]) == StepOptions("contiguous", True, True)
+    assert chosen.of(kinds["vicreg"]) == chosen
     assert not caplog.records
-    assert chosen.options_for(kinds["seed"]) == StepOptions("contiguous", True, False)
+    assert chosen.of(kinds["seed"]) == dataclasses.replace(chosen, recorded=False)
     (line,) = [record.message for record in caplog.records]
     assert line.startswith("Training steps of Seed stay without a CUDA graph")
 
@@ -220,14 +219,13 @@ def test_a_trial_does_not_record_what_says_that_it_cannot_be(
     assert not choose_execution(method, SHAPE, given).recorded
 
 
-def test_options_survive_being_written_down() -> None:
+def test_an_execution_survives_being_written_down() -> None:
     """An execution from before memory formats were chosen has what was always taken then."""
     old = Execution(**{"device": "cpu", "precision": "bf16", "trial_ms": {}})  # type: ignore[arg-type]
-    assert old.options == StepOptions()
+    assert old == Execution("cpu", "bf16", {}, "channels_last", compiled=False, recorded=False)
     plain = {"precision": "bf16", "memory_format": "channels_last", "compiled": False}
     assert old.identity == plain
     new = Execution("cpu", "fp32", {}, "contiguous", compiled=True, recorded=True)
     assert new.identity == {"precision": "fp32", "memory_format": "contiguous", "compiled": True}
-    assert new.options == StepOptions("contiguous", True, True)
     written = json.loads(json.dumps(dataclasses.asdict(new)))
     assert Execution(**written) == new

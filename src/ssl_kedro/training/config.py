@@ -129,23 +129,49 @@ class TrainConfig(Config):
 
 
 @dataclass(frozen=True)
-class StepOptions(Config):
-    """How a step is computed; results stay the same up to rounding.
+class Execution:
+    """Where and how trainings compute, which leaves results the same up to rounding.
 
     Args:
+        device: "cpu", "cuda" or, with one process, "cuda:1".
+        precision: "fp32" or "bf16" (autocast).
+        trial_ms: least milliseconds of a training step in each way that was tried.
         memory_format: order of the maps' and kernels' numbers in memory.
         compiled: forward and backward pass through ``torch.compile``.
         recorded: the step is recorded as a CUDA graph and replayed. On a CPU the same function
             runs on the same fixed tensors, without a graph.
-        lag: steps between a step and the moment that its finiteness is read. 0 waits for it
-            before the weights are touched; else the device itself leaves all as it was before
-            the first step that is not finite. None = 0 on a CPU, 8 on a GPU.
     """
 
+    device: str
+    precision: str
+    trial_ms: dict[str, float] = field(default_factory=dict, hash=False)
     memory_format: MemoryFormat = "channels_last"
     compiled: bool = False
     recorded: bool = False
-    lag: Annotated[int, Range(at_least=0)] | None = None
+
+    def __str__(self) -> str:
+        extra = ["compiled"] * self.compiled + ["graph"] * self.recorded
+        return " ".join([self.precision, self.memory_format, *extra])
+
+    def of(self, method: type[Trainable]) -> Execution:
+        """The same where another method was tried, as far as this one allows."""
+        if self.recorded and not method.recordable:
+            say_unrecorded(method)
+            return replace(self, recorded=False)
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of it changes rounding; part of a checkpoint's identity."""
+        names = ("precision", "memory_format", "compiled")
+        return {name: getattr(self, name) for name in names}
+
+
+def say_unrecorded(method: type[Trainable]) -> None:
+    """Tell that a method's steps cannot be recorded."""
+    logging.getLogger(__name__).info(
+        "Training steps of %s stay without a CUDA graph: they wait", method.__name__
+    )
 
 
 @dataclass(frozen=True)
@@ -156,23 +182,19 @@ class EncoderTraining:
         method: what is trained.
         views: recipe of the two views.
         recipe: optimiser, epochs, batch size, processes.
-        device: "cpu", "cuda" or, with one process, "cuda:1".
-        precision: "fp32" or "bf16".
+        execution: where and how.
         seed: of order, views and gate noise.
         label: for the progress bar.
         identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
-        options: how a step is computed.
     """
 
     method: MethodPlan
     views: ViewConfig
     recipe: TrainConfig
-    device: str
-    precision: str
+    execution: Execution
     seed: int
     label: str
     identity: dict[str, Any]
-    options: StepOptions = field(default_factory=StepOptions)
 
 
 # Where, how often and by how many processes: the numbers are the same. And what was asked of the
@@ -198,53 +220,3 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where and how trainings of one run compute, or one way that a trial has a look at.
-
-    Args:
-        device: e.g. "cpu" or "cuda".
-        precision: "fp32" or "bf16".
-        trial_ms: least milliseconds of a training step in each way that was tried.
-        memory_format: "channels_last" or "contiguous".
-        compiled: through torch.compile.
-        recorded: as a CUDA graph.
-    """
-
-    device: str
-    precision: str
-    trial_ms: dict[str, float] = field(hash=False)
-    memory_format: MemoryFormat = "channels_last"
-    compiled: bool = False
-    recorded: bool = False
-
-    def __str__(self) -> str:
-        extra = ["compiled"] * self.compiled + ["graph"] * self.recorded
-        return " ".join([self.precision, self.memory_format, *extra])
-
-    @property
-    def options(self) -> StepOptions:
-        """For :func:`~ssl_kedro.training.loop.train`."""
-        return StepOptions(self.memory_format, self.compiled, self.recorded)
-
-    def options_for(self, method: type[Trainable]) -> StepOptions:
-        """The same where another method was tried, as far as this one allows."""
-        if self.recorded and not method.recordable:
-            say_unrecorded(method)
-            return replace(self.options, recorded=False)
-        return self.options
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What of it changes rounding; part of a checkpoint's identity."""
-        names = ("precision", "memory_format", "compiled")
-        return {name: getattr(self, name) for name in names}
-
-
-def say_unrecorded(method: type[Trainable]) -> None:
-    """Tell that a method's steps cannot be recorded."""
-    logging.getLogger(__name__).info(
-        "Training steps of %s stay without a CUDA graph: they wait", method.__name__
-    )

@@ -134,7 +134,7 @@ class Trial:
     def _warm(self, way: Execution, views: Tensor) -> Callable[[], float]:
         """A step that has been taken once: it allocates, picks kernels, compiles, records."""
         method = copy.deepcopy(self._method)
-        step = TrainingStep(method, self._config, way.precision, self._device, 1, way.options)
+        step = TrainingStep(method, self._config, way, batches_per_epoch=1)
         _timed(step, views)
         return lambda: _timed(step, views)
 

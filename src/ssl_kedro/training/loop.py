@@ -29,7 +29,7 @@ from ssl_kedro.training.checkpoints import (
     flattened_state,
     restore_state,
 )
-from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
+from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 from ssl_kedro.training.step import TrainingStep
 
 # A uint8 batch (N, 3, H, W) and a generator on its device -> two views, float in [0, 1].
@@ -131,8 +131,7 @@ def train(
     views: PairOfViews,
     config: TrainConfig,
     *,
-    precision: str,
-    options: StepOptions | None = None,
+    execution: Execution | None = None,
     label: str = "train",
     identity: dict[str, Any] | None = None,
     log: EpochLog | None = None,
@@ -149,8 +148,7 @@ def train(
         source: batches and their seed.
         views: draws the two views of a batch.
         config: the recipe.
-        precision: "fp32" or "bf16" (autocast).
-        options: how a step is computed; None = channels-last, nothing compiled or recorded.
+        execution: on the source's device; None = fp32, nothing compiled or recorded.
         label: name on the progress bar.
         identity: what the run is; a checkpoint of another identity is refused.
         log: gets a row after each epoch.
@@ -160,7 +158,8 @@ def train(
         TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
         CheckpointError: ``config.resume`` and the checkpoint belongs to another run.
     """
-    step = TrainingStep(method, config, precision, source.device, source.batches_per_epoch, options)
+    execution = execution or Execution(str(source.device), "fp32")
+    step = TrainingStep(method, config, execution, source.batches_per_epoch)
     identity = identity or {}
     start, history, spent = _resumed(step, config, identity, checkpoints)
     if log is not None:
@@ -228,14 +227,13 @@ def train_in_process(
         log: gets a row after each epoch.
         checkpoints: where the state after an epoch is kept.
     """
-    recipe = training.recipe
+    recipe, device = training.recipe, torch.device(training.execution.device)
     return train(
         method,
-        BatchSource(images, recipe.batch_size, torch.device(training.device), training.seed),
+        BatchSource(images, recipe.batch_size, device, training.seed),
         TwoViews(RandomViews(training.views)),
         recipe,
-        precision=training.precision,
-        options=training.options,
+        execution=training.execution,
         label=training.label,
         identity=training.identity,
         log=log,

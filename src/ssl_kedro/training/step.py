@@ -11,7 +11,7 @@ from ssl_kedro.core.collectives import average_in_place
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.methods.base import StepResult, Trainable
-from ssl_kedro.training.config import StepOptions, TrainConfig
+from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.divergence import Divergence, DivergenceWatch, StateGuard, TrainingDiverged
 from ssl_kedro.training.optimisers import build_optimiser, learning_rate
 from ssl_kedro.training.recording import Recording
@@ -47,30 +47,30 @@ class TrainingStep:
     it until the host has noticed. On a CPU each step is looked at before its update.
 
     Args:
-        method: moved to the device, put in training mode and laid out as the options say.
+        method: moved to the device, put in training mode and laid out as the execution says.
         config: the recipe.
-        precision: "fp32" or "bf16".
-        device: where to compute.
+        execution: where and how to compute.
         batches_per_epoch: for the schedule.
-        options: how to compute.
+        lag: steps between a step and the moment that its finiteness is read. 0 waits for it
+            before the weights are touched; else the device itself leaves all as it was before
+            the first step that is not finite. None = 0 on a CPU, 8 on a GPU.
     """
 
     def __init__(
         self,
         method: Trainable,
         config: TrainConfig,
-        precision: str,
-        device: torch.device,
+        execution: Execution,
         batches_per_epoch: int,
-        options: StepOptions | None = None,
+        lag: int | None = None,
     ) -> None:
-        options = options or StepOptions()
-        channels_last = options.memory_format == "channels_last"
+        device = torch.device(execution.device)
+        channels_last = execution.memory_format == "channels_last"
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.method = method.to(device=device).to(memory_format=layout)
         self.method.train()
         self.config = config
-        self.precision = precision
+        self.execution = execution
         self.device = device
         self.batches_per_epoch = batches_per_epoch
         self.total_steps = config.epochs * batches_per_epoch
@@ -78,17 +78,16 @@ class TrainingStep:
         self.noise = torch.Generator(device=device)
         # What changes from step to step is a tensor where the step is recorded or compiled: a
         # number would be frozen in.
-        fixed = device.type == "cuda" or options.recorded or options.compiled
+        fixed = device.type == "cuda" or execution.recorded or execution.compiled
         self.optimiser = build_optimiser(
-            self.method, config, device if fixed else None, recorded=options.recorded
+            self.method, config, device if fixed else None, recorded=execution.recorded
         )
         zero = torch.zeros((), dtype=torch.float64, device=device)
         self._progress: Progress = zero if fixed else 0.0
-        self._forward = compiled(self.method) if options.compiled else self.method
-        ahead = DEVICE_LAG if device.type == "cuda" or options.recorded else 0
-        self.lag = ahead if options.lag is None else max(options.lag, int(options.recorded))
+        self._forward = compiled(self.method) if execution.compiled else self.method
+        ahead = DEVICE_LAG if device.type == "cuda" or execution.recorded else 0
+        self.lag = ahead if lag is None else max(lag, int(execution.recorded))
         self._delayed: DelayedUpdate | None = None
-        self._recorded = options.recorded
 
     def learning_rate(self, step: int) -> float:
         """Rate of a step counted from 0."""
@@ -128,7 +127,7 @@ class TrainingStep:
             self.method.after_update(images, (step + 1) / self.total_steps)
             return result
         if self._delayed is None:  # not earlier: a resumed training first gets its state
-            self._delayed = DelayedUpdate(self, self.lag, recorded=self._recorded)
+            self._delayed = DelayedUpdate(self, self.lag, recorded=self.execution.recorded)
         result, noticed = self._delayed.take(images, view_1, view_2, indices, step)
         if noticed:
             self.settle()
@@ -162,7 +161,8 @@ class TrainingStep:
 
     def forward_backward(self, view_1: Tensor, view_2: Tensor) -> tuple[StepResult, Tensor]:
         """Forward and backward pass of a step that has begun: its result, and if all is finite."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        reduced = self.execution.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
             result = self._forward(view_1, view_2, self._progress, self.noise)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(result.loss)

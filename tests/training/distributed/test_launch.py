@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
+from ssl_kedro.training.config import Execution
 from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import WorkerError
@@ -53,6 +54,7 @@ if then is not None:
     save_file(result.method.state_dict(), folder / "then.safetensors")
 """
 STARTED: list[subprocess.Popen[str]] = []
+CUDA = Execution("cuda", "fp32")
 TESTS = Path(__file__).parents[2]
 WORKER = "ssl_kedro.training.distributed.worker"
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
@@ -175,8 +177,8 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_two_devices_give_the_numbers_of_one() -> None:
     recipe = {"lr": 0.001, "device": "cuda"}
-    alone = train_encoder(replace(training(**recipe), device="cuda"), images())
-    found = train_encoder(replace(training(workers=2, **recipe), device="cuda"), images())
+    alone = train_encoder(replace(training(**recipe), execution=CUDA), images())
+    found = train_encoder(replace(training(workers=2, **recipe), execution=CUDA), images())
     moved = distance(alone.method, training().method.build())
     assert distance(alone.method, found.method) < 1e-2 * moved
     for row, wanted in zip(found.history, alone.history, strict=True):
@@ -270,7 +272,7 @@ def test_workers_that_cannot_start_are_an_error_with_their_words(
 ) -> None:
     monkeypatch.setattr(launch, "MAX_RESTARTS", 1)
     with pytest.raises(launch.WorkerError, match="exit code 1 after 1 restarts") as error:
-        train_encoder(replace(training(workers=2), device="cuda"), images())
+        train_encoder(replace(training(workers=2), execution=CUDA), images())
     assert "Its last words" in str(error.value)
     assert "CUDA" in str(error.value) or "NVIDIA" in str(error.value)
 

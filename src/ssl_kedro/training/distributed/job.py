@@ -22,10 +22,10 @@ from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import setup_from_json
 from ssl_kedro.methods.base import MethodConfig, MethodPlan, method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
+from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 
 _JOB, _IMAGES, _TEACHER = "job.json", "images.npy", "teacher"
-_CONFIGS = {"views": ViewConfig, "recipe": TrainConfig, "options": StepOptions}
+_CONFIGS = {"views": ViewConfig, "recipe": TrainConfig, "execution": Execution}
 
 
 @dataclass(frozen=True)

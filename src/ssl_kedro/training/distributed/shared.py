@@ -41,8 +41,8 @@ def train_shared(
     Arguments and errors are those of :func:`~ssl_kedro.training.loop.train_encoder`.
     """
     # A recorded step would have to contain the messages between processes.
-    options = dataclasses.replace(training.options, recorded=False)
-    training = dataclasses.replace(training, options=options)
+    execution = dataclasses.replace(training.execution, recorded=False)
+    training = dataclasses.replace(training, execution=execution)
     with tempfile.TemporaryDirectory(prefix="ssl_kedro-") as name:
         folder = Path(name)
         threads = threads_of_each(training.recipe.workers)

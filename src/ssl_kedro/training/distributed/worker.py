@@ -62,7 +62,7 @@ def main(folder: Path, launcher: int) -> None:
     torch.set_num_threads(job.threads)
     local_rank = int(os.environ["LOCAL_RANK"])
     device = torch.device("cpu")
-    if job.training.device != "cpu":
+    if job.training.execution.device != "cpu":
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     dist.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl")
@@ -92,8 +92,9 @@ def _trained(
     share_state(method)
     # What this job wrote is resumed after a restart, whatever the recipe says.
     recipe = replace(job.training.recipe, resume=True)
+    execution = replace(job.training.execution, device=str(device))
     return train_in_process(
-        replace(job.training, recipe=recipe, device=str(device)),
+        replace(job.training, recipe=recipe, execution=execution),
         method,
         job.images,
         _StreamedLog(folder / EPOCHS) if dist.get_rank() == 0 else None,
