@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
+from ssl_kedro.augment.config import PanoramaViewConfig
+from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.spherical.sphere import rotation, rotation_plan
 
 SIZE = (32, 64)

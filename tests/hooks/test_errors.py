@@ -6,7 +6,7 @@ import pytest
 from kedro.io import DatasetError
 
 from ssl_kedro.hooks.errors import ErrorMessageHook, mendable_message
-from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.load import ImageSourceError
 from ssl_kedro.pipelines.parameters import ParameterError
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.images.load import DataConfig, load_images
+from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 from ssl_kedro.images.store import resized_images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 
 from ssl_kedro.images import decode
 from ssl_kedro.images.decode import decoded_image
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from ssl_kedro.images import decode_files
-from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
-from ssl_kedro.images.load import DataConfig, load_images
+from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 
 THREE = {"train/cat": 4, "train/dog": 4, "train/owl": 4, "test/cat": 2, "test/dog": 2}
 THREE |= {"test/owl": 2}

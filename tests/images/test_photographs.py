@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ssl_kedro.images.decode import Resize, decoded_part
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.photographs import (
     ArrayPhotographs,
     Batch,

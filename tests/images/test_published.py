@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
-from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.images.load import DataConfig, load_images
+from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 
 
 def md5(path: Path) -> str:

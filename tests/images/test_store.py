@@ -16,8 +16,7 @@ import pytest
 
 import ssl_kedro
 from ssl_kedro.images import decode_files
-from ssl_kedro.images.errors import ImageSourceError
-from ssl_kedro.images.load import DataConfig, load_images
+from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 
 SMALL = {"train/a": 60, "train/b": 60, "test/a": 3, "test/b": 3}
 ONE_IMAGE_MB = 3 * 8 * 8 / 2**20
@@ -229,7 +228,7 @@ def test_disk_that_fills_while_writing(config: DataConfig) -> None:
     # A limit on the size of files fails a write just as a full disk does.
     done = run_python(f"""
 import resource
-from ssl_kedro.images.errors import ImageSourceError
+from ssl_kedro.images.load import ImageSourceError
 from ssl_kedro.images.load import DataConfig, load_images
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:

@@ -7,9 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import DataConfig, load_images
+from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 from ssl_kedro.images.sources.textures import PATTERNS, textures
 
 

@@ -190,6 +190,7 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
     [
         ({"folds": 1}, r"folds = 1: expected 0 \(the given split\) or at least 2"),
         ({"image__height": 100}, r"image\.height = 100: expected a multiple of 16"),
+        ({"image__width": 336}, r"image\.width = 336: expected 320, twice the height"),
         ({"deploy": "nothing"}, "deploy = 'nothing': expected one of contrastive, random"),
         ({"recipe": "centre_crops"}, "recipe"),
         ({"train__graphs": "on"}, r"train\.graphs"),

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from saliency.scoring_for_tests import score
-from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
+from ssl_kedro.augment.config import PanoramaViewConfig
+from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.datasets.sources import CheckpointDataset, EpochLogDataset, PanoramaStoreDataset
 from ssl_kedro.pipelines.parameters import parsed
 from ssl_kedro.pipelines.saliency360 import nodes, scoring

@@ -15,7 +15,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 def test_two_images_by_hand() -> None:
     """Means of two draws from {0, 1}: 0, 1/2, 1 with chances 1/4, 1/2, 1/4."""
     found = bootstrap_interval(np.array([0.0, 1.0]), generator(), confidence=0.4)
-    assert (found.mean, found.low, found.high, found.count) == (0.5, 0.5, 0.5, 2)
+    assert (found.mean, found.low, found.high, found.images) == (0.5, 0.5, 0.5, 2)
     found = bootstrap_interval(np.array([0.0, 1.0]), generator(), confidence=0.6)
     assert (found.low, found.high) == (0.0, 1.0)
 
@@ -46,10 +46,10 @@ def test_images_without_a_score_are_left_out() -> None:
 @pytest.mark.parametrize("scores", [[], [2.0], [np.nan, 2.0], [np.nan]])
 def test_too_few_images_have_no_interval(scores: list[float]) -> None:
     found = bootstrap_interval(np.array(scores), generator())
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
-    assert found.count == np.isfinite(scores).sum()
-    assert found.mean == 2 if found.count else math.isnan(found.mean)
+    assert found.low is None
+    assert found.high is None
+    assert found.images == np.isfinite(scores).sum()
+    assert found.mean == (2 if found.images else None)
 
 
 def test_groups_are_drawn_as_a_whole() -> None:
@@ -63,7 +63,7 @@ def test_groups_are_drawn_as_a_whole() -> None:
     naive = bootstrap_interval(frames, generator())
     assert naive.high - naive.low < 0.5 * (alone.high - alone.low)
     one = bootstrap_interval(frames, generator(), groups=["street"] * 60)
-    assert math.isnan(one.low)
+    assert one.low is None
 
 
 def test_groups_of_unequal_size_by_hand() -> None:
@@ -81,7 +81,7 @@ def test_paired_differences() -> None:
     assert 0.9 < found.low < found.mean < found.high < 1.1
     assert bootstrap_interval(better, generator()).low < bootstrap_interval(worse, generator()).high
     worse[3], better[7] = np.nan, np.nan
-    assert bootstrap_interval(better - worse, generator()).count == 38
+    assert bootstrap_interval(better - worse, generator()).images == 38
 
 
 def test_blocks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:

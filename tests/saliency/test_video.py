@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency import video as module
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
-from ssl_kedro.saliency.video import FrameReader, VideoFrames, resized_frame
+from ssl_kedro.saliency.video import VideoFrames, resized_frame
 
 Video = Callable[..., Path]
 
@@ -61,11 +61,11 @@ def test_colours_are_red_green_blue(video: Video) -> None:
 
 def test_frames_by_number_in_any_order(video: Video) -> None:
     frames = VideoFrames(video("a.avi", count=35, rate=10), 1)
-    with closing(FrameReader(frames)) as reader:
-        found = [round(reader.frame(index).pixels.mean() / 7) for index in (1, 1, 3, 0, 2)]
+    with closing(frames):
+        found = [round(frames.frame(index).pixels.mean() / 7) for index in (1, 1, 3, 0, 2)]
         assert found == [10, 10, 30, 0, 20]
         with pytest.raises(IndexError, match="frame 4 of a video with 4"):
-            reader.frame(4)
+            frames.frame(4)
 
 
 def test_no_frame_is_kept(video: Video) -> None:

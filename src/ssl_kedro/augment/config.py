@@ -1,4 +1,4 @@
-"""The recipe of random views."""
+"""The recipes of random views, of images and of panoramas."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ _SHARE = Range(above=0, at_most=1)
 
 @dataclass(frozen=True)
 class ViewConfig(Config):
-    """Recipe of one random view; the defaults are thesis 6.3.1.
-
-    They are the numbers of solo-learn's VICReg recipe for CIFAR.
+    """Recipe of one random view; defaults: thesis 6.3.1, solo-learn's VICReg recipe for CIFAR.
 
     Args:
         crop_scale: smallest and largest share of the image area that a crop covers.
@@ -64,3 +62,41 @@ class ViewConfig(Config):
         """Whether any view can differ from its crop by a colour map."""
         strengths = (self.brightness, self.contrast, self.saturation, self.hue)
         return self.grey > 0 or (self.jitter > 0 and max(strengths) > 0)
+
+
+@dataclass(frozen=True)
+class PanoramaViewConfig(Config):
+    """Recipe of the other view; the source view is the panorama. Defaults: thesis 4.3.1.
+
+    Args:
+        projections: bring zenith or nadir to the equator, each with half of
+            ``projection_probability``; false for the ablation of Table 4.4.
+        projection_probability: of either (0.5).
+        crop_area: largest share of the area that a crop leaves out (below 5 %).
+        shift_px: largest shift either way, in px of a panorama 160 high, in proportion for
+            others; around the seam, and repeating the edge at the poles (10).
+        jitter: probability of the colour jitter (0.8).
+        brightness: strength (0.4).
+        contrast: strength (0.4).
+        saturation: strength (0.4).
+        hue: strength in turns (0.2).
+        grey: probability of dropping the colour (0.25).
+        flip: probability of mirroring both views (0.5).
+        authors_crop: a centred crop of seven tenths of the width, stretched, as the authors'
+            code always does by mistake; for comparison only.
+        nearest_projection: take the nearest pixel, as the authors' code; for comparison only.
+    """
+
+    projections: bool = True
+    projection_probability: Annotated[float, PROBABILITY] = 0.5
+    crop_area: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.05
+    shift_px: Annotated[float, NOT_NEGATIVE] = 10.0
+    jitter: Annotated[float, PROBABILITY] = 0.8
+    brightness: Annotated[float, NOT_NEGATIVE] = 0.4
+    contrast: Annotated[float, NOT_NEGATIVE] = 0.4
+    saturation: Annotated[float, NOT_NEGATIVE] = 0.4
+    hue: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.2
+    grey: Annotated[float, PROBABILITY] = 0.25
+    flip: Annotated[float, PROBABILITY] = 0.5
+    authors_crop: bool = False
+    nearest_projection: bool = False

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.augment.config import PanoramaViewConfig
 from ssl_kedro.augment.transforms import Boxes, ColourDraws, apply_colour, crop_resize
 from ssl_kedro.augment.views import check_batch, draw_colours, part
 from ssl_kedro.core.collectives import own_slice, rows_of_all
-from ssl_kedro.core.config import NOT_NEGATIVE, PROBABILITY, Config, Range
 from ssl_kedro.spherical.sphere import (
     Interpolation,
     SamplingPlan,
@@ -25,50 +24,6 @@ from ssl_kedro.spherical.sphere import (
 _CHUNK = 8
 # The authors' crop always falls back to 160 x 224 of 160 x 320 pixels.
 _AUTHORS_SHARE = 224 / 320
-
-
-@dataclass(frozen=True)
-class PanoramaViewConfig(Config):
-    """Recipe of the other view; the source view is the panorama. Defaults: thesis 4.3.1.
-
-    Args:
-        projections: bring zenith or nadir to the equator, each with half of
-            ``projection_probability``; false for the ablation of Table 4.4.
-        projection_probability: of either (0.5).
-        crop_area: largest share of the area that a crop leaves out (below 5 %).
-        shift_px: largest shift either way, in px of a panorama 160 high, in proportion for
-            others; around the seam, and repeating the edge at the poles (10).
-        jitter: probability of the colour jitter (0.8).
-        brightness: strength (0.4).
-        contrast: strength (0.4).
-        saturation: strength (0.4).
-        hue: strength in turns (0.2).
-        grey: probability of dropping the colour (0.25).
-        flip: probability of mirroring both views (0.5).
-        authors_crop: a centred crop of seven tenths of the width, stretched, as the authors'
-            code always does by mistake; for comparison only.
-        nearest_projection: take the nearest pixel, as the authors' code; for comparison only.
-    """
-
-    projections: bool = True
-    projection_probability: Annotated[float, PROBABILITY] = 0.5
-    crop_area: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.05
-    shift_px: Annotated[float, NOT_NEGATIVE] = 10.0
-    jitter: Annotated[float, PROBABILITY] = 0.8
-    brightness: Annotated[float, NOT_NEGATIVE] = 0.4
-    contrast: Annotated[float, NOT_NEGATIVE] = 0.4
-    saturation: Annotated[float, NOT_NEGATIVE] = 0.4
-    hue: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.2
-    grey: Annotated[float, PROBABILITY] = 0.25
-    flip: Annotated[float, PROBABILITY] = 0.5
-    authors_crop: bool = False
-    nearest_projection: bool = False
-
-    @property
-    def colours(self) -> ViewConfig:
-        """The part that says how colours change."""
-        names = ("jitter", "brightness", "contrast", "saturation", "hue", "grey")
-        return ViewConfig(**{name: getattr(self, name) for name in names})
 
 
 class PanoramaDraws(NamedTuple):
@@ -141,7 +96,7 @@ class PanoramaViews:
             self._boxes(uniform[3:6], height, width),
             shift,
             uniform[6] < config.flip,
-            draw_colours(count, config.colours, generator),
+            draw_colours(count, config, generator),
         )
 
     def _boxes(self, uniform: Tensor, height: int, width: int) -> Boxes:
@@ -173,8 +128,7 @@ class PanoramaViews:
 
     def _projected(self, pixels: Tensor, projection: Tensor) -> Tensor:
         found = pixels.clone()
-        height, width = pixels.shape[2:]
-        plans = _plans(height, width, self.config.nearest_projection, pixels.device)
+        plans = _plans(*pixels.shape[2:], self.config.nearest_projection, pixels.device)
         for kind, plan in enumerate(plans, start=1):
             chosen = torch.nonzero(projection == kind)[:, 0]
             if len(chosen):

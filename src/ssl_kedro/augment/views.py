@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.augment.transforms import Boxes, ColourDraws, apply_colour, crop_resize
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 
@@ -50,7 +50,8 @@ def draw_boxes(
     # argmax returns the first of several equal maxima.
     first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
     found = fits.any(dim=1)
-    largest_height, largest_width = _largest_box(height, width, low, high)
+    largest_height = max(1, min(height, round(width / low)))
+    largest_width = max(1, min(width, round(height * high)))
     box_width = torch.where(found, widths.gather(1, first)[:, 0], largest_width)
     box_height = torch.where(found, heights.gather(1, first)[:, 0], largest_height)
     free = torch.stack([height - box_height, width - box_width])
@@ -59,16 +60,9 @@ def draw_boxes(
     return Boxes(corner[0], corner[1], box_height, box_width)
 
 
-def _largest_box(height: int, width: int, low: float, high: float) -> tuple[int, int]:
-    """Height and width of the largest box whose ratio is allowed."""
-    if width / height < low:
-        return max(1, min(height, round(width / low))), width
-    if width / height > high:
-        return height, max(1, min(width, round(height * high)))
-    return height, width
-
-
-def draw_colours(count: int, config: ViewConfig, generator: torch.Generator) -> ColourDraws:
+def draw_colours(
+    count: int, config: ViewConfig | PanoramaViewConfig, generator: torch.Generator
+) -> ColourDraws:
     """Draw the colour changes of count samples on the device of the generator."""
     uniform = torch.rand(6, count, generator=generator, device=generator.device)
     jittered = uniform[0] < config.jitter

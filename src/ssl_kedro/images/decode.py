@@ -35,8 +35,7 @@ from threading import Lock
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.files import DECODER_ERRORS, FORMATS, opened_image, reason_of
+from ssl_kedro.images.files import DECODER_ERRORS, UnreadableImageError, opened_image, reason_of
 
 # Decoded pixels above which an image waits until no other such one is in memory: 128 MB.
 _LARGE_PX = 2**25
@@ -130,7 +129,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         data = path.read_bytes()
         if not data:
             raise UnreadableImageError("empty file")
-        with opened_image(BytesIO(data), FORMATS) as image:
+        with opened_image(BytesIO(data)) as image:
             yield image
 
 

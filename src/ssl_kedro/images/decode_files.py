@@ -29,8 +29,8 @@ from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.images.decode import decoded_image
-from ssl_kedro.images.errors import ImageSourceError, UnreadableImageError
-from ssl_kedro.images.load import DataConfig
+from ssl_kedro.images.files import UnreadableImageError
+from ssl_kedro.images.load import DataConfig, ImageSourceError
 from ssl_kedro.images.store import Block
 
 # Files a worker takes at a time, and tasks in the making for each worker. Together they
@@ -128,9 +128,8 @@ class _Worker:
             pass
 
     def _ended(self, paths: Sequence[str]) -> ImageSourceError:
-        return ImageSourceError(
+        return self._config.error(
             "workers",
-            self._config.workers,
             found=f"that a decoding process ended with code {self._process.wait()} at one of "
             f"{paths[0]} to {paths[-1]}",
             expected="processes that live until all files are decoded",

@@ -205,8 +205,7 @@ def _homography(view: View, size: int) -> np.ndarray:
     )
     # At this distance a frontal facade has side ``scale`` of the image's.
     distance = _FOCAL / (2 * view.scale)
-    centre = np.array([2 * view.shift[0], 2 * view.shift[1], 0.0]) * distance / _FOCAL
-    centre[2] = distance
+    centre = np.array([*(2 * shift * distance / _FOCAL for shift in view.shift), distance])
     focal, middle = _FOCAL * size / 2, size / 2
     camera = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
     return np.asarray(camera @ np.stack([right, down, centre], axis=1))

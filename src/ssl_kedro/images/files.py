@@ -1,4 +1,6 @@
-"""Finding and opening image files of any size: only their header is read, and nothing is run.
+"""Finding and opening image files of any size, and what is wrong with those that cannot be read.
+
+Only their header is read, and nothing is run.
 
 Pillow refuses images of more than 179 million pixels when it opens them, whatever is to be done
 with them. That is a limit of the whole process; here each caller states its own, and checks it
@@ -15,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from ssl_kedro.core.config import ConfigError
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
@@ -48,6 +52,10 @@ DECODER_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+class UnreadableImageError(ValueError):
+    """One file that cannot be decoded; its text is the reason."""
 
 
 def is_image(name: str) -> bool:
@@ -85,18 +93,17 @@ def images_below(root: Path, folder: str = "", *, follow_links: bool = False) ->
     return sorted(found)
 
 
-def opened_image(file: BinaryIO, formats: Sequence[str]) -> Image.Image:
+def opened_image(file: BinaryIO) -> Image.Image:
     """An image with its header read, as ``Image.open`` without its limit on pixels.
 
     Args:
         file: at its start; stays open, and belongs to the caller.
-        formats: Pillow's names of the formats that may be tried, already registered.
 
     Raises:
-        UnidentifiedImageError: none of these formats, or a broken header.
+        UnidentifiedImageError: none of ``FORMATS``, or a broken header.
     """
     prefix = file.read(16)
-    for name in formats:
+    for name in FORMATS:
         factory, accept = Image.OPEN[name]
         # Some plugins answer with a text: that they know the file, but cannot read it here.
         answer = accept is None or accept(prefix)
@@ -126,3 +133,30 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 def reason_of(error: Exception) -> str:
     """Why an image could not be decoded, in the words of what failed."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def check_skipped(
+    skipped: Sequence[Sequence[str]], count: int, allowed: float, label: str, parameter: str
+) -> None:
+    """Refuse to go on once too many images were unreadable.
+
+    Args:
+        skipped: name and reason of each unreadable image so far.
+        count: all images.
+        allowed: share of them that may be unreadable; below 0 = not even none.
+        label: of the collection, for the message.
+        parameter: that sets the share, for the message.
+
+    Raises:
+        ConfigError: naming the first few.
+    """
+    if len(skipped) <= allowed * count:
+        return
+    named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:5])
+    raise ConfigError(
+        "max_skipped",
+        allowed,
+        f"at most {max(allowed, 0):.2%} of the {count} images of {label} to be unreadable, found "
+        f"{len(skipped)} so far: {named}. Repair or remove these files, or raise {parameter} to "
+        f"go on without them",
+    )

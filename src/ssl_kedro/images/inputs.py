@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.images.decode import decoded_image
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.image_set import ImageSet
 
 Picture: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
+from ssl_kedro.core.errors import SettingError
 from ssl_kedro.core.plugins import module_names, modules
-from ssl_kedro.images.errors import ImageSourceError
 
 if TYPE_CHECKING:
     from ssl_kedro.images.image_set import ImageSet
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
 _COUNT = Range(at_least=1)
+
+
+class ImageSourceError(SettingError):
+    """Images that cannot be used as configured."""
+
+    section = "data"
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,9 @@ class DataConfig(Config):
         """Name and value of the limit of the training or the evaluation part."""
         return ("limit", self.limit) if training else ("eval_limit", self.eval_limit)
 
-    def root_error(self, found: str, expected: str, remedy: str) -> ImageSourceError:
-        """What is wrong with ``root``."""
-        return ImageSourceError("root", self.root, found, expected, remedy)
+    def error(self, field: str, found: str, expected: str, remedy: str) -> ImageSourceError:
+        """What is wrong with one of the fields."""
+        return ImageSourceError(field, getattr(self, field), found, expected, remedy)
 
     def existing_root(self, expected: str) -> Path:
         """The folder ``root``.
@@ -88,18 +94,19 @@ class DataConfig(Config):
         """
         remedy = "set data.root to that folder"
         if self.root is None or not self.root.strip():
-            raise self.root_error("no folder given", expected, remedy)
+            raise self.error("root", "no folder given", expected, remedy)
         root = Path(self.root).expanduser()
         if not root.exists():
             found = f"no such folder (looked in {root.absolute()})"
-            raise self.root_error(found, expected, remedy)
+            raise self.error("root", found, expected, remedy)
         if not root.is_dir():
-            raise self.root_error("a file, not a folder", expected, remedy)
+            raise self.error("root", "a file, not a folder", expected, remedy)
         return root
 
     def published_error(self, kind: Any, found: str) -> ImageSourceError:
         """What is wrong with a published data set, torchvision's class, and where to get it."""
-        return self.root_error(
+        return self.error(
+            "root",
             found,
             expected=f"a folder that holds {kind.base_folder}/, the unpacked {kind.filename}",
             remedy=f"download {kind.url}, unpack it, and set data.root to the folder that holds "

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.images.decode import Resize, decoded_part
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 
 # Images of one shape that follow each other come in batches; this many wait, per worker.
 _AHEAD = 8

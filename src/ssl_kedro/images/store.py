@@ -20,10 +20,9 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.core.errors import first_few
+from ssl_kedro.core.files import MappedStore
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.decode import resized_square
-from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.subsets import limited
@@ -80,18 +79,16 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
         _remove_abandoned(folder.parent)
         _write(plan, config, store)
     except OSError as error:
-        raise ImageSourceError(
+        raise config.error(
             "cache_dir",
-            config.cache_dir,
             found=f"that the memory map of {config.source} cannot be written there ({error})",
             expected=f"a writable folder with {_bytes(plan, config) / 1e9:.1f} GB of free space",
             remedy="free space, or set data.cache_dir to another folder",
         ) from error
     written = _opened(store, plan, config)
     if written is None:
-        raise ImageSourceError(
+        raise config.error(
             "cache_dir",
-            config.cache_dir,
             found=f"that {folder.name} was changed while it was written",
             expected="a folder no other program changes",
             remedy="run again",
@@ -144,7 +141,8 @@ def _made(
 def _check_skipped(plan: Plan, config: DataConfig, skipped: Sequence[SkippedFile]) -> None:
     if len(skipped) > config.max_skipped * plan.count:
         named = first_few([f"{file.path} ({file.reason})" for file in skipped], separator="; ")
-        raise config.root_error(
+        raise config.error(
+            "root",
             found=f"{len(skipped)} of {plan.count} files that cannot be read: {named}",
             expected=f"at most {config.max_skipped:.2%} (data.max_skipped = {config.max_skipped})",
             remedy="repair or remove these files, or raise data.max_skipped to go on without them",
@@ -188,9 +186,8 @@ def _check_room(plan: Plan, config: DataConfig) -> None:
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free, needed = shutil.disk_usage(place).free, _bytes(plan, config)
     if needed > free:
-        raise ImageSourceError(
+        raise config.error(
             "cache_dir",
-            config.cache_dir,
             found=f"{free / 1e9:.1f} GB of free space",
             expected=f"{needed / 1e9:.1f} GB for the memory map of {plan.count} images",
             remedy="free space, set data.cache_dir to another folder, or set data.limit",

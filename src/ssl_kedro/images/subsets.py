@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.load import DataConfig
 
 
@@ -94,9 +93,8 @@ def check_limit(config: DataConfig, training: bool, classes: int) -> None:
     """Refuse, by an ImageSourceError, a limit that cannot hold one image of each class."""
     key, limit = config.limit_of(training)
     if limit is not None and limit < classes:
-        raise ImageSourceError(
+        raise config.error(
             key,
-            limit,
             found=f"{classes} classes",
             expected=f"a limit of at least {classes}, one image of each class",
             remedy=f"raise data.{key} or set it to none",

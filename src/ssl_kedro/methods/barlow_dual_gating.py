@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
-from ssl_kedro.methods.base import SymmetricMethod
+from ssl_kedro.methods.base import Loss, SymmetricMethod
 
 
 class BarlowDualGating(SymmetricMethod):
@@ -16,6 +16,6 @@ class BarlowDualGating(SymmetricMethod):
     options: BarlowTwinsConfig
     view_branches = ("gated", "dense")
 
-    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """Barlow Twins loss with the method's own weights."""
         return barlow_twins_loss(z_1, z_2, self.options)

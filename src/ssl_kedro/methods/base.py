@@ -57,6 +57,10 @@ class MethodConfig(Config):
     options: Config | None = None
 
 
+Views = tuple[Tensor, Tensor]  # of the same images, float (N, 3, H, W) in [0, 1]
+Loss = tuple[Tensor, dict[str, Tensor]]  # a scalar, and its named terms without gradient
+
+
 class StepResult(NamedTuple):
     """A step's loss and named scalars to log (detached, still on the device)."""
 
@@ -205,9 +209,7 @@ class TwoViewMethod(Method):
         return features
 
     @abstractmethod
-    def objective(
-        self, views: tuple[Tensor, Tensor], z_1: Tensor, z_2: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def objective(self, views: Views, z_1: Tensor, z_2: Tensor) -> Loss:
         """Loss on two embeddings (N, D) of views (N, 3, H, W), and its named terms."""
 
     def forward(
@@ -295,18 +297,13 @@ class SymmetricMethod(TwoViewMethod):
         embedding: Tensor = self.expander(features)
         return embedding
 
-    def objective(
-        self,
-        views: tuple[Tensor, Tensor],
-        z_1: Tensor,
-        z_2: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def objective(self, views: Views, z_1: Tensor, z_2: Tensor) -> Loss:
         """The loss on the embeddings, in float32 whatever the precision around it."""
         with torch.autocast(views[0].device.type, enabled=False):
             return self.embedding_loss(z_1.float(), z_2.float())
 
     @abstractmethod
-    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """Loss on two embeddings (N, D) in float32 and its named terms."""
 
 

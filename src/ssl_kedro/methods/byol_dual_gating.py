@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.losses.cosine import normalised_regression
-from ssl_kedro.methods.base import TRAINED_PASS, TwoViewMethod, expander
+from ssl_kedro.methods.base import TRAINED_PASS, Loss, TwoViewMethod, Views, expander
 from ssl_kedro.methods.simsiam import predictor
 
 
@@ -54,9 +54,7 @@ class BYOLDualGating(TwoViewMethod):
         embedding: Tensor = self.projector(features)
         return embedding
 
-    def objective(
-        self, views: tuple[Tensor, Tensor], z_1: Tensor, z_2: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def objective(self, views: Views, z_1: Tensor, z_2: Tensor) -> Loss:
         """|q(z_1) - t_2|^2 + |q(z_2) - t_1|^2 of normalised vectors."""
         with torch.no_grad():
             t_1, t_2 = (

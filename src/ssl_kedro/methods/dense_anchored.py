@@ -21,7 +21,13 @@ from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Encoding
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import TRAINED_PASS, StepResult, SymmetricMethod, normalised_deviation
+from ssl_kedro.methods.base import (
+    TRAINED_PASS,
+    Loss,
+    StepResult,
+    SymmetricMethod,
+    normalised_deviation,
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class DenseAnchored(SymmetricMethod):
     encoder_passes = 3 * TRAINED_PASS
     view_branches = ("gated", "dense")
 
-    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """VICReg of the two dense views (thesis eq. 6.1)."""
         return vicreg_loss(z_1, z_2, self.options.vicreg)
 

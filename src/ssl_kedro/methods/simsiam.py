@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.cosine import negative_cosine
-from ssl_kedro.methods.base import ExpanderConfig, TwoViewMethod, expander
+from ssl_kedro.methods.base import ExpanderConfig, Loss, TwoViewMethod, Views, expander
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ class SimSiam(TwoViewMethod):
         embedding: Tensor = self.projector(features)
         return embedding
 
-    def objective(
-        self, views: tuple[Tensor, Tensor], z_1: Tensor, z_2: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def objective(self, views: Views, z_1: Tensor, z_2: Tensor) -> Loss:
         """D(p_1, z_2) / 2 + D(p_2, z_1) / 2."""
         p_1, p_2 = self.predictor(z_1), self.predictor(z_2)
         with torch.autocast(views[0].device.type, enabled=False):

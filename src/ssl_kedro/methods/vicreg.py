@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import SymmetricMethod
+from ssl_kedro.methods.base import Loss, SymmetricMethod
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,6 @@ class VICReg(SymmetricMethod):
     options: VICRegOptions
     view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
 
-    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """VICReg loss (thesis eq. 6.1)."""
         return vicreg_loss(z_1, z_2, self.options.vicreg)

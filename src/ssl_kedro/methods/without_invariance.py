@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ssl_kedro.losses.vicreg import vicreg_loss
+from ssl_kedro.methods.base import Loss
 from ssl_kedro.methods.dual_gating import DualGating
 
 
@@ -15,6 +16,6 @@ class WithoutInvariance(DualGating):
 
     name = "without_invariance"
 
-    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """VICReg loss (thesis eq. 6.1) whose invariance weighs nothing."""
         return vicreg_loss(z_1, z_2, replace(self.options.vicreg, invariance=0.0))

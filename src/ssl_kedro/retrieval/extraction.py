@@ -21,11 +21,11 @@ from torch import Tensor
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.files import MappedStore
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.images.errors import check_skipped
+from ssl_kedro.images.files import check_skipped
 from ssl_kedro.images.photographs import Batch, Photographs, batches
 from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
 

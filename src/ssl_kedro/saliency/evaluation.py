@@ -69,20 +69,24 @@ def transposed(
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean over images and the interval that holds it.
+class Estimate:
+    """A mean over images and the interval that holds it; None = not known.
 
     Args:
-        mean: of the images that have a score; NaN if none has.
-        low: lower end; NaN with fewer than two images, or groups, to draw from.
+        mean: of the images that have a score; None if none has.
+        low: lower end; None with fewer than two images, or groups, to draw from.
         high: upper end.
-        count: images that have a score.
+        images: those that have a score.
     """
 
-    mean: float
-    low: float
-    high: float
-    count: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    images: int = 0
+
+
+# By mode and metric.
+Estimates = dict[str, dict[str, Estimate]]
 
 
 def bootstrap_interval(
@@ -92,7 +96,7 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = 10_000,
     groups: Sequence[Hashable] | None = None,
-) -> Interval:
+) -> Estimate:
     """Percentile interval of the mean of images drawn with replacement (Efron, 1979).
 
     Images whose score is NaN are left out before anything is drawn. With few images (below
@@ -126,11 +130,13 @@ def bootstrap_interval(
             f"and {resamples}"
         )
     there = np.flatnonzero(~np.isnan(scores)).tolist()
-    mean = float(scores[there].mean()) if there else float("nan")
+    if not there:
+        return Estimate()
+    mean = float(scores[there].mean())
     number: dict[Hashable, int] = {}
     member = [number.setdefault(at if groups is None else groups[at], len(number)) for at in there]
     if len(number) < 2:
-        return Interval(mean, float("nan"), float("nan"), len(there))
+        return Estimate(mean, images=len(there))
     sums, counts = np.bincount(member, weights=scores[there]), np.bincount(member)
     means = np.empty(resamples)
     block = max(1, _BLOCK // len(sums))
@@ -139,7 +145,7 @@ def bootstrap_interval(
         drawn = generator.integers(0, len(sums), size=(len(part), len(sums)))
         part[:] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(mean, float(low), float(high), len(there))
+    return Estimate(mean, float(low), float(high), len(there))
 
 
 def intervals(
@@ -150,7 +156,7 @@ def intervals(
     confidence: float,
     resamples: int,
     baseline: Scores | None = None,
-) -> dict[str, dict[str, Interval]]:
+) -> Estimates:
     """Mean of each metric and the interval that scenes drawn at random would give.
 
     See :func:`bootstrap_interval`; the scores of a baseline are subtracted image by image.

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ssl_kedro.core.ahead import computed_ahead
+from ssl_kedro.core.files import MappedStore
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.core.stores import MappedStore
-from ssl_kedro.images.errors import UnreadableImageError, check_skipped
+from ssl_kedro.images.files import UnreadableImageError, check_skipped
 from ssl_kedro.saliency.panoramas import PanoramaSource
 
 # Decoded panoramas that wait to be written, per thread.

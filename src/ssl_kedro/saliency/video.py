@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 VIDEO_EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
@@ -90,6 +90,8 @@ class VideoFrames(Video):
         if not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"expected a frame rate above 0, found {rate}")
         self.rate = rate
+        self._stream: _Opened | None = None
+        self._last = -1
         super().__init__(path)
 
     def __len__(self) -> int:
@@ -102,38 +104,28 @@ class VideoFrames(Video):
         Raises:
             UnreadableImageError: the video ends before its header says.
         """
-        with closing(FrameReader(self)) as reader:
-            yield from map(reader.frame, range(len(self)))
-
-
-class FrameReader:
-    """Frames of one video by number, fast in ascending order: an earlier one starts it again."""
-
-    def __init__(self, frames: VideoFrames) -> None:
-        self._frames = frames
-        self._stream: _Opened | None = None
-        self._last = -1
+        with closing(self):
+            yield from map(self.frame, range(len(self)))
 
     def frame(self, index: int) -> VideoFrame:
-        """One frame.
+        """One frame, fast in ascending order: an earlier one than before starts the file again.
 
         Raises:
             UnreadableImageError: it cannot be decoded, or the video ends before it.
             IndexError: there is no such frame.
         """
-        frames = self._frames
-        if not 0 <= index < len(frames):
-            raise IndexError(f"frame {index} of a video with {len(frames)}")
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of a video with {len(self)}")
         if self._stream is None or index < self._last:
             self.close()
-            self._stream = _Opened(frames.path)
+            self._stream = _Opened(self.path)
         stream, self._last = self._stream, index
-        while stream.shown_s < index / frames.rate - 0.5 / frames.frames_a_second:
-            if not stream.step(frames.frames_a_second):
+        while stream.shown_s < index / self.rate - 0.5 / self.frames_a_second:
+            if not stream.step(self.frames_a_second):
                 raise UnreadableImageError(
-                    f"{frames.path}: the video ends after {stream.number + 1} frames "
+                    f"{self.path}: the video ends after {stream.number + 1} frames "
                     f"({max(stream.shown_s, 0):.2f} s), but its header says "
-                    f"{frames.duration_s:.2f} s; fetch it again"
+                    f"{self.duration_s:.2f} s; fetch it again"
                 )
         return stream.frame()
 

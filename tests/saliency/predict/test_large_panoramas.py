@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import PredictionInputError
 from ssl_kedro.saliency.predict.prediction import PredictConfig
@@ -85,7 +85,7 @@ class Bright(nn.Module):
 @pytest.mark.slow
 def test_prediction_for_a_large_panorama(large: Path, tmp_path: Path) -> None:
     config = PredictConfig(str(large / "baseline.jpg"), str(tmp_path), overlay_width=256)
-    assert [row.frames for row in write_predictions(Bright(), config)] == [1]
+    assert [row.frames for row in write_predictions(Bright(), config, 320)] == [1]
     with Image.open(tmp_path / "baseline_overlay.jpg") as drawn:
         assert drawn.size == (256, 128)
 
@@ -100,4 +100,4 @@ def test_the_limit_names_file_and_parameter(tmp_path: Path) -> None:
         PredictionInputError,
         match=r"wide\.png \(400 x 200\).*0\.07 million pixels \(predict\.max_m",
     ):
-        write_predictions(Bright(), config)
+        write_predictions(Bright(), config, 320)

@@ -23,6 +23,8 @@ from ssl_kedro.saliency.predict.prediction import (
     predictions,
 )
 
+WIDTH = 64  # of the networks' images
+
 
 class Brightness(nn.Module):
     """Map = mean of the channels, halved in size; counts its batches."""
@@ -60,7 +62,7 @@ def video(path: Path, count: int = 12, rate: float = 6, size: tuple[int, int] = 
 
 
 def config(given: Path | str, output: Path | str = "out", **changes: object) -> PredictConfig:
-    options = {"height": 32, "width": 64, "batch_size": 4, "device": "cpu", **changes}
+    options = {"batch_size": 4, "device": "cpu", **changes}
     return PredictConfig(input=str(given), output=str(output), **options)  # type: ignore[arg-type]
 
 
@@ -86,7 +88,7 @@ def test_maps_of_a_folder_come_in_order_and_in_batches(tmp_path: Path) -> None:
     for name, level in levels.items():
         panorama(tmp_path / name, level=level)
     model = Brightness().train()
-    found = list(predictions(model, found_input(str(tmp_path)), config(tmp_path)))
+    found = list(predictions(model, found_input(str(tmp_path)), config(tmp_path), WIDTH))
     assert all(isinstance(item, Prediction) for item in found)
     assert [item.name for item in found] == sorted(levels)
     assert [shape[0] for shape in model.batches] == [4, 4, 2]
@@ -102,13 +104,13 @@ def test_maps_of_a_folder_come_in_order_and_in_batches(tmp_path: Path) -> None:
 def test_a_model_that_gives_no_maps_is_refused(tmp_path: Path) -> None:
     path = panorama(tmp_path / "p.png")
     with pytest.raises(ValueError, match=r"maps of shape \(1, 1, h, w\), found \(1, 3, 32, 64\)"):
-        list(predictions(nn.Identity(), found_input(str(path)), config(path)))
+        list(predictions(nn.Identity(), found_input(str(path)), config(path), WIDTH))
 
 
 def test_files_of_an_image(tmp_path: Path) -> None:
     path = panorama(tmp_path / "in" / "p.png", width=300)
     output = tmp_path / "out"
-    (row,) = write_predictions(Brightness(), config(path, output, overlay_width=200))
+    (row,) = write_predictions(Brightness(), config(path, output, overlay_width=200), WIDTH)
     assert sorted(file.name for file in output.iterdir()) == [
         "p_heat_map.png",
         "p_map.npy",
@@ -131,7 +133,7 @@ def test_files_of_an_image(tmp_path: Path) -> None:
 def test_only_what_is_asked_for_at_the_panoramas_own_size(tmp_path: Path) -> None:
     path = panorama(tmp_path / "in" / "p.png", width=300)
     asked = config(path, tmp_path / "out", outputs=("map",), resolution="panorama")
-    (row,) = write_predictions(Brightness(), asked)
+    (row,) = write_predictions(Brightness(), asked, WIDTH)
     saved = np.load(tmp_path / "out" / row.map)
     assert saved.shape == (150, 300) and row.overlay == row.heat_map == ""
     np.testing.assert_allclose(saved, density(saved), rtol=1e-6)
@@ -139,7 +141,7 @@ def test_only_what_is_asked_for_at_the_panoramas_own_size(tmp_path: Path) -> Non
 
 def test_an_overlay_lies_where_the_picture_is(tmp_path: Path) -> None:
     path = panorama(tmp_path / "in" / "p.png", level=0)
-    write_predictions(Brightness(), config(path, tmp_path / "out"))
+    write_predictions(Brightness(), config(path, tmp_path / "out"), WIDTH)
     drawn = np.asarray(Image.open(tmp_path / "out" / "p_overlay.jpg")).astype(int)
     assert drawn[50:, :40].max() < 40  # black where the map is zero
     assert drawn[24, 80, 0] - drawn[24, 80, 2] > 60  # yellow on the square
@@ -148,7 +150,7 @@ def test_an_overlay_lies_where_the_picture_is(tmp_path: Path) -> None:
 def test_a_video(tmp_path: Path) -> None:
     path = video(tmp_path / "in.mp4", count=12, rate=6)
     output = tmp_path / "out"
-    (row,) = write_predictions(Brightness(), config(path, output, frames_per_second=3))
+    (row,) = write_predictions(Brightness(), config(path, output, frames_per_second=3), WIDTH)
     assert row.frames == 6 and row.heat_map == ""
     assert sorted(file.name for file in output.iterdir()) == [
         "in_frames.csv",
@@ -174,7 +176,7 @@ def test_a_video(tmp_path: Path) -> None:
 def test_frames_of_a_video_are_predicted_for_one_by_one(tmp_path: Path) -> None:
     path = video(tmp_path / "in.mp4", count=6)
     model = Brightness()
-    found = list(predictions(model, found_input(str(path)), config(path, overlay_width=64)))
+    found = list(predictions(model, found_input(str(path)), config(path, overlay_width=64), WIDTH))
     assert [shape[0] for shape in model.batches] == [4, 2]
     for k, item in enumerate(found):
         assert isinstance(item, Prediction) and item.frame is not None
@@ -189,7 +191,7 @@ def test_a_video_that_gives_no_frame_is_listed(
     panorama(folder / "a.png")
     video(folder / "v.mp4")
     monkeypatch.setattr(predict, "taken_frames", lambda *_: iter(()))
-    rows = write_predictions(Brightness(), config(folder, tmp_path / "out"))
+    rows = write_predictions(Brightness(), config(folder, tmp_path / "out"), WIDTH)
     assert [(row.input, row.frames) for row in rows] == [("a.png", 1), ("v.mp4", 0)]
     assert "without a frame" in rows[1].skipped
 
@@ -207,7 +209,9 @@ def test_what_came_before_a_video_breaks_off_is_predicted_for(
     capture = cv2.VideoCapture(str(path))
     there = sum(1 for _ in iter(capture.grab, False))
     assert 4 < there < 30
-    (row,) = write_predictions(Brightness(), config(path, tmp_path / "out", frames_per_second=rate))
+    (row,) = write_predictions(
+        Brightness(), config(path, tmp_path / "out", frames_per_second=rate), WIDTH
+    )
     assert row.frames == (there if rate is None else (there + 1) // 2)
     assert len(np.load(tmp_path / "out" / row.map)) == row.frames and not row.skipped
 
@@ -222,7 +226,7 @@ def test_broken_files_among_good_ones_are_listed(tmp_path: Path) -> None:
     (folder / "c.png").write_bytes(b"not an image")
     (folder / "w.mp4").write_bytes(b"not a video")
     (folder / "notes.txt").write_text("passed over")
-    rows = write_predictions(Brightness(), config(folder, tmp_path / "out"))
+    rows = write_predictions(Brightness(), config(folder, tmp_path / "out"), WIDTH)
     skipped = {row.input: row.skipped for row in rows if not row.frames}
     assert [row.input for row in rows if row.frames] == ["a.png", "d.jpg", "v.mp4"]
     assert set(skipped) == {"b.jpg", "c.png", "w.mp4"}
@@ -239,7 +243,7 @@ def test_nothing_but_broken_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         PredictionInputError, match=r"no file that can be read: d.jpg \(.*truncated"
     ):
-        write_predictions(Brightness(), config(folder, tmp_path / "out"))
+        write_predictions(Brightness(), config(folder, tmp_path / "out"), WIDTH)
     (folder / "d.jpg").write_bytes(b"no image")
     with pytest.raises(PredictionInputError, match=r"no file that can be read: d\.jpg"):
         found_input(str(folder))
@@ -253,7 +257,7 @@ def test_inputs_are_checked_before_the_model_runs(tmp_path: Path) -> None:
     ) -> None:
         changed = PredictConfig(input=None if given is None else str(given), output=str(output))
         with pytest.raises(PredictionInputError, match=pattern):
-            write_predictions(model, changed)
+            write_predictions(model, changed, WIDTH)
         assert model.batches == [] and not (tmp_path / "o").exists()
 
     refused(None, r"predict.input = None: found no path given; .* set predict.input")
@@ -276,7 +280,7 @@ def test_inputs_are_checked_before_the_model_runs(tmp_path: Path) -> None:
 
 def test_nearly_two_to_one_is_a_panorama(tmp_path: Path) -> None:
     path = panorama(tmp_path / "in" / "p.png", width=300, height=151)
-    (row,) = write_predictions(Brightness(), config(path, tmp_path / "out"))
+    (row,) = write_predictions(Brightness(), config(path, tmp_path / "out"), WIDTH)
     assert np.load(tmp_path / "out" / row.map).shape == (16, 32)
     with Image.open(tmp_path / "out" / row.overlay) as image:
         assert image.size == (300, 152)  # even, for videos
@@ -292,7 +296,7 @@ def test_turned_photographs_count_the_way_up_they_are_shown(tmp_path: Path) -> N
 def test_inputs_that_differ_in_their_extension_keep_it(tmp_path: Path) -> None:
     for name in ("p.png", "p.jpg", "q.png"):
         panorama(tmp_path / "in" / name)
-    rows = write_predictions(Brightness(), config(tmp_path / "in", tmp_path / "out"))
+    rows = write_predictions(Brightness(), config(tmp_path / "in", tmp_path / "out"), WIDTH)
     assert [row.map for row in rows] == ["p.jpg_map.npy", "p.png_map.npy", "q.png_map.npy"]
 
 
@@ -305,7 +309,7 @@ def test_a_failing_model_leaves_nothing_half_written(tmp_path: Path) -> None:
 
     path = video(tmp_path / "in.mp4", count=12)
     with pytest.raises(RuntimeError, match="out of memory"):
-        write_predictions(Failing(), config(path, tmp_path / "out"))
+        write_predictions(Failing(), config(path, tmp_path / "out"), WIDTH)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -315,15 +319,13 @@ def test_the_network_waits_for_the_reader(tmp_path: Path) -> None:
         (tmp_path / "in" / f"{k}.png").write_bytes(first.read_bytes())
     model = Brightness()
     files = found_input(str(tmp_path / "in"))
-    coming = predictions(model, files, config(tmp_path))
+    coming = predictions(model, files, config(tmp_path), WIDTH)
     next(coming)
     assert len(model.batches) == 1
     coming.close()
 
 
 def test_configurations_are_checked() -> None:
-    with pytest.raises(ConfigError, match="width = 300: expected 320, twice the height"):
-        PredictConfig(width=300)
     with pytest.raises(ConfigError, match="expected one of map, heat_map, overlay"):
         PredictConfig(outputs=("film",))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="at least one of"):

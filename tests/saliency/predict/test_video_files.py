@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.predict.files import VideoWriter
 from ssl_kedro.saliency.predict.prediction import ahead
 from ssl_kedro.saliency.sources.errors import SaliencyDataError

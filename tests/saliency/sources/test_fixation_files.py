@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.sources.config import FixationColumns
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.fixation_files import (

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.ground_truth import truth_arrays
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError

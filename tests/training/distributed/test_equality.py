@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from processes import in_processes
-from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.panorama_views import PanoramaViewConfig, PanoramaViews
+from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
+from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.collectives import own_rows
 from ssl_kedro.core.seeding import torch_generator

@@ -151,7 +151,8 @@ def _checked(root: Path, part: str, config: DataConfig) -> _Files:
     files = _listed(root, part)
     shown = part or "it"
     if not files.paths:
-        raise config.root_error(
+        raise config.error(
+            "root",
             found=f"no images in {shown}",
             expected=_LAYOUT,
             remedy="put images there, or set data.root to another folder",
@@ -159,7 +160,8 @@ def _checked(root: Path, part: str, config: DataConfig) -> _Files:
     if files.labels is None:
         return files
     if loose := _loose_images(root, part):
-        raise config.root_error(
+        raise config.error(
+            "root",
             found=f"both class folders ({', '.join(files.class_names[:3])}, ...) and "
             f"{len(loose)} images beside them ({loose[0]}, ...) in {shown}",
             expected="either class folders or unlabelled images",
@@ -167,7 +169,8 @@ def _checked(root: Path, part: str, config: DataConfig) -> _Files:
         )
     if len(files.class_names) == 1:
         (name,) = files.class_names
-        raise config.root_error(
+        raise config.error(
+            "root",
             found=f"1 class folder, {name!r}, in {shown}",
             expected="at least two classes, which evaluation needs",
             remedy=_single_class_remedy(root, part, name),
@@ -186,17 +189,14 @@ def _single_class_remedy(root: Path, part: str, name: str) -> str:
 
 
 def _check_same_classes(train: _Files, test: _Files, test_name: str, config: DataConfig) -> None:
-    only = {
-        "train": set(train.class_names) - set(test.class_names),
-        test_name: set(test.class_names) - set(train.class_names),
-    }
     differing = [
         f"{', '.join(map(repr, sorted(names)[:5]))} only in {part}"
-        for part, names in only.items()
-        if names
+        for part, one, other in (("train", train, test), (test_name, test, train))
+        if (names := {*one.class_names} - {*other.class_names})
     ]
     if differing:
-        raise config.root_error(
+        raise config.error(
+            "root",
             found="classes " + " and ".join(differing),
             expected=f"the same class folders in train and {test_name}, each with images",
             remedy="rename, add or remove class folders until they agree",
@@ -210,7 +210,8 @@ def _labels_to_split(train: _Files, config: DataConfig) -> np.ndarray:
     counts = np.bincount(labels)
     if counts.min() < 2:
         rarest = train.paths[0] if unlabelled else train.class_names[int(counts.argmin())]
-        raise config.root_error(
+        raise config.error(
+            "root",
             found=f"1 image, {rarest!r}" if unlabelled else f"1 image in class {rarest!r}",
             expected=f"at least 2{'' if unlabelled else ' in each class'}, so that one can be held "
             "out for evaluation",

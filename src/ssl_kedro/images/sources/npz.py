@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.load import DataConfig, ImageSource, ImageSourceError, Split
 from ssl_kedro.images.store import images_from_arrays
 
 _EXPECTED = (
@@ -38,7 +37,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
 
 
 def _error(config: DataConfig, found: str) -> ImageSourceError:
-    return config.root_error(found, _EXPECTED, _REMEDY)
+    return config.error("root", found, _EXPECTED, _REMEDY)
 
 
 def _existing_file(config: DataConfig) -> Path:

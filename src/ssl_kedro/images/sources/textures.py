@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.images.errors import ImageSourceError
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import Block, Plan, stored
@@ -111,9 +110,8 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     part, key = ("train", "generated") if training else ("eval", "generated_eval")
     count = getattr(config, key)
     if count < len(PATTERNS):
-        raise ImageSourceError(
+        raise config.error(
             key,
-            count,
             found=f"{len(PATTERNS)} classes",
             expected=f"at least {len(PATTERNS)} images, one of each class",
             remedy=f"raise data.{key}",

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ssl_kedro.augment.panorama_views import PanoramaViewConfig
+from ssl_kedro.augment.config import PanoramaViewConfig
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
 from ssl_kedro.encoders.saliency_model import DecoderConfig
@@ -29,7 +29,7 @@ from ssl_kedro.pipelines.saliency360.records import BASELINES
 from ssl_kedro.saliency.folds import part_names
 from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
-from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
+from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
@@ -47,7 +47,10 @@ C = TypeVar("C", bound=Config)
 
 @dataclass(frozen=True)
 class ImageConfig(Config):
-    """Size at which networks see panoramas, in px; multiples of 16 (thesis 4.3.2: 160 x 320)."""
+    """Size at which networks see panoramas, in px; multiples of 16 (thesis 4.3.2: 160 x 320).
+
+    The width is twice the height.
+    """
 
     height: Annotated[int, Range(at_least=16)] = 160
     width: Annotated[int, Range(at_least=32)] = 320
@@ -57,6 +60,9 @@ class ImageConfig(Config):
         for name in ("height", "width"):
             if getattr(self, name) % 16:
                 raise ConfigError(name, getattr(self, name), "a multiple of 16")
+        if self.width != 2 * self.height:
+            expected = f"{2 * self.height}, twice the height: panoramas are 360 x 180 degrees"
+            raise ConfigError("width", self.width, expected)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,19 +103,11 @@ class ScoreConfig(Config):
     ceiling_repeats: Annotated[int, Range(at_least=1)] = 5
 
 
-class PredictParameters(PipelineParameters):
-    """What to predict for; see :class:`ssl_kedro.saliency.predict.prediction.PredictConfig`."""
+@dataclass(frozen=True)
+class PredictParameters(PredictConfig):
+    """What to predict for; ``outputs`` may be one string, as "map;overlay"."""
 
-    input: str | None = None
-    output: str = "data/07_model_output/saliency360/predictions"
     outputs: Annotated[tuple[Output, ...], BeforeValidator(name_list)] = PredictConfig.outputs
-    resolution: Literal["model", "panorama"] = "model"
-    batch_size: Annotated[int, Field(ge=1)] = 8
-    frames_per_second: Annotated[float | None, Field(gt=0)] = None
-    opacity: Annotated[float, Field(ge=0, le=1)] = 0.8
-    overlay_width: Annotated[int, Field(ge=64)] = 2048
-    max_megapixels: Annotated[float, Field(gt=0)] = MAX_MEGAPIXELS
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class Saliency360Parameters(PipelineParameters):
     ablations: Names = ()
     deploy: str = "contrastive"
     score: ScoreConfig = field(default_factory=ScoreConfig)
-    predict: PredictParameters = Field(default_factory=PredictParameters)
+    predict: PredictParameters = field(default_factory=PredictParameters)
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
     max_skipped: Annotated[float, Field(ge=0, le=1)] = 0.01
 

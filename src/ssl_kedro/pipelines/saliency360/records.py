@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ssl_kedro.saliency.evaluation import Scores
+from ssl_kedro.saliency.evaluation import Estimate, Estimates, Scores
 
 # A row an epoch, of numbers by name.
 History = list[dict[str, int | float]]
 # What models are compared with, in the order of tables.
 BASELINES = ("uniform", "equator", "mean", "ceiling")
-# Of the run time, "total" with all four.
-STAGES = ("decode", "encoder", "decoder", "post", "total")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ Baselines = dict[str, Scored]
 
 @dataclass(frozen=True)
 class StageTime:
-    """Median milliseconds of one of the ``STAGES`` a panorama, ``batch`` panoramas at a time.
+    """Median milliseconds of one stage of the run time a panorama, ``batch`` panoramas at a time.
 
     The device is as it calls itself, the threads are PyTorch's.
     """
@@ -87,20 +85,6 @@ class StageTime:
 
 
 StageTimes = list[StageTime]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over the images that have a score, and its interval; None = not known."""
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-    images: int = 0
-
-
-# By mode and metric.
-Estimates = dict[str, dict[str, Estimate]]
 
 
 @dataclass(frozen=True)

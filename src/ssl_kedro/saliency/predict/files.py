@@ -16,10 +16,9 @@ from PIL import Image
 from torch import nn
 
 from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import GrowingArray, replaced_file
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.core.stores import GrowingArray
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.predict.inputs import (
     PanoramaFiles,
     PredictionInput,
@@ -71,7 +70,7 @@ class Written:
     skipped: str = ""
 
 
-def write_predictions(model: nn.Module, config: PredictConfig) -> list[Written]:
+def write_predictions(model: nn.Module, config: PredictConfig, width: int) -> list[Written]:
     """Predict for an image, a video or a folder, and write what the configuration asks for.
 
     ``a/b.jpg`` becomes ``a/b_map.npy``, ``a/b_heat_map.png`` and ``a/b_overlay.jpg`` in the
@@ -82,6 +81,7 @@ def write_predictions(model: nn.Module, config: PredictConfig) -> list[Written]:
     Args:
         model: images float (N, 3, H, W) in [0, 1] to maps (N, 1, h, w) in (0, 1).
         config: what to read and write.
+        width: of the images that the model is given, in px, even; they are half as high.
 
     Returns:
         The rows of ``predictions.csv``: images, videos, then what was broken from the start.
@@ -98,7 +98,7 @@ def write_predictions(model: nn.Module, config: PredictConfig) -> list[Written]:
     output.mkdir(parents=True, exist_ok=True)
     rows: list[Written] = []
     with (
-        closing(predictions(model, files, config)) as found,
+        closing(predictions(model, files, config, width)) as found,
         progress_bar(len(files.images) + len(files.videos), "predicting", "files") as bar,
     ):
         tasks = _tasks(found, files, config, output)

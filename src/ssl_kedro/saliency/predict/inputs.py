@@ -11,10 +11,9 @@ import numpy as np
 
 from ssl_kedro.core.errors import SettingError, first_few
 from ssl_kedro.images.decode import Resize, decoded_part
-from ssl_kedro.images.errors import UnreadableImageError
 from ssl_kedro.images.files import (
     EXTENSIONS,
-    FORMATS,
+    UnreadableImageError,
     images_below,
     opened_image,
     upright_size,
@@ -162,7 +161,7 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     try:
-        with path.open("rb") as file, opened_image(file, FORMATS) as image:
+        with path.open("rb") as file, opened_image(file) as image:
             return upright_size(image)
     except Exception as error:  # Pillow raises many kinds on damaged headers
         reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"

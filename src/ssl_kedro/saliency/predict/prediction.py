@@ -21,7 +21,7 @@ from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.config import PROBABILITY, Config, ConfigError, Range
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.photographs import Unreadable, batches
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles, PredictionInput, Unpredicted
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
@@ -33,32 +33,8 @@ T = TypeVar("T")
 Output = Literal["map", "heat_map", "overlay"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkInput(Config):
-    """What a network is given, and where it works.
-
-    Args:
-        height: of the images in px (thesis 4.3: 160).
-        width: of the images in px, twice the height (thesis 4.3: 320).
-        device: "auto" = CUDA where there is one.
-
-    Raises:
-        ConfigError: a value outside its range, or a width that is not twice the height.
-    """
-
-    height: Annotated[int, Range(at_least=16)] = 160
-    width: Annotated[int, Range(at_least=32)] = 320
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.width != 2 * self.height:
-            expected = f"{2 * self.height}, twice the height: panoramas are 360 x 180 degrees"
-            raise ConfigError("width", self.width, expected)
-
-
 @dataclass(frozen=True)
-class PredictConfig(NetworkInput):
+class PredictConfig(Config):
     """What to predict for, and what to write.
 
     Args:
@@ -73,9 +49,10 @@ class PredictConfig(NetworkInput):
         opacity: of overlays where a map is at its peak.
         overlay_width: widest overlay or heat map in px; larger panoramas are brought to it.
         max_megapixels: larger images, in million pixels, end the run before the model works.
+        device: "auto" = CUDA where there is one.
 
     Raises:
-        ConfigError: as for :class:`NetworkInput`, or nothing to write.
+        ConfigError: a value outside its range, or nothing to write.
     """
 
     input: str | None = None
@@ -87,6 +64,7 @@ class PredictConfig(NetworkInput):
     opacity: Annotated[float, PROBABILITY] = 0.8
     overlay_width: Annotated[int, Range(at_least=64)] = 2048
     max_megapixels: Annotated[float, Range(above=0)] = MAX_MEGAPIXELS
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,7 +118,7 @@ def overlay_shape(height: int, width: int, widest: int) -> tuple[int, int]:
 
 
 def predictions(
-    model: nn.Module, files: PredictionInput, config: PredictConfig
+    model: nn.Module, files: PredictionInput, config: PredictConfig, width: int
 ) -> Generator[Prediction | Unpredicted, None, None]:
     """Maps of all images, then of all videos frame by frame, in the order of their names.
 
@@ -149,6 +127,7 @@ def predictions(
             to the device and put to evaluation; afterwards it is as it was.
         files: what :func:`~ssl_kedro.saliency.predict.inputs.found_input` found.
         config: sizes, rate and device.
+        width: of the images that the model is given, in px, even; they are half as high.
 
     Yields:
         A prediction, or what is wrong with a file that cannot be decoded after all.
@@ -157,17 +136,21 @@ def predictions(
         ValueError: the model gives something else than a map an image.
     """
     with model_at_work(model, resolved_device(config.device)) as device:
-        yield from _of_images(model, files, config, device)
+        yield from _of_images(model, files, config, width, device)
         for name in files.videos:
-            yield from _of_video(model, files.root, name, config, device)
+            yield from _of_video(model, files.root / name, name, config, width, device)
 
 
 def _of_images(
-    model: nn.Module, files: PredictionInput, config: PredictConfig, device: torch.device
+    model: nn.Module,
+    files: PredictionInput,
+    config: PredictConfig,
+    width: int,
+    device: torch.device,
 ) -> Iterator[Prediction | Unpredicted]:
     paths = [files.root / name for name in files.images]
     photographs = PanoramaFiles(paths, files.images, config.max_megapixels)
-    for found in batches(photographs, Resize(config.width), config.batch_size):
+    for found in batches(photographs, Resize(width), config.batch_size):
         if isinstance(found, Unreadable):
             yield Unpredicted(files.images[found.index], found.reason)
             continue
@@ -176,17 +159,22 @@ def _of_images(
 
 
 def _of_video(
-    model: nn.Module, root: Path, name: str, config: PredictConfig, device: torch.device
+    model: nn.Module,
+    path: Path,
+    name: str,
+    config: PredictConfig,
+    width: int,
+    device: torch.device,
 ) -> Iterator[Prediction | Unpredicted]:
     def prepared() -> Generator[tuple[VideoFrame, np.ndarray], None, None]:
         any_taken = False
         try:
-            for frame in taken_frames(root / name, config.frames_per_second):
+            for frame in taken_frames(path, config.frames_per_second):
                 any_taken = True
-                height, width, _ = frame.pixels.shape
-                shape = overlay_shape(height, width, config.overlay_width)
+                height, across, _ = frame.pixels.shape
+                shape = overlay_shape(height, across, config.overlay_width)
                 shown = resized_frame(frame.pixels, *shape).transpose(1, 2, 0)
-                image = resized_frame(frame.pixels, config.height, config.width)
+                image = resized_frame(frame.pixels, width // 2, width)
                 yield replace(frame, pixels=shown), image
         except UnreadableImageError:
             if not any_taken:

@@ -15,19 +15,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ssl_kedro.core.config import ConfigError, Range
+from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.devices import limited_threads, resolved_device
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles
-from ssl_kedro.saliency.predict.prediction import NetworkInput, density, model_at_work
+from ssl_kedro.saliency.predict.prediction import density, model_at_work
 
-STAGES = ("decode and resize", "encoder", "decoder", "post-processing")
+# The last is the four together, whose median is not their sum.
+STAGES = ("decode", "encoder", "decoder", "post", "total")
 
 _USUAL_SIZE = (2048, 1024)
 
 
 @dataclass(frozen=True)
-class RuntimeConfig(NetworkInput):
+class RuntimeConfig(Config):
     """How to measure.
 
     Args:
@@ -36,15 +37,19 @@ class RuntimeConfig(NetworkInput):
             machine that grows slower meanwhile does so for all.
         warm_up: repetitions before, which do not count.
         threads: of PyTorch; None = as they are.
+        width: of the images that the network is given, in px, even; they are half as high.
+        device: "auto" = CUDA where there is one.
 
     Raises:
-        ConfigError: as for :class:`NetworkInput`, or batch sizes that are none or not different.
+        ConfigError: a value outside its range, or batch sizes that are none or not different.
     """
 
     batch_sizes: tuple[Annotated[int, Range(at_least=1)], ...] = (1, 16)
     repetitions: Annotated[int, Range(at_least=15)] = 15
     warm_up: Annotated[int, Range(at_least=1)] = 3
     threads: Annotated[int | None, Range(at_least=1)] = None
+    width: Annotated[int, Range(at_least=32)] = 320
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +62,7 @@ class Runtime:
     """Time of one stage, per image.
 
     Args:
-        stage: one of :data:`STAGES`; "all" is the four together, whose median is not their sum.
+        stage: one of :data:`STAGES`.
         batch_size: images at a time.
         milliseconds: median over the repetitions.
         low_ms: lower quartile.
@@ -90,8 +95,8 @@ def runtimes_on(model: nn.Module, images: np.ndarray, config: RuntimeConfig) -> 
 def runtimes(model: nn.Module, paths: Sequence[Path], config: RuntimeConfig) -> list[Runtime]:
     """Measure decoding, encoder, decoder and post-processing.
 
-    "Decode and resize" reads files in one thread up to uint8 at the network's size; "encoder"
-    begins with moving them to the device and scaling them to [0, 1]; "post-processing" moves
+    "decode" reads files in one thread up to uint8 at the network's size; "encoder"
+    begins with moving them to the device and scaling them to [0, 1]; "post" moves
     maps to the CPU and makes densities of them. Writing files and drawing are left out, as
     in the published times. On CUDA every stage ends when the device has finished it.
 
@@ -102,7 +107,7 @@ def runtimes(model: nn.Module, paths: Sequence[Path], config: RuntimeConfig) -> 
         config: how to measure.
 
     Returns:
-        Four stages and "all" for each batch size.
+        All :data:`STAGES` for each batch size.
 
     Raises:
         ValueError: no paths, or a model without these parts.
@@ -129,7 +134,7 @@ def runtimes(model: nn.Module, paths: Sequence[Path], config: RuntimeConfig) -> 
     found = []
     for size, measured in taken.items():
         quartiles = np.quantile(measured, (0.25, 0.5, 0.75), axis=0).T.tolist()
-        for stage, (low, median, high) in zip((*STAGES, "all"), quartiles, strict=True):
+        for stage, (low, median, high) in zip(STAGES, quartiles, strict=True):
             found.append(Runtime(stage, size, median, low, high, len(measured), called, threads))
     return found
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.images.decode import Resize, decoded_part
-from ssl_kedro.images.errors import UnreadableImageError
-from ssl_kedro.images.files import upright_size
+from ssl_kedro.images.files import UnreadableImageError, upright_size
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split, joined
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS, SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of

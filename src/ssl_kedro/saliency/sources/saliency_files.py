@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.values import grey_values, mapped_array, opened
 

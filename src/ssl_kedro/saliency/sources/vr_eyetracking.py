@@ -29,14 +29,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.errors import UnreadableImageError
+from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
 from ssl_kedro.saliency.sources.files import files_fingerprint, two_to_one
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
-from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, FrameReader, VideoFrames, resized_frame
+from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, VideoFrames, resized_frame
 
 _VIDEO_FOLDERS = ("videos", "Videos")
 _GAZE_FOLDER = "Gaze_txt_files"
@@ -74,7 +74,7 @@ class VrEyeTrackingFrames(PanoramaSource):
             [side for *_, side in self._frames],
         )
         self._lock = threading.Lock()
-        self._reader: tuple[str, FrameReader] | None = None
+        self._read: VideoFrames | None = None
         self._read_gaze = lru_cache(maxsize=1)(read_gaze)
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
@@ -84,10 +84,10 @@ class VrEyeTrackingFrames(PanoramaSource):
         if not two_to_one(video.width, video.height):
             raise UnreadableImageError(f"{video.path}: {_not_a_sphere(video)}")
         with self._lock:
-            if self._reader is None or self._reader[0] != name:
+            if self._read is not video:
                 self.close()
-                self._reader = (name, FrameReader(video))
-            return resized_frame(self._reader[1].frame(number).pixels, height, width)
+                self._read = video
+            return resized_frame(video.frame(number).pixels, height, width)
 
     def saliency(self, index: int) -> None:  # noqa: ARG002
         """None: the release has gaze only."""
@@ -121,9 +121,9 @@ class VrEyeTrackingFrames(PanoramaSource):
 
     def close(self) -> None:
         """Let go of the video that is open."""
-        if self._reader is not None:
-            self._reader[1].close()
-            self._reader = None
+        if self._read is not None:
+            self._read.close()
+            self._read = None
 
 
 def near(t_s: np.ndarray, number: int, rate: float) -> np.ndarray:

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.saliency360.records import BASELINES, Estimate, Results, Training
+from ssl_kedro.pipelines.saliency360.records import BASELINES, Results, Training
 from ssl_kedro.reporting.number_format import MINUS, plain
 from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, ORANGE, figure, literal, title
+from ssl_kedro.saliency.evaluation import Estimate
 from ssl_kedro.saliency.metric import Metric, metrics
 from ssl_kedro.saliency.predict.overlays import overlay
 
