@@ -109,7 +109,7 @@ def verdicts(found: dict[str, Any]) -> list[str]:
 
 
 def limits(found: dict[str, Any]) -> list[str]:
-    return sentences.limits(typed(found))
+    return list(sentences.limits(typed(found)))
 
 
 def said(found: dict[str, Any]) -> str:

@@ -33,7 +33,6 @@ from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import ExportReport, export_onnx
-from ssl_kedro.saliency.predict.runtime import STAGES as MEASURED_STAGES
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
@@ -44,8 +43,6 @@ from ssl_kedro.training.loop import BatchSource, train
 
 # Real panoramas that an exported file is compared on, beside noise, and that are timed.
 _COMPARED, _TIMED = 4, 8
-# Stages of the run time by the names that the results give them.
-_STAGE_NAMES = dict(zip((*MEASURED_STAGES, "all"), records.STAGES, strict=True))
 
 
 def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) -> records.Data:
@@ -167,8 +164,7 @@ def pretrain(
         source,
         PanoramaViews(views),
         config,
-        precision=execution.precision,
-        options=execution.options,
+        execution=execution,
         label=f"pre-training {encoder}",
         identity=identity,
         log=epoch_log,
@@ -290,12 +286,11 @@ def measure_runtime(
     """Milliseconds of each stage of the deployed model per panorama, as in Table 4.2."""
     width, device = parameters.image.width, parameters.decoder_train.device
     config = RuntimeConfig((1, 8), width=width, device=device)
-    name = parameters.deploy
+    times = runtimes_on(model, np.array(store.images()[:_TIMED]), config)
+    of, name = records.StageTime, parameters.deploy
     return [
-        records.StageTime(
-            _STAGE_NAMES[of.stage], name, of.batch_size, of.milliseconds, of.device, of.threads
-        )
-        for of in runtimes_on(model, np.array(store.images()[:_TIMED]), config)
+        of(one.stage, name, one.batch_size, one.milliseconds, one.device, one.threads)
+        for one in times
     ]
 
 

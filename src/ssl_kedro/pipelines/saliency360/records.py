@@ -10,8 +10,6 @@ from ssl_kedro.saliency.evaluation import Estimate, Estimates, Scores
 History = list[dict[str, int | float]]
 # What models are compared with, in the order of tables.
 BASELINES = ("uniform", "equator", "mean", "ceiling")
-# Of the run time, "total" with all four.
-STAGES = ("decode", "encoder", "decoder", "post", "total")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ Baselines = dict[str, Scored]
 
 @dataclass(frozen=True)
 class StageTime:
-    """Median milliseconds of one of the ``STAGES`` a panorama, ``batch`` panoramas at a time.
+    """Median milliseconds of one stage of the run time a panorama, ``batch`` panoramas at a time.
 
     The device is as it calls itself, the threads are PyTorch's.
     """

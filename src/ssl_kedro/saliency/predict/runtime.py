@@ -21,7 +21,8 @@ from ssl_kedro.images.decode import Resize
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles
 from ssl_kedro.saliency.predict.prediction import density, model_at_work
 
-STAGES = ("decode and resize", "encoder", "decoder", "post-processing")
+# The last is the four together, whose median is not their sum.
+STAGES = ("decode", "encoder", "decoder", "post", "total")
 
 _USUAL_SIZE = (2048, 1024)
 
@@ -61,7 +62,7 @@ class Runtime:
     """Time of one stage, per image.
 
     Args:
-        stage: one of :data:`STAGES`; "all" is the four together, whose median is not their sum.
+        stage: one of :data:`STAGES`.
         batch_size: images at a time.
         milliseconds: median over the repetitions.
         low_ms: lower quartile.
@@ -94,8 +95,8 @@ def runtimes_on(model: nn.Module, images: np.ndarray, config: RuntimeConfig) -> 
 def runtimes(model: nn.Module, paths: Sequence[Path], config: RuntimeConfig) -> list[Runtime]:
     """Measure decoding, encoder, decoder and post-processing.
 
-    "Decode and resize" reads files in one thread up to uint8 at the network's size; "encoder"
-    begins with moving them to the device and scaling them to [0, 1]; "post-processing" moves
+    "decode" reads files in one thread up to uint8 at the network's size; "encoder"
+    begins with moving them to the device and scaling them to [0, 1]; "post" moves
     maps to the CPU and makes densities of them. Writing files and drawing are left out, as
     in the published times. On CUDA every stage ends when the device has finished it.
 
@@ -106,7 +107,7 @@ def runtimes(model: nn.Module, paths: Sequence[Path], config: RuntimeConfig) -> 
         config: how to measure.
 
     Returns:
-        Four stages and "all" for each batch size.
+        All :data:`STAGES` for each batch size.
 
     Raises:
         ValueError: no paths, or a model without these parts.
@@ -133,7 +134,7 @@ def runtimes(model: nn.Module, paths: Sequence[Path], config: RuntimeConfig) -> 
     found = []
     for size, measured in taken.items():
         quartiles = np.quantile(measured, (0.25, 0.5, 0.75), axis=0).T.tolist()
-        for stage, (low, median, high) in zip((*STAGES, "all"), quartiles, strict=True):
+        for stage, (low, median, high) in zip(STAGES, quartiles, strict=True):
             found.append(Runtime(stage, size, median, low, high, len(measured), called, threads))
     return found
 

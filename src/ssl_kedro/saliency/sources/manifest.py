@@ -8,6 +8,7 @@ name it is called by its path without the ending.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -21,6 +22,8 @@ from ssl_kedro.saliency.sources.values import Table
 
 _COLUMNS = ("image", "saliency", "fixations", "split")
 _OPTIONAL = ("scene", "name")
+# First line and split of each name, image and scene.
+Seen = dict[tuple[str, object], tuple[int, str]]
 
 
 class ManifestPanoramas(FilePanoramas):
@@ -57,20 +60,15 @@ def _panoramas(path: Path, config: SourceConfig) -> list[PanoramaFiles]:
         for _, row in table.rows
     ]
     scenes = layouts.scenes_of(names, config.scene_pattern, path)
-    seen: dict[tuple[str, object], tuple[int, str]] = {}
-
-    def panorama(name: str, scene: str, line: int, values: dict[str, str]) -> PanoramaFiles:
-        found = _panorama(path, name, values.get("scene") or scene, values, line)
-        _check_once(path, line, found, seen)
-        return found
-
+    seen: Seen = {}
     rows = zip(names, scenes, table.rows, strict=True)
-    return all_of(path, (partial(panorama, name, scene, *row) for name, scene, row in rows))
+    return all_of(path, (partial(_panorama, path, seen, name, of, *row) for name, of, row in rows))
 
 
 def _panorama(
-    path: Path, name: str, scene: str, values: dict[str, str], line: int
+    path: Path, seen: Seen, name: str, scene: str, line: int, values: dict[str, str]
 ) -> PanoramaFiles:
+    """What one line says; ``seen`` are names, images and scenes of the lines before."""
     fault = partial(SaliencyDataError, path, line=line)
     split, known = values["split"], get_args(Split)
     if split not in known:
@@ -83,33 +81,35 @@ def _panorama(
             expected="a map, fixations or both",
             remedy="give one of them, or set split to unlabelled",
         )
-    files: dict[str, Path] = {}
-    for column in ("image", "saliency", "fixations"):
-        if not values[column]:
-            continue
-        files[column] = path.parent / Path(values[column]).expanduser()
-        if not files[column].is_file():
+    files = {
+        column: path.parent / Path(values[column]).expanduser()
+        for column in ("image", "saliency", "fixations")
+        if values[column]
+    }
+    for column, file in files.items():
+        if not file.is_file():
             raise fault(
                 found=f"{column} = {values[column]}, which is not there (looked for "
-                f"{files[column].absolute()})",
+                f"{file.absolute()})",
                 expected="a file, by its path from the manifest's folder",
                 remedy="correct the path",
             )
-    return PanoramaFiles(
+    panorama = PanoramaFiles(
         name,
-        scene,
+        values.get("scene") or scene,
         split,  # type: ignore[arg-type]  # it is one of them
         files["image"],
         files.get("saliency"),
         (files["fixations"],) if "fixations" in files else (),
     )
+    _check_once(fault, line, panorama, seen)
+    return panorama
 
 
 def _check_once(
-    path: Path, line: int, panorama: PanoramaFiles, seen: dict[tuple[str, object], tuple[int, str]]
+    fault: Callable[..., SaliencyDataError], line: int, panorama: PanoramaFiles, seen: Seen
 ) -> None:
     """Refuse a name or image that an earlier line has, and a scene in another split than there."""
-    fault = partial(SaliencyDataError, path, line=line)
     for key in (("name", panorama.name), ("image", panorama.image.resolve())):
         first, _ = seen.setdefault(key, (line, panorama.split))
         if first != line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
-from ssl_kedro.saliency.evaluation import Estimates, Scores, intervals
+from ssl_kedro.saliency.evaluation import intervals
 from ssl_kedro.saliency.ground_truth import Arrays
 from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
@@ -44,6 +45,12 @@ def collect(
             set>.<model>", "pretrained.<encoder>", "fitted.<model>", "networks.<model>".
     """
     of, scored_by = nested(found), parameters.score
+    means = partial(
+        intervals,
+        seed=parameters.seed,
+        confidence=scored_by.confidence,
+        resamples=scored_by.resamples,
+    )
     every: dict[str, dict[str, records.Scored]] = {
         name: {**baselines, **of["scores"][name]} for name, baselines in of["baselines"].items()
     }
@@ -59,12 +66,12 @@ def collect(
         encoders={name: _encoder(parameters, name, of) for name in of["pretrained"]},
         models={name: _model(parameters, name, of) for name in of["fitted"]},
         scores={
-            name: {model: _means(parameters, one) for model, one in scored.items()}
+            name: {model: means(one.scores, one.scenes) for model, one in scored.items()}
             for name, scored in every.items()
         },
         differences={
             name: {
-                model: _means(parameters, one, scored["equator"].scores)
+                model: means(one.scores, one.scenes, baseline=scored["equator"].scores)
                 for model, one in scored.items()
                 if model != "equator"
             }
@@ -132,20 +139,6 @@ def _model(parameters: Saliency360Parameters, name: str, of: Found) -> records.M
         decoder_macs=macs["decoder"],
         encoder_macs=macs["encoder"],
         decoder_parameters=sum(p.numel() for p in model.decoder.parameters()),
-    )
-
-
-def _means(
-    parameters: Saliency360Parameters, scored: records.Scored, baseline: Scores | None = None
-) -> Estimates:
-    """Means over panoramas with their intervals, or those of the differences to a baseline."""
-    return intervals(
-        scored.scores,
-        scored.scenes,
-        parameters.seed,
-        confidence=parameters.score.confidence,
-        resamples=parameters.score.resamples,
-        baseline=baseline,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.saliency360.records import BASELINES, STAGES, Results
+from ssl_kedro.pipelines.saliency360.records import BASELINES, Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
@@ -19,6 +19,7 @@ from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.table import shown
 from ssl_kedro.saliency.metric import metrics
+from ssl_kedro.saliency.predict.runtime import STAGES
 
 _GLOSSARY = (
     ("Sphere mode", "Every pixel counts as much as the solid angle that it covers."),
@@ -81,7 +82,7 @@ def saliency_report(
         Section("Training", pictures=[curves]),
         _difference_section(results, differences, "quirks"),
         Section("What differs from the thesis", notes),
-        Section("What these data cannot show", limits(results)),
+        Section("What these data cannot show", [*limits(results)]),
         *skipped_section(manifest),
         manifest_section(manifest),
         Section("Terms", terms=(*_GLOSSARY, *_metric_terms())),

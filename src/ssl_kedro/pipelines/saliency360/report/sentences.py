@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
@@ -140,21 +140,16 @@ def _ceiling(results: Results, name: str) -> str:
     return f"{text}; {name} covers {covered} of the way there from the equator prior."
 
 
-def limits(results: Results) -> list[str]:
+def limits(results: Results) -> Iterator[str]:
     """What the data sets are too small, or too bare, to show."""
-    said = []
     for name, found in results.datasets.items():
         if found.images == 1 or found.scenes == 1:
-            few = "is a single scene: there are no intervals, and nothing is decided."
-            said.append(f"{name} {few}")
+            yield f"{name} is a single scene: there are no intervals, and nothing is decided."
         elif found.scenes < FEW_SCENES:
-            few = f"has {found.scenes} scenes: too few for intervals to decide anything."
-            said.append(f"{name} {few}")
+            yield f"{name} has {found.scenes} scenes: too few for intervals to decide anything."
         modes = [of for by_mode in results.scores[name].values() for of in by_mode.values()]
         if all("nss" not in of or of["nss"].mean is None for of in modes):
-            bare = "has no fixations: AUC-J, sAUC, NSS and information gain need some."
-            said.append(f"{name} {bare}")
-    return said
+            yield f"{name} has no fixations: AUC-J, sAUC, NSS and information gain need some."
 
 
 def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
@@ -186,21 +181,19 @@ def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _pretraining_notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
+def _pretraining_notes(parameters: Saliency360Parameters, results: Results) -> Iterator[str]:
     """A temperature that followed the panoramas, and trainings that ended no better than chance."""
-    found = []
     trained = {name: one for name, one in results.encoders.items() if one.history}
     if parameters.contrast.temperature is None and trained:
         chosen = next(iter(trained.values())).temperature
-        found.append(
+        yield (
             f"The contrastive loss has a temperature of {chosen:.3f}, which asks as much of an "
             "embedding among these panoramas as the thesis' 0.07 does among 90,000."
         )
     for name, encoder in trained.items():
         reached, chance = encoder.history[-1]["global_loss"], encoder.chance_loss
         if reached > chance:
-            found.append(
+            yield (
                 f"The pre-training of {name} does not tell panoramas apart: its global loss is "
                 f"{reached:.1f}, that of chance {chance:.1f}. What it learnt is worth little."
             )
-    return found
