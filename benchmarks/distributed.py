@@ -19,8 +19,8 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
-from ssl_kedro.training.config import EncoderTraining, TrainConfig
-from ssl_kedro.training.encoder import train_encoder
+from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.training.loop import train_encoder
 
 SIZE, EPOCHS = 32, 3
 SHAPES = ((8, 32), (16, 256))  # width, batch: the base environment's, and a larger one
@@ -37,8 +37,7 @@ def training(width: int, batch: int, workers: int) -> EncoderTraining:
         recipe=TrainConfig(
             epochs=EPOCHS, batch_size=batch, lr=0.1, warmup_epochs=1, workers=workers
         ),
-        device="cpu",
-        precision="fp32",
+        execution=Execution("cpu", "fp32"),
         seed=0,
         label=f"width {width}, {workers} workers",
         identity={"benchmark": "distributed"},

@@ -158,10 +158,8 @@ class Ours:
         self.step = TrainingStep(
             method,
             recipe,
-            self.execution.precision,
-            device,
+            self.execution,
             self.source.batches_per_epoch,
-            self.execution.options,
         )
 
     def epoch(self, number: int) -> None:
@@ -271,7 +269,7 @@ def breakdown(ours: Ours, rounds: int = 12) -> None:
         pieces.setdefault(name, []).append(time.perf_counter() - began)
 
     step.begin_epoch(0, 0)
-    reduced = step.precision == "bf16"
+    reduced = step.execution.precision == "bf16"
     for images, indices in repeated(ours.source, rounds):
         with timed("views"):
             view_1, view_2 = ours.views(images, noise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 
@@ -20,7 +20,7 @@ from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig, recipe_identity
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import BatchSource
+from ssl_kedro.training.loop import BatchSource, TrainingResult
 from ssl_kedro.training.loop import train as train_method
 
 M = TypeVar("M", bound=Method)
@@ -47,20 +47,16 @@ class Recipe(TrainConfig):
 
 
 @dataclass(frozen=True)
-class Trained(Generic[M]):
+class Trained(TrainingResult[M]):
     """What a training leaves behind, in evaluation mode, on the CPU.
 
-    Args:
-        encoder: with its ``dense`` and ``gated`` features.
-        method: the encoder with its heads.
-        history: one row of metrics an epoch.
-        seconds: training time, over all resumed parts.
+    Fields are those of :class:`~ssl_kedro.training.loop.TrainingResult`.
     """
 
-    encoder: Encoder
-    method: M
-    history: list[dict[str, float]]
-    seconds: float
+    @property
+    def encoder(self) -> Encoder:
+        """The method's encoder, with its ``dense`` and ``gated`` features."""
+        return self.method.encoder
 
 
 def load_images(
@@ -137,12 +133,11 @@ def train(
         BatchSource(images.images, recipe.batch_size, torch.device(execution.device), seed),
         TwoViews(RandomViews(views)),
         recipe,
-        precision=execution.precision,
-        options=execution.options,
+        execution=execution,
         label=method.name,
         identity=recipe_identity(described)
         | {"name": method.name, "seed": seed, "images": images.fingerprint()}
         | execution.identity,
         checkpoints=None if checkpoint is None else CheckpointStore(Path(checkpoint)),
     )
-    return Trained(result.method.encoder, result.method, result.history, result.seconds)
+    return Trained(result.method, result.history, result.seconds)

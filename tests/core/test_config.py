@@ -129,7 +129,7 @@ setup = EncoderSetup(EncoderConfig(width=4), 16, mean, std)
 method = MethodPlan("dual_gating", setup, MethodConfig(ExpanderConfig(16, 16)), 0.5, 0).build()
 recipe = TrainConfig(epochs=2, batch_size=20, warmup_epochs=1, device="cpu")
 source = BatchSource(images.images, 20, torch.device("cpu"), 0)
-result = train(method, source, TwoViews(RandomViews(ViewConfig())), recipe, precision="fp32")
+result = train(method, source, TwoViews(RandomViews(ViewConfig())), recipe)
 folder = Path(sys.argv[1]) / "encoder"
 save_encoder(result.method.encoder, folder)
 encoder = load_encoder(folder)

@@ -90,7 +90,7 @@ def peaks(root, count, limit_mb, cache):
     recipe = TrainConfig(epochs=1, batch_size=50, lr=0.01, warmup_epochs=0)
     with Peak() as peak:
         source = BatchSource(images.images, 50, torch.device("cpu"), 0)
-        train(method, source, TwoViews(RandomViews(ViewConfig(size=32))), recipe, precision="fp32")
+        train(method, source, TwoViews(RandomViews(ViewConfig(size=32))), recipe)
     found["training"] = peak.mb
     with Peak() as peak:
         extract_features(method.encoder, images.images, "gated", batch_size=50)

@@ -14,7 +14,7 @@ from outside.packages import installed_from_here
 from ssl_kedro.methods.base import method_classes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
-from ssl_kedro.training.encoder import train_encoder
+from ssl_kedro.training.loop import train_encoder
 from training.distributed.trainings import images, training
 
 

@@ -77,4 +77,4 @@ def test_a_method_that_cannot_be_recorded_is_trained_without_a_graph(
             plan,
             {},
         )
-    assert [one.options.recorded for one in seen] == [recorded]
+    assert [one.execution.recorded for one in seen] == [recorded]

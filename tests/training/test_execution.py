@@ -13,14 +13,9 @@ import torch
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.methods.base import Method, method_classes
 from ssl_kedro.training import execution
-from ssl_kedro.training.config import (
-    Execution,
-    StepOptions,
-    TrainConfig,
-)
+from ssl_kedro.training.config import Execution, MemoryFormat, TrainConfig
 from ssl_kedro.training.execution import (
     Trial,
-    Way,
     _eager_ways,
     _faster_ways,
     choose_execution,
@@ -37,20 +32,26 @@ def config(**changes: object) -> TrainConfig:
     return TrainConfig(**(values | changes))  # type: ignore[arg-type]
 
 
+def way(precision: str, memory_format: MemoryFormat) -> Execution:
+    return Execution("cpu", precision, {}, memory_format)
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[Way, float]], dict[Way, int]]:
+def clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Mapping[Execution, float]], dict[Execution, int]]:
     """Replaces the timing of a step by a table; returns how often each way was timed."""
 
-    def given(seconds: Mapping[Way, float]) -> dict[Way, int]:
+    def given(seconds: Mapping[Execution, float]) -> dict[Execution, int]:
         counts = dict.fromkeys(seconds, 0)
 
         def timed(step: TrainingStep, views: torch.Tensor) -> float:
             assert views.shape == (2, 8, *SHAPE)
             weight = step.method.encoder.stem[0].weight
             last = weight.is_contiguous(memory_format=torch.channels_last)
-            way = Way(step.precision, "channels_last" if last else "contiguous")
-            counts[way] += 1
-            return seconds[way] * (5 if counts[way] == 1 else 1)  # the first allocates
+            chosen = way(step.execution.precision, "channels_last" if last else "contiguous")
+            counts[chosen] += 1
+            return seconds[chosen] * (5 if counts[chosen] == 1 else 1)  # the first allocates
 
         monkeypatch.setattr(execution, "_timed", timed)
         return counts
@@ -58,8 +59,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[Way, float]], di
     return given
 
 
-FP32, FP32_CONTIGUOUS = Way("fp32", "channels_last"), Way("fp32", "contiguous")
-BF16, BF16_CONTIGUOUS = Way("bf16", "channels_last"), Way("bf16", "contiguous")
+FP32, FP32_CONTIGUOUS = way("fp32", "channels_last"), way("fp32", "contiguous")
+BF16, BF16_CONTIGUOUS = way("bf16", "channels_last"), way("bf16", "contiguous")
 
 
 @pytest.mark.parametrize(
@@ -74,14 +75,16 @@ BF16, BF16_CONTIGUOUS = Way("bf16", "channels_last"), Way("bf16", "contiguous")
     ],
 )
 def test_the_fastest_way_is_taken_unless_a_plainer_one_is_as_fast(
-    new_method: NewMethod, clock: Callable[..., object], times: tuple[float, ...], expected: Way
+    new_method: NewMethod,
+    clock: Callable[..., object],
+    times: tuple[float, ...],
+    expected: Execution,
 ) -> None:
     table = dict(zip((FP32, FP32_CONTIGUOUS, BF16, BF16_CONTIGUOUS), times, strict=True))
     clock(table)
     found = choose_execution(new_method(), SHAPE, config())
     assert (found.precision, found.memory_format) == (expected.precision, expected.memory_format)
     assert found.trial_ms == {str(way): 1000 * seconds for way, seconds in table.items()}
-    assert found.options == StepOptions(memory_format=expected.memory_format)
     assert (found.compiled, found.recorded) == (False, False)
 
 
@@ -97,7 +100,7 @@ def test_other_work_on_the_machine_does_not_decide(
 
 
 def test_a_way_without_hope_is_tried_twice_only(
-    new_method: NewMethod, clock: Callable[..., dict[Way, int]]
+    new_method: NewMethod, clock: Callable[..., dict[Execution, int]]
 ) -> None:
     counts = clock({FP32: 1.0, FP32_CONTIGUOUS: 1.6, BF16: 0.7, BF16_CONTIGUOUS: 9.0})
     assert choose_execution(new_method(), SHAPE, config()).precision == "bf16"
@@ -105,7 +108,7 @@ def test_a_way_without_hope_is_tried_twice_only(
 
 
 def test_what_is_given_is_not_tried(
-    new_method: NewMethod, clock: Callable[..., dict[Way, int]]
+    new_method: NewMethod, clock: Callable[..., dict[Execution, int]]
 ) -> None:
     counts = clock({FP32: 1.0, FP32_CONTIGUOUS: 0.5, BF16: 0.1, BF16_CONTIGUOUS: 0.1})
     found = choose_execution(new_method(), SHAPE, config(precision="fp32"))
@@ -136,20 +139,20 @@ def test_switches_decide_what_is_tried_beyond_the_eager_step() -> None:
     assert tried(CUDA, graphs="off") == [(False, False), (True, False)]
     assert tried(CUDA, graphs="on", compile="off") == [(False, True)]
     assert tried(CPU, compile="on") == [(True, False)]
-    assert len(_eager_ways(config())) == 4
+    assert len(_eager_ways(config(), CPU)) == 4
 
 
 def test_what_cannot_be_recorded_is_left_out_with_a_line(
     new_method: NewMethod, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def timed(step: TrainingStep, views: torch.Tensor) -> float:
-        if step._recorded:
+        if step.execution.recorded:
             raise RuntimeError("called a synchronizing CUDA operation\nand more")
         return 1.0
 
     monkeypatch.setattr(execution, "_timed", timed)
     caplog.set_level(logging.INFO)
-    ways = [FP32, FP32._replace(recorded=True)]
+    ways = [FP32, dataclasses.replace(FP32, recorded=True)]
     trial = Trial(new_method(), SHAPE, config(), CPU)
     assert trial.best(ways) == FP32
     assert trial.least == {"fp32 channels_last": 1.0}
@@ -182,7 +185,10 @@ def test_no_way_at_all_is_an_error_that_says_why(
         raise RuntimeError("no compiler found")
 
     monkeypatch.setattr(execution, "_timed", timed)
-    ways = [FP32._replace(compiled=True), FP32._replace(compiled=True, recorded=True)]
+    ways = [
+        dataclasses.replace(FP32, compiled=True),
+        dataclasses.replace(FP32, compiled=True, recorded=True),
+    ]
     message = r"fp32 channels_last compiled or as .* graph: no compiler found; use train.compile"
     with pytest.raises(RuntimeError, match=message):
         Trial(new_method(), SHAPE, config(), CPU).best(ways)
@@ -194,9 +200,9 @@ def test_a_method_that_cannot_be_recorded_takes_the_rest_of_another_ones_executi
     caplog.set_level(logging.INFO)
     chosen = Execution("cuda", "fp32", {}, "contiguous", compiled=True, recorded=True)
     kinds = method_classes()
-    assert chosen.options_for(kinds["vicreg"]) == StepOptions("contiguous", True, True)
+    assert chosen.of(kinds["vicreg"]) == chosen
     assert not caplog.records
-    assert chosen.options_for(kinds["seed"]) == StepOptions("contiguous", True, False)
+    assert chosen.of(kinds["seed"]) == dataclasses.replace(chosen, recorded=False)
     (line,) = [record.message for record in caplog.records]
     assert line.startswith("Training steps of Seed stay without a CUDA graph")
 
@@ -213,14 +219,13 @@ def test_a_trial_does_not_record_what_says_that_it_cannot_be(
     assert not choose_execution(method, SHAPE, given).recorded
 
 
-def test_options_survive_being_written_down() -> None:
+def test_an_execution_survives_being_written_down() -> None:
     """An execution from before memory formats were chosen has what was always taken then."""
     old = Execution(**{"device": "cpu", "precision": "bf16", "trial_ms": {}})  # type: ignore[arg-type]
-    assert old.options == StepOptions()
+    assert old == Execution("cpu", "bf16", {}, "channels_last", compiled=False, recorded=False)
     plain = {"precision": "bf16", "memory_format": "channels_last", "compiled": False}
     assert old.identity == plain
     new = Execution("cpu", "fp32", {}, "contiguous", compiled=True, recorded=True)
     assert new.identity == {"precision": "fp32", "memory_format": "contiguous", "compiled": True}
-    assert new.options == StepOptions("contiguous", True, True)
     written = json.loads(json.dumps(dataclasses.asdict(new)))
     assert Execution(**written) == new

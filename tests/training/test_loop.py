@@ -15,7 +15,8 @@ from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodP
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import BatchSource, TrainingDiverged, TrainingResult, train
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import BatchSource, TrainingResult, train
 
 NewMethod = Callable[[], Method]
 
@@ -52,7 +53,7 @@ def config(**changes: object) -> TrainConfig:
 def run(
     method: Method, source: BatchSource, views: TwoViews, recipe: TrainConfig, **options: object
 ) -> TrainingResult[Method]:
-    return train(method, source, views, recipe, precision="fp32", **options)  # type: ignore[arg-type]
+    return train(method, source, views, recipe, **options)  # type: ignore[arg-type]
 
 
 def numbers(result: TrainingResult[Method]) -> list[dict[str, float]]:
@@ -259,7 +260,7 @@ def test_method_is_told_of_every_update(
 
     method.before_step = before_step  # type: ignore[method-assign]
     method.after_update = after_update  # type: ignore[method-assign]
-    train(method, source, views, config(epochs=2), precision="fp32")
+    train(method, source, views, config(epochs=2))
     total = 2 * source.batches_per_epoch
     assert told == [(step + 1) / total for step in range(total)]
     assert started == [step / total for step in range(total)]

@@ -11,9 +11,9 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, StepResult, Trainable
-from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import TrainingStep
+from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.optimisers import LARS, build_optimiser, learning_rate
+from ssl_kedro.training.step import TrainingStep
 
 
 def slow_lars(
@@ -133,11 +133,12 @@ def test_rate_of_the_predictor_stays_at_the_peak() -> None:
     config = MethodConfig(ExpanderConfig(16, 16))
     method = MethodPlan("simsiam", setup, config, None, seed=0).build()
     recipe = TrainConfig(epochs=4, batch_size=8, warmup_epochs=1, device="cpu")
-    step = TrainingStep(method, recipe, "fp32", torch.device("cpu"), batches_per_epoch=5)
+    step = TrainingStep(method, recipe, Execution("cpu", "fp32"), batches_per_epoch=5)
     predictor = {id(p) for p in method.predictor.parameters()}
     for index in (0, 7, 19):
         images = torch.rand(2, 8, 3, 16, 16)
-        step(images[0], images[1], torch.arange(8), index, torch.Generator())
+        step.begin(torch.arange(8), index)
+        step.forward_backward(images[0], images[1])
         rates = {
             id(p): group["lr"] for group in step.optimiser.param_groups for p in group["params"]
         }

@@ -17,7 +17,7 @@ from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
-from ssl_kedro.training.config import TrainConfig
+from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.step import TrainingStep
 
 
@@ -110,8 +110,9 @@ def test_messages_are_those_of_a_step(
     assert isinstance(method, Method)
     recipe = TrainConfig(epochs=1, batch_size=32, workers=4, warmup_epochs=0, device="cpu")
     with shared_batch(Share(0, 4)):
-        step = TrainingStep(method, recipe, "fp32", torch.device("cpu"), 1)
-        step(*torch.rand(2, 8, 3, 16, 16), torch.arange(8), 0, step.noise)
+        step = TrainingStep(method, recipe, Execution("cpu", "fp32"), 1)
+        step.begin(torch.arange(8), 0)
+        step.forward_backward(*torch.rand(2, 8, 3, 16, 16))
     found = scaling.sizes(8, columns, 16)
     big, small = scaling.covariance_messages(32, columns)
     assert large == [("matrix", "rows")[columns > 32]] * big

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,9 +16,11 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
 from ssl_kedro.methods.seed import SeedOptions
+from ssl_kedro.training import loop
 from ssl_kedro.training.checkpoints import flattened_state
-from ssl_kedro.training.config import StepOptions, TrainConfig
-from ssl_kedro.training.loop import BatchSource, TrainingDiverged, train, train_epoch
+from ssl_kedro.training.config import Execution, TrainConfig
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import BatchSource, train, train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -57,9 +60,14 @@ def recipe(optimiser: str) -> TrainConfig:
 
 
 def new_step(
-    name: str, optimiser: str, options: StepOptions, device: torch.device = CPU
+    name: str,
+    optimiser: str,
+    device: torch.device = CPU,
+    lag: int | None = None,
+    **how: bool,
 ) -> TrainingStep:
-    return TrainingStep(new_method(name), recipe(optimiser), "fp32", device, 5, options)
+    execution = Execution(str(device), "fp32", **how)  # type: ignore[arg-type]
+    return TrainingStep(new_method(name), recipe(optimiser), execution, 5, lag)
 
 
 def batches(
@@ -93,14 +101,13 @@ def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 @pytest.mark.parametrize("optimiser", RATES)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_late_check_changes_no_bit_of_an_ordinary_training(
-    images: np.ndarray, name: str, optimiser: str
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str, optimiser: str
 ) -> None:
     source = BatchSource(images, 8, CPU, seed=3)
     views = TwoViews(RandomViews(ViewConfig()))
-    plain, late = (
-        train(new_method(name), source, views, recipe(optimiser), precision="fp32", options=options)
-        for options in (None, StepOptions(lag=3))
-    )
+    plain = train(new_method(name), source, views, recipe(optimiser))
+    monkeypatch.setattr(loop, "TrainingStep", functools.partial(TrainingStep, lag=3))
+    late = train(new_method(name), source, views, recipe(optimiser))
     assert_equal(late.method.state_dict(), plain.method.state_dict())
     for found, expected in zip(late.history, plain.history, strict=True):
         assert {**found, "images_per_second": 0} == {**expected, "images_per_second": 0}
@@ -120,7 +127,7 @@ def gradient_is_poisoned(step: TrainingStep, armed: Callable[[], bool]) -> None:
 def test_a_step_that_is_not_finite_leaves_all_state_as_it_was(
     images: np.ndarray, name: str, optimiser: str, bad_step: int, where: str, recorded: bool
 ) -> None:
-    step = new_step(name, optimiser, StepOptions(lag=3, recorded=recorded))
+    step = new_step(name, optimiser, lag=3, recorded=recorded)
     step.begin_epoch(3, 0)
     number, before = 0, state_of(step)
     if where == "gradient":
@@ -149,7 +156,7 @@ def test_an_epoch_does_not_end_before_its_last_step_was_looked_at(images: np.nda
             view_1, view_2 = super().__call__(images, generator)
             return view_1 * (float("nan") if self.calls == 5 else 1.0), view_2
 
-    step = new_step("dual_gating", "lars", StepOptions(lag=100))
+    step = new_step("dual_gating", "lars", lag=100)
     views = LastIsPoisoned(RandomViews(ViewConfig()))
     with pytest.raises(TrainingDiverged, match=r"epoch 1, batch 5: loss nan \(invariance nan"):
         train_epoch(step, BatchSource(images, 8, CPU, seed=3), views, 0, lambda _: None)
@@ -161,8 +168,8 @@ def test_recorded_steps_draw_the_same_numbers_and_learn_the_same(
     images: np.ndarray, name: str, optimiser: str
 ) -> None:
     """On a CPU: fixed tensors, rehearsal and rates on the device, all but the graph itself."""
-    plain = new_step(name, optimiser, StepOptions())
-    recorded = new_step(name, optimiser, StepOptions(recorded=True))
+    plain = new_step(name, optimiser)
+    recorded = new_step(name, optimiser, recorded=True)
     for number, (batch, view_1, view_2, indices) in enumerate(batches(images)):
         if number == 2:
             break
@@ -183,15 +190,15 @@ def test_recorded_steps_draw_the_same_numbers_and_learn_the_same(
 
 def test_progress_on_the_device_gives_the_penalty_of_a_number(images: np.ndarray) -> None:
     """Warm-up, bounds and multiplier at several points of a training, from the same state."""
-    plain = new_step("dual_gating", "lars", StepOptions())
-    fixed = new_step("dual_gating", "lars", StepOptions(recorded=True, lag=1))
+    plain = new_step("dual_gating", "lars")
+    fixed = new_step("dual_gating", "lars", recorded=True, lag=1)
     batch = next(iter(batches(images)))
     for number in (0, 1, 4, 6, 14):
         found = []
         for step in (plain, fixed):
             step.begin_epoch(3, number)
             step.begin(batch[3], number)
-            result, _ = step.forward_backward(batch[1], batch[2], step.noise)
+            result, _ = step.forward_backward(batch[1], batch[2])
             found.append({name: float(value) for name, value in result.scalars.items()})
         assert found[1] == pytest.approx(found[0], rel=1e-6)
 
@@ -213,8 +220,8 @@ def test_compiled_steps_draw_the_same_numbers_and_learn_the_same(
     compiles = torch.compile
     monkeypatch.setattr(torch, "compile", lambda *a, **k: compiles(*a, **k, backend=backend))
     torch._dynamo.reset()
-    plain = new_step(name, "sgd", StepOptions(), device)
-    fast = new_step(name, "sgd", StepOptions(compiled=True), device)
+    plain = new_step(name, "sgd", device)
+    fast = new_step(name, "sgd", device, compiled=True)
     compiled_before_last = 0
     for number, (batch, view_1, view_2, indices) in enumerate(batches(images, device)):
         if number == 3:
@@ -238,7 +245,7 @@ def test_compiled_steps_draw_the_same_numbers_and_learn_the_same(
 
 
 def test_resuming_keeps_learning_rates_on_the_device() -> None:
-    step = new_step("dual_gating", "adam", StepOptions(recorded=True))
+    step = new_step("dual_gating", "adam", recorded=True)
     state = step.optimiser.state_dict()
     step.optimiser.load_state_dict(state)
     assert all(isinstance(group["lr"], torch.Tensor) for group in step.optimiser.param_groups)
@@ -253,7 +260,7 @@ def test_a_graph_replays_the_numbers_of_its_kernels(images: np.ndarray, optimise
     device = needs("cuda")
     ends = []
     for recorded in (False, True):
-        step = new_step("dual_gating", optimiser, StepOptions(recorded=recorded), device)
+        step = new_step("dual_gating", optimiser, device, recorded=recorded)
         for number, (batch, view_1, view_2, indices) in enumerate(batches(images, device)):
             if number % 5 == 0:
                 step.begin_epoch(3, number // 5)
@@ -269,7 +276,7 @@ def test_a_graph_replays_the_numbers_of_its_kernels(images: np.ndarray, optimise
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_gpu_is_never_waited_for_within_an_epoch(images: np.ndarray, recorded: bool) -> None:
     device = needs("cuda")
-    step = new_step("dual_gating", "lars", StepOptions(recorded=recorded), device)
+    step = new_step("dual_gating", "lars", device, recorded=recorded)
     for number, (batch, view_1, view_2, indices) in enumerate(batches(images, device)):
         if number == 2:
             torch.cuda.set_sync_debug_mode("error")

@@ -209,12 +209,8 @@ class _Average(torch.autograd.Function):
         return _averaged(gradients[0], ctx.share), None
 
 
-class _LossAverage(torch.autograd.Function):
+class _LossAverage(_Average):
     """Mean over processes whose gradient is the same everywhere."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, share: Share) -> Tensor:  # noqa: ARG004
-        return _averaged(x, share)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004

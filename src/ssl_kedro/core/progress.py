@@ -27,14 +27,12 @@ def progress_bar(total: int, description: str, unit: str, **options: Any) -> tqd
         unit: what is counted, e.g. "images".
         options: passed on to tqdm.
     """
-    interval = 0.1 if sys.stderr.isatty() else 30.0
     return tqdm(
         total=total,
         desc=description,
         unit=f" {unit}",
-        unit_scale=False,
         dynamic_ncols=True,
-        mininterval=interval,
+        mininterval=0.1 if sys.stderr.isatty() else 30.0,
         leave=False,
         **options,
     )

@@ -163,16 +163,9 @@ def channel_usage(record: GateRecord) -> list[BlockUsage]:
     for name, counts in zip(record.block_names, record.open_counts, strict=True):
         always_on = int((counts == images).sum())
         always_off = int((counts == 0).sum())
-        usage.append(
-            BlockUsage(
-                block=name,
-                channels=len(counts),
-                always_on=always_on,
-                always_off=always_off,
-                dependent=len(counts) - always_on - always_off,
-                mean_open=float(counts.mean() / images),
-            )
-        )
+        dependent = len(counts) - always_on - always_off
+        mean_open = float(counts.mean() / images)
+        usage.append(BlockUsage(name, len(counts), always_on, always_off, dependent, mean_open))
     return usage
 
 

@@ -44,25 +44,20 @@ def nearest_neighbours(
         bank_block: bank vectors at a time.
     """
     centre = bank.mean(dim=0)
-    nearest = [
-        torch.full((len(part), k), torch.inf, device=bank.device)
-        for part in torch.split(queries, block)
-    ]
-    indices = [
-        torch.zeros(len(part), k, dtype=torch.int64, device=bank.device)
-        for part in torch.split(queries, block)
-    ]
-    for start in range(0, len(bank), bank_block):
-        known = bank[start : start + bank_block] - centre
-        norms = torch.linalg.vector_norm(known, dim=1).square()
-        for index, part in enumerate(torch.split(queries, block)):
-            found = norms - 2 * (part - centre) @ known.T
-            distances, places = found.topk(min(k, len(known)), dim=1, largest=False)
-            merged = torch.cat([nearest[index], distances], dim=1)
-            candidates = torch.cat([indices[index], places + start], dim=1)
-            nearest[index], order = merged.topk(k, dim=1, largest=False)
-            indices[index] = candidates.gather(1, order)
-    return torch.cat(indices)
+    found = []
+    for part in torch.split(queries, block):
+        nearest = torch.full((len(part), k), torch.inf, device=bank.device)
+        indices = torch.zeros(len(part), k, dtype=torch.int64, device=bank.device)
+        for start in range(0, len(bank), bank_block):
+            known = bank[start : start + bank_block] - centre
+            norms = torch.linalg.vector_norm(known, dim=1).square()
+            distances = norms - 2 * (part - centre) @ known.T
+            closest, places = distances.topk(min(k, len(known)), dim=1, largest=False)
+            candidates = torch.cat([indices, places + start], dim=1)
+            nearest, order = torch.cat([nearest, closest], dim=1).topk(k, dim=1, largest=False)
+            indices = candidates.gather(1, order)
+        found.append(indices)
+    return torch.cat(found)
 
 
 def knn_accuracy(

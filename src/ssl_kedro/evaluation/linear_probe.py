@@ -128,11 +128,9 @@ class LinearProbe:
     @torch.inference_mode()
     def accuracies(self, features: Tensor, labels: Tensor) -> list[float]:
         """Top-1 accuracy of each run, in [0, 1], on features (N, D)."""
+        parts = zip(torch.split(features, 4096), torch.split(labels, 4096), strict=True)
         correct = sum(
-            (self.logits(part[None]).argmax(dim=2) == truth).sum(dim=1)
-            for part, truth in zip(
-                torch.split(features, 4096), torch.split(labels, 4096), strict=True
-            )
+            (self.logits(part[None]).argmax(dim=2) == truth).sum(dim=1) for part, truth in parts
         )
         return [float(count) / len(labels) for count in torch.as_tensor(correct)]
 
@@ -143,15 +141,9 @@ def cached_batches(
     """Batches of features (N, D) that were extracted once; every run has its own order."""
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        orders = torch.stack(
-            [
-                torch.randperm(
-                    len(features), generator=torch_generator(seed, "probe order", run, epoch)
-                )
-                for run in range(config.runs)
-            ]
-        ).to(features.device)
-        for order in torch.split(orders, config.batch_size, dim=1):
+        draws = [torch_generator(seed, "probe order", run, epoch) for run in range(config.runs)]
+        orders = torch.stack([torch.randperm(len(features), generator=draw) for draw in draws])
+        for order in torch.split(orders.to(features.device), config.batch_size, dim=1):
             yield features[order], labels[order]
 
     return batches
@@ -184,17 +176,8 @@ def augmented_batches(
         device: where to compute.
     """
     encoder = encoder.to(device).eval()
-    views = RandomViews(
-        ViewConfig(
-            crop_scale=crops.crop_scale,
-            crop_ratio=crops.crop_ratio,
-            size=crops.size,
-            flip=crops.flip,
-            jitter=0,
-            grey=0,
-            solarize=0,
-        )
-    )
+    geometry = {name: getattr(crops, name) for name in ("crop_scale", "crop_ratio", "size", "flip")}
+    views = RandomViews(ViewConfig(**geometry, jitter=0, grey=0, solarize=0))
     targets = torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -63,12 +63,8 @@ class GateConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steering == "dual_ascent" and self.bound > 0 and self.bound_decay == 0:
-            raise ConfigError(
-                "bound_decay",
-                0,
-                "above 0 with steering = dual_ascent, or bound = 0: the "
-                "multiplier learns as the bounds loosen",
-            )
+            expected = "above 0 with steering = dual_ascent, or bound = 0: the multiplier learns as"
+            raise ConfigError("bound_decay", 0, f"{expected} the bounds loosen")
 
 
 # Where the warm-up starts: open with probability 1 - 2e-9.
@@ -129,8 +125,7 @@ def gate_objective(
     budget: float,
     config: GateConfig,
     progress: Progress,
-    deployed: Tensor | None = None,
-    sampled: Tensor | None = None,
+    ratio: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """L_G = lambda * sparsity + gamma * bound for one branch (thesis eq. 6.3 and 5.5).
 
@@ -140,16 +135,12 @@ def gate_objective(
         budget: t_d, the wanted share of the dense cost.
         config: weights.
         progress: share of training done, in [0, 1].
-        deployed: cost ratio as deployed, without noise. Given, it is the value that is held
-            against the budget, while the gradient stays that of the sampled cost.
-        sampled: ``cost.ratio(masks)`` where the caller has it already.
+        ratio: cost ratio that is held against the budget; None = ``cost.ratio(masks)``.
 
     Returns:
         The objective, and the cost ratio held against the budget; both scalars.
     """
-    ratio = cost.ratio(masks) if sampled is None else sampled
-    if deployed is not None:
-        ratio = deployed.detach() + (ratio - ratio.detach())
+    ratio = cost.ratio(masks) if ratio is None else ratio
     densities = loss_average(torch.stack([mask.mean() for mask in masks]))
     tightness = bound_tightness(config.bound_decay, progress)
     objective = config.sparsity * sparsity_loss(ratio, budget) + config.bound * bound_loss(
@@ -263,29 +254,28 @@ class BudgetPenalty(nn.Module):
             decisions: the same gates without noise, boolean.
             progress: share of training done, in [0, 1].
         """
-        deployed = None
+        held = sampled = self.cost.ratio(masks)
         if self.ascent is not None:
             # What must meet the budget is what is deployed: decisions without noise in any
             # block, on images that are not augmented. Measuring that takes a pass of its own,
-            # so it is done now and then, and the gap to this step's decisions remembered.
+            # so it is done now and then, and the gap to this step's decisions remembered. The
+            # gradient stays that of the sampled cost.
             self._decided = self.cost.ratio([d.to(masks[0].dtype) for d in decisions]).detach()
             deployed = self._decided + self.deployed_gap
+            held = deployed + (sampled - sampled.detach())
         # While the warm-up holds the gates open, neither bounds nor multiplier have a say.
         gating = gating_progress(progress, self.config.warmup)
-        sampled = self.cost.ratio(masks)
-        loss, ratio = gate_objective(
-            masks, self.cost, self.budget, self.config, gating, deployed, sampled
-        )
+        loss, _ = gate_objective(masks, self.cost, self.budget, self.config, gating, held)
         scalars = {"flop_ratio": sampled.detach()}
         if self.config.diversity > 0:
             diversity = channel_diversity_loss(masks)
             loss = loss + self.config.diversity * diversity
             scalars["channel_diversity"] = diversity.detach()
-        if self.ascent is not None and deployed is not None:
+        if self.ascent is not None:
             # The bounds open on the same schedule: until then they fix the cost themselves.
             decay = self.config.bound_decay if self.config.bound > 0 else _TARGET_DECAY
             remaining = bound_tightness(decay, gating)
-            loss = loss + self.ascent(ratio, progress, remaining)
+            loss = loss + self.ascent(held, progress, remaining)
             scalars["deployed_ratio"] = deployed
             scalars["multiplier"] = self.ascent.multiplier.clone()
         return loss, scalars | {"gate_loss": loss.detach()}

@@ -188,10 +188,9 @@ def _drafted(image: Image.Image, least: int | None, max_pixels: float | None) ->
 def _upright(image: Image.Image) -> Image.Image:
     """The whole image in RGB, the way up that it was taken."""
     image.load()
-    upright: Image.Image = image
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        upright = ImageOps.exif_transpose(image)
-    return _rgb(upright)
+        image = ImageOps.exif_transpose(image)
+    return _rgb(image)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

@@ -107,11 +107,9 @@ class _Worker:
         tasks, answers = self._process.stdin, self._process.stdout
         if tasks is None or answers is None:
             raise RuntimeError("the decoding process was started without pipes")
-        try:
+        with suppress(BrokenPipeError):  # it ended, and will not answer
             tasks.write(json.dumps(task).encode() + b"\n")
             tasks.flush()
-        except BrokenPipeError:
-            raise self._ended(paths) from None
         line = answers.readline()
         if not line.endswith(b"\n"):
             raise self._ended(paths)

@@ -1,9 +1,7 @@
 """Finding and opening image files of any size, and what is wrong with those that cannot be read.
 
-Only their header is read, and nothing is run.
-
-Pillow refuses images of more than 179 million pixels when it opens them, whatever is to be done
-with them. That is a limit of the whole process; here each caller states its own, and checks it
+Only their header is read, and nothing is run. Pillow refuses images of more than 179 million pixels
+when it opens them, a limit of the whole process; here each caller states its own, and checks it
 before it decodes.
 """
 

@@ -50,11 +50,10 @@ def barlow_twins_loss(
         raise ValueError(
             f"expected two (N, D) embeddings, found {tuple(z_1.shape)} and {tuple(z_2.shape)}"
         )
-    if rows_of_all(len(z_1)) < 2:
+    rows = rows_of_all(len(z_1))
+    if rows < 2:
         raise ValueError("Barlow Twins needs a batch of at least 2 samples: it correlates them")
-    squares, diagonal = squared_products(
-        _standardised(z_1), _standardised(z_2), rows_of_all(len(z_1))
-    )
+    squares, diagonal = squared_products(_standardised(z_1), _standardised(z_2), rows)
     on_diagonal = (1 - diagonal).square().sum()
     # All squares less those of the diagonal: no D x D mask to build.
     off_diagonal = squares - diagonal.square().sum()

@@ -91,12 +91,8 @@ class _GatheredScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, vectors: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(vectors, rows)
-        return torch.stack(
-            [
-                vectors[chosen] @ embedding
-                for chosen, embedding in zip(rows, embeddings, strict=True)
-            ]
-        )
+        found = [vectors[chosen] @ one for chosen, one in zip(rows, embeddings, strict=True)]
+        return torch.stack(found)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:

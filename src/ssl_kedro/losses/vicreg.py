@@ -8,12 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from ssl_kedro.core.collectives import (
-    batch_average,
-    batch_variance,
-    loss_average,
-    rows_of_all,
-)
+from ssl_kedro.core.collectives import batch_average, batch_variance, loss_average, rows_of_all
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.losses.second_moments import squared_products
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
-from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.methods.base import Loss, SymmetricMethod
 
@@ -17,7 +14,7 @@ class BarlowDualGating(SymmetricMethod):
     name = "barlow_dual_gating"
     options_type = BarlowTwinsConfig
     options: BarlowTwinsConfig
-    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
+    view_branches = ("gated", "dense")
 
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """Barlow Twins loss with the method's own weights."""

@@ -20,6 +20,9 @@ from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.gating.budget import BudgetPenalty, GateConfig, opening_at
 
+# A forward pass and the backward pass, which costs two.
+TRAINED_PASS = 3
+
 
 @dataclass(frozen=True)
 class ExpanderConfig(Config):
@@ -129,6 +132,9 @@ class Method(Trainable):
     A subclass in a module of its own in this package is a new method; its ``name`` is how
     parameters refer to it, its ``options_type`` the parameters that only it has.
 
+    ``encoder_passes`` is the work on an image in a step, in forward passes of the encoder: each
+    view goes forward (1) and backward (2).
+
     Args:
         setup: makes the encoder.
         config: heads, loss and gates; None = the thesis', with an expander four times as wide as
@@ -142,6 +148,7 @@ class Method(Trainable):
 
     name: ClassVar[str]
     options_type: ClassVar[type[Config]] = NoOptions
+    encoder_passes: ClassVar[int] = 2 * TRAINED_PASS
     options: Any
 
     def __init__(
@@ -179,15 +186,8 @@ class Method(Trainable):
 
     @property
     def macs_per_image(self) -> int:
-        """Multiply-accumulates of one training step over its images, by the usual count.
-
-        Each view goes forward (1) and backward (2) through the encoder, whose channels are
-        all computed in training; heads and losses are not counted.
-        """
-        return 2 * TRAINED_PASS * training_macs(self.encoder)
-
-
-TRAINED_PASS = 3
+        """Of the encoder, whose channels are all computed; heads and losses are not counted."""
+        return self.encoder_passes * training_macs(self.encoder)
 
 
 def training_macs(encoder: Encoder) -> int:
@@ -228,7 +228,7 @@ class TwoViewMethod(Method):
         loss, scalars = self.objective((view_1, view_2), *embeddings)
         with torch.autocast(view_1.device.type, enabled=False):
             result = self.with_penalty(loss, scalars, encodings, progress)
-        result.scalars["embedding_std"] = smallest_deviation(embeddings)
+        result.scalars["embedding_std"] = normalised_deviation(*embeddings)
         return result
 
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
@@ -320,20 +320,14 @@ def expander(in_dimensions: int, config: ExpanderConfig) -> nn.Sequential:
     )
 
 
-def normalised_deviation(z: Tensor) -> Tensor:
-    """Mean std over dimensions of L2-normalised embeddings, times sqrt(D).
+def normalised_deviation(*embeddings: Tensor) -> Tensor:
+    """Mean std over dimensions of L2-normalised embeddings, times sqrt(D), the least of all views.
 
     About 1 for embeddings spread evenly on the sphere, 0 when all have collapsed to one
     point (SimSiam's collapse measure, Chen & He 2021, scaled to be free of D).
-    """
-    return smallest_deviation([z])
-
-
-def smallest_deviation(embeddings: Sequence[Tensor]) -> Tensor:
-    """The least spread among views: a method has collapsed where one of them has.
 
     Args:
-        embeddings: (N, D) each; see :func:`normalised_deviation`. No gradient.
+        embeddings: (N, D) each. No gradient.
     """
     directions = [nn.functional.normalize(z.detach().float(), dim=1) for z in embeddings]
     spreads = [

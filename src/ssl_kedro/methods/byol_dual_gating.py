@@ -5,22 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.cosine import normalised_regression
-from ssl_kedro.methods.base import (
-    TRAINED_PASS,
-    Loss,
-    TwoViewMethod,
-    Views,
-    expander,
-    training_macs,
-)
+from ssl_kedro.methods.base import TRAINED_PASS, Loss, TwoViewMethod, Views, expander
 from ssl_kedro.methods.simsiam import predictor
 
 
@@ -45,7 +37,8 @@ class BYOLDualGating(TwoViewMethod):
     name = "byol_dual_gating"
     options_type = BYOLOptions
     options: BYOLOptions
-    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
+    encoder_passes = 2 * TRAINED_PASS + 2  # two of the target
+    view_branches = ("gated", "dense")
 
     def add_heads(self) -> None:
         """Projector, predictor and the target network."""
@@ -80,8 +73,3 @@ class BYOLDualGating(TwoViewMethod):
         momentum = 1 - (1 - self.options.momentum) * (math.cos(math.pi * progress) + 1) / 2
         online: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
         torch._foreach_lerp_(list(self.target.parameters()), online, 1 - momentum)
-
-    @property
-    def macs_per_image(self) -> int:
-        """Two trained passes and two of the target."""
-        return (2 * TRAINED_PASS + 2) * training_macs(self.encoder)

@@ -11,7 +11,7 @@ the downsample path, whose running statistics both branches feed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -19,15 +19,14 @@ from torch import Tensor
 from ssl_kedro.core.collectives import loss_average
 from ssl_kedro.core.config import NOT_NEGATIVE, Config
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.encoders.base import Branch, Encoding
+from ssl_kedro.encoders.base import Encoding
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import (
     TRAINED_PASS,
     Loss,
     StepResult,
     SymmetricMethod,
-    smallest_deviation,
-    training_macs,
+    normalised_deviation,
 )
 
 
@@ -55,7 +54,8 @@ class DenseAnchored(SymmetricMethod):
     name = "dense_anchored"
     options_type = AnchorOptions
     options: AnchorOptions
-    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
+    encoder_passes = 3 * TRAINED_PASS
+    view_branches = ("gated", "dense")
 
     def embedding_loss(self, z_1: Tensor, z_2: Tensor) -> Loss:
         """VICReg of the two dense views (thesis eq. 6.1)."""
@@ -80,7 +80,7 @@ class DenseAnchored(SymmetricMethod):
             scalars["following"] = following.detach()
             loss = loss + self.options.following * self.options.vicreg.invariance * following
             result = self.with_penalty(loss, scalars, [gated], progress)
-        result.scalars["embedding_std"] = smallest_deviation([z_gated, dense[1]])
+        result.scalars["embedding_std"] = normalised_deviation(z_gated, dense[1])
         return result
 
     def _gated(self, view: Tensor, generator: torch.Generator | None) -> Encoding:
@@ -105,8 +105,3 @@ class DenseAnchored(SymmetricMethod):
         weights = {name: p.detach() for name, p in self.expander.named_parameters()}
         embeddings: Tensor = torch.func.functional_call(self.expander, weights, (features,))
         return embeddings
-
-    @property
-    def macs_per_image(self) -> int:
-        """Three passes instead of two."""
-        return 3 * TRAINED_PASS * training_macs(self.encoder)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from abc import abstractmethod
 
+import torch
+from torch import Tensor, nn
+
+from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import TRAINED_PASS, Method, MethodConfig
+from ssl_kedro.methods.base import (
+    TRAINED_PASS,
+    Method,
+    MethodConfig,
+    StepResult,
+    normalised_deviation,
+)
 
 
 class FrozenTeacher:
@@ -43,6 +52,28 @@ class DistillationMethod(Method):
     Raises:
         ValueError: there is no teacher.
     """
+
+    head: nn.Module
+
+    @abstractmethod
+    def compared(self, features: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of the student's features (N, m) given the teacher's (N, d), and the embedding."""
+
+    def forward(
+        self,
+        view_1: Tensor,
+        view_2: Tensor,
+        progress: Progress,  # noqa: ARG002
+        generator: torch.Generator | None = None,
+    ) -> StepResult:
+        """Mean loss over the two views, each seen by student and teacher."""
+        losses = []
+        for view in (view_1, view_2):
+            features = self.encoder(view, "dense", generator).features
+            loss, embedding = self.compared(features, self.teacher(view))
+            losses.append(loss)
+        scalars = {"embedding_std": normalised_deviation(embedding)}
+        return StepResult(torch.stack(losses).mean(), scalars)
 
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:  # noqa: ARG002
         """The student, dense; its teacher is kept."""

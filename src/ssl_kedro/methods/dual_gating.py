@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from ssl_kedro.encoders.base import Branch
 from ssl_kedro.methods.vicreg import VICReg
 
 
@@ -12,4 +9,4 @@ class DualGating(VICReg):
     """View 1 through the gated branch, view 2 through the dense one; L_G on the gated view."""
 
     name = "dual_gating"
-    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "dense")
+    view_branches = ("gated", "dense")

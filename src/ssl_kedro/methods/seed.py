@@ -10,9 +10,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import gathered
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.core.progress import Progress
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
-from ssl_kedro.methods.base import StepResult, normalised_deviation
 from ssl_kedro.methods.distillation import DistillationMethod
 
 
@@ -56,28 +54,16 @@ class Seed(DistillationMethod):
         )
         self.register_buffer("queue", torch.zeros(self.options.queue, dimensions))
         self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
-        self._waiting = self.queue[:0]
+        self._waiting: list[Tensor] = []
 
-    def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,  # noqa: ARG002
-        generator: torch.Generator | None = None,
-    ) -> StepResult:
-        """Mean over the two views of the SEED loss; the queue moves on in training."""
-        losses, remembered = [], []
+    def compared(self, features: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """The SEED loss over what the queue holds; the student's head gives the embedding."""
+        student = nn.functional.normalize(self.head(features).float(), dim=1)
         held = self.queue[: int(self.queued.clamp(max=len(self.queue)))]
-        for view in (view_1, view_2):
-            encoding = self.encoder(view, "dense", generator)
-            student = nn.functional.normalize(self.head(encoding.features).float(), dim=1)
-            wanted = self.teacher(view)
-            with torch.autocast(view.device.type, enabled=False):
-                losses.append(seed_loss(student, wanted, held, self.options.temperatures))
-            remembered.append(gathered(wanted))
-        self._waiting = torch.cat(remembered)
-        loss = torch.stack(losses).mean()
-        return StepResult(loss, {"embedding_std": normalised_deviation(student.detach())})
+        with torch.autocast(student.device.type, enabled=False):
+            loss = seed_loss(student, wanted, held, self.options.temperatures)
+        self._waiting = [*self._waiting[-1:], gathered(wanted)]  # of the last two views
+        return loss, student
 
     @torch.no_grad()
     def after_update(self, images: Tensor, progress: float) -> None:  # noqa: ARG002
@@ -85,7 +71,7 @@ class Seed(DistillationMethod):
 
         Not before: the backward pass still needs the queue that the loss was taken over.
         """
-        kept = self._waiting[-len(self.queue) :]
+        kept = torch.cat(self._waiting)[-len(self.queue) :]
         places = (self.queued + torch.arange(len(kept), device=kept.device)) % len(self.queue)
         self.queue.index_copy_(0, places, kept)
         self.queued += len(kept)

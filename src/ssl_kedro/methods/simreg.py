@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-from ssl_kedro.core.progress import Progress
 from ssl_kedro.losses.cosine import normalised_regression
-from ssl_kedro.methods.base import StepResult, normalised_deviation
 from ssl_kedro.methods.distillation import DistillationMethod
 
 
@@ -34,18 +31,6 @@ class SimReg(DistillationMethod):
             *layers, nn.Linear(widths[-1], self.teacher.encoder.feature_dimensions)
         )
 
-    def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,  # noqa: ARG002
-        generator: torch.Generator | None = None,
-    ) -> StepResult:
-        """Mean over the two views of the normalised regression."""
-        losses = []
-        for view in (view_1, view_2):
-            features = self.encoder(view, "dense", generator).features
-            predicted = self.head(features).float()
-            losses.append(normalised_regression(predicted, self.teacher(view)))
-        loss = torch.stack(losses).mean()
-        return StepResult(loss, {"embedding_std": normalised_deviation(features.detach())})
+    def compared(self, features: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised regression; the student's features are the embedding."""
+        return normalised_regression(self.head(features).float(), wanted), features

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from ssl_kedro.encoders.base import Branch
 from ssl_kedro.methods.simsiam import SimSiam
 
 
@@ -12,4 +9,4 @@ class SimSiamGating(SimSiam):
     """Both views through the gated branch; one set of batch norms, L_G on each view."""
 
     name = "simsiam_gating"
-    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "gated")
+    view_branches = ("gated", "gated")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from ssl_kedro.encoders.base import Branch
 from ssl_kedro.methods.vicreg import VICReg
 
 
@@ -12,4 +9,4 @@ class VICRegGating(VICReg):
     """Both views through the gated branch; one set of batch norms, L_G on each view."""
 
     name = "vicreg_gating"
-    view_branches: ClassVar[tuple[Branch, Branch]] = ("gated", "gated")
+    view_branches = ("gated", "gated")

@@ -46,12 +46,15 @@ class EpochLog:
 
     def append(self, row: Row) -> None:
         """Write one epoch's metrics; ``row["epoch"]`` counts from 1."""
+        self._write(row)
+        for callback in self._subscribers:
+            callback(row)
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as file:
-                file.write(json.dumps(dict(row)) + "\n")
-        for callback in self._subscribers:
-            callback(row)
+                file.write(json.dumps(dict(entry)) + "\n")
 
 
 @dataclass(frozen=True)
@@ -89,17 +92,10 @@ class CheckpointStore:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write, replacing the previous checkpoint only when complete."""
-        description = json.dumps(
-            {
-                "epoch": checkpoint.epoch,
-                "history": checkpoint.history,
-                "identity": checkpoint.identity,
-                "seconds": checkpoint.seconds,
-            }
-        )
-        tensors = {name: value.contiguous() for name, value in checkpoint.tensors.items()}
+        described = dict(vars(checkpoint))
+        tensors = {name: value.contiguous() for name, value in described.pop("tensors").items()}
         with replaced_file(self.path) as temporary:
-            save_file(tensors, temporary, metadata={"checkpoint": description})
+            save_file(tensors, temporary, metadata={"checkpoint": json.dumps(described)})
 
     def load(self) -> Checkpoint | None:
         """The stored checkpoint on the CPU, or None where there is none.
@@ -143,18 +139,16 @@ def restore_state(
     tensors: dict[str, Tensor], model: torch.nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
     """Put a flat dictionary of tensors back into model and optimiser."""
-    model.load_state_dict(
-        {
-            name.removeprefix("model."): value
-            for name, value in tensors.items()
-            if name.startswith("model.")
-        }
-    )
+    weights: dict[str, Tensor] = {}
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".", 2)
+        whose, key = name.split(".", 1)
+        if whose == "model":
+            weights[key] = value
+        else:
+            index, key = key.split(".", 1)
             state.setdefault(int(index), {})[key] = value
+    model.load_state_dict(weights)
     optimiser.load_state_dict(
         {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
     )

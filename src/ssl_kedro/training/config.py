@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
 
 if TYPE_CHECKING:
-    import torch
-
     from ssl_kedro.augment.config import ViewConfig
     from ssl_kedro.methods.base import MethodPlan, Trainable
 
 MemoryFormat = Literal["channels_last", "contiguous"]
-# Steps that a GPU may be ahead of the check for numbers that are not finite: enough to keep it
-# busy, few enough that a diverged training ends at once.
-DEVICE_LAG = 8
-# What machines that meet must have been told: each would choose by a trial of its own.
-_CHOSEN_BY_TRIAL = {"precision": "fp32 or bf16", "memory_format": "channels_last or contiguous"}
-_NO_GRAPH = "a graph cannot hold the messages between processes"
 
 
 @dataclass(frozen=True)
@@ -83,42 +75,30 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warmup_epochs >= self.epochs and self.epochs > 1:
-            raise ConfigError(
-                "warmup_epochs", self.warmup_epochs, f"fewer than epochs = {self.epochs}"
-            )
+        for name, wrong, expected in self._limits():
+            if wrong:
+                raise ConfigError(name, getattr(self, name), expected)
 
-        self._check_processes()
-
-    def _check_processes(self) -> None:
-        if self.batch_size % self.processes:
-            raise ConfigError(
-                "batch_size",
-                self.batch_size,
-                f"a multiple of workers * nodes = {self.processes}: they share each batch evenly",
-            )
-        if self.graphs == "on" and self.processes > 1:
-            raise ConfigError(
-                "graphs", "on", f"off or auto with workers * nodes = {self.processes}: {_NO_GRAPH}"
-            )
+    def _limits(self) -> Iterator[tuple[str, object, str]]:
+        """Of fields that depend on one another: name, whether it is wrong, what is expected."""
+        fewer = f"fewer than epochs = {self.epochs}"
+        yield "warmup_epochs", self.warmup_epochs >= self.epochs > 1, fewer
+        shared, nodes = f"workers * nodes = {self.processes}", f"with nodes = {self.nodes}"
+        multiple = f"a multiple of {shared}: they share each batch evenly"
+        yield "batch_size", self.batch_size % self.processes, multiple
+        eager = f"off or auto with {shared}: a graph cannot hold the messages between processes"
+        yield "graphs", self.graphs == "on" and self.processes > 1, eager
         if self.nodes == 1:
-            if self.rendezvous is not None:
-                raise ConfigError(
-                    "rendezvous", self.rendezvous, "null with nodes = 1: one machine meets nobody"
-                )
+            nobody = f"null {nodes}: one machine meets nobody"
+            yield "rendezvous", self.rendezvous is not None, nobody
             return
         host, _, port = (self.rendezvous or "").rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ConfigError(
-                "rendezvous",
-                self.rendezvous,
-                f'"host:port" with nodes = {self.nodes}, where the others reach one of them',
-            )
-        for name, choices in _CHOSEN_BY_TRIAL.items():
-            if getattr(self, name) == "auto":
-                raise ConfigError(
-                    name, "auto", f"{choices} with nodes = {self.nodes}: trials may differ"
-                )
+        found = host and port.isdecimal() and 0 < int(port) < 65536
+        yield "rendezvous", not found, f'"host:port" {nodes}, where the others reach one of them'
+        # Each machine would choose by a trial of its own.
+        choices = {"precision": "fp32 or bf16", "memory_format": "channels_last or contiguous"}
+        for name, known in choices.items():
+            yield name, getattr(self, name) == "auto", f"{known} {nodes}: trials may differ"
 
     @property
     def processes(self) -> int:
@@ -149,125 +129,36 @@ class TrainConfig(Config):
 
 
 @dataclass(frozen=True)
-class StepOptions(Config):
-    """How a step is computed; results stay the same up to rounding.
+class Execution:
+    """Where and how trainings compute, which leaves results the same up to rounding.
 
     Args:
+        device: "cpu", "cuda" or, with one process, "cuda:1".
+        precision: "fp32" or "bf16" (autocast).
+        trial_ms: least milliseconds of a training step in each way that was tried.
         memory_format: order of the maps' and kernels' numbers in memory.
         compiled: forward and backward pass through ``torch.compile``.
         recorded: the step is recorded as a CUDA graph and replayed. On a CPU the same function
             runs on the same fixed tensors, without a graph.
-        lag: steps between a step and the moment that its finiteness is read. 0 waits for it
-            before the weights are touched; else the device itself leaves all as it was before
-            the first step that is not finite. None = 0 on a CPU, 8 on a GPU.
-    """
-
-    memory_format: MemoryFormat = "channels_last"
-    compiled: bool = False
-    recorded: bool = False
-    lag: Annotated[int, Range(at_least=0)] | None = None
-
-    @property
-    def layout(self) -> torch.memory_format:
-        """The memory format as torch names it."""
-        import torch  # noqa: PLC0415  parameter files are parsed without it
-
-        last = self.memory_format == "channels_last"
-        return torch.channels_last if last else torch.contiguous_format
-
-    def lag_on(self, device: torch.device) -> int:
-        """Steps between a step and the reading of its finiteness, on one device."""
-        if self.lag is not None:
-            return max(1, self.lag) if self.recorded else self.lag
-        return DEVICE_LAG if device.type == "cuda" or self.recorded else 0
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """One training of an encoder by a method.
-
-    Args:
-        method: what is trained.
-        views: recipe of the two views.
-        recipe: optimiser, epochs, batch size, processes.
-        device: "cpu", "cuda" or, with one process, "cuda:1".
-        precision: "fp32" or "bf16".
-        seed: of order, views and gate noise.
-        label: for the progress bar.
-        identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
-        options: how a step is computed.
-    """
-
-    method: MethodPlan
-    views: ViewConfig
-    recipe: TrainConfig
-    device: str
-    precision: str
-    seed: int
-    label: str
-    identity: dict[str, Any]
-    options: StepOptions = field(default_factory=StepOptions)
-
-
-# Where, how often and by how many processes: the numbers are the same. And what was asked of the
-# trial: what it chose stands beside the recipe, and may be asked for by name the next time.
-_IRRELEVANT = tuple(
-    f"train.{name}"
-    for name in (
-        *("resume", "checkpoint_every", "device", "graphs"),
-        *("workers", "nodes", "rendezvous"),
-        *("precision", "memory_format", "compile"),
-    )
-)
-
-
-def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe with its configuration under "train" as flat values, without what cannot matter."""
-    flat = dict(_flat("", recipe))
-    for irrelevant in _IRRELEVANT:
-        del flat[irrelevant]
-    return flat
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where and how trainings of one run compute.
-
-    Args:
-        device: e.g. "cpu" or "cuda".
-        precision: "fp32" or "bf16".
-        trial_ms: least milliseconds of a training step in each way that was tried.
-        memory_format: "channels_last" or "contiguous".
-        compiled: through torch.compile.
-        recorded: as a CUDA graph.
     """
 
     device: str
     precision: str
-    trial_ms: dict[str, float]
+    trial_ms: dict[str, float] = field(default_factory=dict, hash=False)
     memory_format: MemoryFormat = "channels_last"
     compiled: bool = False
     recorded: bool = False
 
-    @property
-    def options(self) -> StepOptions:
-        """For :func:`~ssl_kedro.training.loop.train`."""
-        return StepOptions(self.memory_format, self.compiled, self.recorded)
+    def __str__(self) -> str:
+        extra = ["compiled"] * self.compiled + ["graph"] * self.recorded
+        return " ".join([self.precision, self.memory_format, *extra])
 
-    def options_for(self, method: type[Trainable]) -> StepOptions:
+    def of(self, method: type[Trainable]) -> Execution:
         """The same where another method was tried, as far as this one allows."""
         if self.recorded and not method.recordable:
             say_unrecorded(method)
-            return replace(self.options, recorded=False)
-        return self.options
+            return replace(self, recorded=False)
+        return self
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -281,3 +172,51 @@ def say_unrecorded(method: type[Trainable]) -> None:
     logging.getLogger(__name__).info(
         "Training steps of %s stay without a CUDA graph: they wait", method.__name__
     )
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """One training of an encoder by a method.
+
+    Args:
+        method: what is trained.
+        views: recipe of the two views.
+        recipe: optimiser, epochs, batch size, processes.
+        execution: where and how.
+        seed: of order, views and gate noise.
+        label: for the progress bar.
+        identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
+    """
+
+    method: MethodPlan
+    views: ViewConfig
+    recipe: TrainConfig
+    execution: Execution
+    seed: int
+    label: str
+    identity: dict[str, Any]
+
+
+# Where, how often and by how many processes: the numbers are the same. And what was asked of the
+# trial: what it chose stands beside the recipe, and may be asked for by name the next time.
+_IRRELEVANT = (
+    *("resume", "checkpoint_every", "device", "graphs"),
+    *("workers", "nodes", "rendezvous"),
+    *("precision", "memory_format", "compile"),
+)
+
+
+def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe with its configuration under "train" as flat values, without what cannot matter."""
+    flat = dict(_flat("", recipe))
+    for irrelevant in _IRRELEVANT:
+        del flat[f"train.{irrelevant}"]
+    return flat
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value

@@ -34,12 +34,6 @@ class Divergence:
     loss: float
     scalars: dict[str, float]
 
-    @classmethod
-    def of(cls, step: int, result: StepResult) -> Divergence:
-        """Of a step whose result is at hand. Waits for the device."""
-        scalars = {name: float(value) for name, value in result.scalars.items()}
-        return cls(step, float(result.loss.detach()), scalars)
-
 
 class DivergenceWatch:
     """Remembers on the device the first step that was not finite, and tells the host late.

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,13 +17,7 @@ from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.race import first_within, prepared, race
 from ssl_kedro.methods.base import Trainable
-from ssl_kedro.training.config import (
-    Execution,
-    MemoryFormat,
-    StepOptions,
-    TrainConfig,
-    say_unrecorded,
-)
+from ssl_kedro.training.config import Execution, MemoryFormat, TrainConfig, say_unrecorded
 from ssl_kedro.training.divergence import TrainingDiverged
 from ssl_kedro.training.step import TrainingStep
 
@@ -35,24 +28,6 @@ _REQUIRED_SPEEDUP = 1.1
 # A candidate this much slower than the best after a round takes no further part.
 _HOPELESS = 1.5
 _ROUNDS = 4
-
-
-class Way(NamedTuple):
-    """One way to compute a step."""
-
-    precision: str
-    memory_format: MemoryFormat
-    compiled: bool = False
-    recorded: bool = False
-
-    def __str__(self) -> str:
-        extra = ["compiled"] * self.compiled + ["graph"] * self.recorded
-        return " ".join([self.precision, self.memory_format, *extra])
-
-    @property
-    def options(self) -> StepOptions:
-        """Everything but the precision."""
-        return StepOptions(self.memory_format, self.compiled, self.recorded)
 
 
 def choose_execution(
@@ -84,32 +59,27 @@ def choose_execution(
             say_unrecorded(type(method))
         config = replace(config, graphs="off")
     trial = Trial(method, sample_shape, config, device)
-    way = trial.best(_eager_ways(config))
+    way = trial.best(_eager_ways(config, device))
     way = trial.best(_faster_ways(way, config, device))
-    return Execution(
-        str(device),
-        way.precision,
-        {name: round(1000 * seconds, 1) for name, seconds in trial.least.items()},
-        way.memory_format,
-        way.compiled,
-        way.recorded,
-    )
+    least = {name: round(1000 * seconds, 1) for name, seconds in trial.least.items()}
+    return replace(way, trial_ms=least)
 
 
-def _eager_ways(config: TrainConfig) -> list[Way]:
+def _eager_ways(config: TrainConfig, device: torch.device) -> list[Execution]:
     precisions = ["fp32", "bf16"] if config.precision == "auto" else [config.precision]
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
     if config.memory_format != "auto":
         formats = [config.memory_format]
-    return [Way(*pair) for pair in itertools.product(precisions, formats)]
+    pairs = itertools.product(precisions, formats)
+    return [Execution(str(device), precision, {}, layout) for precision, layout in pairs]
 
 
-def _faster_ways(way: Way, config: TrainConfig, device: torch.device) -> list[Way]:
+def _faster_ways(way: Execution, config: TrainConfig, device: torch.device) -> list[Execution]:
     """The winner, and what to try beyond it; a switch that is "on" leaves no choice."""
     choices = {"on": (True,), "off": (False,)}
     auto = (False, True) if device.type == "cuda" else (False,)
     pairs = itertools.product(choices.get(config.compile, auto), choices.get(config.graphs, auto))
-    return [way._replace(compiled=compiled, recorded=recorded) for compiled, recorded in pairs]
+    return [replace(way, compiled=compiled, recorded=recorded) for compiled, recorded in pairs]
 
 
 class Trial:
@@ -135,7 +105,7 @@ class Trial:
         self._shape = (2, config.batch_size, *sample_shape)
         self.least: dict[str, float] = {}
 
-    def best(self, ways: Sequence[Way]) -> Way:
+    def best(self, ways: Sequence[Execution]) -> Execution:
         """The way to take; a single one is not tried.
 
         Raises:
@@ -161,21 +131,12 @@ class Trial:
         self.least |= {str(way): best for way, best in least.items()}
         return first_within(least, _REQUIRED_SPEEDUP)
 
-    def _warm(self, way: Way, views: Tensor) -> Callable[[], float]:
+    def _warm(self, way: Execution, views: Tensor) -> Callable[[], float]:
         """A step that has been taken once: it allocates, picks kernels, compiles, records."""
-        step = self._new_step(way)
+        method = copy.deepcopy(self._method)
+        step = TrainingStep(method, self._config, way, batches_per_epoch=1)
         _timed(step, views)
         return lambda: _timed(step, views)
-
-    def _new_step(self, way: Way) -> TrainingStep:
-        return TrainingStep(
-            copy.deepcopy(self._method),
-            self._config,
-            way.precision,
-            self._device,
-            batches_per_epoch=1,
-            options=way.options,
-        )
 
 
 def _timed(step: TrainingStep, views: Tensor) -> float:

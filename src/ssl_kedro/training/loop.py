@@ -29,11 +29,8 @@ from ssl_kedro.training.checkpoints import (
     flattened_state,
     restore_state,
 )
-from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
-from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 from ssl_kedro.training.step import TrainingStep
-
-__all__ = ["PairOfViews", "TrainingDiverged", "TrainingResult", "TrainingStep", "train"]
 
 # A uint8 batch (N, 3, H, W) and a generator on its device -> two views, float in [0, 1].
 PairOfViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -85,8 +82,8 @@ class BatchSource:
         self.device = device
         self.seed = seed
         self._count = len(images)
-        self._map = images if isinstance(images, np.memmap) else None
-        self._resident = None if self._map is not None else torch.from_numpy(images).to(device)
+        mapped = isinstance(images, np.memmap)
+        self._images = images if mapped else torch.from_numpy(images).to(device)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -97,19 +94,17 @@ class BatchSource:
         """The batches of one epoch, in a seeded order, this process' rows of each."""
         order = torch.randperm(self._count, generator=torch_generator(self.seed, "order", epoch))
         # Once an epoch: copying the indices of each batch would wait for the device each time.
-        places = order if self._resident is None else order.to(self.device)
+        places = order.to(self.device) if isinstance(self._images, Tensor) else order
         for start in range(0, self.batches_per_epoch * self.batch_size, self.batch_size):
             rows = slice(start, start + self.batch_size)
             yield self._gather(order[rows], places[rows])
 
     def _gather(self, indices: Tensor, places: Tensor) -> Batch:
-        if self._resident is not None:
-            return Batch(self._resident[own_rows(places)], own_rows(indices))
-        if self._map is None:
-            raise RuntimeError("a batch source holds either resident images or a memory map")
+        if isinstance(self._images, Tensor):
+            return Batch(self._images[own_rows(places)], own_rows(indices))
         # Rising offsets read the disk in one sweep; the order within a batch is free.
         indices = own_rows(indices.sort().values)
-        batch = torch.from_numpy(np.asarray(self._map[indices.numpy()]))
+        batch = torch.from_numpy(np.asarray(self._images[indices.numpy()]))
         if self.device.type == "cuda":
             return Batch(batch.pin_memory().to(self.device, non_blocking=True), indices)
         return Batch(batch.to(self.device), indices)
@@ -136,8 +131,7 @@ def train(
     views: PairOfViews,
     config: TrainConfig,
     *,
-    precision: str,
-    options: StepOptions | None = None,
+    execution: Execution | None = None,
     label: str = "train",
     identity: dict[str, Any] | None = None,
     log: EpochLog | None = None,
@@ -154,8 +148,7 @@ def train(
         source: batches and their seed.
         views: draws the two views of a batch.
         config: the recipe.
-        precision: "fp32" or "bf16" (autocast).
-        options: how a step is computed; None = channels-last, nothing compiled or recorded.
+        execution: on the source's device; None = fp32, nothing compiled or recorded.
         label: name on the progress bar.
         identity: what the run is; a checkpoint of another identity is refused.
         log: gets a row after each epoch.
@@ -165,7 +158,8 @@ def train(
         TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
         CheckpointError: ``config.resume`` and the checkpoint belongs to another run.
     """
-    step = TrainingStep(method, config, precision, source.device, source.batches_per_epoch, options)
+    execution = execution or Execution(str(source.device), "fp32")
+    step = TrainingStep(method, config, execution, source.batches_per_epoch)
     identity = identity or {}
     start, history, spent = _resumed(step, config, identity, checkpoints)
     if log is not None:
@@ -189,33 +183,57 @@ def train(
     return TrainingResult(method.eval().to("cpu"), history, seconds)
 
 
+def train_encoder(
+    training: EncoderTraining,
+    images: np.ndarray,
+    log: EpochLog | None = None,
+    checkpoints: CheckpointStore | None = None,
+) -> TrainingResult[Method]:
+    """Train, here or in as many processes as the recipe says; the numbers are the same.
+
+    Args:
+        training: what to do.
+        images: uint8 (N, 3, H, W), an array or a memory map.
+        log: gets a row after each epoch; on a machine that is not the first, all of them at the end
+            and without its subscribers.
+        checkpoints: where the state after an epoch is kept.
+
+    Raises:
+        TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
+        CheckpointError: a checkpoint is damaged or belongs to another run.
+        BatchSizeError: fewer images than a batch.
+        WorkerError: processes were lost too often, or other machines did not come.
+    """
+    if training.recipe.processes == 1:
+        return train_in_process(training, training.method.build(), images, log, checkpoints)
+    from ssl_kedro.training.distributed.shared import train_shared  # noqa: PLC0415  slow to import
+
+    return train_shared(training, images, log, checkpoints)
+
+
 def train_in_process(
     training: EncoderTraining,
     method: Method,
     images: np.ndarray,
-    device: torch.device,
-    recipe: TrainConfig,
     log: EpochLog | None,
     checkpoints: CheckpointStore | None,
 ) -> TrainingResult[Method]:
     """Train a method on this process' rows of every batch, whether it is alone or shares them.
 
     Args:
-        training: what to do.
+        training: what to do, with the device of this process.
         method: freshly built, as ``training.method`` says.
         images: uint8 (N, 3, H, W), all of them.
-        device: of this process.
-        recipe: that of the training, or one that differs in what a process has to do with it.
         log: gets a row after each epoch.
         checkpoints: where the state after an epoch is kept.
     """
+    recipe, device = training.recipe, torch.device(training.execution.device)
     return train(
         method,
         BatchSource(images, recipe.batch_size, device, training.seed),
         TwoViews(RandomViews(training.views)),
         recipe,
-        precision=training.precision,
-        options=training.options,
+        execution=training.execution,
         label=training.label,
         identity=training.identity,
         log=log,

@@ -77,9 +77,9 @@ class LARS(Optimizer):
 
     def _descend(self, group: dict[str, Any], weights: list[Tensor], updates: list[Any]) -> None:
         """SGD with momentum on prepared gradients."""
-        fresh = [p for p in weights if "momentum_buffer" not in self.state[p]]
-        for p in fresh:
-            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        for p in weights:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         buffers = [self.state[p]["momentum_buffer"] for p in weights]
         torch._foreach_mul_(buffers, group["momentum"])
         torch._foreach_add_(buffers, updates)
@@ -98,9 +98,7 @@ def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Ten
     ratios = group["eta"] * weight_norms / (gradient_norms + decay * weight_norms + 1e-8)
     if group["clip"]:
         # A learning rate of 0 divides by zero: infinity, clipped to 1.
-        by_tensor = isinstance(group["lr"], Tensor)
-        divisible = by_tensor or group["lr"] != 0
-        ratios = (ratios / group["lr"]).clamp(max=1) if divisible else torch.ones_like(ratios)
+        ratios = (ratios / group["lr"]).clamp(max=1)
     usable = (weight_norms != 0) & (gradient_norms != 0)
     # An unscaled layer takes its bare gradient, without weight decay.
     factors = torch.where(usable, ratios, torch.ones_like(ratios))
@@ -122,16 +120,11 @@ def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, A
     special = {id(p) for p in (*gates, *constant)}
     trained = [p for p in method.parameters() if p.requires_grad]
     others: list[nn.Parameter] = [p for p in trained if id(p) not in special]
-    decay = config.weight_decay
+    usual = {"weight_decay": config.weight_decay, "lr_factor": 1.0, "scheduled": True}
     groups: list[dict[str, Any]] = [
-        {"params": others, "weight_decay": decay, "lr_factor": 1.0, "scheduled": True},
-        {
-            "params": gates,
-            "weight_decay": 0.0,
-            "lr_factor": config.gate_lr_factor,
-            "scheduled": True,
-        },
-        {"params": constant, "weight_decay": decay, "lr_factor": 1.0, "scheduled": False},
+        usual | {"params": others},
+        usual | {"params": gates, "weight_decay": 0.0, "lr_factor": config.gate_lr_factor},
+        usual | {"params": constant, "scheduled": False},
     ]
     return [group for group in groups if group["params"]]
 

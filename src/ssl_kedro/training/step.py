@@ -11,16 +11,14 @@ from ssl_kedro.core.collectives import average_in_place
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.methods.base import StepResult, Trainable
-from ssl_kedro.training.config import StepOptions, TrainConfig
-from ssl_kedro.training.divergence import (
-    Divergence,
-    DivergenceWatch,
-    StateGuard,
-    TrainingDiverged,
-)
+from ssl_kedro.training.config import Execution, TrainConfig
+from ssl_kedro.training.divergence import Divergence, DivergenceWatch, StateGuard, TrainingDiverged
 from ssl_kedro.training.optimisers import build_optimiser, learning_rate
 from ssl_kedro.training.recording import Recording
 
+# Steps that a GPU may be ahead of the check for numbers that are not finite: enough to keep it
+# busy, few enough that a diverged training ends at once.
+DEVICE_LAG = 8
 # Blocks share their code, which is compiled once for each of their shapes and branches.
 _SHAPES_OF_A_BLOCK = 64
 
@@ -49,28 +47,30 @@ class TrainingStep:
     it until the host has noticed. On a CPU each step is looked at before its update.
 
     Args:
-        method: moved to the device, put in training mode and laid out as the options say.
+        method: moved to the device, put in training mode and laid out as the execution says.
         config: the recipe.
-        precision: "fp32" or "bf16".
-        device: where to compute.
+        execution: where and how to compute.
         batches_per_epoch: for the schedule.
-        options: how to compute.
+        lag: steps between a step and the moment that its finiteness is read. 0 waits for it
+            before the weights are touched; else the device itself leaves all as it was before
+            the first step that is not finite. None = 0 on a CPU, 8 on a GPU.
     """
 
     def __init__(
         self,
         method: Trainable,
         config: TrainConfig,
-        precision: str,
-        device: torch.device,
+        execution: Execution,
         batches_per_epoch: int,
-        options: StepOptions | None = None,
+        lag: int | None = None,
     ) -> None:
-        options = options or StepOptions()
-        self.method = method.to(device=device).to(memory_format=options.layout)
+        device = torch.device(execution.device)
+        channels_last = execution.memory_format == "channels_last"
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.method = method.to(device=device).to(memory_format=layout)
         self.method.train()
         self.config = config
-        self.precision = precision
+        self.execution = execution
         self.device = device
         self.batches_per_epoch = batches_per_epoch
         self.total_steps = config.epochs * batches_per_epoch
@@ -78,19 +78,16 @@ class TrainingStep:
         self.noise = torch.Generator(device=device)
         # What changes from step to step is a tensor where the step is recorded or compiled: a
         # number would be frozen in.
-        fixed = device.type == "cuda" or options.recorded or options.compiled
+        fixed = device.type == "cuda" or execution.recorded or execution.compiled
         self.optimiser = build_optimiser(
-            self.method, config, device if fixed else None, recorded=options.recorded
+            self.method, config, device if fixed else None, recorded=execution.recorded
         )
-        self._progress: Progress = (
-            torch.zeros((), dtype=torch.float64, device=device) if fixed else 0.0
-        )
-        self._forward: Callable[..., StepResult] = self.method
-        if options.compiled:
-            self._forward = compiled(self.method)
-        self.lag = options.lag_on(device)
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        self._progress: Progress = zero if fixed else 0.0
+        self._forward = compiled(self.method) if execution.compiled else self.method
+        ahead = DEVICE_LAG if device.type == "cuda" or execution.recorded else 0
+        self.lag = ahead if lag is None else max(lag, int(execution.recorded))
         self._delayed: DelayedUpdate | None = None
-        self._recorded = options.recorded
 
     def learning_rate(self, step: int) -> float:
         """Rate of a step counted from 0."""
@@ -120,13 +117,17 @@ class TrainingStep:
                 the method is as it was before that step.
         """
         if self.lag == 0:
-            result, finite = self(view_1, view_2, indices, step, self.noise)
+            self.begin(indices, step)
+            result, finite = self.forward_backward(view_1, view_2)
             if not finite:
-                raise TrainingDiverged(self._told(Divergence.of(step, result)))
-            self.update(images, step)
+                scalars = {name: float(value) for name, value in result.scalars.items()}
+                found = Divergence(step, float(result.loss.detach()), scalars)
+                raise TrainingDiverged(self._told(found))
+            self.optimiser.step()
+            self.method.after_update(images, (step + 1) / self.total_steps)
             return result
         if self._delayed is None:  # not earlier: a resumed training first gets its state
-            self._delayed = DelayedUpdate(self, self.lag, recorded=self._recorded)
+            self._delayed = DelayedUpdate(self, self.lag, recorded=self.execution.recorded)
         result, noticed = self._delayed.take(images, view_1, view_2, indices, step)
         if noticed:
             self.settle()
@@ -158,12 +159,11 @@ class TrainingStep:
             self._progress = progress
         self.method.before_step(progress, indices)
 
-    def forward_backward(
-        self, view_1: Tensor, view_2: Tensor, generator: torch.Generator
-    ) -> tuple[StepResult, Tensor]:
-        """Forward and backward pass of a step that has begun."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            result = self._forward(view_1, view_2, self._progress, generator)
+    def forward_backward(self, view_1: Tensor, view_2: Tensor) -> tuple[StepResult, Tensor]:
+        """Forward and backward pass of a step that has begun: its result, and if all is finite."""
+        reduced = self.execution.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
+            result = self._forward(view_1, view_2, self._progress, self.noise)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(result.loss)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -173,23 +173,6 @@ class TrainingStep:
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         finite = torch.isfinite(loss) & torch.isfinite(norm)
         return result, finite
-
-    def __call__(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        indices: Tensor,
-        step: int,
-        generator: torch.Generator,
-    ) -> tuple[StepResult, Tensor]:
-        """Forward and backward pass. Returns the result and whether all was finite."""
-        self.begin(indices, step)
-        return self.forward_backward(view_1, view_2, generator)
-
-    def update(self, images: Tensor, step: int) -> None:
-        """Apply the gradients of the last call, which saw views of these images."""
-        self.optimiser.step()
-        self.method.after_update(images, (step + 1) / self.total_steps)
 
     def _told(self, found: Divergence) -> str:
         epoch, index = divmod(found.step, self.batches_per_epoch)
@@ -235,7 +218,7 @@ class DelayedUpdate:
     def _computed(self, view_1: Tensor, view_2: Tensor) -> StepResult:
         """Everything of a step that only the device has to see."""
         self.guard.remember()
-        result, finite = self._step.forward_backward(view_1, view_2, self._step.noise)
+        result, finite = self._step.forward_backward(view_1, view_2)
         self.watch.observe(self._number, result, finite)
         self._step.optimiser.step()
         self.guard.restore_trained(self.watch.bad)

@@ -79,7 +79,7 @@ def trained(name: str, wide: bool, images: np.ndarray) -> TrainingResult[Method]
     assert isinstance(method, Method)
     if isinstance(method, DistillationMethod):
         method.teacher.encoder.double()
-    return train(method, source, views, recipe, precision="fp32")
+    return train(method, source, views, recipe)
 
 
 @pytest.mark.parametrize("wide", [True, False])
@@ -117,7 +117,7 @@ def test_contrast_against_a_memory_bank_is_shared_as_well(double: None) -> None:
         recipe = TrainConfig(epochs=1, batch_size=4, optimiser="sgd", lr=0.05, warmup_epochs=0)
         source = BatchSource(images, 4, torch.device("cpu"), seed=5)
         views = DoubleViews(RandomViews(ViewConfig()))
-        return dict(train(method, source, views, recipe, precision="fp32").method.state_dict())
+        return dict(train(method, source, views, recipe).method.state_dict())
 
     expected = pretrained()
     for state in in_processes(2, lambda rank: pretrained()):

@@ -23,7 +23,7 @@ def test_every_training_comes_back_as_it_was_written(tmp_path: Path, name: str) 
     written = training(name, teacher=teacher, workers=2)
     write_job(tmp_path, written, images(), None, threads=1)
     found = read_job(tmp_path).training
-    for field in ("views", "recipe", "device", "precision", "seed", "label", "identity"):
+    for field in ("views", "recipe", "execution", "seed", "label", "identity"):
         assert getattr(found, field) == getattr(written, field), field
     assert found.method.config == written.method.config
     assert type(found.method.config.options) is type(written.method.config.options)

@@ -18,11 +18,12 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
+from ssl_kedro.training.config import Execution
 from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import WorkerError
-from ssl_kedro.training.encoder import train_encoder
-from ssl_kedro.training.loop import TrainingDiverged
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import train_encoder
 from training.distributed.trainings import images, training
 
 # Runs a training of trainings.py as a program of its own, which tests can interrupt.
@@ -33,7 +34,7 @@ from safetensors.torch import save_file
 from ssl_kedro.hooks.tracking import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed import launch, shared
-from ssl_kedro.training.encoder import train_encoder
+from ssl_kedro.training.loop import train_encoder
 from ssl_kedro.training.checkpoints import EpochLog
 from training.distributed.trainings import images, training
 
@@ -53,6 +54,7 @@ if then is not None:
     save_file(result.method.state_dict(), folder / "then.safetensors")
 """
 STARTED: list[subprocess.Popen[str]] = []
+CUDA = Execution("cuda", "fp32")
 TESTS = Path(__file__).parents[2]
 WORKER = "ssl_kedro.training.distributed.worker"
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
@@ -175,8 +177,8 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_two_devices_give_the_numbers_of_one() -> None:
     recipe = {"lr": 0.001, "device": "cuda"}
-    alone = train_encoder(replace(training(**recipe), device="cuda"), images())
-    found = train_encoder(replace(training(workers=2, **recipe), device="cuda"), images())
+    alone = train_encoder(replace(training(**recipe), execution=CUDA), images())
+    found = train_encoder(replace(training(workers=2, **recipe), execution=CUDA), images())
     moved = distance(alone.method, training().method.build())
     assert distance(alone.method, found.method) < 1e-2 * moved
     for row, wanted in zip(found.history, alone.history, strict=True):
@@ -270,7 +272,7 @@ def test_workers_that_cannot_start_are_an_error_with_their_words(
 ) -> None:
     monkeypatch.setattr(launch, "MAX_RESTARTS", 1)
     with pytest.raises(launch.WorkerError, match="exit code 1 after 1 restarts") as error:
-        train_encoder(replace(training(workers=2), device="cuda"), images())
+        train_encoder(replace(training(workers=2), execution=CUDA), images())
     assert "Its last words" in str(error.value)
     assert "CUDA" in str(error.value) or "NVIDIA" in str(error.value)
 

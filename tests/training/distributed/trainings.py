@@ -10,7 +10,7 @@ from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, method_classes
-from ssl_kedro.training.config import EncoderTraining, TrainConfig
+from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 
 
 def images(count: int = 40) -> np.ndarray:
@@ -38,8 +38,7 @@ def training(
         method=MethodPlan(name, setup, config, budget, seed=3),
         views=ViewConfig(noise=0.01),
         recipe=TrainConfig(**(recipe | changes)),  # type: ignore[arg-type]
-        device="cpu",
-        precision="fp32",
+        execution=Execution("cpu", "fp32"),
         seed=5,
         label=f"{name} in a test",
         identity={"name": name, "seed": 3},

@@ -7,10 +7,8 @@ Three layouts, told apart by what is there:
   ``eval_fraction`` is held out;
 * images directly in ``root`` (or ``root/train``): unlabelled; a share is held out.
 
-A folder "train" that holds images beside other folders of images is a class of vehicles, not
-a part.
-
-Class folders may have folders inside. Files are taken in the order of their names.
+A folder "train" that holds images beside other folders of images is a class of vehicles, not a
+part. Class folders may have folders inside. Files are taken in the order of their names.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from ssl_kedro.pipelines.gated.records import (
 )
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import EncoderTraining, Execution, recipe_identity
-from ssl_kedro.training.encoder import train_encoder
+from ssl_kedro.training.loop import train_encoder
 
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
 COLLAPSED_BELOW = 0.1
@@ -140,9 +140,7 @@ def run_training(
             method=plan,
             views=parameters.views,
             recipe=config,
-            device=execution.device,
-            precision=execution.precision,
-            options=execution.options_for(method_classes()[training.method]),
+            execution=execution.of(method_classes()[training.method]),
             seed=training.seed,
             label=training.label,
             identity=identity,

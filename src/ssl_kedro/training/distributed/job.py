@@ -11,19 +11,21 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import restored
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import setup_from_json
 from ssl_kedro.methods.base import MethodConfig, MethodPlan, method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.config import EncoderTraining, StepOptions, TrainConfig
+from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 
 _JOB, _IMAGES, _TEACHER = "job.json", "images.npy", "teacher"
+_CONFIGS = {"views": ViewConfig, "recipe": TrainConfig, "execution": Execution}
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,11 @@ def write_job(
     if mapped is None:
         np.save(folder / _IMAGES, images, allow_pickle=False)
     written = {
-        "method": {
-            "name": plan.name,
-            "setup": plan.setup.as_json(),
-            "teacher": plan.setup.teacher is not None,
-            "config": dataclasses.asdict(plan.config),
-            "budget": plan.budget,
-            "seed": plan.seed,
-        },
-        "views": dataclasses.asdict(training.views),
-        "recipe": dataclasses.asdict(training.recipe),
-        "device": training.device,
-        "precision": training.precision,
-        "options": dataclasses.asdict(training.options),
-        "seed": training.seed,
-        "label": training.label,
-        "identity": training.identity,
+        "method": vars(plan)
+        | {"setup": plan.setup.as_json(), "config": dataclasses.asdict(plan.config)},
+        "teacher": plan.setup.teacher is not None,
+        "training": {name: value for name, value in vars(training).items() if name != "method"}
+        | {name: dataclasses.asdict(getattr(training, name)) for name in _CONFIGS},
         "images": None if mapped is None else str(mapped),
         "resident": not isinstance(images, np.memmap),
         "checkpoint": str(store.path.absolute()),
@@ -93,32 +84,29 @@ def write_job(
 def read_job(folder: Path) -> Job:
     """The job that :func:`write_job` wrote; its images are mapped, not read."""
     found = json.loads((folder / _JOB).read_text(encoding="utf-8"))
+    teacher = load_encoder(folder / _TEACHER) if found["teacher"] else None
+    configs: dict[str, Any] = {
+        name: restored(kind, found["training"][name]) for name, kind in _CONFIGS.items()
+    }
     training = EncoderTraining(
-        method=_plan(found["method"], folder),
-        views=restored(ViewConfig, found["views"]),
-        recipe=restored(TrainConfig, found["recipe"]),
-        options=restored(StepOptions, found["options"]),
-        **{name: found[name] for name in ("device", "precision", "seed", "label", "identity")},
+        method=_plan(found["method"], teacher), **(found["training"] | configs)
     )
-    path = folder / _IMAGES if found["images"] is None else Path(found["images"])
+    # An array is one that processes of one machine share; private pages, should one be written to.
+    mode: Literal["c", "r"] = "c" if found["resident"] else "r"
+    images = np.load(found["images"] or folder / _IMAGES, mmap_mode=mode, allow_pickle=False)
     if found["resident"]:
-        # An array that processes of one machine share; private pages, should one be written to.
-        images = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
-    else:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        images = np.asarray(images)
     store = CheckpointStore(Path(found["checkpoint"]))
     return Job(training, images, store, found["stale"], found["threads"])
 
 
-def _plan(found: dict[str, Any], folder: Path) -> MethodPlan:
-    config = dict(found["config"])
-    options = config.pop("options")
+def _plan(found: dict[str, Any], teacher: Encoder | None) -> MethodPlan:
+    options = found["config"].pop("options")
     if options is not None:
         options = restored(method_classes()[found["name"]].options_type, options)
-    teacher = load_encoder(folder / _TEACHER) if found["teacher"] else None
+    config = dataclasses.replace(restored(MethodConfig, found["config"]), options=options)
     setup = setup_from_json(found["setup"], teacher)
-    method = dataclasses.replace(restored(MethodConfig, config), options=options)
-    return MethodPlan(found["name"], setup, method, found["budget"], found["seed"])
+    return MethodPlan(**(found | {"setup": setup, "config": config}))
 
 
 def _path_of_map(images: np.ndarray) -> Path | None:

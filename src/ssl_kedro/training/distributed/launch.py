@@ -85,7 +85,7 @@ def _launched(folder: Path, recipe: TrainConfig, identity: dict[str, Any]) -> No
         min_nodes=recipe.nodes,
         max_nodes=recipe.nodes,
         nproc_per_node=recipe.workers,
-        run_id=_run_id(identity),
+        run_id=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
         rdzv_backend="c10d",
         rdzv_endpoint=f"{_LOOPBACK}:0" if alone else str(recipe.rendezvous),
         rdzv_configs={"timeout": _WAIT_FOR_OTHERS_S, "read_timeout": _WAIT_FOR_OTHERS_S},
@@ -95,11 +95,6 @@ def _launched(folder: Path, recipe: TrainConfig, identity: dict[str, Any]) -> No
         logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=quiet),
     )
     elastic_launch(config, sys.executable)("-m", _WORKER, str(folder), str(os.getpid()))
-
-
-def _run_id(identity: dict[str, Any]) -> str:
-    text = json.dumps(identity, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _on_loopback(recipe: TrainConfig) -> bool:
@@ -125,7 +120,6 @@ def _handlers() -> dict[signal.Signals, Any]:
 @contextlib.contextmanager
 def _environment(recipe: TrainConfig) -> Iterator[None]:
     """What workers inherit: this very package, and no way out of a machine that is alone."""
-    changes = {"TORCHELASTIC_SIGNALS_TO_HANDLE": os.environ.get("TORCHELASTIC_SIGNALS_TO_HANDLE")}
     source = str(Path(__file__).parents[3])
     paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
     new = {
@@ -137,16 +131,15 @@ def _environment(recipe: TrainConfig) -> Iterator[None]:
     loopback = {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}
     if _on_loopback(recipe) and loopback:
         new["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", min(loopback))
-    changes |= {name: os.environ.get(name) for name in new}
+    changed = (*new, "TORCHELASTIC_SIGNALS_TO_HANDLE")
+    before = {name: os.environ[name] for name in changed if name in os.environ}
     os.environ.update(new)
     try:
         yield
     finally:
-        for name, value in changes.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in changed:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def _explained(folder: Path, failed: ChildFailedError) -> str:

@@ -8,6 +8,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,26 +38,22 @@ def train_shared(
 ) -> TrainingResult[Method]:
     """Launch the processes, pass on what they report and take what they leave.
 
-    Arguments and errors are those of :func:`~ssl_kedro.training.encoder.train_encoder`.
+    Arguments and errors are those of :func:`~ssl_kedro.training.loop.train_encoder`.
     """
     # A recorded step would have to contain the messages between processes.
-    options = dataclasses.replace(training.options, recorded=False)
-    training = dataclasses.replace(training, options=options)
+    execution = dataclasses.replace(training.execution, recorded=False)
+    training = dataclasses.replace(training, execution=execution)
     with tempfile.TemporaryDirectory(prefix="ssl_kedro-") as name:
         folder = Path(name)
         threads = threads_of_each(training.recipe.workers)
         write_job(folder, training, images, checkpoints, threads)
-        _leave_devices()
+        # Give back memory of the devices that this process has no use for: workers need it.
+        gc.collect()
+        if _cuda.is_initialized():
+            _cuda.empty_cache()
         with _following(folder / EPOCHS, log):
             launch(folder, training.recipe, training.identity)
         return _result(folder, training, log)
-
-
-def _leave_devices() -> None:
-    """Give back memory of the devices that this process has no use for: workers need it."""
-    gc.collect()
-    if _cuda.is_initialized():
-        _cuda.empty_cache()
 
 
 def _result(
@@ -80,63 +77,45 @@ def _following(path: Path, log: EpochLog | None) -> Iterator[None]:
     if log is None:
         yield
         return
-    follower = _Follower(path, log)
-    follower.start()
-    try:
-        yield
-    finally:
-        follower.finish()
-    if follower.fault is not None:
-        raise follower.fault
+    ended = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        followed = pool.submit(_follow, path, log, ended)
+        try:
+            yield
+        finally:
+            ended.set()
+    followed.result()
 
 
-class _Follower(threading.Thread):
+def _follow(path: Path, log: EpochLog, ended: threading.Event) -> None:
     """Rows from a growing file to a log, each epoch once.
 
     After a restart epochs since the last checkpoint come again, with the same numbers.
     """
+    known: float | None = None
+    for event in _events(path, ended):
+        if "row" in event:
+            row = event["row"]
+            if known is None or row["epoch"] > known:
+                log.append(row)
+                known = row["epoch"]
+        elif known is None:
+            log.restart(event["start"])
+            known = len(event["start"])
 
-    def __init__(self, path: Path, log: EpochLog) -> None:
-        super().__init__(daemon=True)
-        self.fault: Exception | None = None
-        self._path = path
-        self._log = log
-        self._ended = threading.Event()
-        self._position = 0
-        self._known: float | None = None
 
-    def run(self) -> None:
-        """Look at the file now and then until told to finish."""
-        try:
-            while not self._ended.wait(_LOOK_EVERY_S):
-                self._take()
-            self._take()
-        except Exception as fault:  # noqa: BLE001  raised again where the log's owner waits
-            self.fault = fault
-
-    def finish(self) -> None:
-        """Take what is left, and end."""
-        self._ended.set()
-        self.join()
-
-    def _take(self) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._position)
+def _events(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
+    """What is written to a file, until told that it ended."""
+    position = 0
+    last = False
+    while not last:
+        last = ended.wait(_LOOK_EVERY_S)
+        if not path.exists():
+            continue
+        with path.open("rb") as file:
+            file.seek(position)
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # half written
-                self._position += len(line)
-                self._pass_on(json.loads(line))
-
-    def _pass_on(self, event: dict[str, Any]) -> None:
-        if "start" in event:
-            if self._known is None:
-                self._log.restart(event["start"])
-                self._known = float(len(event["start"]))
-            return
-        row = event["row"]
-        if self._known is None or row["epoch"] > self._known:
-            self._log.append(row)
-            self._known = row["epoch"]
+                position += len(line)
+                yield json.loads(line)

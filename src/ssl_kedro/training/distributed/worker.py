@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,12 +35,8 @@ from ssl_kedro.training.distributed.state import (
     exchanged,
     share_state,
 )
-from ssl_kedro.training.loop import (
-    BatchSizeError,
-    TrainingDiverged,
-    TrainingResult,
-    train_in_process,
-)
+from ssl_kedro.training.divergence import TrainingDiverged
+from ssl_kedro.training.loop import BatchSizeError, TrainingResult, train_in_process
 
 # Found in the job's folder, by whoever launched it.
 WEIGHTS, RESULT, FAILURE, EPOCHS = (
@@ -67,7 +62,7 @@ def main(folder: Path, launcher: int) -> None:
     torch.set_num_threads(job.threads)
     local_rank = int(os.environ["LOCAL_RANK"])
     device = torch.device("cpu")
-    if job.training.device != "cpu":
+    if job.training.execution.device != "cpu":
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     dist.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl")
@@ -91,18 +86,17 @@ def main(folder: Path, launcher: int) -> None:
 def _trained(
     folder: Path, job: Job, local_rank: int, device: torch.device
 ) -> TrainingResult[Method]:
-    training = job.training
-    method = synchronised(training.method.build())
+    method = synchronised(job.training.method.build())
     if not isinstance(method, Method):
         raise TypeError(f"expected a method, found {type(method).__name__}")
     share_state(method)
+    # What this job wrote is resumed after a restart, whatever the recipe says.
+    recipe = replace(job.training.recipe, resume=True)
+    execution = replace(job.training.execution, device=str(device))
     return train_in_process(
-        training,
+        replace(job.training, recipe=recipe, execution=execution),
         method,
         job.images,
-        device,
-        # What this job wrote is resumed after a restart, whatever the recipe says.
-        replace(training.recipe, resume=True),
         _StreamedLog(folder / EPOCHS) if dist.get_rank() == 0 else None,
         SharedCheckpoints(job.checkpoints, job.stale, local_rank, folder),
     )
@@ -111,10 +105,6 @@ def _trained(
 class _StreamedLog(EpochLog):
     """Rows on their way to the launcher: appended across restarts, each start marked."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._stream = path
-
     def restart(self, rows: list[dict[str, float]]) -> None:
         """Announce a start, with the rows of the checkpoint that it continues."""
         self._write({"start": rows})
@@ -122,10 +112,6 @@ class _StreamedLog(EpochLog):
     def append(self, row: Mapping[str, float]) -> None:
         """Send one row."""
         self._write({"row": dict(row)})
-
-    def _write(self, event: dict[str, Any]) -> None:
-        with self._stream.open("a") as file:
-            file.write(json.dumps(event) + "\n")
 
 
 def _finish(folder: Path, local_rank: int, result: TrainingResult[Method]) -> None:
