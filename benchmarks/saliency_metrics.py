@@ -136,7 +136,7 @@ def time_metrics(count: int, rounds: int) -> None:
     prediction = saliency_map(others, 512, 1024)
     small = saliency_map(others, 160, 320)
     prior = equator_prior([truth], 512, 1024)
-    panorama = PanoramaTruth(truth, fixations, others, prior)
+    panorama = PanoramaTruth(truth, [fixations], others, prior)
     runs: dict[str, Callable[[], object]] = {
         "all metrics, all modes": lambda: scores_by_mode(prediction, panorama),
         "the same, prediction of 160 x 320": lambda: scores_by_mode(small, panorama),

@@ -23,7 +23,8 @@ def scores_by_mode(
     other_fixations: Fixations | None = None,
     modes: Sequence[Mode] = MODES,
 ) -> dict[Mode, dict[str, float]]:
-    panorama = scores.PanoramaTruth(truth, fixations, other_fixations, equator_prior)
+    sets = [fixations] if isinstance(fixations, Fixations) else fixations or ()
+    panorama = scores.PanoramaTruth(truth, sets, other_fixations, equator_prior)
     return scores.scores_by_mode(prediction, panorama, modes)
 
 

@@ -22,7 +22,9 @@ LOOKS = [looks((10, 20), (-100, 5)), None, looks((50, -40))]
 
 def test_scores_of_each_image_in_their_order() -> None:
     panoramas = [
-        PanoramaTruth(MAPS[k], LOOKS[k], joined(LOOKS[:k] + LOOKS[k + 1 :]), MAPS[0])
+        PanoramaTruth(
+            MAPS[k], [LOOKS[k]] if LOOKS[k] else [], joined(LOOKS[:k] + LOOKS[k + 1 :]), MAPS[0]
+        )
         for k in range(3)
     ]
     found = score_all(iter(MAPS[::-1]), panoramas, ("planar", "sphere"))

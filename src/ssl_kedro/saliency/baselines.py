@@ -132,7 +132,7 @@ def ceiling_scores(
     found = []
     for at, map_ in enumerate(maps):
         other = at ^ 1  # halves stand in pairs
-        truth = PanoramaTruth(maps[other], halves[other], other_fixations, equator_prior)
+        truth = PanoramaTruth(maps[other], [halves[other]], other_fixations, equator_prior)
         # In single precision the uniform part would swallow the ranks of the tails.
         predicted = (1 - uniform_share) * map_.astype(np.float64) + uniform_share / (4 * math.pi)
         found.append(scores_by_mode(predicted, truth, modes))

@@ -41,7 +41,7 @@ class TruthsOfTested:
     def __iter__(self) -> Iterator[PanoramaTruth]:
         """In the order of the rows, as often as it is asked for."""
         for row, prior in zip(self._rows, self._priors, strict=True):
-            sets = fixation_sets_of(self._truth, row) or None
+            sets = fixation_sets_of(self._truth, row)
             chosen = self._owner != row
             others = self._all.of(chosen) if self._all is not None and chosen.any() else None
             yield PanoramaTruth(self._truth["maps"][row], sets, others, prior)

@@ -34,14 +34,14 @@ class PanoramaTruth:
 
     Args:
         truth: density per solid angle of where people looked, (h, 2h).
-        fixations: where they looked. Several sets, e.g. of two eyes, are scored one by one
-            and the scores averaged; empty sets are left out.
+        fixations: where they looked, in sets, e.g. of two eyes, that are scored one by one and
+            the scores averaged; empty sets are left out. () = not known.
         others: fixations of other images, the negatives of sauc.
         prior: density that info_gain compares with, as an equator prior, (h, 2h), any size.
     """
 
     truth: np.ndarray | None
-    fixations: Fixations | Sequence[Fixations] | None = None
+    fixations: Sequence[Fixations] = ()
     others: Fixations | None = None
     prior: np.ndarray | None = None
 
@@ -66,7 +66,7 @@ def scores_by_mode(
         ValueError: an unknown mode, a map of wrong shape, negative, zero everywhere or not
             finite, or neither truth map nor fixations.
     """
-    if panorama.truth is None and panorama.fixations is None:
+    if panorama.truth is None and not panorama.fixations:
         raise ValueError(
             "found neither a truth map nor fixations; expected at least one to score against"
         )
@@ -79,10 +79,8 @@ def scores_by_mode(
     if panorama.prior is not None:
         prior = resized(checked_map("the equator prior", panorama.prior), *size)
     predicted = resized(predicted, *size)
-    known = panorama.fixations or ()
-    sets = [known] if isinstance(known, Fixations) else known
     others = panorama.others.pixels(*size) if panorama.others else np.empty(0, dtype=np.int64)
-    pixels = [*(found.pixels(*size) for found in sets if len(found)), others]
+    pixels = [*(found.pixels(*size) for found in panorama.fixations if len(found)), others]
     ranks = RankedMap(predicted)
     scores = {}
     for mode in modes:

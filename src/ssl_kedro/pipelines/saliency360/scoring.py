@@ -101,7 +101,7 @@ def score_baselines(
         "mean": [priors[f"{name}.mean"] for name in parts],
     }
     found: dict[str, Scores] = {k: score_all(of, panoramas, modes) for k, of in maps.items()}
-    if all(panorama.fixations is not None for panorama in panoramas):
+    if all(panorama.fixations for panorama in panoramas):
         ceilings = [
             ceiling_scores(
                 viewers,

@@ -28,7 +28,6 @@ class SaliencyDataError(InputError):
     def __init__(
         self, path: Path, found: str, expected: str, remedy: str, line: int | None = None
     ) -> None:
-        self.path = path
         self.line = line
         where = f"{path}" if line is None else f"{path}, line {line}"
         super().__init__(where, found, expected, remedy)
