@@ -2,8 +2,7 @@
 
 import warnings
 
-from ssl_kedro.hooks.errors import ErrorMessageHook
-from ssl_kedro.hooks.project import ParameterAwareConfigLoader, ProjectHook
+from ssl_kedro.hooks.project import ErrorMessageHook, ParameterAwareConfigLoader, ProjectHook
 from ssl_kedro.hooks.tracking import TrackingHook
 
 # `--pipeline` is what users type and keeps working; Kedro 1.7 would rather have `--pipelines`.

@@ -10,8 +10,7 @@ from kedro.pipeline import Pipeline, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.hooks import project
-from ssl_kedro.hooks.errors import mendable_message
-from ssl_kedro.hooks.project import EarlierResultsError, ProjectHook
+from ssl_kedro.hooks.project import EarlierResultsError, ProjectHook, mendable_message
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 
 CREATED = {"dual_gating": dual_gating, "dynamic_channels": dynamic_channels}

@@ -5,7 +5,7 @@ import sys
 import pytest
 from kedro.io import DatasetError
 
-from ssl_kedro.hooks.errors import ErrorMessageHook, mendable_message
+from ssl_kedro.hooks.project import ErrorMessageHook, mendable_message
 from ssl_kedro.images.load import ImageSourceError
 from ssl_kedro.pipelines.parameters import ParameterError
 

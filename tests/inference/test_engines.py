@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inference.networks import random_encoder, random_usage
 from ssl_kedro.core import race
-from ssl_kedro.hooks.errors import mendable_message
+from ssl_kedro.hooks.project import mendable_message
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines import packaged, probe
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError

@@ -21,7 +21,7 @@ from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.evaluation.accuracies import Accuracies
-from ssl_kedro.hooks.errors import mendable_message
+from ssl_kedro.hooks.project import mendable_message
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.network import CompactEncoder, CompactNetwork

@@ -1,7 +1,12 @@
-"""Parameters in catalog and graph, and what is checked before anything runs."""
+"""Parameters in catalog and graph, checks before a run, and errors in one message."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
 from typing import Any
 
 import click
@@ -117,3 +122,45 @@ class ProjectHook:
             f"{first_few(missing)}. They are made by {first_few(makers)}; "
             "run the pipeline without --tags first, or name the tags of these nodes as well"
         )
+
+
+TRACEBACK_VARIABLE = "SSL_KEDRO_TRACEBACK"
+
+
+class ErrorMessageHook:
+    """Shortens what ``kedro run`` prints when the cause is the user's input.
+
+    Wrong parameters, unusable images, a checkpoint of another run or a diverged training
+    name key, value and remedy; fifty lines of framework above them hide that. With
+    ``SSL_KEDRO_TRACEBACK=1`` the traceback is printed as always. The exception itself is not
+    touched: callers of the Python API see it unchanged.
+    """
+
+    @hook_impl
+    def after_context_created(self) -> None:
+        """Wrap the interpreter's handler of uncaught exceptions, once."""
+        wrapped = getattr(sys.excepthook, "func", None) is _print_shortly
+        if not wrapped and not os.environ.get(TRACEBACK_VARIABLE):
+            sys.excepthook = partial(_print_shortly, sys.excepthook)
+
+
+def _print_shortly(
+    fallback: Callable[..., Any],
+    kind: type[BaseException],
+    error: BaseException,
+    traceback: TracebackType | None,
+) -> None:
+    message = mendable_message(error)
+    if message is None:
+        fallback(kind, error, traceback)
+        return
+    sys.stderr.write(f"\nError: {message}\n(Set {TRACEBACK_VARIABLE}=1 to see the traceback.)\n")
+
+
+def mendable_message(error: BaseException | None) -> str | None:
+    """Text of the first error in the chain of causes that a user can mend, else None."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return str(error)
+        error = error.__cause__
+    return None

@@ -1,11 +1,12 @@
-"""What makes a folder a pipeline: a declaration in it, found by name, opened when asked for."""
+"""What makes a folder a pipeline (a declaration in it, found by name), and its nodes' arguments."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from ssl_kedro.core.plugins import module_names
@@ -89,3 +90,20 @@ def chosen(names: Collection[str] | None) -> dict[str, Entrance]:
     known = entrances()
     known["__default__"] = next(found for found in known.values() if found.default)
     return {name: found for name, found in known.items() if names is None or name in names}
+
+
+def given(function: Callable[..., Any], **constants: Any) -> Callable[..., Any]:
+    """Function with constants bound, under its own name."""
+    return update_wrapper(partial(function, **constants), function)
+
+
+def nested(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that a node gathers under names such as "evaluations.facades.pixels", part by part."""
+    made: dict[str, Any] = {}
+    for name, value in found.items():
+        *parts, last = name.split(".")
+        place = made
+        for part in parts:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return made

@@ -21,6 +21,7 @@ from ssl_kedro.pipelines.dual_gating.plan import (
 from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost, embedding_figure
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
+from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
     Made,
@@ -30,7 +31,6 @@ from ssl_kedro.pipelines.gated.graph import (
     report_node,
     stages,
 )
-from ssl_kedro.pipelines.given import given
 from ssl_kedro.pipelines.parameters import budget_name
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ssl_kedro.encoders.frozen import check_present
 from ssl_kedro.encoders.maps import MapNetwork
-from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
     Data,

@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
 
-from ssl_kedro.pipelines.given import given
+from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.retrieval_eval import nodes
 from ssl_kedro.pipelines.retrieval_eval.parameters import NONE, RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.report import figures, page, tables

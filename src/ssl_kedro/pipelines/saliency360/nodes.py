@@ -23,7 +23,7 @@ from ssl_kedro.encoders.saliency_model import SaliencyModel, build_decoder
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
-from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.saliency360 import records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ssl_kedro.pipelines.gated.report.levels import levels_to_beat, reference_lines
+from ssl_kedro.pipelines.gated.report.page import levels_to_beat, reference_lines
 from ssl_kedro.pipelines.gated.variants import (
     budget_percent,
     budgets_of,

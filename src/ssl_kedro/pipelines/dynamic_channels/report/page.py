@@ -14,8 +14,13 @@ from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.channels import channels_section
 from ssl_kedro.pipelines.gated.report.curves import training_section
-from ssl_kedro.pipelines.gated.report.levels import levels_to_beat, reference_lines, to_beat
-from ssl_kedro.pipelines.gated.report.page import cost_card, page
+from ssl_kedro.pipelines.gated.report.page import (
+    cost_card,
+    levels_to_beat,
+    page,
+    reference_lines,
+    to_beat,
+)
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.pipelines.parameters import budget_name

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ssl_kedro.core.errors import first_few
-from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import Data, Results, entries, headline_level
 from ssl_kedro.pipelines.retrieval_eval.report.figures import dimensions, gallery

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
     Data,

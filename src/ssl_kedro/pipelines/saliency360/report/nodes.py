@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
-from ssl_kedro.pipelines.given import nested
+from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.saliency360 import records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.report.differences import Difference
