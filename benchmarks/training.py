@@ -272,24 +272,24 @@ def breakdown(ours: Ours, rounds: int = 12) -> None:
     reduced = step.execution.precision == "bf16"
     for images, indices in repeated(ours.source, rounds):
         with timed("views"):
-            view_1, view_2 = ours.views(images, noise)
+            views = ours.views(images, noise)
         step.begin(indices, 0)
         with timed("forward"), torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-            loss = step._forward(view_1, view_2, step._progress, step.noise).loss
+            loss = step._forward(views, step._progress, step.noise).loss
         step.optimiser.zero_grad(set_to_none=True)
         with timed("backward"):
             torch.autograd.backward(loss)
         with timed("optimiser"):
             step.optimiser.step()
         with timed("whole step as trained"):
-            step.take(images, view_1, view_2, indices, 0)
+            step.take(images, views, indices, 0)
     step.settle()
     for name, times in pieces.items():
         print(f"  {name:24s} {1000 * statistics.median(times[2:]):9.2f} ms")
     wait(device)
     began = time.perf_counter()
     for images, indices in repeated(ours.source, rounds):
-        step.take(images, *ours.views(images, noise), indices, 0)
+        step.take(images, ours.views(images, noise), indices, 0)
     queued = (time.perf_counter() - began) / rounds
     step.settle()
     wait(device)

@@ -47,7 +47,7 @@ def test_step_is_vicreg_plus_gate_objective_of_each_gated_view(
     budget = 0.3 if gated_views else None
     method = MethodPlan(name, SETUP, CONFIG, budget, seed=1).build()
     pair = views()
-    loss, scalars = method(*pair, 0.2, torch.Generator().manual_seed(9))
+    loss, scalars = method(pair, 0.2, torch.Generator().manual_seed(9))
     # The same by hand, drawing the gates' noise in the same order.
     twin = MethodPlan(name, SETUP, CONFIG, budget, seed=1).build()
     noise = torch.Generator().manual_seed(9)
@@ -91,10 +91,10 @@ def test_methods_that_read_numbers_on_the_host_say_that_they_cannot_be_recorded(
     method = MethodPlan(name, setup, config, budget, seed=0).build()
     progress = torch.tensor(0.5, dtype=torch.float64)
     method.before_step(0.5, torch.arange(6))
-    method(*views(), progress, torch.Generator()).loss.backward()  # constants are made once
+    method(views(), progress, torch.Generator()).loss.backward()  # constants are made once
     method.before_step(0.5, torch.arange(6))
     with ReadsOnTheHost() as mode:
-        method(*views(), progress, torch.Generator()).loss.backward()
+        method(views(), progress, torch.Generator()).loss.backward()
     assert method.recordable == (mode.count == 0), name
 
 
@@ -105,7 +105,7 @@ def test_both_branches_train_the_same_convolutions_but_their_own_norms() -> None
     assert sum("bn1.dense.weight" in name for name in names) == 8
     assert sum("bn1.gated.weight" in name for name in names) == 8
     assert sum("downsample.1.weight" in name for name in names) == 3
-    method(*views(), 0.0).loss.backward()
+    method(views(), 0.0).loss.backward()
     without = [n for n, p in method.named_parameters() if p.grad is None]
     assert without == []
 

@@ -97,7 +97,7 @@ def test_heads_have_the_thesis_layers() -> None:
 def test_the_loss_is_lambda_local_plus_the_rest_global(architecture: str, attention: bool) -> None:
     trained = method(architecture, attention=attention, local_weight=0.9)
     trained.before_step(0.0, INDICES)
-    found = trained(*views(), 0.0, torch.Generator().manual_seed(3))
+    found = trained(views(), 0.0, torch.Generator().manual_seed(3))
     expected = 0.9 * found.scalars["local_loss"] + 0.1 * found.scalars["global_loss"]
     assert float(found.loss.detach()) == pytest.approx(float(expected), rel=1e-5)
     assert ("gamma" in found.scalars) == attention
@@ -110,7 +110,7 @@ def test_local_scores_are_the_mean_over_cells() -> None:
     source, other = views()
     trained.before_step(0.0, INDICES)
     with torch.no_grad():
-        found = trained(source, other, 0.0, torch.Generator().manual_seed(3))
+        found = trained((source, other), 0.0, torch.Generator().manual_seed(3))
         cells = functional.normalize(trained.local_head(trained.encoder(other)), dim=1)
         negatives = torch.randint(COUNT, (4, 20), generator=torch.Generator().manual_seed(3))
         offset = trained.bank.log_normaliser[1] + torch.tensor(20 / COUNT).log()
@@ -127,7 +127,7 @@ def test_the_bank_follows_the_source_view_of_the_batch() -> None:
     trained = method()
     before = trained.bank.vectors.clone()
     trained.before_step(0.0, INDICES)
-    trained(*views(), 0.0, torch.Generator())
+    trained(views(), 0.0, torch.Generator())
     assert torch.equal(trained.bank.vectors, before)
     trained.after_update(torch.empty(0), 0.0)
     others = sorted(set(range(COUNT)) - set(INDICES.tolist()))
@@ -172,7 +172,7 @@ def test_the_temperature_reaches_the_loss() -> None:
     for temperature in (0.07, None):
         trained = method(temperature=temperature)
         trained.before_step(0.0, INDICES)
-        found = trained(*views(), 0.0, torch.Generator().manual_seed(3))
+        found = trained(views(), 0.0, torch.Generator().manual_seed(3))
         losses[temperature] = float(found.loss.detach())
     assert losses[0.07] != pytest.approx(losses[None], rel=1e-3)
 

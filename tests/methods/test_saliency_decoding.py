@@ -57,7 +57,7 @@ def test_the_loss_is_the_divergence_from_the_maps_of_the_batch(weighting: str) -
     method = SaliencyDecoding(Cells(), truth(), DecodingConfig(weighting=weighting))  # type: ignore[arg-type]
     seen = features(2)
     method.before_step(0.0, torch.tensor([4, 1]))
-    found = method(seen, seen, 0.0, torch.Generator().manual_seed(0)).loss
+    found = method((seen, seen), 0.0, torch.Generator().manual_seed(0)).loss
     edges = [math.sin(math.pi / 2 - math.pi * row / H) for row in range(H + 1)]
     area = torch.tensor([edges[row] - edges[row + 1] for row in range(H)]).double()
     weights = area[:, None].expand(H, W) if weighting == "sphere" else None
@@ -124,7 +124,7 @@ def test_what_of_the_encoder_is_trained(tune: str) -> None:
     images = torch.rand(2, 3, H, W)
     before = encoder.norm.running_mean.clone()  # type: ignore[union-attr]
     method.before_step(0.0, torch.tensor([0, 3]))
-    method(images, images, 0.0, torch.Generator()).loss.backward()
+    method((images, images), 0.0, torch.Generator()).loss.backward()
     assert torch.equal(encoder.norm.running_mean, before) == (tune == "nothing")  # type: ignore[arg-type]
     assert (encoder.norm.bias.grad is None) == (tune == "nothing")
     assert method.macs_per_image == 30 + (100 if tune == "nothing" else 300)

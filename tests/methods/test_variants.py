@@ -58,7 +58,7 @@ def test_every_method_takes_a_step_that_reaches_all_it_trains() -> None:
     for name in method_classes():
         setup = dataclasses.replace(SETUP, teacher=teacher())
         method = MethodPlan(name, setup, CONFIG, None if name in gate_free else 0.3, seed=0).build()
-        result = method(*views(), 0.1, noise())
+        result = method(views(), 0.1, noise())
         result.loss.backward()
         trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
         assert [n for n, p in trained.items() if p.grad is None] == [], name
@@ -69,7 +69,7 @@ def test_every_method_takes_a_step_that_reaches_all_it_trains() -> None:
 def test_barlow_dual_is_barlow_twins_plus_the_gate_objective() -> None:
     options = BarlowTwinsConfig(redundancy=0.01, scale=0.5)
     method = built("barlow_dual_gating", dataclasses.replace(CONFIG, options=options))
-    loss, scalars = method(*views(), 0.2, noise())
+    loss, scalars = method(views(), 0.2, noise())
     twin = built("barlow_dual_gating", dataclasses.replace(CONFIG, options=options))
     gated = twin.encoder(views()[0], "gated", noise())
     dense = twin.encoder(views()[1], "dense")
@@ -83,13 +83,13 @@ def test_barlow_dual_is_barlow_twins_plus_the_gate_objective() -> None:
 def test_options_of_another_method_are_refused() -> None:
     wrong = dataclasses.replace(CONFIG, options=SimSiamOptions())
     with pytest.raises(TypeError, match="expected BarlowTwinsConfig, found SimSiamOptions"):
-        built("barlow_dual_gating", wrong)(*views(), 0.0)
+        built("barlow_dual_gating", wrong)(views(), 0.0)
 
 
 def test_two_encoders_share_nothing_but_the_expander() -> None:
     method = built("two_encoders")
     assert isinstance(method.encoder, EncoderPair)
-    loss, _ = method(*views(), 0.2, noise())
+    loss, _ = method(views(), 0.2, noise())
     dense, gated = method.encoder.member("dense"), method.encoder.member("gated")
     assert dense.gates() == []
     assert not {id(p) for p in dense.parameters()} & {id(p) for p in gated.parameters()}
@@ -113,8 +113,8 @@ def test_two_encoders_share_nothing_but_the_expander() -> None:
 
 
 def test_without_invariance_is_dual_gating_less_that_term() -> None:
-    loss, scalars = built("without_invariance")(*views(), 0.2, noise())
-    whole, _ = built("dual_gating")(*views(), 0.2, noise())
+    loss, scalars = built("without_invariance")(views(), 0.2, noise())
+    whole, _ = built("dual_gating")(views(), 0.2, noise())
     missing = VICREG.invariance * float(scalars["invariance"])
     assert float(whole.detach()) == pytest.approx(float(loss.detach()) + missing, rel=1e-5)
     assert missing > 0.1
@@ -126,7 +126,7 @@ def test_anchored_dense_branch_gets_the_gradient_of_plain_vicreg() -> None:
         CONFIG, options=AnchorOptions(following=0.0), gates=GateConfig(sparsity=0, bound=0)
     )
     method = built("dense_anchored", config)
-    method(*views(), 0.0, noise()).loss.backward()
+    method(views(), 0.0, noise()).loss.backward()
     twin = built("dense_anchored", config)
     z = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
     vicreg_loss(*z, VICREG)[0].backward()
@@ -142,7 +142,7 @@ def test_anchored_dense_branch_gets_the_gradient_of_plain_vicreg() -> None:
 def test_anchored_dense_branch_takes_the_steps_of_the_dense_baseline() -> None:
     # With everything on: what the branches share learns from the dense views alone.
     method, twin = built("dense_anchored"), built("dense_anchored")
-    method(*views(), 0.1, noise()).loss.backward()
+    method(views(), 0.1, noise()).loss.backward()
     z = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
     vicreg_loss(*z, VICREG)[0].backward()
     gates = {id(p) for p in method.gate_parameters()}
@@ -158,14 +158,14 @@ def test_anchored_dense_branch_takes_the_steps_of_the_dense_baseline() -> None:
     everything = built(
         "dense_anchored", dataclasses.replace(CONFIG, options=AnchorOptions(shared=True))
     )
-    everything(*views(), 0.1, noise()).loss.backward()
+    everything(views(), 0.1, noise()).loss.backward()
     mixed, alone = (m.encoder.stem[0].weight.grad for m in (everything, method))
     assert not torch.allclose(mixed, alone, atol=1e-6)
 
 
 def test_anchored_gated_view_follows_the_other_views_dense_embedding() -> None:
     method = built("dense_anchored")
-    loss, scalars = method(*views(), 0.2, noise())
+    loss, scalars = method(views(), 0.2, noise())
     twin = built("dense_anchored")
     dense = [twin.expander(twin.encoder(view, "dense").features) for view in views()]
     gated = twin.encoder(views()[0], "gated", noise())
@@ -180,7 +180,7 @@ def test_anchored_gated_view_follows_the_other_views_dense_embedding() -> None:
     )
     lone = built("dense_anchored", silent)
     same_views = (views()[0], views()[0])
-    lone(*same_views, 0.2, noise()).loss.backward()
+    lone(same_views, 0.2, noise()).loss.backward()
     assert all(p.grad is None or not p.grad.any() for p in lone.expander.parameters())
     assert any(p.grad is not None and p.grad.any() for p in lone.encoder.parameters())
     assert method.macs_per_image == pytest.approx(1.5 * built("dual_gating").macs_per_image)
@@ -196,7 +196,7 @@ def test_anchored_gated_view_follows_the_other_views_dense_embedding() -> None:
 )
 def test_simsiam_predicts_each_view_from_the_other(name: str, branches: tuple[str, str]) -> None:
     method = built(name)
-    loss, scalars = method(*views(), 0.2, noise())
+    loss, scalars = method(views(), 0.2, noise())
     twin = built(name)
     generator = noise()
     encodings = [
@@ -227,7 +227,7 @@ def test_simsiam_targets_are_constants() -> None:
     with torch.no_grad():
         last.weight.zero_()
         last.bias.fill_(1.0)
-    method(*views(), 0.0).loss.backward()
+    method(views(), 0.0).loss.backward()
     assert all(not p.grad.any() for p in method.encoder.parameters() if p.grad is not None)
 
 
@@ -238,7 +238,7 @@ def test_students_need_a_teacher_and_leave_it_alone() -> None:
         method = built(name)
         before = copy.deepcopy(method.teacher.encoder.state_dict())
         method.train()
-        method(*views(), 0.0).loss.backward()
+        method(views(), 0.0).loss.backward()
         after = method.teacher.encoder.state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
         assert all(p.grad is None for p in method.teacher.encoder.parameters())
@@ -250,7 +250,7 @@ def test_students_need_a_teacher_and_leave_it_alone() -> None:
 
 def test_simreg_regresses_normalised_features_of_both_views() -> None:
     method = built("simreg")
-    loss, _ = method(*views(), 0.0)
+    loss, _ = method(views(), 0.0)
     twin = built("simreg")
     distances = []
     for view in views():
@@ -270,7 +270,7 @@ def test_seed_queue_is_a_ring_of_the_teachers_latest_embeddings() -> None:
         pair = views(step)
         held = torch.cat(remembered)[-20:] if remembered else torch.zeros(0, 32)
         twin = copy.deepcopy(method)
-        loss, _ = method(*pair, 0.0)
+        loss, _ = method(pair, 0.0)
         expected = []
         for view in pair:
             student = nn.functional.normalize(
@@ -295,7 +295,7 @@ def test_byol_target_follows_the_online_network_and_gets_no_gradient() -> None:
     start = [p.clone() for p in method.target.parameters()]
     online = [*method.encoder.parameters(), *method.projector.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(start, online, strict=True))
-    method(*views(), 0.0, noise()).loss.backward()
+    method(views(), 0.0, noise()).loss.backward()
     assert all(p.grad is None for p in method.target.parameters())
     with torch.no_grad():
         for p in online:
@@ -310,7 +310,7 @@ def test_byol_target_follows_the_online_network_and_gets_no_gradient() -> None:
 
 def test_byol_regresses_each_prediction_onto_the_other_views_target() -> None:
     method = built("byol_dual_gating")
-    loss, _ = method(*views(), 0.2, noise())
+    loss, _ = method(views(), 0.2, noise())
     twin = built("byol_dual_gating")
     first = twin.encoder(views()[0], "gated", noise())
     second = twin.encoder(views()[1], "dense")
@@ -332,7 +332,7 @@ def test_steered_methods_measure_what_their_gates_cost_as_deployed(name: str) ->
     assert method.penalty is not None
     view = views()[0]
     method.before_step(0.1, torch.arange(4))
-    decided = method(*views(), 0.1, noise()).scalars["deployed_ratio"]
+    decided = method(views(), 0.1, noise()).scalars["deployed_ratio"]
     method.after_update(view, 0.1001)
     assert float(method.penalty.deployed_gap) == 0.0
     method.after_update(view, 0.2)
@@ -350,7 +350,7 @@ def test_warmup_reaches_every_gate_of_a_method(name: str) -> None:
     gates = dataclasses.replace(CONFIG.gates, warmup=0.4)
     method = built(name, dataclasses.replace(CONFIG, gates=gates))
     method.before_step(0.0, torch.arange(4))
-    assert float(method(*views(), 0.0, noise()).scalars["flop_ratio"]) == pytest.approx(1, abs=0.01)
+    assert float(method(views(), 0.0, noise()).scalars["flop_ratio"]) == pytest.approx(1, abs=0.01)
     method.before_step(0.1, torch.arange(4))
     assert {gate.opening for gate in method.encoder.gates()} == {15.0}
     method.before_step(0.5, torch.arange(4))

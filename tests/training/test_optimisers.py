@@ -138,7 +138,7 @@ def test_rate_of_the_predictor_stays_at_the_peak() -> None:
     for index in (0, 7, 19):
         images = torch.rand(2, 8, 3, 16, 16)
         step.begin(torch.arange(8), index)
-        step.forward_backward(images[0], images[1])
+        step.forward_backward((images[0], images[1]))
         rates = {
             id(p): group["lr"] for group in step.optimiser.param_groups for p in group["params"]
         }

@@ -112,7 +112,7 @@ def test_messages_are_those_of_a_step(
     with shared_batch(Share(0, 4)):
         step = TrainingStep(method, recipe, Execution("cpu", "fp32"), 1)
         step.begin(torch.arange(8), 0)
-        step.forward_backward(*torch.rand(2, 8, 3, 16, 16))
+        step.forward_backward((torch.rand(8, 3, 16, 16), torch.rand(8, 3, 16, 16)))
     found = scaling.sizes(8, columns, 16)
     big, small = scaling.covariance_messages(32, columns)
     assert large == [("matrix", "rows")[columns > 32]] * big

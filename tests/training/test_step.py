@@ -14,7 +14,7 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan, Views
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training import loop
 from ssl_kedro.training.checkpoints import flattened_state
@@ -72,14 +72,14 @@ def new_step(
 
 def batches(
     images: np.ndarray, device: torch.device = CPU
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[torch.Tensor, Views, torch.Tensor]]:
     """Images, both views and indices of the steps of three epochs."""
     views = TwoViews(RandomViews(ViewConfig()))
     source = BatchSource(images, 8, device, seed=3)
     noise = torch.Generator(device).manual_seed(1)
     for epoch in range(3):
         for batch in source.epoch(epoch):
-            yield (batch.images, *views(batch.images, noise), batch.indices)
+            yield (batch.images, views(batch.images, noise), batch.indices)
 
 
 def state_of(step: TrainingStep) -> dict[str, torch.Tensor]:
@@ -133,12 +133,12 @@ def test_a_step_that_is_not_finite_leaves_all_state_as_it_was(
     if where == "gradient":
         gradient_is_poisoned(step, lambda: number == bad_step and step._delayed is not None)
     with pytest.raises(TrainingDiverged) as error:
-        for number, (batch, view_1, view_2, indices) in enumerate(batches(images)):
+        for number, (batch, (view_1, view_2), indices) in enumerate(batches(images)):
             if number == bad_step:
                 before = state_of(step)
                 if where == "views":
                     view_1 = view_1 * float("nan")
-            step.take(batch, view_1, view_2, indices, number)
+            step.take(batch, (view_1, view_2), indices, number)
     assert f"epoch {bad_step // 5 + 1}, batch {bad_step % 5 + 1}: loss" in str(error.value)
     assert ("loss nan" in str(error.value)) == (where == "views")
     assert number == bad_step + 3  # noticed three steps later
@@ -170,14 +170,14 @@ def test_recorded_steps_draw_the_same_numbers_and_learn_the_same(
     """On a CPU: fixed tensors, rehearsal and rates on the device, all but the graph itself."""
     plain = new_step(name, optimiser)
     recorded = new_step(name, optimiser, recorded=True)
-    for number, (batch, view_1, view_2, indices) in enumerate(batches(images)):
+    for number, (batch, (view_1, view_2), indices) in enumerate(batches(images)):
         if number == 2:
             break
         results = []
         for step in (plain, recorded):
             if number == 0:
                 step.begin_epoch(3, 0)
-            results.append(step.take(batch, view_1, view_2, indices, number))
+            results.append(step.take(batch, (view_1, view_2), indices, number))
         assert torch.equal(plain.noise.get_state(), recorded.noise.get_state())
         torch.testing.assert_close(results[1].loss, results[0].loss, rtol=1e-4, atol=1e-4)
         assert torch.equal(results[1].scalars["flop_ratio"], results[0].scalars["flop_ratio"])
@@ -192,13 +192,13 @@ def test_progress_on_the_device_gives_the_penalty_of_a_number(images: np.ndarray
     """Warm-up, bounds and multiplier at several points of a training, from the same state."""
     plain = new_step("dual_gating", "lars")
     fixed = new_step("dual_gating", "lars", recorded=True, lag=1)
-    batch = next(iter(batches(images)))
+    _, views, indices = next(iter(batches(images)))
     for number in (0, 1, 4, 6, 14):
         found = []
         for step in (plain, fixed):
             step.begin_epoch(3, number)
-            step.begin(batch[3], number)
-            result, _ = step.forward_backward(batch[1], batch[2])
+            step.begin(indices, number)
+            result, _ = step.forward_backward(views)
             found.append({name: float(value) for name, value in result.scalars.items()})
         assert found[1] == pytest.approx(found[0], rel=1e-6)
 
@@ -223,7 +223,7 @@ def test_compiled_steps_draw_the_same_numbers_and_learn_the_same(
     plain = new_step(name, "sgd", device)
     fast = new_step(name, "sgd", device, compiled=True)
     compiled_before_last = 0
-    for number, (batch, view_1, view_2, indices) in enumerate(batches(images, device)):
+    for number, (batch, (view_1, view_2), indices) in enumerate(batches(images, device)):
         if number == 3:
             break
         compiled_before_last = torch._dynamo.utils.counters["stats"]["unique_graphs"]
@@ -231,7 +231,7 @@ def test_compiled_steps_draw_the_same_numbers_and_learn_the_same(
         for step in (plain, fast):
             if number == 0:
                 step.begin_epoch(3, 0)
-            results.append(step.take(batch, view_1, view_2, indices, number))
+            results.append(step.take(batch, (view_1, view_2), indices, number))
         assert torch.equal(plain.noise.get_state(), fast.noise.get_state())
         torch.testing.assert_close(results[1].loss, results[0].loss, rtol=1e-3, atol=1e-3)
         if number == 0:  # later, batch norms over eight images have blown the rounding up
@@ -261,10 +261,10 @@ def test_a_graph_replays_the_numbers_of_its_kernels(images: np.ndarray, optimise
     ends = []
     for recorded in (False, True):
         step = new_step("dual_gating", optimiser, device, recorded=recorded)
-        for number, (batch, view_1, view_2, indices) in enumerate(batches(images, device)):
+        for number, (batch, (view_1, view_2), indices) in enumerate(batches(images, device)):
             if number % 5 == 0:
                 step.begin_epoch(3, number // 5)
-            step.take(batch, view_1, view_2, indices, number)
+            step.take(batch, (view_1, view_2), indices, number)
         step.settle()
         ends.append((state_of(step), step.noise.get_state()))
     assert torch.equal(ends[0][1], ends[1][1])
@@ -277,11 +277,11 @@ def test_a_graph_replays_the_numbers_of_its_kernels(images: np.ndarray, optimise
 def test_a_gpu_is_never_waited_for_within_an_epoch(images: np.ndarray, recorded: bool) -> None:
     device = needs("cuda")
     step = new_step("dual_gating", "lars", device, recorded=recorded)
-    for number, (batch, view_1, view_2, indices) in enumerate(batches(images, device)):
+    for number, (batch, (view_1, view_2), indices) in enumerate(batches(images, device)):
         if number == 2:
             torch.cuda.set_sync_debug_mode("error")
         try:
-            step.take(batch, view_1, view_2, indices, number)
+            step.take(batch, (view_1, view_2), indices, number)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         if number == 4:

@@ -79,17 +79,12 @@ class Trainable(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,
-        generator: torch.Generator | None = None,
+        self, views: Views, progress: Progress, generator: torch.Generator | None = None
     ) -> StepResult:
         """Loss of one batch.
 
         Args:
-            view_1: float (N, 3, H, W) in [0, 1].
-            view_2: the other view of the same images.
+            views: of the same images, float (N, 3, H, W) in [0, 1] each.
             progress: share of training done, in [0, 1); a number, or a scalar tensor on the
                 views' device.
             generator: source of the gates' noise, on the views' device.
@@ -213,20 +208,16 @@ class TwoViewMethod(Method):
         """Loss on two embeddings (N, D) of views (N, 3, H, W), and its named terms."""
 
     def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,
-        generator: torch.Generator | None = None,
+        self, views: Views, progress: Progress, generator: torch.Generator | None = None
     ) -> StepResult:
         """The objective plus L_G on every gated view; see :class:`Trainable`."""
         encodings = [
             self.encoder(view, branch, generator)
-            for view, branch in zip((view_1, view_2), self.view_branches, strict=True)
+            for view, branch in zip(views, self.view_branches, strict=True)
         ]
         embeddings = [self.embedded(encoding.features) for encoding in encodings]
-        loss, scalars = self.objective((view_1, view_2), *embeddings)
-        with torch.autocast(view_1.device.type, enabled=False):
+        loss, scalars = self.objective(views, *embeddings)
+        with torch.autocast(views[0].device.type, enabled=False):
             result = self.with_penalty(loss, scalars, encodings, progress)
         result.scalars["embedding_std"] = normalised_deviation(*embeddings)
         return result

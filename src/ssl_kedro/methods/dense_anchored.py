@@ -26,6 +26,7 @@ from ssl_kedro.methods.base import (
     Loss,
     StepResult,
     SymmetricMethod,
+    Views,
     normalised_deviation,
 )
 
@@ -62,19 +63,14 @@ class DenseAnchored(SymmetricMethod):
         return vicreg_loss(z_1, z_2, self.options.vicreg)
 
     def forward(
-        self,
-        view_1: Tensor,
-        view_2: Tensor,
-        progress: Progress,
-        generator: torch.Generator | None = None,
+        self, views: Views, progress: Progress, generator: torch.Generator | None = None
     ) -> StepResult:
         """VICReg(dense 1, dense 2) + weight * mean (gated 1 - dense 2)^2 + L_G."""
-        views = (view_1, view_2)
         dense = [self.embedded(self.encoder(view, "dense").features) for view in views]
-        gated = self._gated(view_1, generator)
+        gated = self._gated(views[0], generator)
         z_gated = self._constant_expander(gated.features)
         loss, scalars = self.objective(views, *dense)
-        with torch.autocast(view_1.device.type, enabled=False):
+        with torch.autocast(views[0].device.type, enabled=False):
             distances = (z_gated.float() - dense[1].detach().float()).square()
             following = loss_average(distances.mean())
             scalars["following"] = following.detach()

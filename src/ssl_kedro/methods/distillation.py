@@ -16,6 +16,7 @@ from ssl_kedro.methods.base import (
     Method,
     MethodConfig,
     StepResult,
+    Views,
     normalised_deviation,
 )
 
@@ -61,14 +62,13 @@ class DistillationMethod(Method):
 
     def forward(
         self,
-        view_1: Tensor,
-        view_2: Tensor,
+        views: Views,
         progress: Progress,  # noqa: ARG002
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Mean loss over the two views, each seen by student and teacher."""
         losses = []
-        for view in (view_1, view_2):
+        for view in views:
             features = self.encoder(view, "dense", generator).features
             loss, embedding = self.compared(features, self.teacher(view))
             losses.append(loss)

@@ -17,7 +17,7 @@ from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
 from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks, scaled
 from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
-from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, normalised_deviation
+from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, Views, normalised_deviation
 
 # "relu" as in the thesis: embeddings have no negative value, so that all are alike at first and
 # the memory bank drives them round together for many steps. "batch_norm" centres them.
@@ -117,25 +117,23 @@ class PanoramaContrast(Trainable):
 
     def forward(
         self,
-        view_1: Tensor,
-        view_2: Tensor,
+        views: Views,
         progress: Progress,  # noqa: ARG002
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Loss of one batch; see :class:`Trainable`.
 
         Args:
-            view_1: source view, the panorama.
-            view_2: other view, re-projected and changed.
+            views: the panorama, and another view of it, re-projected and changed.
             progress: not used.
             generator: draws the negatives.
         """
         config = self.config
-        source_maps, other_maps = self.encoder(view_1), self.encoder(view_2)
+        source_maps, other_maps = (self.encoder(view) for view in views)
         if self.attention is not None:
             other_maps = self.attention(source_maps, other_maps)
         source, cells = self.global_head(source_maps), self.local_head(other_maps)
-        with torch.autocast(view_1.device.type, enabled=False):
+        with torch.autocast(source.device.type, enabled=False):
             source = functional.normalize(source.float(), dim=1)
             local = functional.normalize(cells.float(), dim=1).mean(dim=(2, 3))
             self._source = source.detach()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Config
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.losses.kullback_leibler import kullback_leibler
-from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable
+from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, Views
 from ssl_kedro.spherical.sphere import pixel_solid_angles
 
 Tune = Literal["nothing", "norms", "everything"]
@@ -100,17 +100,16 @@ class SaliencyDecoding(Trainable):
 
     def forward(
         self,
-        view_1: Tensor,
-        view_2: Tensor,  # noqa: ARG002  one view is enough
+        views: Views,
         progress: Progress,  # noqa: ARG002
         generator: torch.Generator | None = None,
     ) -> StepResult:
         """Loss of one batch, of randomly mirrored and turned panoramas; see :class:`Trainable`."""
         truth = self.truth[self._indices.to(self.truth.device)]
-        inputs, truth = self._augmented(view_1, truth, generator)
+        inputs, truth = self._augmented(views[0], truth, generator)
         maps = inputs if self.encoder is None else self.encoder(inputs)
         predicted = self.decoder(maps)
-        with torch.autocast(view_1.device.type, enabled=False):
+        with torch.autocast(truth.device.type, enabled=False):
             loss = kullback_leibler(
                 predicted.float()[:, 0],
                 truth,

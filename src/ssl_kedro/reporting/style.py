@@ -45,6 +45,17 @@ def title(axis: Axes, text: str) -> None:
     axis.set_title(text, loc="left", fontsize=11)
 
 
+def label_point(axis: Axes, text: str, point: tuple[float, float], colour: str, rise: int) -> None:
+    """Small text over a point, or under it where ``rise`` (in typographic points) is negative."""
+    style = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": colour}
+    axis.annotate(text, point, (0, rise), **style)
+
+
+def label_level(axis: Axes, text: str, at: tuple[float, float], colour: str, va: str) -> None:
+    """Small text at a share of the axis' width and a value, such as beside a horizontal line."""
+    axis.annotate(text, at, xycoords=("axes fraction", "data"), fontsize=8, color=colour, va=va)
+
+
 def class_colours(labels: Iterable[int]) -> dict[int, str]:
     """One colour a class in order of its number; grey for unlabelled points."""
     return {

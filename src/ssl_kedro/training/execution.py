@@ -147,7 +147,7 @@ def _timed(step: TrainingStep, views: Tensor) -> float:
     began = time.perf_counter()
     # A step on noise that is not finite takes as long as any other.
     try:
-        step.take(views[0], views[0], views[1], torch.arange(views.shape[1]), 0)
+        step.take(views[0], (views[0], views[1]), torch.arange(views.shape[1]), 0)
     except TrainingDiverged:
         logger.debug("a trial step was not finite")
     if waits:

@@ -259,8 +259,7 @@ def train_epoch(
     sums: dict[str, Tensor] = {}
     first_step = epoch * source.batches_per_epoch
     for index, (images, indices) in enumerate(source.epoch(epoch)):
-        view_1, view_2 = views(images, view_noise)
-        result = step.take(images, view_1, view_2, indices, first_step + index)
+        result = step.take(images, views(images, view_noise), indices, first_step + index)
         for name, value in {"loss": result.loss.detach(), **result.scalars}.items():
             sums[name] = sums[name] + value if name in sums else value.clone()
         advance(source.batch_size)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ssl_kedro.methods.base import StepResult
+from ssl_kedro.methods.base import StepResult, Views
 
 _cuda: Any = torch.cuda  # parts of it carry no types
-Computation = Callable[[Tensor, Tensor], StepResult]
+Computation = Callable[[Views], StepResult]
 # Rounds before the recording: libraries choose kernels, the optimiser makes its state.
 _ROUNDS = 3
 
@@ -36,59 +35,59 @@ class Recording:
         self._compute = compute
         self._noise = noise
         self._undo = undo
-        self._views: tuple[Tensor, Tensor] | None = None
+        self._views: Views | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: StepResult | None = None
 
-    def __call__(self, view_1: Tensor, view_2: Tensor) -> StepResult:
+    def __call__(self, views: Views) -> StepResult:
         """Result for these views.
 
         Raises:
             RuntimeError: something in the computation waits for the device.
         """
         if self._views is None:
-            self._views = (view_1.clone(), view_2.clone())
-            self._rehearse(*self._views)
-            if view_1.device.type == "cuda":
-                self._record(*self._views)
-        for fixed, view in zip(self._views, (view_1, view_2), strict=True):
+            self._views = (views[0].clone(), views[1].clone())
+            self._rehearse(self._views)
+            if views[0].device.type == "cuda":
+                self._record(self._views)
+        for fixed, view in zip(self._views, views, strict=True):
             fixed.copy_(view)
         if self._graph is None or self._result is None:
-            return self._compute(*self._views)
+            return self._compute(self._views)
         self._graph.replay()
         return self._result
 
-    def _rehearse(self, view_1: Tensor, view_2: Tensor) -> None:
+    def _rehearse(self, views: Views) -> None:
         """Compute a few rounds and take them back, the generator included."""
         before = self._noise.get_state()
-        if view_1.device.type != "cuda":
-            self._rounds(view_1, view_2)
+        if views[0].device.type != "cuda":
+            self._rounds(views)
         else:
             current, side = torch.cuda.current_stream(), _cuda.Stream()
             side.wait_stream(current)
             with torch.cuda.stream(side):
-                self._rounds(view_1, view_2)
+                self._rounds(views)
             current.wait_stream(side)
         self._noise.set_state(before)
 
-    def _rounds(self, view_1: Tensor, view_2: Tensor) -> None:
+    def _rounds(self, views: Views) -> None:
         for number in range(_ROUNDS):
             # What waits cannot be recorded, and a recording that fails half way leaves the
             # generator unusable: better to know before.
-            last = number == _ROUNDS - 1 and view_1.device.type == "cuda"
+            last = number == _ROUNDS - 1 and views[0].device.type == "cuda"
             mode = torch.cuda.get_sync_debug_mode() if last else 0
             if last:
                 torch.cuda.set_sync_debug_mode("error")
             try:
-                self._compute(view_1, view_2)
+                self._compute(views)
             finally:
                 if last:
                     torch.cuda.set_sync_debug_mode(mode)
             self._undo()
 
-    def _record(self, view_1: Tensor, view_2: Tensor) -> None:
+    def _record(self, views: Views) -> None:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._noise)
         with torch.cuda.graph(graph):
-            self._result = self._compute(view_1, view_2)
+            self._result = self._compute(views)
         self._graph = graph

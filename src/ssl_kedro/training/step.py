@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_kedro.core.collectives import average_in_place
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.methods.base import StepResult, Trainable
+from ssl_kedro.methods.base import StepResult, Trainable, Views
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.divergence import Divergence, DivergenceWatch, StateGuard, TrainingDiverged
 from ssl_kedro.training.optimisers import build_optimiser, learning_rate
@@ -97,15 +97,12 @@ class TrainingStep:
         """Start the gates' noise of an epoch; a recording holds on to its generator."""
         self.noise.manual_seed(derived_seed(seed, "gates", epoch))
 
-    def take(
-        self, images: Tensor, view_1: Tensor, view_2: Tensor, indices: Tensor, step: int
-    ) -> StepResult:
+    def take(self, images: Tensor, views: Views, indices: Tensor, step: int) -> StepResult:
         """One whole step.
 
         Args:
             images: uint8 (N, 3, H, W), the batch.
-            view_1: one view of it.
-            view_2: the other.
+            views: two of it.
             indices: int64 (N,) on the CPU, its places among the training images.
             step: counted from 0.
 
@@ -118,7 +115,7 @@ class TrainingStep:
         """
         if self.lag == 0:
             self.begin(indices, step)
-            result, finite = self.forward_backward(view_1, view_2)
+            result, finite = self.forward_backward(views)
             if not finite:
                 scalars = {name: float(value) for name, value in result.scalars.items()}
                 found = Divergence(step, float(result.loss.detach()), scalars)
@@ -128,7 +125,7 @@ class TrainingStep:
             return result
         if self._delayed is None:  # not earlier: a resumed training first gets its state
             self._delayed = DelayedUpdate(self, self.lag, recorded=self.execution.recorded)
-        result, noticed = self._delayed.take(images, view_1, view_2, indices, step)
+        result, noticed = self._delayed.take(images, views, indices, step)
         if noticed:
             self.settle()
         return result
@@ -159,11 +156,11 @@ class TrainingStep:
             self._progress = progress
         self.method.before_step(progress, indices)
 
-    def forward_backward(self, view_1: Tensor, view_2: Tensor) -> tuple[StepResult, Tensor]:
+    def forward_backward(self, views: Views) -> tuple[StepResult, Tensor]:
         """Forward and backward pass of a step that has begun: its result, and if all is finite."""
         reduced = self.execution.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
-            result = self._forward(view_1, view_2, self._progress, self.noise)
+            result = self._forward(views, self._progress, self.noise)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(result.loss)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -199,26 +196,26 @@ class DelayedUpdate:
         self._number = torch.zeros((), dtype=torch.int64, device=step.device)
         self.watch = DivergenceWatch(step.device, lag)
         self.guard = StateGuard(step.method, step.optimiser)
-        self._compute: Callable[[Tensor, Tensor], StepResult] = self._computed
+        self._compute: Callable[[Views], StepResult] = self._computed
         if recorded:
             self._compute = Recording(self._computed, step.noise, self._undo)
 
     def take(
-        self, images: Tensor, view_1: Tensor, view_2: Tensor, indices: Tensor, number: int
+        self, images: Tensor, views: Views, indices: Tensor, number: int
     ) -> tuple[StepResult, bool]:
         """Queue one step. Returns its result, and whether one was found not to be finite."""
         step = self._step
         step.begin(indices, number)
         self._number.fill_(number)
-        result = self._compute(view_1, view_2)
+        result = self._compute(views)
         step.method.after_update(images, (number + 1) / step.total_steps)
         self.guard.restore_others(self.watch.bad)
         return result, self.watch.noticed()
 
-    def _computed(self, view_1: Tensor, view_2: Tensor) -> StepResult:
+    def _computed(self, views: Views) -> StepResult:
         """Everything of a step that only the device has to see."""
         self.guard.remember()
-        result, finite = self._step.forward_backward(view_1, view_2)
+        result, finite = self._step.forward_backward(views)
         self.watch.observe(self._number, result, finite)
         self._step.optimiser.step()
         self.guard.restore_trained(self.watch.bad)

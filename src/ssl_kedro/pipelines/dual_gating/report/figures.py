@@ -25,6 +25,7 @@ from ssl_kedro.reporting.style import (
     ORANGE,
     class_colours,
     figure,
+    label_point,
     literal,
     spread,
     title,
@@ -95,15 +96,7 @@ def _accuracy_panel(
         costs, accuracies = [p[0] for p in points], [p[1] for p in points]
         axis.plot(costs, accuracies, marker=marker, color=_COLOURS[name], lw=1)
     for cost, accuracy, label in gated["dual"]:
-        axis.annotate(
-            label,
-            (cost, accuracy),
-            textcoords="offset points",
-            xytext=(0, 7),
-            ha="center",
-            fontsize=8,
-            color=BLUE,
-        )
+        label_point(axis, label, (cost, accuracy), BLUE, 7)
     axis.plot([100] * len(dense), [value for value, _ in dense], "o", color=BLUE, mfc="white", ms=6)
     levels = levels_to_beat(metrics)
     if measure != "knn_top1":

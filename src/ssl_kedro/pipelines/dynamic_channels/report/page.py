@@ -27,7 +27,7 @@ from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
 from ssl_kedro.reporting.published import published_heading
-from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, title
+from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, label_point, title
 from ssl_kedro.reporting.table import PUBLISHED, shown
 
 _NO_LABELS = (
@@ -193,15 +193,7 @@ def accuracy_against_cost(
     axis.plot(costs, gated["knn_top1"], marker="o", color=BLUE, lw=1.2, label="SimSiam, gated")
     points = zip(costs, gated["knn_top1"], gated["budget_percent"], strict=True)
     for cost, accuracy, budget in points:
-        axis.annotate(
-            f"{budget:.0f} %",
-            (cost, accuracy),
-            textcoords="offset points",
-            xytext=(0, 8),
-            ha="center",
-            fontsize=8,
-            color=BLUE,
-        )
+        label_point(axis, f"{budget:.0f} %", (cost, accuracy), BLUE, 8)
     level, within = 100 * metrics["simsiam.knn_top1"], parameters.operating_point_within
     axis.axhline(level, color=GREY, lw=1.5, label="SimSiam, ungated")
     axis.axhspan(level - within, level, color=GREY, alpha=0.12, lw=0)

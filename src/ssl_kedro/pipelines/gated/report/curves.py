@@ -18,6 +18,7 @@ from ssl_kedro.pipelines.gated.variants import (
     name_of,
     title_of,
 )
+from ssl_kedro.reporting import style
 from ssl_kedro.reporting.html import Picture, Section
 from ssl_kedro.reporting.style import BLUE, CLASS_COLOURS, DARK, GREY, ORANGE, figure, title
 
@@ -162,14 +163,7 @@ def _limits(axis: Axes, panel: _Panel, budgets: Mapping[int, str]) -> None:
         axis.set_ylim(0, 100)
         for percent, colour in budgets.items():
             axis.axhline(percent, color=colour, lw=0.6, alpha=0.5)
-            axis.annotate(
-                f"{percent} %",
-                (1.01, percent),
-                xycoords=("axes fraction", "data"),
-                fontsize=8,
-                color=colour,
-                va="center",
-            )
+            style.label_level(axis, f"{percent} %", (1.01, percent), colour, "center")
 
 
 def _legend(made: Figure, handles: Sequence[Line2D]) -> None:

@@ -15,7 +15,7 @@ from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import MINUS, percent
 from ssl_kedro.reporting.published import compared, published_in, published_recipe, recipe_section
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
-from ssl_kedro.reporting.style import DARK, spread
+from ssl_kedro.reporting.style import DARK, label_level, spread
 from ssl_kedro.training.config import Execution
 
 _TERMS = (
@@ -139,11 +139,4 @@ def reference_lines(axis: Axes, levels: Sequence[tuple[float, str]]) -> None:
     values = [value for value, _ in levels]
     heights = spread(values, 0.05 * (axis.dataLim.y1 - axis.dataLim.y0))
     for (value, name), height in zip(levels, heights, strict=True):
-        axis.annotate(
-            f"{name} {value:.1f} %",
-            (0.01, height),
-            xycoords=("axes fraction", "data"),
-            fontsize=8,
-            color=DARK,
-            va="bottom",
-        )
+        label_level(axis, f"{name} {value:.1f} %", (0.01, height), DARK, "bottom")

@@ -16,6 +16,7 @@ from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
 from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, title_of
 from ssl_kedro.pipelines.parameters import budget_name
+from ssl_kedro.reporting import style
 from ssl_kedro.reporting.html import Picture, Section, Table
 from ssl_kedro.reporting.number_format import counted, percent, plain, signed, three_digits
 from ssl_kedro.reporting.style import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, RED, figure, title
@@ -108,15 +109,8 @@ def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
             name = network if len(methods) == 1 else f"{title_of(method)}, {network}"
             axis.plot(costs, times, marker, color=colour, mfc=face, ms=7, label=name)
             for cost, time, key in zip(costs, times, points["model"], strict=True):
-                axis.annotate(
-                    f"{budget_percent(key)} %",
-                    (cost, time),
-                    textcoords="offset points",
-                    xytext=(0, 8) if network == "gated" else (0, -15),
-                    ha="center",
-                    fontsize=8,
-                    color=colour,
-                )
+                rise = 8 if network == "gated" else -15
+                style.label_point(axis, f"{budget_percent(key)} %", (cost, time), colour, rise)
     top = 100 / rows.loc[rows["network"] != "dense", "measured_ratio"].min()
     axis.set_xlim(0, 104)
     axis.set_ylim(0, max(110, 1.08 * top))
