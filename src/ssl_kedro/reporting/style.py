@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,8 +48,8 @@ def title(axis: Axes, text: str) -> None:
 
 def label_point(axis: Axes, text: str, point: tuple[float, float], colour: str, rise: int) -> None:
     """Small text over a point, or under it where ``rise`` (in typographic points) is negative."""
-    style = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": colour}
-    axis.annotate(text, point, (0, rise), **style)
+    placed: dict[str, Any] = {"xytext": (0, rise), "textcoords": "offset points", "ha": "center"}
+    axis.annotate(text, point, fontsize=8, color=colour, **placed)
 
 
 def label_level(axis: Axes, text: str, at: tuple[float, float], colour: str, va: str) -> None:

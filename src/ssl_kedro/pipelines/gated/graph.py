@@ -13,11 +13,10 @@ from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import inference_nodes, nodes, preparation
 from ssl_kedro.pipelines.gated.records import Training
-from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
-from ssl_kedro.pipelines.gated.report.curves import training_curves
 from ssl_kedro.pipelines.gated.report.page import describe_run
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
 from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
+from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
 
 # Tags of the stages that time encoders and write them to files.
 MEASURE, EXPORT = "inference", "export"

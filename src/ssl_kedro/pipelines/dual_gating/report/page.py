@@ -17,10 +17,9 @@ from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import has_several_seeds
 from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
-from ssl_kedro.pipelines.gated.report.channels import channels_section
-from ssl_kedro.pipelines.gated.report.curves import training_section
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
+from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
 from ssl_kedro.pipelines.gated.variants import dual_models, middle_dual_key
 from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent

@@ -12,8 +12,6 @@ from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParam
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
 from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
-from ssl_kedro.pipelines.gated.report.channels import channels_section
-from ssl_kedro.pipelines.gated.report.curves import training_section
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
     levels_to_beat,
@@ -22,6 +20,7 @@ from ssl_kedro.pipelines.gated.report.page import (
     to_beat,
 )
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
+from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
 from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Card, Picture, Section
