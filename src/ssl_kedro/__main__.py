@@ -4,8 +4,6 @@ It takes the options of ``kedro run`` and reads ``conf`` of the current folder, 
 ``--conf-source`` names: a folder, or the archive that ``kedro package`` writes beside the wheel.
 """
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

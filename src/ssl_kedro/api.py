@@ -1,7 +1,5 @@
 """The library's verbs for a notebook or a script; :mod:`ssl_kedro` offers them."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar

@@ -1,7 +1,5 @@
 """The project's pipelines, built from the effective parameters as they are asked for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from kedro.framework.project import pipelines, settings

@@ -1,7 +1,5 @@
 """The recipes of random views, of images and of panoramas."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The two views of a panorama that the contrastive pre-training compares (thesis 4.3.1)."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -35,8 +35,6 @@ Convention of colours:
     HSV is asked for. `benchmarks/augmentation.py` prints how far the results lie apart.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Random views of a batch, each sample with its own draw."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar

@@ -11,8 +11,6 @@ mean over processes, and a loss that is a plain mean over a process' own rows ha
 gradient without any call from here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ needs nothing but the standard library: parameter files are parsed by pydantic o
 which reads the same annotations.
 """
 
-from __future__ import annotations
-
 import builtins
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Choosing where tensors live."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

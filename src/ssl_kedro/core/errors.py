@@ -1,7 +1,5 @@
 """Errors that whoever runs the program can mend: what was found, what was expected, what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import ClassVar
 

@@ -4,8 +4,6 @@ A store is a folder with an array and a description of what it was made from. Th
 is made and is read by memory map afterwards; the folder gets its name when it is complete.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """How this process handles memory: what tensors give back, and what loading modules makes."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import sys

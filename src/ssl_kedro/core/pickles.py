@@ -6,8 +6,6 @@ a meaning there, and perhaps any others, which become stand-ins that take any ar
 nothing. It is checked twice: each instruction before any is followed, and each name as it comes.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools
@@ -54,14 +52,14 @@ class InertObject:
 
     name = ""
 
-    def __new__(cls, *_: Any, **__: Any) -> InertObject:
+    def __new__(cls, *_: Any, **__: Any) -> "InertObject":
         """Any arguments, none of them looked at."""
         return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
-    def __call__(self, *_: Any, **__: Any) -> InertObject:
+    def __call__(self, *_: Any, **__: Any) -> "InertObject":
         """Itself: the result of calling what stands for nothing."""
         return self
 

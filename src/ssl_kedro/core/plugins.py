@@ -1,7 +1,5 @@
 """One file adds one thing: modules of a package, and those that other installed packages add."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import pkgutil

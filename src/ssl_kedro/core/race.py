@@ -4,8 +4,6 @@ Who takes part is made ready first (:func:`prepared`), which may fail; the race 
 (:func:`race`) gives seconds, of which its caller makes what decides (:func:`first_within`).
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping

@@ -6,8 +6,6 @@ torch's fused kernels, combines them in one message of 2 C numbers, and normalis
 of evaluation mode; the backward pass is the same the other way round. Nothing in it waits.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What our Kedro datasets share: files anywhere, values that are only read, handles to write to."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from copy import deepcopy
 from pathlib import Path, PurePosixPath

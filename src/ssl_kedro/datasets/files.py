@@ -1,7 +1,5 @@
 """Kedro datasets of what nodes leave in files and folders: arrays, records, indices, networks."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from pathlib import Path

@@ -3,8 +3,6 @@
 Images, panoramas, tasks and encoders of parameters, and handles on what a node writes as it runs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

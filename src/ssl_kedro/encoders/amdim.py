@@ -5,8 +5,6 @@ its files load as they are. Each block adds a 1x1 convolution of ReLU(conv(x)) t
 averaged over the same window, with zeros for channels that the input lacks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -4,8 +4,6 @@ Names of parameters are torchvision's, so that its files and those that follow i
 are. The stride is in the 3x3 convolution ("v1.5"), as in torchvision, MoCo and SimCLR.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal

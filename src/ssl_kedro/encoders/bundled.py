@@ -1,7 +1,5 @@
 """What a network says of itself so that it can be saved, and kinds of saved networks by format."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -12,7 +10,7 @@ from ssl_kedro.core.plugins import modules
 
 # What bundles say of the images that a network takes.
 INPUT = "uint8 or float in [0, 1], (N, 3, H, W), RGB; normalised inside"
-_KINDS: dict[str, type[Bundled]] = {}
+_KINDS: "dict[str, type[Bundled]]" = {}
 
 
 class Bundled(nn.Module):
@@ -30,7 +28,7 @@ class Bundled(nn.Module):
             _KINDS[cls.bundle_format] = cls
 
     @property
-    def bundled(self) -> Bundled:
+    def bundled(self) -> "Bundled":
         """What is saved in its place: itself, unless it only looks at another network."""
         return self
 

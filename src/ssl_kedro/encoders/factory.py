@@ -4,8 +4,6 @@ A backbone is found in this package or in a module that another package names in
 group "ssl_kedro.encoders".
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

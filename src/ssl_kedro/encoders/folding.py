@@ -5,8 +5,6 @@ relu(conv2(m_l relu(conv1(x))) + shortcut(x)) with 3x3 convolutions and the mask
 features are the mean over the last map.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 

@@ -4,8 +4,6 @@ They come from the project's own bundles, from files that others publish, with r
 or are no network at all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """ResNet-18 with channel gates: one set of convolutions, usable dense and gated."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Networks that give maps of features: images in, (N, C, h, w) of the last convolution out."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from abc import ABC, abstractmethod

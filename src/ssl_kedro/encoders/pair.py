@@ -1,7 +1,5 @@
 """Two encoders behind one entrance: one dense, one gated, no weight in common."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Self, cast
 

@@ -3,8 +3,6 @@
 Beside them the layers that know that a panorama has no left and right edge.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """Saliency of panoramas: decoders of an encoder's maps (thesis 4.3.3), and both as one network."""
 
-from __future__ import annotations
-
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

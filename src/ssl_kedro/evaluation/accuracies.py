@@ -1,7 +1,5 @@
 """Accuracies and costs of a frozen encoder, and what any trained one has to beat."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Two-dimensional embeddings of features, for looking at."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Features of a frozen encoder and, for the gated branch, what its gates did."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Nearest-neighbour accuracy of features."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Linear evaluation: one linear layer on frozen features."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -12,8 +12,6 @@ while the cost is too high and falls while it is too low, which is ascent on the
 (Bertsekas, Constrained Optimization and Lagrange Multiplier Methods, 1982, ch. 2).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

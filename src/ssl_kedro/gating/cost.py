@@ -4,8 +4,6 @@ The thesis' "FLOPs" are multiply-accumulates of convolutions: stem, blocks, down
 gates. Batch norm, ReLU and pooling are free. Code says ``macs``.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

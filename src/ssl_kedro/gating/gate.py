@@ -1,7 +1,5 @@
 """The channel gate: which channels of a residual block are worth computing for this image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Under which conditions MLflow is called: where, how patient and quiet, which failures count."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os

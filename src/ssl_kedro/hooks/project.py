@@ -1,7 +1,5 @@
 """Parameters in catalog and graph, checks before a run, and errors in one message."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

@@ -23,8 +23,6 @@ where that is enough (a progressive one also needs 2 bytes a coefficient: 3 to 6
 else can be. Images that are large even so are decoded one at a time, however many threads ask.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +64,7 @@ def decoded_image(source: Path | Image.Image, size: int) -> np.ndarray:
 
 def decoded_part(
     path: Path,
-    resize: Resize,
+    resize: "Resize",
     box: Sequence[float] | None = None,
     max_pixels: float | None = None,
 ) -> np.ndarray:

@@ -11,8 +11,6 @@ Each runs this module. Protocol, for each task: one line of JSON comes in on sta
 bytes. A process ends with its standard input, and so with the process that started it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -6,8 +6,6 @@ front; the background is another for every view. How hard a view is to find foll
 numbers it was made with, not from anyone's eye: see :func:`difficulty`.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal

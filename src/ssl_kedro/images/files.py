@@ -5,8 +5,6 @@ when it opens them, a limit of the whole process; here each caller states its ow
 before it decodes.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import zlib

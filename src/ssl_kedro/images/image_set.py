@@ -1,7 +1,5 @@
 """Decoded images with their labels."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +60,7 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> ImageSet:
+    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> "ImageSet":
         """Some of the images with their labels: ``images[:10]``, ``images[[3, 5]]``."""
         labels = None if self.labels is None else self.labels[rows]
         return replace(self, images=np.ascontiguousarray(self.images[rows]), labels=labels)

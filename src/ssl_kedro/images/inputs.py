@@ -1,7 +1,5 @@
 """Images as a person has them at hand: paths, pictures, arrays, tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

@@ -5,8 +5,6 @@ ahead of the reader in threads (Pillow decodes outside Python's lock), so that a
 while the next images are decoded, and only a few batches are in memory at a time.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from abc import ABC, abstractmethod

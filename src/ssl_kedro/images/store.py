@@ -5,8 +5,6 @@ A memory map is a folder ``<cache_dir>/<key>/`` with ``images.npy`` (uint8 (N, 3
 pixels depend on.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Choosing images by class: limited subsets and held-out parts."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator

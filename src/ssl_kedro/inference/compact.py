@@ -7,8 +7,6 @@ network: the compact network forces those gates, and :mod:`ssl_kedro.inference.f
 on other images how often that changes a mask.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ A gated network that is no faster than the dense one is not worth running: then 
 is what :func:`compare` chooses, and nothing is lost.
 """
 
-from __future__ import annotations
-
 import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Compact and static networks as folders and as ONNX files, checked."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast

@@ -1,7 +1,5 @@
 """How often forced gates change a mask: on images that compaction has not seen."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

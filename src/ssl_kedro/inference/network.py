@@ -5,8 +5,6 @@ order of the plan. :meth:`~ssl_kedro.inference.plan.CompactPlan.dependent_masks`
 encoder's masks.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self, cast

@@ -1,7 +1,5 @@
 """What every ONNX export shares: installed or not, images to compare on, the comparison."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path

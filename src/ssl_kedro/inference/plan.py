@@ -3,8 +3,6 @@
 Plain values that go to JSON and back; the weights stand beside them as named tensors.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Barlow Twins: redundancy reduction (Zbontar et al. 2021)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

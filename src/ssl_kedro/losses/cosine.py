@@ -1,7 +1,5 @@
 """Distance of directions: what SimSiam, BYOL and SimReg regress with."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

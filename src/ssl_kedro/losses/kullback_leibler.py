@@ -1,7 +1,5 @@
 """Kullback-Leibler divergence between saliency maps (thesis eq. 4.4)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Noise-contrastive estimation against a memory bank (Wu et al. 2018, Tian et al. 2019)."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Squares of a correlation matrix over a batch that several processes may share."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

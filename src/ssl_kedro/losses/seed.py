@@ -1,7 +1,5 @@
 """SEED: a student learns the teacher's similarities to a queue (Fang et al. 2021)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """VICReg: variance, invariance, covariance (Bardes et al. 2022; thesis eq. 6.1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Barlow Twins in the dual setting (thesis Table 6.4)."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss

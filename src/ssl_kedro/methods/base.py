@@ -1,7 +1,5 @@
 """What the training loop knows of a method, the shapes most methods share, and methods by name."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """BYOL in the dual setting (the thesis' third open question; Grill et al. 2020)."""
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import dataclass

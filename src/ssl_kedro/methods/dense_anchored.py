@@ -8,8 +8,6 @@ price is a third pass through the encoder. What is left between the two: the bat
 the downsample path, whose running statistics both branches feed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What the distilling methods share: a frozen teacher and a thinner student."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 
 import torch

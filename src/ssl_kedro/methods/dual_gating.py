@@ -1,7 +1,5 @@
 """VICReg dual gating (chapter 6, BMVC 2023): one encoder, trained once, dense and gated."""
 
-from __future__ import annotations
-
 from ssl_kedro.methods.vicreg import VICReg
 
 

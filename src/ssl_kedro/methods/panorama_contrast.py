@@ -1,7 +1,5 @@
 """Contrastive pre-training on panoramas against a memory bank (thesis 4.3.2, Figures 4.4, 4.5)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """Training of a saliency decoder on a frozen encoder, or of both (thesis 4.3.3)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,7 +85,7 @@ class SaliencyDecoding(Trainable):
     truth: Tensor
     weights: Tensor
 
-    def train(self, mode: bool = True) -> SaliencyDecoding:
+    def train(self, mode: bool = True) -> "SaliencyDecoding":
         """Training mode of what is trained."""
         super().train(mode)
         if self.encoder is not None and self.tune == "nothing":

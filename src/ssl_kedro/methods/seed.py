@@ -1,7 +1,5 @@
 """SEED (Fang et al. 2021): a student learns whom its teacher resembles (thesis Table 6.3)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated
 

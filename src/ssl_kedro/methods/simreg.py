@@ -1,7 +1,5 @@
 """SimReg (Navaneet et al. 2021): a student regresses onto its teacher (thesis Table 6.3)."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """SimSiam (Chen & He 2021): two views, a predictor, a stopped gradient."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 

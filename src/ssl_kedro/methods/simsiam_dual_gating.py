@@ -1,7 +1,5 @@
 """SimSiam in the dual setting (the thesis' third open question)."""
 
-from __future__ import annotations
-
 from ssl_kedro.methods.simsiam import SimSiam
 
 

@@ -1,7 +1,5 @@
 """SimSiam with both views gated: dynamic channel selection (thesis chapter 5)."""
 
-from __future__ import annotations
-
 from ssl_kedro.methods.simsiam import SimSiam
 
 

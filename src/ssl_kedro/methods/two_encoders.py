@@ -1,7 +1,5 @@
 """Dual gating with two encoders that share nothing (thesis Table 6.5)."""
 
-from __future__ import annotations
-
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.pair import EncoderPair

@@ -1,7 +1,5 @@
 """VICReg (Bardes et al. 2022): the dense baseline of chapter 6 (Baseline-1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 

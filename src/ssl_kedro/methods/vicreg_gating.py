@@ -1,7 +1,5 @@
 """VICReg with both views gated: the gated baseline of chapter 6 (Baseline-2)."""
 
-from __future__ import annotations
-
 from ssl_kedro.methods.vicreg import VICReg
 
 

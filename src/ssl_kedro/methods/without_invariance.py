@@ -1,7 +1,5 @@
 """Dual gating without the invariance term (thesis Table 6.6): collapses, and shows why."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from torch import Tensor

@@ -5,8 +5,6 @@ catalog follow them too. Kedro builds its registry and its catalog from code and
 from parameters; whoever reads the configuration leaves a way to them here.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Typed parameters: what the pipelines share, and errors that name key, value and remedy."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import typing

@@ -1,7 +1,5 @@
 """A self-contained HTML report: sections of text, tables and figures in one file."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What a run was: versions, commit, data, seed, device, time and memory."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Numbers, and lists of words, as the reports print them; what was not measured is a dash."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

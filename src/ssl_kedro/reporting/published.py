@@ -1,7 +1,5 @@
 """What the thesis publishes, as data: its figures as printed, and recipes beside those of a run."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

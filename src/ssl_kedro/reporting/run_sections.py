@@ -1,7 +1,5 @@
 """Sections that every pipeline's report ends with: skipped files and the run's manifest."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Colours and axes that all figures share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -10,8 +10,6 @@ A column says how it is computed from a row's measurements and how the page prin
     table = shown(columns, frame, {"": "", RUN: RUN, PUBLISHED: "Published (CIFAR-10)"})
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

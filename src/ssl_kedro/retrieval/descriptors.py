@@ -6,8 +6,6 @@ length. Vectors of all images lie below each other, (M, C); ``starts`` (N + 1,) 
 each image's begin.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal

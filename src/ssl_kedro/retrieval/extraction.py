@@ -4,8 +4,6 @@ One file of vectors serves every whitening, dimension and re-ranking; it is made
 when something that it was made from has changed.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import hashlib

@@ -1,7 +1,5 @@
 """Approximate search by faiss: trained and filled from descriptors on disk, block by block."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -3,8 +3,6 @@
 Convention: maps are (N, C, h, w), row 0 at the top; a region is (top, left, side) in cells.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import lru_cache, reduce
 from itertools import pairwise

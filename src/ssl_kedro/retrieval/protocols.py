@@ -5,8 +5,6 @@ are what a query should find; junk is taken out of the ranking before anything i
 that finding it neither helps nor harms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +92,7 @@ class Places:
     kinds: np.ndarray
     starts: np.ndarray
 
-    def hits(self, level: Level) -> Hits:
+    def hits(self, level: Level) -> "Hits":
         """Places of the positives once junk is out."""
         wanted, junk = self._in(level.positives), self._in(level.junk)
         before, counted = _sums_before(junk), _sums_before(wanted)

@@ -5,8 +5,6 @@ neighbours are database indices, nearest first, (Q, K) or (N, K). A weight for e
 says how much it counts; 0 leaves it out.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -95,7 +93,7 @@ class Searcher:
             _, found = nearest(self.database, queries, wanted)
         return np.asarray(found, dtype=np.int32)
 
-    def augmented(self, count: int) -> Searcher:
+    def augmented(self, count: int) -> "Searcher":
         """A searcher of the same kind after augmentation with so many rows, each itself first."""
         rows = np.asarray(self.database)
         others = without(self.nearest(rows, count), np.arange(len(rows)))

@@ -1,7 +1,5 @@
 """What rankings are worth, level by level, and what chance would give."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 

@@ -4,8 +4,6 @@ Convention: descriptors are float32, unit rows, database (N, D), which may be a 
 queries (Q, D). Equal similarities stand in the order of the database.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Protocol
 

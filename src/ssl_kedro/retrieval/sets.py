@@ -1,7 +1,5 @@
 """A retrieval task: images to search, images to search with, and who is to be found."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@ A shard is an ``.npy`` file of consecutive rows; its name says where they begin,
 processes on several machines write theirs without knowing of each other.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +64,7 @@ class ShardedDescriptors:
     shards: tuple[np.ndarray, ...]
 
     @classmethod
-    def opened(cls, folder: Path, count: int | None = None) -> ShardedDescriptors:
+    def opened(cls, folder: Path, count: int | None = None) -> "ShardedDescriptors":
         """All shards of a folder.
 
         Args:

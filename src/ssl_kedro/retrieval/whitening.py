@@ -4,8 +4,6 @@ The components stand in the order of their variance, so that the first d columns
 transform are the transform to d dimensions: a sweep over d learns nothing again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

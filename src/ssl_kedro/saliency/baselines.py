@@ -1,7 +1,5 @@
 """What a model has to be printed beside: uniform, equator prior, mean map, other viewers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Scores of many predictions, and bootstrap intervals of their means over images."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Fitting a decoder to saliency maps, and asking a fitted model."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from typing import Any

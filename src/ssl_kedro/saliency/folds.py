@@ -1,7 +1,5 @@
 """Which panoramas a decoder learns from and which it is tested on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Ground truth: maps from fixations, one Gaussian on the sphere each, and the arrays of many."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """Maps that can be scored: what they must be, how one takes another's size, what a row counts."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal, get_args
 

@@ -6,8 +6,6 @@ the thresholds at the fixations; its curve cuts each step's corner, which adds a
 F fixations, and counts a tie of several fixations once for each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -43,8 +41,8 @@ class Metric:
     range: str
     place: int
     unit: str = ""
-    of_map: Callable[[Compared], float] | None = None
-    of_fixations: Callable[[Compared, np.ndarray], float] | None = None
+    of_map: "Callable[[Compared], float] | None" = None
+    of_fixations: "Callable[[Compared, np.ndarray], float] | None" = None
     lower_is_better: bool = False
 
 
@@ -80,7 +78,7 @@ class Compared:
     truth: np.ndarray | None
     prior: np.ndarray | None
     others: np.ndarray
-    ranks: RankedMap
+    ranks: "RankedMap"
 
     @cached_property
     def shares(self) -> np.ndarray:
@@ -99,7 +97,7 @@ class Compared:
         return self.prediction * self.shares[:, None], self.truth * self.shares[:, None]
 
     @cached_property
-    def ranked(self) -> RankedMap:
+    def ranked(self) -> "RankedMap":
         """What fixations are looked up in: in `authors` mode the prediction times the sine."""
         if self.mode != "authors":
             return self.ranks

@@ -1,7 +1,5 @@
 """Panoramas with what is known of where people looked, whatever they come from."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -52,7 +50,7 @@ class Fixations:
     def __len__(self) -> int:
         return len(self.longitude_deg)
 
-    def of(self, chosen: np.ndarray) -> Fixations:
+    def of(self, chosen: np.ndarray) -> "Fixations":
         """Those that a mask or indices choose."""
         return Fixations(self.longitude_deg[chosen], self.latitude_deg[chosen], self.viewer[chosen])
 

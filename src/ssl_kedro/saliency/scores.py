@@ -16,8 +16,6 @@ set of none) make the metrics of fixations NaN, a missing truth map those of map
 info_gain and missing fixations of other images sauc. Maps are resized bilinearly, across the seam.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

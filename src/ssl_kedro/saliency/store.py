@@ -4,8 +4,6 @@ A store is made once for a source and a size and read by memory map afterwards; 
 only when the source or the size has changed.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import closing
 from dataclasses import asdict, dataclass, field

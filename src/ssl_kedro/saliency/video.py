@@ -5,8 +5,6 @@ those between the wanted ones are not converted, and none is kept, so that memor
 with the length.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import closing

@@ -15,8 +15,6 @@ the right, pitch lifts what is ahead towards the zenith, roll lifts what is righ
 zenith. A rotation by all three is yaw after pitch after roll, each applied once.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -126,7 +124,7 @@ class SamplingPlan:
     indices: Tensor
     weights: Tensor
 
-    def to(self, device: torch.device) -> SamplingPlan:
+    def to(self, device: torch.device) -> "SamplingPlan":
         """The plan on a device."""
         return SamplingPlan(self.size, self.shape, self.indices.to(device), self.weights.to(device))
 

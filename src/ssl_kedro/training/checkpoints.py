@@ -1,7 +1,5 @@
 """What a training writes down: a row of metrics an epoch, and checkpoints without pickle."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Numbers that are not finite: noticed without waiting for the device, and never applied."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass

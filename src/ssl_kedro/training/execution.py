@@ -1,7 +1,5 @@
 """Choosing how to compute by a short trial on the machine at hand."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import logging

@@ -4,8 +4,6 @@ It knows nothing of files, trackers or what the method does. What it reports goe
 epoch log; what it needs to continue goes to a checkpoint store; both may be absent.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A rate climbs linearly through the warm-up, then follows half a cosine or stays constant.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, overload

@@ -1,7 +1,5 @@
 """One optimisation step: forward, backward, and an update that is only made of finite numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

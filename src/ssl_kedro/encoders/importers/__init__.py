@@ -1,7 +1,5 @@
 """Weight files that others publish, as networks of maps: the one entrance to all of them."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What is to be said of a kind of weight file, and what becomes of a file's keys."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +27,7 @@ class WeightsError(InputError):
     ``report`` has the keys, where the file could be read that far.
     """
 
-    report: KeyReport | None = None
+    report: "KeyReport | None" = None
 
 
 @dataclass(frozen=True)

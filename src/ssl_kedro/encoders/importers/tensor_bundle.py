@@ -11,8 +11,6 @@ keys that leave out what they share with the key before, then restart points; it
 follow it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

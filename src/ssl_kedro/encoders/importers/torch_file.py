@@ -6,8 +6,6 @@ libraries among the weights they are read here, with stand-ins in the place of t
 a pickle claims, which become tensors after it has ended and its claims are checked.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import math

@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 as published, read by torchvision; nothing is downloaded."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.images.image_set import ImageSet

@@ -1,7 +1,5 @@
 """scikit-learn's handwritten digits: 1,797 grey images of 8 x 8 pixels, part of its package."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator

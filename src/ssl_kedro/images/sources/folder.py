@@ -11,8 +11,6 @@ A folder "train" that holds images beside other folders of images is a class of 
 part. Class folders may have folders inside. Files are taken in the order of their names.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +47,7 @@ class _Files:
     labels: np.ndarray | None
     class_names: tuple[str, ...]
 
-    def __getitem__(self, rows: np.ndarray) -> _Files:
+    def __getitem__(self, rows: np.ndarray) -> "_Files":
         labels = None if self.labels is None else self.labels[rows]
         return _Files([self.paths[row] for row in rows], labels, self.class_names)
 

@@ -1,7 +1,5 @@
 """Arrays in one NumPy .npz file: x_train, x_test and, where labelled, y_train, y_test."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from pathlib import Path

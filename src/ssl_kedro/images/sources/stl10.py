@@ -1,7 +1,5 @@
 """STL-10 as published (binary files), without holding its 2.8 GB of images in memory."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.images.image_set import ImageSet

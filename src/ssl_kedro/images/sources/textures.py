@@ -6,8 +6,6 @@ images of one class rarely match. Colour and background carry nothing: the three
 equal and the pattern fills the image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What every execution engine offers."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import torch

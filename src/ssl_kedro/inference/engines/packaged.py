@@ -3,8 +3,6 @@
 PyTorch is there twice, eager in channels_last and compiled with frozen weights.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib
 import importlib.util

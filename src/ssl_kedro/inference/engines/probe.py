@@ -1,7 +1,5 @@
 """The fastest engine on this machine, by a short race."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import logging

@@ -1,7 +1,5 @@
 """Compiling the native kernel on first use, once for each source, flags and machine type."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """The native kernel behind plain arrays."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

@@ -1,7 +1,5 @@
 """Nodes that only chapter 6 has: transfer, its tables and the embedding."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

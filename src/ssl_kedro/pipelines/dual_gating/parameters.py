@@ -1,7 +1,5 @@
 """Parameters of the dual_gating pipeline."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, Literal, Self
 

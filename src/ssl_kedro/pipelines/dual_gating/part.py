@@ -1,7 +1,5 @@
 """What a part of chapter 6 is: the models that it compares, and its table, in one declaration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache

@@ -1,7 +1,5 @@
 """The graph of chapter 6: parts of the chapter, budgets and seeds, all by configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline

@@ -1,7 +1,5 @@
 """What chapter 6 trains for its parts: models, budgets, seeds, and their names."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product

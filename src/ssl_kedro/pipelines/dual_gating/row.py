@@ -1,7 +1,5 @@
 """A row of a table of chapter 6, before it is measured: a model at a budget, over its seeds."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping

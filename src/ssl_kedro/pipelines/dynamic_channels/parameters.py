@@ -1,7 +1,5 @@
 """Parameters of the dynamic_channels pipeline."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """The graph of chapter 5: the ungated baseline and one namespace a budget."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline

@@ -1,7 +1,5 @@
 """The graph of a pipeline that trains gated encoders: all that chapters 5 and 6 have alike."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Nodes that make trained gated encoders fast, time them and export them."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,7 @@ from ssl_kedro.inference.compact import (
 )
 from ssl_kedro.inference.comparison import NetworkName, compare, timed_batches
 from ssl_kedro.inference.engines.probe import fastest_engine
-from ssl_kedro.inference.export import (
-    ExportReport,
-    FileReport,
-    export_compact,
-    export_compact_onnx,
-)
+from ssl_kedro.inference.export import ExportReport, FileReport, export_compact, export_compact_onnx
 from ssl_kedro.inference.forcing import forcing_report
 from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.onnx_file import check_export_installed

@@ -1,7 +1,5 @@
 """Parameters of the stage that times compact, static and dense networks, and of their export."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator

@@ -1,7 +1,5 @@
 """What passes between the nodes that time and export encoders, and lies as JSON."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,7 +28,7 @@ class ChannelCounts:
     removed: int
 
     @classmethod
-    def of(cls, network: CompactNetwork) -> ChannelCounts:
+    def of(cls, network: CompactNetwork) -> "ChannelCounts":
         """Counts of one network."""
         blocks = network.plan.blocks
         return cls(
@@ -82,7 +80,7 @@ class ForcedGates:
     blocks: list[dict[str, str | int | float]]
 
     @classmethod
-    def of(cls, report: ForcingReport) -> ForcedGates:
+    def of(cls, report: ForcingReport) -> "ForcedGates":
         """A report as shares."""
         rows = report.rows()
         off = sum(cast(int, row["forced_off"]) for row in rows) * report.images

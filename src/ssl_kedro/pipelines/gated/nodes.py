@@ -3,8 +3,6 @@
 Typed parameters in, library calls, records out.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from typing import Any, TypeVar

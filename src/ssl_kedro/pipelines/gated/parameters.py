@@ -1,7 +1,5 @@
 """Parameters of pipelines that train encoders: what chapters 5 and 6 share."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar

@@ -1,7 +1,5 @@
 """Nodes that come before any training: what there is to train on, how to compute, what to beat."""
 
-from __future__ import annotations
-
 from ssl_kedro.core.devices import limited_threads, threads_of_each
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.nodes import evaluator, planned_method

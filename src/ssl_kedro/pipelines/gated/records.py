@@ -1,7 +1,5 @@
 """What passes between the nodes of chapters 5 and 6, and lies as JSON in their results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any

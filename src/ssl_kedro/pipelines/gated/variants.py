@@ -3,8 +3,6 @@
 A model's key is its name, and its budget where it has one: "vicreg", "dual.budget_30".
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Nodes of chapter 3: from images to descriptors, from descriptors to scores."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from functools import partial

@@ -1,7 +1,5 @@
 """Parameters of the retrieval_eval pipeline."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field

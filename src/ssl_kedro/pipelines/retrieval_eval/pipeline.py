@@ -1,7 +1,5 @@
 """Graph of chapter 3: images -> vectors -> whitening -> descriptors -> rankings -> scores."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What passes between the nodes of chapter 3."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar

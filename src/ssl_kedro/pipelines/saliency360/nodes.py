@@ -1,7 +1,5 @@
 """Nodes of chapter 4: panoramas, ground truth, pre-training, decoders, predictions, use."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import logging

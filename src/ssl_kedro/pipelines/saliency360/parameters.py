@@ -1,7 +1,5 @@
 """Parameters of the saliency360 pipeline."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Collection, Iterable

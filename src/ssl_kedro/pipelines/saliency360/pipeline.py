@@ -1,7 +1,5 @@
 """Graph of chapter 4: panoramas -> encoders -> decoders -> predictions -> scores."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Encoders and models of a run of chapter 4, and the authors' errors they may be made with."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator

@@ -1,7 +1,5 @@
 """What passes between the nodes of chapter 4; each is a JSON file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from ssl_kedro.saliency.evaluation import Estimate, Estimates, Scores

@@ -1,7 +1,5 @@
 """Nodes of chapter 4 that score predictions and the baselines beside them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator

@@ -1,7 +1,5 @@
 """Ground truth of a user's own images: a ``labels.csv``, or a folder for each instance."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence

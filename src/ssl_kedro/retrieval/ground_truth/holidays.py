@@ -1,7 +1,5 @@
 """INRIA Holidays, whose file names are its ground truth (Jegou et al. 2008)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath

@@ -5,8 +5,6 @@ lie in one folder or in one folder for each landmark. The tree is listed once; e
 one or two look-ups.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path

@@ -5,8 +5,6 @@ Boxes stay as they are. Version 5 files are read by SciPy in a process of their 
 files are HDF5 and read by h5py, which is imported when the first such file is read.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

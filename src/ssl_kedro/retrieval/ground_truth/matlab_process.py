@@ -9,8 +9,6 @@ order, a text, a list of the values of a cell or of a char matrix' rows, or a li
 array's entries by field.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

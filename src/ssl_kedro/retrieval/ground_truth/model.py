@@ -4,8 +4,6 @@ Convention: indices count from 0 and point into ``database``; boxes are left, to
 in pixels of the original image, as the published file gives them.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

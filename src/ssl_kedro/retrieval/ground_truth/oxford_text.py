@@ -5,8 +5,6 @@ Each query has four files: ``<landmark>_<number>_query.txt`` holds the image's n
 positives. They do not say what else is in the database, so that list comes from the caller.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath

@@ -15,8 +15,6 @@ INSTRE    ``ok``, ``bbx`` (Wang and Jiang 2015, Iscen et al. 2017)       no
 ``imlist``, with ``q_name``, their names, as a check.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Mapping, Sequence

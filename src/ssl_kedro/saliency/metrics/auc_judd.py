@@ -1,7 +1,5 @@
 """AUC-Judd: fixated pixels against all others."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.saliency.metric import Compared, Metric

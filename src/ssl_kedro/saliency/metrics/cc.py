@@ -1,7 +1,5 @@
 """CC: Pearson correlation of prediction and truth."""
 
-from __future__ import annotations
-
 from ssl_kedro.saliency.maps import weighted_product
 from ssl_kedro.saliency.metric import Compared, Metric, centred
 

@@ -1,7 +1,5 @@
 """Information gain over the equator prior (Kuemmerer, Wallis and Bethge, PNAS 112, 2015)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.saliency.maps import weighted_mean

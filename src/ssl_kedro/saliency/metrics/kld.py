@@ -1,7 +1,5 @@
 """KLD: the Kullback-Leibler divergence of the prediction from the truth."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.saliency.metric import EPS, Compared, Metric

@@ -1,7 +1,5 @@
 """NSS: the normalised scanpath saliency."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.saliency.metric import Compared, Metric

@@ -1,7 +1,5 @@
 """Shuffled AUC: fixated pixels against those that are fixated in other images."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.saliency.metric import Compared, Metric, mann_whitney

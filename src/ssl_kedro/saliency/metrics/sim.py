@@ -1,7 +1,5 @@
 """SIM: the intersection of two distributions."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ssl_kedro.saliency.metric import Compared, Metric

@@ -1,7 +1,5 @@
 """Predictions as files: maps, heat maps, overlays, videos, and a table of what was written."""
 
-from __future__ import annotations
-
 import csv
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence

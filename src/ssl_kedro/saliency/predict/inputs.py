@@ -1,7 +1,5 @@
 """What to predict for: one image, one video, or a folder of them, checked before a model runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -5,8 +5,6 @@ default since PyTorch 2.9 and the one that is still maintained; the older TorchS
 is deprecated. Weights are kept inside the file, which limits them to 2 GB.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

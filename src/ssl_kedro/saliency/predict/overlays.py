@@ -5,8 +5,6 @@ scale and any resolution, and cover the same panorama. Colours say how a place c
 most salient places of the same map: two pictures cannot be compared by colour.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -4,8 +4,6 @@ Predictions stream: the next images are decoded while the network works, and onl
 are in memory at a time, however large the folder or long the video.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Run time of a saliency model per image, stage by stage (thesis Table 4.2)."""
 
-from __future__ import annotations
-
 import itertools
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """Which panoramas, from where, and how their files are to be understood."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """What can be wrong with panoramas, saliency maps and fixations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar

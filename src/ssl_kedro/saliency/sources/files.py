@@ -1,7 +1,5 @@
 """Panoramas, maps and fixations that lie in files."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Fixations from tables, arrays and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ last two may be missing), or the same three in each of ``root/train``, ``root/te
 directly or in folders below it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args

@@ -5,8 +5,6 @@ plain, shaded and two-coloured things of the same sizes, colours and mean bright
 Neither place nor brightness tells them apart.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,7 +53,7 @@ class GeneratedPanoramas(PanoramaSource):
         self.viewers = viewers
         self.fixations_per_viewer = fixations_per_viewer
 
-    def objects(self, index: int) -> tuple[SceneObject, ...]:
+    def objects(self, index: int) -> "tuple[SceneObject, ...]":
         """What stands in a scene; first those that draw looks."""
         rng = numpy_generator(self.seed, "objects", self.names[index])
         salient, others = int(rng.integers(2, 5)), int(rng.integers(2, 5))

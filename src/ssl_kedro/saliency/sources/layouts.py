@@ -1,7 +1,5 @@
 """What layouts of data sets share: files by their names, pairs, scenes and splits."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath

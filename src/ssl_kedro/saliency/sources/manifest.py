@@ -6,8 +6,6 @@ one with the split ``unlabelled`` needs neither. Without a scene the image is it
 name it is called by its path without the ending.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The entrance: panoramas of a configured source, and several sources as one."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from importlib import import_module

@@ -8,8 +8,6 @@ Maps for two eyes ((2, H, W) in an array, ``..._WxHx2_32b.bin`` in raw floats) b
 both, each of equal weight. Longer sequences are videos, which belong to no single panorama.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

@@ -22,8 +22,6 @@ The release names no split of its 85 images that could be confirmed (programs cu
 own places), so that ``test_names`` or ``test_share`` decides.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from pathlib import Path

@@ -20,8 +20,6 @@ No split is published; programs since have tested on cubemap_0000, cubemap_0006 
 cubemap_0009, which ``test_names`` can say.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Every fault of a table is named by file and line. Photographs lose nothing that 
 become 8-bit RGB; a map of 16 bits does.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

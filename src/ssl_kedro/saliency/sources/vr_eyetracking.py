@@ -18,8 +18,6 @@ The release lists its 134 training and 74 test videos in a spreadsheet, ``train_
 give the test videos' names as ``test_names``, or ``test_share`` decides over videos.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from collections import defaultdict

@@ -5,8 +5,6 @@ the path of the memory map that holds them already. Nothing in it is a pickle. F
 in it: they follow from the seed, and the first process sends its own to the others.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from dataclasses import dataclass

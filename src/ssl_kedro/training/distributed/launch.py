@@ -1,7 +1,5 @@
 """Launching the processes of a job and waiting for them, from inside a pipeline's node."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import hashlib

@@ -1,7 +1,5 @@
 """A training in several processes, seen from the one that wants its result."""
 
-from __future__ import annotations
-
 import dataclasses
 import gc
 import json

@@ -3,8 +3,6 @@
 Messages are JSON and files, sent as tensors on the CPU, without pickle.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

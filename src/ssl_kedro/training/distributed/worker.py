@@ -4,8 +4,6 @@ Started by :mod:`ssl_kedro.training.distributed.launch`, with the job's folder a
 the process that launched it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """AMDIM's checkpoints: ``{"model": ..., "hyperparams": ..., "cursor": ...}``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ssl_kedro.core.config import ConfigError

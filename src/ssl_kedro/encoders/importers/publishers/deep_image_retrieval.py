@@ -1,7 +1,5 @@
 """Deep image retrieval (Revaud et al. 2019)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ssl_kedro.encoders.importers.kind import Kind, Selection, resnet, selected

@@ -1,7 +1,5 @@
 """VICReg (Bardes et al. 2022) and Barlow Twins (Zbontar et al. 2021), of one layout."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, Selection, selected

@@ -1,7 +1,5 @@
 """MoCo (He et al. 2020, Chen et al. 2020)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ssl_kedro.encoders.importers.kind import Kind, Selection, WeightsError, selected

@@ -4,8 +4,6 @@ TensorFlow 1 numbers layers as they are made: ``base_model/conv2d``, ``conv2d_1`
 batch norms beside them. A block with a projection makes that first, then its 1x1, 3x3 and 1x1.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

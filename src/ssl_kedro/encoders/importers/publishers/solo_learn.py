@@ -1,7 +1,5 @@
 """solo-learn (da Costa et al. 2022)."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """torchvision's ResNets, trained with labels."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, Selection, resnet, selected

@@ -1,7 +1,5 @@
 """Table 6.1: dense baseline, gated baseline and dual gating; figures 6.1 and 6.2 of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,14 +8,7 @@ from ssl_kedro.pipelines.dual_gating.part import BUDGET, Part
 from ssl_kedro.pipelines.dual_gating.row import Row, each_model
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.reporting.number_format import signed_with_std
-from ssl_kedro.reporting.table import (
-    LESS_PUBLISHED,
-    PUBLISHED,
-    RUN,
-    Column,
-    beside_published,
-    word,
-)
+from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, Column, beside_published, word
 
 _NAMES = {
     "vicreg": "VICReg (Baseline-1)",

@@ -5,8 +5,6 @@ Every table has one row a budget and model, in percent and percentage points: a 
 ``<measure>_against_dual_n``, the number of seeds that both have.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Table 6.3: distilled students beside the gated encoder, with all that is trained for each."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Table 6.2: linear evaluation of frozen encoders on other data sets."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,14 +9,7 @@ import pandas as pd
 from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, Part, paired
 from ssl_kedro.pipelines.dual_gating.row import Row, each_model
 from ssl_kedro.reporting.number_format import signed_with_std
-from ssl_kedro.reporting.table import (
-    LESS_PUBLISHED,
-    PUBLISHED,
-    RUN,
-    Column,
-    beside_published,
-    word,
-)
+from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, Column, beside_published, word
 
 
 class _Transfer(Row):

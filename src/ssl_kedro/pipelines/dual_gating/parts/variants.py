@@ -1,7 +1,5 @@
 """Tables 6.4 to 6.6: variants of dual gating beside it, 1-NN on features as they are."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 from ssl_kedro.pipelines.dual_gating.part import BUDGET, LESS_DUAL, MODEL, SEEDS, Measure, Part

@@ -1,7 +1,5 @@
 """Accuracy against cost, and the embedding of features (Fig. 6.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

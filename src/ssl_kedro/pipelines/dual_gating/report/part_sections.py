@@ -4,8 +4,6 @@ A difference counts as shown where at least three seeds agree to the extent that
 below its standard deviation; this is a rule of thumb for few seeds, not a test of significance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -4,8 +4,6 @@ A frame of runs has one row a model, budget, seed and branch: model, method, bud
 for a dense method), seed, branch, and numbers; accuracies and shares are fractions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The report of the dynamic_channels pipeline."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

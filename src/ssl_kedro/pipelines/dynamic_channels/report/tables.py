@@ -1,7 +1,5 @@
 """Flat metrics, and Table 5.1: SimSiam with dynamic channel selection, beside published."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

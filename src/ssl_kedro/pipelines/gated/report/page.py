@@ -1,7 +1,5 @@
 """What the pages of chapters 5 and 6 share, and the manifest of their runs."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What gating gains in time, as a table and as flat metrics."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Report sections: what gating gains in time, with its figure, and exported files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from itertools import chain

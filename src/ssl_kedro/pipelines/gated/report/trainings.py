@@ -1,7 +1,5 @@
 """What trainings left: their curves and times, and how often gates open channels (Fig. 5.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Figures of chapter 3: galleries of results and mAP over the dimension."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The report of the retrieval_eval pipeline."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """All of a run in numbers: metrics, manifest, and Tables 3.1 to 3.4 beside the published ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Any

@@ -4,8 +4,6 @@ A difference counts as shown where its paired interval does not hold 0. Interval
 overlap decide nothing: the same panoramas are in both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Figures of chapter 4: scores with intervals, training curves, overlays."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 

@@ -1,7 +1,5 @@
 """Nodes of chapter 4 that gather: results, metrics, the manifest, the report with pictures."""
 
-from __future__ import annotations
-
 import dataclasses
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The page of the saliency360 pipeline."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run of chapter 4 says, and what it does differently from the thesis, in sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """Tables 4.1 to 4.4: measured rows with the published ones beside, each a list of columns."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter, methodcaller
