@@ -3,6 +3,7 @@
 import warnings
 
 from ssl_kedro.hooks.project import ErrorMessageHook, ParameterAwareConfigLoader, ProjectHook
+from ssl_kedro.hooks.rooms import RoomHook
 from ssl_kedro.hooks.tracking import TrackingHook
 
 # `--pipeline` is what users type and keeps working; Kedro 1.7 would rather have `--pipelines`.
@@ -12,7 +13,7 @@ warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\
 
 # Called last to first: messages are shortened before anything can fail, and nothing is tracked of
 # a run that lacks what it needs.
-HOOKS = (TrackingHook(), ProjectHook(), ErrorMessageHook())
+HOOKS = (TrackingHook(), RoomHook(), ProjectHook(), ErrorMessageHook())
 
 CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -281,7 +281,7 @@ def test_stl10_pre_trains_on_its_unlabelled_part(project: Project) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
     summary = json.loads(
-        (project.path / "data/03_primary/dual_gating/data_summary.json").read_text()
+        (project.path / "data/stl10/03_primary/dual_gating/data_summary.json").read_text()
     )
     assert summary["images"] == {"pretrain": 40, "train": 30, "eval": 20}
     assert summary["image_size"] == 96
@@ -290,7 +290,7 @@ def test_stl10_pre_trains_on_its_unlabelled_part(project: Project) -> None:
 
     dark = images["unlabeled"].mean(axis=(0, 2, 3)) / 255
     for name in ("dual_gating.vicreg", "dual_gating.budget_70"):
-        folder = project.path / "data/06_models" / name
+        folder = project.path / "data/stl10/06_models" / name
         encoder = load_encoder(folder / "encoder")
         assert isinstance(encoder, GatedResNet18)
         # Standardised with the statistics of the dark images ...

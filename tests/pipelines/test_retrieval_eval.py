@@ -50,12 +50,12 @@ def run(
     return project.kedro("run", "--pipeline", KEY, "--params", parameters, *arguments)
 
 
-def results(project: Project) -> Path:
-    return project.path / "data/08_reporting" / KEY
+def results(project: Project, room: str = "data") -> Path:
+    return project.path / room / "08_reporting" / KEY
 
 
-def metrics(project: Project) -> dict[str, float]:
-    return json.loads((results(project) / "metrics.json").read_text())  # type: ignore[no-any-return]
+def metrics(project: Project, room: str = "data") -> dict[str, float]:
+    return json.loads((results(project, room) / "metrics.json").read_text())  # type: ignore[no-any-return]
 
 
 def merged(environment: str = "") -> dict[str, Any]:
@@ -264,6 +264,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
+FOLDER = "data/folder"
+
+
 def run_folder(project: Project, root: Path, *more: str) -> subprocess.CompletedProcess[str]:
     values = [f"dataset.root={root}", "use=pixels;random", "encoders.random.width=4", *more]
     values += ["image.size=40"]
@@ -275,15 +278,15 @@ def test_a_folder_of_ones_own(done: Project, folder: Path, tmp_path: Path) -> No
     project = copied_project(tmp_path / "project")
     finished = run_folder(project, folder)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    found = metrics(project)
+    found = metrics(project, FOLDER)
     assert found["folder.pixels.g.map"] > 0.8  # noise on the same picture
     assert found["folder.pixels.true_dimension.map"] == 1
     assert found["folder.chance.map"] < 0.6
-    report = (results(project) / "report.html").read_text()
+    report = (results(project, FOLDER) / "report.html").read_text()
     table = report.split("Table 3.2: folder</h2>")[1].split("</section>")[0]
     assert "pixels" in table
     assert "random" in table
-    manifest = json.loads((results(project) / "run_manifest.json").read_text())
+    manifest = json.loads((results(project, FOLDER) / "run_manifest.json").read_text())
     assert manifest["data"]["images"] == {"folder": 12}
 
 
@@ -296,8 +299,8 @@ def test_broken_images_are_skipped_and_listed_or_end_the_run(folder: Path, tmp_p
     assert "thing_1/2.png" in finished.stderr
     finished = run_folder(project, folder, "extract.max_skipped=0.2")
     assert finished.returncode == 0, finished.stderr
-    assert "thing_1/2.png" in (results(project) / "report.html").read_text()
-    assert metrics(project)["folder.pixels.g.map"] < 1  # it cannot be found
+    assert "thing_1/2.png" in (results(project, FOLDER) / "report.html").read_text()
+    assert metrics(project, FOLDER)["folder.pixels.g.map"] < 1  # it cannot be found
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,7 @@ def test_unusable_folders_end_before_any_work(
     assert finished.returncode != 0
     assert message in finished.stderr
     assert "Traceback" not in finished.stderr
-    assert not (project.path / "data/04_feature").exists()
+    assert not (project.path / FOLDER / "04_feature").exists()
 
 
 def own(

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,12 +19,13 @@ from omegaconf.resolvers import oc
 
 from ssl_kedro.core.errors import UserError, first_few
 from ssl_kedro.core.memory import keep_freed_memory, loading
+from ssl_kedro.hooks.rooms import room
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
 
 
 class ParameterAwareConfigLoader(OmegaConfigLoader):
-    """OmegaConfigLoader whose catalog may say ``${parameter:dual_gating.data}``.
+    """OmegaConfigLoader that knows ``${parameter:dual_gating.data}`` and ``${room:}``.
 
     It also lets the pipeline registry see the effective parameters, without a hook: Kedro-Viz
     reads a project with all hooks switched off.
@@ -33,10 +35,17 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
         resolvers = {
             "oc.env": oc.env,
             "parameter": effective_parameters.lookup,
+            "room": self.room,
             **(options.pop("custom_resolvers", None) or {}),
         }
         super().__init__(*arguments, custom_resolvers=resolvers, **options)
         effective_parameters.bind(self._parameters)
+
+    def room(self) -> str:
+        """Folder of the results of this environment and run, relative to the project."""
+        folders = {path.parent.name for path in Path(self.conf_source).glob("*/*")}
+        run = (self.runtime_params or {}).get("run")
+        return room(self.env, run, sorted(folders))
 
     def _parameters(self) -> dict[str, Any]:
         try:
