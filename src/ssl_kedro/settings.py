@@ -2,7 +2,7 @@
 
 import warnings
 
-from ssl_kedro.hooks.project import ErrorMessageHook, ParameterAwareConfigLoader, ProjectHook
+from ssl_kedro.hooks.project import ParameterAwareConfigLoader, ProjectHook
 from ssl_kedro.hooks.rooms import RoomHook
 from ssl_kedro.hooks.tracking import TrackingHook
 
@@ -11,9 +11,8 @@ warnings.filterwarnings("ignore", message=r"Option '--pipeline' is deprecated")
 # Data is named by role with the namespace in front, also by nodes outside the namespace.
 warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\.'")
 
-# Called last to first: messages are shortened before anything can fail, and nothing is tracked of
-# a run that lacks what it needs.
-HOOKS = (TrackingHook(), RoomHook(), ProjectHook(), ErrorMessageHook())
+# Called last to first: nothing is tracked of a run that lacks what it needs, or has no room.
+HOOKS = (TrackingHook(), RoomHook(), ProjectHook())
 
 CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {

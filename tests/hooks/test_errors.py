@@ -5,7 +5,8 @@ import sys
 import pytest
 from kedro.io import DatasetError
 
-from ssl_kedro.hooks.project import ErrorMessageHook, mendable_message
+from conftest import Project
+from ssl_kedro.hooks.project import mendable_message, shorten_errors
 from ssl_kedro.images.load import ImageSourceError
 from ssl_kedro.pipelines.parameters import ParameterError
 
@@ -38,8 +39,8 @@ def test_uncaught_user_errors_print_one_message(
     fallen_back: list[BaseException] = []
     monkeypatch.setattr(sys, "excepthook", lambda _k, error, _t: fallen_back.append(error))
     monkeypatch.delenv("SSL_KEDRO_TRACEBACK", raising=False)
-    ErrorMessageHook().after_context_created()
-    ErrorMessageHook().after_context_created()  # wrapped once only
+    shorten_errors()
+    shorten_errors()  # wrapped once only
     sys.excepthook(ParameterError, ParameterError("lr is wrong"), None)
     assert "Error: lr is wrong" in capsys.readouterr().err
     assert fallen_back == []
@@ -52,5 +53,26 @@ def test_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     before = sys.excepthook
     monkeypatch.setattr(sys, "excepthook", before)
     monkeypatch.setenv("SSL_KEDRO_TRACEBACK", "1")
-    ErrorMessageHook().after_context_created()
+    shorten_errors()
     assert sys.excepthook is before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--env", "cifar01"), "--env cifar01: there is none; did you mean 'cifar10'? known: base"),
+        (("--pipeline", "dual_gatin"), "did you mean 'dual_gating'? known: dual_gating, dynamic"),
+        (("--params", "dual_gatin.seed=3"), "--params dual_gatin: there is none; did you mean"),
+        (("--params", "seed=3"), "--params seed: there is none; known: dual_gating"),
+    ],
+)
+def test_a_name_that_is_not_known_ends_the_run_with_the_nearest_one(
+    project: Project, arguments: tuple[str, ...], message: str
+) -> None:
+    done = project.kedro("run", *arguments)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert message in said
+    assert "Traceback" not in said
+    assert not (project.path / "data").exists()
+    assert not (project.path / "mlflow.db").exists()

@@ -1,8 +1,9 @@
 """Parameters in catalog and graph, checks before a run, and errors in one message."""
 
+import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        shorten_errors()  # the first code of ours that a run comes to
         resolvers = {
             "oc.env": oc.env,
             "parameter": effective_parameters.lookup,
@@ -39,13 +41,16 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
             **(options.pop("custom_resolvers", None) or {}),
         }
         super().__init__(*arguments, custom_resolvers=resolvers, **options)
+        if self.env is not None and not (Path(self.conf_source) / self.env).is_dir():
+            raise UnknownNameError("--env", self.env, self._environments())
         effective_parameters.bind(self._parameters)
 
     def room(self) -> str:
         """Folder of the results of this environment and run, relative to the project."""
-        folders = {path.parent.name for path in Path(self.conf_source).glob("*/*")}
-        run = (self.runtime_params or {}).get("run")
-        return room(self.env, run, sorted(folders))
+        return room(self.env, (self.runtime_params or {}).get("run"), self._environments())
+
+    def _environments(self) -> list[str]:
+        return sorted({path.parent.name for path in Path(self.conf_source).glob("*/*")})
 
     def _parameters(self) -> dict[str, Any]:
         try:
@@ -64,6 +69,21 @@ def _given(command: click.Context | None, option: str) -> list[str]:
     return given.split(",") if isinstance(given, str) else list(given or ())
 
 
+class UnknownNameError(UserError, ValueError):
+    """What stands on the command line names nothing.
+
+    Args:
+        where: the option.
+        found: what it was given.
+        known: what there is.
+    """
+
+    def __init__(self, where: str, found: str, known: Collection[str]) -> None:
+        close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        super().__init__(f"{where} {found}: there is none; {hint}known: {', '.join(known)}")
+
+
 class RunnerError(UserError, ValueError):
     """A runner that the pipelines cannot be run with."""
 
@@ -77,16 +97,25 @@ class ProjectHook:
 
     @hook_impl
     @loading()
-    def after_context_created(self, context: KedroContext) -> None:  # noqa: ARG002
+    def after_context_created(self, context: KedroContext) -> None:
         """Runs once the environment's files and the command line's parameters are merged.
 
         Raises:
+            UnknownNameError: a pipeline, or the first part of a parameter's key, that is not known.
             ParameterError: naming each faulty key, its value and what is allowed.
         """
         command = click.get_current_context(silent=True)
         names = pipelines._requested_pipelines
         if names is None and command is not None and command.info_name == "run":
             names = ["__default__"]
+        known = chosen(None)
+        for name in names or ():
+            if name not in known:
+                raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
+        keys = sorted({"run", *known} - {"__default__"})
+        for key in context.config_loader.runtime_params or {}:
+            if key not in keys:
+                raise UnknownNameError("--params", key, keys)
         parameters = effective_parameters.current()
         for found in dict.fromkeys(chosen(names).values()):
             found.check(parameters.get(found.name, {}))
@@ -134,21 +163,17 @@ class ProjectHook:
 TRACEBACK_VARIABLE = "SSL_KEDRO_TRACEBACK"
 
 
-class ErrorMessageHook:
-    """Shortens what ``kedro run`` prints when the cause is the user's input.
+def shorten_errors() -> None:
+    """Have the interpreter print errors that a user can mend as one message, without a traceback.
 
-    Wrong parameters, unusable images, a checkpoint of another run or a diverged training
-    name key, value and remedy; fifty lines of framework above them hide that. With
-    ``SSL_KEDRO_TRACEBACK=1`` the traceback is printed as always. The exception itself is not
-    touched: callers of the Python API see it unchanged.
+    Wrong parameters, unusable images, a checkpoint of another run or a diverged training name key,
+    value and remedy; fifty lines of framework above them hide that. With ``SSL_KEDRO_TRACEBACK=1``
+    the traceback is printed as always. The exception itself is not touched: callers of the Python
+    API see it unchanged.
     """
-
-    @hook_impl
-    def after_context_created(self) -> None:
-        """Wrap the interpreter's handler of uncaught exceptions, once."""
-        wrapped = getattr(sys.excepthook, "func", None) is _print_shortly
-        if not wrapped and not os.environ.get(TRACEBACK_VARIABLE):
-            sys.excepthook = partial(_print_shortly, sys.excepthook)
+    wrapped = getattr(sys.excepthook, "func", None) is _print_shortly
+    if not wrapped and not os.environ.get(TRACEBACK_VARIABLE):
+        sys.excepthook = partial(_print_shortly, sys.excepthook)
 
 
 def _print_shortly(
