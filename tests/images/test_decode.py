@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from PIL import Image, ImageFile
 from ssl_kedro.images import decode
 from ssl_kedro.images.decode import decoded_image
 from ssl_kedro.images.files import UnreadableImageError
+from ssl_kedro.saliency.predict.inputs import image_size
+from ssl_kedro.saliency.sources.values import opened
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -276,6 +279,16 @@ def test_truncated(tmp_path: Path, name: str, share: float) -> None:
 def test_missing_file_gives_the_systems_reason(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match="No such file"):
         decoded_image(tmp_path / "gone.png", 8)
+
+
+def test_a_pipe_called_jpg_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    os.mkfifo(path)
+    for read in (lambda: decoded_image(path, 8), lambda: image_size(path)):
+        with pytest.raises(UnreadableImageError, match="not a regular file"):
+            read()
+    with pytest.raises(UnreadableImageError, match=r"x\.jpg: .*not a regular file"), opened(path):
+        pass
 
 
 def test_postscript_called_jpg_is_not_run(tmp_path: Path) -> None:

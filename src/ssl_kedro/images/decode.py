@@ -33,7 +33,13 @@ from threading import Lock
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ssl_kedro.images.files import DECODER_ERRORS, UnreadableImageError, opened_image, reason_of
+from ssl_kedro.images.files import (
+    DECODER_ERRORS,
+    UnreadableImageError,
+    opened_file,
+    opened_image,
+    reason_of,
+)
 
 # Decoded pixels above which an image waits until no other such one is in memory: 128 MB.
 _LARGE_PX = 2**25
@@ -124,7 +130,8 @@ def _within(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int,
 def _opened(path: Path) -> Iterator[Image.Image]:
     """A file with its header read, while it is decoded."""
     with _faults_told():
-        data = path.read_bytes()
+        with opened_file(path) as file:
+            data = file.read()
         if not data:
             raise UnreadableImageError("empty file")
         with opened_image(BytesIO(data)) as image:

@@ -5,6 +5,7 @@ when it opens them, a limit of the whole process; here each caller states its ow
 before it decodes.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -87,6 +88,17 @@ def images_below(root: Path, folder: str = "", *, follow_links: bool = False) ->
         prefix = "" if prefix == "./" else prefix
         found += [prefix + name for name in names if is_image(name)]
     return sorted(found)
+
+
+def opened_file(path: Path) -> BinaryIO:
+    """A file for :func:`opened_image`.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe, socket or device, whose reading may never end.
+    """
+    if not path.is_file() and path.exists() and not path.is_dir():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.open("rb")
 
 
 def opened_image(file: BinaryIO) -> Image.Image:

@@ -13,6 +13,7 @@ from ssl_kedro.images.files import (
     EXTENSIONS,
     UnreadableImageError,
     images_below,
+    opened_file,
     opened_image,
     upright_size,
 )
@@ -158,7 +159,7 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: not an image, or a broken header.
     """
     try:
-        with path.open("rb") as file, opened_image(file) as image:
+        with opened_file(path) as file, opened_image(file) as image:
             return upright_size(image)
     except Exception as error:  # Pillow raises many kinds on damaged headers
         reason = getattr(error, "strerror", None) or "not an image of a known format, or broken"

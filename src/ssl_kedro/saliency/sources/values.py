@@ -15,7 +15,13 @@ from typing import TextIO
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.images.files import DECODER_ERRORS, UnreadableImageError, opened_image, reason_of
+from ssl_kedro.images.files import (
+    DECODER_ERRORS,
+    UnreadableImageError,
+    opened_file,
+    opened_image,
+    reason_of,
+)
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
 _DELIMITERS = (",", ";", "\t")
@@ -207,7 +213,7 @@ def grey_values(path: Path) -> np.ndarray:
 def opened(path: Path) -> Iterator[Image.Image]:
     """A picture with its header read; faults are UnreadableImageErrors that name the file."""
     try:
-        with path.open("rb") as file, opened_image(file) as image:
+        with opened_file(path) as file, opened_image(file) as image:
             yield image
     except UnreadableImageError:
         raise
