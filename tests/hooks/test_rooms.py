@@ -95,7 +95,13 @@ def test_a_second_run_is_refused_while_the_room_is_in_use(project: Project) -> N
     assert "is in use" not in elsewhere.stdout + elsewhere.stderr
     assert joined.returncode == 0, joined.stdout + joined.stderr
     # What a dead run left stands in nobody's way.
-    assert prepared(project).returncode == 0
+    half = data / "08_reporting/dual_gating/.metrics.json.17.tmp"
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
+    done = prepared(project)
+    assert done.returncode == 0
+    assert not half.exists()
+    assert "Left by a run that was killed" in done.stdout + done.stderr
 
 
 def test_the_system_lets_go_of_a_room_when_its_owner_is_killed(tmp_path: Path) -> None:

@@ -140,6 +140,42 @@ def test_a_library_that_is_there_needs_no_compiler(
         build.library_path()
 
 
+@pytest.mark.parametrize("damage", ["truncated", "zeroed", "writable by others"])
+def test_a_damaged_or_open_library_is_made_again(
+    empty_cache: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = build.library_path()
+    whole = made.read_bytes()
+    if damage == "truncated":
+        made.write_bytes(whole[: len(whole) // 2])
+    elif damage == "zeroed":
+        made.write_bytes(bytes(len(whole)))
+    else:
+        made.chmod(0o666)
+    build._outcome.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert build.library_path() == made
+    assert [record.message for record in caplog.records if "made again" in record.message]
+    assert len(made.read_bytes()) == len(whole)
+    assert not made.stat().st_mode & 0o022
+    assert made.parent.stat().st_mode & 0o777 == 0o700
+    build._outcome.cache_clear()
+    caplog.clear()
+    build.library_path()
+    assert caplog.records == []
+
+
+def test_a_library_in_the_folder_of_somebody_else_is_not_run(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.library_path()
+    build._outcome.cache_clear()
+    other = os.getuid() + 1
+    monkeypatch.setattr(build.os, "getuid", lambda: other)
+    with pytest.raises(EngineUnavailableError, match="belongs to another user"):
+        build.library_path()
+
+
 def test_the_compiler_may_be_a_command_with_arguments(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,11 @@ class DamagedFileError(UserError, ValueError):
     """A file whose content is not what its place says."""
 
 
+# What files and folders may not be used for by others; there is no asking without setting it.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """Temporary path beside ``path`` that takes its place when the block ends well.
@@ -31,6 +36,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        _let_others_read(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -50,12 +56,47 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for written in temporary.rglob("*"):
+            _let_others_read(written)
         if path.exists():
             path.replace(previous)
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)
+
+
+def _let_others_read(path: Path) -> None:
+    """Give a file the mode of every new file; some libraries let nobody but the owner read."""
+    if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o777 == 0o600:
+        path.chmod(0o666 & ~_UMASK)
+
+
+def finish_replacing(root: Path) -> list[str]:
+    """Bring to an end what killed processes left half replaced below a folder nobody writes to now.
+
+    A folder whose new content had not got its name yet gets its old content back; what else they
+    left is removed.
+
+    Returns:
+        What was done, a line each.
+    """
+    done = []
+    for left in sorted([*root.rglob(".*.old"), *root.rglob(".*.tmp")]):
+        name, process, kind = left.name.removeprefix(".").rsplit(".", 2)
+        if not process.isdecimal():
+            continue
+        path = left.with_name(name)
+        if kind == "old" and not path.exists():
+            left.replace(path)
+            done.append(f"{path}: its content of before was brought back")
+        elif left.is_dir():
+            shutil.rmtree(left)
+            done.append(f"{left}: removed")
+        else:
+            left.unlink()
+            done.append(f"{left}: removed")
+    return done
 
 
 class GrowingArray(AbstractContextManager["GrowingArray"]):

@@ -1,6 +1,7 @@
 """Where a run leaves its results: a room for each environment and named run, one run at a time."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -83,7 +84,7 @@ class RoomHook:
             isinstance(found, dict) and (found.get("train") or {}).get("nodes", 1) != 1
             for found in effective_parameters.current().values()
         )
-        from ssl_kedro.core.files import replaced_file  # noqa: PLC0415  loads NumPy
+        from ssl_kedro.core.files import finish_replacing, replaced_file  # noqa: PLC0415  loads NumPy
 
         host = socket.gethostname()
         self._room.mkdir(parents=True, exist_ok=True)
@@ -94,6 +95,9 @@ class RoomHook:
         except Timeout:
             raise RoomError(self._occupied(owner)) from None
         self._lock = lock
+        for folder in sorted(self._room.glob("0[2-8]_*")):
+            for line in finish_replacing(folder):
+                logging.getLogger(__name__).warning("Left by a run that was killed: %s", line)
         started = datetime.now().astimezone().isoformat(timespec="seconds")
         names = ", ".join(run_params.get("pipeline_names") or ["__default__"])
         found = {"pipeline": names, "process": os.getpid(), "host": host, "started": started}

@@ -63,6 +63,8 @@ def _outcome() -> Path | str:
     try:
         path = _cached_path()
         if not _is_there(path):
+            if path.exists():
+                _LOG.warning("The compiled kernel %s is damaged or not ours: made again", path)
             _make(path, _compiler())
     except EngineUnavailableError as error:
         _LOG.warning("The native engine is not used: %s", error)
@@ -94,10 +96,31 @@ def _cached_path() -> Path:
 
 
 def _is_there(path: Path) -> bool:
+    """Whether the library is there as it was made, and nobody else can have put it there."""
     try:
-        return path.exists()
+        if not path.exists():
+            return False
+        if path.parent.stat().st_uid != os.getuid():
+            raise PermissionError("it belongs to another user, whose code would be run")
+        if not _is_ours(path.parent):
+            path.parent.chmod(0o700)
+        made = _checksum_of(path)
+        return _is_ours(path) and made.is_file() and made.read_text() == _checksum(path)
     except OSError as error:  # e.g. a home folder of somebody else
         raise _unusable(path, error) from error
+
+
+def _is_ours(path: Path) -> bool:
+    status = path.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _checksum_of(library: Path) -> Path:
+    return library.with_suffix(".sha256")
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _unusable(path: Path, error: OSError) -> EngineUnavailableError:
@@ -132,12 +155,16 @@ def _compiler() -> list[str]:
 def _make(library: Path, compiler: list[str]) -> None:
     """Object by object, as many at a time as there are processors, then linked."""
     try:
+        library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replaced_file(library) as made, tempfile.TemporaryDirectory() as folder:
             objects = _objects(Path(folder))
             commands = [[*compiler, *_FLAGS, *objects[name], "-o", name] for name in objects]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 list(pool.map(_run, commands))
             _run([*compiler, "-shared", "-pthread", *objects, "-o", str(made)])
+            made.chmod(0o700)
+            with replaced_file(_checksum_of(library)) as told:
+                told.write_text(_checksum(made))
     except OSError as error:
         raise _unusable(library, error) from error
 
