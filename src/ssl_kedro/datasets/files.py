@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from kedro.io import DatasetError
+from kedro.io import AbstractDataset, DatasetError
 from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
@@ -59,6 +59,39 @@ class TensorsDataset(FileDataset[Arrays]):
     def write(self, value: Arrays, path: Path) -> None:
         """All arrays, contiguous."""
         save_file({name: np.ascontiguousarray(array) for name, array in value.items()}, path)
+
+
+class WholeFileDataset(FileDataset[Any]):
+    """A file that another dataset reads and writes, replaced only when it is complete.
+
+    Kedro's own datasets open the file that they replace: a full disk or a kill leaves it empty.
+    The other dataset is made, and its packages are loaded, when there is something to write.
+
+    Args:
+        dataset: its configuration, without a path.
+        file: where it lies; see :class:`ssl_kedro.datasets.base.FileDataset`.
+    """
+
+    def __init__(self, *, dataset: dict[str, Any], **file: Any) -> None:
+        super().__init__(**file)
+        self._dataset = dataset
+
+    def read(self, path: Path) -> Any:
+        """What the other dataset reads."""
+        return self._at(path).load()
+
+    def write(self, value: Any, path: Path) -> None:
+        """As the other dataset writes it."""
+        self._at(path).save(value)
+
+    def _at(self, path: Path) -> AbstractDataset[Any, Any]:
+        return AbstractDataset.from_config(path.name, {**self._dataset, "filepath": str(path)})
+
+    def __getattr__(self, name: str) -> Any:
+        """Kedro-Viz shows what the other dataset has to show, where it has."""
+        if name == "preview":
+            return getattr(self._at(Path(self._get_load_path())), name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 class RecordDataset(FileDataset[Any]):
