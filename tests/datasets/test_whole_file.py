@@ -13,9 +13,8 @@ from kedro.io import DatasetError
 
 from ssl_kedro.datasets.files import WholeFileDataset
 
-# A small value, then a large one where no file may grow beyond 2,000 bytes: the system ends the write
-# in the middle, as on a full disk.
-
+# A small value, then a large one where no file may grow beyond 2,000 bytes: the system ends the
+# write in the middle, as on a full disk.
 FULL = """
 import resource, signal, sys
 import pandas as pd
