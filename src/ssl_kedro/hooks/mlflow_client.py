@@ -13,12 +13,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from filelock import FileLock
+
 from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
+    SQLITE_PREFIX,
     TrackingConfig,
     is_local,
     patient_and_quiet,
     probe,
+    sqlite_file,
     store_failures,
 )
 
@@ -68,6 +72,9 @@ class TrackingStore:
         # Imported here: it takes a second or more, which `kedro --help` should not pay.
         from mlflow import MlflowClient  # noqa: PLC0415
 
+        file = sqlite_file(self._uri)
+        if file is not None and not file.stat().st_size:
+            _create_database(file)
         self._client = MlflowClient(self._uri)
         self._experiment_id = self._found_or_created_experiment()
         logger.info("tracking in %s, experiment %s", redacted(self._uri), self._config.experiment)
@@ -176,6 +183,24 @@ class TrackingStore:
             redacted(text),
             "Start the server (`mlflow server`)" if server else check,
         )
+
+
+def _create_database(file: Path) -> None:
+    """Fill an empty database under another name, so that it never is half made under its own.
+
+    MLflow creates some tables and changes them in forty steps; it cannot go on with what a kill in
+    between leaves. Of runs that start at once, one makes it and the others wait.
+    """
+    from mlflow import MlflowClient  # noqa: PLC0415
+
+    from ssl_kedro.core.files import replaced_file  # noqa: PLC0415  loads NumPy
+
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.stat().st_size:
+            for left in file.parent.glob(f".{file.name}.*.tmp"):
+                left.unlink()  # of a run that was killed: whoever makes one holds the lock
+            with replaced_file(file) as temporary:
+                MlflowClient(f"{SQLITE_PREFIX}{temporary.as_posix()}").search_experiments()
 
 
 def redacted(text: str) -> str:
