@@ -197,7 +197,7 @@ def _create_database(file: Path) -> None:
 
     with FileLock(file.with_name(f".{file.name}.lock")):
         if not file.stat().st_size:
-            for left in file.parent.glob(f".{file.name}.*.tmp"):
+            for left in file.parent.glob(f".{file.name}.*.tmp*"):
                 left.unlink()  # of a run that was killed: whoever makes one holds the lock
             with replaced_file(file) as temporary:
                 MlflowClient(f"{SQLITE_PREFIX}{temporary.as_posix()}").search_experiments()
