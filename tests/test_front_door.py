@@ -64,6 +64,7 @@ def test_every_name_is_there_and_no_other() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_example_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     test = doctest.DocTest(example(), {}, "front door", None, None, ssl.__doc__)

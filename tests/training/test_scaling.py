@@ -165,5 +165,6 @@ def test_sizes_are_those_of_the_method(scaling: ModuleType) -> None:
     for module in method.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.register_forward_hook(lambda *_: calls.append(1))
-    method(torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16), 0.0, torch.Generator())
+    views = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
+    method(views, 0.0, torch.Generator())
     assert found.norms == len(calls)
