@@ -111,10 +111,3 @@ def test_the_system_lets_go_of_a_room_when_its_owner_is_killed(tmp_path: Path) -
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / ".lock")], check=False)
     FileLock(tmp_path / ".lock").acquire(timeout=0)
-
-
-def test_the_latest_results_are_a_link_away(finished: Project) -> None:
-    link = finished.path / "data/latest/dual_gating"
-    assert link.is_symlink()
-    assert not link.readlink().is_absolute()
-    assert link.resolve() == finished.results.resolve()

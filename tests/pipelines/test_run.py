@@ -120,6 +120,13 @@ def test_tracking_has_parent_child_and_epochs(finished: Project) -> None:
     assert {"report.html", "table_6_1.csv", "run_manifest.json"} <= names
 
 
+def test_the_latest_results_are_a_link_away(finished: Project) -> None:
+    link = finished.path / "data/latest/dual_gating"
+    assert link.is_symlink()
+    assert not link.readlink().is_absolute()
+    assert link.resolve() == finished.results.resolve()
+
+
 def test_budgets_are_added_on_the_command_line_and_run_alone(project: Project) -> None:
     done = project.run({"budgets": "0.4;0.6"}, "--tags", "budget_60")
     assert done.returncode == 0, done.stderr

@@ -74,7 +74,7 @@ class WholeFileDataset(FileDataset[Any]):
 
     def __init__(self, *, dataset: dict[str, Any], **file: Any) -> None:
         super().__init__(**file)
-        self._dataset = dataset
+        self._other = dataset
 
     def read(self, path: Path) -> Any:
         """What the other dataset reads."""
@@ -85,7 +85,7 @@ class WholeFileDataset(FileDataset[Any]):
         self._at(path).save(value)
 
     def _at(self, path: Path) -> AbstractDataset[Any, Any]:
-        return AbstractDataset.from_config(path.name, {**self._dataset, "filepath": str(path)})
+        return AbstractDataset.from_config(path.name, {**self._other, "filepath": str(path)})
 
     def __getattr__(self, name: str) -> Any:
         """Kedro-Viz shows what the other dataset has to show, where it has."""
