@@ -95,7 +95,8 @@ class RoomHook:
         except Timeout:
             raise RoomError(self._occupied(owner)) from None
         self._lock = lock
-        for folder in sorted(self._room.glob("0[2-8]_*")):
+        # Machines that share a training and a disk may be writing there now.
+        for folder in [] if shared else sorted(self._room.glob("0[2-8]_*")):
             for line in finish_replacing(folder):
                 logging.getLogger(__name__).warning("Left by a run that was killed: %s", line)
         started = datetime.now().astimezone().isoformat(timespec="seconds")
