@@ -1,6 +1,7 @@
 """Errors that whoever runs the program can mend: what was found, what was expected, what to do."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 
@@ -44,6 +45,13 @@ class SettingError(InputError):
 
     def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
         super().__init__(f"{self.section}.{key} = {value!r}", found, expected, remedy)
+
+
+def nearest(found: str, known: Collection[str]) -> str:
+    """What somebody may have meant by a name that there is not: "did you mean 'lr'? known: ..."."""
+    close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"
 
 
 def first_few(names: Iterable[object], most: int = 5, separator: str = ", ") -> str:
