@@ -14,7 +14,7 @@ from ssl_kedro.datasets.base import HandleDataset, ReadOnlyDataset
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import DataConfig, Split, load_images
+from ssl_kedro.images.load import DataConfig, Split, count_images, load_images
 from ssl_kedro.retrieval.extraction import VectorStore
 from ssl_kedro.retrieval.sets import RetrievalSet, effective_config, retrieval_set
 from ssl_kedro.saliency.panoramas import PanoramaSource
@@ -61,6 +61,10 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         """Decode the images; see :func:`ssl_kedro.images.load.load_images`."""
         return load_images(self._config, self._split, self._seed)
 
+    def look(self) -> int | None:
+        """How many there are; see :func:`ssl_kedro.images.load.count_images`."""
+        return count_images(self._config, self._split, self._seed)
+
     def _describe(self) -> dict[str, Any]:
         config = self._config
         return {"source": config.source, "split": self._split, "root": config.root}
@@ -92,12 +96,20 @@ class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
     ) -> None:
         self._name = name
         self._configs = {own: data, **(unlabelled or {}), **(also_test_on or {})}
+        self._opened: PanoramaSource | None = None
         self.metadata = metadata
 
     def load(self) -> PanoramaSource:
         """See :func:`ssl_kedro.saliency.sources.open.open_source`."""
-        config = TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
-        return open_source(config)
+        if self._opened is None:
+            config = TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
+            self._opened = open_source(config)
+        return self._opened
+
+    look = load
+
+    def _release(self) -> None:
+        self._opened = None
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
@@ -130,12 +142,20 @@ class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
         self._name, self._seed = name, seed
         self._images = not (descriptors or {}).get("database")
         self._datasets, self._dataset = datasets, dataset
+        self._found: RetrievalSet | None = None
         self.metadata = metadata
 
     def load(self) -> RetrievalSet:
         """See :func:`ssl_kedro.retrieval.sets.retrieval_set`."""
-        config = effective_config(self._datasets, self._dataset, self._name)
-        return retrieval_set(self._name, config, self._seed, images=self._images)
+        if self._found is None:
+            config = effective_config(self._datasets, self._dataset, self._name)
+            self._found = retrieval_set(self._name, config, self._seed, images=self._images)
+        return self._found
+
+    look = load
+
+    def _release(self) -> None:
+        self._found = None
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}

@@ -1,13 +1,12 @@
 """Parameters in catalog and graph, checks before a run, and errors in one message."""
 
-import difflib
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.config import MissingConfigException, OmegaConfigLoader
@@ -18,11 +17,15 @@ from kedro.io import DataCatalog, SharedMemoryDataCatalog
 from kedro.pipeline import Pipeline
 from omegaconf.resolvers import oc
 
-from ssl_kedro.core.errors import UserError, first_few
+from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.hooks.rooms import room
+from ssl_kedro.hooks.selection import UnknownNameError, check_inputs, check_seen, check_selection
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
+
+if TYPE_CHECKING:
+    from ssl_kedro.pipelines.parameters import PipelineParameters
 
 
 class ParameterAwareConfigLoader(OmegaConfigLoader):
@@ -69,31 +72,15 @@ def _given(command: click.Context | None, option: str) -> list[str]:
     return given.split(",") if isinstance(given, str) else list(given or ())
 
 
-class UnknownNameError(UserError, ValueError):
-    """What stands on the command line names nothing.
-
-    Args:
-        where: the option.
-        found: what it was given.
-        known: what there is.
-    """
-
-    def __init__(self, where: str, found: str, known: Collection[str]) -> None:
-        close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        super().__init__(f"{where} {found}: there is none; {hint}known: {', '.join(known)}")
-
-
 class RunnerError(UserError, ValueError):
     """A runner that the pipelines cannot be run with."""
 
 
-class EarlierResultsError(UserError, ValueError):
-    """A run by tag or node needs results that no earlier run has left."""
-
-
 class ProjectHook:
     """Checks the effective parameters, has the graph built from them, and checks what runs it."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, PipelineParameters] = {}
 
     @hook_impl
     @loading()
@@ -112,19 +99,36 @@ class ProjectHook:
         for name in names or ():
             if name not in known:
                 raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
-        keys = sorted({"run", *known} - {"__default__"})
-        for key in context.config_loader.runtime_params or {}:
-            if key not in keys:
-                raise UnknownNameError("--params", key, keys)
+        self._check_keys(context.config_loader.runtime_params or {}, names)
         parameters = effective_parameters.current()
-        for found in dict.fromkeys(chosen(names).values()):
-            found.check(parameters.get(found.name, {}))
+        self._models = {
+            found.name: found.check(parameters.get(found.name, {}))
+            for found in dict.fromkeys(chosen(names).values())
+        }
         effective_parameters.ask_for(_given(command, "tags"))
         # Kedro keeps pipelines of an earlier session; told again, it builds the graph from the
         # effective budgets and the parts that are asked for.
         pipelines.configure("ssl_kedro.pipeline_registry")
         pipelines.set_requested(names)
+        if names is not None and command is not None:
+            whole = sum((pipelines[name] for name in names), Pipeline([]))
+            tags = [tag for model in self._models.values() for tag in model.further_tags]
+            check_selection(command.params, whole, tags)
         keep_freed_memory()
+
+    def _check_keys(self, given: Mapping[str, Any], names: Collection[str] | None) -> None:
+        """Refuse parameters on the command line that no pipeline of the run reads."""
+        every = sorted({found.name for found in chosen(None).values()})
+        read = sorted({found.name for found in chosen(names).values()})
+        for key in given:
+            if key == "run" or key in read:
+                continue
+            values = effective_parameters.current()
+            inside = next((name for name in read if key in values.get(name, {})), None)
+            remedy = f"did you mean '{inside}.{key}'? known: run, {', '.join(every)}"
+            if key in every:
+                raise UnknownNameError("--params", key, [], f"the run reads {', '.join(read)}")
+            raise UnknownNameError("--params", key, ["run", *every], remedy if inside else None)
 
     @hook_impl
     def before_pipeline_run(
@@ -132,13 +136,10 @@ class ProjectHook:
     ) -> None:
         """Runs before the first node.
 
-        Kedro finds out that results of an earlier run are missing when a node loads them, which
-        may be after hours of training.
-
         Raises:
             RunnerError: nodes would run in processes of their own.
-            EarlierResultsError: a part of the graph reads what another part makes and no earlier
-                run has left; names what is missing and what makes it.
+            UserError: what nodes read is not there, or does not fit their parameters; see
+                :func:`check_inputs` and :func:`check_seen`.
         """
         if isinstance(catalog, SharedMemoryDataCatalog):
             raise RunnerError(
@@ -148,16 +149,9 @@ class ProjectHook:
             )
         names = run_params.get("pipeline_names") or ["__default__"]
         whole = sum((pipelines[name] for name in names), Pipeline([]))
-        needed = pipeline.inputs() & whole.all_outputs()
-        missing = sorted(name for name in needed if not catalog.exists(name))
-        if not missing:
-            return
-        makers = [node.name for node in whole.only_nodes_with_outputs(*missing).nodes]
-        raise EarlierResultsError(
-            f"this part of the pipeline reads results that no earlier run has left here: "
-            f"{first_few(missing)}. They are made by {first_few(makers)}; "
-            "run the pipeline without --tags first, or name the tags of these nodes as well"
-        )
+        check_inputs(pipeline, whole, catalog, self._models)
+        if not run_params.get("only_missing_outputs"):
+            check_seen(pipeline, catalog, self._models)
 
 
 TRACEBACK_VARIABLE = "SSL_KEDRO_TRACEBACK"

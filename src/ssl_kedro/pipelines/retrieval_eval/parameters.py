@@ -1,15 +1,15 @@
 """Parameters of the retrieval_eval pipeline."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import Config, ConfigError, Range
-from ssl_kedro.encoders.frozen import FrozenEncoderConfig
+from ssl_kedro.encoders.frozen import FrozenEncoderConfig, check_present
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.pipelines.parameters import (
     Names,
@@ -187,6 +187,11 @@ class RetrievalEvalParameters(PipelineParameters):
         for role, path in given.items():
             if path is not None and not Path(path).expanduser().is_file():
                 raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
+
+    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Refuse encoders whose files are not there."""
+        if node == "check_data" and not self.own_descriptors:
+            check_present({name: self.encoders[name] for name in self.present_encoders})
 
     @property
     def own_descriptors(self) -> bool:
