@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
-_COUNT = Range(at_least=1)
+_COUNT, _GENERATED = Range(at_least=1), Range(at_least=1, at_most=10_000_000)
 
 
 class ImageSourceError(SettingError):
@@ -59,11 +59,11 @@ class DataConfig(Config):
     limit: Annotated[int | None, _COUNT] = None
     eval_limit: Annotated[int | None, _COUNT] = None
     eval_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
-    generated: Annotated[int, _COUNT] = 2000
-    generated_eval: Annotated[int, _COUNT] = 1000
+    generated: Annotated[int, _GENERATED] = 2000
+    generated_eval: Annotated[int, _GENERATED] = 1000
     memory_limit_mb: Annotated[float, POSITIVE] = 2048.0
     cache_dir: str = "data/02_intermediate/images"
-    workers: Annotated[int, Range(at_least=0)] = 0
+    workers: Annotated[int, Range(at_least=0, at_most=1024)] = 0
     max_skipped: Annotated[float, Range(at_least=0, below=1)] = 0.01
 
     def __post_init__(self) -> None:
