@@ -10,13 +10,19 @@ from typing import Any
 from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
-from ssl_kedro.datasets.base import HandleDataset, ReadOnlyDataset
+from ssl_kedro.core.remote import is_remote
+from ssl_kedro.datasets.base import HandleDataset, SourceDataset
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, Split, count_images, load_images
 from ssl_kedro.retrieval.extraction import VectorStore
-from ssl_kedro.retrieval.sets import RetrievalSet, effective_config, retrieval_set
+from ssl_kedro.retrieval.sets import (
+    RetrievalDataConfig,
+    RetrievalSet,
+    effective_config,
+    retrieval_set,
+)
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
@@ -24,7 +30,7 @@ from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 
 
-class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
+class ImageSourceDataset(SourceDataset[ImageSet]):
     """Images of a source as a uint8 store, read-only.
 
     Args:
@@ -33,7 +39,7 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         seed: of subsets, splits and generated images.
         entry: takes ``data`` as named configurations and reads the one of this name.
         size: side in px to resize to, in place of the configuration's own.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "an image source is read-only; write images with other tools"
@@ -46,8 +52,9 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         seed: int = 0,
         entry: str | None = None,
         size: int | None = None,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         if entry is not None and entry not in data:
             known = ", ".join(sorted(data)) or "none"
             raise DatasetError(f"there is no image source named {entry!r}; known: {known}")
@@ -55,22 +62,22 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         config = TypeAdapter(DataConfig).validate_python(dict(chosen))
         self._config = config if size is None else dataclasses.replace(config, size=size)
         self._split, self._seed = split, seed
-        self.metadata = metadata
 
     def load(self) -> ImageSet:
         """Decode the images; see :func:`ssl_kedro.images.load.load_images`."""
-        return load_images(self._config, self._split, self._seed)
+        return load_images(self._config, self._split, self._seed, self._storage_options)
 
     def look(self) -> int | None:
-        """How many there are; see :func:`ssl_kedro.images.load.count_images`."""
-        return count_images(self._config, self._split, self._seed)
+        """How many, see :func:`~ssl_kedro.images.load.count_images`; None for those elsewhere."""
+        config = self._config
+        return None if is_remote(config.root) else count_images(config, self._split, self._seed)
 
     def _describe(self) -> dict[str, Any]:
         config = self._config
         return {"source": config.source, "split": self._split, "root": config.root}
 
 
-class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
+class PanoramaSourceDataset(SourceDataset[PanoramaSource]):
     """A source of panoramas: its files found, none decoded.
 
     Args:
@@ -79,7 +86,7 @@ class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
         data: its configuration.
         unlabelled: further configurations by name.
         also_test_on: further configurations by name.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "a source of panoramas is read-only"
@@ -92,30 +99,34 @@ class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
         data: dict[str, Any],
         unlabelled: dict[str, Any] | None = None,
         also_test_on: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         self._name = name
         self._configs = {own: data, **(unlabelled or {}), **(also_test_on or {})}
         self._opened: PanoramaSource | None = None
-        self.metadata = metadata
 
     def load(self) -> PanoramaSource:
         """See :func:`ssl_kedro.saliency.sources.open.open_source`."""
         if self._opened is None:
-            config = TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
-            self._opened = open_source(config)
+            self._opened = open_source(self._config(), self._storage_options)
         return self._opened
 
-    look = load
+    def look(self) -> PanoramaSource | None:
+        """As loaded; None where it would have to be downloaded."""
+        return None if is_remote(self._config().root) else self.load()
 
     def _release(self) -> None:
         self._opened = None
+
+    def _config(self) -> SourceConfig:
+        return TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
 
 
-class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
+class RetrievalSetDataset(SourceDataset[RetrievalSet]):
     """A retrieval task: its files found, none decoded.
 
     Args:
@@ -124,7 +135,7 @@ class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
         dataset: name and fields that change the entry of that name.
         seed: of generated images and of draws.
         descriptors: a user's own; where they name files, images are not looked for.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "a retrieval task is read-only"
@@ -137,38 +148,50 @@ class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
         dataset: dict[str, Any],
         seed: int = 0,
         descriptors: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         self._name, self._seed = name, seed
         self._images = not (descriptors or {}).get("database")
         self._datasets, self._dataset = datasets, dataset
         self._found: RetrievalSet | None = None
-        self.metadata = metadata
 
     def load(self) -> RetrievalSet:
         """See :func:`ssl_kedro.retrieval.sets.retrieval_set`."""
         if self._found is None:
-            config = effective_config(self._datasets, self._dataset, self._name)
-            self._found = retrieval_set(self._name, config, self._seed, images=self._images)
+            self._found = retrieval_set(
+                self._name,
+                self._config(),
+                self._seed,
+                images=self._images,
+                storage_options=self._storage_options,
+            )
         return self._found
 
-    look = load
+    def look(self) -> RetrievalSet | None:
+        """As loaded; None where it would have to be downloaded."""
+        config = self._config()
+        elsewhere = is_remote(config.ground_truth) or (self._images and is_remote(config.root))
+        return None if elsewhere else self.load()
 
     def _release(self) -> None:
         self._found = None
+
+    def _config(self) -> RetrievalDataConfig:
+        return effective_config(self._datasets, self._dataset, self._name)
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
 
 
-class FrozenEncoderDataset(ReadOnlyDataset[MapNetwork]):
+class FrozenEncoderDataset(SourceDataset[MapNetwork]):
     """A frozen encoder, ready.
 
     Args:
         name: of the encoder.
         encoders: configurations by name.
         seed: of random weights.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "a frozen encoder is read-only"
@@ -179,15 +202,15 @@ class FrozenEncoderDataset(ReadOnlyDataset[MapNetwork]):
         name: str,
         encoders: dict[str, Any],
         seed: int = 0,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         self._config = TypeAdapter(FrozenEncoderConfig).validate_python(dict(encoders[name]))
         self._name, self._seed = name, seed
-        self.metadata = metadata
 
     def load(self) -> MapNetwork:
         """See :func:`ssl_kedro.encoders.frozen.frozen_encoder`."""
-        return frozen_encoder(self._config, self._seed)
+        return frozen_encoder(self._config, self._seed, self._storage_options)
 
     def _exists(self) -> bool:
         return self._config.present

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
 from ssl_kedro.core.errors import SettingError
 from ssl_kedro.core.plugins import module_names, modules
+from ssl_kedro.core.remote import at_hand, check_scheme
 
 if TYPE_CHECKING:
     from ssl_kedro.images.image_set import ImageSet
@@ -33,7 +34,8 @@ class DataConfig(Config):
 
     Args:
         source: which one, by a name of a module of :mod:`ssl_kedro.images.sources`.
-        root: the source's folder, or the file of ``npz``; None for textures and digits.
+        root: the source's folder, or the file of ``npz``, also elsewhere (``s3://...``); None for
+            textures and digits.
         size: height and width of the stored images in pixels.
         limit: at most so many images of each training part, the classes as equal in number
             as they can be; None keeps all.
@@ -66,6 +68,7 @@ class DataConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_scheme("root", self.root)
         source = image_source(self.source)
         if self.root is not None and not source.reads_files:
             raise ConfigError(
@@ -184,7 +187,9 @@ def count_images(config: DataConfig, split: Split, seed: int) -> int | None:
     return None if count is None else count(config, split, seed)
 
 
-def load_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
+def load_images(
+    config: DataConfig, split: Split, seed: int, storage_options: Mapping[str, Any] | None = None
+) -> ImageSet:
     """Images of one part of a source, at ``config.size``.
 
     Args:
@@ -192,14 +197,17 @@ def load_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
         split: "pretrain" (the unlabelled part where there is one, else as "train"), "train"
             or "eval".
         seed: of generated images, held-out shares and limits; equal seeds give equal images.
+        storage_options: of a root elsewhere; see :func:`ssl_kedro.core.remote.local_copy`.
 
     Returns:
         The images; a memory map if they would exceed ``config.memory_limit_mb``.
 
     Raises:
         ImageSourceError: the images cannot be used; the text names parameter and remedy.
+        RemoteError: they lie elsewhere and cannot be reached.
         ValueError: there is no such split.
     """
     if split not in get_args(Split):
         raise ValueError(f"split = {split!r}: expected one of {', '.join(get_args(Split))}")
+    config = at_hand(config, storage_options, "root")
     return image_source(config.source).load(config, split, seed)

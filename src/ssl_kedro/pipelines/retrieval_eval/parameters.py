@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.remote import check_scheme, is_remote
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, check_present
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.pipelines.parameters import (
@@ -185,7 +186,8 @@ class RetrievalEvalParameters(PipelineParameters):
                 expected = "a .npy file, as the other of the two has"
                 raise ConfigError(f"descriptors.{role}", None, expected)
         for role, path in given.items():
-            if path is not None and not Path(path).expanduser().is_file():
+            check_scheme(f"descriptors.{role}", path)
+            if path and not is_remote(path) and not Path(path).expanduser().is_file():
                 raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:  # noqa: ARG002

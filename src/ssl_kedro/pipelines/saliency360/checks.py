@@ -35,7 +35,7 @@ def check_seen(parameters: "Saliency360Parameters", node: str, seen: Mapping[str
     Args:
         parameters: of the run.
         node: name of a node's function.
-        seen: its sources, by "sources." and their names; nothing is decoded.
+        seen: its sources on this machine, by "sources." and their names; nothing is decoded.
 
     Raises:
         ConfigError: naming key, value and what is allowed.
@@ -50,9 +50,11 @@ def check_seen(parameters: "Saliency360Parameters", node: str, seen: Mapping[str
         raise ConfigError("predict.input", None, expected)
     if node in ("check_sources", "predict") and chosen.input is not None:
         found_input(chosen.input, chosen.max_megapixels)
-    if node == "check_sources":
+    if node == "check_sources" and parameters.dataset in sources:
         _check_parts(parameters, sources[parameters.dataset])
-    if node == "store_for_pretraining":
+    if node == "store_for_pretraining" and {parameters.dataset, *parameters.unlabelled} == {
+        *sources
+    }:
         _check_pretraining(parameters, list(sources.values()))
 
 

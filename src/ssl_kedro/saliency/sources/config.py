@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ssl_kedro.core.config import POSITIVE, PROBABILITY, RATE, Config, ConfigError, Range
+from ssl_kedro.core.remote import check_scheme
 
 SourceKind = Literal["generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann"]
 # 20000 x 10000: Salient360! has panoramas of 16384 x 8192, beyond Pillow's own limit.
@@ -69,7 +70,8 @@ class SourceConfig(Config):
 
     Args:
         source: which one; see the modules of this package.
-        root: folder of the data set, or the manifest's file; None for generated panoramas.
+        root: folder of the data set, or the manifest's file, also elsewhere (``s3://...``); None
+            for generated panoramas.
         limit: at most so many panoramas of each split, chosen at random; None keeps all.
         seed: of generated panoramas, of the split and of the limit.
         count_train, count_test: generated panoramas for training and for testing.
@@ -113,6 +115,7 @@ class SourceConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_scheme("root", self.root)
         if self.scene_pattern is not None:
             try:
                 groups = re.compile(self.scene_pattern).groups
