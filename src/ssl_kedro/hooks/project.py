@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +15,33 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, SharedMemoryDataCatalog
 from kedro.pipeline import Pipeline
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
+from yaml import YAMLError
 
-from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.hooks.rooms import room
-from ssl_kedro.hooks.selection import UnknownNameError, check_inputs, check_seen, check_selection
+from ssl_kedro.hooks.selection import (
+    UnknownNameError,
+    UnreadParameterError,
+    check_inputs,
+    check_seen,
+    check_selection,
+)
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
 
 if TYPE_CHECKING:
     from ssl_kedro.pipelines.parameters import PipelineParameters
+
+
+_UNREADABLE = (YAMLError, OmegaConfBaseException, OSError, ValueError)
+
+
+class ConfigFileError(UserError, ValueError):
+    """A file of the configuration that cannot be read."""
 
 
 class ParameterAwareConfigLoader(OmegaConfigLoader):
@@ -44,16 +60,47 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
             **(options.pop("custom_resolvers", None) or {}),
         }
         super().__init__(*arguments, custom_resolvers=resolvers, **options)
-        if self.env is not None and not (Path(self.conf_source) / self.env).is_dir():
+        if self.env is not None and not self._fs.isdir(self._get_conf_env_path(self.env)):
             raise UnknownNameError("--env", self.env, self._environments())
         effective_parameters.bind(self._parameters)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Configuration of one kind.
+
+        Raises:
+            ConfigFileError: a file is not YAML, or an interpolation leads nowhere.
+        """
+        try:
+            return super().__getitem__(key)
+        except (*_UNREADABLE, AttributeError, TypeError) as error:
+            if mendable_message(error) is not None:
+                raise
+            raise ConfigFileError(self._fault(key, error)) from error
+
+    def _fault(self, key: str, error: Exception) -> str:
+        """Which file of the configuration is wrong, where, and what with it."""
+        for folder in (self.base_env, self.env or self.default_run_env):
+            for path in sorted((Path(self.conf_source) / folder).rglob("*")):
+                if path.suffix not in (".yml", ".yaml", ".json"):
+                    continue
+                try:
+                    if OmegaConf.is_list(OmegaConf.load(path)):
+                        return f"{path}: found a list; expected keys with values"
+                except _UNREADABLE as wrong:
+                    mark = getattr(wrong, "problem_mark", None)
+                    place = f"{path}, line {mark.line + 1}" if mark else path
+                    what = getattr(wrong, "problem", None) or first_line(wrong)
+                    return f"{place}: found no valid YAML ({what}); correct or remove the file"
+        place = f" at {found}" if (found := getattr(error, "full_key", None)) else ""
+        return f"the configuration of {key} cannot be read{place}: {first_line(error)}"
 
     def room(self) -> str:
         """Folder of the results of this environment and run, relative to the project."""
         return room(self.env, (self.runtime_params or {}).get("run"), self._environments())
 
     def _environments(self) -> list[str]:
-        return sorted({path.parent.name for path in Path(self.conf_source).glob("*/*")})
+        files = self._fs.glob(f"{self._get_conf_env_path('*')}/*")
+        return sorted({PurePosixPath(path).parent.name for path in files})
 
     def _parameters(self) -> dict[str, Any]:
         try:
@@ -120,15 +167,15 @@ class ProjectHook:
         """Refuse parameters on the command line that no pipeline of the run reads."""
         every = sorted({found.name for found in chosen(None).values()})
         read = sorted({found.name for found in chosen(names).values()})
-        for key in given:
-            if key == "run" or key in read:
-                continue
-            values = effective_parameters.current()
-            inside = next((name for name in read if key in values.get(name, {})), None)
-            remedy = f"did you mean '{inside}.{key}'? known: run, {', '.join(every)}"
+        values = effective_parameters.current()
+        for key in given.keys() - {"run", *read}:
             if key in every:
-                raise UnknownNameError("--params", key, [], f"the run reads {', '.join(read)}")
-            raise UnknownNameError("--params", key, ["run", *every], remedy if inside else None)
+                others = f"this run, of {', '.join(read)}, does not read it"
+                raise UnreadParameterError(f"--params {key}: {others}; name it with --pipeline")
+            inside = [f"{name}.{key}" for name in read if key in values.get(name, {})]
+            if inside:
+                raise UnreadParameterError(f"--params {key}: did you mean {inside[0]!r}?")
+            raise UnknownNameError("--params", key, ["run", *every])
 
     @hook_impl
     def before_pipeline_run(
@@ -186,7 +233,8 @@ def _print_shortly(
 def mendable_message(error: BaseException | None) -> str | None:
     """Text of the first error in the chain of causes that a user can mend, else None."""
     while error is not None:
-        if isinstance(error, UserError):
+        # Kedro's own, where a folder or all files of a kind are missing, says as much.
+        if isinstance(error, UserError | MissingConfigException):
             return str(error)
         error = error.__cause__
     return None

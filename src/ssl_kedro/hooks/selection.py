@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset, DataCatalog
+from kedro.io import AbstractDataset, DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -23,13 +23,14 @@ class UnknownNameError(UserError, ValueError):
         where: the option.
         found: what it was given.
         known: what there is.
-        remedy: what was meant, where it is not one of these.
     """
 
-    def __init__(
-        self, where: str, found: str, known: Collection[str], remedy: str | None = None
-    ) -> None:
-        super().__init__(f"{where} {found}: there is none; {remedy or nearest(found, known)}")
+    def __init__(self, where: str, found: str, known: Collection[str]) -> None:
+        super().__init__(f"{where} {found}: there is none; {nearest(found, known)}")
+
+
+class UnreadParameterError(UserError, ValueError):
+    """A parameter on the command line that no pipeline of the run reads."""
 
 
 class SelectionError(UserError, ValueError):
@@ -124,14 +125,9 @@ def check_inputs(
         if _there(name, catalog):
             continue
         readers = [node for node in pipeline.nodes if name in node.inputs]
-        for node in readers:
-            if (
-                fault := models[key].missing(name)
-                if (key := _pipeline_of(node)) in models
-                else None
-            ):
-                with _named(key):
-                    raise fault
+        for key in {_pipeline_of(node) for node in readers} & {*models}:
+            with _named(key):
+                models[key].check_missing(name)
         dataset = catalog.get(name)
         what = f"is not in the catalog; {nearest(name, sorted(catalog.keys()))}"
         if dataset is not None:
@@ -147,7 +143,8 @@ def _there(name: str, catalog: DataCatalog) -> bool:
     if dataset is None:
         return False
     tells = type(dataset)._exists is not AbstractDataset._exists
-    return not tells or catalog.exists(name)
+    # What is kept in memory alone comes from a hook.
+    return not tells or getattr(dataset, "_EPHEMERAL", False) or catalog.exists(name)
 
 
 def _pipeline_of(node: Node) -> str:
@@ -187,14 +184,16 @@ def _named(space: str) -> Iterator[None]:
     """Complete the keys of errors by the pipeline that a name begins with."""
     try:
         yield
-    except ConfigError as error:
-        key = f"{space.partition('.')[0]}.{error.field}"
-        raise ConfigError(key, error.value, error.expected) from error
+    except (ConfigError, DatasetError) as error:
+        cause = error if isinstance(error, ConfigError) else error.__cause__
+        if not isinstance(cause, ConfigError):
+            raise
+        key = f"{space.partition('.')[0]}.{cause.field}"
+        raise ConfigError(key, cause.value, cause.expected) from error
 
 
 def _seen(dataset: Any) -> Any:
     """What a dataset tells of itself without the work of loading; None where that is nothing."""
-    while getattr(dataset, "_dataset", None) is not None:
+    while not hasattr(dataset, "look") and hasattr(dataset, "_dataset"):
         dataset = dataset._dataset
-    look = getattr(dataset, "look", None)
-    return look() if callable(look) else None
+    return dataset.look() if hasattr(dataset, "look") else None

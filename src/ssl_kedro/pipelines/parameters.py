@@ -42,9 +42,12 @@ class PipelineParameters(BaseModel):
         """Tags whose nodes are in the graph only if they are asked for."""
         return ()
 
-    def missing(self, name: str) -> ConfigError | None:  # noqa: ARG002
-        """What is wrong where an input of this name is not there, if a parameter named it."""
-        return None
+    def check_missing(self, name: str) -> None:
+        """Say which parameter is wrong where an input of this name is not there.
+
+        Raises:
+            ConfigError: one that named it.
+        """
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Refuse what a node could not work with, from what is seen of its inputs beforehand.

@@ -129,14 +129,15 @@ class DualGatingParameters(EncoderPipelineParameters):
         """Parts of the chapter, and export."""
         return (*parts(), *super().further_tags)
 
-    def missing(self, name: str) -> ConfigError | None:
-        """A teacher that nobody knows."""
-        teacher, expected = self.distillation.teacher, '"vicreg", or the name of an encoder'
-        if name != teacher:
-            return None
-        example = '"dual_gating.budget_30.encoder"'
-        expected += f" that the catalog defines and an earlier run has left, such as {example}"
-        return ConfigError("distillation.teacher", teacher, expected)
+    def check_missing(self, name: str) -> None:
+        """Refuse a teacher that nobody knows."""
+        if name == self.distillation.teacher:
+            raise ConfigError(
+                "distillation.teacher",
+                name,
+                '"vicreg", or the name of an encoder that the catalog defines and an earlier run '
+                'has left, such as "dual_gating.budget_30.encoder"',
+            )
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """As for all, and refuse an embedding of next to nothing."""

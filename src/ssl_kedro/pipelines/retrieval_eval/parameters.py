@@ -1,10 +1,10 @@
 """Parameters of the retrieval_eval pipeline."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -190,9 +190,9 @@ class RetrievalEvalParameters(PipelineParameters):
             if path and not is_remote(path) and not Path(path).expanduser().is_file():
                 raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
 
-    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Refuse encoders whose files are not there."""
-        if node == "check_data" and not self.own_descriptors:
+    def check_missing(self, name: str) -> None:
+        """Refuse encoders whose files are not there, all at once."""
+        if name.endswith(".network"):
             check_present({name: self.encoders[name] for name in self.present_encoders})
 
     @property

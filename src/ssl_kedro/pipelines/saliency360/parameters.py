@@ -208,17 +208,16 @@ class Saliency360Parameters(PipelineParameters):
         """Parts that models belong to, and what is done with a model."""
         return ("predict", "export", *(model.part for model in self.models.values()))
 
-    def missing(self, name: str) -> ConfigError | None:
-        """A model that this run does not make, or the file of an encoder."""
+    def check_missing(self, name: str) -> None:
+        """Refuse to deploy a model that no run makes, and encoders whose file is not there."""
         _, kind, item, *_ = [*name.split("."), "", ""]
         if kind == "models" and item == self.deploy:
             known = ", ".join(self.chosen_models())
             expected = f"a model of this run ({known}), of its ablations, or of an earlier run"
-            return ConfigError("deploy", self.deploy, expected)
+            raise ConfigError("deploy", self.deploy, expected)
         if kind == "encoders" and name.endswith(".file"):
             expected = "a bundle folder that exists"
-            return ConfigError(f"encoders.{item}.file", self.encoders[item].file, expected)
-        return None
+            raise ConfigError(f"encoders.{item}.file", self.encoders[item].file, expected)
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:  # noqa: ARG002
         """See :func:`~ssl_kedro.pipelines.saliency360.checks.check_seen`."""
