@@ -10,7 +10,7 @@ import fsspec
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import get_protocol_and_path
 
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import reading, replaced_file
 
 Value = TypeVar("Value")
 
@@ -31,7 +31,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         metadata: for Kedro-Viz and tracking; not read here.
     """
 
-    holds: ClassVar[str] = "a file"
+    holds: str = "a file"
     unset: str = "set its parameter"
 
     def __init__(
@@ -64,16 +64,17 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         """The value.
 
         Raises:
-            DatasetError: no path was given, or nothing can be read there.
+            DatasetError: no path was given, or nothing is there.
+            DamagedFileError: what is there cannot be read.
         """
         self._check_given()
         path = self._get_load_path()
         if self._protocol == "file":
-            return self.read(Path(path))
+            return self._read_here(Path(path))
         with TemporaryDirectory() as folder:
             copied = Path(folder) / path.name
             self._fs.get(str(path), str(copied), recursive=self._fs.isdir(str(path)))
-            return self.read(copied)
+            return self._read_here(copied)
 
     def save(self, data: Value) -> None:
         """Write, replacing an older file or folder only when complete."""
@@ -87,6 +88,10 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
                 self._write_here(data, written)
                 self._fs.put(str(written), str(path), recursive=written.is_dir())
         self._fs.invalidate_cache(str(self._filepath))
+
+    def _read_here(self, path: Path) -> Value:
+        with reading(path, self.holds, "Remove it, and run its node again"):
+            return self.read(path)
 
     def _write_here(self, data: Value, path: Path) -> None:
         with replaced_file(path) as temporary:
@@ -113,7 +118,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
 class FolderDataset(FileDataset[Value], Generic[Value]):
     """A value in a folder, which :meth:`write` itself replaces only when complete."""
 
-    holds: ClassVar[str] = "a folder"
+    holds = "a folder"
 
     def _write_here(self, data: Value, path: Path) -> None:
         self.write(data, path)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.base import SIDE, Branch
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, import_weights
 from ssl_kedro.encoders.maps import MapNetwork, load_map_network
@@ -47,7 +47,7 @@ class FrozenEncoderConfig(Config):
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
     side: Annotated[int, Range(at_least=1, at_most=64)] = 16
     adapt_batch_norm: bool = True
-    image_size: Annotated[int, Range(at_least=8)] | None = None
+    image_size: Annotated[int, Range(at_least=8, at_most=SIDE.at_most)] | None = None
     row: str = ""
     optional: bool = False
 
