@@ -112,7 +112,7 @@ class ProjectHook:
         for name in names or ():
             if name not in known:
                 raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
-        keys = sorted({"run", *known} - {"__default__"})
+        keys = sorted({"run", "mlflow_run_id", *known} - {"__default__"})
         for key in context.config_loader.runtime_params or {}:
             if key not in keys:
                 raise UnknownNameError("--params", key, keys)

@@ -59,6 +59,7 @@ class RoomHook:
     def __init__(self) -> None:
         self._project = Path()
         self._room = Path(DATA)
+        self._joined = False
         self._lock: FileLock | None = None
 
     @hook_impl
@@ -66,19 +67,21 @@ class RoomHook:
         """Take the room of the run at hand from the configuration."""
         self._project = Path(context.project_path)
         self._room = self._project / context.config_loader.room()  # type: ignore[attr-defined]
+        given = context.config_loader.runtime_params or {}
+        self._joined = bool(given.get("mlflow_run_id") or os.environ.get("MLFLOW_RUN_ID"))
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Claim the room until the run ends, however it ends.
 
         The operating system holds the claim and lets go of it with the process, so that no run
-        that was killed stands in the way. Runs that an orchestrator joins to one by
-        ``MLFLOW_RUN_ID`` share a room, as do machines that share a training.
+        that was killed stands in the way. Runs that an orchestrator joins to one by the id of
+        an MLflow run share a room, as do machines that share a training.
 
         Raises:
             RoomError: another run is in the room; says which, and how to get another room.
         """
-        if os.environ.get("MLFLOW_RUN_ID"):
+        if self._joined:
             return
         shared = any(
             isinstance(found, dict) and (found.get("train") or {}).get("nodes", 1) != 1
