@@ -6,12 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
+
+import warm
 
 # Before anything imports MLflow or Kedro: no telemetry.
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
@@ -59,16 +62,30 @@ class Project:
     path: Path
 
     def kedro(
-        self, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        module: str = "kedro",
+        cold: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run Kedro's command line in the copy."""
+        """Run Kedro's command line in the copy, in a process of its own.
+
+        Args:
+            arguments: of the command line.
+            environment: variables beside or in place of those that are set.
+            module: what is run, as by ``python -m``.
+            cold: in an interpreter started anew, as users have it, which takes seconds more.
+        """
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **(environment or {})}
+        if not cold:
+            return warm.run_module(module, *arguments, folder=self.path, environment=variables)
         return subprocess.run(
-            [sys.executable, "-m", "kedro", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.path,
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **(environment or {})},
+            env=variables,
         )
 
     def run(
@@ -76,6 +93,7 @@ class Project:
         changes: Mapping[str, object] | None = None,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
+        cold: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """``kedro run --pipeline dual_gating`` with the tiny parameters and changes to them."""
         parameters = ",".join(
@@ -89,6 +107,7 @@ class Project:
             parameters,
             *arguments,
             environment=environment,
+            cold=cold,
         )
 
     @property
@@ -99,7 +118,7 @@ class Project:
 
 def copied_project(folder: Path) -> Project:
     """The project's configuration, notebooks and code in another folder, without its data."""
-    ignored = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__", "*.egg-info")
+    ignored = shutil.ignore_patterns(".ipynb_checkpoints", "*.egg-info")
     for name in ("conf", "notebooks", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("pyproject.toml", ".telemetry"):
@@ -113,10 +132,29 @@ def project(tmp_path: Path) -> Project:
     return copied_project(tmp_path)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_warm() -> Iterator[None]:
+    """The process that commands were forked from ends with the tests."""
+    yield
+    warm.close()
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project folder in which the tiny pipeline has run once; tests only read it."""
-    made = copied_project(tmp_path_factory.mktemp("finished"))
-    done = made.run({"parts": "table_6_1;figure_6_1;figure_6_2", **TIMED})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return made
+    """A project folder in which the tiny pipeline has run once; tests only read it.
+
+    Once also for all processes that share the tests: the first makes it, others wait.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, mark = shared / "finished", shared / "finished.done"
+    with FileLock(shared / "finished.lock"):
+        if not mark.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that failed
+            done = copied_project(folder).run(
+                {"parts": "table_6_1;figure_6_1;figure_6_2", **TIMED}, cold=True
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            mark.touch()
+    return Project(folder)

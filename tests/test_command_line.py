@@ -37,7 +37,7 @@ def python(code: str, folder: Path, *path: Path) -> str:
 
 
 def listed(project: Project) -> set[str]:
-    done = project.kedro("registry", "list")
+    done = project.kedro("registry", "list", cold=True)
     assert done.returncode == 0, done.stderr
     return set(yaml.safe_load(done.stdout))
 

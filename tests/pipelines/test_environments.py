@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -256,20 +254,13 @@ def kedro_with_sums(project: Project, *arguments: str) -> subprocess.CompletedPr
         ]
         for attribute in ("train_list", "test_list")
     }
-    program = (
+    (project.path / "kedro_with_sums.py").write_text(
         "from torchvision.datasets import STL10\n"
         f"STL10.train_list, STL10.test_list = {sums['train_list']!r}, {sums['test_list']!r}\n"
         "from kedro.framework.cli import main\n"
         "main()\n"
     )
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=project.path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )
+    return project.kedro(*arguments, module="kedro_with_sums")
 
 
 def test_stl10_pre_trains_on_its_unlabelled_part(project: Project) -> None:

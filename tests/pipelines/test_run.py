@@ -209,7 +209,7 @@ def test_unusable_folders_are_named_before_any_training(project: Project, tmp_pa
 
 
 def test_typed_parameter_errors_are_short(project: Project) -> None:
-    done = project.run({"train.lr": -1, "trian.epochs": 3})
+    done = project.run({"train.lr": -1, "trian.epochs": 3}, cold=True)
     assert done.returncode != 0
     assert "dual_gating.train.lr = -1.0: expected a number above 0" in done.stderr
     assert "dual_gating.trian: there is no such key; did you mean 'train'" in done.stderr
