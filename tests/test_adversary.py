@@ -1,4 +1,4 @@
-"""The attacks of ``make adversary`` are as many as promised, the same for a seed, and are counted."""
+"""The attacks of ``make adversary``: as many as promised, the same for a seed, and counted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,12 @@
 """Errors that whoever runs the program can mend: what was found, what was expected, what to do."""
 
-from collections.abc import Iterable
+import difflib
+import re
+from collections.abc import Collection, Iterable
 from typing import ClassVar
+
+# Bytes that are no UTF-8, as Python decodes names of files.
+_NO_TEXT = re.compile("[\udc80-\udcff]")
 
 
 class UserError(Exception):
@@ -10,6 +15,9 @@ class UserError(Exception):
     Each room derives its own kinds from this class and from the built-in one that callers of
     the Python API would catch (``ValueError``, ``RuntimeError``).
     """
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class InputError(UserError, ValueError):
@@ -46,9 +54,26 @@ class SettingError(InputError):
         super().__init__(f"{self.section}.{key} = {value!r}", found, expected, remedy)
 
 
+def nearest(found: str, known: Collection[str]) -> str:
+    """What somebody may have meant by a name that there is not: "did you mean 'lr'? known: ..."."""
+    close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"
+
+
+def shown(name: str) -> str:
+    r"""A name or text as every file and stream takes it: bytes that are no UTF-8 as ``\xff``.
+
+    Names of files are bytes; Python keeps those that are no text as surrogates, which open the
+    file but cannot be written to a report.
+    """
+    escaped = _NO_TEXT.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", name)
+    return escaped.encode("utf-8", "backslashreplace").decode()
+
+
 def first_few(names: Iterable[object], most: int = 5, separator: str = ", ") -> str:
     """The first names of a list that may be long, for messages: "a, b and 7 more"."""
-    known = [str(name) for name in names]
+    known = [shown(str(name)) for name in names]
     more = f" and {len(known) - most} more" if len(known) > most else ""
     return separator.join(known[:most]) + more
 

@@ -4,11 +4,12 @@ A store is a folder with an array and a description of what it was made from. Th
 is made and is read by memory map afterwards; the folder gets its name when it is complete.
 """
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +22,125 @@ class DamagedFileError(UserError, ValueError):
     """A file whose content is not what its place says."""
 
 
+class StorageError(UserError, OSError):
+    """A disk that is full, read-only, or not to be written to.
+
+    Args:
+        path: of the file or folder that cannot be written.
+        reason: in the system's words.
+        needed: bytes that it takes, at least.
+        free: bytes on that disk.
+    """
+
+    def __init__(self, path: Path, reason: str, needed: int, free: int) -> None:
+        super().__init__(
+            f"{path} cannot be written ({reason}): it needs at least {needed / 1e6:,.1f} MB, "
+            f"{free / 1e6:,.1f} MB are free there; what was written before is as it was. Free "
+            "space, or have it written to another disk"
+        )
+
+
+# Of these the user can mend the cause. Other libraries say the same words in errors of their own,
+# but for NumPy, which says how many numbers it has written.
+_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_FAULTS = {os.strerror(code): os.strerror(code) for code in _CODES}
+_FAULTS["requested and"] = os.strerror(errno.ENOSPC)
+
 # What files and folders may not be used for by others; there is no asking without setting it.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
-    """Temporary path beside ``path`` that takes its place when the block ends well.
+def storage_told(path: Path, needed: int = 0, temporary: Path | None = None) -> Iterator[None]:
+    """Within, a disk that does not take what is written is told with place, need and room.
 
-    On an error the temporary file is removed and ``path`` stays as it was.
+    Args:
+        path: of the file or folder that is written.
+        needed: bytes that it takes, as far as that is known.
+        temporary: where it is written before it gets its name.
+
+    Raises:
+        StorageError: the disk is full, read-only, or not to be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        _let_others_read(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = next((_FAULTS[words] for words in _FAULTS if words in str(error)), None)
+        if reason is None:
+            raise
+        # What is there already goes when the block ends.
+        written = 0 if temporary is None else size_of(temporary)
+        needed = max(needed, written, size_of(path))
+        raise StorageError(path, reason, needed, free_bytes(path) + written) from error
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; 0 where there is nothing."""
+    try:
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def free_bytes(path: Path) -> int:
+    """Room on the disk that a path is on; the path need not be there yet."""
+    path = path.absolute()
+    return shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
 
 
 @contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
+def replaced_file(path: Path, needed: int = 0) -> Iterator[Path]:
+    """Temporary path beside ``path`` that takes its place when the block ends well.
+
+    On an error the temporary file is removed and ``path`` stays as it was.
+
+    Args:
+        path: of the file.
+        needed: see :func:`storage_told`.
+
+    Raises:
+        StorageError: the disk cannot take the file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with storage_told(path, needed, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _let_others_read(temporary)
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):  # there is none, or nothing can be removed either
+            temporary.unlink()
+
+
+@contextmanager
+def replaced_folder(path: Path, needed: int = 0) -> Iterator[Path]:
     """Temporary folder beside ``path`` that takes its place when the block ends well.
 
     A folder cannot be replaced in one step where one exists: the old one is renamed first
     and removed last, so that a kill in between leaves it on disk under its second name.
+    Arguments and errors are those of :func:`replaced_file`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     previous = path.with_name(f".{path.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        for written in temporary.rglob("*"):
-            _let_others_read(written)
-        if path.exists():
-            path.replace(previous)
-        temporary.replace(path)
+        with storage_told(path, needed, temporary):
+            temporary.mkdir(parents=True)
+            yield temporary
+            for written in temporary.rglob("*"):
+                _let_others_read(written)
+            if path.exists():
+                path.replace(previous)
+            temporary.replace(path)
     finally:
+        if previous.exists() and not path.exists():
+            previous.replace(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)
 

@@ -49,7 +49,8 @@ def save_bundle(network: Bundled, folder: str | Path, provenance: KeyReport | No
     if provenance is not None:
         description["provenance"] = provenance.as_json()
     tensors = _plain(network.state_dict())
-    with replaced_folder(Path(folder)) as temporary:
+    needed = sum(value.nbytes for value in tensors.values())
+    with replaced_folder(Path(folder), needed) as temporary:
         (temporary / CONFIG_NAME).write_text(json.dumps(description, indent=2) + "\n")
         save_file(tensors, temporary / WEIGHTS_NAME)
         for name, value in load_file(temporary / WEIGHTS_NAME).items():

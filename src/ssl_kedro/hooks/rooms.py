@@ -1,24 +1,38 @@
 """Where a run leaves its results: a room for each environment and named run, one run at a time."""
 
+import atexit
 import json
 import logging
 import os
 import re
 import socket
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import click
 from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
 
 from ssl_kedro.core.errors import UserError, first_few
+from ssl_kedro.hooks.interruption import (
+    checkpoints,
+    command_line,
+    continuing,
+    interrupted,
+    resume_keys,
+)
+from ssl_kedro.hooks.tracking import exit_on_sigterm
 from ssl_kedro.pipelines import effective_parameters
 
 DATA, LATEST = "data", "latest"
 _LOCK, _OWNER = ".lock", ".running.json"
+# Bytes that a run needs at least, whatever it is.
+_LEAST = 50_000_000
 
 
 class RoomError(UserError, ValueError):
@@ -60,6 +74,7 @@ class RoomHook:
         self._project = Path()
         self._room = Path(DATA)
         self._lock: FileLock | None = None
+        self._restore_sigterm: Callable[[], None] | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -68,7 +83,7 @@ class RoomHook:
         self._room = self._project / context.config_loader.room()  # type: ignore[attr-defined]
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
         """Claim the room until the run ends, however it ends.
 
         The operating system holds the claim and lets go of it with the process, so that no run
@@ -77,42 +92,67 @@ class RoomHook:
 
         Raises:
             RoomError: another run is in the room; says which, and how to get another room.
+            StorageError: the room cannot be written to, or is too full for a run.
         """
+        self._release()  # a run interrupted in this same interpreter, as in a notebook
         if os.environ.get("MLFLOW_RUN_ID"):
             return
         shared = any(
             isinstance(found, dict) and (found.get("train") or {}).get("nodes", 1) != 1
             for found in effective_parameters.current().values()
         )
-        from ssl_kedro.core.files import finish_replacing, replaced_file  # noqa: PLC0415  loads NumPy
+        from ssl_kedro.core.files import storage_told  # noqa: PLC0415  loads NumPy
 
         host = socket.gethostname()
-        self._room.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._room / f"{_LOCK}.{host}" if shared else self._room / _LOCK)
-        owner = self._room / _OWNER
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RoomError(self._occupied(owner)) from None
+        with storage_told(self._room, _LEAST):
+            self._room.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._room / f"{_LOCK}.{host}" if shared else self._room / _LOCK)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise RoomError(self._occupied(self._room / _OWNER)) from None
         self._lock = lock
+        try:
+            self._settle(run_params, {n.partition(".")[0] for n in pipeline.all_outputs()}, shared)
+        except BaseException:
+            self._release()
+            raise
+
+    def _settle(self, run_params: dict[str, Any], pipelines: Collection[str], shared: bool) -> None:
+        """Look at what lies in a room that was just claimed, and say who has it now."""
+        from ssl_kedro.core.files import finish_replacing, replaced_file  # noqa: PLC0415  NumPy
+
         # Machines that share a training and a disk may be writing there now.
         for folder in [] if shared else sorted(self._room.glob("0[2-8]_*")):
             for line in finish_replacing(folder):
                 logging.getLogger(__name__).warning("Left by a run that was killed: %s", line)
-        started = datetime.now().astimezone().isoformat(timespec="seconds")
-        names = ", ".join(run_params.get("pipeline_names") or ["__default__"])
-        found = {"pipeline": names, "process": os.getpid(), "host": host, "started": started}
+        self._check_storage(pipelines)
+        owner, started = self._room / _OWNER, datetime.now().astimezone()
+        keys = resume_keys(effective_parameters.current(), pipelines)
+        if owner.exists() and not shared:
+            self._say_what_is_left(owner, pipelines, keys)
+        found = {
+            "pipeline": ", ".join(run_params.get("pipeline_names") or ["__default__"]),
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "started": started.isoformat(timespec="seconds"),
+        }
         with replaced_file(owner) as temporary:
             temporary.write_text(json.dumps(found) + "\n")
+        typed = click.get_current_context(silent=True) is not None
+        command = command_line(sys.argv) if typed else ["kedro", "run"]
+        atexit.register(self._interrupted, pipelines, keys, started.timestamp(), command)
+        self._restore_sigterm = exit_on_sigterm()
 
-    @hook_impl
+    # After all others: tracking still reads what lies in the room.
+    @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Leave the room, and a link to what lies in it."""
         for name in run_params.get("pipeline_names") or ():
             self._link(name)
         self._leave()
 
-    @hook_impl
+    @hook_impl(trylast=True)
     def on_pipeline_error(self) -> None:
         """Leave the room."""
         self._leave()
@@ -120,8 +160,59 @@ class RoomHook:
     def _leave(self) -> None:
         if self._lock is not None:
             (self._room / _OWNER).unlink(missing_ok=True)
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of the room, as of one whose run did not end."""
+        if self._lock is not None:
             self._lock.release()
             self._lock = None
+        atexit.unregister(self._interrupted)
+        if self._restore_sigterm is not None:
+            self._restore_sigterm()
+            self._restore_sigterm = None
+
+    def _interrupted(
+        self, pipelines: Collection[str], keys: list[str], since: float, command: list[str]
+    ) -> None:
+        """The interpreter ends before the run has; Kedro's hooks do not see that."""
+        kept = checkpoints(self._room, pipelines, since)
+        where = self._room.relative_to(self._project)
+        goes_on = continuing(command, keys if kept else ())
+        sys.stderr.write(f"\n{interrupted(where, kept, goes_on)}\n")
+
+    def _say_what_is_left(self, owner: Path, pipelines: Collection[str], keys: list[str]) -> None:
+        """A run that did not end has left its checkpoints; this one may go on from them."""
+        try:
+            since = datetime.fromisoformat(json.loads(owner.read_text())["started"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        kept = checkpoints(self._room, pipelines, since.timestamp())
+        if kept and keys:
+            logging.getLogger(__name__).warning(
+                "The run started at %s here did not end; it has left checkpoints of %s. This run "
+                "begins anew and replaces them; stop it and add --params %s to continue instead",
+                f"{since:%Y-%m-%d %H:%M:%S}",
+                first_few(kept),
+                ",".join(f"{key}=true" for key in keys),
+            )
+
+    def _check_storage(self, pipelines: Collection[str]) -> None:
+        """Refuse a room that cannot take the largest file of an earlier run once more.
+
+        A result is replaced when the new one is whole, so that one of them is there twice.
+        """
+        from ssl_kedro.core.files import StorageError, free_bytes, size_of  # noqa: PLC0415  NumPy
+
+        places = [self._room, *self._room.glob("0[2-8]_*")]
+        left = [p for place in places for name in pipelines for p in place.glob(f"{name}*/**/*")]
+        needed = max([_LEAST, *(size_of(path) for path in left if path.is_file())])
+        for place in places:
+            free = free_bytes(place)
+            if free < needed:
+                raise StorageError(place, "too little room", needed, free)
+            if not os.access(place, os.W_OK):
+                raise StorageError(place, "it is read-only", needed, free)
 
     def _occupied(self, owner: Path) -> str:
         where = self._room.relative_to(self._project)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import replaced_file, storage_told
 
 Row = Mapping[str, float]
 
@@ -39,8 +39,8 @@ class EpochLog:
     def restart(self, rows: list[dict[str, float]]) -> None:
         """Replace what is written by rows: none for a new run, the history for a resumed one."""
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            with replaced_file(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def append(self, row: Row) -> None:
         """Write one epoch's metrics; ``row["epoch"]`` counts from 1."""
@@ -50,9 +50,10 @@ class EpochLog:
 
     def _write(self, entry: Mapping[str, Any]) -> None:
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a") as file:
-                file.write(json.dumps(dict(entry)) + "\n")
+            with storage_told(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("a") as file:
+                    file.write(json.dumps(dict(entry)) + "\n")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class CheckpointStore:
         """Write, replacing the previous checkpoint only when complete."""
         described = dict(vars(checkpoint))
         tensors = {name: value.contiguous() for name, value in described.pop("tensors").items()}
-        with replaced_file(self.path) as temporary:
+        needed = sum(value.nbytes for value in tensors.values())
+        with replaced_file(self.path, needed) as temporary:
             save_file(tensors, temporary, metadata={"checkpoint": json.dumps(described)})
 
     def load(self) -> Checkpoint | None:

@@ -278,7 +278,7 @@ def _resumed(
 ) -> tuple[int, History, float]:
     """First epoch to train, rows so far and seconds spent; restores state when resuming."""
     found = checkpoints.load() if config.resume and checkpoints is not None else None
-    if found is None:
+    if found is None or checkpoints is None:
         return 0, [], 0.0
     different = sorted(
         key
@@ -292,7 +292,7 @@ def _resumed(
         )
         raise CheckpointError(
             f"train.resume: the checkpoint belongs to another run ({details}); restore these "
-            "values, or run with train.resume=false to start afresh"
+            f"values, delete {checkpoints.path}, or run with train.resume=false to start afresh"
         )
     restore_state(found.tensors, step.method, step.optimiser)
     return found.epoch, list(found.history), found.seconds

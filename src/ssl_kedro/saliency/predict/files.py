@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from io import BytesIO
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +15,14 @@ from PIL import Image
 from torch import nn
 
 from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.core.files import GrowingArray, replaced_file
+from ssl_kedro.core.files import (
+    GrowingArray,
+    StorageError,
+    free_bytes,
+    replaced_file,
+    size_of,
+    storage_told,
+)
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.predict.inputs import (
@@ -34,6 +42,7 @@ from ssl_kedro.saliency.predict.prediction import (
     overlay_shape,
     predictions,
 )
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.video import Video, opencv, taken_rate
 
 SUMMARY = "predictions.csv"
@@ -93,7 +102,8 @@ def write_predictions(model: nn.Module, config: PredictConfig, width: int) -> li
     files = found_input(config.input, config.max_megapixels)
     _check_output(files, config)
     output = Path(config.output).expanduser()
-    output.mkdir(parents=True, exist_ok=True)
+    with storage_told(output):
+        output.mkdir(parents=True, exist_ok=True)
     rows: list[Written] = []
     with (
         closing(predictions(model, files, config, width)) as found,
@@ -181,15 +191,22 @@ def _write_image(
     for kind, name in names.items():
         with replaced_file(output / name) as temporary, temporary.open("wb") as file:
             if picture is not None and kind == "overlay":
-                drawn = overlay(picture, saliency, config.opacity).transpose(1, 2, 0)
-                Image.fromarray(drawn).save(file, "JPEG", quality=_JPEG_QUALITY)
+                drawn = overlay(picture, saliency, config.opacity)
+                file.write(_encoded(drawn, "JPEG", quality=_JPEG_QUALITY))
             elif kind == "heat_map":
-                Image.fromarray(heat_map(saliency, *shown).transpose(1, 2, 0)).save(file, "PNG")
+                file.write(_encoded(heat_map(saliency, *shown), "PNG"))
             else:
                 whole = config.resolution == "panorama"
                 values = resized_map(saliency, height, width) if whole else saliency
                 np.save(file, density(values), allow_pickle=False)
     return Written(found.name, 1, **names)
+
+
+def _encoded(picture: np.ndarray, kind: str, **options: int) -> bytes:
+    """A picture (3, H, W) as a file of a kind; Pillow does not notice a disk that takes a part."""
+    buffer = BytesIO()
+    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def _write_video(
@@ -204,15 +221,16 @@ def _write_video(
     rate = taken_rate(Video(path), config.frames_per_second)
     wanted = (*config.outputs, "times")
     names = {kind: f"{stem}{end}" for kind, end in _OF_VIDEO.items() if kind in wanted}
-    place = (output / stem).parent
-    place.mkdir(parents=True, exist_ok=True)
     # A folder, since OpenCV chooses the format by the name's end.
-    with tempfile.TemporaryDirectory(prefix=".predicting-", dir=place) as folder:
-        unfinished = {kind: Path(folder, Path(file).name) for kind, file in names.items()}
-        times = _write_frames(found, unfinished, rate, config.opacity)
-        _write_table(unfinished["times"], times)
-        for kind, file in unfinished.items():
-            file.replace(output / names[kind])
+    with storage_told(output / stem):
+        place = (output / stem).parent
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".predicting-", dir=place) as folder:
+            unfinished = {kind: Path(folder, Path(file).name) for kind, file in names.items()}
+            times = _write_frames(found, unfinished, rate, config.opacity)
+            _write_table(unfinished["times"], times)
+            for kind, file in unfinished.items():
+                file.replace(output / names[kind])
     return Written(name, len(times), **names)
 
 
@@ -221,9 +239,9 @@ def _write_frames(
 ) -> list[dict[str, object]]:
     """Write the maps and the overlays of a video; rows of its table of frames."""
     times: list[dict[str, object]] = []
+    video: VideoWriter | None = None
     with ExitStack() as stack:
         maps: GrowingArray | None = None
-        video: VideoWriter | None = None
         for item in found:
             if isinstance(item, Unpredicted) or item.frame is None:
                 break
@@ -240,7 +258,17 @@ def _write_frames(
                 video.add(overlay(picture, item.saliency, opacity))
             time_s = f"{item.frame.shown_s:.4f}"
             times.append({"row": len(times), "frame": item.frame.number, "time_s": time_s})
+    if video is not None:
+        _check_whole(paths["overlay"])
     return times
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a video whose end OpenCV could not write, of which it says nothing."""
+    try:
+        Video(path)
+    except SaliencyDataError as error:
+        raise StorageError(path, "the video is cut off", size_of(path), free_bytes(path)) from error
 
 
 class VideoWriter:

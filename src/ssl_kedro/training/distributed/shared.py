@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_kedro.core.devices import threads_of_each
+from ssl_kedro.core.files import storage_told
 from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 from ssl_kedro.training.config import EncoderTraining
@@ -44,7 +45,8 @@ def train_shared(
     with tempfile.TemporaryDirectory(prefix="ssl_kedro-") as name:
         folder = Path(name)
         threads = threads_of_each(training.recipe.workers)
-        write_job(folder, training, images, checkpoints, threads)
+        with storage_told(folder, images.nbytes):
+            write_job(folder, training, images, checkpoints, threads)
         # Give back memory of the devices that this process has no use for: workers need it.
         gc.collect()
         if _cuda.is_initialized():
