@@ -23,10 +23,10 @@ from ssl_kedro.hooks.interruption import (
     checkpoints,
     command_line,
     continuing,
+    exit_on_sigterm,
     interrupted,
     resume_keys,
 )
-from ssl_kedro.hooks.tracking import exit_on_sigterm
 from ssl_kedro.pipelines import effective_parameters
 
 DATA, LATEST = "data", "latest"

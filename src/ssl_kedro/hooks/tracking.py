@@ -11,21 +11,18 @@ import atexit
 import csv
 import io
 import logging
-import os
-import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
+from ssl_kedro.hooks.interruption import exit_on_sigterm
 from ssl_kedro.hooks.mlflow_client import TrackingStore
 from ssl_kedro.hooks.mlflow_conditions import TrackingConfig, parsed_tracking_config
 from ssl_kedro.hooks.tracking_names import (
@@ -133,12 +130,9 @@ class TrackingHook:
         if not store.connect():
             return
         tags, parameters = run_tags(run_params), parameters_read(pipeline, catalog)
-        run_id, children = joined, dict[Place, str]()
-        if run_id:
-            children = store.join_run(run_id, tags, parameters)
-        else:
-            run_id = store.start_run(run_name(run_params), tags, parameters)
-        if run_id is None or children is None:
+        children = store.join_run(joined, tags, parameters) or {} if joined else {}
+        run_id = joined or store.start_run(run_name(run_params), tags, parameters)
+        if not run_id:
             return
         several = len(pipeline_keys(pipeline.datasets())) > 1
         self._run = _OpenRun(store, run_id, bool(joined), catalog, several, tags, children)
@@ -246,31 +240,3 @@ class TrackingHook:
         if self._restore_sigterm is not None:
             self._restore_sigterm()
             self._restore_sigterm = None
-
-
-def exit_on_sigterm() -> Callable[[], None] | None:
-    """Make SIGTERM end the interpreter in order; returns what undoes it.
-
-    Only where nobody else handles the signal, and only in the main thread, where Python
-    allows it. A second SIGTERM ends the process at once.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        return None
-
-    process = os.getpid()
-
-    def leave(signum: int, _: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_DFL)
-        if os.getpid() != process:
-            os.kill(os.getpid(), signum)  # a forked worker ends as it always would
-        sys.exit(128 + signum)
-
-    def restore() -> None:
-        in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGTERM) is leave:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, leave)
-    return restore
