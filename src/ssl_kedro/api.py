@@ -1,5 +1,6 @@
 """The library's verbs for a notebook or a script; :mod:`ssl_kedro` offers them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,6 +11,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.remote import is_remote
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.images import load
 from ssl_kedro.images.image_set import ImageSet
@@ -58,9 +60,14 @@ class Trained(TrainingResult[M]):
 
 
 def load_images(
-    source: str | Path, split: load.Split = "train", *, seed: int = 0, **options: Any
+    source: str | Path,
+    split: load.Split = "train",
+    *,
+    seed: int = 0,
+    storage_options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> ImageSet:
-    """Images of a source by its name, or of a folder or ``.npz`` file by its path.
+    """Images of a source by its name, or of a folder or ``.npz`` file by its path or URL.
 
     >>> load_images("textures", generated=20).images.shape
     (20, 3, 32, 32)
@@ -69,6 +76,7 @@ def load_images(
         source: "textures", "digits", "cifar10" or another that parameter files know, or a path.
         split: "pretrain" (unlabelled images, where a source has them), "train" or "eval".
         seed: of generated images, held-out shares and limits.
+        storage_options: of a URL's file system: credentials, ``endpoint_url``, ...
         options: further fields of :class:`~ssl_kedro.images.load.DataConfig`: ``size`` (px, 32),
             ``limit``, ``root``, ...
 
@@ -77,10 +85,12 @@ def load_images(
         ImageSourceError: images that cannot be used; the text names what to change.
     """
     path = Path(source).expanduser()
-    if isinstance(source, Path) or (source not in load.source_names() and path.exists()):
-        options = {"root": str(path), **options}
+    named = isinstance(source, str) and source in load.source_names()
+    if isinstance(source, Path) or (not named and (is_remote(source) or path.exists())):
+        options = {"root": str(source), **options}
         source = "npz" if path.suffix == ".npz" else "folder"
-    return load.load_images(DataConfig(**{"source": source, **options}), split, seed)
+    config = DataConfig(**{"source": source, **options})
+    return load.load_images(config, split, seed, storage_options)
 
 
 def train(

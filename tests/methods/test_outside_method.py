@@ -35,7 +35,7 @@ def test_parameters_name_it_and_know_its_options() -> None:
     assert asdict(parameters.method_config("pull"))["options"] == {"weight": 2.0}
     assert parameters.train_config("pull").lr == 0.125
     given["methods"]["pull"]["options"] = {"wait": 2}
-    with pytest.raises(ParameterError, match=r"methods\.pull\.options\.wait.*keys there: weight"):
+    with pytest.raises(ParameterError, match=r"methods\.pull\.options\.wait.*known: weight"):
         parsed(DualGatingParameters, "dual_gating", given)
 
 

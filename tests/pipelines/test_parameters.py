@@ -84,7 +84,7 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
         ("budgets", [], r"dual_gating\.budgets"),
         ("budgets", [0], r"dual_gating\.budgets = 0\.0: expected more than 0\.03\d+ and below 1"),
         ("budgets", [1.2], r"dual_gating\.budgets = 1\.2: expected more than 0\.03\d+ and below 1"),
-        ("budgets", [math.nan], r"dual_gating\.budgets = nan: expected more than 0\.03"),
+        ("budgets", [math.nan], r"dual_gating\.budgets\.0 = nan: input should be a finite number"),
         ("budgets", [0.01], r"dual_gating\.budgets = 0\.01: expected more than 0\.03"),
         ("budgets", [0.305], r"whole percents"),
         ("budgets", [0.3, 0.3], r"each budget once"),
@@ -102,7 +102,7 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
         (
             "methods.seed.options.que",
             9,
-            r"dual_gating\.methods\.seed\.options\.que = 9: .*keys there: queue, temperatures",
+            r"dual_gating\.methods\.seed\.options\.que = 9: .*known: queue, temperatures",
         ),
         (
             "methods.simreg.train.lr",

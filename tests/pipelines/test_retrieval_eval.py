@@ -124,7 +124,7 @@ def test_the_thesis_settings_of_oxford_and_paris() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"evaluate": ["oxfrod5k"]}, "dataset.name = 'oxfrod5k'"),
+        ({"evaluate": ["oxfrod5k"]}, "evaluate = 'oxfrod5k'"),
         ({"use": ["dual"]}, "use = 'dual': expected one of pixels"),
         ({"whitening": {"learn_on": ["elsewhere"]}}, "whitening.learn_on = 'elsewhere'"),
         ({"ensembles": {"two": ["pixels"]}}, "two or more of the encoders"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
+from ssl_kedro.core.config import PROBABILITY, RATE, STRENGTH, Config, ConfigError, Range
 
 _SHARE = Range(above=0, at_most=1)
 
@@ -34,18 +34,18 @@ class ViewConfig(Config):
     """
 
     crop_scale: Annotated[tuple[float, float], _SHARE] = (0.2, 1.0)
-    crop_ratio: Annotated[tuple[float, float], POSITIVE] = (3 / 4, 4 / 3)
-    size: Annotated[int, Range(at_least=1)] | None = None
+    crop_ratio: Annotated[tuple[float, float], RATE] = (3 / 4, 4 / 3)
+    size: Annotated[int, Range(at_least=1, at_most=1024)] | None = None
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     flip: Annotated[float, PROBABILITY] = 0.5
     jitter: Annotated[float, PROBABILITY] = 0.8
-    brightness: Annotated[float, NOT_NEGATIVE] = 0.4
-    contrast: Annotated[float, NOT_NEGATIVE] = 0.4
-    saturation: Annotated[float, NOT_NEGATIVE] = 0.2
+    brightness: Annotated[float, STRENGTH] = 0.4
+    contrast: Annotated[float, STRENGTH] = 0.4
+    saturation: Annotated[float, STRENGTH] = 0.2
     hue: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
     grey: Annotated[float, PROBABILITY] = 0.2
     solarize: Annotated[float, PROBABILITY] = 0.1
-    noise: Annotated[float, NOT_NEGATIVE] = 0.0
+    noise: Annotated[float, STRENGTH] = 0.0
     exact_hue: bool = False
 
     def __post_init__(self) -> None:
@@ -88,11 +88,11 @@ class PanoramaViewConfig(Config):
     projections: bool = True
     projection_probability: Annotated[float, PROBABILITY] = 0.5
     crop_area: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.05
-    shift_px: Annotated[float, NOT_NEGATIVE] = 10.0
+    shift_px: Annotated[float, Range(at_least=0, at_most=160)] = 10.0
     jitter: Annotated[float, PROBABILITY] = 0.8
-    brightness: Annotated[float, NOT_NEGATIVE] = 0.4
-    contrast: Annotated[float, NOT_NEGATIVE] = 0.4
-    saturation: Annotated[float, NOT_NEGATIVE] = 0.4
+    brightness: Annotated[float, STRENGTH] = 0.4
+    contrast: Annotated[float, STRENGTH] = 0.4
+    saturation: Annotated[float, STRENGTH] = 0.4
     hue: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.2
     grey: Annotated[float, PROBABILITY] = 0.25
     flip: Annotated[float, PROBABILITY] = 0.5

@@ -10,6 +10,7 @@ which reads the same annotations.
 import builtins
 import dataclasses
 import functools
+import math
 import operator
 import types
 import typing
@@ -34,6 +35,8 @@ class ConfigError(UserError, ValueError):
         self.expected = expected
         super().__init__(f"{field} = {value!r}: expected {expected}")
 
+
+_MOST = 2**31 - 1
 
 _COMPARISONS = {
     "above": operator.gt,
@@ -69,11 +72,19 @@ class Range:
 PROBABILITY = Range(at_least=0, at_most=1)
 POSITIVE = Range(above=0)
 NOT_NEGATIVE = Range(at_least=0)
+# Beyond these a computation in single precision can only overflow, or run for ever.
+WEIGHT = Range(at_least=0, at_most=1e6)
+RATE = Range(above=0, at_most=1000)
+TEMPERATURE = Range(at_least=1e-3, at_most=1e3)
+STRENGTH = Range(at_least=0, at_most=10)
+EPOCHS = Range(at_least=1, at_most=100_000)
 
 
 @dataclass(frozen=True)
 class Config:
     """Base of every configuration dataclass: checks ranges and choices on construction.
+
+    Numbers are finite, and whole ones fit into 32 bits, whatever else is said of them.
 
     Raises:
         ConfigError: a field lies outside its :class:`Range` or its ``Literal`` choices.
@@ -130,7 +141,7 @@ def _restored(kind: Any, value: Any) -> Any:
 
 
 def _check(name: str, value: Any, annotation: Any) -> None:
-    """Raise ConfigError where value breaks a Range, a Literal or a whole number's annotation."""
+    """Raise ConfigError where value breaks a Range, a Literal or its kind of number."""
     if value is None:
         return
     arguments = typing.get_args(annotation)
@@ -152,3 +163,7 @@ def _check(name: str, value: Any, annotation: Any) -> None:
                 _check(name, element, of_each[min(index, len(of_each) - 1)])
         case None if annotation is int and isinstance(value, float):
             raise ConfigError(name, value, "a whole number")
+        case None if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(name, value, "a finite number")
+        case None if annotation is int and isinstance(value, int) and abs(value) > _MOST:
+            raise ConfigError(name, value, f"a whole number of at most {_MOST}")

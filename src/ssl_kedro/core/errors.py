@@ -1,7 +1,8 @@
 """Errors that whoever runs the program can mend: what was found, what was expected, what to do."""
 
+import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 # Bytes that are no UTF-8, as Python decodes names of files.
@@ -51,6 +52,13 @@ class SettingError(InputError):
 
     def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
         super().__init__(f"{self.section}.{key} = {value!r}", found, expected, remedy)
+
+
+def nearest(found: str, known: Collection[str]) -> str:
+    """What somebody may have meant by a name that there is not: "did you mean 'lr'? known: ..."."""
+    close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"
 
 
 def shown(name: str) -> str:

@@ -1,6 +1,8 @@
 """What our Kedro datasets share: files anywhere, values that are only read, handles to write to."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -8,9 +10,10 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 import fsspec
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
-from kedro.io.core import get_protocol_and_path
+from kedro.io.core import VersionNotFoundError, get_protocol_and_path
 
 from ssl_kedro.core.files import reading, replaced_file
+from ssl_kedro.core.remote import check_scheme, reached
 
 Value = TypeVar("Value")
 
@@ -44,13 +47,15 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._given = filepath is not None
+        check_scheme("filepath", filepath)
         self._protocol, path = get_protocol_and_path(filepath or "", version)
         if self._protocol == "file":
             path = Path(path).expanduser().as_posix()
         options = {**deepcopy(credentials or {}), **deepcopy(fs_args or {})}
         self._fs = fsspec.filesystem(self._protocol, **options)
         self.metadata = metadata
-        super().__init__(PurePosixPath(path), version, self._fs.exists, self._fs.glob)
+        asked = (self._reaching(self._fs.exists), self._reaching(self._fs.glob))
+        super().__init__(PurePosixPath(path), version, *asked)
 
     @abstractmethod
     def read(self, path: Path) -> Value:
@@ -68,13 +73,10 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
             DamagedFileError: what is there cannot be read.
         """
         self._check_given()
-        path = self._get_load_path()
-        if self._protocol == "file":
-            return self._read_here(Path(path))
-        with TemporaryDirectory() as folder:
-            copied = Path(folder) / path.name
-            self._fs.get(str(path), str(copied), recursive=self._fs.isdir(str(path)))
-            return self._read_here(copied)
+        with self._here() as path:
+            named = path if self._protocol == "file" else Path(self._filepath)
+            with reading(named, self.holds, "Remove it, and run its node again"):
+                return self.read(path)
 
     def save(self, data: Value) -> None:
         """Write, replacing an older file or folder only when complete."""
@@ -82,20 +84,91 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         path = self._get_save_path()
         if self._protocol == "file":
             self._write_here(data, Path(path))
-        else:
-            with TemporaryDirectory() as folder:
-                written = Path(folder) / path.name
-                self._write_here(data, written)
-                self._fs.put(str(written), str(path), recursive=written.is_dir())
+            return
+        with TemporaryDirectory() as folder:
+            written = Path(folder) / path.name
+            self._write_here(data, written)
+            with self._reached():
+                self._send(written, path)
         self._fs.invalidate_cache(str(self._filepath))
 
-    def _read_here(self, path: Path) -> Value:
-        with reading(path, self.holds, "Remove it, and run its node again"):
-            return self.read(path)
+    @contextmanager
+    def _here(self) -> Iterator[Path]:
+        """What is to be loaded, on this machine; a copy only lasts as long as the block."""
+        path = self._get_load_path()
+        if self._protocol == "file":
+            yield Path(path)
+            return
+        with TemporaryDirectory() as folder:
+            copied = Path(folder) / path.name
+            with self._reached():
+                self._fs.get(str(path), str(copied), recursive=self._fs.isdir(str(path)))
+            yield copied
+
+    def _send(self, written: Path, path: PurePosixPath) -> None:
+        """Replace a file, which stores do at once, or a folder, once all of its files are there."""
+        if written.is_file():
+            self._fs.put(str(written), str(path))
+            return
+        names = [file.relative_to(written) for file in written.rglob("*") if file.is_file()]
+        arriving = path.with_name(f".{path.name}.tmp")
+        at = [[str(place / name) for name in names] for place in (written, arriving, path)]
+        self._remove(arriving)  # what a run that was killed has left
+        self._fs.put(at[0], at[1])
+        self._remove(path)
+        self._fs.copy(at[1], at[2])
+        self._remove(arriving)
+
+    def _remove(self, path: PurePosixPath) -> None:
+        if self._fs.exists(str(path)):
+            self._fs.rm(str(path), recursive=True)
+
+    def _reached(self) -> AbstractContextManager[None]:
+        return reached(f"{self._protocol}://{str(self._filepath).lstrip('/')}")
+
+    def _reaching(self, asking: Callable[[str], Any]) -> Callable[[str], Any]:
+        def asked(path: str) -> Any:
+            with self._reached():
+                return asking(path)
+
+        return asked
 
     def _write_here(self, data: Value, path: Path) -> None:
         with replaced_file(path) as temporary:
             self.write(data, temporary)
+
+    def beside(self, path: PurePosixPath) -> str:
+        """Path of what is kept about the value at a path: see :mod:`ssl_kedro.datasets.origin`."""
+        return str(path.with_name(f".{path.name}.origin.json"))
+
+    def read_beside(self) -> bytes:
+        """What is kept about the value.
+
+        Raises:
+            OSError: nothing is.
+        """
+        found: bytes = self._fs.cat_file(self.beside(self._get_load_path()))
+        return found
+
+    def write_beside(self, content: bytes) -> None:
+        """Keep something about the value that was just saved."""
+        path = self.beside(self._saved_path())
+        if self._protocol == "file":
+            with replaced_file(Path(path)) as temporary:
+                temporary.write_bytes(content)
+        else:
+            self._fs.pipe_file(path, content)
+
+    def forget_beside(self) -> None:
+        """Remove what is kept about a value that is about to be replaced."""
+        path = self.beside(self._saved_path())
+        if self._fs.exists(path):
+            self._fs.rm_file(path)
+
+    def _saved_path(self) -> PurePosixPath:
+        """Where saving writes; Kedro's own way to it refuses what is there already."""
+        version = self.resolve_save_version()
+        return self._get_versioned_path(version) if version else self._filepath
 
     def _check_given(self) -> None:
         if not self._given:
@@ -103,9 +176,11 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
 
     def _exists(self) -> bool:
         try:
-            return self._given and bool(self._fs.exists(str(self._get_load_path())))
-        except DatasetError:  # no version yet
-            return False
+            return self._given and bool(self._exists_function(str(self._get_load_path())))
+        except VersionNotFoundError as error:
+            if error.__cause__ is None:  # no version yet
+                return False
+            raise error.__cause__ from None
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -123,6 +198,10 @@ class FolderDataset(FileDataset[Value], Generic[Value]):
     def _write_here(self, data: Value, path: Path) -> None:
         self.write(data, path)
 
+    def beside(self, path: PurePosixPath) -> str:
+        """Inside the folder, so that whoever takes it along takes that too."""
+        return str(path / "origin.json")
+
 
 class ReadOnlyDataset(AbstractDataset[Value, Value], Generic[Value]):
     """A value that the catalog makes and no node writes."""
@@ -135,6 +214,26 @@ class ReadOnlyDataset(AbstractDataset[Value, Value], Generic[Value]):
 
     def _exists(self) -> bool:
         return True
+
+
+class SourceDataset(ReadOnlyDataset[Value], Generic[Value]):
+    """A value made from files that other tools have written, here or where fsspec finds them.
+
+    Args:
+        fs_args: of the file system of files elsewhere.
+        credentials: of the file system of files elsewhere.
+        metadata: for Kedro-Viz and tracking; not read here.
+    """
+
+    def __init__(
+        self,
+        *,
+        fs_args: dict[str, Any] | None = None,
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._storage_options = {**(credentials or {}), **(fs_args or {})}
+        self.metadata = metadata
 
 
 class HandleDataset(ReadOnlyDataset[Value], Generic[Value]):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,9 +80,15 @@ class WholeFileDataset(FileDataset[Any]):
 
     def __getattr__(self, name: str) -> Any:
         """Kedro-Viz shows what the other dataset has to show, where it has."""
-        if name == "preview":
-            return getattr(self._at(Path(self._get_load_path())), name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name != "preview":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        @wraps(getattr(self._at(Path(self._filepath.name)), name))
+        def preview(*arguments: Any, **options: Any) -> Any:
+            with self._here() as path:
+                return getattr(self._at(path), name)(*arguments, **options)
+
+        return preview
 
 
 class RecordDataset(FileDataset[Any]):

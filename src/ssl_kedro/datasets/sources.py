@@ -10,7 +10,7 @@ from typing import Any
 from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
-from ssl_kedro.datasets.base import HandleDataset, ReadOnlyDataset
+from ssl_kedro.datasets.base import HandleDataset, SourceDataset
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
@@ -24,7 +24,7 @@ from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 
 
-class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
+class ImageSourceDataset(SourceDataset[ImageSet]):
     """Images of a source as a uint8 store, read-only.
 
     Args:
@@ -33,7 +33,7 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         seed: of subsets, splits and generated images.
         entry: takes ``data`` as named configurations and reads the one of this name.
         size: side in px to resize to, in place of the configuration's own.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "an image source is read-only; write images with other tools"
@@ -46,8 +46,9 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         seed: int = 0,
         entry: str | None = None,
         size: int | None = None,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         if entry is not None and entry not in data:
             known = ", ".join(sorted(data)) or "none"
             raise DatasetError(f"there is no image source named {entry!r}; known: {known}")
@@ -55,18 +56,17 @@ class ImageSourceDataset(ReadOnlyDataset[ImageSet]):
         config = TypeAdapter(DataConfig).validate_python(dict(chosen))
         self._config = config if size is None else dataclasses.replace(config, size=size)
         self._split, self._seed = split, seed
-        self.metadata = metadata
 
     def load(self) -> ImageSet:
         """Decode the images; see :func:`ssl_kedro.images.load.load_images`."""
-        return load_images(self._config, self._split, self._seed)
+        return load_images(self._config, self._split, self._seed, self._storage_options)
 
     def _describe(self) -> dict[str, Any]:
         config = self._config
         return {"source": config.source, "split": self._split, "root": config.root}
 
 
-class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
+class PanoramaSourceDataset(SourceDataset[PanoramaSource]):
     """A source of panoramas: its files found, none decoded.
 
     Args:
@@ -75,7 +75,7 @@ class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
         data: its configuration.
         unlabelled: further configurations by name.
         also_test_on: further configurations by name.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "a source of panoramas is read-only"
@@ -88,22 +88,22 @@ class PanoramaSourceDataset(ReadOnlyDataset[PanoramaSource]):
         data: dict[str, Any],
         unlabelled: dict[str, Any] | None = None,
         also_test_on: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         self._name = name
         self._configs = {own: data, **(unlabelled or {}), **(also_test_on or {})}
-        self.metadata = metadata
 
     def load(self) -> PanoramaSource:
         """See :func:`ssl_kedro.saliency.sources.open.open_source`."""
         config = TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
-        return open_source(config)
+        return open_source(config, self._storage_options)
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
 
 
-class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
+class RetrievalSetDataset(SourceDataset[RetrievalSet]):
     """A retrieval task: its files found, none decoded.
 
     Args:
@@ -112,7 +112,7 @@ class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
         dataset: name and fields that change the entry of that name.
         seed: of generated images and of draws.
         descriptors: a user's own; where they name files, images are not looked for.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "a retrieval task is read-only"
@@ -125,30 +125,36 @@ class RetrievalSetDataset(ReadOnlyDataset[RetrievalSet]):
         dataset: dict[str, Any],
         seed: int = 0,
         descriptors: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         self._name, self._seed = name, seed
         self._images = not (descriptors or {}).get("database")
         self._datasets, self._dataset = datasets, dataset
-        self.metadata = metadata
 
     def load(self) -> RetrievalSet:
         """See :func:`ssl_kedro.retrieval.sets.retrieval_set`."""
         config = effective_config(self._datasets, self._dataset, self._name)
-        return retrieval_set(self._name, config, self._seed, images=self._images)
+        return retrieval_set(
+            self._name,
+            config,
+            self._seed,
+            images=self._images,
+            storage_options=self._storage_options,
+        )
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
 
 
-class FrozenEncoderDataset(ReadOnlyDataset[MapNetwork]):
+class FrozenEncoderDataset(SourceDataset[MapNetwork]):
     """A frozen encoder, ready.
 
     Args:
         name: of the encoder.
         encoders: configurations by name.
         seed: of random weights.
-        metadata: for Kedro-Viz and tracking; not read here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
 
     refusal = "a frozen encoder is read-only"
@@ -159,15 +165,15 @@ class FrozenEncoderDataset(ReadOnlyDataset[MapNetwork]):
         name: str,
         encoders: dict[str, Any],
         seed: int = 0,
-        metadata: dict[str, Any] | None = None,
+        **files: Any,
     ) -> None:
+        super().__init__(**files)
         self._config = TypeAdapter(FrozenEncoderConfig).validate_python(dict(encoders[name]))
         self._name, self._seed = name, seed
-        self.metadata = metadata
 
     def load(self) -> MapNetwork:
         """See :func:`ssl_kedro.encoders.frozen.frozen_encoder`."""
-        return frozen_encoder(self._config, self._seed)
+        return frozen_encoder(self._config, self._seed, self._storage_options)
 
     def _exists(self) -> bool:
         return self._config.present

@@ -7,14 +7,15 @@ or are no network at all.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.remote import check_scheme, is_remote, local_copy
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.base import SIDE, Branch
+from ssl_kedro.encoders.base import Branch
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, import_weights
 from ssl_kedro.encoders.maps import MapNetwork, load_map_network
@@ -28,7 +29,7 @@ class FrozenEncoderConfig(Config):
         kind: "bundle" = a folder that this project wrote; "random" = ResNet-50 or 101 as it
             is initialised; "pixels" = the image itself, made small; or one of
             ``importers.KINDS``: a file as its publisher gives it out.
-        file: the bundle's folder or the published file.
+        file: the bundle's folder or the published file, also elsewhere (``s3://...``).
         branch: of a bundle: "dense" or "gated".
         depth: of "random": 50 or 101.
         width: of "random": channels of the first stage; 64 is ResNet-50.
@@ -47,12 +48,13 @@ class FrozenEncoderConfig(Config):
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
     side: Annotated[int, Range(at_least=1, at_most=64)] = 16
     adapt_batch_norm: bool = True
-    image_size: Annotated[int, Range(at_least=8, at_most=SIDE.at_most)] | None = None
+    image_size: Annotated[int, Range(at_least=8, at_most=4096)] | None = None
     row: str = ""
     optional: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_scheme("file", self.file)
         known = ("random", "pixels", "bundle", *KINDS)
         if self.kind not in known:
             raise ConfigError("kind", self.kind, f"one of {', '.join(known)}")
@@ -66,22 +68,26 @@ class FrozenEncoderConfig(Config):
 
     @property
     def present(self) -> bool:
-        """Whether its file is there, or none is needed."""
-        if not self.needs_file:
+        """Whether its file is there, or none is needed; one elsewhere is not asked for."""
+        if not self.needs_file or is_remote(self.file):
             return True
         path = Path(self.file or "").expanduser()
         # A TensorFlow checkpoint is named by what its files' names begin with.
         return path.exists() or any(path.parent.glob(f"{path.name}*"))
 
 
-def frozen_encoder(config: FrozenEncoderConfig, seed: int) -> MapNetwork:
+def frozen_encoder(
+    config: FrozenEncoderConfig, seed: int, storage_options: Mapping[str, Any] | None = None
+) -> MapNetwork:
     """The network, on the CPU, in evaluation mode.
 
     Args:
         config: which.
         seed: of random weights.
+        storage_options: of a file elsewhere; see :func:`ssl_kedro.core.remote.local_copy`.
 
     Raises:
+        RemoteError: the file lies elsewhere and cannot be reached.
         BundleError: the bundle cannot be used.
         WeightsError: the published file is missing or not what its kind says.
     """
@@ -91,7 +97,7 @@ def frozen_encoder(config: FrozenEncoderConfig, seed: int) -> MapNetwork:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "random encoder", config.depth, config.width))
             return BottleneckResNet(BottleneckConfig(config.depth, config.width)).eval()
-    path = Path(config.file or "").expanduser()
+    path = local_copy(config.file or "", storage_options)
     if config.kind == "bundle":
         return load_map_network(path, config.branch)
     return import_weights(config.kind, path)[0]

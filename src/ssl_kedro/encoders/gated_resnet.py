@@ -45,7 +45,7 @@ class EncoderConfig(EncoderShape):
 
     stem: Stem = "cifar"
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
-    inner_channels: tuple[Annotated[int, Range(at_least=1)], ...] | None = None
+    inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=8192)], ...] | None = None
     zero_init_residual: bool = False
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews
-from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, Range
+from ssl_kedro.core.config import EPOCHS, PROBABILITY, RATE, STRENGTH, Config, Range
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.base import Branch, Encoder
@@ -34,14 +34,14 @@ class ProbeConfig(Config):
             way, which costs a pass through the encoder an epoch.
     """
 
-    epochs: Annotated[int, Range(at_least=1)] = 100
+    epochs: Annotated[int, EPOCHS] = 100
     batch_size: Annotated[int, Range(at_least=1)] = 512
-    lr: Annotated[float, POSITIVE] = 0.3
+    lr: Annotated[float, RATE] = 0.3
     milestones: tuple[Annotated[float, PROBABILITY], ...] = (0.6, 0.8)
     decay: Annotated[float, PROBABILITY] = 0.1
-    momentum: Annotated[float, PROBABILITY] = 0.9
-    weight_decay: Annotated[float, NOT_NEGATIVE] = 0.0
-    runs: Annotated[int, Range(at_least=1)] = 5
+    momentum: Annotated[float, Range(at_least=0, below=1)] = 0.9
+    weight_decay: Annotated[float, STRENGTH] = 0.0
+    runs: Annotated[int, Range(at_least=1, at_most=100)] = 5
     features: Literal["cached", "augmented"] = "cached"
 
 

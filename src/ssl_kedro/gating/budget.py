@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import loss_average
-from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config, ConfigError, Range
+from ssl_kedro.core.config import TEMPERATURE, WEIGHT, Config, ConfigError, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.gating.cost import NetworkCost, check_budget
 
@@ -48,14 +48,14 @@ class GateConfig(Config):
             closed (0 = thesis).
     """
 
-    sparsity: Annotated[float, NOT_NEGATIVE] = 5.0
-    bound: Annotated[float, NOT_NEGATIVE] = 1.0
-    bound_decay: Annotated[float, NOT_NEGATIVE] = 10.0
+    sparsity: Annotated[float, WEIGHT] = 5.0
+    bound: Annotated[float, WEIGHT] = 1.0
+    bound_decay: Annotated[float, WEIGHT] = 10.0
     reduction: Annotated[int, Range(at_least=1)] = 4
-    temperature: Annotated[float, POSITIVE] = 2 / 3
+    temperature: Annotated[float, TEMPERATURE] = 2 / 3
     steering: Literal["fixed", "dual_ascent"] = "fixed"
-    steering_rate: Annotated[float, POSITIVE] = 100.0
-    diversity: Annotated[float, NOT_NEGATIVE] = 0.0
+    steering_rate: Annotated[float, Range(above=0, at_most=1e6)] = 100.0
+    diversity: Annotated[float, WEIGHT] = 0.0
     warmup: Annotated[float, Range(at_least=0, below=1)] = 0.0
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ssl_kedro.core.config import PROBABILITY, Config, Range
+from ssl_kedro.core.config import PROBABILITY, Config, ConfigError, Range
 from ssl_kedro.core.seeding import numpy_generator
 
 Difficulty = Literal["easy", "hard", "junk"]
@@ -20,6 +20,7 @@ Difficulty = Literal["easy", "hard", "junk"]
 # What is still easy, and beyond what a view is junk: nobody could be asked to find it.
 _EASY_YAW_DEG, _EASY_OCCLUSION, _EASY_SCALE, _EASY_LIGHT = 30.0, 0.2, 0.55, 0.5
 _JUNK_OCCLUSION = 0.65
+_MOST_GB = 4.0
 _WALL = 192  # px, side of the plane's own picture
 _FOCAL = 2.2  # focal length over half of the image's side
 
@@ -40,7 +41,16 @@ class FacadeConfig(Config):
     views: Annotated[int, Range(at_least=2)] = 8
     distractors: Annotated[int, Range(at_least=0)] = 120
     junk_share: Annotated[float, PROBABILITY] = 0.1
-    size: Annotated[int, Range(at_least=32)] = 128
+    size: Annotated[int, Range(at_least=32, at_most=4096)] = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        views = (self.views + 1) * self.instances + self.distractors
+        if (needed := views * 3 * self.size**2 / 1e9) > _MOST_GB:
+            found = (
+                f"{views} images of {self.size} px take {needed:.0f} GB, which are kept in memory"
+            )
+            raise ConfigError("instances", self.instances, f"less in all: {found}")
 
 
 @dataclass(frozen=True)

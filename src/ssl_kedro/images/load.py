@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
 from ssl_kedro.core.errors import SettingError
 from ssl_kedro.core.plugins import module_names, modules
+from ssl_kedro.core.remote import at_hand, check_scheme
 
 if TYPE_CHECKING:
     from ssl_kedro.images.image_set import ImageSet
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
-_COUNT = Range(at_least=1)
+_COUNT, _GENERATED = Range(at_least=1), Range(at_least=1, at_most=10_000_000)
 
 
 class ImageSourceError(SettingError):
@@ -33,7 +34,8 @@ class DataConfig(Config):
 
     Args:
         source: which one, by a name of a module of :mod:`ssl_kedro.images.sources`.
-        root: the source's folder, or the file of ``npz``; None for textures and digits.
+        root: the source's folder, or the file of ``npz``, also elsewhere (``s3://...``); None for
+            textures and digits.
         size: height and width of the stored images in pixels.
         limit: at most so many images of each training part, the classes as equal in number
             as they can be; None keeps all.
@@ -57,15 +59,16 @@ class DataConfig(Config):
     limit: Annotated[int | None, _COUNT] = None
     eval_limit: Annotated[int | None, _COUNT] = None
     eval_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
-    generated: Annotated[int, _COUNT] = 2000
-    generated_eval: Annotated[int, _COUNT] = 1000
+    generated: Annotated[int, _GENERATED] = 2000
+    generated_eval: Annotated[int, _GENERATED] = 1000
     memory_limit_mb: Annotated[float, POSITIVE] = 2048.0
     cache_dir: str = "data/02_intermediate/images"
-    workers: Annotated[int, Range(at_least=0)] = 0
+    workers: Annotated[int, Range(at_least=0, at_most=1024)] = 0
     max_skipped: Annotated[float, Range(at_least=0, below=1)] = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_scheme("root", self.root)
         source = image_source(self.source)
         if self.root is not None and not source.reads_files:
             raise ConfigError(
@@ -169,7 +172,9 @@ def source_names() -> list[str]:
     return [name for module in modules(PACKAGE) for name in module.SOURCE.names]
 
 
-def load_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
+def load_images(
+    config: DataConfig, split: Split, seed: int, storage_options: Mapping[str, Any] | None = None
+) -> ImageSet:
     """Images of one part of a source, at ``config.size``.
 
     Args:
@@ -177,14 +182,17 @@ def load_images(config: DataConfig, split: Split, seed: int) -> ImageSet:
         split: "pretrain" (the unlabelled part where there is one, else as "train"), "train"
             or "eval".
         seed: of generated images, held-out shares and limits; equal seeds give equal images.
+        storage_options: of a root elsewhere; see :func:`ssl_kedro.core.remote.local_copy`.
 
     Returns:
         The images; a memory map if they would exceed ``config.memory_limit_mb``.
 
     Raises:
         ImageSourceError: the images cannot be used; the text names parameter and remedy.
+        RemoteError: they lie elsewhere and cannot be reached.
         ValueError: there is no such split.
     """
     if split not in get_args(Split):
         raise ValueError(f"split = {split!r}: expected one of {', '.join(get_args(Split))}")
+    config = at_hand(config, storage_options, "root")
     return image_source(config.source).load(config, split, seed)

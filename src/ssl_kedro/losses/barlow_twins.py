@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.collectives import batch_average, rows_of_all
-from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, Config
+from ssl_kedro.core.config import WEIGHT, Config, Range
 from ssl_kedro.losses.second_moments import squared_products
 
 
@@ -20,8 +20,8 @@ class BarlowTwinsConfig(Config):
         scale: factor on the whole loss (0.024).
     """
 
-    redundancy: Annotated[float, NOT_NEGATIVE] = 0.0051
-    scale: Annotated[float, POSITIVE] = 0.024
+    redundancy: Annotated[float, WEIGHT] = 0.0051
+    scale: Annotated[float, Range(above=0, at_most=1e6)] = 0.024
 
 
 def barlow_twins_loss(

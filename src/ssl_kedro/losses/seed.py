@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import loss_average
-from ssl_kedro.core.config import POSITIVE, Config
+from ssl_kedro.core.config import TEMPERATURE, Config
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class SeedTemperatures(Config):
         teacher: 0.01.
     """
 
-    student: Annotated[float, POSITIVE] = 0.2
-    teacher: Annotated[float, POSITIVE] = 0.01
+    student: Annotated[float, TEMPERATURE] = 0.2
+    teacher: Annotated[float, TEMPERATURE] = 0.01
 
 
 def seed_loss(student: Tensor, teacher: Tensor, queue: Tensor, config: SeedTemperatures) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.collectives import batch_average, batch_variance, loss_average, rows_of_all
-from ssl_kedro.core.config import NOT_NEGATIVE, Config
+from ssl_kedro.core.config import WEIGHT, Config
 from ssl_kedro.losses.second_moments import squared_products
 
 
@@ -25,9 +25,9 @@ class VICRegConfig(Config):
             authors' code do; "official" halves that sum, as the paper's own code does.
     """
 
-    invariance: Annotated[float, NOT_NEGATIVE] = 25.0
-    variance: Annotated[float, NOT_NEGATIVE] = 25.0
-    covariance: Annotated[float, NOT_NEGATIVE] = 1.0
+    invariance: Annotated[float, WEIGHT] = 25.0
+    variance: Annotated[float, WEIGHT] = 25.0
+    covariance: Annotated[float, WEIGHT] = 1.0
     convention: Literal["thesis", "official"] = "thesis"
 
 

@@ -31,8 +31,8 @@ class ExpanderConfig(Config):
         output: dimensions of the embedding (thesis: 2048).
     """
 
-    hidden: Annotated[int, Range(at_least=2)] = 2048
-    output: Annotated[int, Range(at_least=2)] = 2048
+    hidden: Annotated[int, Range(at_least=2, at_most=16_384)] = 2048
+    output: Annotated[int, Range(at_least=2, at_most=16_384)] = 2048
 
 
 @dataclass(frozen=True)

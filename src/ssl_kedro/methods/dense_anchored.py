@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.collectives import loss_average
-from ssl_kedro.core.config import NOT_NEGATIVE, Config
+from ssl_kedro.core.config import WEIGHT, Config
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.encoders.base import Encoding
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
@@ -42,7 +42,7 @@ class AnchorOptions(Config):
         vicreg: weights of the dense views' loss.
     """
 
-    following: Annotated[float, NOT_NEGATIVE] = 1.0
+    following: Annotated[float, WEIGHT] = 1.0
     shared: bool = False
     vicreg: VICRegConfig = field(default_factory=VICRegConfig)
 

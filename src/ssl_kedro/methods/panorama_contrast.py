@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_kedro.core.collectives import own_rows, rows_of_all
-from ssl_kedro.core.config import POSITIVE, PROBABILITY, Config, ConfigError, Range
+from ssl_kedro.core.config import PROBABILITY, TEMPERATURE, Config, ConfigError, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
@@ -39,11 +39,11 @@ class ContrastConfig(Config):
     """
 
     local_weight: Annotated[float, PROBABILITY] = 0.7
-    negatives: Annotated[int, Range(at_least=1)] = 16000
-    temperature: Annotated[float, POSITIVE] | None = 0.07
+    negatives: Annotated[int, Range(at_least=1, at_most=65_536)] = 16000
+    temperature: Annotated[float, TEMPERATURE] | None = 0.07
     bank_momentum: Annotated[float, Range(at_least=0, below=1)] = 0.5
     attention: bool = True
-    embedding: Annotated[int, Range(at_least=2)] = 512
+    embedding: Annotated[int, Range(at_least=2, at_most=16_384)] = 512
     head_end: HeadEnd = "relu"
 
 

@@ -21,7 +21,7 @@ class SeedOptions(Config):
         temperatures: of the two distributions.
     """
 
-    queue: Annotated[int, Range(at_least=2)] = 65_536
+    queue: Annotated[int, Range(at_least=2, at_most=262_144)] = 65_536
     temperatures: SeedTemperatures = field(default_factory=SeedTemperatures)
 
 

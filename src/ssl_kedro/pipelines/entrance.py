@@ -41,7 +41,7 @@ class Entrance:
         """What ``--pipeline`` takes, and the key of the parameters."""
         return self.package.rpartition(".")[-1]
 
-    def check(self, parameters: Mapping[str, Any]) -> None:
+    def check(self, parameters: Any) -> None:
         """Refuse values that the pipeline cannot be run with.
 
         Raises:

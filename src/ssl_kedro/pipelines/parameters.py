@@ -1,9 +1,9 @@
 """Typed parameters: what the pipelines share, and errors that name key, value and remedy."""
 
 import dataclasses
-import difflib
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import torch
@@ -21,7 +21,7 @@ from pydantic import (
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.errors import UserError, nearest
 from ssl_kedro.encoders.base import EncoderShape
 from ssl_kedro.encoders.factory import own_fields, shape_type, shape_values
 from ssl_kedro.gating.cost import NetworkCost
@@ -33,9 +33,9 @@ class ParameterError(UserError, ValueError):
 
 
 class PipelineParameters(BaseModel):
-    """Base of every pipeline's parameters: frozen, and an unknown key is an error."""
+    """Base of all parameters: frozen, an unknown key is an error, and so is infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -186,7 +186,7 @@ def checked_workers(train: TrainConfig) -> None:
         )
 
 
-def parsed(model: type[T], key: str, values: Mapping[str, Any]) -> T:
+def parsed(model: type[T], key: str, values: Any) -> T:
     """Parameters of one pipeline, checked.
 
     Args:
@@ -197,6 +197,11 @@ def parsed(model: type[T], key: str, values: Mapping[str, Any]) -> T:
     Raises:
         ParameterError: one line for each fault: key, value, what is allowed.
     """
+    if not isinstance(values, Mapping):
+        raise ParameterError(
+            f"{key} = {values!r}: expected its parameters by name; "
+            f"known: {', '.join(field_names(model))}"
+        )
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -215,27 +220,49 @@ def _explained(key: str, model: type[BaseModel], values: Mapping[str, Any], item
         return f"{name} = {cause.value!r}: expected {cause.expected}"
     name = ".".join([key, *location])
     if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        known = _field_names(model, item["loc"][:-1], values)
-        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{name}: there is no such key; {hint}known keys: {', '.join(known)}"
+        known = field_names(model, item["loc"][:-1], values)
+        return f"{name}: there is no such key; {nearest(location[-1], known)}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{name} = {item['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _field_names(
-    model: type[Any], location: tuple[Any, ...], values: Mapping[str, Any]
-) -> list[str]:
-    """Names of the fields at a location inside nested models and dataclasses."""
-    kind: Any = model
-    given: Any = values
+def field_names(kind: Any, location: Sequence[Any] = (), values: Any = None) -> list[str]:
+    """Names of the fields at a location inside nested models, dataclasses and mappings.
+
+    Args:
+        kind: type at the top.
+        location: keys below it, from the outside in.
+        values: at the top; the fields of an encoder depend on its architecture.
+    """
     for part in location:
-        hints = typing.get_type_hints(kind)
-        kind = hints.get(str(part), kind)
-        given = given.get(part) if isinstance(given, Mapping) else None
-    if kind is EncoderShape and isinstance(given, Mapping):
-        return sorted(["architecture", *_field_names(shape_type(given), (), {})])
-    if dataclasses.is_dataclass(kind):
-        return sorted(field.name for field in dataclasses.fields(kind))
-    fields = getattr(kind, "model_fields", {})
-    return sorted(fields)
+        kind = next(filter(None, (_field_type(one, str(part)) for one in _members(kind))), None)
+        values = values.get(part) if isinstance(values, Mapping) else None
+    for one in _members(kind):
+        if one is EncoderShape and isinstance(values, Mapping):
+            return sorted(["architecture", *field_names(shape_type(values))])
+        if dataclasses.is_dataclass(one):
+            return sorted(field.name for field in dataclasses.fields(one))
+        if fields := getattr(one, "model_fields", None):
+            return sorted(fields)
+    return []
+
+
+def _members(kind: Any) -> list[Any]:
+    """A type without what it is annotated with; those of a union one by one."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is Annotated:
+        return _members(inner[0])
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return [one for member in inner for one in _members(member)]
+    return [kind]
+
+
+def _field_type(kind: Any, name: str) -> Any:
+    """Type of a field of a model or dataclass, or of any value of a mapping."""
+    if typing.get_origin(kind) is dict:
+        return typing.get_args(kind)[1]
+    return (
+        typing.get_type_hints(kind, include_extras=True).get(name)
+        if isinstance(kind, type)
+        else None
+    )

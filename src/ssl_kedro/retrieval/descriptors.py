@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_kedro.core.config import POSITIVE, Config, Range
+from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.retrieval import pooling
 from ssl_kedro.retrieval.whitening import Whitening, unit_rows
@@ -42,7 +42,7 @@ class PoolingConfig(Config):
 
     kind: Pooling = "rmac"
     levels: Annotated[int, Range(at_least=1, at_most=8)] = 3
-    power: Annotated[float, POSITIVE] = 3.0
+    power: Annotated[float, Range(above=0, at_most=10)] = 3.0
 
 
 def pooled(maps: Tensor, config: PoolingConfig) -> Tensor:

@@ -45,8 +45,8 @@ class ExtractConfig(Config):
 
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
-    batch_size: Annotated[int, Range(at_least=1)] = 8
-    workers: Annotated[int, Range(at_least=1)] | None = None
+    batch_size: Annotated[int, Range(at_least=1, at_most=4096)] = 8
+    workers: Annotated[int, Range(at_least=1, at_most=1024)] | None = None
     max_skipped: Annotated[float, Range(at_least=0, at_most=1)] = 0.01
 
 

@@ -37,7 +37,7 @@ class RerankingConfig(Config):
     dba: Annotated[int, Range(at_least=1)] = 20
     dba_aqe: Annotated[int, Range(at_least=1)] = 1
     alpha_qe: Annotated[int, Range(at_least=1)] = 10
-    alpha: Annotated[float, Range(at_least=0)] = 3.0
+    alpha: Annotated[float, Range(at_least=0, at_most=100)] = 3.0
 
 
 @dataclass(frozen=True)

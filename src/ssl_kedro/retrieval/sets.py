@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.remote import at_hand, check_scheme
 from ssl_kedro.images.facades import FacadeConfig, FacadeSet, difficulty, generated_facades
 from ssl_kedro.images.files import images_below
 from ssl_kedro.images.photographs import ArrayPhotographs, FilePhotographs, Photographs
@@ -29,8 +30,8 @@ class RetrievalDataConfig(Config):
             images; "holidays" = INRIA Holidays' images, judged by their names; "folder" =
             class folders or a labels.csv; "images" = any images below ``root``, to learn
             whitening on only.
-        root: folder of the images.
-        ground_truth: file, or folder of Oxford's text files; for "published".
+        root: folder of the images, also elsewhere (``s3://...``).
+        ground_truth: file, or folder of Oxford's text files; for "published"; also elsewhere.
         crop_queries: cut queries to their box where the ground truth has one.
         easy_within_deg: for "folder": positives turned by at most so much are easy, others
             hard; needs the column ``angle_deg``.
@@ -50,6 +51,8 @@ class RetrievalDataConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_scheme("root", self.root)
+        check_scheme("ground_truth", self.ground_truth)
         if self.source == "published" and self.ground_truth is None:
             raise ConfigError(
                 "ground_truth", None, 'the path of a ground-truth file, which "published" needs'
@@ -115,7 +118,12 @@ def effective_config(
 
 
 def retrieval_set(
-    name: str, config: RetrievalDataConfig, seed: int, *, images: bool = True
+    name: str,
+    config: RetrievalDataConfig,
+    seed: int,
+    *,
+    images: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> RetrievalSet:
     """The task, with every file found but none decoded.
 
@@ -124,11 +132,14 @@ def retrieval_set(
         config: where it comes from.
         seed: the run's seed.
         images: False reads the ground truth alone, for descriptors that are there already.
+        storage_options: of files elsewhere; see :func:`ssl_kedro.core.remote.local_copy`.
 
     Raises:
         GroundTruthError: the ground truth cannot be used, or images that it names are missing.
         ConfigError: a folder that is needed is not given or not there.
+        RemoteError: files lie elsewhere and cannot be reached.
     """
+    config = at_hand(config, storage_options, "ground_truth", *(["root"] if images else []))
     if config.source == "facades":
         return _facades(name, generated_facades(config.facades, seed + config.seed), config)
     if config.source == "published":

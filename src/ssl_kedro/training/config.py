@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
+from ssl_kedro.core.config import EPOCHS, NOT_NEGATIVE, RATE, STRENGTH, Config, ConfigError, Range
 
 if TYPE_CHECKING:
     from ssl_kedro.augment.config import ViewConfig
@@ -51,17 +51,17 @@ class TrainConfig(Config):
             an uninterrupted run; else start afresh.
     """
 
-    epochs: Annotated[int, Range(at_least=1)] = 500
-    batch_size: Annotated[int, Range(at_least=2)] = 512
+    epochs: Annotated[int, EPOCHS] = 500
+    batch_size: Annotated[int, Range(at_least=2, at_most=65_536)] = 512
     optimiser: Literal["lars", "sgd", "adam", "adamw"] = "lars"
-    lr: Annotated[float, POSITIVE] = 0.3
+    lr: Annotated[float, RATE] = 0.3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_epochs: Annotated[float, NOT_NEGATIVE] = 10
-    warmup_lr: Annotated[float, NOT_NEGATIVE] = 0.003
-    momentum: Annotated[float, PROBABILITY] = 0.9
-    weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-4
-    lars_eta: Annotated[float, POSITIVE] = 0.02
-    gate_lr_factor: Annotated[float, POSITIVE] = 1.0
+    warmup_lr: Annotated[float, Range(at_least=0, at_most=1000)] = 0.003
+    momentum: Annotated[float, Range(at_least=0, below=1)] = 0.9
+    weight_decay: Annotated[float, STRENGTH] = 1e-4
+    lars_eta: Annotated[float, RATE] = 0.02
+    gate_lr_factor: Annotated[float, RATE] = 1.0
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
@@ -199,7 +199,7 @@ class EncoderTraining:
 
 # Where, how often and by how many processes: the numbers are the same. And what was asked of the
 # trial: what it chose stands beside the recipe, and may be asked for by name the next time.
-_IRRELEVANT = (
+IRRELEVANT = (
     *("resume", "checkpoint_every", "device", "graphs"),
     *("workers", "nodes", "rendezvous"),
     *("precision", "memory_format", "compile"),
@@ -209,7 +209,7 @@ _IRRELEVANT = (
 def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe with its configuration under "train" as flat values, without what cannot matter."""
     flat = dict(_flat("", recipe))
-    for irrelevant in _IRRELEVANT:
+    for irrelevant in IRRELEVANT:
         del flat[f"train.{irrelevant}"]
     return flat
 

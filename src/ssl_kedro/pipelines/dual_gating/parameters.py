@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.evaluation.embedding import EmbeddingConfig
@@ -13,7 +13,7 @@ from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING, Variant, gated_names
-from ssl_kedro.pipelines.parameters import Names, distinct, name_list
+from ssl_kedro.pipelines.parameters import Names, PipelineParameters, distinct, name_list
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
 
@@ -30,7 +30,7 @@ def known_part(name: str) -> str:
     return name
 
 
-class TransferParameters(BaseModel):
+class TransferParameters(PipelineParameters):
     """Table 6.2: which encoders meet which images.
 
     Args:
@@ -41,8 +41,6 @@ class TransferParameters(BaseModel):
         published: the thesis' name of a data set named here, where it has one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     own: str = "own"
     data: dict[str, DataConfig] = Field(default_factory=dict)
     sources: Names = ()
@@ -51,10 +49,10 @@ class TransferParameters(BaseModel):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        for name in (self.own, *self.data):
+        for key, name in (("own", self.own), *(("data", name) for name in self.data)):
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                 raise ConfigError(
-                    "data", name, "names of letters, digits, _ and -: they become names of nodes"
+                    key, name, "names of letters, digits, _ and -: they become names of nodes"
                 )
         if self.own in self.data:
             raise ConfigError("own", self.own, "a name that transfer.data does not use")
@@ -67,7 +65,7 @@ class TransferParameters(BaseModel):
         return self
 
 
-class DistillationParameters(BaseModel):
+class DistillationParameters(PipelineParameters):
     """Table 6.3.
 
     Args:
@@ -75,21 +73,17 @@ class DistillationParameters(BaseModel):
             name of any encoder, such as "dual_gating.budget_30.encoder".
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     teacher: str = "vicreg"
 
 
-class AblationParameters(BaseModel):
+class AblationParameters(PipelineParameters):
     """What the open questions switch on against plain dual gating.
 
     Args:
         diversity: weight of the channel-diversity term in question 2.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    diversity: Annotated[float, Field(gt=0)] = 1.0
+    diversity: Annotated[float, Field(gt=0, le=1e6)] = 1.0
 
 
 class DualGatingParameters(EncoderPipelineParameters):

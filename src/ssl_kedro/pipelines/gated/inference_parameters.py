@@ -2,12 +2,18 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.inference.engines.probe import EngineName, why_unavailable
-from ssl_kedro.pipelines.parameters import Names, budget_list, distinct, name_list
+from ssl_kedro.pipelines.parameters import (
+    Names,
+    PipelineParameters,
+    budget_list,
+    distinct,
+    name_list,
+)
 
 ALL_MODELS = "all"
 
@@ -17,7 +23,7 @@ def model_list(value: Any) -> Any:
     return () if value is None else value
 
 
-class InferenceParameters(BaseModel):
+class InferenceParameters(PipelineParameters):
     """How trained gated encoders are timed and exported.
 
     Args:
@@ -30,8 +36,6 @@ class InferenceParameters(BaseModel):
         static_budget: share of the dense MACs that a static network may cost; None = what the
             gated encoder costs on the training images, where the two compare.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
     batches: Annotated[

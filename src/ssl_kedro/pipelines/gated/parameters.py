@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
+from ssl_kedro.core.errors import nearest
 from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
@@ -24,19 +25,18 @@ from ssl_kedro.pipelines.parameters import (
     checked_device,
     checked_graphs,
     checked_workers,
+    field_names,
 )
 from ssl_kedro.training.config import TrainConfig
 
 
-class MethodParameters(BaseModel):
+class MethodParameters(PipelineParameters):
     """What one method does differently.
 
     Args:
         train: fields of the training recipe that it overrides.
         options: its own parameters.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -198,7 +198,8 @@ def validated_config(kind: type[C], values: Mapping[str, Any], location: str) ->
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, ConfigError):
             raise ConfigError(f"{location}.{cause.field}", cause.value, cause.expected) from None
-        fields = ", ".join(sorted(field.name for field in dataclasses.fields(kind))) or "none"
-        raise ConfigError(
-            name, first["input"], f"{first['msg'].lower()} (keys there: {fields})"
-        ) from None
+        expected = first["msg"].lower()
+        if first["type"] == "unexpected_keyword_argument":
+            known = field_names(kind, first["loc"][:-1])
+            expected = f"one of the keys there; {nearest(str(first['loc'][-1]), known)}"
+        raise ConfigError(name, first["input"], expected) from None

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.remote import check_scheme, is_remote
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.pipelines.parameters import (
@@ -27,7 +28,9 @@ from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_conf
 # A dataset's name in ``whitening.learn_on`` for itself, and for no whitening at all.
 ITSELF, NONE = "itself", "none"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-Dimensions = Annotated[tuple[int, ...], BeforeValidator(budget_list)]
+# faiss, PCA and memory go no further.
+Dimension = Annotated[int, Field(ge=1, le=65_536)]
+Dimensions = Annotated[tuple[Dimension, ...], BeforeValidator(budget_list)]
 
 
 class DatasetOverride(PipelineParameters):
@@ -38,8 +41,16 @@ class DatasetOverride(PipelineParameters):
     root: str | None = None
     ground_truth: str | None = None
     crop_queries: bool | None = None
-    easy_within_deg: float | None = None
-    max_queries: int | None = None
+    easy_within_deg: Annotated[float | None, Field(ge=0, le=180)] = None
+    max_queries: Annotated[int | None, Field(ge=1)] = None
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        for key, value in self:
+            if value is not None and not self.name:
+                expected = "the name of a data set, so that this can change it"
+                raise ConfigError("name", self.name, f"{expected}: {key} = {value!r}")
+        return self
 
 
 class WhiteningParameters(PipelineParameters):
@@ -54,7 +65,7 @@ class WhiteningParameters(PipelineParameters):
         true_dimension: also evaluate without whitening, in the encoder's own dimension.
     """
 
-    dimensions: Annotated[int, Field(ge=1)] = 512
+    dimensions: Dimension = 512
     learn_on: Annotated[Names, Field(min_length=1)] = (ITSELF,)
     sweep: Dimensions = ()
     true_dimension: bool = True
@@ -138,14 +149,19 @@ class RetrievalEvalParameters(PipelineParameters):
     def _check(self) -> Self:
         checked_device(self.extract.device)
         described = [*self.encoders, *self.ensembles]
-        _check_names("encoders", [*described, self.descriptors.name])
-        _check_names("datasets", [*self.datasets, *self.tasks])
+        _check_names("encoders", described)
+        _check_names("descriptors.name", [self.descriptors.name])
+        _check_names("datasets", self.datasets)
         if not self.tasks:
             raise ConfigError("evaluate", [], "the name of a data set, or dataset.name")
+        key = "dataset.name" if self.dataset.name else "evaluate"
+        _check_names(key, self.tasks)
+        if not self.dataset.name:
+            _check_known(key, self.tasks, self.datasets)
         for name in self.tasks:
             if self.data(name).source == "images":
                 expected = 'a task with a ground truth; "images" only teach whitening'
-                raise ConfigError("evaluate", name, expected)
+                raise ConfigError(key, name, expected)
         self._check_own_descriptors()
         if self.search.index != "exact":
             try:
@@ -170,7 +186,8 @@ class RetrievalEvalParameters(PipelineParameters):
                 expected = "a .npy file, as the other of the two has"
                 raise ConfigError(f"descriptors.{role}", None, expected)
         for role, path in given.items():
-            if path is not None and not Path(path).expanduser().is_file():
+            check_scheme(f"descriptors.{role}", path)
+            if path and not is_remote(path) and not Path(path).expanduser().is_file():
                 raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
 
     @property

@@ -50,8 +50,8 @@ class ImageConfig(Config):
     The width is twice the height.
     """
 
-    height: Annotated[int, Range(at_least=16)] = 160
-    width: Annotated[int, Range(at_least=32)] = 320
+    height: Annotated[int, Range(at_least=16, at_most=2048)] = 160
+    width: Annotated[int, Range(at_least=32, at_most=4096)] = 320
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +80,7 @@ class TruthConfig(Config):
 
     source: Literal["auto", "maps", "fixations"] = "auto"
     sigma_deg: Annotated[float, Range(above=0, at_most=90)] = 3.34
-    height: Annotated[int, Range(at_least=16)] = 160
+    height: Annotated[int, Range(at_least=16, at_most=2048)] = 160
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ class ScoreConfig(Config):
         ceiling_repeats: random halves of the viewers.
     """
 
-    modes: tuple[Mode, ...] = MODES
-    resamples: Annotated[int, Range(at_least=1)] = 2000
+    modes: Annotated[tuple[Mode, ...], Field(min_length=1), BeforeValidator(name_list)] = MODES
+    resamples: Annotated[int, Range(at_least=1, at_most=100_000)] = 2000
     confidence: Annotated[float, Range(above=0, below=1)] = 0.95
-    ceiling_repeats: Annotated[int, Range(at_least=1)] = 5
+    ceiling_repeats: Annotated[int, Range(at_least=1, at_most=1000)] = 5
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Saliency360Parameters(PipelineParameters):
     unlabelled: Annotated[dict[str, SourceConfig], _NO_NULLS] = Field(default_factory=dict)
     also_test_on: Annotated[dict[str, SourceConfig], _NO_NULLS] = Field(default_factory=dict)
     pretrain_on: Literal["unlabelled", "all"] = "all"
-    folds: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=0, le=100)] = 0
     image: ImageConfig = field(default_factory=ImageConfig)
     truth: TruthConfig = field(default_factory=TruthConfig)
     encoder: PanoramaEncoderConfig = field(default_factory=PanoramaEncoderConfig)
@@ -191,6 +191,7 @@ class Saliency360Parameters(PipelineParameters):
             raise ConfigError("folds", 1, "0 (the given split) or at least 2")
         for name, model in self.models.items():
             _check_known(f"models.{name}.encoder", model.encoder, self.encoders)
+            _check_names(f"models.{name}.part", (model.part,))
             plans.check_recipe(f"models.{name}.recipe", model.recipe, plans.DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
             if (encoder.kind == "file") != (encoder.file is not None):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines.parameters import PipelineParameters, name_list
@@ -41,7 +41,7 @@ class EncoderPlan(PipelineParameters):
     kind: Literal["contrastive", "random", "file"] = "contrastive"
     file: str | None = None
     architecture: Literal["resnet50", "vgg16"] | None = None
-    local_weight: float | None = None
+    local_weight: Annotated[float | None, Field(ge=0, le=1)] = None
     attention: bool | None = None
     projections: bool | None = None
     recipe: OwnRecipe = None

@@ -57,10 +57,10 @@ class PredictConfig(Config):
     output: str = "data/07_model_output/saliency360/predictions"
     outputs: tuple[Output, ...] = ("map", "heat_map", "overlay")
     resolution: Literal["model", "panorama"] = "model"
-    batch_size: Annotated[int, Range(at_least=1)] = 8
+    batch_size: Annotated[int, Range(at_least=1, at_most=1024)] = 8
     frames_per_second: Annotated[float | None, Range(above=0)] = None
     opacity: Annotated[float, PROBABILITY] = 0.8
-    overlay_width: Annotated[int, Range(at_least=64)] = 2048
+    overlay_width: Annotated[int, Range(at_least=64, at_most=32_768)] = 2048
     max_megapixels: Annotated[float, Range(above=0)] = MAX_MEGAPIXELS
     device: str = "auto"
 

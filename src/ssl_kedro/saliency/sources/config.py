@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_kedro.core.config import NOT_NEGATIVE, POSITIVE, PROBABILITY, Config, ConfigError, Range
+from ssl_kedro.core.config import POSITIVE, PROBABILITY, RATE, Config, ConfigError, Range
+from ssl_kedro.core.remote import check_scheme
 
 SourceKind = Literal["generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann"]
 # 20000 x 10000: Salient360! has panoramas of 16384 x 8192, beyond Pillow's own limit.
 MAX_MEGAPIXELS = 200.0
+_COUNT = Range(at_least=0, at_most=100_000)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class SourceConfig(Config):
 
     Args:
         source: which one; see the modules of this package.
-        root: folder of the data set, or the manifest's file; None for generated panoramas.
+        root: folder of the data set, or the manifest's file, also elsewhere (``s3://...``); None
+            for generated panoramas.
         limit: at most so many panoramas of each split, chosen at random; None keeps all.
         seed: of generated panoramas, of the split and of the limit.
         count_train, count_test: generated panoramas for training and for testing.
@@ -95,9 +98,9 @@ class SourceConfig(Config):
     root: str | None = None
     limit: Annotated[int | None, Range(at_least=1)] = None
     seed: int = 0
-    count_train: Annotated[int, NOT_NEGATIVE] = 64
-    count_test: Annotated[int, NOT_NEGATIVE] = 32
-    count_unlabelled: Annotated[int, NOT_NEGATIVE] = 0
+    count_train: Annotated[int, _COUNT] = 64
+    count_test: Annotated[int, _COUNT] = 32
+    count_unlabelled: Annotated[int, _COUNT] = 0
     images: str = "images"
     saliency: str = "saliency"
     fixations: str = "fixations"
@@ -107,11 +110,12 @@ class SourceConfig(Config):
     columns: FixationColumns = FixationColumns()
     movement: Literal["head_and_eye", "head"] = "head_and_eye"
     eye: Literal["left", "right", "both"] = "left"
-    frame_rate: Annotated[float, POSITIVE] = 1.0
+    frame_rate: Annotated[float, RATE] = 1.0
     max_megapixels: Annotated[float, POSITIVE] = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_scheme("root", self.root)
         if self.scene_pattern is not None:
             try:
                 groups = re.compile(self.scene_pattern).groups

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.remote import at_hand, is_remote, local_copy
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
 
@@ -22,12 +25,24 @@ _SOURCES = {
 }
 
 
-def open_source(config: SourceConfig) -> PanoramaSource:
+def open_source(
+    config: SourceConfig, storage_options: Mapping[str, Any] | None = None
+) -> PanoramaSource:
     """Panoramas of a source, looked through as far as it is cheap.
+
+    Args:
+        config: which.
+        storage_options: of a root elsewhere; see :func:`ssl_kedro.core.remote.local_copy`.
 
     Raises:
         SaliencyDataError: files that cannot be used, named.
+        RemoteError: they lie elsewhere and cannot be reached.
     """
+    folder, _, name = (config.root or "").rpartition("/")
+    if config.source == "manifest" and is_remote(config.root) and name.endswith(".csv"):
+        # The files that it lists lie beside it.
+        config = replace(config, root=str(local_copy(folder, storage_options) / name))
+    config = at_hand(config, storage_options, "root")
     module = import_module(f"ssl_kedro.saliency.sources.{config.source}")
     opened: PanoramaSource = getattr(module, _SOURCES[config.source])(config)
     opened.check()
