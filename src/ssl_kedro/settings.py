@@ -3,6 +3,7 @@
 import warnings
 
 from ssl_kedro.hooks.project import ParameterAwareConfigLoader, ProjectHook
+from ssl_kedro.hooks.provenance import ProvenanceHook
 from ssl_kedro.hooks.rooms import RoomHook
 from ssl_kedro.hooks.tracking import TrackingHook
 
@@ -12,7 +13,7 @@ warnings.filterwarnings("ignore", message=r"Option '--pipeline' is deprecated")
 warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\.'")
 
 # Called last to first: nothing is tracked of a run that lacks what it needs, or has no room.
-HOOKS = (TrackingHook(), RoomHook(), ProjectHook())
+HOOKS = (TrackingHook(), RoomHook(), ProvenanceHook(), ProjectHook())
 
 CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 import os
 import signal
@@ -26,6 +27,29 @@ from hooks import tracked_run
 TIMEOUT_S = 2
 # Without tracking the pipeline takes a small part of a second.
 SLACK_S = 4  # for everything else, on a machine that runs other tests as well
+
+
+# What every request is answered with: plausible, and each file lands in a folder that is none.
+LYING = json.dumps(
+    {
+        "experiment": {
+            "experiment_id": "1",
+            "name": "tests",
+            "artifact_location": "/dev/null/files",
+            "lifecycle_stage": "active",
+        },
+        "run": {
+            "info": {
+                "run_id": "a",
+                "run_uuid": "a",
+                "experiment_id": "1",
+                "status": "RUNNING",
+                "artifact_uri": "/dev/null/files/a",
+                "lifecycle_stage": "active",
+            }
+        },
+    }
+)
 
 
 def free_port() -> int:
@@ -125,11 +149,11 @@ def test_a_run_lands_on_a_server(
     runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
     (parent,) = [run for name, run in runs.items() if name.startswith("dual_gating")]
     files = client.list_artifacts(parent.info.run_id)
-    curve = client.get_metric_history(runs["budget_30"].info.run_id, "loss")
+    curve = client.get_metric_history(runs["budget_30"].info.run_id, "train/loss")
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    assert parent.data.metrics["dual.budget_30.gated.knn_top1"] == 0.25
+    assert parent.data.metrics["knn_top1/dual.budget_30.gated"] == 0.25
     assert [(item.step, item.value) for item in curve] == [(1, 9.0), (2, 8.0), (3, 7.0)]
-    assert [item.path for item in files] == ["report.html"]
+    assert [item.path for item in files] == ["metrics.csv", "report.html"]
     kept = server.folder / "server_files" / experiment.experiment_id
     assert len(list(kept.rglob("report.html"))) == 1
     assert not (tmp_path / "mlruns").exists()
@@ -169,7 +193,7 @@ def test_a_server_that_dies_or_hangs_in_the_middle_costs_one_warning(
         for run in stored.search_runs([experiment.experiment_id])
         if "mlflow.parentRunId" in run.data.tags
     ]
-    curve = stored.get_metric_history(child.info.run_id, "loss")
+    curve = stored.get_metric_history(child.info.run_id, "train/loss")
     assert [item.step for item in curve][:2] == [1, 2]
 
 
@@ -198,6 +222,7 @@ def test_a_port_that_accepts_and_says_nothing_costs_one_warning(
         (200, "<html>hello</html>"),
         (200, "[]"),
         (200, '{"experiment": 5}'),
+        (200, LYING),
         (403, "AirTunes"),
         (503, "busy"),
     ],

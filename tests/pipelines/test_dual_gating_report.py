@@ -92,6 +92,7 @@ def manifest(skipped: list[tuple[str, str]]) -> dict[str, Any]:
         "versions": {"torch": "2.9", "mlflow": None},
         "execution": {"device": "cpu", "precision": "fp32", "trial_ms": {}},
         "training_seconds": 150.0,
+        "earlier_results": {},
         "peak_memory_mb": None,
         "data": {
             "skipped": skipped,

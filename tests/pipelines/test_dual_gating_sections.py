@@ -90,6 +90,7 @@ def report(names: list[str], rows: list[Row], baselines: dict[str, float]) -> st
         "versions": {},
         "execution": {"device": "cpu", "precision": "fp32"},
         "training_seconds": 150.0,
+        "earlier_results": {},
         "peak_memory_mb": None,
         "data": {"skipped": [], "images": {"train": 20}, "fingerprints": {"train": "abc"}},
     }

@@ -114,6 +114,7 @@ def test_the_page_shows_what_is_published_where_it_is_known(
         execution={"device": "cpu", "precision": "fp32"},
         parameters={},
         training_seconds=0.0,
+        origins={},
     )
     page = report(parameters(), data, results(), manifest, **tables)
     classic, revisited = (

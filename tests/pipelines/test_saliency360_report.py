@@ -125,6 +125,7 @@ MANIFEST = {
     "versions": {"torch": "2"},
     "execution": {"device": "cpu", "precision": "fp32"},
     "training_seconds": 15.0,
+    "earlier_results": {},
     "peak_memory_mb": None,
     "data": {"images": {"mine": 10}, "fingerprints": {"mine": "f"}, "skipped": []},
 }

@@ -134,6 +134,39 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         with replaced_file(path) as temporary:
             self.write(data, temporary)
 
+    def beside(self, path: PurePosixPath) -> str:
+        """Path of what is kept about the value at a path: see :mod:`ssl_kedro.datasets.origin`."""
+        return str(path.with_name(f".{path.name}.origin.json"))
+
+    def read_beside(self) -> bytes:
+        """What is kept about the value.
+
+        Raises:
+            OSError: nothing is.
+        """
+        found: bytes = self._fs.cat_file(self.beside(self._get_load_path()))
+        return found
+
+    def write_beside(self, content: bytes) -> None:
+        """Keep something about the value that was just saved."""
+        path = self.beside(self._saved_path())
+        if self._protocol == "file":
+            with replaced_file(Path(path)) as temporary:
+                temporary.write_bytes(content)
+        else:
+            self._fs.pipe_file(path, content)
+
+    def forget_beside(self) -> None:
+        """Remove what is kept about a value that is about to be replaced."""
+        path = self.beside(self._saved_path())
+        if self._fs.exists(path):
+            self._fs.rm_file(path)
+
+    def _saved_path(self) -> PurePosixPath:
+        """Where saving writes; Kedro's own way to it refuses what is there already."""
+        version = self.resolve_save_version()
+        return self._get_versioned_path(version) if version else self._filepath
+
     def _check_given(self) -> None:
         if not self._given:
             raise DatasetError(f"expected the path of {self.holds}, found none: {self.unset}")
@@ -161,6 +194,10 @@ class FolderDataset(FileDataset[Value], Generic[Value]):
 
     def _write_here(self, data: Value, path: Path) -> None:
         self.write(data, path)
+
+    def beside(self, path: PurePosixPath) -> str:
+        """Inside the folder, so that whoever takes it along takes that too."""
+        return str(path / "origin.json")
 
 
 class ReadOnlyDataset(AbstractDataset[Value, Value], Generic[Value]):

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,7 @@ def run_manifest(
     execution: dict[str, Any],
     parameters: dict[str, Any],
     training_seconds: float,
+    origins: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything needed to tell two runs apart, and to repeat one.
 
@@ -36,6 +38,7 @@ def run_manifest(
         execution: device and precision.
         parameters: effective parameters.
         training_seconds: summed over all models.
+        origins: when results were made that an earlier run left, by catalog name.
     """
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -48,6 +51,7 @@ def run_manifest(
         "training_seconds": round(training_seconds, 1),
         "peak_memory_mb": peak_memory_mb(),
         "data": data,
+        "earlier_results": dict(origins),
         "parameters": parameters,
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.reporting.html import Section, Table
 from ssl_kedro.reporting.number_format import DASH, counted
 
@@ -63,5 +64,14 @@ def manifest_section(manifest: Mapping[str, Any], time_label: str = "Training ti
         ["Images", ", ".join(f"{name} {n:,}" for name, n in data["images"].items())],
         ["Fingerprints", ", ".join(f"{n} {v}" for n, v in data["fingerprints"].items())],
         ["Skipped files", counted(len(data["skipped"]))],
+        ["Results taken over", _taken_over(manifest["earlier_results"])],
     ]
     return Section("Reproducibility", tables=[Table(("", ""), rows, left=2, wrap=True)])
+
+
+def _taken_over(earlier: Mapping[str, str]) -> str:
+    """What earlier runs have left, by when it was made: "none" where this run made everything."""
+    times = sorted(set(earlier.values()))
+    names = [[name for name, made in earlier.items() if made == time] for time in times]
+    found = [f"{first_few(some)} ({time})" for some, time in zip(names, times, strict=True)]
+    return "; ".join(found) or "none: this run made everything"

@@ -199,7 +199,7 @@ class EncoderTraining:
 
 # Where, how often and by how many processes: the numbers are the same. And what was asked of the
 # trial: what it chose stands beside the recipe, and may be asked for by name the next time.
-_IRRELEVANT = (
+IRRELEVANT = (
     *("resume", "checkpoint_every", "device", "graphs"),
     *("workers", "nodes", "rendezvous"),
     *("precision", "memory_format", "compile"),
@@ -209,7 +209,7 @@ _IRRELEVANT = (
 def recipe_identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe with its configuration under "train" as flat values, without what cannot matter."""
     flat = dict(_flat("", recipe))
-    for irrelevant in _IRRELEVANT:
+    for irrelevant in IRRELEVANT:
         del flat[f"train.{irrelevant}"]
     return flat
 

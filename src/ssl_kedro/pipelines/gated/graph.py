@@ -200,7 +200,7 @@ def gathering(
         return {model.key: f"{model.namespace}.{output}" for model in by if not model.repeat}
 
     evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in own}
-    run = named(pipeline, "parameters", "data_summary", "execution")
+    run = named(pipeline, "parameters", "data_summary", "execution", "origins")
     found: list[Made] = [
         (nodes.collect_by_model, left("evaluation", own), "models"),
         (nodes.collect_histories, left("training", own), "histories"),

@@ -210,14 +210,14 @@ def _report_nodes(parameters: RetrievalEvalParameters) -> list[Node]:
         shown |= gathered("rankings", "rankings", parameters.evaluated)
     results = {"results": f"{KEY}.results"}
     both = {"data": DATA} | results
-    manifest = {"manifest": f"{KEY}.run_manifest"}
+    manifest, origins = {"manifest": f"{KEY}.run_manifest"}, {"origins": f"{KEY}.origins"}
     made = {name: f"{KEY}.{name}" for name in TABLES}
     of_page = PARAMETERS | both | manifest | made | shown
     return [
         _shared_node(tables.collect, found, results["results"]),
         _shared_node(tables.metrics, both, f"{KEY}.metrics"),
         _shared_node(tables.tables, PARAMETERS | results, made),
-        _shared_node(tables.describe_run, PARAMETERS | both, manifest["manifest"]),
+        _shared_node(tables.describe_run, PARAMETERS | both | origins, manifest["manifest"]),
         _shared_node(figures.dimensions, both, f"{KEY}.dimensions"),
         _shared_node(page.report, of_page, f"{KEY}.report"),
     ]

@@ -217,7 +217,7 @@ def _report_nodes(
         _node(paired_differences, results, page["differences"], "differences"),
         _node(report.metrics, results, f"{KEY}.metrics"),
         _node(all_tables, results, _of(KEY, *TABLES), "tables"),
-        _node(report.describe_run, ONLY | data | results, page["manifest"]),
+        _node(report.describe_run, ONLY | data | results | _of(KEY, "origins"), page["manifest"]),
         _node(report.report, page, shown),
     ]
 

@@ -32,6 +32,7 @@ def describe_run(
     parameters: EncoderPipelineParameters,
     data_summary: DataSummary,
     execution: Execution,
+    origins: Mapping[str, str],
     **evaluations: Evaluation,
 ) -> dict[str, Any]:
     """Versions, commit, data, seed, device and cost of the run."""
@@ -41,6 +42,7 @@ def describe_run(
         execution=dataclasses.asdict(execution),
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(model.training.seconds for model in evaluations.values()),
+        origins=origins,
     )
 
 

@@ -1,5 +1,6 @@
 """All of a run in numbers: metrics, manifest, and Tables 3.1 to 3.4 beside the published ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,7 +63,7 @@ def metrics(data: Data, results: Results) -> dict[str, float]:
 
 
 def describe_run(
-    parameters: RetrievalEvalParameters, data: Data, results: Results
+    parameters: RetrievalEvalParameters, data: Data, results: Results, origins: Mapping[str, str]
 ) -> dict[str, Any]:
     """Versions, commit, data, seed, device and cost of the run."""
     extractions = entries(results.extractions)
@@ -79,6 +80,7 @@ def describe_run(
         execution={"device": config.device, "precision": config.precision},
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(part.seconds for _, part in parts),
+        origins=origins,
     )
 
 

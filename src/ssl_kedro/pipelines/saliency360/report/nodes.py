@@ -1,6 +1,7 @@
 """Nodes of chapter 4 that gather: results, metrics, the manifest, the report with pictures."""
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -153,7 +154,10 @@ def metrics(results: records.Results) -> dict[str, float]:
 
 
 def describe_run(
-    parameters: Saliency360Parameters, data: records.Data, results: records.Results
+    parameters: Saliency360Parameters,
+    data: records.Data,
+    results: records.Results,
+    origins: Mapping[str, str],
 ) -> dict[str, Any]:
     """Versions, commit, data, seed, device and cost of the run."""
     # What encoders were trained in; "auto" chooses by a trial, which a rerun need not repeat.
@@ -176,6 +180,7 @@ def describe_run(
         },
         parameters=parameters.model_dump(mode="json"),
         training_seconds=sum(one.seconds for one in trained),
+        origins=origins,
     )
 
 
