@@ -13,7 +13,7 @@ from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Ve
 from kedro.io.core import VersionNotFoundError, get_filepath_str, get_protocol_and_path
 
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import reading, replaced_file
 from ssl_kedro.core.remote import check_scheme, reached
 
 Value = TypeVar("Value")
@@ -39,7 +39,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         metadata: for Kedro-Viz and tracking; not read here.
     """
 
-    holds: ClassVar[str] = "a file"
+    holds: str = "a file"
     unset: str = "set its parameter"
 
     def __init__(
@@ -74,11 +74,14 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         """The value.
 
         Raises:
-            DatasetError: no path was given, or nothing can be read there.
+            DatasetError: no path was given, or nothing is there.
+            DamagedFileError: what is there cannot be read.
         """
         self._check_given()
         with self._here() as path:
-            return self.read(path)
+            named = path if self._protocol == "file" else Path(self._filepath)
+            with reading(named, self.holds, "Remove it, and run its node again"):
+                return self.read(path)
 
     def save(self, data: Value) -> None:
         """Write, replacing an older file or folder only when complete."""
@@ -200,7 +203,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
 class FolderDataset(FileDataset[Value], Generic[Value]):
     """A value in a folder, which :meth:`write` itself replaces only when complete."""
 
-    holds: ClassVar[str] = "a folder"
+    holds = "a folder"
 
     def _write_here(self, data: Value, path: Path) -> None:
         self.write(data, path)
