@@ -164,18 +164,22 @@ def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | No
     description = store.described()
     if description is None:
         return None
-    images, labels = store.array(), description["labels"]
-    skipped = tuple(SkippedFile(**file) for file in description["skipped"])
-    if len(images) + len(skipped) != plan.count:
+    try:
+        images, labels = store.array(), description["labels"]
+        found = ImageSet(
+            images,
+            None if labels is None else np.array(labels, dtype=np.int64),
+            tuple(description["class_names"]),
+            config.source,
+            tuple(SkippedFile(**file) for file in description["skipped"]),
+        )
+    except (LookupError, TypeError, ValueError, OverflowError):
         return None
-    _check_skipped(plan, config, skipped)
-    return ImageSet(
-        images,
-        None if labels is None else np.array(labels, dtype=np.int64),
-        tuple(description["class_names"]),
-        config.source,
-        skipped,
-    )
+    shape = (plan.count - len(found.skipped), 3, config.size, config.size)
+    if images.shape != shape:
+        return None
+    _check_skipped(plan, config, found.skipped)
+    return found
 
 
 def _check_room(plan: Plan, config: DataConfig) -> None:

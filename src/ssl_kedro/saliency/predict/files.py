@@ -268,7 +268,9 @@ def _check_whole(path: Path) -> None:
     try:
         Video(path)
     except SaliencyDataError as error:
-        raise StorageError(path, "the video is cut off", size_of(path), free_bytes(path)) from error
+        raise StorageError.of(
+            path, "the video is cut off", size_of(path), free_bytes(path)
+        ) from error
 
 
 class VideoWriter:
