@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import SettingError, first_few
+from ssl_kedro.core.remote import local_copy
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.files import (
     EXTENSIONS,
@@ -85,7 +86,7 @@ def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> Pr
 
     if given is None or not given.strip():
         raise refused("no path given")
-    path = Path(given).expanduser()
+    path = local_copy(given)
     if not path.exists():
         raise refused(f"no such file or folder (looked in {path.absolute()})")
     if path.is_dir():
