@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 TESTS  := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test check install lint slow bench clean
+.PHONY: run test check install lint slow bench adversary clean
 
 run: install
 	$(BIN)/kedro run --pipeline dual_gating
@@ -28,6 +28,12 @@ check: lint
 
 slow: install
 	$(TESTS) -m slow
+
+# Attacks on whole runs, and a table of what came of them: docs/adversary.md. A sample by SEED takes a
+# quarter of an hour; ALL=1 tries all, CASE="kills 07" those whose name holds this.
+adversary: install
+	PYTHONPATH=src:tests OMP_NUM_THREADS=1 $(BIN)/python -m adversary --seed $(or $(SEED),0) \
+		$(if $(ALL),--all) $(if $(CASE),--case "$(CASE)")
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -22,6 +22,7 @@ from yaml import YAMLError
 
 from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.memory import keep_freed_memory, loading
+from ssl_kedro.hooks.catalog import check_catalog
 from ssl_kedro.hooks.rooms import room
 from ssl_kedro.hooks.selection import (
     UnknownNameError,
@@ -119,6 +120,10 @@ def _given(command: click.Context | None, option: str) -> list[str]:
     return given.split(",") if isinstance(given, str) else list(given or ())
 
 
+# Parameters of a run as a whole.
+_OF_RUNS = ("run", "mlflow_run_id")
+
+
 class RunnerError(UserError, ValueError):
     """A runner that the pipelines cannot be run with."""
 
@@ -168,14 +173,14 @@ class ProjectHook:
         every = sorted({found.name for found in chosen(None).values()})
         read = sorted({found.name for found in chosen(names).values()})
         values = effective_parameters.current()
-        for key in given.keys() - {"run", *read}:
+        for key in given.keys() - {*_OF_RUNS, *read}:
             if key in every:
                 others = f"this run, of {', '.join(read)}, does not read it"
                 raise UnreadParameterError(f"--params {key}: {others}; name it with --pipeline")
             inside = [f"{name}.{key}" for name in read if key in values.get(name, {})]
             if inside:
                 raise UnreadParameterError(f"--params {key}: did you mean {inside[0]!r}?")
-            raise UnknownNameError("--params", key, ["run", *every])
+            raise UnknownNameError("--params", key, [*_OF_RUNS, *every])
 
     @hook_impl
     def before_pipeline_run(
@@ -186,7 +191,7 @@ class ProjectHook:
         Raises:
             RunnerError: nodes would run in processes of their own.
             UserError: what nodes read is not there, or does not fit their parameters; see
-                :func:`check_inputs` and :func:`check_seen`.
+                :func:`check_catalog`, :func:`check_inputs` and :func:`check_seen`.
         """
         if isinstance(catalog, SharedMemoryDataCatalog):
             raise RunnerError(
@@ -194,6 +199,7 @@ class ProjectHook:
                 "report each epoch in one process: use --runner ThreadRunner, or give one training "
                 "several processes with train.workers"
             )
+        check_catalog(pipeline, catalog, run_params.get("load_versions"))
         names = run_params.get("pipeline_names") or ["__default__"]
         whole = sum((pipelines[name] for name in names), Pipeline([]))
         check_inputs(pipeline, whole, catalog, self._models)

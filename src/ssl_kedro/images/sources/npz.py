@@ -1,11 +1,11 @@
 """Arrays in one NumPy .npz file: x_train, x_test and, where labelled, y_train, y_test."""
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ssl_kedro.core.errors import first_line
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, ImageSourceError, Split
 from ssl_kedro.images.store import images_from_arrays
@@ -64,8 +64,8 @@ def _part(
             arrays = {name: np.asarray(file[name]) for name in wanted}
     except ImageSourceError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _error(config, f"a file that cannot be read ({error})") from error
+    except Exception as error:  # zip archives and headers that are damaged raise any kind
+        raise _error(config, f"a file that cannot be read ({first_line(error)})") from error
     images = _channels_first(arrays.pop(f"x_{part}"), f"x_{part}", config)
     if len(images) == 0:
         raise _error(config, f"no images in x_{part}")
@@ -119,7 +119,7 @@ def _count(config: DataConfig, split: Split, _seed: int) -> int:
             shape, _, _ = read(file)
         with np.load(path, allow_pickle=False) as arrays:
             classes = len(np.unique(arrays[f"y_{part}"])) if f"y_{part}" in arrays else 0
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # as above: of any kind where the file is damaged
         _part(path, part, config)  # says what is wrong
         raise
     return limited_count(config, training, shape[0] if shape else 0, classes)

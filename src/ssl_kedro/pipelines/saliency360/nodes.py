@@ -52,7 +52,9 @@ def check_sources(
     for name, source in given.items():
         splits: dict[str, int] = dict(sorted(Counter(source.splits).items()))
         scenes = len(set(source.scenes))
-        found[name] = records.SourceSummary(len(source), scenes, splits, source.fingerprint)
+        found[name] = records.SourceSummary(
+            len(source), scenes, splits, source.fingerprint, dict(source.passed_over)
+        )
     return found
 
 
