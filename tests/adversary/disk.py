@@ -6,10 +6,12 @@ the system lets it. Without it these cases are wrong, not passed over.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,34 +23,37 @@ from adversary.projects import PIPELINES, Done, asked
 
 ROW = "disk"
 COUNT = 20
-# Of a disk, in place of the share of what the project takes that there is room for.
-_READ_ONLY = -1.0
+_ROOMY_BYTES = 2**30
 
 
 def cases(seed: int) -> Iterator[Case]:
-    """Five disks for each pipeline: read-only, full at the start, and full on the way."""
+    """Five disks for each pipeline: read-only, full at the start, and full from some moment on."""
     generator = random.Random(f"{seed} {ROW}")
     for number in range(COUNT):
         pipeline = list(PIPELINES)[number % len(PIPELINES)]
-        room = (_READ_ONLY, 0.0)[number // 4] if number < 8 else generator.uniform(0, 0.3)
-        name = f"{ROW} {number:02d} {pipeline}, "
-        name += "read-only" if room < 0 else f"room for {room:.3f} of what lies there"
-        yield Case(ROW, name, partial(_attempt, pipeline, room))
+        moment = generator.random()
+        state = ("read-only", "full", f"full at {moment:.3f} of the run")[min(number // 4, 2)]
+        attempt = partial(_attempt, pipeline, state, moment)
+        yield Case(ROW, f"{ROW} {number:02d} {pipeline}, {state}", attempt)
 
 
-def _attempt(pipeline: str, room: float, folder: Path) -> str:
+def _attempt(pipeline: str, state: str, moment: float, folder: Path) -> str:
     known = reference(pipeline)
     disk = folder / "project"
     with _mounted(disk):
         place = known.before.copied(disk)
-        data = place.path / "data"
-        before = {name: path.read_bytes() for name, path in results.files(data).items()}
-        used = _size(disk)
-        _remount(disk, "ro" if room < 0 else f"size={used + int(room * used)}")
-        done = place.run(asked(pipeline, SEED))
-        fate = _told(done)
-        _check_kept(data, before, ended_well=done.code == 0)
-        _remount(disk, "rw" if room < 0 else f"size={10 * used}")
+        before = results.files(disk / "data")
+        if state == "read-only":
+            _remount(disk, "ro")
+        elif state == "full":
+            _fill(disk)
+        process = place.started(asked(pipeline, SEED))
+        if state not in ("read-only", "full"):
+            time.sleep(moment * known.seconds)
+            _fill(disk)
+        fate = _told(place.ended(process))
+        _check_kept(disk / "data", before)
+        _remount(disk, "rw" if state == "read-only" else f"size={_ROOMY_BYTES}")
         done = place.run(asked(pipeline, SEED))
         if done.code != 0:
             raise WrongError(f"with room again, the run ended with {done.code}\n{tail(done)}")
@@ -71,25 +76,28 @@ def _told(done: Done) -> str:
     return "told: " + " ".join(message.split())[:100]
 
 
-def _check_kept(data: Path, before: dict[str, bytes], *, ended_well: bool) -> None:
+def _check_kept(data: Path, before: Iterable[str]) -> None:
     if faults := results.damaged(data):
         raise WrongError("half written: " + "; ".join(faults))
-    lost = [name for name in before if not (data / name).exists()]
-    if lost and not ended_well:
+    if lost := [name for name in before if not (data / name).exists()]:
         raise WrongError("lost: " + "; ".join(lost))
 
 
-def _size(folder: Path) -> int:
-    """Bytes of a file system in memory that a folder takes: whole pages, for folders as well."""
-    page = 4096
-    return sum(page + -(-path.lstat().st_size // page) * page for path in folder.rglob("*"))
+def _fill(disk: Path) -> None:
+    """Leave no room: the file system becomes as small as what it holds, which may still grow."""
+    for _ in range(20):
+        state = os.statvfs(disk)
+        used = (state.f_blocks - state.f_bfree) * state.f_frsize
+        with contextlib.suppress(PermissionError):
+            return _remount(disk, f"size={used}")
+    raise WrongError("the disk could not be made smaller")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _mounted(path: Path) -> Iterator[None]:
     """A file system in memory at a path, unmounted afterwards."""
     path.mkdir()
-    _do("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(path))
+    _do("mount", "-t", "tmpfs", "-o", f"size={_ROOMY_BYTES}", "tmpfs", str(path))
     try:
         yield
     finally:

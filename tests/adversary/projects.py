@@ -125,8 +125,11 @@ class Place:
         environment: Mapping[str, str] | None = None,
     ) -> Done:
         """Kedro until its end, or until SIGKILL after so many seconds."""
+        return self.ended(self.started(arguments, environment), limit_s)
+
+    def ended(self, process: subprocess.Popen[bytes], limit_s: float = 300) -> Done:
+        """How a run ends that is given so many seconds from now."""
         began = time.perf_counter()
-        process = self.started(arguments, environment)
         code: int | None
         try:
             code = process.wait(limit_s)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow import MlflowClient
+from conftest import empty_database
 
 
 def free_port() -> int:
@@ -28,6 +28,7 @@ class Server:
     """A server in a process group of its own."""
 
     uri: str
+    folder: Path
     store: str
     process: subprocess.Popen[bytes]
 
@@ -39,7 +40,7 @@ class Server:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[Server]:
     port, store = free_port(), f"sqlite:///{folder / 'server.db'}"
-    MlflowClient(store).search_experiments()  # tables made here are not made during the wait
+    (folder / "server.db").write_bytes(empty_database())
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
     command += ["--port", str(port), "--backend-store-uri", store]
     command += ["--artifacts-destination", str(folder / "server_files")]
@@ -47,7 +48,7 @@ def mlflow_server(folder: Path) -> Iterator[Server]:
         process = subprocess.Popen(
             command, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
-    server = Server(f"http://127.0.0.1:{port}", store, process)
+    server = Server(f"http://127.0.0.1:{port}", folder, store, process)
     try:
         wait_until_healthy(port, process)
         yield server

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import getpass
 import logging
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from kedro.runner import ThreadRunner
 from mlflow import MlflowClient
 
 from hooks import tracked_run
+from hooks.stored import Stored, uri
 from ssl_kedro import settings
 from ssl_kedro.hooks.mlflow_conditions import TrackingConfigError, parsed_tracking_config
 from ssl_kedro.hooks.tracking import TrackingHook
@@ -29,62 +31,19 @@ PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
 
 
-class Stored:
-    """What a store holds of its only parent run."""
-
-    def __init__(self, uri: str, experiment: str = "tests") -> None:
-        self.client = MlflowClient(uri)
-        self.experiment = self.client.get_experiment_by_name(experiment)
-        runs = self.client.search_runs([self.experiment.experiment_id])
-        self.parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
-        self.parent = self.parents[-1]
-        self.children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
-
-    def curve(self, run: Any, key: str) -> list[tuple[int, float]]:
-        history = self.client.get_metric_history(run.info.run_id, key)
-        return sorted((item.step, item.value) for item in history)
-
-    def statuses(self) -> set[str]:
-        return {run.info.status for run in (self.parent, *self.children.values())}
-
-
-@pytest.fixture
-def empty_folder(tmp_path: Path) -> Path:
-    path = tmp_path / "a project"  # a space, which URIs have to escape
-    path.mkdir()
-    return path
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without experiments; making its tables takes seconds, a copy does not."""
-    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def folder(empty_folder: Path, tables: Path) -> Path:
-    shutil.copy(tables, empty_folder / "mlflow.db")
-    return empty_folder
-
-
-def uri(folder: Path) -> str:
-    return f"sqlite:///{folder / 'mlflow.db'}"
-
-
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("runner", [None, ThreadRunner(max_workers=3)], ids=["sequence", "threads"])
-def test_a_run_lands_in_the_store_with_a_child_for_each_budget(folder: Path, runner: Any) -> None:
+def test_a_run_lands_in_the_store_with_a_child_for_each_model(folder: Path, runner: Any) -> None:
     tracked_run.run(folder, runner=runner)
     stored = Stored(uri(folder))
     assert stored.statuses() == {"FINISHED"}
     assert len(stored.parents) == 1
-    assert stored.parent.info.run_name.startswith("dual_gating 2")
+    assert stored.parent.info.run_name.startswith("dual_gating local/night 2")
     assert stored.parent.data.tags["kedro.env"] == "local"
+    assert stored.parent.data.tags["kedro.runner"] == "SequentialRunner"
     assert stored.parent.data.tags["kedro.pipelines"] == "dual_gating"
     assert stored.parent.data.tags["kedro.run_id"] == "2025-01-02T03.04.05.678Z"
     assert stored.parent.data.params == {
@@ -94,42 +53,91 @@ def test_a_run_lands_in_the_store_with_a_child_for_each_budget(folder: Path, run
         "dual_gating.train.lr": "0.01",
         "dual_gating.train.milestones": "[0.6, 0.8]",
     }
-    assert set(stored.children) == {"budget_30", "budget_50"}
-    for name, share in (("budget_30", 0.3), ("budget_50", 0.5)):
-        child = stored.children[name]
-        assert child.data.tags["mlflow.parentRunId"] == stored.parent.info.run_id
-        assert child.data.params == {"budget": f"{share:.2f}"}
-        assert child.data.metrics["budget"] == share
+    assert set(stored.children) == {"vicreg", "budget_30", "budget_30.vicreg_gating", "budget_50"}
+    of_parent = {child.data.tags["mlflow.parentRunId"] for child in stored.children.values()}
+    assert of_parent == {stored.parent.info.run_id}
+    assert stored.children["budget_30.vicreg_gating"].data.params == {
+        "method": "vicreg_gating",
+        "budget": "0.3",
+        "seed": "3",
+        "gates": "{}",
+    }
+    assert stored.children["vicreg"].data.params["budget"] == "null"
+    assert stored.children["budget_50"].data.params["gates.steering"] == "dual_ascent"
 
 
 def test_every_epoch_is_a_step_of_the_run_it_belongs_to(folder: Path) -> None:
     tracked_run.run(folder)
     stored = Stored(uri(folder))
     expected = [(1, 9.0), (2, 8.0), (3, 7.0)]
-    assert stored.curve(stored.parent, "vicreg.loss") == expected
-    assert stored.curve(stored.children["budget_30"], "loss") == expected
-    assert stored.curve(stored.children["budget_30"], "vicreg_gating.loss") == expected
-    assert stored.curve(stored.children["budget_50"], "loss") == expected
-    assert stored.curve(stored.parent, "loss") == []
-    assert "epoch" not in stored.children["budget_30"].data.metrics
+    for child in stored.children.values():
+        assert stored.curve(child, "train/loss") == expected
+        assert "train/epoch" not in child.data.metrics
+    assert stored.curve(stored.parent, "train/loss") == []
 
 
-def test_final_metrics_go_to_the_parent_and_to_their_budget(folder: Path) -> None:
+def test_final_metrics_go_to_the_parent_and_to_their_model(folder: Path) -> None:
     tracked_run.run(folder)
     stored = Stored(uri(folder))
-    final = {
-        k: v for k, v in stored.parent.data.metrics.items() if not k.endswith(("loss", "macs"))
+    assert stored.parent.data.metrics == {
+        "dense_macs": 7,
+        "knn_top1/vicreg.dense": 0.5,
+        "knn_top1/dual.budget_30.gated": 0.25,
+        "knn_top1/dual.budget_50.gated": 0.75,
     }
-    assert final == {
-        "vicreg.dense.knn_top1": 0.5,
-        "dual.budget_30.gated.knn_top1": 0.25,
-        "dual.budget_50.gated.knn_top1": 0.75,
-    }
-    assert stored.parent.data.metrics["dense_macs"] == 7
     of_30 = stored.children["budget_30"].data.metrics
-    assert of_30["dual.gated.knn_top1"] == 0.25
-    assert not any("budget_" in name for name in of_30)
-    assert stored.children["budget_50"].data.metrics["dual.gated.knn_top1"] == 0.75
+    final = {key: value for key, value in of_30.items() if not key.startswith("train/")}
+    assert final == {"gated/knn_top1": 0.25, "gated/linear_top1": 0.625}
+
+
+def test_the_parent_has_the_metrics_that_matter_most_and_a_table_of_all(folder: Path) -> None:
+    tracked_run.run(folder, headline=["*.gated.*", "*.knn_top1"])
+    stored = Stored(uri(folder))
+    assert set(stored.parent.data.metrics) == {
+        "knn_top1/dual.budget_30.gated",
+        "knn_top1/dual.budget_50.gated",
+        "knn_top1/vicreg.dense",
+    }
+    (table,) = (folder / "mlruns").rglob("metrics.csv")
+    rows = dict(csv.reader(table.read_text().splitlines()))
+    assert rows == {
+        "metric": "value",
+        **{key: str(float(v)) for key, v in tracked_run.METRICS.items() if not isinstance(v, str)},
+    }
+
+
+def test_a_run_says_where_it_comes_from_as_mlflow_itself_does(folder: Path) -> None:
+    tracked_run.run(folder)
+    stored = Stored(uri(folder))
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    for run in (stored.parent, *stored.children.values()):
+        tags = run.data.tags
+        assert tags["mlflow.source.git.commit"] == commit
+        assert tags["mlflow.user"] == getpass.getuser()
+        assert tags["mlflow.source.name"] == sys.argv[0]
+        assert tags["mlflow.source.type"] == "LOCAL"
+
+
+def test_data_sets_are_inputs_with_the_fingerprints_as_digests(folder: Path) -> None:
+    tracked_run.run(folder)
+    stored = Stored(uri(folder))
+    found = {
+        (one.dataset.name, one.dataset.digest): {tag.key: tag.value for tag in one.tags}
+        for one in stored.parent.inputs.dataset_inputs
+    }
+    assert found == {
+        ("textures", "0123456789abcdef"): {"mlflow.data.context": "pretrain, train"},
+        ("textures", "fedc"): {"mlflow.data.context": "eval"},
+    }
+
+
+def test_the_experiment_opens_in_the_view_of_trainings(folder: Path) -> None:
+    MlflowClient(uri(folder)).create_experiment("tests", str(folder / "mlruns"))  # as before
+    tracked_run.run(folder)
+    tags = Stored(uri(folder)).experiment.tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_only_files_written_by_this_run_become_artifacts_below_the_project(folder: Path) -> None:
@@ -137,7 +145,9 @@ def test_only_files_written_by_this_run_become_artifacts_below_the_project(folde
     tracked_run.run(folder)
     stored = Stored(uri(folder))
     listed = stored.client.list_artifacts(stored.parent.info.run_id)
-    assert [item.path for item in listed] == ["report.html"]
+    assert [item.path for item in listed] == ["metrics.csv", "report.html"]
+    of_child = stored.client.list_artifacts(stored.children["vicreg"].info.run_id)
+    assert [item.path for item in of_child] == ["training.json"]
     copies = list((folder / "mlruns").rglob("report.html"))
     assert [copy.read_text() for copy in copies] == ["<p>done</p>"]
 
@@ -152,26 +162,26 @@ def test_pipelines_run_together_do_not_mix_their_metrics(folder: Path) -> None:
     pipeline = Pipeline(
         [node(lambda: {}, None, name, name=name.replace(".", "_")) for name in names]
     )
-    catalog = DataCatalog({n: MemoryDataset(metadata={"mlflow": "metrics"}) for n in names})
+    of_children = [name.replace(".", ".budget_30.") for name in names]
+    catalog = DataCatalog(
+        {n: MemoryDataset(metadata={"mlflow": "metrics"}) for n in (*names, *of_children)}
+    )
     hook.before_pipeline_run({"pipeline_names": ["first", "second"]}, pipeline, catalog)
     for value, name in enumerate(names):
-        hook.after_dataset_saved(name, {"macs": value, "budget_30.macs": 10 + value})
+        hook.after_dataset_saved(name, {"macs": value}, pipeline.nodes[0])
+        child = name.replace(".", ".budget_30.")
+        hook.after_dataset_saved(child, {"macs": 10 + value}, pipeline.nodes[0])
     hook.after_pipeline_run()
     client = MlflowClient(uri(folder))
     runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
-    of_children = {
+    of_pipelines = {
         run.data.tags["pipeline"]: run.data.metrics["macs"]
         for run in runs
         if run.info.run_name == "budget_30"
     }
     (parent,) = [run for run in runs if run.info.run_name.startswith("first+second")]
-    assert of_children == {"first": 10, "second": 11}
-    assert parent.data.metrics == {
-        "first.macs": 0,
-        "second.macs": 1,
-        "first.budget_30.macs": 10,
-        "second.budget_30.macs": 11,
-    }
+    assert of_pipelines == {"first": 10, "second": 11}
+    assert parent.data.metrics == {"macs/first": 0, "macs/second": 1}
 
 
 def test_an_error_leaves_failed_runs_with_its_message(folder: Path) -> None:
@@ -204,7 +214,8 @@ def test_an_interrupted_process_leaves_killed_runs(folder: Path, sent: int, code
     stored = Stored(uri(folder))
     assert stored.statuses() == {"KILLED"}
     # The first node in Kedro's order is the one that was interrupted, in its third epoch.
-    assert stored.curve(stored.children["budget_30"], "loss") == [(1, 9.0), (2, 8.0)]
+    (child,) = stored.children.values()
+    assert stored.curve(child, "train/loss") == [(1, 9.0), (2, 8.0)]
 
 
 def test_a_run_left_open_in_the_same_interpreter_is_closed_by_the_next(folder: Path) -> None:
@@ -260,7 +271,7 @@ def test_an_artifact_that_cannot_be_copied_does_not_end_the_tracking(
     (folder / "mlruns").write_text("a file where the folder should be")
     tracked_run.run(folder)
     (warning,) = warnings_in(caplog)
-    assert "report.html" in warning
+    assert "metrics.csv" in warning  # the first of two files
     assert Stored(uri(folder)).statuses() == {"FINISHED"}
 
 

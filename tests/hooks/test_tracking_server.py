@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,11 +17,49 @@ import pytest
 from mlflow import MlflowClient
 
 from hooks import tracked_run
-from hooks.servers import free_port, mlflow_server
+from hooks.servers import Server, free_port, mlflow_server
 
 TIMEOUT_S = 2
 # Without tracking the pipeline takes a small part of a second.
 SLACK_S = 4  # for everything else, on a machine that runs other tests as well
+
+
+# What every request is answered with: plausible, and each file lands in a folder that is none.
+LYING = json.dumps(
+    {
+        "experiment": {
+            "experiment_id": "1",
+            "name": "tests",
+            "artifact_location": "/dev/null/files",
+            "lifecycle_stage": "active",
+        },
+        "run": {
+            "info": {
+                "run_id": "a",
+                "run_uuid": "a",
+                "experiment_id": "1",
+                "status": "RUNNING",
+                "artifact_uri": "/dev/null/files/a",
+                "lifecycle_stage": "active",
+            }
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+    """Gives the server that runs: a start takes seconds. Where a test has ended it, a new one."""
+    with ExitStack() as stack:
+        servers: list[Server] = []
+
+        def current() -> Server:
+            if not servers or servers[-1].process.poll() is not None:
+                folder = tmp_path_factory.mktemp("server")
+                servers.append(stack.enter_context(mlflow_server(folder)))
+            return servers[-1]
+
+        yield current
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -33,54 +74,61 @@ def timed_run(folder: Path, uri: str, **options: object) -> float:
     return time.perf_counter() - start
 
 
-def test_a_run_lands_on_a_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with mlflow_server(tmp_path) as server:
-        timed_run(tmp_path, server.uri)
-        client = MlflowClient(server.uri)
-        experiment = client.get_experiment_by_name("tests")
-        runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
-        (parent,) = [run for name, run in runs.items() if name.startswith("dual_gating")]
-        files = client.list_artifacts(parent.info.run_id)
-        curve = client.get_metric_history(runs["budget_30"].info.run_id, "loss")
+def test_a_run_lands_on_a_server(
+    running: Callable[[], Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = running()
+    timed_run(tmp_path, server.uri, experiment="lands")
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("lands")
+    runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
+    (parent,) = [run for name, run in runs.items() if name.startswith("dual_gating")]
+    files = client.list_artifacts(parent.info.run_id)
+    curve = client.get_metric_history(runs["budget_30"].info.run_id, "train/loss")
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    assert parent.data.metrics["dual.budget_30.gated.knn_top1"] == 0.25
+    assert parent.data.metrics["knn_top1/dual.budget_30.gated"] == 0.25
     assert [(item.step, item.value) for item in curve] == [(1, 9.0), (2, 8.0), (3, 7.0)]
-    assert [item.path for item in files] == ["report.html"]
-    assert len(list((tmp_path / "server_files").rglob("report.html"))) == 1
+    assert [item.path for item in files] == ["metrics.csv", "report.html"]
+    kept = server.folder / "server_files" / experiment.experiment_id
+    assert len(list(kept.rglob("report.html"))) == 1
     assert not (tmp_path / "mlruns").exists()
     assert warnings_in(caplog) == []
 
 
 @pytest.mark.parametrize(
-    "sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP], ids=lambda sent: sent.name
+    "sent", [signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM], ids=lambda sent: sent.name
 )
 def test_a_server_that_dies_or_hangs_in_the_middle_costs_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: signal.Signals
+    running: Callable[[], Server],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    sent: signal.Signals,
 ) -> None:
-    with mlflow_server(tmp_path) as server:
-        stopping: list[float] = []
+    server = running()
+    stopping: list[float] = []
 
-        def stop(epoch: int) -> None:
-            if epoch == 3 and not stopping:
-                start = time.perf_counter()
-                server.send(sent)
-                if sent != signal.SIGSTOP:
-                    server.process.wait(30)
-                stopping.append(time.perf_counter() - start)
+    def stop(epoch: int) -> None:
+        if epoch == 3 and not stopping:
+            start = time.perf_counter()
+            server.send(sent)
+            if sent != signal.SIGSTOP:
+                server.process.wait(30)
+            stopping.append(time.perf_counter() - start)
 
-        seconds = timed_run(tmp_path, server.uri, each_epoch=stop) - stopping[0]
+    seconds = timed_run(tmp_path, server.uri, experiment=sent.name, each_epoch=stop) - stopping[0]
+    server.send(signal.SIGCONT)
     assert seconds < 2 * TIMEOUT_S + SLACK_S
     (warning,) = warnings_in(caplog)
     assert server.uri in warning
     assert "mlflow server" in warning
     stored = MlflowClient(server.store)
-    experiment = stored.get_experiment_by_name("tests")
+    experiment = stored.get_experiment_by_name(sent.name)
     (child,) = [
         run
         for run in stored.search_runs([experiment.experiment_id])
         if "mlflow.parentRunId" in run.data.tags
     ]
-    curve = stored.get_metric_history(child.info.run_id, "loss")
+    curve = stored.get_metric_history(child.info.run_id, "train/loss")
     assert [item.step for item in curve][:2] == [1, 2]
 
 
@@ -109,6 +157,7 @@ def test_a_port_that_accepts_and_says_nothing_costs_one_warning(
         (200, "<html>hello</html>"),
         (200, "[]"),
         (200, '{"experiment": 5}'),
+        (200, LYING),
         (403, "AirTunes"),
         (503, "busy"),
     ],

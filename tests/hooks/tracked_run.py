@@ -23,20 +23,28 @@ from kedro_datasets.text import TextDataset
 from pydantic import BaseModel
 
 from ssl_kedro.hooks.tracking import TrackingHook
+from ssl_kedro.pipelines.entrance import given
+from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.training.checkpoints import EpochLog
 
-SPACES = (
-    "dual_gating.vicreg",
-    "dual_gating.budget_30",
-    "dual_gating.budget_30.vicreg_gating",
-    "dual_gating.budget_50",
-)
+TRAININGS = {
+    "dual_gating.vicreg": Training("vicreg", None, 3),
+    "dual_gating.budget_30": Training("dual_gating", 0.3, 3),
+    "dual_gating.budget_30.vicreg_gating": Training("vicreg_gating", 0.3, 3),
+    "dual_gating.budget_50": Training("dual_gating", 0.5, 3, {"steering": "dual_ascent"}),
+}
+SPACES = tuple(TRAININGS)
 METRICS = {
     "dense_macs": 7,
     "vicreg.dense.knn_top1": 0.5,
     "dual.budget_30.gated.knn_top1": 0.25,
-    "dual_gating.dual.budget_50.gated.knn_top1": 0.75,
+    "dual.budget_50.gated.knn_top1": 0.75,
     "comment": "not a number",
+}
+EVALUATION = {"branches": {"gated": {"knn_top1": 0.25, "linear_top1": (0.5, 0.75)}}, "seed": None}
+SUMMARY = {
+    "source": "textures",
+    "fingerprints": {"pretrain": "0123456789abcdef", "train": "0123456789abcdef", "eval": "fedc"},
 }
 EPOCHS = 3
 
@@ -66,12 +74,12 @@ def pipeline_and_catalog(
 ) -> tuple[Pipeline, DataCatalog]:
     """Four trainings, then metrics and a report."""
 
-    def training(log: EpochLog, parameters: Parameters) -> str:
+    def pretrain(log: EpochLog, parameters: Parameters, *, training: Training) -> str:
         return train(log, parameters, each_epoch)
 
     nodes = [
         node(
-            training,
+            given(pretrain, training=TRAININGS[space]),
             [f"{space}.epoch_log", "params:dual_gating"],
             f"{space}.training",
             name=f"train_{space.replace('.', '_')}",
@@ -79,20 +87,32 @@ def pipeline_and_catalog(
         )
         for space in SPACES
     ]
-    nodes.append(
+    nodes += [
+        node(lambda: SUMMARY, None, "dual_gating.data_summary", name="summarise"),
+        node(
+            lambda _: EVALUATION,
+            "dual_gating.budget_30.training",
+            "dual_gating.budget_30.evaluation",
+            name="evaluate",
+        ),
         node(
             lambda *_: (METRICS, "<p>done</p>"),
             [f"{space}.training" for space in SPACES],
             ["dual_gating.metrics", "dual_gating.report"],
             name="gather",
-        )
-    )
+        ),
+    ]
     catalog = DataCatalog(
         {
             "params:dual_gating": MemoryDataset(Parameters()),
             "params:other": MemoryDataset({"unused": 1}),
             "dual_gating.metrics": JSONDataset(
                 filepath=str(folder / "metrics.json"), metadata={"mlflow": "metrics"}
+            ),
+            "dual_gating.data_summary": MemoryDataset(metadata={"mlflow": "dataset"}),
+            "dual_gating.budget_30.evaluation": MemoryDataset(metadata={"mlflow": "metrics"}),
+            "dual_gating.vicreg.training": TextDataset(
+                filepath=str(folder / "training.json"), metadata={"mlflow": "artifact"}
             ),
             "dual_gating.report": CachedDataset(
                 TextDataset(filepath=str(folder / "report.html")),
@@ -130,7 +150,8 @@ def run(
         "run_id": "2025-01-02T03.04.05.678Z",
         "env": "local",
         "pipeline_names": ["dual_gating"],
-        "runner": "SequentialRunner",
+        "runner": "<kedro.runner.sequential_runner.SequentialRunner object at 0x7f0011223344>",
+        "runtime_params": {"run": "night"},
     }
     common = {"run_params": run_params, "pipeline": pipeline, "catalog": catalog}
     manager.hook.before_pipeline_run(**common)

@@ -50,8 +50,13 @@ def test_metrics_table_and_report_tell_what_gating_gains(finished: Project) -> N
     client = MlflowClient(f"sqlite:///{finished.path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("ssl_kedro")
     assert experiment is not None
-    tracked = [run.data.metrics for run in client.search_runs([experiment.experiment_id])]
-    assert any("dual.inference.batch_8.ratio" in values for values in tracked)
+    (parent,) = [
+        run
+        for run in client.search_runs([experiment.experiment_id], order_by=["start_time"])
+        if "mlflow.parentRunId" not in run.data.tags
+    ][-1:]
+    table = Path(client.download_artifacts(parent.info.run_id, "metrics.csv")).read_text()
+    assert "dual.inference.batch_8.ratio," in table
 
 
 @pytest.fixture(scope="module")

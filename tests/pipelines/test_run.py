@@ -107,14 +107,22 @@ def test_tracking_has_parent_child_and_epochs(finished: Project) -> None:
     experiment = client.get_experiment_by_name("ssl_kedro")
     assert experiment is not None
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
-    child = next(run for name, run in runs.items() if "budget_50" in str(name))
+    child = runs["budget_50"]
     parent = client.get_run(child.data.tags["mlflow.parentRunId"])
     assert {parent.info.status, child.info.status} == {"FINISHED"}
     assert parent.data.params["dual_gating.train.epochs"] == "3"
-    assert parent.data.metrics["dual.budget_50.gated.flop_reduction"] == pytest.approx(
-        metrics_of(finished)["dual.budget_50.gated.flop_reduction"]
-    )
-    history = client.get_metric_history(child.info.run_id, "loss")
+    reduction = metrics_of(finished)["dual.budget_50.gated.flop_reduction"]
+    assert parent.data.metrics["flop_reduction/dual.budget_50.gated"] == pytest.approx(reduction)
+    assert child.data.metrics["macs/flop_reduction"] == pytest.approx(reduction)
+    assert child.data.params == {
+        "method": "dual_gating",
+        "budget": "0.5",
+        "seed": "0",
+        "gates": "{}",
+    }
+    assert {one.dataset.name for one in parent.inputs.dataset_inputs} == {"textures"}
+    assert len(client.search_logged_models([experiment.experiment_id])) == 3
+    history = client.get_metric_history(child.info.run_id, "train/loss")
     assert [metric.step for metric in history] == [1, 2, 3]
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert {"report.html", "table_6_1.csv", "run_manifest.json"} <= names
@@ -200,14 +208,14 @@ def test_unusable_folders_are_named_before_any_training(project: Project, tmp_pa
         assert not (project.path / "data" / "06_models").exists()
 
 
-def test_typed_parameter_errors_are_short(project: Project) -> None:
-    done = project.run({"train.lr": -1, "trian.epochs": 3}, cold=True)
+def test_typed_parameter_errors_are_short(bare_project: Project) -> None:
+    done = bare_project.run({"train.lr": -1, "trian.epochs": 3}, cold=True)
     assert done.returncode != 0
     assert "dual_gating.train.lr = -1.0: expected a number above 0" in done.stderr
     assert "dual_gating.trian: there is no such key; did you mean 'train'" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (project.path / "data").exists()
-    assert not (project.path / "mlflow.db").exists()
+    assert not (bare_project.path / "data").exists()
+    assert not (bare_project.path / "mlflow.db").exists()
 
 
 @pytest.mark.slow

@@ -1,8 +1,13 @@
-"""What a run that did not end has left, and the command that goes on from there."""
+"""What a run that did not end has left, the command that goes on from there, and SIGTERM."""
 
+import os
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import signal
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ssl_kedro.core.errors import first_few
@@ -66,3 +71,31 @@ def interrupted(where: Path, kept: Sequence[str], command: str) -> str:
         f"Interrupted. Kept: results of finished nodes in {where}/{trainings}. "
         f"{'Continue' if kept else 'Start again'} with: {command}"
     )
+
+
+def exit_on_sigterm() -> Callable[[], None] | None:
+    """Make SIGTERM end the interpreter in order; returns what undoes it.
+
+    Only where nobody else handles the signal, and only in the main thread, where Python
+    allows it. A second SIGTERM ends the process at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return None
+
+    process = os.getpid()
+
+    def leave(signum: int, _: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        if os.getpid() != process:
+            os.kill(os.getpid(), signum)  # a forked worker ends as it always would
+        sys.exit(128 + signum)
+
+    def restore() -> None:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGTERM) is leave:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, leave)
+    return restore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import re
@@ -11,10 +12,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
     SQLITE_PREFIX,
@@ -23,15 +25,20 @@ from ssl_kedro.hooks.mlflow_conditions import (
     patient_and_quiet,
     probe,
     sqlite_file,
-    store_failures,
 )
+from ssl_kedro.hooks.mlflow_models import log_model
+from ssl_kedro.hooks.tracking_names import Place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from ssl_kedro.encoders.bundled import Bundled
+
 logger = logging.getLogger("ssl_kedro.tracking")
 
 T = TypeVar("T")
+# MLflow's page opens such an experiment in its view of trainings, not of prompts and traces.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class TrackingStore:
@@ -52,6 +59,8 @@ class TrackingStore:
         self._artifact_uri = config.artifact_uri(project_path)
         self._lock = threading.RLock()
         self._on = True
+        self._files_failed = False
+        self._monitor: Any = None
         self._process = os.getpid()
         self._client: MlflowClient
         self._experiment_id: str
@@ -76,8 +85,10 @@ class TrackingStore:
         if file is not None and not file.stat().st_size:
             _create_database(file)
         self._client = MlflowClient(self._uri)
-        self._experiment_id = self._found_or_created_experiment()
-        logger.info("tracking in %s, experiment %s", redacted(self._uri), self._config.experiment)
+        if not self._config.run_id:
+            self._experiment_id = self._found_or_created_experiment()
+        where = f"run {self._config.run_id}" if self._config.run_id else self._config.experiment
+        logger.info("tracking in %s, %s", redacted(self._uri), where)
 
     def start_run(
         self, name: str, tags: Mapping[str, str], parameters: Mapping[str, str]
@@ -85,52 +96,151 @@ class TrackingStore:
         """Id of a new run; None where the store does not answer."""
 
         def call() -> str:
-            from mlflow.entities import Param  # noqa: PLC0415
-
-            created = self._client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
+            known = _source() | dict(tags)
+            created = self._client.create_run(self._experiment_id, tags=known, run_name=name)
             run_id = str(created.info.run_id)
-            self._client.log_batch(run_id, params=[Param(*item) for item in parameters.items()])
+            self._describe(run_id, {}, parameters)
             return run_id
 
         return self._attempt("start a run", call)
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers of one step."""
+    def join_run(
+        self, run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> dict[Place, str] | None:
+        """Ids of the children that a run has already; None where it cannot be joined.
+
+        What the run says of itself stays; tags and parameters that it lacks are added.
+        """
+
+        def call() -> dict[Place, str]:
+            run, own = self._client.get_run(run_id), _source() | dict(tags)
+            self._experiment_id, known = run.info.experiment_id, run.data.params
+            changed = [key for key, value in parameters.items() if known.get(key, value) != value]
+            if changed:
+                logger.warning(
+                    "the run %s keeps the parameters that it was started with; others here: %s",
+                    run_id,
+                    first_few(changed),
+                )
+            self._describe(
+                run_id,
+                {key: own[key] for key in own.keys() - run.data.tags.keys()},
+                {key: parameters[key] for key in parameters.keys() - known.keys()},
+            )
+            of_parent = f"tags.`mlflow.parentRunId` = '{run_id}'"
+            children = self._client.search_runs([self._experiment_id], of_parent)
+            return {
+                Place(child.data.tags.get("pipeline", ""), child.info.run_name): child.info.run_id
+                for child in children
+            }
+
+        return self._attempt(f"join the run {run_id}", call)
+
+    def _describe(
+        self, run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> None:
+        from mlflow.entities import Param, RunTag  # noqa: PLC0415
+
+        self._client.log_batch(
+            run_id,
+            params=[Param(*item) for item in parameters.items()],
+            tags=[RunTag(*item) for item in tags.items()],
+        )
+
+    def watch_system(self, run_id: str) -> None:
+        """Follow load of processor, memory, disk, network and GPU until the run ends."""
+
+        def call() -> None:
+            from mlflow.system_metrics.system_metrics_monitor import (  # noqa: PLC0415
+                SystemMetricsMonitor,
+            )
+
+            make: Any = SystemMetricsMonitor
+            self._monitor = make(run_id, resume_logging=True, tracking_uri=self._uri)
+            self._monitor.start()
+
+        self._attempt("follow the system's load", call)
+
+    def log_metrics(
+        self, run_id: str, metrics: Mapping[str, float], step: int = 0, model: str | None = None
+    ) -> None:
+        """Log numbers of one step, of a logged model where there is one."""
 
         def call() -> None:
             from mlflow.entities import Metric  # noqa: PLC0415
 
             now = int(time.time() * 1000)
-            items = [Metric(key, value, now, step) for key, value in metrics.items()]
+            items = [Metric(key, value, now, step, model) for key, value in metrics.items()]
             self._client.log_batch(run_id, metrics=items)
 
         if metrics:
             self._attempt("log metrics", call)
 
-    def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
-        """Copy a file or folder into a run.
+    def log_inputs(self, run_id: str, inputs: Mapping[tuple[str, str], str]) -> None:
+        """Log the context of data sets, by their names and digests."""
 
-        A file that cannot be copied says nothing about the store: it costs its own warning,
+        def call() -> None:
+            from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
+
+            found = [
+                DatasetInput(
+                    Dataset(name, digest, "code", json.dumps({"tags": {"source": name}})),
+                    [InputTag("mlflow.data.context", context)],
+                )
+                for (name, digest), context in inputs.items()
+            ]
+            self._client.log_inputs(run_id, found)
+
+        self._attempt("log data sets", call)
+
+    def log_model(self, run_id: str, name: str, network: Bundled, bundle: Path) -> str | None:
+        """Log a trained network, and register it where that is asked for; its id."""
+
+        def call() -> str:
+            place = self._client, self._experiment_id, run_id, name
+            return log_model(*place, network, bundle, self._config.register_as)
+
+        return self._stored(f"model {name}", call)
+
+    def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
+        """Copy a file or folder into a run."""
+        self._stored(path, lambda: self._client.log_artifact(run_id, str(path), folder))
+
+    def log_text(self, run_id: str, text: str, file: str) -> None:
+        """Write a file in a run."""
+        self._stored(file, lambda: self._client.log_text(run_id, text, file))
+
+    def _stored(self, what: object, action: Callable[[], T]) -> T | None:
+        """Result of an action that copies files.
+
+        A file that cannot be copied says nothing about the store: the first costs its own warning,
         and tracking goes on.
         """
 
-        def call() -> None:
+        def call() -> T | None:
             try:
-                self._client.log_artifact(run_id, str(path), folder)
+                return action()
             except OSError as error:
                 if not is_local(error):
                     raise
-                logger.warning("tracking could not store the file %s: %s", path, error)
+                level = logging.DEBUG if self._files_failed else logging.WARNING
+                logger.log(level, "tracking could not store the file %s: %s", what, error)
+                self._files_failed = True
+                return None
 
-        self._attempt("store a file", call)
+        return self._attempt("store a file", call)
 
-    def end_run(self, run_id: str, status: str, tags: Mapping[str, str] | None = None) -> None:
-        """Close a run as FINISHED, FAILED or KILLED."""
+    def end_run(
+        self, run_id: str, status: str | None, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Close a run as FINISHED, FAILED or KILLED; None leaves it to whoever started it."""
 
         def call() -> None:
-            for key, value in (tags or {}).items():
-                self._client.set_tag(run_id, key, value)
-            self._client.set_terminated(run_id, status)
+            if self._monitor is not None:
+                self._monitor.finish()
+            self._describe(run_id, tags or {}, {})
+            if status is not None:
+                self._client.set_terminated(run_id, status)
 
         self._attempt("close a run", call)
 
@@ -141,7 +251,7 @@ class TrackingStore:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name, self._artifact_uri))
+                return str(self._client.create_experiment(name, self._artifact_uri, _KIND))
             except MlflowException:
                 # Another process may have created it since.
                 found = self._client.get_experiment_by_name(name)
@@ -152,6 +262,9 @@ class TrackingStore:
                 f"the experiment {name!r} was deleted there; restore it with "
                 f"`mlflow experiments restore -x {found.experiment_id}` or name another one"
             )
+        for key, value in _KIND.items():
+            if key not in found.tags:
+                self._client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
 
     def _attempt(self, what: str, action: Callable[[], T], *, at_start: bool = False) -> T | None:
@@ -164,7 +277,8 @@ class TrackingStore:
             try:
                 probe(self._uri, self._config.timeout_s, at_start=at_start)
                 return action()
-            except store_failures() as error:
+            except Exception as error:
+                logger.debug("tracking failed", exc_info=True)
                 self._switch_off(what, error)
                 return None
 
@@ -183,6 +297,13 @@ class TrackingStore:
             redacted(text),
             "Start the server (`mlflow server`)" if server else check,
         )
+
+
+def _source() -> dict[str, str]:
+    """Script, kind and user, as MLflow's own ``start_run`` has them."""
+    from mlflow.tracking.context.default_context import DefaultRunContext  # noqa: PLC0415
+
+    return dict(DefaultRunContext().tags())  # type: ignore[no-untyped-call]
 
 
 def _create_database(file: Path) -> None:

@@ -4,14 +4,14 @@ import logging
 import math
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ssl_kedro.core.errors import UserError
 
@@ -38,6 +38,10 @@ class TrackingConfig(BaseModel):
         artifact_location: folder below the project for the files of a new experiment, or a
             URI; used with sqlite stores, since a server decides for itself.
         timeout_s: seconds after which a server counts as down.
+        run_id: of a run that somebody else has started and will end; None = a run of its own.
+        headline: patterns of the metrics that stand on the parent run, the most important first.
+        system_metrics: whether the load of the machine is followed.
+        register_as: what names of trained models in the registry begin with; None = none is there.
         enabled: whether anything is tracked.
     """
 
@@ -47,7 +51,18 @@ class TrackingConfig(BaseModel):
     experiment: Annotated[str, Field(min_length=1)]
     artifact_location: Annotated[str, Field(min_length=1)] = "mlruns"
     timeout_s: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 5.0
+    run_id: str | None = None
+    headline: tuple[str, ...] = ("*",)
+    system_metrics: bool = False
+    register_as: Annotated[str, Field(pattern=r"^[\w -]+$")] | None = None
     enabled: bool = True
+
+    @field_validator("system_metrics")
+    @classmethod
+    def _installed(cls, asked: bool) -> bool:
+        if asked and find_spec("psutil") is None:
+            raise ValueError("needs psutil: pip install 'ssl_kedro[system-metrics]'")
+        return asked
 
     def store_uri(self, project_path: Path) -> str:
         """The tracking URI with a relative sqlite path made absolute."""
@@ -127,26 +142,6 @@ def patient_and_quiet(timeout_s: float) -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
         for key in added:
             os.environ.pop(key, None)
-
-
-def store_failures() -> tuple[type[BaseException], ...]:
-    """What a store that fails may raise; all of requests' exceptions are OSError.
-
-    ValueError, KeyError, TypeError and AttributeError come from MLflow reading the answer of
-    something that is not an MLflow server. MLflow's own are only looked up once it is
-    imported: before that nobody can raise them.
-    """
-    failures = (OSError, sqlite3.Error, ImportError, RuntimeError)
-    unreadable = (ValueError, KeyError, TypeError, AttributeError)
-    if "mlflow" not in sys.modules:
-        return (*failures, *unreadable)
-    from google.protobuf.json_format import (  # type: ignore[import-untyped]  # noqa: PLC0415
-        Error as ProtobufError,
-    )
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
-    return (*failures, *unreadable, MlflowException, SQLAlchemyError, ProtobufError)
 
 
 def is_local(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from omegaconf.resolvers import oc
 
 from ssl_kedro.core.errors import UserError, first_few
 from ssl_kedro.core.memory import keep_freed_memory, loading
+from ssl_kedro.hooks.catalog import check_catalog
 from ssl_kedro.hooks.rooms import room
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
@@ -112,7 +113,7 @@ class ProjectHook:
         for name in names or ():
             if name not in known:
                 raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
-        keys = sorted({"run", *known} - {"__default__"})
+        keys = sorted({"run", "mlflow_run_id", *known} - {"__default__"})
         for key in context.config_loader.runtime_params or {}:
             if key not in keys:
                 raise UnknownNameError("--params", key, keys)
@@ -139,6 +140,7 @@ class ProjectHook:
             RunnerError: nodes would run in processes of their own.
             EarlierResultsError: a part of the graph reads what another part makes and no earlier
                 run has left; names what is missing and what makes it.
+            VersionError: a version that is to be loaded is not there.
         """
         if isinstance(catalog, SharedMemoryDataCatalog):
             raise RunnerError(
@@ -146,6 +148,7 @@ class ProjectHook:
                 "report each epoch in one process: use --runner ThreadRunner, or give one training "
                 "several processes with train.workers"
             )
+        check_catalog(pipeline, catalog, run_params.get("load_versions"))
         names = run_params.get("pipeline_names") or ["__default__"]
         whole = sum((pipelines[name] for name in names), Pipeline([]))
         needed = pipeline.inputs() & whole.all_outputs()

@@ -23,10 +23,10 @@ from ssl_kedro.hooks.interruption import (
     checkpoints,
     command_line,
     continuing,
+    exit_on_sigterm,
     interrupted,
     resume_keys,
 )
-from ssl_kedro.hooks.tracking import exit_on_sigterm
 from ssl_kedro.pipelines import effective_parameters
 
 DATA, LATEST = "data", "latest"
@@ -73,6 +73,7 @@ class RoomHook:
     def __init__(self) -> None:
         self._project = Path()
         self._room = Path(DATA)
+        self._joined = False
         self._lock: FileLock | None = None
         self._restore_sigterm: Callable[[], None] | None = None
 
@@ -81,21 +82,23 @@ class RoomHook:
         """Take the room of the run at hand from the configuration."""
         self._project = Path(context.project_path)
         self._room = self._project / context.config_loader.room()  # type: ignore[attr-defined]
+        given = context.config_loader.runtime_params or {}
+        self._joined = bool(given.get("mlflow_run_id") or os.environ.get("MLFLOW_RUN_ID"))
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
         """Claim the room until the run ends, however it ends.
 
         The operating system holds the claim and lets go of it with the process, so that no run
-        that was killed stands in the way. Runs that an orchestrator joins to one by
-        ``MLFLOW_RUN_ID`` share a room, as do machines that share a training.
+        that was killed stands in the way. Runs that an orchestrator joins to one by the id of
+        an MLflow run share a room, as do machines that share a training.
 
         Raises:
             RoomError: another run is in the room; says which, and how to get another room.
             StorageError: the room cannot be written to, or is too full for a run.
         """
         self._release()  # a run interrupted in this same interpreter, as in a notebook
-        if os.environ.get("MLFLOW_RUN_ID"):
+        if self._joined:
             return
         shared = any(
             isinstance(found, dict) and (found.get("train") or {}).get("nodes", 1) != 1
@@ -210,9 +213,9 @@ class RoomHook:
         for place in places:
             free = free_bytes(place)
             if free < needed:
-                raise StorageError(place, "too little room", needed, free)
+                raise StorageError.of(place, "too little room", needed, free)
             if not os.access(place, os.W_OK):
-                raise StorageError(place, "it is read-only", needed, free)
+                raise StorageError.of(place, "it is read-only", needed, free)
 
     def _occupied(self, owner: Path) -> str:
         where = self._room.relative_to(self._project)

@@ -1,48 +1,52 @@
-"""Kedro runs in MLflow: parameters, metrics as they come, files, and how it ended.
+"""Kedro runs in MLflow: parameters, metrics as they come, files, models, and how it ended.
 
-A Kedro run is one MLflow run, and every budget in it a child run, so that budgets can be
-compared in MLflow's table. Only the client object is used, never MLflow's global "active
-run": nothing stays open behind the user's back, and nodes may run in threads.
+A Kedro run is one MLflow run, and every model in it a child run, so that models can be compared in
+MLflow's table. Only the client object is used, never MLflow's global "active run": nothing stays
+open behind the user's back, and nodes may run in threads.
 """
 
 from __future__ import annotations
 
 import atexit
+import csv
+import io
 import logging
-import os
-import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
+from ssl_kedro.hooks.interruption import exit_on_sigterm
 from ssl_kedro.hooks.mlflow_client import TrackingStore
 from ssl_kedro.hooks.mlflow_conditions import TrackingConfig, parsed_tracking_config
 from ssl_kedro.hooks.tracking_names import (
     TAG_VALUE_LIMIT,
     Place,
+    bound_constants,
+    dataset_inputs,
+    headline,
     local_path,
     numbers,
+    of_all_models,
+    of_one_model,
     parameters_read,
     pipeline_keys,
+    run_name,
+    run_tags,
     tracking_kind,
-    without_budget,
 )
-from ssl_kedro.reporting.manifest import git_commit
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
 
     from ssl_kedro.training.checkpoints import EpochLog, Row
 
@@ -56,25 +60,27 @@ class _OpenRun:
     Args:
         store: where it is.
         run_id: of the parent.
+        joined: whether somebody else has started it, who then ends it too.
         catalog: of the Kedro run.
         several: pipelines run together; names in the parent then keep the pipeline's, because
             two pipelines may use the same name.
-        children: run ids by pipeline and budget in percent.
-        artifacts: files to store at the end, with the pipeline they belong to.
+        tags: of the run, and of its children.
+        children: run ids by pipeline and model.
+        models: ids of logged models by pipeline and model.
+        artifacts: files to store at the end, with the run and the folder that they belong to.
         followed: epoch logs subscribed to already.
     """
 
     store: TrackingStore
     run_id: str
+    joined: bool
     catalog: CatalogProtocol[Any, Any]
     several: bool
-    children: dict[tuple[str, int], str] = field(default_factory=dict)
-    artifacts: dict[Path, str] = field(default_factory=dict)
+    tags: Mapping[str, str]
+    children: dict[Place, str]
+    models: dict[Place, str | None] = field(default_factory=dict)
+    artifacts: dict[Path, tuple[str, str | None]] = field(default_factory=dict)
     followed: WeakSet[EpochLog] = field(default_factory=WeakSet)
-
-    def prefix(self, pipeline: str) -> str:
-        """What names in the parent run begin with."""
-        return f"{pipeline}." if self.several and pipeline else ""
 
 
 class TrackingHook:
@@ -116,29 +122,27 @@ class TrackingHook:
     def before_pipeline_run(
         self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
-        """Start the parent run with tags and the parameters that the pipeline reads."""
+        """Start the parent run, or join it, with tags and the parameters that nodes read."""
         self._end("KILLED")  # a run interrupted in this same interpreter, as in a notebook
         if self._config is None or not self._config.enabled:
             return
-        store = TrackingStore(self._config, self._project_path)
+        store, joined = TrackingStore(self._config, self._project_path), self._config.run_id
         if not store.connect():
             return
-        names = run_params.get("pipeline_names") or ["__default__"]
-        started = datetime.now().astimezone()
-        run_id = store.start_run(
-            name=f"{'+'.join(names).strip('_')} {started:%Y-%m-%d %H:%M:%S}",
-            tags=_run_tags(run_params, names),
-            parameters=parameters_read(pipeline, catalog),
-        )
-        if run_id is None:
+        tags, parameters = run_tags(run_params), parameters_read(pipeline, catalog)
+        children = store.join_run(joined, tags, parameters) or {} if joined else {}
+        run_id = joined or store.start_run(run_name(run_params), tags, parameters)
+        if not run_id:
             return
         several = len(pipeline_keys(pipeline.datasets())) > 1
-        self._run = _OpenRun(store, run_id, catalog, several)
+        self._run = _OpenRun(store, run_id, bool(joined), catalog, several, tags, children)
+        if self._config.system_metrics:
+            store.watch_system(run_id)
         atexit.register(self._end, "KILLED")
         self._restore_sigterm = exit_on_sigterm()
 
     @hook_impl
-    def before_node_run(self, inputs: Mapping[str, Any]) -> None:
+    def before_node_run(self, node: Node, inputs: Mapping[str, Any]) -> None:
         """Follow the epoch logs that a training node is about to write."""
         run = self._run
         if run is None:
@@ -148,135 +152,91 @@ class TrackingHook:
         for name, value in inputs.items():
             if isinstance(value, EpochLog) and value not in run.followed:
                 run.followed.add(value)
-                value.subscribe(partial(self._log_row, run, Place.of(name)))
+                value.subscribe(
+                    partial(self._log_row, run, self._run_of(run, Place.of(name), node))
+                )
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log metrics at once; remember files for the end of the run."""
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Log metrics, data sets and models at once; remember files for the end of the run."""
         run = self._run
         if run is None:
             return
         dataset = run.catalog.get(dataset_name)
-        kind = tracking_kind(dataset)
-        place = Place.of(dataset_name)
-        if kind == "metrics":
-            self._log_final_metrics(run, place.pipeline, dataset_name, data)
-        elif kind == "artifact":
-            path = local_path(dataset)
-            if path is not None:
-                with self._lock:
-                    run.artifacts[path] = run.prefix(place.pipeline).rstrip(".")
+        kind, place = tracking_kind(dataset), Place.of(dataset_name)
+        if kind == "metrics" and place.model:
+            metrics = {of_one_model(key): value for key, value in numbers(data).items()}
+            child = self._run_of(run, place, node)
+            run.store.log_metrics(child, metrics, model=run.models.get(place))
+        elif kind == "metrics":
+            self._log_headline(run, place, data)
+        elif kind == "dataset":
+            run.store.log_inputs(run.run_id, dataset_inputs(data))
+        path = local_path(dataset) if kind in ("artifact", "model") else None
+        if path is not None and kind == "artifact":
+            folder = place.pipeline if run.several and not place.model else None
+            run.artifacts[path] = self._run_of(run, place, node), folder
+        elif path is not None:
+            # MLflow refuses dots in names of models.
+            name = dataset_name.rpartition(".")[0].replace(".", "-")
+            run.models[place] = run.store.log_model(
+                self._run_of(run, place, node), name, data, path
+            )
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Store the files that this run has written, then close all runs as FINISHED."""
-        run = self._run
-        if run is None:
-            return
-        for path, folder in run.artifacts.items():
-            run.store.log_artifact(run.run_id, path, folder or None)
         self._end("FINISHED")
 
     @hook_impl
     def on_pipeline_error(self, error: BaseException) -> None:
-        """Close all runs as FAILED, with the error's message."""
+        """The same of a run that has failed, with the error's message."""
         text = f"{type(error).__name__}: {error}"
         self._end("FAILED", {"error": text[:TAG_VALUE_LIMIT]})
 
-    def _log_row(self, run: _OpenRun, place: Place, row: Row) -> None:
-        if self._run is not run:
-            return
-        run_id, start = run.run_id, run.prefix(place.pipeline)
-        if place.budget is not None:
-            run_id, start = self._child(run, place.pipeline, place.budget), ""
-        values = {key: value for key, value in row.items() if key != "epoch"}
-        metrics = numbers(values, start + "".join(f"{part}." for part in place.rest))
-        run.store.log_metrics(run_id, metrics, step=int(row["epoch"]))
-
-    def _log_final_metrics(
-        self, run: _OpenRun, pipeline: str, dataset_name: str, data: Any
-    ) -> None:
-        if not isinstance(data, Mapping):
-            logger.warning(
-                "%s is marked `mlflow: metrics` but holds a %s; expected a flat mapping of "
-                "numbers, so it is not tracked",
-                dataset_name,
-                type(data).__name__,
+    def _log_row(self, run: _OpenRun, run_id: str, row: Row) -> None:
+        if self._run is run:
+            metrics = numbers(
+                {key: value for key, value in row.items() if key != "epoch"}, "train/"
             )
-            return
-        metrics = {key.removeprefix(f"{pipeline}."): value for key, value in numbers(data).items()}
-        run.store.log_metrics(run.run_id, numbers(metrics, run.prefix(pipeline)))
-        of_budgets: dict[int, dict[str, float]] = {}
-        for key, value in metrics.items():
-            budget, rest = without_budget(key.split("."))
-            if budget is not None:
-                # The same name in every child, so that MLflow can chart it over the budget.
-                of_budgets.setdefault(budget, {})[".".join(rest)] = value
-        for budget, own in of_budgets.items():
-            run.store.log_metrics(self._child(run, pipeline, budget), own)
+            run.store.log_metrics(run_id, metrics, step=int(row["epoch"]))
 
-    def _child(self, run: _OpenRun, pipeline: str, budget: int) -> str:
-        """Id of a budget's run, started when it is first needed."""
+    def _log_headline(self, run: _OpenRun, place: Place, data: Any) -> None:
+        """The numbers of a pipeline that matter most as metrics, all of them as a table."""
+        metrics = numbers(data)
+        start = f"{place.pipeline}." if run.several else ""
+        patterns = self._config.headline if self._config is not None else ()
+        chosen = {of_all_models(start + k): v for k, v in headline(metrics, patterns).items()}
+        run.store.log_metrics(run.run_id, chosen)
+        table = io.StringIO()
+        csv.writer(table).writerows([("metric", "value"), *metrics.items()])
+        run.store.log_text(run.run_id, table.getvalue(), f"{start}metrics.csv")
+
+    def _run_of(self, run: _OpenRun, place: Place, node: Node) -> str:
+        """Id of the run of a model, started when it is first needed; else of the parent."""
+        if not place.model:
+            return run.run_id
         with self._lock:
-            if (pipeline, budget) not in run.children:
-                share = budget / 100
-                tags = {"mlflow.parentRunId": run.run_id, "pipeline": pipeline}
-                started = run.store.start_run(
-                    f"budget_{budget:02d}", tags, {"budget": f"{share:.2f}"}
-                )
-                if started is None:
-                    return ""  # the store is off: nothing is sent under this id
-                run.children[pipeline, budget] = started
-                run.store.log_metrics(started, {"budget": share})
-            return run.children[pipeline, budget]
+            if place not in run.children:
+                parameters = bound_constants(node.func)
+                tags = {"mlflow.parentRunId": run.run_id, "pipeline": place.pipeline}
+                started = run.store.start_run(place.model, {**run.tags, **tags}, parameters)
+                # Where the store is off, nothing is sent under this id.
+                run.children[place] = started or ""
+            return run.children[place]
 
     def _end(self, status: str, tags: Mapping[str, str] | None = None) -> None:
         with self._lock:
             run, self._run = self._run, None
         if run is None:
             return
-        for run_id in (*run.children.values(), run.run_id):
+        if status != "KILLED":
+            for path, (run_id, folder) in run.artifacts.items():
+                run.store.log_artifact(run_id, path, folder)
+        for run_id in run.children.values():
             run.store.end_run(run_id, status, tags)
+        run.store.end_run(run.run_id, None if run.joined else status, tags)
         atexit.unregister(self._end)
         if self._restore_sigterm is not None:
             self._restore_sigterm()
             self._restore_sigterm = None
-
-
-def _run_tags(run_params: Mapping[str, Any], names: list[str]) -> dict[str, str]:
-    tags = {
-        "kedro.env": run_params.get("env"),
-        "kedro.pipelines": ",".join(names),
-        "kedro.run_id": run_params.get("run_id"),
-        "kedro.runner": run_params.get("runner"),
-        "git_commit": git_commit(),
-    }
-    return {key: str(value)[:TAG_VALUE_LIMIT] for key, value in tags.items() if value}
-
-
-def exit_on_sigterm() -> Callable[[], None] | None:
-    """Make SIGTERM end the interpreter in order; returns what undoes it.
-
-    Only where nobody else handles the signal, and only in the main thread, where Python
-    allows it. A second SIGTERM ends the process at once.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        return None
-
-    process = os.getpid()
-
-    def leave(signum: int, _: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_DFL)
-        if os.getpid() != process:
-            os.kill(os.getpid(), signum)  # a forked worker ends as it always would
-        sys.exit(128 + signum)
-
-    def restore() -> None:
-        in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGTERM) is leave:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, leave)
-    return restore

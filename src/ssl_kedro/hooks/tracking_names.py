@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
+
+from ssl_kedro.reporting.manifest import git_commit
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
@@ -19,38 +22,30 @@ if TYPE_CHECKING:
 KEY_LIMIT = 250
 PARAMETER_VALUE_LIMIT = 6000
 TAG_VALUE_LIMIT = 5000
+DIGEST_LIMIT = 36
+HEADLINE_LIMIT = 20
 
-_BUDGET = re.compile(r"^budget_(\d+)$")
 # MLflow refuses every other character in the name of a parameter or a metric.
 _REFUSED = re.compile(r"[^\w\-./ :]", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """What a dotted name says about where its values belong.
 
     Args:
         pipeline: first component, "" for a name without a namespace.
-        budget: percent of the first ``budget_NN`` component, None without one.
-        rest: components between pipeline, budget and the last one.
+        model: further components but the last, "budget_30.vicreg_gating"; "" for what belongs to
+            the pipeline as a whole.
     """
 
     pipeline: str
-    budget: int | None
-    rest: tuple[str, ...]
+    model: str
 
     @classmethod
     def of(cls, name: str) -> Place:
         """Place of a dataset such as "dual_gating.budget_30.vicreg_gating.epoch_log"."""
-        *namespace, _ = name.split(".")
-        return cls("".join(namespace[:1]), *without_budget(namespace[1:]))
-
-
-def without_budget(components: Iterable[str]) -> tuple[int | None, tuple[str, ...]]:
-    """Percent of the first ``budget_NN`` among the components of a name, and the others."""
-    matches = [(part, _BUDGET.match(part)) for part in components]
-    budgets = [int(match[1]) for _, match in matches if match]
-    return next(iter(budgets), None), tuple(part for part, match in matches if not match)
+        pipeline, _, model = name.rpartition(".")[0].partition(".")
+        return cls(pipeline, model)
 
 
 def pipeline_keys(dataset_names: Iterable[str]) -> frozenset[str]:
@@ -62,40 +57,122 @@ def pipeline_keys(dataset_names: Iterable[str]) -> frozenset[str]:
     )
 
 
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and plain values of nested mappings, dataclasses and pydantic models."""
+    plain = to_jsonable_python(
+        value,
+        by_alias=False,
+        serialize_as_any=True,
+        fallback=lambda other: float(other) if isinstance(other, Real) else str(other),
+    )
+    if not (plain and isinstance(plain, dict)):
+        yield prefix, plain
+        return
+    for name, item in plain.items():
+        yield from _leaves(item, f"{prefix}.{name}".strip("."))
+
+
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested parameters as dotted keys and text, within MLflow's limits.
 
-    Mappings, dataclasses and pydantic models are descended into; a list becomes one JSON
-    text. Text stays as it is, every other value is written as JSON ("null", "true", "0.1").
+    A list becomes one JSON text. Text stays as it is, every other value is written as JSON ("null",
+    "true", "0.1").
 
     Args:
         value: parameters of any nesting.
         prefix: of all keys, without a dot at the end.
     """
-    plain = to_jsonable_python(value, by_alias=False, serialize_as_any=True, fallback=str)
-    if plain and isinstance(plain, dict):
-        return {
-            key: text
-            for name, item in plain.items()
-            for key, text in flattened(item, f"{prefix}.{name}" if prefix else name).items()
-        }
-    if not prefix:
-        return {}  # no parameters at all
-    text = plain if isinstance(plain, str) else json.dumps(plain)
-    return {_mlflow_key(prefix): text[:PARAMETER_VALUE_LIMIT]}
-
-
-def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers among values under MLflow's kind of keys; everything else is left out."""
     return {
-        _mlflow_key(f"{prefix}{key}"): float(value)
-        for key, value in values.items()
-        if isinstance(value, Real)
+        _mlflow_key(key): (plain if isinstance(plain, str) else json.dumps(plain))[
+            :PARAMETER_VALUE_LIMIT
+        ]
+        for key, plain in _leaves(value, prefix)
+        if key
     }
+
+
+def numbers(values: Any, prefix: str = "") -> dict[str, float]:
+    """The numbers among nested values, by dotted keys; a list of numbers counts as their mean."""
+    found = {}
+    for key, plain in _leaves(values):
+        several = plain if isinstance(plain, list) else [plain]
+        if several and all(isinstance(one, Real) for one in several):
+            found[_mlflow_key(f"{prefix}{key}")] = float(sum(several)) / len(several)
+    return found
+
+
+def headline(metrics: Mapping[str, float], patterns: Sequence[str]) -> dict[str, float]:
+    """The metrics that match the first of some patterns, then those of the next; 20 at most."""
+    found = [key for one in patterns for key in metrics if fnmatchcase(key, one)]
+    return {key: metrics[key] for key in list(dict.fromkeys(found))[:HEADLINE_LIMIT]}
+
+
+def of_all_models(key: str) -> str:
+    """Name of a metric among those of several models: MLflow shows a section for each quantity.
+
+    "dual.budget_30.gated.knn_top1" becomes "knn_top1/dual.budget_30.gated".
+    """
+    model, _, quantity = key.rpartition(".")
+    return f"{quantity}/{model}" if model else quantity
+
+
+def of_one_model(key: str) -> str:
+    """Name of a metric in a model's own run: "branches.gated.knn_top1" becomes "gated/knn_top1"."""
+    return "/".join(re.sub(r"^(branches|rankings)\.", "", key).rsplit(".", 1))
 
 
 def _mlflow_key(name: str) -> str:
     return _REFUSED.sub("_", name)[:KEY_LIMIT]
+
+
+def run_name(run_params: Mapping[str, Any]) -> str:
+    """Pipelines, room and start: "dual_gating cifar10/night 2026-01-31 23:59:59"."""
+    run = (run_params.get("runtime_params") or {}).get("run")
+    room = run_params.get("env") or "base"
+    started = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+    pipelines = "+".join(run_params.get("pipeline_names") or ["default"])
+    return f"{pipelines} {room if run is None else f'{room}/{run}'} {started}"
+
+
+def run_tags(run_params: Mapping[str, Any]) -> dict[str, str]:
+    """What Kedro says of a run, and the commit of the project."""
+    commit, _, changes = (git_commit() or "").partition("+")
+    # Kedro has a class's name, or an object's text: "<kedro... .ThreadRunner object at 0x7f>".
+    runner = str(run_params.get("runner") or "").partition(" object at ")[0].rpartition(".")[2]
+    tags = {
+        "kedro.env": run_params.get("env"),
+        "kedro.pipelines": ",".join(run_params.get("pipeline_names") or ["__default__"]),
+        "kedro.run_id": run_params.get("run_id"),
+        "kedro.runner": runner,
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.dirty": "true" if changes else "",
+    }
+    return {key: str(value)[:TAG_VALUE_LIMIT] for key, value in tags.items() if value}
+
+
+def bound_constants(function: Any) -> dict[str, str]:
+    """What the graph has bound to a node's function: method, budget and seed of a training."""
+    found: dict[str, str] = {}
+    for name, value in getattr(function, "keywords", {}).items():
+        found |= flattened(value) or flattened(value, name)
+    return found
+
+
+def dataset_inputs(summary: Any) -> dict[tuple[str, str], str]:
+    """Contexts that data sets were used in, by name and digest, from the summary of a run's data.
+
+    It has the fingerprints of the parts of one source, or a fingerprint for each of several.
+    """
+    plain, found = to_jsonable_python(summary), dict[tuple[str, str], str]()
+    parts = [(plain["source"], *part) for part in plain.get("fingerprints", {}).items()]
+    for name, context, digest in parts or [
+        (name, ", ".join(one.get("splits", ["eval"])), one["fingerprint"])
+        for name, one in plain.items()
+    ]:
+        if digest is not None:
+            key = (name, digest[:DIGEST_LIMIT])
+            found[key] = f"{found[key]}, {context}" if key in found else context
+    return found
 
 
 def parameters_read(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:

@@ -1,0 +1,48 @@
+"""What a run asks of the catalog that it cannot give, told before the run starts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from ssl_kedro.core.errors import UserError, first_few
+
+
+class VersionError(UserError, ValueError):
+    """A version that cannot be loaded."""
+
+
+def check_catalog(
+    pipeline: Pipeline, catalog: DataCatalog, load_versions: Mapping[str, str] | None
+) -> None:
+    """Make all datasets that a run reads and writes, which the runner does once it is tracked.
+
+    Kedro itself passes over a version of what keeps none or what the run does not read.
+
+    Raises:
+        DatasetError: one of them cannot be made; its cause names scheme or package that is missing.
+        VersionError: a version to load that is not there; names those that are.
+    """
+    datasets = {name: _innermost(catalog.get(name)) for name in pipeline.datasets()}
+    for name, wanted in (load_versions or {}).items():
+        version = getattr(datasets.get(name), "_version", None)
+        if version is None or version.load != wanted:
+            kept = sorted(of for of, found in datasets.items() if getattr(found, "_version", None))
+            raise VersionError(
+                f"--load-versions {name}: this run reads no versions of it; it reads those of "
+                f"{first_few(kept) or 'nothing'}. Give its entry in the catalog versioned: true"
+            )
+        if not catalog.exists(name):
+            known = datasets[name].list_versions(full_path=False)
+            raise VersionError(
+                f"--load-versions {name}:{wanted}: there is no such version; known: "
+                f"{first_few(known) or 'none'}"
+            )
+
+
+def _innermost(dataset: Any) -> Any:
+    """A dataset without those that are wrapped round it, such as a cache."""
+    while getattr(dataset, "_dataset", None) is not None:
+        dataset = dataset._dataset
+    return dataset
