@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.files import StorageError
 from ssl_kedro.core.remote import DOWNLOADS, RemoteError, check_scheme, is_remote, local_copy
 
 PLACE = "memory://photos/all"
@@ -25,16 +30,16 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def brought(memory: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def brought(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of all files that are downloaded, as they come."""
     names: list[str] = []
-    really = memory.get_file
+    really = MemoryFileSystem.get_file
 
-    def get_file(name: str, *arguments: Any, **options: Any) -> None:
+    def get_file(system: Any, name: str, *arguments: Any, **options: Any) -> None:
         names.append(name)
-        really(name, *arguments, **options)
+        really(system, name, *arguments, **options)
 
-    monkeypatch.setattr(memory, "get_file", get_file)
+    monkeypatch.setattr(MemoryFileSystem, "get_file", get_file)
     return names
 
 
@@ -121,13 +126,39 @@ def test_paths_of_this_machine_stay(tmp_path: Path) -> None:
     assert not is_remote("C:/photos")
 
 
+def test_a_disk_that_fills_up_is_told_as_such(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: str, path: str, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(memory, "get_file", full)
+    with pytest.raises(StorageError, match=r"data/01_raw/downloads/.*: it needs at least"):
+        local_copy(PLACE)
+
+
+def test_two_at_once_share_one_download(brought: list[str]) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        copies = list(threads.map(local_copy, [PLACE] * 4))
+    assert len({*copies}) == 1
+    assert len(brought) == 2
+
+
+def test_names_of_one_file_may_begin_those_of_another(memory: Any) -> None:
+    names = ["b.txt", "b.txt.part", "b.txt.arriving", ".b.txt"]
+    memory.pipe({f"/photos/all/{name}": name.encode() for name in names})
+    memory.pipe({f"/photos/all.arriving/{name}": b"other" for name in names})
+    found = content(local_copy(PLACE))
+    assert {name: found[name] for name in names} == {name: name.encode() for name in names}
+
+
 def test_what_cannot_be_brought_is_said_in_one_sentence(
     memory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(RemoteError, match=r"memory://nothing: found nothing there; expected files"):
         local_copy("memory://nothing")
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("", (), {"free": 3})())
-    with pytest.raises(RemoteError, match=r"found 0\.0 GB to download, 0\.0 GB free"):
+    with pytest.raises(
+        StorageError, match=r"No space left.* needs at least 0\.0 MB, 0\.0 MB are free"
+    ):
         local_copy(PLACE)
     monkeypatch.undo()
     memory.store["/photos/all/../../outside"] = memory.store["/photos/all/a.txt"]

@@ -15,6 +15,7 @@ from kedro.io import DataCatalog, DatasetError
 from ssl_kedro.datasets.files import ArrayMapDataset, RecordDataset, TensorsDataset
 from ssl_kedro.datasets.sources import CheckpointDataset
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.hooks.project import mendable_message
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -108,5 +109,7 @@ def test_a_path_that_is_not_set_is_refused_when_it_is_needed() -> None:
 
 
 def test_a_handle_is_a_path_of_this_machine() -> None:
-    with pytest.raises(DatasetError, match="expected a path of this machine, found the protocol"):
+    said = "a node writes there while it runs; expected a path of this machine, found the protocol"
+    with pytest.raises(DatasetError, match=said) as raised:
         CheckpointDataset(filepath="memory:///room/checkpoint")
+    assert (mendable_message(raised.value) or "").startswith("memory:///room/checkpoint: a node")

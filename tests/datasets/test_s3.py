@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from ssl_kedro.core import remote
+from ssl_kedro.datasets.files import ArrayMapDataset
 from ssl_kedro.datasets.sources import ImageSourceDataset
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.hooks.project import mendable_message
@@ -121,6 +122,7 @@ def test_every_kind_of_result_is_kept_there_and_replaced(s3: Any, where: dict[st
             assert catalog.exists(name) is (number == 2)
             catalog.save(name, value)
         check(catalog, number)
+    assert "2" in str(catalog.get("table.csv").preview())  # what Kedro-Viz shows
     s3.invalidate_cache()
     found = {path.removeprefix("bucket/room/") for path in s3.find("bucket")}
     assert found == {
@@ -269,3 +271,37 @@ def test_a_server_that_goes_away_leaves_the_images_that_have_come(
     assert len(before) == 4
     assert len(source(where).load().images) == 4
     assert before.items() <= {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}.items()
+
+
+def test_files_can_be_read_from_a_web_server(
+    s3: Any, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "array.npy", ARRAY)
+    s3.put(str(tmp_path / "array.npy"), "bucket/array.npy", ACL="public-read")
+    dataset = ArrayMapDataset(filepath=f"{endpoint}/bucket/array.npy")
+    assert dataset.exists()
+    assert np.array_equal(dataset.load(), ARRAY)
+    copy = remote.local_copy(f"{endpoint}/bucket/array.npy")
+    assert np.array_equal(np.load(copy), ARRAY)
+    with pytest.raises(DatasetError) as raised:
+        ArrayMapDataset(filepath=f"{endpoint}/bucket/none.npy").load()
+    assert f"{endpoint}/bucket/none.npy: found nothing there" in (
+        mendable_message(raised.value) or ""
+    )
+
+
+def test_where_a_result_comes_from_is_kept_with_it(s3: Any, where: dict[str, Any]) -> None:
+    catalog = DataCatalog.from_config(entries(where))
+    for name in ("record.json", "encoder"):
+        dataset = catalog.get(name)
+        with pytest.raises(FileNotFoundError):
+            dataset.read_beside()
+        for number in (1, 2):
+            dataset.save(values(number)[name])
+            dataset.write_beside(b"here")
+            assert dataset.read_beside() == b"here"
+        dataset.forget_beside()
+        with pytest.raises(FileNotFoundError):
+            dataset.read_beside()
+    assert DataCatalog.from_config(entries(where)).load("record.json") == {"a": 2}

@@ -23,6 +23,7 @@ from ssl_kedro.datasets.sources import (
 from ssl_kedro.encoders.bundle import save_bundle
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.images.load import ImageSourceError
+from ssl_kedro.saliency.predict.inputs import found_input
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +153,10 @@ def test_an_encoder(memory: Any, here: Path) -> None:
 def test_what_is_not_there_is_said(memory: Any) -> None:
     with pytest.raises(RemoteError, match=r"memory://store: found nothing there"):
         ssl.load_images("memory://store", size=8)
+
+
+def test_what_to_predict_for(memory: Any, here: Path) -> None:
+    picture(here / "new/a.png", 90)
+    found = found_input(f"{uploaded(memory, here)}/new")
+    assert list(found.images) == ["a.png"]
+    assert found.root.name == "new"

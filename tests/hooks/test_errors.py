@@ -67,12 +67,12 @@ def test_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_name_that_is_not_known_ends_the_run_with_the_nearest_one(
-    project: Project, arguments: tuple[str, ...], message: str
+    bare_project: Project, arguments: tuple[str, ...], message: str
 ) -> None:
-    done = project.kedro("run", *arguments)
+    done = bare_project.kedro("run", *arguments)
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
     assert message in said
     assert "Traceback" not in said
-    assert not (project.path / "data").exists()
-    assert not (project.path / "mlflow.db").exists()
+    assert not (bare_project.path / "data").exists()
+    assert not (bare_project.path / "mlflow.db").exists()

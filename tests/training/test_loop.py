@@ -13,7 +13,7 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
 from ssl_kedro.methods.seed import SeedOptions
-from ssl_kedro.training.checkpoints import CheckpointError, CheckpointStore, EpochLog
+from ssl_kedro.training.checkpoints import Checkpoint, CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.divergence import TrainingDiverged
 from ssl_kedro.training.loop import BatchSource, TrainingResult, train
@@ -269,3 +269,14 @@ def test_method_is_told_of_every_update(
     # Called behind the update: each time the weights are new.
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[-1], method.encoder.stem[0].weight)
+
+
+def test_a_checkpoint_with_the_state_of_something_else_is_named(
+    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+) -> None:
+    store = CheckpointStore(tmp_path / "checkpoint.safetensors")
+    history = [{"epoch": 1.0}]
+    for tensors in ({"model.other": torch.ones(1)}, {"nothing": torch.ones(1)}):
+        store.save(Checkpoint(tensors, 1, history, {}, 1.0))
+        with pytest.raises(CheckpointError, match=r"does not hold the state.*resume=false"):
+            run(new_method(), source, views, config(resume=True), checkpoints=store)

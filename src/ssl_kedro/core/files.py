@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.errors import UserError, first_line
 
 
 class DamagedFileError(UserError, ValueError):
@@ -23,21 +23,46 @@ class DamagedFileError(UserError, ValueError):
 
 
 class StorageError(UserError, OSError):
-    """A disk that is full, read-only, or not to be written to.
+    """A disk that is full, read-only, or not to be written to."""
 
-    Args:
-        path: of the file or folder that cannot be written.
-        reason: in the system's words.
-        needed: bytes that it takes, at least.
-        free: bytes on that disk.
-    """
+    @classmethod
+    def of(cls, path: Path, reason: str, needed: int, free: int) -> Self:
+        """What is said of one.
 
-    def __init__(self, path: Path, reason: str, needed: int, free: int) -> None:
-        super().__init__(
+        Args:
+            path: of the file or folder that cannot be written.
+            reason: in the system's words.
+            needed: bytes that it takes, at least.
+            free: bytes on that disk.
+        """
+        return cls(
             f"{path} cannot be written ({reason}): it needs at least {needed / 1e6:,.1f} MB, "
             f"{free / 1e6:,.1f} MB are free there; what was written before is as it was. Free "
             "space, or have it written to another disk"
         )
+
+
+@contextmanager
+def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Within, whatever a damaged file makes its reader raise is one error that names the file.
+
+    Args:
+        path: of the file or folder.
+        what: it should hold, "a faiss index".
+        remedy: what to do, as a sentence of its own without its full stop.
+
+    Raises:
+        DamagedFileError: it cannot be read; FileNotFoundErrors and UserErrors pass.
+    """
+    try:
+        yield
+    except (UserError, FileNotFoundError):
+        raise
+    except Exception as error:  # readers of damaged files raise any kind
+        found = "a folder" if path.is_dir() else "a file that cannot be read as one"
+        raise DamagedFileError(
+            f"{path}: expected {what}, found {found}: {first_line(error)}. {remedy}"
+        ) from error
 
 
 # Of these the user can mend the cause. Other libraries say the same words in errors of their own,
@@ -74,7 +99,7 @@ def storage_told(path: Path, needed: int = 0, temporary: Path | None = None) -> 
         # What is there already goes when the block ends.
         written = 0 if temporary is None else size_of(temporary)
         needed = max(needed, written, size_of(path))
-        raise StorageError(path, reason, needed, free_bytes(path) + written) from error
+        raise StorageError.of(path, reason, needed, free_bytes(path) + written) from error
 
 
 def size_of(path: Path) -> int:
@@ -243,9 +268,10 @@ class MappedStore:
     def described(self) -> dict[str, Any] | None:
         """Its description, None where there is none or one of the files was damaged."""
         try:
-            self.array()
-            found = json.loads((self.folder / self._description).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            with reading(self.folder, "an array and its description", "It is made again"):
+                self.array()
+                found = json.loads((self.folder / self._description).read_text(encoding="utf-8"))
+        except (DamagedFileError, FileNotFoundError):
             return None
         return found if isinstance(found, dict) else None
 

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from fsspec.registry import get_filesystem_class
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError, UserError, first_line
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import StorageError, free_bytes, replaced_file, storage_told
 from ssl_kedro.core.progress import progress_bar
 
 DOWNLOADS = Path("data/01_raw/downloads")
@@ -102,6 +103,7 @@ def local_copy(place: str, storage_options: Mapping[str, Any] | None = None) -> 
 
     Raises:
         RemoteError: it cannot be reached or read, or holds nothing.
+        StorageError: this machine's disk cannot take it.
     """
     if not is_remote(place):
         return Path(place).expanduser()
@@ -115,13 +117,14 @@ def local_copy(place: str, storage_options: Mapping[str, Any] | None = None) -> 
         raise RemoteError(place, "nothing there", "files", "correct the address")
     key = hashlib.sha256(place.rstrip("/").encode()).hexdigest()[:16]
     copy = DOWNLOADS / key / (PurePosixPath(root).name or "files")
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(DOWNLOADS / f"{key}.lock"):
-        _discard(copy, there, _recorded(copy))
-        with replaced_file(DOWNLOADS / f"{key}.json") as temporary:
-            temporary.write_text(json.dumps({"of": place, "files": there}), encoding="utf-8")
-        with reached(place):
-            _bring(system, root, copy, there)
+    with storage_told(copy):
+        DOWNLOADS.mkdir(parents=True, exist_ok=True)
+        with FileLock(DOWNLOADS / f"{key}.lock"):
+            _discard(copy, there, _recorded(copy))
+            with replaced_file(DOWNLOADS / f"{key}.json") as temporary:
+                temporary.write_text(json.dumps({"of": place, "files": there}), encoding="utf-8")
+            with reached(place):
+                _bring(system, root, copy, there)
     return copy
 
 
@@ -136,9 +139,10 @@ def reached(place: object) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, UserError) or getattr(error, "errno", None) in _OUR_DISK:
             raise
+        missing = isinstance(error, FileNotFoundError)
         raise RemoteError(
             place,
-            f"{type(error).__name__}: {first_line(error)}",
+            "nothing there" if missing else f"{type(error).__name__}: {first_line(error)}",
             "a place that can be reached with these credentials",
             "check address, credentials and network, and run again",
         ) from error
@@ -189,20 +193,22 @@ def _bring(system: Any, root: str, copy: Path, there: Listing) -> None:
     if not missing:
         return
     size = sum(there[name][0] or 0 for name in missing)
-    if size > (free := shutil.disk_usage(copy.parent).free):
-        found = f"{size / 1e9:.1f} GB to download, {free / 1e9:.1f} GB free in {DOWNLOADS}"
-        raise RemoteError(root, found, "room for them", "free space")
+    if size > (free := free_bytes(copy)):
+        raise StorageError(copy, os.strerror(errno.ENOSPC), size, free)
     logging.getLogger(__name__).info("%s: downloading %d files", root, len(missing))
+    arriving = copy.with_name(f"{copy.name}.arriving")
     with progress_bar(len(missing), "downloading", "files") as bar:
         for start in range(0, len(missing), _BATCH):
-            paths = {name: copy / name for name in missing[start : start + _BATCH]}
-            parts = [path.with_name(f"{path.name}.part") for path in paths.values()]
-            for part in parts:
-                part.parent.mkdir(parents=True, exist_ok=True)
-            names = [f"{root.rstrip('/')}/{name}" if name else root for name in paths]
-            system.get(names, list(map(str, parts)))
-            for part, (name, path) in zip(parts, paths.items(), strict=True):
+            shutil.rmtree(arriving, ignore_errors=True)
+            arriving.mkdir(parents=True)
+            names = missing[start : start + _BATCH]
+            parts = [arriving / str(number) for number in range(len(names))]
+            there_as = [f"{root.rstrip('/')}/{name}" if name else root for name in names]
+            system.get(there_as, list(map(str, parts)))
+            for part, name in zip(parts, names, strict=True):
                 if not _whole(part, there[name]):
                     raise RemoteError(root, f"{name} changing", "files at rest", "run again")
-                part.replace(path)
-            bar.update(len(paths))
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                part.replace(copy / name)
+            bar.update(len(names))
+    arriving.rmdir()

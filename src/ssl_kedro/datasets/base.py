@@ -10,12 +10,17 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 import fsspec
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
-from kedro.io.core import VersionNotFoundError, get_protocol_and_path
+from kedro.io.core import VersionNotFoundError, get_filepath_str, get_protocol_and_path
 
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.files import reading, replaced_file
 from ssl_kedro.core.remote import check_scheme, reached
 
 Value = TypeVar("Value")
+
+
+class PathError(UserError, DatasetError):
+    """A path that is missing, or not on this machine."""
 
 
 class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
@@ -34,7 +39,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         metadata: for Kedro-Viz and tracking; not read here.
     """
 
-    holds: ClassVar[str] = "a file"
+    holds: str = "a file"
     unset: str = "set its parameter"
 
     def __init__(
@@ -69,11 +74,14 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         """The value.
 
         Raises:
-            DatasetError: no path was given, or nothing can be read there.
+            DatasetError: no path was given, or nothing is there.
+            DamagedFileError: what is there cannot be read.
         """
         self._check_given()
         with self._here() as path:
-            return self.read(path)
+            named = path if self._protocol == "file" else Path(self._filepath)
+            with reading(named, self.holds, "Remove it, and run its node again"):
+                return self.read(path)
 
     def save(self, data: Value) -> None:
         """Write, replacing an older file or folder only when complete."""
@@ -98,8 +106,9 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
             return
         with TemporaryDirectory() as folder:
             copied = Path(folder) / path.name
+            there = get_filepath_str(path, self._protocol)
             with self._reached():
-                self._fs.get(str(path), str(copied), recursive=self._fs.isdir(str(path)))
+                self._fs.get(there, str(copied), recursive=self._fs.isdir(there))
             yield copied
 
     def _send(self, written: Path, path: PurePosixPath) -> None:
@@ -126,7 +135,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
     def _reaching(self, asking: Callable[[str], Any]) -> Callable[[str], Any]:
         def asked(path: str) -> Any:
             with self._reached():
-                return asking(path)
+                return asking(get_filepath_str(PurePosixPath(path), self._protocol))
 
         return asked
 
@@ -144,7 +153,10 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         Raises:
             OSError: nothing is.
         """
-        found: bytes = self._fs.cat_file(self.beside(self._get_load_path()))
+        path = self.beside(self._get_load_path())
+        if not self._exists_function(path):
+            raise FileNotFoundError(path)
+        found: bytes = self._reaching(self._fs.cat_file)(path)
         return found
 
     def write_beside(self, content: bytes) -> None:
@@ -154,13 +166,14 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
             with replaced_file(Path(path)) as temporary:
                 temporary.write_bytes(content)
         else:
-            self._fs.pipe_file(path, content)
+            with self._reached():
+                self._fs.pipe_file(path, content)
 
     def forget_beside(self) -> None:
         """Remove what is kept about a value that is about to be replaced."""
         path = self.beside(self._saved_path())
-        if self._fs.exists(path):
-            self._fs.rm_file(path)
+        if self._exists_function(path):
+            self._reaching(self._fs.rm_file)(path)
 
     def _saved_path(self) -> PurePosixPath:
         """Where saving writes; Kedro's own way to it refuses what is there already."""
@@ -169,7 +182,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
 
     def _check_given(self) -> None:
         if not self._given:
-            raise DatasetError(f"expected the path of {self.holds}, found none: {self.unset}")
+            raise PathError(f"expected the path of {self.holds}, found none: {self.unset}")
 
     def _exists(self) -> bool:
         try:
@@ -190,7 +203,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
 class FolderDataset(FileDataset[Value], Generic[Value]):
     """A value in a folder, which :meth:`write` itself replaces only when complete."""
 
-    holds: ClassVar[str] = "a folder"
+    holds = "a folder"
 
     def _write_here(self, data: Value, path: Path) -> None:
         self.write(data, path)
@@ -249,7 +262,7 @@ class HandleDataset(ReadOnlyDataset[Value], Generic[Value]):
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         protocol, path = get_protocol_and_path(filepath)
         if protocol != "file":
-            raise DatasetError(
+            raise PathError(
                 f"{filepath}: a node writes there while it runs; expected a path of this machine, "
                 f"found the protocol {protocol!r}"
             )

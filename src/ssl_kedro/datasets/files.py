@@ -12,7 +12,6 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from ssl_kedro.core.errors import InputError
-from ssl_kedro.core.files import DamagedFileError
 from ssl_kedro.datasets.base import FileDataset, FolderDataset
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
@@ -26,21 +25,11 @@ Arrays = dict[str, np.ndarray]
 class ArrayMapDataset(FileDataset[np.ndarray]):
     """An ``.npy`` file; loading maps it read-only, so that an array may exceed the memory."""
 
-    holds = "an .npy file"
+    holds = "an array of numbers as numpy.save writes it (.npy)"
 
     def read(self, path: Path) -> np.ndarray:
-        """The array, a read-only memory map.
-
-        Raises:
-            DamagedFileError: not an ``.npy`` file of plain numbers.
-        """
-        try:
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (ValueError, EOFError) as error:
-            raise DamagedFileError(
-                f"{path}: expected an array of numbers as numpy.save writes it "
-                f"(.npy), found a file that cannot be read as one: {error}"
-            ) from error
+        """The array, a read-only memory map."""
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
     def write(self, value: np.ndarray, path: Path) -> None:
         """As ``numpy.save`` writes it."""
@@ -76,6 +65,7 @@ class WholeFileDataset(FileDataset[Any]):
     def __init__(self, *, dataset: dict[str, Any], **file: Any) -> None:
         super().__init__(**file)
         self._other = dataset
+        self.holds = f"what {dataset['type']} reads"
 
     def read(self, path: Path) -> Any:
         """What the other dataset reads."""
@@ -165,22 +155,11 @@ class FaissIndexDataset(FileDataset[Any]):
         self._mapped = mapped
 
     def read(self, path: Path) -> Any:
-        """The index, ready to search.
-
-        Raises:
-            DamagedFileError: damaged, or not an index.
-        """
+        """The index, ready to search."""
         import faiss  # noqa: PLC0415  heavy
 
-        try:
-            how = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if self._mapped else 0
-            return faiss.read_index(str(path), how)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise DamagedFileError(
-                f"{path}: expected a faiss index, found a file that cannot be read as "
-                f"one: {reason}. Remove it, and run the pipeline to build it again"
-            ) from error
+        how = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if self._mapped else 0
+        return faiss.read_index(str(path), how)
 
     def write(self, value: Any, path: Path) -> None:
         """As faiss writes it."""

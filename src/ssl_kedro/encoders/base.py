@@ -7,15 +7,16 @@ it, and one of :class:`Backbone`. :mod:`ssl_kedro.encoders.factory` finds it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypedDict
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ssl_kedro.core.config import Config, ConfigError, restored
+from ssl_kedro.core.config import Config, ConfigError, Range, restored
 from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, global_average
@@ -35,6 +36,8 @@ Masked = tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]
 _AT_ONCE = 256
 # What a bundle says of a backbone beside its shape.
 _SETTINGS = ("branches", "image_size", "gate_reduction", "gate_temperature")
+# Side in px of an image; maps of larger ones would take tens of gigabytes each.
+SIDE = Range(at_least=1, at_most=2**14)
 
 
 class Encoding(NamedTuple):
@@ -190,6 +193,15 @@ class EncoderShape(Config):
         )
 
 
+@dataclass(frozen=True)
+class _Limits(Config):
+    """Refuses options of a backbone that no network can have."""
+
+    image_size: Annotated[int, SIDE]
+    gate_reduction: Annotated[int, Range(at_least=1)]
+    gate_temperature: Annotated[float, Range(above=0, below=math.inf)]
+
+
 class BackboneOptions(TypedDict, total=False):
     """Arguments of every backbone besides its shape."""
 
@@ -215,6 +227,8 @@ class Backbone(Normalised, Encoder):
 
     Raises:
         ValueError: no branch, or an unknown one.
+        ConfigError: an image size below 1 or above 16384, a reduction below 1, or a temperature
+            that is not above 0 and finite.
     """
 
     config_type: ClassVar[type[EncoderShape]]
@@ -234,6 +248,7 @@ class Backbone(Normalised, Encoder):
         super().__init__(pixel_mean, pixel_std)
         if not branches or set(branches) - {"dense", "gated"}:
             raise ValueError(f"branches = {tuple(branches)}: expected dense, gated or both")
+        _Limits(image_size, gate_reduction, gate_temperature)
         self.config = config
         self.branches: tuple[Branch, ...] = tuple(branches)
         self.image_size = image_size

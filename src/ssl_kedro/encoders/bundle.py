@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ssl_kedro.core.errors import UserError
@@ -73,19 +72,26 @@ def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str 
     """
     folder, what = Path(folder), bases[0].bundle_name
     description = _description(folder, what)
-    found = description.get("format")
+    found = str(description.get("format"))
     known = kinds_of(*bases, found=found)
     if found not in known:
         expected = "one of " * (len(known) > 1) + ", ".join(map(repr, known))
         raise BundleError(f"{folder / CONFIG_NAME}: format {found!r}, expected {expected}")
     try:
-        network = known[found].from_description(description)
         weights = load_file(folder / WEIGHTS_NAME)
+        # First without memory: what a damaged description asks for need not be what is there.
+        with torch.device("meta"):
+            sketch = known[found].from_description(description)
+        sketch.make_room(weights)
+        sketch.load_state_dict(weights, assign=True)
+        network = known[found].from_description(description)
         network.make_room(weights)
         without_memory = any(parameter.is_meta for parameter in network.parameters())
         network.load_state_dict(weights, assign=without_memory)
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleError(f"{folder} is not a usable {what}: {error}") from error
+    except Exception as error:  # damaged descriptions make constructors raise any kind
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{folder} is not a usable {what}: {reason}") from error
+    _check_values(weights, folder / WEIGHTS_NAME)
     return network.to(device).eval()
 
 
@@ -115,11 +121,21 @@ def _description(folder: Path, what: str) -> dict[str, Any]:
             )
     try:
         description = json.loads((folder / CONFIG_NAME).read_text())
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise BundleError(f"{folder} is not a usable {what}: {error}") from error
     if not isinstance(description, dict):
         raise BundleError(f"{folder / CONFIG_NAME}: expected an object, found a list or a value")
     return description
+
+
+def _check_values(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse values that no training leaves; they would make every feature NaN."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise BundleError(
+                f"{path}: found values that are not finite in {name}, expected numbers as a "
+                "training leaves them; fetch the bundle again, or train the network again"
+            )
 
 
 def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

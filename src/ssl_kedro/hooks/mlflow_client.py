@@ -286,8 +286,8 @@ class TrackingStore:
         text = " ".join(str(error).split())[:300]
         server = self._uri.startswith("http")
         check = (
-            "Check that it exists, may be written and is not locked by others, move it away if a kill "
-            "has left it half made"
+            "Check that it exists, may be written and is not locked by others, move it away if a "
+            "kill has left it half made"
         )
         logger.warning(
             "could not %s at %s (%s: %s). Nothing more is tracked in this run; the run itself "

@@ -213,9 +213,9 @@ class RoomHook:
         for place in places:
             free = free_bytes(place)
             if free < needed:
-                raise StorageError(place, "too little room", needed, free)
+                raise StorageError.of(place, "too little room", needed, free)
             if not os.access(place, os.W_OK):
-                raise StorageError(place, "it is read-only", needed, free)
+                raise StorageError.of(place, "it is read-only", needed, free)
 
     def _occupied(self, owner: Path) -> str:
         where = self._room.relative_to(self._project)

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.core.errors import first_few
+from ssl_kedro.core.errors import first_few, shown
 from ssl_kedro.core.files import MappedStore
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.images.decode import resized_square
@@ -131,7 +131,7 @@ def _made(
             reasons |= {done + index: reason for index, reason in unreadable}
             bar.update(len(images) + len(unreadable))
             done += len(images) + len(unreadable)
-    skipped = tuple(SkippedFile(plan.paths[index], why) for index, why in reasons.items())
+    skipped = tuple(SkippedFile(shown(plan.paths[i]), shown(why)) for i, why in reasons.items())
     _check_skipped(plan, config, skipped)
     return None if plan.labels is None else np.delete(plan.labels, list(reasons)), skipped
 
@@ -164,18 +164,22 @@ def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | No
     description = store.described()
     if description is None:
         return None
-    images, labels = store.array(), description["labels"]
-    skipped = tuple(SkippedFile(**file) for file in description["skipped"])
-    if len(images) + len(skipped) != plan.count:
+    try:
+        images, labels = store.array(), description["labels"]
+        found = ImageSet(
+            images,
+            None if labels is None else np.array(labels, dtype=np.int64),
+            tuple(description["class_names"]),
+            config.source,
+            tuple(SkippedFile(**file) for file in description["skipped"]),
+        )
+    except (LookupError, TypeError, ValueError, OverflowError):
         return None
-    _check_skipped(plan, config, skipped)
-    return ImageSet(
-        images,
-        None if labels is None else np.array(labels, dtype=np.int64),
-        tuple(description["class_names"]),
-        config.source,
-        skipped,
-    )
+    shape = (plan.count - len(found.skipped), 3, config.size, config.size)
+    if images.shape != shape:
+        return None
+    _check_skipped(plan, config, found.skipped)
+    return found
 
 
 def _check_room(plan: Plan, config: DataConfig) -> None:

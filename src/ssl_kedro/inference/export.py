@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.files import replaced_file
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import SIDE, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
@@ -129,11 +129,14 @@ def export_compact_onnx(
 
     Raises:
         ExportNotInstalledError: onnx or onnxruntime is not installed.
-        ValueError: an opset below 18, or images of another shape or type.
+        ValueError: an opset below 18, a size that images cannot have, or images of another shape
+            or type.
         ExportError: the file's features differ; there is no file then.
     """
     check_export_installed()
-    side = image_size or network.plan.image_size
+    side = network.plan.image_size if image_size is None else image_size
+    if not SIDE.contains(side):
+        raise ValueError(f"image_size = {side}: expected {SIDE}")
     compared = compared_images(images, side, side)
     with torch.inference_mode():
         expected = torch.cat([network(part) for part in torch.split(compared, 1)])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.config import restored
+from ssl_kedro.encoders.base import SIDE
 from ssl_kedro.encoders.folding import STEMS, Stem
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 
@@ -98,11 +99,12 @@ class CompactPlan:
     blocks: tuple[BlockPlan, ...]
 
     def __post_init__(self) -> None:
-        if self.stem not in STEMS or self.width < 1 or self.image_size < 1 or not self.blocks:
+        sizes = self.width >= 1 and SIDE.contains(self.image_size)
+        if self.stem not in STEMS or not sizes or not self.blocks:
             raise PlanError(
                 f"stem = {self.stem!r}, width = {self.width}, image_size = {self.image_size}, "
-                f"{len(self.blocks)} blocks: expected a stem of {', '.join(STEMS)}, sizes of at "
-                "least 1 and a block"
+                f"{len(self.blocks)} blocks: expected a stem of {', '.join(STEMS)}, a width of "
+                f"at least 1, an image size that is {SIDE}, and a block"
             )
         channels = self.width
         for block in self.blocks:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.core.files import MappedStore
+from ssl_kedro.core.files import DamagedFileError, MappedStore, reading
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
@@ -87,10 +87,12 @@ class VectorStore(MappedStore):
         if found is None:
             return None
         try:
-            skipped = [(name, reason) for name, reason in found["skipped"]]
-            made = Extracted(**{**found, "skipped": skipped})
-            complete = len(self.vectors()) == made.vectors and len(self.starts()) == made.images + 1
-        except (OSError, ValueError, KeyError, TypeError):
+            with reading(self.folder, "vectors and their description", "They are made again"):
+                skipped = [(name, reason) for name, reason in found["skipped"]]
+                made = Extracted(**{**found, "skipped": skipped})
+                counts = len(self.vectors()), len(self.starts())
+                complete = counts == (made.vectors, made.images + 1)
+        except (DamagedFileError, FileNotFoundError):
             return None
         return made if complete else None
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import DamagedFileError, reading, replaced_file
 from ssl_kedro.retrieval.index import fill, search_index, trained_index
 from ssl_kedro.retrieval.search import check_shapes, nearest_exact, ordered
 
@@ -194,9 +194,7 @@ def search_shards(
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise ShardError(
-            f"{path}: expected rows as write_shard writes them, found a file that cannot be read "
-            f"as such: {error}. Write this shard again"
-        ) from error
+        with reading(path, "rows as write_shard writes them", "Write this shard again"):
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except DamagedFileError as error:
+        raise ShardError(str(error)) from error.__cause__

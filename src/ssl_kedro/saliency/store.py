@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.core.files import MappedStore
+from ssl_kedro.core.files import DamagedFileError, MappedStore, reading
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.images.files import UnreadableImageError, check_skipped
 from ssl_kedro.saliency.panoramas import PanoramaSource
@@ -49,12 +49,13 @@ class PanoramaStore(MappedStore):
         """What it holds, None where it holds nothing, or not all."""
         described = self.described() or {}
         try:
-            size = (described["size"][0], described["size"][1])
-            skipped = [(name, reason) for name, reason in described["skipped"]]
-            found = StoredPanoramas(**{**described, "size": size, "skipped": skipped})
-        except (KeyError, TypeError):  # another description, or none
+            with reading(self.folder, "panoramas and their description", "They are made again"):
+                size = (described["size"][0], described["size"][1])
+                skipped = [(name, reason) for name, reason in described["skipped"]]
+                found = StoredPanoramas(**{**described, "size": size, "skipped": skipped})
+                whole = self.images().shape == (len(found.names), 3, *found.size)
+        except DamagedFileError:  # another description, or none
             return None
-        whole = self.images().shape == (len(found.names), 3, *found.size)
         return found if whole else None
 
     def images(self) -> np.ndarray:

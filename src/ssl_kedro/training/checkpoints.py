@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -109,12 +109,17 @@ class CheckpointStore:
             with safe_open(self.path, framework="pt") as file:
                 description = json.loads((file.metadata() or {})["checkpoint"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            found = Checkpoint(tensors=tensors, **description)
+            rows, kinds = found.history, {type(found.identity), *map(type, found.history)}
+            whole = isinstance(found.epoch, int) and 1 <= len(rows) <= found.epoch
+            if kinds != {dict} or not (whole and found.seconds >= 0):
+                raise ValueError("its description contradicts itself")
+        except Exception as error:  # readers of damaged files raise any kind
             raise CheckpointError(
                 f"{self.path} is not a readable checkpoint ({error}); delete it, or run with "
                 "train.resume=false"
             ) from error
-        return Checkpoint(tensors=tensors, **description)
+        return found
 
 
 def weight_fingerprint(model: torch.nn.Module) -> str:

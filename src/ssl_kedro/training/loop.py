@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.core.collectives import leads, own_rows
-from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.methods.base import Method, Trainable
@@ -294,5 +294,11 @@ def _resumed(
             f"train.resume: the checkpoint belongs to another run ({details}); restore these "
             f"values, delete {checkpoints.path}, or run with train.resume=false to start afresh"
         )
-    restore_state(found.tensors, step.method, step.optimiser)
+    try:
+        restore_state(found.tensors, step.method, step.optimiser)
+    except (ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{checkpoints.path} does not hold the state of this training ({first_line(error)}); "
+            "delete it, or run with train.resume=false"
+        ) from error
     return found.epoch, list(found.history), found.seconds

@@ -13,14 +13,15 @@ part. Class folders may have folders inside. Files are taken in the order of the
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ssl_kedro.core.errors import shown
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.images.decode_files import file_blocks
-from ssl_kedro.images.files import images_below, is_image, is_visible_folder
+from ssl_kedro.images.files import images_below, is_image, is_visible_folder, passed_over
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import Plan, stored
@@ -63,12 +64,12 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
         identity=(str(root.resolve()), files.class_names, states),
         count=len(files.paths),
         labels=files.labels,
-        class_names=files.class_names,
+        class_names=tuple(map(shown, files.class_names)),
         blocks=file_blocks(config, root, files.paths, sum(size for _, size, _ in states)),
         paths=files.paths,
         always_mapped=config.source == "imagenet100",
     )
-    return stored(plan, config)
+    return replace(stored(plan, config), passed_over=passed_over(root))
 
 
 def _state(root: Path, path: str) -> tuple[str, int, int]:

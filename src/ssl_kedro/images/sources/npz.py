@@ -1,11 +1,10 @@
 """Arrays in one NumPy .npz file: x_train, x_test and, where labelled, y_train, y_test."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ssl_kedro.core.errors import first_line
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, ImageSourceError, Split
 from ssl_kedro.images.store import images_from_arrays
@@ -63,8 +62,8 @@ def _part(
             arrays = {name: np.asarray(file[name]) for name in wanted}
     except ImageSourceError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _error(config, f"a file that cannot be read ({error})") from error
+    except Exception as error:  # zip archives and headers that are damaged raise any kind
+        raise _error(config, f"a file that cannot be read ({first_line(error)})") from error
     images = _channels_first(arrays.pop(f"x_{part}"), f"x_{part}", config)
     if len(images) == 0:
         raise _error(config, f"no images in x_{part}")

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.config import Range
+from ssl_kedro.encoders.base import SIDE
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.native.build import INSTRUCTION_SETS, library_path
 from ssl_kedro.inference.network import CompactNetwork
 
+_THREADS = Range(at_least=1, at_most=1024)
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _INTEGERS = ctypes.POINTER(ctypes.c_int64)
 
@@ -69,7 +72,7 @@ class NativeNetwork(Engine):
     Raises:
         EngineUnavailableError: no compiler, an instruction set that the machine lacks, or no
             memory.
-        ValueError: an image size or number of threads below 1.
+        ValueError: an image size or number of threads below 1 or beyond all use.
     """
 
     def __init__(
@@ -79,9 +82,9 @@ class NativeNetwork(Engine):
         threads: int = 1,
         instruction_set: str | None = None,
     ) -> None:
-        if image_size < 1 or threads < 1:
+        if not (SIDE.contains(image_size) and _THREADS.contains(threads)):
             raise ValueError(
-                f"image_size = {image_size}, threads = {threads}: expected both to be at least 1"
+                f"image_size = {image_size}, threads = {threads}: expected {SIDE}, and {_THREADS}"
             )
         names = instruction_sets()
         self.instruction_set = instruction_set or names[0]

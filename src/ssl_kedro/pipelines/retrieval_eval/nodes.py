@@ -58,7 +58,8 @@ def _summary(task: RetrievalSet, seed: int) -> TaskSummary:
         None if images is None else images.fingerprint() for images in (task.database, task.queries)
     )
     if truth is None:
-        return TaskSummary(task.cropped, len(task.database or ()), fingerprint)
+        count, passed = len(task.database or ()), dict(task.passed_over)
+        return TaskSummary(task.cropped, count, fingerprint, passed_over=passed)
     return TaskSummary(
         task.cropped,
         len(truth.database),
@@ -67,6 +68,7 @@ def _summary(task: RetrievalSet, seed: int) -> TaskSummary:
         queries_fingerprint,
         {level: truth.queries_without_positives(level) for level in truth.levels},
         chance_scores(truth, seed),
+        dict(task.passed_over),
     )
 
 

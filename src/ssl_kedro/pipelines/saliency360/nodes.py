@@ -51,7 +51,9 @@ def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) 
         source.check()
         splits: dict[str, int] = dict(sorted(Counter(source.splits).items()))
         scenes = len(set(source.scenes))
-        found[name] = records.SourceSummary(len(source), scenes, splits, source.fingerprint)
+        found[name] = records.SourceSummary(
+            len(source), scenes, splits, source.fingerprint, dict(source.passed_over)
+        )
     own = given[parameters.dataset]
     for name in parameters.parts:
         part_of(parameters, own, name)

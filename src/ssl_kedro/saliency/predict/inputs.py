@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import SettingError, first_few
+from ssl_kedro.core.remote import local_copy
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.files import (
     EXTENSIONS,
@@ -15,6 +16,7 @@ from ssl_kedro.images.files import (
     images_below,
     opened_file,
     opened_image,
+    passed_over,
     upright_size,
 )
 from ssl_kedro.images.photographs import FilePhotographs
@@ -84,10 +86,11 @@ def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> Pr
 
     if given is None or not given.strip():
         raise refused("no path given")
-    path = Path(given).expanduser()
+    path = local_copy(given)
     if not path.exists():
         raise refused(f"no such file or folder (looked in {path.absolute()})")
     if path.is_dir():
+        passed_over(path, EXTENSIONS | VIDEO_EXTENSIONS)
         names = [*images_below(path), *sorted(files_below(path, VIDEO_EXTENSIONS))]
         if not names:
             raise refused("a folder without images or videos")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.config import PROBABILITY, Config, ConfigError, Range
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.remote import check_scheme
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.photographs import Unreadable, batches
@@ -66,6 +67,7 @@ class PredictConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_scheme("input", self.input)
         if not self.outputs:
             raise ConfigError("outputs", self.outputs, "at least one of map, heat_map, overlay")
 

@@ -46,7 +46,7 @@ class RuntimeConfig(Config):
     repetitions: Annotated[int, Range(at_least=15)] = 15
     warm_up: Annotated[int, Range(at_least=1)] = 3
     threads: Annotated[int | None, Range(at_least=1)] = None
-    width: Annotated[int, Range(at_least=32)] = 320
+    width: Annotated[int, Range(at_least=32, at_most=2**14)] = 320
     device: str = "auto"
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ssl_kedro.core.collectives import Share, shared_batch
-from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.files import StorageError, replaced_file
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.methods.base import Method
@@ -46,7 +46,10 @@ WEIGHTS, RESULT, FAILURE, EPOCHS = (
 # A repetition would fail alike: these are handed on instead.
 FAILURES: Mapping[str, type[Exception]] = {
     kind.__name__: kind
-    for kind in (TrainingDiverged, CheckpointError, BatchSizeError, SafetensorError, OSError)
+    for kind in (
+        *(TrainingDiverged, CheckpointError, BatchSizeError),
+        *(StorageError, SafetensorError, OSError),
+    )
 }
 # What a disk does to one process, while others go on.
 _OF_ONE_PROCESS = (SafetensorError, OSError)
