@@ -249,7 +249,7 @@ class TrackingStore:
 
     def _found_or_created_experiment(self) -> str:
         name = self._config.experiment
-        found = self._client.get_experiment_by_name(name)
+        found: Any = self._client.get_experiment_by_name(name)
         if found is None:
             try:
                 self._client.create_experiment(name, self._artifact_uri)

@@ -81,7 +81,7 @@ def _signature(network: Bundled) -> ModelSignature:
     return ModelSignature(
         Schema([TensorSpec(np.dtype("uint8"), (-1, 3, side, side))]),
         Schema([TensorSpec(np.dtype("float32"), features)]),
-        ParamSchema([ParamSpec("branch", "string", branches[-1])]) if branches else None,
+        *(ParamSchema([ParamSpec("branch", "string", name)]) for name in branches[-1:]),
     )
 
 
