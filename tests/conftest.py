@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -116,20 +118,42 @@ class Project:
         return self.path / "data" / "08_reporting" / "dual_gating"
 
 
-def copied_project(folder: Path) -> Project:
-    """The project's configuration, notebooks and code in another folder, without its data."""
+@cache
+def empty_database() -> bytes:
+    """MLflow's tables without a run: making them takes a second, a copy does not."""
+    from mlflow import MlflowClient  # noqa: PLC0415  most tests do without
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mlflow.db"
+        MlflowClient(f"sqlite:///{file}").search_experiments()
+        return file.read_bytes()
+
+
+def copied_project(folder: Path, *, bare: bool = False) -> Project:
+    """The project's configuration, notebooks and code in another folder, without its data.
+
+    Unless it is to be ``bare``, as after a clone, the database of the tracking is there already.
+    """
     ignored = shutil.ignore_patterns(".ipynb_checkpoints", "*.egg-info")
     for name in ("conf", "notebooks", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(ROOT / name, folder / name)
+    if not bare:
+        (folder / "mlflow.db").write_bytes(empty_database())
     return Project(folder)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A fresh project folder."""
+    """A project folder without results."""
     return copied_project(tmp_path)
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path) -> Project:
+    """A project folder as a clone is."""
+    return copied_project(tmp_path, bare=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -152,7 +176,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     with FileLock(shared / "finished.lock"):
         if not mark.exists():
             shutil.rmtree(folder, ignore_errors=True)  # of a run that failed
-            done = copied_project(folder).run(
+            done = copied_project(folder, bare=True).run(
                 {"parts": "table_6_1;figure_6_1;figure_6_2", **TIMED}, cold=True
             )
             assert done.returncode == 0, done.stdout + done.stderr

@@ -65,6 +65,11 @@ def run_module(
     return subprocess.CompletedProcess([name, *arguments], code, *said)
 
 
+def warm_process() -> int:
+    """Number of the process that commands are forked from, their parent."""
+    return _server().pid
+
+
 @cache
 def _server() -> subprocess.Popen[str]:
     return subprocess.Popen(

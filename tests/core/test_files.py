@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from ssl_kedro.core.files import finish_replacing, replaced_file, replaced_folder
+from warm import run_module
 
 KILLED = """
 import os, signal, sys
@@ -26,6 +27,19 @@ class Killed(type(Path())):
         return found
 with files.replaced_folder(Killed(sys.argv[1]) / "bundle") as folder:
     (folder / "config.json").write_text("new")
+"""
+# The mask that a process has when it begins.
+WRITE = """
+import os, sys
+from pathlib import Path
+os.umask(int(sys.argv[1]))
+import torch
+from safetensors.torch import save_file
+from ssl_kedro.core.files import replaced_file, replaced_folder
+with replaced_file(Path("a")) as made:
+    save_file({"x": torch.zeros(1)}, made)
+with replaced_folder(Path("b")) as made:
+    save_file({"x": torch.zeros(1)}, made / "c")
 """
 
 
@@ -59,15 +73,9 @@ def test_what_is_left_of_a_finished_replacement_is_removed(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
 def test_files_have_the_mode_that_new_files_have(tmp_path: Path, umask: int) -> None:
-    code = (
-        "import sys, torch\nfrom pathlib import Path\nfrom safetensors.torch import save_file\n"
-        "from ssl_kedro.core.files import replaced_file, replaced_folder\n"
-        "with replaced_file(Path(sys.argv[1]) / 'a') as made:\n"
-        "    save_file({'x': torch.zeros(1)}, made)\n"
-        "with replaced_folder(Path(sys.argv[1]) / 'b') as made:\n"
-        "    save_file({'x': torch.zeros(1)}, made / 'c')\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, umask=umask)
+    (tmp_path / "write.py").write_text(WRITE)
+    done = run_module("write", str(umask), folder=tmp_path, environment=os.environ)
+    assert done.returncode == 0, done.stderr
     for path in (tmp_path / "a", tmp_path / "b/c"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import gc
-import subprocess
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from ssl_kedro.core.memory import loading
+from warm import run_module
 
 # Layer after layer as a network runs; the kernel counts the pages that it has to hand out.
 SCRIPT = """
@@ -33,18 +35,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(mode: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=False
-    )
+def faults(mode: str, folder: Path) -> int:
+    (folder / "passes.py").write_text(SCRIPT)
+    done = run_module("passes", mode, folder=folder, environment=os.environ)
     if "not set" in done.stderr:
         pytest.skip("the C library is not glibc")
     return int(done.stdout)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
-def test_freed_memory_is_used_again_without_asking_the_kernel() -> None:
-    assert faults("keep") < 0.2 * faults("default")
+def test_freed_memory_is_used_again_without_asking_the_kernel(tmp_path: Path) -> None:
+    assert faults("keep", tmp_path) < 0.2 * faults("default", tmp_path)
 
 
 def test_what_modules_make_is_not_searched_for_garbage_while_they_load_and_afterwards(

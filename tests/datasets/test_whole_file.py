@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from kedro.io import DatasetError
 
 from ssl_kedro.datasets.files import WholeFileDataset
+from warm import run_module
 
 # A small value, then a large one where no file may grow beyond 2,000 bytes: the system ends the
 # write in the middle, as on a full disk.
@@ -47,9 +47,8 @@ KINDS = ["json.JSON", "pandas.CSV", "text.Text", "matplotlib.Matplotlib"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_leaves_the_earlier_result(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "results" / "found"
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, kind, str(path)], capture_output=True, text=True, check=False
-    )
+    (tmp_path / "full.py").write_text(FULL)
+    done = run_module("full", kind, str(path), folder=tmp_path, environment=os.environ)
     assert done.stdout.strip() == "DatasetError", done.stdout + done.stderr
     before = path.read_bytes()
     assert 0 < len(before) < 2000

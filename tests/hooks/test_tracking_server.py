@@ -12,8 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from conftest import empty_database
 from hooks import tracked_run
 
 TIMEOUT_S = 2
@@ -62,6 +63,7 @@ class Server:
     """A server in a process group of its own."""
 
     uri: str
+    folder: Path
     store: str
     process: subprocess.Popen[bytes]
 
@@ -73,7 +75,7 @@ class Server:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[Server]:
     port, store = free_port(), f"sqlite:///{folder / 'server.db'}"
-    MlflowClient(store).search_experiments()  # tables made here are not made during the wait
+    (folder / "server.db").write_bytes(empty_database())
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
     command += ["--port", str(port), "--backend-store-uri", store]
     command += ["--artifacts-destination", str(folder / "server_files")]
@@ -81,7 +83,7 @@ def mlflow_server(folder: Path) -> Iterator[Server]:
         process = subprocess.Popen(
             command, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
-    server = Server(f"http://127.0.0.1:{port}", store, process)
+    server = Server(f"http://127.0.0.1:{port}", folder, store, process)
     try:
         wait_until_healthy(port, process)
         yield server
@@ -93,6 +95,21 @@ def mlflow_server(folder: Path) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             server.send(signal.SIGKILL)
             process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+    """Gives the server that runs: a start takes seconds. Where a test has ended it, a new one."""
+    with ExitStack() as stack:
+        servers: list[Server] = []
+
+        def current() -> Server:
+            if not servers or servers[-1].process.poll() is not None:
+                folder = tmp_path_factory.mktemp("server")
+                servers.append(stack.enter_context(mlflow_server(folder)))
+            return servers[-1]
+
+        yield current
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -122,48 +139,55 @@ def timed_run(folder: Path, uri: str, **options: object) -> float:
     return time.perf_counter() - start
 
 
-def test_a_run_lands_on_a_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with mlflow_server(tmp_path) as server:
-        timed_run(tmp_path, server.uri)
-        client = MlflowClient(server.uri)
-        experiment = client.get_experiment_by_name("tests")
-        runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
-        (parent,) = [run for name, run in runs.items() if name.startswith("dual_gating")]
-        files = client.list_artifacts(parent.info.run_id)
-        curve = client.get_metric_history(runs["budget_30"].info.run_id, "train/loss")
+def test_a_run_lands_on_a_server(
+    running: Callable[[], Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = running()
+    timed_run(tmp_path, server.uri, experiment="lands")
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("lands")
+    runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
+    (parent,) = [run for name, run in runs.items() if name.startswith("dual_gating")]
+    files = client.list_artifacts(parent.info.run_id)
+    curve = client.get_metric_history(runs["budget_30"].info.run_id, "train/loss")
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert parent.data.metrics["knn_top1/dual.budget_30.gated"] == 0.25
     assert [(item.step, item.value) for item in curve] == [(1, 9.0), (2, 8.0), (3, 7.0)]
     assert [item.path for item in files] == ["metrics.csv", "report.html"]
-    assert len(list((tmp_path / "server_files").rglob("report.html"))) == 1
+    kept = server.folder / "server_files" / experiment.experiment_id
+    assert len(list(kept.rglob("report.html"))) == 1
     assert not (tmp_path / "mlruns").exists()
     assert warnings_in(caplog) == []
 
 
 @pytest.mark.parametrize(
-    "sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP], ids=lambda sent: sent.name
+    "sent", [signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM], ids=lambda sent: sent.name
 )
 def test_a_server_that_dies_or_hangs_in_the_middle_costs_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: signal.Signals
+    running: Callable[[], Server],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    sent: signal.Signals,
 ) -> None:
-    with mlflow_server(tmp_path) as server:
-        stopping: list[float] = []
+    server = running()
+    stopping: list[float] = []
 
-        def stop(epoch: int) -> None:
-            if epoch == 3 and not stopping:
-                start = time.perf_counter()
-                server.send(sent)
-                if sent != signal.SIGSTOP:
-                    server.process.wait(30)
-                stopping.append(time.perf_counter() - start)
+    def stop(epoch: int) -> None:
+        if epoch == 3 and not stopping:
+            start = time.perf_counter()
+            server.send(sent)
+            if sent != signal.SIGSTOP:
+                server.process.wait(30)
+            stopping.append(time.perf_counter() - start)
 
-        seconds = timed_run(tmp_path, server.uri, each_epoch=stop) - stopping[0]
+    seconds = timed_run(tmp_path, server.uri, experiment=sent.name, each_epoch=stop) - stopping[0]
+    server.send(signal.SIGCONT)
     assert seconds < 2 * TIMEOUT_S + SLACK_S
     (warning,) = warnings_in(caplog)
     assert server.uri in warning
     assert "mlflow server" in warning
     stored = MlflowClient(server.store)
-    experiment = stored.get_experiment_by_name("tests")
+    experiment = stored.get_experiment_by_name(sent.name)
     (child,) = [
         run
         for run in stored.search_runs([experiment.experiment_id])

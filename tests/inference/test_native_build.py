@@ -112,10 +112,11 @@ def test_make_goes_on_without_a_kernel() -> None:
 
 
 def recording_compiler(folder: Path) -> tuple[Path, Path]:
-    """A compiler that writes down its arguments and makes empty files; and that record."""
+    """A compiler that writes down its arguments and makes files of a line; and that record."""
     script, record = folder / "compiler", folder / "record"
     script.write_text(
-        f'#!/bin/sh\necho "$*" >> {record}\nwhile [ "$1" != -o ]; do shift; done\ntouch "$2"\n'
+        f'#!/bin/sh\necho "$*" >> {record}\n'
+        'while [ "$1" != -o ]; do shift; done\necho "a library" > "$2"\n'
     )
     script.chmod(0o755)
     return script, record
@@ -141,8 +142,9 @@ def test_a_library_that_is_there_needs_no_compiler(
 
 
 def test_a_damaged_or_open_library_is_made_again(
-    empty_cache: Path, caplog: pytest.LogCaptureFixture
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setenv("CXX", str(recording_compiler(empty_cache)[0]))
     made = build.library_path()
     whole = made.read_bytes()
     for damaged in (whole[: len(whole) // 2], bytes(len(whole))):
@@ -167,6 +169,7 @@ def test_a_damaged_or_open_library_is_made_again(
 def test_a_library_in_the_folder_of_somebody_else_is_not_run(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CXX", str(recording_compiler(empty_cache)[0]))
     build.library_path()
     build._outcome.cache_clear()
     other = os.getuid() + 1

@@ -208,14 +208,14 @@ def test_unusable_folders_are_named_before_any_training(project: Project, tmp_pa
         assert not (project.path / "data" / "06_models").exists()
 
 
-def test_typed_parameter_errors_are_short(project: Project) -> None:
-    done = project.run({"train.lr": -1, "trian.epochs": 3}, cold=True)
+def test_typed_parameter_errors_are_short(bare_project: Project) -> None:
+    done = bare_project.run({"train.lr": -1, "trian.epochs": 3}, cold=True)
     assert done.returncode != 0
     assert "dual_gating.train.lr = -1.0: expected a number above 0" in done.stderr
     assert "dual_gating.trian: there is no such key; did you mean 'train'" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (project.path / "data").exists()
-    assert not (project.path / "mlflow.db").exists()
+    assert not (bare_project.path / "data").exists()
+    assert not (bare_project.path / "mlflow.db").exists()
 
 
 @pytest.mark.slow

@@ -29,8 +29,9 @@ def test_every_training_comes_back_as_it_was_written(tmp_path: Path, name: str) 
     assert type(found.method.config.options) is type(written.method.config.options)
     assert found.method.setup.config == written.method.setup.config
     assert (found.method.name, found.method.budget) == (name, written.method.budget)
+    built = found.method.build().state_dict()
     for key, value in written.method.build().state_dict().items():
-        assert torch.equal(found.method.build().state_dict()[key], value), key
+        assert torch.equal(built[key], value), key
     if teacher is not None:
         assert found.method.setup.teacher is not None
         for key, value in teacher.state_dict().items():
