@@ -6,16 +6,20 @@ before it decodes.
 """
 
 import errno
+import logging
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.errors import UserError, first_few, shown
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
@@ -51,7 +55,7 @@ DECODER_ERRORS = (
 )
 
 
-class UnreadableImageError(ValueError):
+class UnreadableImageError(UserError, ValueError):
     """One file that cannot be decoded; its text is the reason."""
 
 
@@ -88,6 +92,46 @@ def images_below(root: Path, folder: str = "", *, follow_links: bool = False) ->
         prefix = "" if prefix == "./" else prefix
         found += [prefix + name for name in names if is_image(name)]
     return sorted(found)
+
+
+def passed_over(root: Path, known: frozenset[str] = EXTENSIONS) -> dict[str, int]:
+    """How many files below a folder are of a kind that is not read; the log says so once.
+
+    Args:
+        root: the folder; links to folders are not followed, hidden files are left out.
+        known: endings of what is read.
+
+    Returns:
+        Numbers by ending, "" where a name has none, the most frequent first.
+    """
+    found: Counter[str] = Counter()
+    for _, folders, names in os.walk(root):
+        folders[:] = filter(is_visible_folder, folders)
+        endings = (PurePosixPath(name).suffix.lower() for name in names if name[0] != ".")
+        found.update(shown(ending) for ending in endings if ending not in known)
+    counts = dict(found.most_common())
+    if counts:
+        _say(f"Passed over in {shown(str(root))}: {counted_kinds(counts)}")
+    return counts
+
+
+def counted_kinds(counts: Mapping[str, int]) -> str:
+    """What :func:`passed_over` has found, in words: "12 .heic files, 1 file without an ending"."""
+    return first_few(
+        (
+            f"{count} {ending} file{'s' * (count > 1)}"
+            if ending
+            else f"{count} file{'s' * (count > 1)} without an ending"
+            for ending, count in counts.items()
+        ),
+        most=10,
+    )
+
+
+@cache
+def _say(text: str) -> None:
+    """Each text once: the parts of a source are read one by one."""
+    logging.getLogger(__name__).warning(text)
 
 
 def opened_file(path: Path) -> BinaryIO:

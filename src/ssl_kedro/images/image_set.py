@@ -1,8 +1,8 @@
 """Decoded images with their labels."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class ImageSet:
         class_names: in the order of the labels; empty where unlabelled.
         source: name of the source, e.g. "textures".
         skipped: files that could not be decoded.
+        passed_over: numbers of files of a kind that is not read, by ending.
 
     Raises:
         ValueError: shapes or types other than these.
@@ -43,6 +44,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     source: str
     skipped: tuple[SkippedFile, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels

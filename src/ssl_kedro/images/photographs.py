@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
+from ssl_kedro.core.errors import shown
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.files import UnreadableImageError
 
@@ -38,7 +39,7 @@ class Photographs(ABC):
     def __init__(self, names: Sequence[str], boxes: np.ndarray | None = None) -> None:
         if boxes is not None and boxes.shape != (len(names), 4):
             raise ValueError(f"expected boxes of shape ({len(names)}, 4), found {boxes.shape}")
-        self.names = tuple(names)
+        self.names = tuple(map(shown, names))
         self.boxes = boxes
 
     def __len__(self) -> int:

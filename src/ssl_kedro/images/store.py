@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from ssl_kedro.core.errors import first_few
+from ssl_kedro.core.errors import first_few, shown
 from ssl_kedro.core.files import MappedStore
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.images.decode import resized_square
@@ -131,7 +131,7 @@ def _made(
             reasons |= {done + index: reason for index, reason in unreadable}
             bar.update(len(images) + len(unreadable))
             done += len(images) + len(unreadable)
-    skipped = tuple(SkippedFile(plan.paths[index], why) for index, why in reasons.items())
+    skipped = tuple(SkippedFile(shown(plan.paths[i]), shown(why)) for i, why in reasons.items())
     _check_skipped(plan, config, skipped)
     return None if plan.labels is None else np.delete(plan.labels, list(reasons)), skipped
 

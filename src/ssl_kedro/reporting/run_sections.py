@@ -1,9 +1,11 @@
 """Sections that every pipeline's report ends with: skipped files and the run's manifest."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ssl_kedro.core.errors import first_few
+from ssl_kedro.images.files import counted_kinds
 from ssl_kedro.reporting.html import Section, Table
 from ssl_kedro.reporting.number_format import DASH, counted
 
@@ -12,16 +14,27 @@ _LISTED_FILES = 200
 _OPEN_FILES = 10
 
 
+def passed_over_by(found: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Files of kinds that are not read, by ending, of several sources together."""
+    total: Counter[str] = Counter()
+    for counts in found:
+        total.update(counts)
+    return dict(total.most_common())
+
+
 def skipped_section(manifest: Mapping[str, Any]) -> list[Section]:
-    """One section with the files that could not be read, none where all could.
+    """One section with the files that were not or could not be read, none where all could.
 
     Args:
-        manifest: of the run; ``manifest["data"]["skipped"]`` holds (path, reason) pairs.
+        manifest: of the run; ``manifest["data"]["skipped"]`` holds (path, reason) pairs,
+            ``["passed_over"]`` numbers by ending.
     """
-    skipped = manifest["data"]["skipped"]
+    data = manifest["data"]
+    skipped, passed = data["skipped"], data.get("passed_over")
+    told = [f"Files of kinds that are not read: {counted_kinds(passed)}."] if passed else []
     if not skipped:
-        return []
-    paragraphs = ["They could not be decoded and took no part."]
+        return [Section("Files passed over", told)] if told else []
+    paragraphs = ["They could not be decoded and took no part.", *told]
     if len(skipped) > _LISTED_FILES:
         paragraphs.append(f"The first {_LISTED_FILES} are listed; the manifest names all.")
     rows = [[str(path), str(reason)] for path, reason in skipped[:_LISTED_FILES]]

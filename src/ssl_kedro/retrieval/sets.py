@@ -1,16 +1,17 @@
 """A retrieval task: images to search, images to search with, and who is to be found."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.errors import shown
 from ssl_kedro.core.remote import at_hand, check_scheme
 from ssl_kedro.images.facades import FacadeConfig, FacadeSet, difficulty, generated_facades
-from ssl_kedro.images.files import images_below
+from ssl_kedro.images.files import EXTENSIONS, images_below, passed_over
 from ssl_kedro.images.photographs import ArrayPhotographs, FilePhotographs, Photographs
 from ssl_kedro.retrieval.ground_truth.folder import labelled_folder
 from ssl_kedro.retrieval.ground_truth.holidays import holidays_from_names
@@ -70,6 +71,7 @@ class RetrievalSet:
             where only descriptors are evaluated.
         truth: who is to be found; None for images that only teach whitening.
         cropped: whether queries are cut to their boxes.
+        passed_over: numbers of files below the root of a kind that is not read, by ending.
     """
 
     name: str
@@ -77,6 +79,7 @@ class RetrievalSet:
     queries: Photographs | None
     truth: GroundTruth | None
     cropped: bool
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def own_rows(self) -> np.ndarray:
@@ -142,6 +145,13 @@ def retrieval_set(
     config = at_hand(config, storage_options, "ground_truth", *(["root"] if images else []))
     if config.source == "facades":
         return _facades(name, generated_facades(config.facades, seed + config.seed), config)
+    found = _of_files(name, config, seed, images=images)
+    if found.database is None:
+        return found
+    return replace(found, passed_over=passed_over(_root(name, config), EXTENSIONS | {".csv"}))
+
+
+def _of_files(name: str, config: RetrievalDataConfig, seed: int, *, images: bool) -> RetrievalSet:
     if config.source == "published":
         return _published(name, config, images=images)
     root = _root(name, config)
@@ -169,7 +179,7 @@ def _published(name: str, config: RetrievalDataConfig, *, images: bool) -> Retri
         return RetrievalSet(name, None, None, truth, cropped=config.crop_queries)
     root = _root(name, config)
     # Oxford's text files do not list the database: it is what lies in the folder.
-    names = [found.stem for found in _all_images(root)] if path.is_dir() else []
+    names = [shown(found.stem) for found in _all_images(root)] if path.is_dir() else []
     truth = read_ground_truth(path, database=names)
     database = FilePhotographs(located(root, truth.database), truth.database)
     return _with_queries(name, truth, database, config)

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 
+from ssl_kedro.core.errors import shown
 from ssl_kedro.spherical.sphere import pixel_of
 
 Split = Literal["train", "test", "unlabelled"]
@@ -108,9 +109,11 @@ class PanoramaSource(ABC):
                 f"scenes in the training and in the test split: {', '.join(both)}; a model that "
                 "has seen a scene cannot be tested on it: give each scene one split"
             )
-        self.names = tuple(names)
-        self.scenes = tuple(scenes)
+        self.names = tuple(map(shown, names))
+        self.scenes = tuple(map(shown, scenes))
         self.splits = tuple(splits)
+        # Numbers of files of a kind that is not read, by ending.
+        self.passed_over: Mapping[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.names)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.errors import shown
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
@@ -176,6 +177,8 @@ class _Opened:
         self._path = path
         if not path.is_file():
             raise SaliencyDataError(path, "no such file", "a video", "correct its name")
+        if shown(path.name) != path.name:
+            raise _damaged(path, "a name that is not UTF-8, which OpenCV cannot open")
         self._capture: Any = self._cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise _damaged(

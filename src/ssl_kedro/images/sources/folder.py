@@ -13,14 +13,15 @@ part. Class folders may have folders inside. Files are taken in the order of the
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ssl_kedro.core.errors import shown
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.images.decode_files import file_blocks
-from ssl_kedro.images.files import images_below, is_image, is_visible_folder
+from ssl_kedro.images.files import images_below, is_image, is_visible_folder, passed_over
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import Plan, stored
@@ -52,23 +53,32 @@ class _Files:
         return _Files([self.paths[row] for row in rows], labels, self.class_names)
 
 
-def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
-    """Images of the folder ``root``; see the top of this file."""
+def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, _Files]:
+    """The root and the files of a part of it."""
     training = split != "eval"
     root = config.existing_root(_LAYOUT)
     files = _part(root, config, training, seed)
-    files = files[limited(files.labels, len(files.paths), config, training, seed)]
+    return root, files[limited(files.labels, len(files.paths), config, training, seed)]
+
+
+def _count(config: DataConfig, split: Split, seed: int) -> int:
+    return len(_found(config, split, seed)[1].paths)
+
+
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
+    """Images of the folder ``root``; see the top of this file."""
+    root, files = _found(config, split, seed)
     states = [_state(root, path) for path in files.paths]
     plan = Plan(
         identity=(str(root.resolve()), files.class_names, states),
         count=len(files.paths),
         labels=files.labels,
-        class_names=files.class_names,
+        class_names=tuple(map(shown, files.class_names)),
         blocks=file_blocks(config, root, files.paths, sum(size for _, size, _ in states)),
         paths=files.paths,
         always_mapped=config.source == "imagenet100",
     )
-    return stored(plan, config)
+    return replace(stored(plan, config), passed_over=passed_over(root))
 
 
 def _state(root: Path, path: str) -> tuple[str, int, int]:
@@ -216,4 +226,4 @@ def _labels_to_split(train: _Files, config: DataConfig) -> np.ndarray:
     return labels
 
 
-SOURCE = ImageSource(("folder", "imagenet100"), _load)
+SOURCE = ImageSource(("folder", "imagenet100"), _load, count=_count)

@@ -26,6 +26,7 @@ def summarise_data(
         images={name: len(part) for name, part in parts.items()},
         fingerprints={name: part.fingerprint() for name, part in parts.items()},
         skipped=tuple(sorted(skipped)),
+        passed_over=dict(train_images.passed_over),  # of all parts, which have one root
     )
 
 

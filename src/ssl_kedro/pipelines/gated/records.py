@@ -57,6 +57,7 @@ class DataSummary:
         images: how many, by part: pretrain, train, eval.
         fingerprints: by part.
         skipped: path and reason of each file that could not be read.
+        passed_over: numbers of files of a kind that is not read, by ending.
     """
 
     source: str
@@ -68,6 +69,7 @@ class DataSummary:
     images: dict[str, int]
     fingerprints: dict[str, str]
     skipped: tuple[tuple[str, str], ...] = ()
+    passed_over: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

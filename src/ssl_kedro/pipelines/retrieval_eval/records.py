@@ -23,6 +23,7 @@ class TaskSummary:
         queries_fingerprint: of their images; None where these are the database's.
         without_positives: by level, names of the queries that have nothing to find.
         chance: by level, mean scores of random rankings.
+        passed_over: numbers of files of a kind that is not read, by ending.
     """
 
     cropped: bool
@@ -32,6 +33,7 @@ class TaskSummary:
     queries_fingerprint: str | None = None
     without_positives: dict[str, tuple[str, ...]] = field(default_factory=dict)
     chance: dict[str, MeanScores] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,16 @@ BASELINES = ("uniform", "equator", "mean", "ceiling")
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """Numbers of what a source of panoramas holds; its fingerprint changes with that."""
+    """Numbers of what a source of panoramas holds; its fingerprint changes with that.
+
+    Files of a kind that is not read are ``passed_over``, by ending.
+    """
 
     panoramas: int
     scenes: int
     splits: dict[str, int]
     fingerprint: str
+    passed_over: dict[str, int] = field(default_factory=dict)
 
 
 Data = dict[str, SourceSummary]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.core.errors import first_few
+from ssl_kedro.core.errors import first_few, shown
 from ssl_kedro.retrieval.ground_truth.locate import ImageTree
 from ssl_kedro.retrieval.ground_truth.model import (
     GroundTruth,
@@ -100,8 +100,8 @@ def labelled_folder(
         if easy_within_deg is not None:
             _check_angles(labels)
         truth = GroundTruth(
-            tree.paths,
-            tuple(label.path for label in asked),
+            tuple(map(shown, tree.paths)),
+            tuple(shown(label.path) for label in asked),
             _lists(asked, instances, tree.paths, easy_within_deg),
             _boxes(asked),
         )

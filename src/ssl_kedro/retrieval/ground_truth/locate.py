@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from ssl_kedro.core.errors import first_few
+from ssl_kedro.core.errors import first_few, shown
 from ssl_kedro.images.files import EXTENSIONS, images_below
 from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
 
@@ -63,7 +63,7 @@ class ImageTree:
             parts = path.split("/")
             if len(parts) < depth:
                 continue
-            tail = _lower_extension("/".join(parts[-depth:]))
+            tail = _lower_extension(shown("/".join(parts[-depth:])))
             whole.setdefault(tail, []).append(path)
             bare.setdefault(tail[: tail.rindex(".")], []).append(path)
         return whole, bare

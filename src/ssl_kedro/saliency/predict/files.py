@@ -4,17 +4,19 @@ import csv
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import nn
 
 from ssl_kedro.core.ahead import computed_ahead
+from ssl_kedro.core.errors import shown
 from ssl_kedro.core.files import (
     GrowingArray,
     StorageError,
@@ -76,6 +78,11 @@ class Written:
     times: str = ""
     skipped: str = ""
 
+    def readable(self) -> "Written":
+        """The same with names as tables take them, where some are no UTF-8."""
+        texts: dict[str, Any] = {k: shown(v) for k, v in vars(self).items() if isinstance(v, str)}
+        return replace(self, **texts)
+
 
 def write_predictions(model: nn.Module, config: PredictConfig, width: int) -> list[Written]:
     """Predict for an image, a video or a folder, and write what the configuration asks for.
@@ -117,6 +124,7 @@ def write_predictions(model: nn.Module, config: PredictConfig, width: int) -> li
     rows += [Written(broken.name, skipped=broken.reason) for broken in files.broken]
     if not any(row.frames for row in rows):
         raise nothing_readable(config.input, [Unpredicted(row.input, row.skipped) for row in rows])
+    rows = [row.readable() for row in rows]
     _write_table(output / SUMMARY, [asdict(row) for row in rows])
     return rows
 
@@ -179,11 +187,11 @@ def _write_image(
     """All files of one image, or in the row why there are none."""
     try:
         width, height = image_size(path)
-        shown = overlay_shape(height, width, config.overlay_width)
+        size = overlay_shape(height, width, config.overlay_width)
         picture = None
         if "overlay" in config.outputs:
             photograph = PanoramaFiles([path], [found.name], config.max_megapixels)
-            picture = photograph.picture(0, *shown)
+            picture = photograph.picture(0, *size)
     except UnreadableImageError as error:  # readable at a reduced scale, or changed meanwhile
         return Written(found.name, skipped=str(error))
     names = {kind: f"{stem}{_OF_IMAGE[kind]}" for kind in config.outputs}
@@ -194,7 +202,7 @@ def _write_image(
                 drawn = overlay(picture, saliency, config.opacity)
                 file.write(_encoded(drawn, "JPEG", quality=_JPEG_QUALITY))
             elif kind == "heat_map":
-                file.write(_encoded(heat_map(saliency, *shown), "PNG"))
+                file.write(_encoded(heat_map(saliency, *size), "PNG"))
             else:
                 whole = config.resolution == "panorama"
                 values = resized_map(saliency, height, width) if whole else saliency
@@ -226,7 +234,7 @@ def _write_video(
         place = (output / stem).parent
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".predicting-", dir=place) as folder:
-            unfinished = {kind: Path(folder, Path(file).name) for kind, file in names.items()}
+            unfinished = {kind: Path(folder, f"made{_OF_VIDEO[kind]}") for kind in names}
             times = _write_frames(found, unfinished, rate, config.opacity)
             _write_table(unfinished["times"], times)
             for kind, file in unfinished.items():

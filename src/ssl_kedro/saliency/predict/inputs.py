@@ -16,6 +16,7 @@ from ssl_kedro.images.files import (
     images_below,
     opened_file,
     opened_image,
+    passed_over,
     upright_size,
 )
 from ssl_kedro.images.photographs import FilePhotographs
@@ -89,6 +90,7 @@ def found_input(given: str | None, max_megapixels: float = MAX_MEGAPIXELS) -> Pr
     if not path.exists():
         raise refused(f"no such file or folder (looked in {path.absolute()})")
     if path.is_dir():
+        passed_over(path, EXTENSIONS | VIDEO_EXTENSIONS)
         names = [*images_below(path), *sorted(files_below(path, VIDEO_EXTENSIONS))]
         if not names:
             raise refused("a folder without images or videos")

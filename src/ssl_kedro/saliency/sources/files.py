@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_kedro.core.errors import shown
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.files import UnreadableImageError, upright_size
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource, Split
@@ -208,14 +209,14 @@ def check_panorama(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
 
 def files_fingerprint(described: Iterable[str], paths: Iterable[Path]) -> str:
     """Changes with descriptions, and with names, sizes and dates of files."""
-    found = hashlib.sha256("".join(f"{text}\x1e" for text in described).encode())
+    found = hashlib.sha256(shown("".join(f"{text}\x1e" for text in described)).encode())
     for path in paths:
         try:
             state = path.stat()
             content = f"{state.st_size} {state.st_mtime_ns}"
         except OSError:  # checking reports it
             content = "missing"
-        found.update(f"{path.name}\x1f{content}\x1e".encode())
+        found.update(shown(f"{path.name}\x1f{content}\x1e").encode())
     return found.hexdigest()[:16]
 
 

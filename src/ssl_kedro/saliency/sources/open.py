@@ -4,13 +4,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssl_kedro.core.remote import at_hand, is_remote, local_copy
+from ssl_kedro.images.files import EXTENSIONS, passed_over
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.fixation_files import EXTENSIONS as FIXATIONS
+from ssl_kedro.saliency.sources.saliency_files import EXTENSIONS as MAPS
+from ssl_kedro.saliency.video import VIDEO_EXTENSIONS
 
 # A new source is one file, one line here, and its name in SourceKind, which is the file's too.
 # They are imported when they are opened, so that a source costs nothing (OpenCV, generators)
@@ -23,6 +28,10 @@ _SOURCES = {
     "vr_eyetracking": "VrEyeTrackingFrames",
     "sitzmann": "SitzmannPanoramas",
 }
+
+
+# Endings of what some source reads.
+_READ = EXTENSIONS | MAPS | FIXATIONS | VIDEO_EXTENSIONS | {".pck", ".pkl", ".pickle"}
 
 
 def open_source(
@@ -46,6 +55,8 @@ def open_source(
     module = import_module(f"ssl_kedro.saliency.sources.{config.source}")
     opened: PanoramaSource = getattr(module, _SOURCES[config.source])(config)
     opened.check()
+    if config.source not in ("generated", "manifest"):
+        opened.passed_over = passed_over(Path(config.root or "").expanduser(), _READ)
     return opened
 
 

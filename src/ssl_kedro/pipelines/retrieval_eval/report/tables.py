@@ -20,6 +20,7 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import DASH, plain
 from ssl_kedro.reporting.published import published_table
+from ssl_kedro.reporting.run_sections import passed_over_by
 from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, computed, word
 from ssl_kedro.retrieval.scoring import MeanScore, flat_scores
 
@@ -76,6 +77,7 @@ def describe_run(
             "images": {task: found.images for task, found in data.items()},
             "fingerprints": {task: found.fingerprint or "none" for task, found in data.items()},
             "skipped": sorted(skipped),
+            "passed_over": passed_over_by(found.passed_over for found in data.values()),
         },
         execution={"device": config.device, "precision": config.precision},
         parameters=parameters.model_dump(mode="json"),

@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.saliency360.report.page import saliency_report
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
+from ssl_kedro.reporting.run_sections import passed_over_by
 from ssl_kedro.saliency.evaluation import intervals
 from ssl_kedro.saliency.ground_truth import Arrays
 from ssl_kedro.saliency.scores import PanoramaTruth, scores_by_mode
@@ -173,6 +174,7 @@ def describe_run(
                 for name, found in results.datasets.items()
                 for file, reason in found.skipped
             ],
+            "passed_over": passed_over_by(found.passed_over for found in data.values()),
         },
         execution={
             "device": parameters.train.device,
