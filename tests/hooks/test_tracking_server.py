@@ -81,10 +81,10 @@ def test_a_run_lands_on_a_server(
     timed_run(tmp_path, server.uri, experiment="lands")
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("lands")
-    runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
-    (parent,) = [run for name, run in runs.items() if name.startswith("dual_gating")]
+    runs = {r.data.tags.get("model"): r for r in client.search_runs([experiment.experiment_id])}
+    parent = runs[None]
     files = client.list_artifacts(parent.info.run_id)
-    curve = client.get_metric_history(runs["budget_30"].info.run_id, "train/loss")
+    curve = client.get_metric_history(runs["budget_30"].info.run_id, "epochs/loss")
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert parent.data.metrics["knn_top1/dual.budget_30.gated"] == 0.25
     assert [(item.step, item.value) for item in curve] == [(1, 9.0), (2, 8.0), (3, 7.0)]
@@ -128,7 +128,7 @@ def test_a_server_that_dies_or_hangs_in_the_middle_costs_one_warning(
         for run in stored.search_runs([experiment.experiment_id])
         if "mlflow.parentRunId" in run.data.tags
     ]
-    curve = stored.get_metric_history(child.info.run_id, "train/loss")
+    curve = stored.get_metric_history(child.info.run_id, "epochs/loss")
     assert [item.step for item in curve][:2] == [1, 2]
 
 

@@ -37,6 +37,30 @@ class PipelineParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @property
+    def further_tags(self) -> Sequence[str]:
+        """Tags whose nodes are in the graph only if they are asked for."""
+        return ()
+
+    def check_missing(self, name: str) -> None:
+        """Say which parameter is wrong where an input of this name is not there.
+
+        Raises:
+            ConfigError: one that named it.
+        """
+
+    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+        """Refuse what a node could not work with, from what is seen of its inputs beforehand.
+
+        Args:
+            node: name of its function.
+            constants: that are bound to it.
+            seen: by argument: how many images, or the source itself with nothing decoded.
+
+        Raises:
+            ConfigError: naming key, value and what is allowed.
+        """
+
     @model_validator(mode="before")
     @classmethod
     def _read_switches(cls, value: Any) -> Any:
