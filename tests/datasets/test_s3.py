@@ -160,6 +160,8 @@ def test_images_are_brought_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     images(s3, 4)
+    for marker in ("photos/", "photos/train/a/", "photos/train/none/"):  # as S3's own pages make
+        s3.call_s3("put_object", Bucket="bucket", Key=marker, Body=b"")
     found = source(where).load()
     assert found.class_names == ("a", "b")
     assert sorted(found.images[:, 0, 0, 0].tolist()) == [10, 11, 12, 13]

@@ -15,7 +15,9 @@ class Stored:
         runs = self.client.search_runs([self.experiment.experiment_id])
         self.parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
         self.parent = self.parents[-1]
-        self.children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
+        self.children = {
+            r.data.tags["model"]: r for r in runs if "mlflow.parentRunId" in r.data.tags
+        }
 
     def curve(self, run: Any, key: str) -> list[tuple[int, float]]:
         history = self.client.get_metric_history(run.info.run_id, key)

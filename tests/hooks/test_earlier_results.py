@@ -10,7 +10,8 @@ from kedro.pipeline import Pipeline, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.hooks import project
-from ssl_kedro.hooks.project import EarlierResultsError, ProjectHook, mendable_message
+from ssl_kedro.hooks.project import ProjectHook, mendable_message
+from ssl_kedro.hooks.selection import EarlierResultsError, MissingInputError
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 
 CREATED = {"dual_gating": dual_gating, "dynamic_channels": dynamic_channels}
@@ -78,4 +79,7 @@ def test_an_export_of_another_pipeline_is_none_of_this(check) -> None:  # type: 
         return ""
 
     own = node(nothing, "saliency360.models.gone.model", "saliency360.export_check", tags="export")
-    check("export", Pipeline([own]), Pipeline([own]), DataCatalog({}))
+    there = DataCatalog({"saliency360.models.gone.model": MemoryDataset("something")})
+    check("export", Pipeline([own]), Pipeline([own]), there)
+    with pytest.raises(MissingInputError, match=r"reads saliency360\.models\.gone\.model, which"):
+        check("export", Pipeline([own]), Pipeline([own]), DataCatalog({}))

@@ -63,7 +63,7 @@ def test_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--env", "cifar01"), "--env cifar01: there is none; did you mean 'cifar10'? known: base"),
         (("--pipeline", "dual_gatin"), "did you mean 'dual_gating'? known: dual_gating, dynamic"),
         (("--params", "dual_gatin.seed=3"), "--params dual_gatin: there is none; did you mean"),
-        (("--params", "seed=3"), "--params seed: there is none; known: dual_gating"),
+        (("--params", "seed=3"), "--params seed: did you mean 'dual_gating.seed'?"),
     ],
 )
 def test_a_name_that_is_not_known_ends_the_run_with_the_nearest_one(

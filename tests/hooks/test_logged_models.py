@@ -78,7 +78,7 @@ def loaded(logged: Logged, name: str) -> Any:
 
 
 def test_an_encoder_predicts_what_it_gives_here(logged: Logged) -> None:
-    model = loaded(logged, "dual_gating-budget_30")
+    model = loaded(logged, "budget_30")
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), np.uint8)
     expected = {branch: logged.encoder.features(images, branch) for branch in ("dense", "gated")}
     np.testing.assert_array_equal(model.predict(images), expected["gated"])
@@ -87,7 +87,7 @@ def test_an_encoder_predicts_what_it_gives_here(logged: Logged) -> None:
 
 
 def test_a_saliency_model_takes_panoramas_of_any_size(logged: Logged) -> None:
-    model = loaded(logged, "saliency360-models-random-given")
+    model = loaded(logged, "models-random-given")
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 96), np.uint8)
     with torch.no_grad():
         expected = logged.saliency(torch.from_numpy(images))
@@ -96,8 +96,8 @@ def test_a_saliency_model_takes_panoramas_of_any_size(logged: Logged) -> None:
 
 def test_a_model_has_a_signature_and_an_example_that_it_takes(logged: Logged) -> None:
     for name, shape in (
-        ("dual_gating-budget_30", (1, logged.encoder.feature_dimensions)),
-        ("saliency360-models-random-given", (1, 1, 32, 64)),
+        ("budget_30", (1, logged.encoder.feature_dimensions)),
+        ("models-random-given", (1, 1, 32, 64)),
     ):
         model = loaded(logged, name)
         assert model.metadata.signature is not None
@@ -116,10 +116,11 @@ def test_nothing_in_a_model_is_a_pickle(logged: Logged) -> None:
 def test_models_belong_to_the_run_that_trained_them_and_to_the_registry(logged: Logged) -> None:
     for name, model in logged.models.items():
         run = logged.client.get_run(model.source_run_id)
-        assert run.info.run_name == name.partition("-")[2].replace("-", ".")
+        assert run.data.tags["model"] == name.replace("-", ".")
         assert run.outputs.model_outputs[0].model_id == model.model_id
         assert model.status == "READY"
-        versions = logged.client.search_model_versions(f"name = 'mine-{name}'")
+        pipeline = run.data.tags["pipeline"]
+        versions = logged.client.search_model_versions(f"name = 'mine-{pipeline}-{name}'")
         assert {version.version for version in versions} == {1, 2}
         assert model.artifact_location in {version.source for version in versions}
 

@@ -63,6 +63,7 @@ def test_a_run_lands_in_the_store_with_a_child_for_each_model(folder: Path, runn
         "gates": "{}",
     }
     assert stored.children["vicreg"].data.params["budget"] == "null"
+    assert stored.children["budget_30"].info.run_name == "dual_gating at 30%, seed 3"
     assert stored.children["budget_50"].data.params["gates.steering"] == "dual_ascent"
 
 
@@ -71,9 +72,9 @@ def test_every_epoch_is_a_step_of_the_run_it_belongs_to(folder: Path) -> None:
     stored = Stored(uri(folder))
     expected = [(1, 9.0), (2, 8.0), (3, 7.0)]
     for child in stored.children.values():
-        assert stored.curve(child, "train/loss") == expected
-        assert "train/epoch" not in child.data.metrics
-    assert stored.curve(stored.parent, "train/loss") == []
+        assert stored.curve(child, "epochs/loss") == expected
+        assert "epochs/epoch" not in child.data.metrics
+    assert stored.curve(stored.parent, "epochs/loss") == []
 
 
 def test_final_metrics_go_to_the_parent_and_to_their_model(folder: Path) -> None:
@@ -86,7 +87,7 @@ def test_final_metrics_go_to_the_parent_and_to_their_model(folder: Path) -> None
         "knn_top1/dual.budget_50.gated": 0.75,
     }
     of_30 = stored.children["budget_30"].data.metrics
-    final = {key: value for key, value in of_30.items() if not key.startswith("train/")}
+    final = {key: value for key, value in of_30.items() if not key.startswith("epochs/")}
     assert final == {"gated/knn_top1": 0.25, "gated/linear_top1": 0.625}
 
 
@@ -177,7 +178,7 @@ def test_pipelines_run_together_do_not_mix_their_metrics(folder: Path) -> None:
     of_pipelines = {
         run.data.tags["pipeline"]: run.data.metrics["macs"]
         for run in runs
-        if run.info.run_name == "budget_30"
+        if run.data.tags.get("model") == "budget_30"
     }
     (parent,) = [run for run in runs if run.info.run_name.startswith("first+second")]
     assert of_pipelines == {"first": 10, "second": 11}
@@ -215,7 +216,7 @@ def test_an_interrupted_process_leaves_killed_runs(folder: Path, sent: int, code
     assert stored.statuses() == {"KILLED"}
     # The first node in Kedro's order is the one that was interrupted, in its third epoch.
     (child,) = stored.children.values()
-    assert stored.curve(child, "train/loss") == [(1, 9.0), (2, 8.0)]
+    assert stored.curve(child, "epochs/loss") == [(1, 9.0), (2, 8.0)]
 
 
 def test_a_run_left_open_in_the_same_interpreter_is_closed_by_the_next(folder: Path) -> None:

@@ -20,7 +20,6 @@ from ssl_kedro.hooks.tracking_names import (
     numbers,
     of_all_models,
     of_one_model,
-    pipeline_keys,
     run_name,
 )
 from ssl_kedro.pipelines.retrieval_eval.records import TaskSummary
@@ -77,11 +76,6 @@ def test_a_name_says_where_its_values_belong(name: str, expected: Place) -> None
 def test_numbers_of_any_kind_are_kept_and_the_rest_is_left_out() -> None:
     values = {"a": 1, "b": np.float32(0.5), "c": True, "d": "0.5", "e": None, "f@1": 2.0}
     assert numbers(values, "x.") == {"x.a": 1.0, "x.b": 0.5, "x.c": 1.0, "x.f_1": 2.0}
-
-
-def test_pipelines_are_the_namespaces_at_the_top() -> None:
-    names = ["params:other.train", "dual_gating.metrics", "dual_gating.a.b", "plain"]
-    assert pipeline_keys(names) == {"dual_gating"}
 
 
 def test_passwords_do_not_reach_the_log() -> None:

@@ -106,7 +106,9 @@ def test_tracking_has_parent_child_and_epochs(finished: Project) -> None:
     client = MlflowClient(f"sqlite:///{finished.path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("ssl_kedro")
     assert experiment is not None
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    runs = {
+        run.data.tags.get("model"): run for run in client.search_runs([experiment.experiment_id])
+    }
     child = runs["budget_50"]
     parent = client.get_run(child.data.tags["mlflow.parentRunId"])
     assert {parent.info.status, child.info.status} == {"FINISHED"}
@@ -122,7 +124,7 @@ def test_tracking_has_parent_child_and_epochs(finished: Project) -> None:
     }
     assert {one.dataset.name for one in parent.inputs.dataset_inputs} == {"textures"}
     assert len(client.search_logged_models([experiment.experiment_id])) == 3
-    history = client.get_metric_history(child.info.run_id, "train/loss")
+    history = client.get_metric_history(child.info.run_id, "epochs/loss")
     assert [metric.step for metric in history] == [1, 2, 3]
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert {"report.html", "table_6_1.csv", "run_manifest.json"} <= names
@@ -229,12 +231,12 @@ def test_truncated_image_is_skipped_listed_and_limited(project: Project, tmp_pat
     summary = json.loads(
         (project.path / "data/03_primary/dual_gating/data_summary.json").read_text()
     )
-    assert [path for path, _ in summary["skipped"]] == ["train/class_1/007.jpg"]
-    assert "train/class_1/007.jpg" in (project.results / "report.html").read_text()
+    assert [path for path, _ in summary["skipped"]] == ["epochs/class_1/007.jpg"]
+    assert "epochs/class_1/007.jpg" in (project.results / "report.html").read_text()
     before = metrics_of(project)
     limited = project.run(folder_changes(root, **{"data.max_skipped": 0.001}))
     assert limited.returncode != 0
-    for word in ("train/class_1/007.jpg", "max_skipped"):
+    for word in ("epochs/class_1/007.jpg", "max_skipped"):
         assert word in limited.stderr
     assert metrics_of(project) == before
 

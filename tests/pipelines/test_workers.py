@@ -46,5 +46,5 @@ def test_two_workers_make_the_run_of_one(finished: Project, project: Project) ->
     # Rows reached the tracker as they came.
     client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    curves = [client.get_metric_history(run.info.run_id, "train/loss") for run in runs]
+    curves = [client.get_metric_history(run.info.run_id, "epochs/loss") for run in runs]
     assert [[row.step for row in curve] for curve in curves if curve] == [[1, 2, 3]] * 3

@@ -149,11 +149,11 @@ def _check(name: str, value: Any, annotation: Any) -> None:
         case typing.Literal if value not in arguments:
             raise ConfigError(name, value, "one of " + ", ".join(map(str, arguments)))
         case typing.Annotated:
-            _check(name, value, arguments[0])
             for allowed in arguments[1:]:
                 elements = value if isinstance(value, tuple) else (value,)
                 if isinstance(allowed, Range) and not all(map(allowed.contains, elements)):
                     raise ConfigError(name, value, str(allowed))
+            _check(name, value, arguments[0])
         case typing.Union | types.UnionType:
             for member in arguments:
                 _check(name, value, member)

@@ -120,11 +120,11 @@ def local_copy(place: str, storage_options: Mapping[str, Any] | None = None) -> 
     with storage_told(copy):
         DOWNLOADS.mkdir(parents=True, exist_ok=True)
         with FileLock(DOWNLOADS / f"{key}.lock"):
-            _discard(copy, there, _recorded(copy))
+            lacking = _lacking(copy, there, _recorded(copy))
             with replaced_file(DOWNLOADS / f"{key}.json") as temporary:
                 temporary.write_text(json.dumps({"of": place, "files": there}), encoding="utf-8")
             with reached(place):
-                _bring(system, root, copy, there)
+                _bring(system, root, copy, {name: there[name] for name in lacking})
     return copy
 
 
@@ -152,6 +152,8 @@ def _listing(system: Any, root: str) -> Listing:
     """Files at a place; none where there is nothing."""
     there: Listing = {}
     for name, found in system.find(root, detail=True).items():
+        if name.endswith("/"):  # an empty object that S3's own pages make for a folder
+            continue
         relative = name[len(root) :].lstrip("/")
         if ".." in relative.split("/"):
             raise RemoteError(root, f"a file called {relative!r}", "no '..' in names", "rename it")
@@ -170,43 +172,46 @@ def _recorded(copy: Path) -> Listing:
         return {}
 
 
-def _discard(copy: Path, there: Listing, recorded: Listing) -> None:
-    """Remove files of a copy that have changed, are gone or were damaged here.
+def _lacking(copy: Path, there: Listing, recorded: Listing) -> list[str]:
+    """Files that are to come, after those that have changed, are gone or were damaged are removed.
 
-    Afterwards each file that is here is one of the new listing, so that nothing has to be written
-    down while they come.
+    Each file that is here then is one of the new listing, so that nothing has to be written down
+    while the others come.
     """
-    for path in [copy, *copy.rglob("*")]:
-        name = "" if path == copy else path.relative_to(copy).as_posix()
-        told = there.get(name)
-        if path.is_file() and (recorded.get(name) != told or not _whole(path, told)):
-            path.unlink()
+    root = copy.absolute().as_posix()
+    kept = set()
+    for path, found in LocalFileSystem().find(root, detail=True).items():
+        name = path[len(root) :].lstrip("/")
+        if recorded.get(name) == there.get(name) and _whole(found["size"], there.get(name)):
+            kept.add(name)
+        else:
+            Path(path).unlink()
+    return [name for name in there if name not in kept]
 
 
-def _whole(path: Path, told: tuple[int | None, str] | None) -> bool:
-    return told is not None and told[0] in (None, path.stat().st_size)
+def _whole(size: int, told: tuple[int | None, str] | None) -> bool:
+    return told is not None and told[0] in (None, size)
 
 
 def _bring(system: Any, root: str, copy: Path, there: Listing) -> None:
-    """Download the files that are not here yet."""
-    missing = [name for name in there if not (copy / name).is_file()]
-    if not missing:
+    """Download files below a root, or the root itself where it is one."""
+    if not there:
         return
-    size = sum(there[name][0] or 0 for name in missing)
+    size = sum(told[0] or 0 for told in there.values())
     if size > (free := free_bytes(copy)):
-        raise StorageError(copy, os.strerror(errno.ENOSPC), size, free)
-    logging.getLogger(__name__).info("%s: downloading %d files", root, len(missing))
+        raise StorageError.of(copy, os.strerror(errno.ENOSPC), size, free)
+    logging.getLogger(__name__).info("%s: downloading %d files", root, len(there))
     arriving = copy.with_name(f"{copy.name}.arriving")
-    with progress_bar(len(missing), "downloading", "files") as bar:
-        for start in range(0, len(missing), _BATCH):
+    with progress_bar(len(there), "downloading", "files") as bar:
+        for start in range(0, len(there), _BATCH):
             shutil.rmtree(arriving, ignore_errors=True)
             arriving.mkdir(parents=True)
-            names = missing[start : start + _BATCH]
+            names = list(there)[start : start + _BATCH]
             parts = [arriving / str(number) for number in range(len(names))]
             there_as = [f"{root.rstrip('/')}/{name}" if name else root for name in names]
             system.get(there_as, list(map(str, parts)))
             for part, name in zip(parts, names, strict=True):
-                if not _whole(part, there[name]):
+                if not _whole(part.stat().st_size, there[name]):
                     raise RemoteError(root, f"{name} changing", "files at rest", "run again")
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 part.replace(copy / name)

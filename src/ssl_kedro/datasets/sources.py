@@ -10,13 +10,19 @@ from typing import Any
 from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
+from ssl_kedro.core.remote import is_remote
 from ssl_kedro.datasets.base import HandleDataset, SourceDataset
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import DataConfig, Split, load_images
+from ssl_kedro.images.load import DataConfig, Split, count_images, load_images
 from ssl_kedro.retrieval.extraction import VectorStore
-from ssl_kedro.retrieval.sets import RetrievalSet, effective_config, retrieval_set
+from ssl_kedro.retrieval.sets import (
+    RetrievalDataConfig,
+    RetrievalSet,
+    effective_config,
+    retrieval_set,
+)
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
@@ -61,6 +67,11 @@ class ImageSourceDataset(SourceDataset[ImageSet]):
         """Decode the images; see :func:`ssl_kedro.images.load.load_images`."""
         return load_images(self._config, self._split, self._seed, self._storage_options)
 
+    def look(self) -> int | None:
+        """How many, see :func:`~ssl_kedro.images.load.count_images`; None for those elsewhere."""
+        config = self._config
+        return None if is_remote(config.root) else count_images(config, self._split, self._seed)
+
     def _describe(self) -> dict[str, Any]:
         config = self._config
         return {"source": config.source, "split": self._split, "root": config.root}
@@ -93,11 +104,23 @@ class PanoramaSourceDataset(SourceDataset[PanoramaSource]):
         super().__init__(**files)
         self._name = name
         self._configs = {own: data, **(unlabelled or {}), **(also_test_on or {})}
+        self._opened: PanoramaSource | None = None
 
     def load(self) -> PanoramaSource:
         """See :func:`ssl_kedro.saliency.sources.open.open_source`."""
-        config = TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
-        return open_source(config, self._storage_options)
+        if self._opened is None:
+            self._opened = open_source(self._config(), self._storage_options)
+        return self._opened
+
+    def look(self) -> PanoramaSource | None:
+        """As loaded; None where it would have to be downloaded."""
+        return None if is_remote(self._config().root) else self.load()
+
+    def _release(self) -> None:
+        self._opened = None
+
+    def _config(self) -> SourceConfig:
+        return TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
@@ -131,17 +154,31 @@ class RetrievalSetDataset(SourceDataset[RetrievalSet]):
         self._name, self._seed = name, seed
         self._images = not (descriptors or {}).get("database")
         self._datasets, self._dataset = datasets, dataset
+        self._found: RetrievalSet | None = None
 
     def load(self) -> RetrievalSet:
         """See :func:`ssl_kedro.retrieval.sets.retrieval_set`."""
-        config = effective_config(self._datasets, self._dataset, self._name)
-        return retrieval_set(
-            self._name,
-            config,
-            self._seed,
-            images=self._images,
-            storage_options=self._storage_options,
-        )
+        if self._found is None:
+            self._found = retrieval_set(
+                self._name,
+                self._config(),
+                self._seed,
+                images=self._images,
+                storage_options=self._storage_options,
+            )
+        return self._found
+
+    def look(self) -> RetrievalSet | None:
+        """As loaded; None where it would have to be downloaded."""
+        config = self._config()
+        elsewhere = is_remote(config.ground_truth) or (self._images and is_remote(config.root))
+        return None if elsewhere else self.load()
+
+    def _release(self) -> None:
+        self._found = None
+
+    def _config(self) -> RetrievalDataConfig:
+        return effective_config(self._datasets, self._dataset, self._name)
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}

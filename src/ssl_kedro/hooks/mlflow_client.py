@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,14 +39,33 @@ logger = logging.getLogger("ssl_kedro.tracking")
 
 T = TypeVar("T")
 # MLflow's page opens such an experiment in its view of trainings, not of prompts and traces.
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
+_KIND = "mlflow.experimentKind"
+# What an address needs for MLflow 3.17, which asks the browser and not the experiment.
+MODEL_TRAINING = "workflowType=machine_learning"
+
+
+def harmless(what: str) -> Callable[[Callable[..., T]], Callable[..., T | None]]:
+    """Let a method of a store be called whether or not that answers; None where it does not.
+
+    Args:
+        what: it does, as the end of "could not ...".
+    """
+
+    def made(method: Callable[..., T]) -> Callable[..., T | None]:
+        @wraps(method)
+        def attempt(store: TrackingStore, *arguments: Any, **options: Any) -> T | None:
+            return store._attempt(what, lambda: method(store, *arguments, **options))
+
+        return attempt
+
+    return made
 
 
 class TrackingStore:
     """One experiment of an MLflow store, safe to call whether or not the store answers.
 
     No method raises because of the store. The first failure is logged as a warning with its
-    remedy and every later call returns at once. Calls may come from several threads; they
+    remedy and every later call returns None at once. Calls may come from several threads; they
     run one after the other.
 
     Args:
@@ -62,6 +82,7 @@ class TrackingStore:
         self._files_failed = False
         self._monitor: Any = None
         self._process = os.getpid()
+        self._mlflow: Any
         self._client: MlflowClient
         self._experiment_id: str
 
@@ -72,140 +93,131 @@ class TrackingStore:
             # Deprecations inside MLflow and SQLAlchemy, which Kedro would show, are theirs.
             warnings.simplefilter("ignore")
             self._attempt("open the store", lambda: None, at_start=True)
-            # On its own: the import sets the levels of the loggers that calls quieten.
-            self._attempt("load MLflow", lambda: importlib.import_module("mlflow"))
-            self._attempt("open the store", self._open)
+            self._load()
+            self._open()
         return self._on
 
-    def _open(self) -> None:
-        # Imported here: it takes a second or more, which `kedro --help` should not pay.
-        from mlflow import MlflowClient  # noqa: PLC0415
+    @harmless("load MLflow")
+    def _load(self) -> None:
+        # Here, for it takes a second or more, which `kedro --help` should not pay; and on its own:
+        # the import sets the levels of the loggers that calls quieten.
+        self._mlflow = importlib.import_module("mlflow")
 
+    @harmless("open the store")
+    def _open(self) -> None:
         file = sqlite_file(self._uri)
         if file is not None and not file.stat().st_size:
             _create_database(file)
-        self._client = MlflowClient(self._uri)
-        if not self._config.run_id:
+        self._client = self._mlflow.MlflowClient(self._uri)
+        page, joined = "", self._config.run_id
+        if not joined:
             self._experiment_id = self._found_or_created_experiment()
-        where = f"run {self._config.run_id}" if self._config.run_id else self._config.experiment
-        logger.info("tracking in %s, %s", redacted(self._uri), where)
+            page = f"/#/experiments/{self._experiment_id}/runs?{MODEL_TRAINING}"
+        where = self._uri + page * self._uri.startswith("http")
+        what = f"run {joined}" if joined else f"experiment {self._config.experiment}"
+        logger.info("tracking in %s, %s", redacted(where), what)
 
-    def start_run(
-        self, name: str, tags: Mapping[str, str], parameters: Mapping[str, str]
-    ) -> str | None:
-        """Id of a new run; None where the store does not answer."""
+    @harmless("start a run")
+    def start_run(self, name: str, tags: Mapping[str, str], parameters: Mapping[str, str]) -> str:
+        """Id of a new run."""
+        known = _source() | dict(tags)
+        created = self._client.create_run(self._experiment_id, tags=known, run_name=name)
+        self._describe(created.info.run_id, {}, parameters)
+        return str(created.info.run_id)
 
-        def call() -> str:
-            known = _source() | dict(tags)
-            created = self._client.create_run(self._experiment_id, tags=known, run_name=name)
-            run_id = str(created.info.run_id)
-            self._describe(run_id, {}, parameters)
-            return run_id
-
-        return self._attempt("start a run", call)
-
+    @harmless("join the run that this one belongs to")
     def join_run(
         self, run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]
-    ) -> dict[Place, str] | None:
-        """Ids of the children that a run has already; None where it cannot be joined.
+    ) -> dict[Place, str]:
+        """Ids of the children that a run has already.
 
         What the run says of itself stays; tags and parameters that it lacks are added.
         """
-
-        def call() -> dict[Place, str]:
-            run, own = self._client.get_run(run_id), _source() | dict(tags)
-            self._experiment_id, known = run.info.experiment_id, run.data.params
-            changed = [key for key, value in parameters.items() if known.get(key, value) != value]
-            if changed:
-                logger.warning(
-                    "the run %s keeps the parameters that it was started with; others here: %s",
-                    run_id,
-                    first_few(changed),
-                )
-            self._describe(
+        run, own = self._client.get_run(run_id), _source() | dict(tags)
+        self._experiment_id, known = run.info.experiment_id, run.data.params
+        changed = [key for key, value in parameters.items() if known.get(key, value) != value]
+        if changed:
+            logger.warning(
+                "the run %s keeps the parameters that it was started with; others here: %s",
                 run_id,
-                {key: own[key] for key in own.keys() - run.data.tags.keys()},
-                {key: parameters[key] for key in parameters.keys() - known.keys()},
+                first_few(changed),
             )
-            of_parent = f"tags.`mlflow.parentRunId` = '{run_id}'"
-            children = self._client.search_runs([self._experiment_id], of_parent)
-            return {
-                Place(child.data.tags.get("pipeline", ""), child.info.run_name): child.info.run_id
-                for child in children
-            }
-
-        return self._attempt(f"join the run {run_id}", call)
+        self._describe(
+            run_id,
+            {key: own[key] for key in own.keys() - run.data.tags.keys()},
+            {key: parameters[key] for key in parameters.keys() - known.keys()},
+        )
+        of_parent = f"tags.`mlflow.parentRunId` = '{run_id}'"
+        children = self._client.search_runs([self._experiment_id], of_parent)
+        return {
+            Place(*(child.data.tags.get(key, "") for key in Place._fields)): child.info.run_id
+            for child in children
+        }
 
     def _describe(
         self, run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]
     ) -> None:
-        from mlflow.entities import Param, RunTag  # noqa: PLC0415
-
+        of = self._mlflow.entities
         self._client.log_batch(
             run_id,
-            params=[Param(*item) for item in parameters.items()],
-            tags=[RunTag(*item) for item in tags.items()],
+            params=[of.Param(*item) for item in parameters.items()],
+            tags=[of.RunTag(*item) for item in tags.items()],
         )
 
+    @harmless("follow the load of the machine")
     def watch_system(self, run_id: str) -> None:
-        """Follow load of processor, memory, disk, network and GPU until the run ends."""
+        """Follow the load of processor, memory, disk, network and GPU until a run ends."""
+        module = importlib.import_module("mlflow.system_metrics.system_metrics_monitor")
+        made = module.SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self._uri)
+        made.start()
+        self._monitor = made
 
-        def call() -> None:
-            from mlflow.system_metrics.system_metrics_monitor import (  # noqa: PLC0415
-                SystemMetricsMonitor,
-            )
-
-            make: Any = SystemMetricsMonitor
-            self._monitor = make(run_id, resume_logging=True, tracking_uri=self._uri)
-            self._monitor.start()
-
-        self._attempt("follow the system's load", call)
-
+    @harmless("log metrics")
     def log_metrics(
         self, run_id: str, metrics: Mapping[str, float], step: int = 0, model: str | None = None
     ) -> None:
         """Log numbers of one step, of a logged model where there is one."""
+        kind, now = self._mlflow.entities.Metric, int(time.time() * 1000)
+        items = [kind(key, value, now, step, model) for key, value in metrics.items()]
+        self._client.log_batch(run_id, metrics=items)
 
-        def call() -> None:
-            from mlflow.entities import Metric  # noqa: PLC0415
-
-            now = int(time.time() * 1000)
-            items = [Metric(key, value, now, step, model) for key, value in metrics.items()]
-            self._client.log_batch(run_id, metrics=items)
-
-        if metrics:
-            self._attempt("log metrics", call)
-
+    @harmless("log data sets")
     def log_inputs(self, run_id: str, inputs: Mapping[tuple[str, str], str]) -> None:
-        """Log the context of data sets, by their names and digests."""
+        """Log the contexts of data sets, by their names and digests."""
+        of = self._mlflow.entities
+        found = [
+            of.DatasetInput(
+                of.Dataset(name, digest, "code", json.dumps({"tags": {"source": name}})),
+                [of.InputTag("mlflow.data.context", context)],
+            )
+            for (name, digest), context in inputs.items()
+        ]
+        self._client.log_inputs(run_id, found)
 
-        def call() -> None:
-            from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
+    @harmless("log a model")
+    def log_model(
+        self,
+        run_id: str,
+        place: Place,
+        parameters: Mapping[str, str],
+        network: Bundled,
+        bundle: Path,
+    ) -> str | None:
+        """Id of a new model: a trained network; registered where that is asked for."""
+        where = self._client, self._experiment_id, run_id
+        prefix = self._config.register_as
+        register_as = f"{prefix}-{place.pipeline}-" if prefix else None
+        name = place.model.replace(".", "-")  # MLflow refuses dots
+        return self._stored(
+            name, lambda: log_model(*where, name, parameters, network, bundle, register_as)
+        )
 
-            found = [
-                DatasetInput(
-                    Dataset(name, digest, "code", json.dumps({"tags": {"source": name}})),
-                    [InputTag("mlflow.data.context", context)],
-                )
-                for (name, digest), context in inputs.items()
-            ]
-            self._client.log_inputs(run_id, found)
-
-        self._attempt("log data sets", call)
-
-    def log_model(self, run_id: str, name: str, network: Bundled, bundle: Path) -> str | None:
-        """Log a trained network, and register it where that is asked for; its id."""
-
-        def call() -> str:
-            place = self._client, self._experiment_id, run_id, name
-            return log_model(*place, network, bundle, self._config.register_as)
-
-        return self._stored(f"model {name}", call)
-
+    @harmless("store a file")
     def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
         """Copy a file or folder into a run."""
         self._stored(path, lambda: self._client.log_artifact(run_id, str(path), folder))
 
+    @harmless("store a file")
     def log_text(self, run_id: str, text: str, file: str) -> None:
         """Write a file in a run."""
         self._stored(file, lambda: self._client.log_text(run_id, text, file))
@@ -216,55 +228,42 @@ class TrackingStore:
         A file that cannot be copied says nothing about the store: the first costs its own warning,
         and tracking goes on.
         """
+        try:
+            return action()
+        except OSError as error:
+            if not is_local(error):
+                raise
+            level = logging.DEBUG if self._files_failed else logging.WARNING
+            logger.log(level, "tracking could not store the file %s: %s", what, error)
+            self._files_failed = True
+            return None
 
-        def call() -> T | None:
-            try:
-                return action()
-            except OSError as error:
-                if not is_local(error):
-                    raise
-                level = logging.DEBUG if self._files_failed else logging.WARNING
-                logger.log(level, "tracking could not store the file %s: %s", what, error)
-                self._files_failed = True
-                return None
-
-        return self._attempt("store a file", call)
-
-    def end_run(
-        self, run_id: str, status: str | None, tags: Mapping[str, str] | None = None
-    ) -> None:
+    @harmless("close a run")
+    def end_run(self, run_id: str, status: str | None, tags: Mapping[str, str]) -> None:
         """Close a run as FINISHED, FAILED or KILLED; None leaves it to whoever started it."""
-
-        def call() -> None:
-            if self._monitor is not None:
-                self._monitor.finish()
-            self._describe(run_id, tags or {}, {})
-            if status is not None:
-                self._client.set_terminated(run_id, status)
-
-        self._attempt("close a run", call)
+        if self._monitor is not None:
+            self._monitor.finish()
+        self._describe(run_id, tags, {})
+        if status is not None:
+            self._client.set_terminated(run_id, status)
 
     def _found_or_created_experiment(self) -> str:
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
-
         name = self._config.experiment
-        found = self._client.get_experiment_by_name(name)
+        found: Any = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name, self._artifact_uri, _KIND))
-            except MlflowException:
-                # Another process may have created it since.
-                found = self._client.get_experiment_by_name(name)
-                if found is None:
+                self._client.create_experiment(name, self._artifact_uri)
+            except self._mlflow.MlflowException:  # perhaps another process has created it since
+                if self._client.get_experiment_by_name(name) is None:
                     raise
+            found = self._client.get_experiment_by_name(name)
         if found.lifecycle_stage == "deleted":
             raise ValueError(
                 f"the experiment {name!r} was deleted there; restore it with "
                 f"`mlflow experiments restore -x {found.experiment_id}` or name another one"
             )
-        for key, value in _KIND.items():
-            if key not in found.tags:
-                self._client.set_experiment_tag(found.experiment_id, key, value)
+        if _KIND not in found.tags:
+            self._client.set_experiment_tag(found.experiment_id, _KIND, "custom_model_development")
         return str(found.experiment_id)
 
     def _attempt(self, what: str, action: Callable[[], T], *, at_start: bool = False) -> T | None:
@@ -286,7 +285,10 @@ class TrackingStore:
         self._on = False
         text = " ".join(str(error).split())[:300]
         server = self._uri.startswith("http")
-        check = "Check that it exists, may be written and is not locked by others"
+        check = (
+            "Check that it exists, may be written and is not locked by others, move it away if a "
+            "kill has left it half made"
+        )
         logger.warning(
             "could not %s at %s (%s: %s). Nothing more is tracked in this run; the run itself "
             "goes on and its results are complete. %s, point MLFLOW_TRACKING_URI elsewhere, or set "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ssl_kedro
 
@@ -24,6 +25,7 @@ def log_model(
     experiment_id: str,
     run_id: str,
     name: str,
+    parameters: Mapping[str, str],
     network: Bundled,
     bundle: Path,
     register_as: str | None,
@@ -35,6 +37,7 @@ def log_model(
         experiment_id: that the run belongs to.
         run_id: that trained the network.
         name: of the model.
+        parameters: of its training.
         network: that the bundle holds.
         bundle: folder, copied.
         register_as: what its name in the registry begins with; None = it is not registered.
@@ -44,7 +47,7 @@ def log_model(
     from mlflow.entities import LoggedModelOutput  # noqa: PLC0415
     from mlflow.models import Model  # noqa: PLC0415
 
-    made = client.create_logged_model(experiment_id, name, run_id)
+    made = client.create_logged_model(experiment_id, name, run_id, params=dict(parameters))
     client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
     side = getattr(network, "image_size", None)
     with TemporaryDirectory() as temporary:
@@ -63,7 +66,7 @@ def log_model(
         client.log_model_artifacts(made.model_id, folder)
     client.finalize_logged_model(made.model_id, "READY")
     if register_as:
-        _register(client, f"{register_as}-{name}", made)
+        _register(client, register_as + name, made)
     return str(made.model_id)
 
 
@@ -72,17 +75,13 @@ def _signature(network: Bundled) -> ModelSignature:
     from mlflow.models import ModelSignature  # noqa: PLC0415
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec  # noqa: PLC0415
 
-    from ssl_kedro.encoders.base import Encoder  # noqa: PLC0415
-
-    def tensors(kind: Any, *shape: int) -> Schema:
-        return Schema([TensorSpec(np.dtype(kind), shape)])
-
-    if not isinstance(network, Encoder):
-        return ModelSignature(tensors("uint8", -1, 3, -1, -1), tensors("float32", -1, -1, -1, -1))
+    side = getattr(network, "image_size", -1)
+    features = (-1, getattr(network, "feature_dimensions", -1)) if side > 0 else (-1,) * 4
+    branches = getattr(network, "branches", ())
     return ModelSignature(
-        tensors("uint8", -1, 3, network.image_size, network.image_size),
-        tensors("float32", -1, network.feature_dimensions),
-        ParamSchema([ParamSpec("branch", "string", network.branches[-1])]),
+        Schema([TensorSpec(np.dtype("uint8"), (-1, 3, side, side))]),
+        Schema([TensorSpec(np.dtype("float32"), features)]),
+        *(ParamSchema([ParamSpec("branch", "string", name)]) for name in branches[-1:]),
     )
 
 

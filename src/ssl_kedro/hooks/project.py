@@ -1,13 +1,12 @@
 """Parameters in catalog and graph, checks before a run, and errors in one message."""
 
-import difflib
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.config import MissingConfigException, OmegaConfigLoader
@@ -16,14 +15,42 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, SharedMemoryDataCatalog
 from kedro.pipeline import Pipeline
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
+from yaml import YAMLError
 
-from ssl_kedro.core.errors import UserError, first_few
+from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.hooks.catalog import check_catalog
 from ssl_kedro.hooks.rooms import room
+from ssl_kedro.hooks.selection import (
+    UnknownNameError,
+    UnreadParameterError,
+    check_inputs,
+    check_seen,
+    check_selection,
+)
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.entrance import chosen
+
+if TYPE_CHECKING:
+    from ssl_kedro.pipelines.parameters import PipelineParameters
+
+
+def _environment_variable(name: str, *default: Any) -> Any:
+    """What ``${oc.env:NAME}`` stands for; records of a run do not show it."""
+    found = oc.env(name, *default)
+    if name in os.environ:
+        effective_parameters.keep_secret(os.environ[name], f"${{oc.env:{name}}}")
+    return found
+
+
+_UNREADABLE = (YAMLError, OmegaConfBaseException, OSError, ValueError)
+
+
+class ConfigFileError(UserError, ValueError):
+    """A file of the configuration that cannot be read."""
 
 
 class ParameterAwareConfigLoader(OmegaConfigLoader):
@@ -36,22 +63,53 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         shorten_errors()  # the first code of ours that a run comes to
         resolvers = {
-            "oc.env": oc.env,
+            "oc.env": _environment_variable,
             "parameter": effective_parameters.lookup,
             "room": self.room,
             **(options.pop("custom_resolvers", None) or {}),
         }
         super().__init__(*arguments, custom_resolvers=resolvers, **options)
-        if self.env is not None and not (Path(self.conf_source) / self.env).is_dir():
+        if self.env is not None and not self._fs.isdir(self._get_conf_env_path(self.env)):
             raise UnknownNameError("--env", self.env, self._environments())
         effective_parameters.bind(self._parameters)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Configuration of one kind.
+
+        Raises:
+            ConfigFileError: a file is not YAML, or an interpolation leads nowhere.
+        """
+        try:
+            return super().__getitem__(key)
+        except (*_UNREADABLE, AttributeError, TypeError) as error:
+            if mendable_message(error) is not None:
+                raise
+            raise ConfigFileError(self._fault(key, error)) from error
+
+    def _fault(self, key: str, error: Exception) -> str:
+        """Which file of the configuration is wrong, where, and what with it."""
+        for folder in (self.base_env, self.env or self.default_run_env):
+            for path in sorted((Path(self.conf_source) / folder).rglob("*")):
+                if path.suffix not in (".yml", ".yaml", ".json"):
+                    continue
+                try:
+                    if OmegaConf.is_list(OmegaConf.load(path)):
+                        return f"{path}: found a list; expected keys with values"
+                except _UNREADABLE as wrong:
+                    mark = getattr(wrong, "problem_mark", None)
+                    place = f"{path}, line {mark.line + 1}" if mark else path
+                    what = getattr(wrong, "problem", None) or first_line(wrong)
+                    return f"{place}: found no valid YAML ({what}); correct or remove the file"
+        place = f" at {found}" if (found := getattr(error, "full_key", None)) else ""
+        return f"the configuration of {key} cannot be read{place}: {first_line(error)}"
 
     def room(self) -> str:
         """Folder of the results of this environment and run, relative to the project."""
         return room(self.env, (self.runtime_params or {}).get("run"), self._environments())
 
     def _environments(self) -> list[str]:
-        return sorted({path.parent.name for path in Path(self.conf_source).glob("*/*")})
+        files = self._fs.glob(f"{self._get_conf_env_path('*')}/*")
+        return sorted({PurePosixPath(path).parent.name for path in files})
 
     def _parameters(self) -> dict[str, Any]:
         try:
@@ -70,31 +128,19 @@ def _given(command: click.Context | None, option: str) -> list[str]:
     return given.split(",") if isinstance(given, str) else list(given or ())
 
 
-class UnknownNameError(UserError, ValueError):
-    """What stands on the command line names nothing.
-
-    Args:
-        where: the option.
-        found: what it was given.
-        known: what there is.
-    """
-
-    def __init__(self, where: str, found: str, known: Collection[str]) -> None:
-        close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        super().__init__(f"{where} {found}: there is none; {hint}known: {', '.join(known)}")
+# Parameters of a run as a whole.
+_OF_RUNS = ("run", "mlflow_run_id")
 
 
 class RunnerError(UserError, ValueError):
     """A runner that the pipelines cannot be run with."""
 
 
-class EarlierResultsError(UserError, ValueError):
-    """A run by tag or node needs results that no earlier run has left."""
-
-
 class ProjectHook:
     """Checks the effective parameters, has the graph built from them, and checks what runs it."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, PipelineParameters] = {}
 
     @hook_impl
     @loading()
@@ -113,19 +159,36 @@ class ProjectHook:
         for name in names or ():
             if name not in known:
                 raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
-        keys = sorted({"run", "mlflow_run_id", *known} - {"__default__"})
-        for key in context.config_loader.runtime_params or {}:
-            if key not in keys:
-                raise UnknownNameError("--params", key, keys)
+        self._check_keys(context.config_loader.runtime_params or {}, names)
         parameters = effective_parameters.current()
-        for found in dict.fromkeys(chosen(names).values()):
-            found.check(parameters.get(found.name, {}))
+        self._models = {
+            found.name: found.check(parameters.get(found.name, {}))
+            for found in dict.fromkeys(chosen(names).values())
+        }
         effective_parameters.ask_for(_given(command, "tags"))
         # Kedro keeps pipelines of an earlier session; told again, it builds the graph from the
         # effective budgets and the parts that are asked for.
         pipelines.configure("ssl_kedro.pipeline_registry")
         pipelines.set_requested(names)
+        if names is not None and command is not None:
+            whole = sum((pipelines[name] for name in names), Pipeline([]))
+            tags = [tag for model in self._models.values() for tag in model.further_tags]
+            check_selection(command.params, whole, tags)
         keep_freed_memory()
+
+    def _check_keys(self, given: Mapping[str, Any], names: Collection[str] | None) -> None:
+        """Refuse parameters on the command line that no pipeline of the run reads."""
+        every = sorted({found.name for found in chosen(None).values()})
+        read = sorted({found.name for found in chosen(names).values()})
+        values = effective_parameters.current()
+        for key in given.keys() - {*_OF_RUNS, *read}:
+            if key in every:
+                others = f"this run, of {', '.join(read)}, does not read it"
+                raise UnreadParameterError(f"--params {key}: {others}; name it with --pipeline")
+            inside = [f"{name}.{key}" for name in read if key in values.get(name, {})]
+            if inside:
+                raise UnreadParameterError(f"--params {key}: did you mean {inside[0]!r}?")
+            raise UnknownNameError("--params", key, [*_OF_RUNS, *every])
 
     @hook_impl
     def before_pipeline_run(
@@ -133,14 +196,10 @@ class ProjectHook:
     ) -> None:
         """Runs before the first node.
 
-        Kedro finds out that results of an earlier run are missing when a node loads them, which
-        may be after hours of training.
-
         Raises:
             RunnerError: nodes would run in processes of their own.
-            EarlierResultsError: a part of the graph reads what another part makes and no earlier
-                run has left; names what is missing and what makes it.
-            VersionError: a version that is to be loaded is not there.
+            UserError: what nodes read is not there, or does not fit their parameters; see
+                :func:`check_catalog`, :func:`check_inputs` and :func:`check_seen`.
         """
         if isinstance(catalog, SharedMemoryDataCatalog):
             raise RunnerError(
@@ -151,16 +210,9 @@ class ProjectHook:
         check_catalog(pipeline, catalog, run_params.get("load_versions"))
         names = run_params.get("pipeline_names") or ["__default__"]
         whole = sum((pipelines[name] for name in names), Pipeline([]))
-        needed = pipeline.inputs() & whole.all_outputs()
-        missing = sorted(name for name in needed if not catalog.exists(name))
-        if not missing:
-            return
-        makers = [node.name for node in whole.only_nodes_with_outputs(*missing).nodes]
-        raise EarlierResultsError(
-            f"this part of the pipeline reads results that no earlier run has left here: "
-            f"{first_few(missing)}. They are made by {first_few(makers)}; "
-            "run the pipeline without --tags first, or name the tags of these nodes as well"
-        )
+        check_inputs(pipeline, whole, catalog, self._models)
+        if not run_params.get("only_missing_outputs"):
+            check_seen(pipeline, catalog, self._models)
 
 
 TRACEBACK_VARIABLE = "SSL_KEDRO_TRACEBACK"
@@ -189,13 +241,15 @@ def _print_shortly(
     if message is None:
         fallback(kind, error, traceback)
         return
+    message = effective_parameters.as_written(message)
     sys.stderr.write(f"\nError: {message}\n(Set {TRACEBACK_VARIABLE}=1 to see the traceback.)\n")
 
 
 def mendable_message(error: BaseException | None) -> str | None:
     """Text of the first error in the chain of causes that a user can mend, else None."""
     while error is not None:
-        if isinstance(error, UserError):
+        # Kedro's own, where a folder or all files of a kind are missing, says as much.
+        if isinstance(error, UserError | MissingConfigException):
             return str(error)
         error = error.__cause__
     return None

@@ -36,7 +36,7 @@ from ssl_kedro.hooks.tracking_names import (
     of_all_models,
     of_one_model,
     parameters_read,
-    pipeline_keys,
+    run_label,
     run_name,
     run_tags,
     tracking_kind,
@@ -66,6 +66,7 @@ class _OpenRun:
             two pipelines may use the same name.
         tags: of the run, and of its children.
         children: run ids by pipeline and model.
+        inputs: contexts of data sets by name and digest.
         models: ids of logged models by pipeline and model.
         artifacts: files to store at the end, with the run and the folder that they belong to.
         followed: epoch logs subscribed to already.
@@ -78,6 +79,7 @@ class _OpenRun:
     several: bool
     tags: Mapping[str, str]
     children: dict[Place, str]
+    inputs: dict[tuple[str, str], str] = field(default_factory=dict)
     models: dict[Place, str | None] = field(default_factory=dict)
     artifacts: dict[Path, tuple[str, str | None]] = field(default_factory=dict)
     followed: WeakSet[EpochLog] = field(default_factory=WeakSet)
@@ -134,7 +136,7 @@ class TrackingHook:
         run_id = joined or store.start_run(run_name(run_params), tags, parameters)
         if not run_id:
             return
-        several = len(pipeline_keys(pipeline.datasets())) > 1
+        several = len(run_params.get("pipeline_names") or ()) > 1
         self._run = _OpenRun(store, run_id, bool(joined), catalog, several, tags, children)
         if self._config.system_metrics:
             store.watch_system(run_id)
@@ -171,17 +173,16 @@ class TrackingHook:
         elif kind == "metrics":
             self._log_headline(run, place, data)
         elif kind == "dataset":
-            run.store.log_inputs(run.run_id, dataset_inputs(data))
+            run.inputs |= dataset_inputs(data)
+            for run_id in (run.run_id, *run.children.values()):
+                run.store.log_inputs(run_id, run.inputs)
         path = local_path(dataset) if kind in ("artifact", "model") else None
         if path is not None and kind == "artifact":
             folder = place.pipeline if run.several and not place.model else None
             run.artifacts[path] = self._run_of(run, place, node), folder
         elif path is not None:
-            # MLflow refuses dots in names of models.
-            name = dataset_name.rpartition(".")[0].replace(".", "-")
-            run.models[place] = run.store.log_model(
-                self._run_of(run, place, node), name, data, path
-            )
+            child, parameters = self._run_of(run, place, node), bound_constants(node.func)
+            run.models[place] = run.store.log_model(child, place, parameters, data, path)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -192,12 +193,12 @@ class TrackingHook:
     def on_pipeline_error(self, error: BaseException) -> None:
         """The same of a run that has failed, with the error's message."""
         text = f"{type(error).__name__}: {error}"
-        self._end("FAILED", {"error": text[:TAG_VALUE_LIMIT]})
+        self._end("FAILED", error=text[:TAG_VALUE_LIMIT])
 
     def _log_row(self, run: _OpenRun, run_id: str, row: Row) -> None:
         if self._run is run:
             metrics = numbers(
-                {key: value for key, value in row.items() if key != "epoch"}, "train/"
+                {key: value for key, value in row.items() if key != "epoch"}, "epochs/"
             )
             run.store.log_metrics(run_id, metrics, step=int(row["epoch"]))
 
@@ -218,14 +219,15 @@ class TrackingHook:
             return run.run_id
         with self._lock:
             if place not in run.children:
-                parameters = bound_constants(node.func)
-                tags = {"mlflow.parentRunId": run.run_id, "pipeline": place.pipeline}
-                started = run.store.start_run(place.model, {**run.tags, **tags}, parameters)
+                name = run_label(node.func) or place.model
+                tags = {**run.tags, "mlflow.parentRunId": run.run_id, **place._asdict()}
+                started = run.store.start_run(name, tags, bound_constants(node.func))
                 # Where the store is off, nothing is sent under this id.
                 run.children[place] = started or ""
+                run.store.log_inputs(run.children[place], run.inputs)
             return run.children[place]
 
-    def _end(self, status: str, tags: Mapping[str, str] | None = None) -> None:
+    def _end(self, status: str, **tags: str) -> None:
         with self._lock:
             run, self._run = self._run, None
         if run is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from numbers import Real
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
+from ssl_kedro.pipelines.effective_parameters import as_written
 from ssl_kedro.reporting.manifest import git_commit
 
 if TYPE_CHECKING:
@@ -48,15 +49,6 @@ class Place(NamedTuple):
         return cls(pipeline, model)
 
 
-def pipeline_keys(dataset_names: Iterable[str]) -> frozenset[str]:
-    """Namespaces at the top, one for each pipeline in the run."""
-    return frozenset(
-        name.split(".")[0]
-        for name in dataset_names
-        if "." in name and not name.startswith("params:")
-    )
-
-
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and plain values of nested mappings, dataclasses and pydantic models."""
     plain = to_jsonable_python(
@@ -73,7 +65,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested parameters as dotted keys and text, within MLflow's limits.
+    """Nested parameters as dotted keys and text, within MLflow's limits, without secrets.
 
     A list becomes one JSON text. Text stays as it is, every other value is written as JSON ("null",
     "true", "0.1").
@@ -82,12 +74,12 @@ def flattened(value: Any, prefix: str = "") -> dict[str, str]:
         value: parameters of any nesting.
         prefix: of all keys, without a dot at the end.
     """
+    told = ((key, as_written(plain)) for key, plain in _leaves(value, prefix) if key)
     return {
         _mlflow_key(key): (plain if isinstance(plain, str) else json.dumps(plain))[
             :PARAMETER_VALUE_LIMIT
         ]
-        for key, plain in _leaves(value, prefix)
-        if key
+        for key, plain in told
     }
 
 
@@ -126,10 +118,10 @@ def _mlflow_key(name: str) -> str:
 
 
 def run_name(run_params: Mapping[str, Any]) -> str:
-    """Pipelines, room and start: "dual_gating cifar10/night 2026-01-31 23:59:59"."""
+    """Pipelines, room and start: "dual_gating cifar10/night 2026-01-31 23:59"."""
     run = (run_params.get("runtime_params") or {}).get("run")
     room = run_params.get("env") or "base"
-    started = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+    started = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
     pipelines = "+".join(run_params.get("pipeline_names") or ["default"])
     return f"{pipelines} {room if run is None else f'{room}/{run}'} {started}"
 
@@ -148,6 +140,12 @@ def run_tags(run_params: Mapping[str, Any]) -> dict[str, str]:
         "mlflow.source.git.dirty": "true" if changes else "",
     }
     return {key: str(value)[:TAG_VALUE_LIMIT] for key, value in tags.items() if value}
+
+
+def run_label(function: Any) -> str | None:
+    """What a constant that the graph has bound to a node's function calls itself, if one does."""
+    bound = getattr(function, "keywords", {}).values()
+    return next((value.label for value in bound if hasattr(value, "label")), None)
 
 
 def bound_constants(function: Any) -> dict[str, str]:
@@ -191,22 +189,24 @@ def parameters_read(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> d
     return found
 
 
+def _layers(dataset: Any) -> Iterator[Any]:
+    """A dataset, what it wraps, and so on."""
+    while dataset is not None:
+        yield dataset
+        dataset = getattr(dataset, "_dataset", None)
+
+
 def tracking_kind(dataset: Any) -> Any:
     """Value of ``metadata: {mlflow: ...}``; a wrapper's own metadata come first."""
-    while dataset is not None:
-        metadata = getattr(dataset, "metadata", None)
-        if isinstance(metadata, Mapping) and "mlflow" in metadata:
-            return metadata["mlflow"]
-        dataset = getattr(dataset, "_dataset", None)
-    return None
+    every = (getattr(layer, "metadata", None) or {} for layer in _layers(dataset))
+    return next((found["mlflow"] for found in every if "mlflow" in found), None)
 
 
 def local_path(dataset: Any) -> Path | None:
     """Where a dataset keeps its file, None for one that has no file on this machine."""
-    while getattr(dataset, "_dataset", None) is not None:
-        dataset = dataset._dataset
-    if getattr(dataset, "_protocol", "file") not in {"file", "local"}:
+    *_, inner = _layers(dataset)
+    if getattr(inner, "_protocol", "file") not in {"file", "local"}:
         return None
-    versioned = getattr(dataset, "_get_load_path", None)
-    found = versioned() if callable(versioned) else getattr(dataset, "_filepath", None)
+    versioned = getattr(inner, "_get_load_path", None)
+    found = versioned() if callable(versioned) else getattr(inner, "_filepath", None)
     return Path(found) if found and Path(found).exists() else None

@@ -143,12 +143,15 @@ class ImageSource:
         load: from configuration, split and seed to the images, as :func:`load_images` says.
         reads_files: from ``data.root``.
         unlabelled: whether pre-training has more images than the labelled training part.
+        count: as ``load``, how many images there are, told without decoding any; None where only
+            loading tells.
     """
 
     names: tuple[str, ...]
     load: Callable[[DataConfig, Split, int], ImageSet]
     reads_files: bool = True
     unlabelled: bool = False
+    count: Callable[[DataConfig, Split, int], int] | None = None
 
 
 @cache
@@ -170,6 +173,18 @@ def image_source(name: str) -> ImageSource:
 def source_names() -> list[str]:
     """Names of all sources."""
     return [name for module in modules(PACKAGE) for name in module.SOURCE.names]
+
+
+def count_images(config: DataConfig, split: Split, seed: int) -> int | None:
+    """How many images :func:`load_images` will give; None where only loading tells.
+
+    Files that turn out to be unreadable are counted.
+
+    Raises:
+        ImageSourceError: as far as the images need not be decoded to find out.
+    """
+    count = image_source(config.source).count
+    return None if count is None else count(config, split, seed)
 
 
 def load_images(

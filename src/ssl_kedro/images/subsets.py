@@ -87,6 +87,15 @@ def limited(
     return balanced_subset(labels, limit, generator)
 
 
+def limited_count(config: DataConfig, training: bool, count: int, classes: int) -> int:
+    """How many images :func:`limited` leaves of so many, of so many classes."""
+    _, limit = config.limit_of(training)
+    if limit is None or limit >= count:
+        return count
+    check_limit(config, training, classes)
+    return limit
+
+
 def check_limit(config: DataConfig, training: bool, classes: int) -> None:
     """Refuse, by an ImageSourceError, a limit that cannot hold one image of each class."""
     key, limit = config.limit_of(training)

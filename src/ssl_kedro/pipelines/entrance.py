@@ -41,15 +41,15 @@ class Entrance:
         """What ``--pipeline`` takes, and the key of the parameters."""
         return self.package.rpartition(".")[-1]
 
-    def check(self, parameters: Any) -> None:
-        """Refuse values that the pipeline cannot be run with.
+    def check(self, parameters: Any) -> PipelineParameters:
+        """The pipeline's parameters; values that it cannot be run with are refused.
 
         Raises:
             ParameterError: naming each faulty key, its value and what is allowed.
         """
         from ssl_kedro.pipelines.parameters import parsed  # noqa: PLC0415  loads torch
 
-        parsed(self._model, self.name, parameters)
+        return parsed(self._model, self.name, parameters)
 
     def create_pipeline(
         self, parameters: Mapping[str, Any], asked: Collection[str] = ()

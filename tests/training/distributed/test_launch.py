@@ -32,7 +32,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from safetensors.torch import save_file
-from ssl_kedro.hooks.tracking import exit_on_sigterm
+from ssl_kedro.hooks.interruption import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.loop import train_encoder

@@ -5,6 +5,7 @@ import numpy as np
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import images_from_arrays
+from ssl_kedro.images.subsets import limited_count
 
 
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
@@ -35,4 +36,12 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     )
 
 
-SOURCE = ImageSource(("cifar10", "cifar100"), _load)
+def _count(config: DataConfig, split: Split, _seed: int) -> int:
+    from torchvision.datasets import CIFAR10, CIFAR100  # noqa: PLC0415  slow to import
+
+    config.published_folder({"cifar10": CIFAR10, "cifar100": CIFAR100}[config.source])
+    training, classes = split != "eval", int(config.source.removeprefix("cifar"))
+    return limited_count(config, training, 50_000 if training else 10_000, classes)
+
+
+SOURCE = ImageSource(("cifar10", "cifar100"), _load, count=_count)

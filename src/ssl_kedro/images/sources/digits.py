@@ -6,7 +6,7 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import images_from_arrays
-from ssl_kedro.images.subsets import held_out
+from ssl_kedro.images.subsets import held_out, limited_count
 
 _SPLIT_SEED = 0
 
@@ -20,14 +20,11 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """
     from sklearn.datasets import load_digits  # noqa: PLC0415  slow to import, rarely used
 
-    digits = load_digits()
+    digits, training = load_digits(), split != "eval"
     # Published as 0 to 16.
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     every_label = digits.target.astype(np.int64)
-    generator = numpy_generator(_SPLIT_SEED, "images", "digits")
-    kept, held = held_out(every_label, config.eval_fraction, generator)
-    training = split != "eval"
-    members = kept if training else held
+    members = _members(every_label, config, training)
     return images_from_arrays(
         config,
         np.repeat(grey[members, None], 3, axis=1),
@@ -39,4 +36,16 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     )
 
 
-SOURCE = ImageSource(("digits",), _load, reads_files=False)
+def _members(labels: np.ndarray, config: DataConfig, training: bool) -> np.ndarray:
+    generator = numpy_generator(_SPLIT_SEED, "images", "digits")
+    return held_out(labels, config.eval_fraction, generator)[0 if training else 1]
+
+
+def _count(config: DataConfig, split: Split, _seed: int) -> int:
+    from sklearn.datasets import load_digits  # noqa: PLC0415  slow to import, rarely used
+
+    members = _members(load_digits().target, config, split != "eval")
+    return limited_count(config, split != "eval", len(members), 10)
+
+
+SOURCE = ImageSource(("digits",), _load, reads_files=False, count=_count)

@@ -53,12 +53,21 @@ class _Files:
         return _Files([self.paths[row] for row in rows], labels, self.class_names)
 
 
-def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
-    """Images of the folder ``root``; see the top of this file."""
+def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, _Files]:
+    """The root and the files of a part of it."""
     training = split != "eval"
     root = config.existing_root(_LAYOUT)
     files = _part(root, config, training, seed)
-    files = files[limited(files.labels, len(files.paths), config, training, seed)]
+    return root, files[limited(files.labels, len(files.paths), config, training, seed)]
+
+
+def _count(config: DataConfig, split: Split, seed: int) -> int:
+    return len(_found(config, split, seed)[1].paths)
+
+
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
+    """Images of the folder ``root``; see the top of this file."""
+    root, files = _found(config, split, seed)
     states = [_state(root, path) for path in files.paths]
     plan = Plan(
         identity=(str(root.resolve()), files.class_names, states),
@@ -217,4 +226,4 @@ def _labels_to_split(train: _Files, config: DataConfig) -> np.ndarray:
     return labels
 
 
-SOURCE = ImageSource(("folder", "imagenet100"), _load)
+SOURCE = ImageSource(("folder", "imagenet100"), _load, count=_count)

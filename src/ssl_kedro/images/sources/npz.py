@@ -1,5 +1,6 @@
 """Arrays in one NumPy .npz file: x_train, x_test and, where labelled, y_train, y_test."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from ssl_kedro.core.errors import first_line
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, ImageSourceError, Split
 from ssl_kedro.images.store import images_from_arrays
+from ssl_kedro.images.subsets import limited_count
 
 _EXPECTED = (
     "an .npz file with x_train and x_test (uint8, (N, H, W), (N, H, W, 1), (N, H, W, 3) or "
@@ -105,4 +107,22 @@ def _channels_first(images: np.ndarray, name: str, config: DataConfig) -> np.nda
     raise _error(config, f"{name} of shape {images.shape}")
 
 
-SOURCE = ImageSource(("npz",), _load)
+def _count(config: DataConfig, split: Split, _seed: int) -> int:
+    """From the header of the images, and the labels."""
+    training, path = split != "eval", _existing_file(config)
+    part = "train" if training else "test"
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"x_{part}.npy") as file:
+            form = np.lib.format
+            first = form.read_magic(file) == (1, 0)
+            read = form.read_array_header_1_0 if first else form.read_array_header_2_0
+            shape, _, _ = read(file)
+        with np.load(path, allow_pickle=False) as arrays:
+            classes = len(np.unique(arrays[f"y_{part}"])) if f"y_{part}" in arrays else 0
+    except Exception:  # as above: of any kind where the file is damaged
+        _part(path, part, config)  # says what is wrong
+        raise
+    return limited_count(config, training, shape[0] if shape else 0, classes)
+
+
+SOURCE = ImageSource(("npz",), _load, count=_count)

@@ -5,6 +5,7 @@ import numpy as np
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import images_from_arrays
+from ssl_kedro.images.subsets import limited_count
 
 SIDE = 96
 _PARTS = {"pretrain": "unlabeled", "train": "train", "eval": "test"}
@@ -58,4 +59,13 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     )
 
 
-SOURCE = ImageSource(("stl10",), _load, unlabelled=True)
+def _count(config: DataConfig, split: Split, _seed: int) -> int:
+    from torchvision.datasets import STL10  # noqa: PLC0415  slow to import
+
+    config.published_folder(STL10)
+    there = {"pretrain": 100_000, "train": 5_000, "eval": 8_000}[split]
+    classes = 0 if split == "pretrain" else len(CLASS_NAMES)
+    return limited_count(config, split != "eval", there, classes)
+
+
+SOURCE = ImageSource(("stl10",), _load, unlabelled=True, count=_count)

@@ -15,7 +15,7 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.store import Block, Plan, stored
-from ssl_kedro.images.subsets import check_limit
+from ssl_kedro.images.subsets import check_limit, limited_count
 
 # Lengths are in units of 1/32 of the image side, which is a pixel at the default size.
 _SIDE = 32.0
@@ -101,12 +101,11 @@ PATTERNS: dict[str, Pattern] = {
 }
 
 
-def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
-    """Textures, the classes in turn; the two parts share no draws."""
+def _count(config: DataConfig, split: Split, _seed: int) -> int:
     training = split != "eval"
     check_limit(config, training, len(PATTERNS))
-    part, key = ("train", "generated") if training else ("eval", "generated_eval")
-    count = getattr(config, key)
+    key = "generated" if training else "generated_eval"
+    count: int = getattr(config, key)
     if count < len(PATTERNS):
         raise config.error(
             key,
@@ -114,8 +113,12 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
             expected=f"at least {len(PATTERNS)} images, one of each class",
             remedy=f"raise data.{key}",
         )
-    _, limit = config.limit_of(training)
-    count = min(count, limit or count)
+    return limited_count(config, training, count, len(PATTERNS))
+
+
+def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
+    """Textures, the classes in turn; the two parts share no draws."""
+    part, count = "eval" if split == "eval" else "train", _count(config, split, seed)
 
     def blocks() -> Iterator[Block]:
         for start in range(0, count, _IMAGES_A_BLOCK):
@@ -159,4 +162,4 @@ def textures(labels: np.ndarray, size: int, generator: np.random.Generator) -> n
     return np.repeat(pixels[:, None], 3, axis=1)
 
 
-SOURCE = ImageSource(("textures",), _load, reads_files=False)
+SOURCE = ImageSource(("textures",), _load, reads_files=False, count=_count)

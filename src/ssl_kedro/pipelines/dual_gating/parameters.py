@@ -1,6 +1,7 @@
 """Parameters of the dual_gating pipeline."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -122,6 +123,28 @@ class DualGatingParameters(EncoderPipelineParameters):
     def shared_options(self) -> dict[str, Config]:
         """Options that stand once for all methods that have them: the weights of VICReg."""
         return {"vicreg": self.vicreg}
+
+    @property
+    def further_tags(self) -> Sequence[str]:
+        """Parts of the chapter, and export."""
+        return (*parts(), *super().further_tags)
+
+    def check_missing(self, name: str) -> None:
+        """Refuse a teacher that nobody knows."""
+        if name == self.distillation.teacher:
+            raise ConfigError(
+                "distillation.teacher",
+                name,
+                '"vicreg", or the name of an encoder that the catalog defines and an earlier run '
+                'has left, such as "dual_gating.budget_30.encoder"',
+            )
+
+    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+        """As for all, and refuse an embedding of next to nothing."""
+        super().check_seen(node, constants, seen)
+        if node == "embed_features" and (count := seen.get("eval_images", 4)) < 4:
+            expected = f"parts without figure_6_2, which needs 4 evaluation images and has {count}"
+            raise ConfigError("parts", list(self.parts), expected)
 
     def gates_of(self, variant: Variant) -> dict[str, float | str]:
         """Gate parameters of a variant that differ from the run's own."""

@@ -1,7 +1,7 @@
 """Parameters of pipelines that train encoders: what chapters 5 and 6 share."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -151,6 +151,26 @@ class EncoderPipelineParameters(PipelineParameters):
             **{f"gates.{name}": getattr(self.gates, name) for name in _PUBLISHED_GATES},
             **{f"images.{name}": n for name, n in manifest["data"]["images"].items()},
         }
+
+    @property
+    def further_tags(self) -> Sequence[str]:
+        """The tag that adds the export of compact networks."""
+        return ("export",)
+
+    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+        """Refuse batches and votes of more images than there are."""
+        if node == "pretrain" and "images" in seen:
+            method, count = constants["training"].method, seen["images"]
+            if (size := self.train_config(method).batch_size) > count:
+                own = "batch_size" in self.methods.get(method, MethodParameters()).train
+                key = f"methods.{method}.train" if own else "train"
+                expected = f"at most {count}, the number of training images"
+                raise ConfigError(f"{key}.batch_size", size, expected)
+        count = seen.get("train_images", self.knn.k)
+        if node in ("evaluate", "measure_baselines") and count < self.knn.k:
+            raise ConfigError(
+                "knn.k", self.knn.k, f"at most {count}, the number of training images"
+            )
 
     @property
     def image_size(self) -> int:

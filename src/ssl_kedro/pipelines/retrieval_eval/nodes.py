@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.encoders.frozen import check_present
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
@@ -45,7 +44,6 @@ _log = logging.getLogger(__name__)
 def check_data(parameters: RetrievalEvalParameters, **sets: RetrievalSet) -> Data:
     """What every task and whitening set holds; fails before any extraction starts."""
     if not parameters.own_descriptors:
-        check_present({n: parameters.encoders[n] for n in parameters.present_encoders})
         for name in parameters.absent_encoders:
             file = parameters.encoders[name].file
             _log.info("Encoder %r is left out: there is nothing at %s", name, file)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.remote import check_scheme, is_remote
-from ssl_kedro.encoders.frozen import FrozenEncoderConfig
+from ssl_kedro.encoders.frozen import FrozenEncoderConfig, check_present
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.pipelines.parameters import (
     Names,
@@ -189,6 +189,11 @@ class RetrievalEvalParameters(PipelineParameters):
             check_scheme(f"descriptors.{role}", path)
             if path and not is_remote(path) and not Path(path).expanduser().is_file():
                 raise ConfigError(f"descriptors.{role}", path, "a .npy file that exists")
+
+    def check_missing(self, name: str) -> None:
+        """Refuse encoders whose files are not there, all at once."""
+        if name.endswith(".network"):
+            check_present({name: self.encoders[name] for name in self.present_encoders})
 
     @property
     def own_descriptors(self) -> bool:

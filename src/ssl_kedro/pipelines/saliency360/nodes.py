@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ssl_kedro.augment.panorama_views import PanoramaViews
-from ssl_kedro.core.config import Config, ConfigError
+from ssl_kedro.core.config import Config
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
@@ -29,7 +29,6 @@ from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at
 from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
-from ssl_kedro.saliency.predict.inputs import found_input
 from ssl_kedro.saliency.predict.onnx_export import ExportReport, export_onnx
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.open import JoinedSources
@@ -43,22 +42,19 @@ from ssl_kedro.training.loop import BatchSource, train
 _COMPARED, _TIMED = 4, 8
 
 
-def check_sources(parameters: Saliency360Parameters, **sources: PanoramaSource) -> records.Data:
-    """Everything cheap is looked at before any long work; how many panoramas there are."""
+def check_sources(
+    parameters: Saliency360Parameters,  # noqa: ARG001  checked against them before the run
+    **sources: PanoramaSource,
+) -> records.Data:
+    """How many panoramas there are."""
     found: records.Data = {}
     given: dict[str, PanoramaSource] = nested(sources)["sources"]
     for name, source in given.items():
-        source.check()
         splits: dict[str, int] = dict(sorted(Counter(source.splits).items()))
         scenes = len(set(source.scenes))
         found[name] = records.SourceSummary(
             len(source), scenes, splits, source.fingerprint, dict(source.passed_over)
         )
-    own = given[parameters.dataset]
-    for name in parameters.parts:
-        part_of(parameters, own, name)
-    if parameters.predict.input is not None:
-        found_input(parameters.predict.input, parameters.predict.max_megapixels)
     return found
 
 
@@ -86,12 +82,6 @@ def store_for_pretraining(
     source = JoinedSources(nested(sources)["sources"])
     every = parameters.pretrain_on == "all"
     chosen = [i for i, split in enumerate(source.splits) if every or split == "unlabelled"]
-    if not chosen:
-        raise ConfigError(
-            "pretrain_on",
-            parameters.pretrain_on,
-            'panoramas to pre-train on: add sources under "unlabelled", or set it to "all"',
-        )
     size, skipped = parameters.image.size, parameters.max_skipped
     return store.fill(source, chosen, size, label="pretraining", max_skipped=skipped)
 
@@ -300,12 +290,8 @@ def predict(
     """Maps, heat maps and overlays of a user's image, folder or video.
 
     Raises:
-        ConfigError: no input is named.
         PredictionInputError: the input cannot be predicted for.
     """
-    if parameters.predict.input is None:
-        expected = "the path of a panorama, a video, or a folder of them"
-        raise ConfigError("predict.input", None, expected)
     config = dataclasses.replace(parameters.predict, output=str(folder))
     rows = write_predictions(model, config, parameters.image.width)
     return {"folder": str(folder), "files": [dataclasses.asdict(row) for row in rows]}

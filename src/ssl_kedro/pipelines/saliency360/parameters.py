@@ -1,10 +1,9 @@
 """Parameters of the saliency360 pipeline."""
 
 import dataclasses
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -22,7 +21,7 @@ from ssl_kedro.pipelines.parameters import (
     name_list,
     without_nulls,
 )
-from ssl_kedro.pipelines.saliency360 import plans
+from ssl_kedro.pipelines.saliency360 import checks, plans
 from ssl_kedro.pipelines.saliency360.records import BASELINES
 from ssl_kedro.saliency.folds import part_names
 from ssl_kedro.saliency.maps import MODES, Mode
@@ -38,7 +37,6 @@ _ONE = {
     "workers": "this pipeline trains in one process",
     "nodes": "this pipeline trains in one process",
 }
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NO_NULLS = BeforeValidator(without_nulls)
 C = TypeVar("C", bound=Config)
 
@@ -182,16 +180,16 @@ class Saliency360Parameters(PipelineParameters):
                 if (value := getattr(recipe, name)) != 1:
                     raise ConfigError(f"{key}.{name}", value, f"1: {why}")
         taken = ("pretraining", self.dataset)
-        _check_names("dataset", (self.dataset,))
-        _check_names("unlabelled", self.unlabelled, *taken)
-        _check_names("also_test_on", self.also_test_on, *taken, *self.unlabelled)
-        _check_names("encoders", self.encoders)
-        _check_names("models", self.models, *BASELINES, *self.datasets)
+        checks.check_names("dataset", (self.dataset,))
+        checks.check_names("unlabelled", self.unlabelled, *taken)
+        checks.check_names("also_test_on", self.also_test_on, *taken, *self.unlabelled)
+        checks.check_names("encoders", self.encoders)
+        checks.check_names("models", self.models, *BASELINES, *self.datasets)
         if self.folds == 1:
             raise ConfigError("folds", 1, "0 (the given split) or at least 2")
         for name, model in self.models.items():
-            _check_known(f"models.{name}.encoder", model.encoder, self.encoders)
-            _check_names(f"models.{name}.part", (model.part,))
+            checks.check_known(f"models.{name}.encoder", model.encoder, self.encoders)
+            checks.check_names(f"models.{name}.part", (model.part,))
             plans.check_recipe(f"models.{name}.recipe", model.recipe, plans.DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
             if (encoder.kind == "file") != (encoder.file is not None):
@@ -201,9 +199,29 @@ class Saliency360Parameters(PipelineParameters):
             plans.check_recipe(f"encoders.{name}.recipe", encoder.recipe, plans.VIEW_QUIRKS)
         parts = sorted({model.part for model in self.models.values()} - {plans.MAIN})
         for name in self.ablations:
-            _check_known("ablations", name, ("all", *parts))
-        _check_known("deploy", self.deploy, self.models)
+            checks.check_known("ablations", name, ("all", *parts))
+        checks.check_known("deploy", self.deploy, self.models)
         return self
+
+    @property
+    def further_tags(self) -> tuple[str, ...]:
+        """Parts that models belong to, and what is done with a model."""
+        return ("predict", "export", *(model.part for model in self.models.values()))
+
+    def check_missing(self, name: str) -> None:
+        """Refuse to deploy a model that no run makes, and encoders whose file is not there."""
+        _, kind, item, *_ = [*name.split("."), "", ""]
+        if kind == "models" and item == self.deploy:
+            known = ", ".join(self.chosen_models())
+            expected = f"a model of this run ({known}), of its ablations, or of an earlier run"
+            raise ConfigError("deploy", self.deploy, expected)
+        if kind == "encoders" and name.endswith(".file"):
+            expected = "a bundle folder that exists"
+            raise ConfigError(f"encoders.{item}.file", self.encoders[item].file, expected)
+
+    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """See :func:`~ssl_kedro.pipelines.saliency360.checks.check_seen`."""
+        checks.check_seen(self, node, seen)
 
     def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, plans.ModelPlan]:
         """Models of the run: the main ones and those of ablations that are asked for."""
@@ -284,15 +302,3 @@ def _changed(config: C, plan: plans.EncoderPlan, *names: str) -> C:
     """A configuration with what a plan says instead; None = as it is."""
     found = {name: getattr(plan, name) for name in names}
     return dataclasses.replace(config, **{k: v for k, v in found.items() if v is not None})
-
-
-def _check_known(key: str, name: str, known: Collection[str]) -> None:
-    if name not in known:
-        raise ConfigError(key, name, f"one of {', '.join(known)}")
-
-
-def _check_names(key: str, names: Iterable[str], *taken: str) -> None:
-    for name in names:
-        if not _NAME.fullmatch(name) or name in taken:
-            also = f", other than {', '.join(taken)}" if taken else ""
-            raise ConfigError(key, name, f"letters, digits and underscores{also}")

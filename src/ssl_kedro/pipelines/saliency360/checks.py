@@ -1,0 +1,82 @@
+"""What parameters of chapter 4 are checked against, names and sources, before a run starts."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.saliency.folds import part
+from ssl_kedro.saliency.panoramas import PanoramaSource
+from ssl_kedro.saliency.predict.inputs import found_input
+
+if TYPE_CHECKING:
+    from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def check_known(key: str, name: str, known: Collection[str]) -> None:
+    """Refuse a name that is not known."""
+    if name not in known:
+        raise ConfigError(key, name, f"one of {', '.join(known)}")
+
+
+def check_names(key: str, names: Iterable[str], *taken: str) -> None:
+    """Refuse names that cannot be parts of the catalog's, or are taken."""
+    for name in names:
+        if not _NAME.fullmatch(name) or name in taken:
+            also = f", other than {', '.join(taken)}" if taken else ""
+            raise ConfigError(key, name, f"letters, digits and underscores{also}")
+
+
+def check_seen(parameters: "Saliency360Parameters", node: str, seen: Mapping[str, Any]) -> None:
+    """Refuse sources that leave too little to learn from, and inputs that cannot be predicted for.
+
+    Args:
+        parameters: of the run.
+        node: name of a node's function.
+        seen: its sources on this machine, by "sources." and their names; nothing is decoded.
+
+    Raises:
+        ConfigError: naming key, value and what is allowed.
+        PredictionInputError: the input of the prediction cannot be used.
+    """
+    sources: dict[str, PanoramaSource] = {
+        key.removeprefix("sources."): of for key, of in seen.items() if key.startswith("sources.")
+    }
+    chosen = parameters.predict
+    if node == "predict" and chosen.input is None:
+        expected = "the path of a panorama, a video, or a folder of them"
+        raise ConfigError("predict.input", None, expected)
+    if node in ("check_sources", "predict") and chosen.input is not None:
+        found_input(chosen.input, chosen.max_megapixels)
+    if node == "check_sources" and parameters.dataset in sources:
+        _check_parts(parameters, sources[parameters.dataset])
+    if node == "store_for_pretraining" and {parameters.dataset, *parameters.unlabelled} == {
+        *sources
+    }:
+        _check_pretraining(parameters, list(sources.values()))
+
+
+def _check_parts(parameters: "Saliency360Parameters", own: PanoramaSource) -> None:
+    for name in parameters.parts:
+        found = part(name, own.scenes, own.splits, parameters.folds, parameters.seed)
+        if len(found.train) < 2:
+            generated = parameters.data.source == "generated" and not parameters.folds
+            key = "count_train" if generated else "source"
+            expected = f"at least 2 panoramas to train decoders on, found {len(found.train)}"
+            raise ConfigError(f"data.{key}", getattr(parameters.data, key), expected)
+
+
+def _check_pretraining(
+    parameters: "Saliency360Parameters", sources: Collection[PanoramaSource]
+) -> None:
+    every, size = parameters.pretrain_on == "all", parameters.train.batch_size
+    count = sum(every or split == "unlabelled" for source in sources for split in source.splits)
+    if not count:
+        expected = 'panoramas to pre-train on: add sources under "unlabelled", or set it to "all"'
+        raise ConfigError("pretrain_on", parameters.pretrain_on, expected)
+    trained = any(plan.kind == "contrastive" for plan in parameters.chosen_encoders().values())
+    if trained and size > count:
+        expected = f"at most {count}, the number of panoramas to pre-train on"
+        raise ConfigError("train.batch_size", size, expected)
