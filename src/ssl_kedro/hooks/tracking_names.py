@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
+from ssl_kedro.pipelines.effective_parameters import as_written
 from ssl_kedro.reporting.manifest import git_commit
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested parameters as dotted keys and text, within MLflow's limits.
+    """Nested parameters as dotted keys and text, within MLflow's limits, without secrets.
 
     A list becomes one JSON text. Text stays as it is, every other value is written as JSON ("null",
     "true", "0.1").
@@ -73,12 +74,12 @@ def flattened(value: Any, prefix: str = "") -> dict[str, str]:
         value: parameters of any nesting.
         prefix: of all keys, without a dot at the end.
     """
+    told = ((key, as_written(plain)) for key, plain in _leaves(value, prefix) if key)
     return {
         _mlflow_key(key): (plain if isinstance(plain, str) else json.dumps(plain))[
             :PARAMETER_VALUE_LIMIT
         ]
-        for key, plain in _leaves(value, prefix)
-        if key
+        for key, plain in told
     }
 
 
