@@ -4,11 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Two test processes of one thread each are faster than one of two; a file stays in one process,
-# which shares what its tests need.
-TESTS  := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# which shares what its tests need, and files are taken in the order of tests/conftest.py.
+TESTS  := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test check install lint slow bench adversary clean
+.PHONY: run test check install lint types duplicates slow bench adversary clean
 
 run: install
 	$(BIN)/kedro run --pipeline dual_gating
@@ -38,8 +38,13 @@ adversary: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(MAKE) --jobs=2 duplicates types
+
+types:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+duplicates:
 	$(BIN)/pylint --score=n src/ssl_kedro
 
 bench: install

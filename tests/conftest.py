@@ -156,6 +156,11 @@ def bare_project(tmp_path: Path) -> Project:
     return copied_project(tmp_path, bare=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of whole runs come first, so that two processes that share the files end together."""
+    items.sort(key=lambda item: item.path.parent.name not in ("pipelines", "hooks", "distributed"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_warm() -> Iterator[None]:
     """The process that commands were forked from ends with the tests."""

@@ -20,6 +20,9 @@ def test_as_many_as_promised_and_no_two_of_one_name() -> None:
         "kills": 50,
         "parameters": 300,
         "parameters, real starts": 20,
+        "images": 200,
+        "disk": 20,
+        "tracking": 20,
     }
     assert len({case.name for case in found}) == len(found)
 

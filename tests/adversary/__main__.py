@@ -6,15 +6,18 @@ import argparse
 import sys
 
 import warm
-from adversary import battery, kills, parameters
+from adversary import battery, disk, images, kills, parameters, tracking
 
 # How many cases of each row a sample takes: together about a quarter of an hour on two cores.
 SAMPLE = {
     kills.ROW: 8,
     parameters.WARM: 60,
     parameters.COLD: 4,
+    images.ROW: 60,
+    disk.ROW: 5,
+    tracking.ROW: 5,
 }
-ATTACKS = (kills, parameters)
+ATTACKS = (kills, parameters, images, disk, tracking)
 
 
 def main() -> int:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from adversary import results
 from adversary.battery import Case, WrongError
-from adversary.projects import PIPELINES, Place, asked, killed
+from adversary.projects import PIPELINES, Done, Place, asked, killed
 
 ROW = "kills"
 COUNT = 50
-_BEFORE, _SEED = {"seed": 1}, {"seed": 2}
+_BEFORE, SEED = {"seed": 1}, {"seed": 2}
 _RESUMES = ("dual_gating", "dynamic_channels", "saliency360")
 
 
@@ -29,11 +29,13 @@ class Reference:
         before: a project with the results of another seed.
         metrics: of the run that is to be killed.
         seconds: that it takes.
+        warnings: that it prints.
     """
 
     before: Place
     metrics: dict[str, object]
     seconds: float
+    warnings: int
 
 
 @functools.cache
@@ -43,8 +45,9 @@ def reference(pipeline: str) -> Reference:
     before = Place.made(folder / f"{pipeline}_before")
     _succeeds(before, asked(pipeline, _BEFORE))
     after = before.copied(folder / f"{pipeline}_after")
-    seconds = _succeeds(after, asked(pipeline, _SEED))
-    return Reference(before, results.metrics(after.path, pipeline), seconds)
+    done = _succeeds(after, asked(pipeline, SEED))
+    metrics = results.metrics(after.path, pipeline)
+    return Reference(before, metrics, done.seconds, done.output.count("WARNING"))
 
 
 @functools.cache
@@ -52,11 +55,11 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="adversary-references-")
 
 
-def _succeeds(place: Place, arguments: list[str]) -> float:
+def _succeeds(place: Place, arguments: list[str]) -> Done:
     done = place.run(arguments)
     if done.code != 0:
         raise WrongError(f"an uninterrupted run ended with {done.code}:\n{done.output[-2000:]}")
-    return done.seconds
+    return done
 
 
 def cases(seed: int) -> Iterator[Case]:
@@ -76,11 +79,11 @@ def _attempt(pipeline: str, moment: float, first: bool, resume: bool, folder: Pa
     known = reference(pipeline)
     place = Place.made(folder / "p") if first else known.before.copied(folder / "p")
     before = {name: path.read_bytes() for name, path in results.files(place.path / "data").items()}
-    process = place.started(asked(pipeline, _SEED))
+    process = place.started(asked(pipeline, SEED))
     time.sleep(moment * known.seconds)
     killed(process)
     _check_whole(place, before)
-    changes = {**_SEED, "train.resume": "true"} if resume else _SEED
+    changes = {**SEED, "train.resume": "true"} if resume else SEED
     if resume and pipeline == "saliency360":
         changes = {**changes, "decoder_train.resume": "true"}
     done = place.run(asked(pipeline, changes))

@@ -78,7 +78,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Place:
-    """A project folder: configuration of its own, the code of this checkout, no data at first."""
+    """A project folder: configuration of its own, the code of this checkout, no data at first.
+
+    Args:
+        path: of the folder; what runs print goes to a file beside it.
+    """
 
     path: Path
 
@@ -88,21 +92,22 @@ class Place:
         shutil.copytree(ROOT / "conf", path / "conf", ignore=shutil.ignore_patterns("local"))
         shutil.copy(ROOT / "pyproject.toml", path)
         (path / "src").mkdir()  # Kedro wants one; the code comes by PYTHONPATH
+        (path / "conf/local").mkdir()
         if not tracked:
             settings = path / "conf/base/mlflow.yml"
             settings.write_text(settings.read_text().replace("enabled: true", "enabled: false"))
         return cls(path)
 
     def copied(self, path: Path) -> Place:
-        """The same project with all that it holds, elsewhere."""
-        shutil.copytree(self.path, path, symlinks=True)
+        """The same project with all that it holds, elsewhere; the folder may exist."""
+        shutil.copytree(self.path, path, symlinks=True, dirs_exist_ok=True)
         return Place(path)
 
     def started(
         self, arguments: list[str], environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Kedro in a process group of its own; what it prints goes to the file ``output``."""
-        with self.output.open("wb") as output:
+        """Kedro in a process group of its own; what it prints goes to a file."""
+        with self._printed.open("wb") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "kedro", *arguments],
                 cwd=self.path,
@@ -120,8 +125,11 @@ class Place:
         environment: Mapping[str, str] | None = None,
     ) -> Done:
         """Kedro until its end, or until SIGKILL after so many seconds."""
+        return self.ended(self.started(arguments, environment), limit_s)
+
+    def ended(self, process: subprocess.Popen[bytes], limit_s: float = 300) -> Done:
+        """How a run ends that is given so many seconds from now."""
         began = time.perf_counter()
-        process = self.started(arguments, environment)
         code: int | None
         try:
             code = process.wait(limit_s)
@@ -131,13 +139,12 @@ class Place:
         return Done(code, self.printed(), time.perf_counter() - began)
 
     @property
-    def output(self) -> Path:
-        """What the latest run printed."""
-        return self.path / "output.txt"
+    def _printed(self) -> Path:
+        return self.path.with_suffix(".txt")
 
     def printed(self) -> str:
         """What the latest run printed, as text."""
-        return self.output.read_text(errors="replace")
+        return self._printed.read_text(errors="replace")
 
 
 def surroundings() -> dict[str, str]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from conftest import empty_database
 from hooks import tracked_run
+from hooks.servers import Server, free_port, mlflow_server
 
 TIMEOUT_S = 2
 # Without tracking the pipeline takes a small part of a second.
@@ -52,51 +47,6 @@ LYING = json.dumps(
 )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server in a process group of its own."""
-
-    uri: str
-    folder: Path
-    store: str
-    process: subprocess.Popen[bytes]
-
-    def send(self, number: int) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-
-
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[Server]:
-    port, store = free_port(), f"sqlite:///{folder / 'server.db'}"
-    (folder / "server.db").write_bytes(empty_database())
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
-    command += ["--port", str(port), "--backend-store-uri", store]
-    command += ["--artifacts-destination", str(folder / "server_files")]
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, start_new_session=True
-        )
-    server = Server(f"http://127.0.0.1:{port}", folder, store, process)
-    try:
-        wait_until_healthy(port, process)
-        yield server
-    finally:
-        server.send(signal.SIGCONT)
-        server.send(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            server.send(signal.SIGKILL)
-            process.wait(10)
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
     """Gives the server that runs: a start takes seconds. Where a test has ended it, a new one."""
@@ -110,21 +60,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], S
             return servers[-1]
 
         yield current
-
-
-def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        assert process.poll() is None, "the server ended; see server.log"
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.1)
-        finally:
-            connection.close()
-    raise TimeoutError("the server did not come up within a minute")
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:

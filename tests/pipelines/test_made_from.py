@@ -1,8 +1,7 @@
 """The catalog says of every result which parameters went into it: as its node really reads them."""
 
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,13 +35,9 @@ LOOKED_AT = {"data_summary.json": {"encoders"}}
 def test_results_are_made_from_what_their_nodes_read(pipeline: str, project: Project) -> None:
     values = ",".join(f"{pipeline}.{key}={value}" for key, value in RUNS[pipeline].items())
     file = project.path / "read.json"
-    done = subprocess.run(
-        [sys.executable, PROGRAM, file, "run", "--pipeline", pipeline, "--params", values],
-        cwd=project.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    shutil.copy(PROGRAM, project.path)
+    arguments = (str(file), "run", "--pipeline", pipeline, "--params", values)
+    done = project.kedro(*arguments, module=PROGRAM.stem)
     assert done.returncode == 0, done.stdout + done.stderr
     read = json.loads(file.read_text())
     left = [*project.path.rglob(".*.origin.json"), *project.path.rglob("origin.json")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
+from ssl_kedro.pipelines.effective_parameters import as_written
 from ssl_kedro.reporting.manifest import git_commit
 
 if TYPE_CHECKING:
@@ -64,12 +65,13 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested parameters as dotted keys and text, within MLflow's limits.
+    """Nested parameters as dotted keys and text, within MLflow's limits, without secrets.
 
     Text stays as it is, every other value is written as JSON ("null", "true", "0.1", "[1, 2]").
     """
-    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in _leaves(value, prefix)}
-    return {_mlflow_key(key): text[:PARAMETER_VALUE_LIMIT] for key, text in texts.items() if key}
+    told = {key: as_written(plain) for key, plain in _leaves(value, prefix) if key}
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in told.items()}
+    return {_mlflow_key(key): text[:PARAMETER_VALUE_LIMIT] for key, text in texts.items()}
 
 
 def numbers(values: Any, prefix: str = "") -> dict[str, float]:
