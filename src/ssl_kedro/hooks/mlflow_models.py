@@ -34,8 +34,9 @@ def log_model(
     import numpy as np  # noqa: PLC0415
 
     made = client.create_logged_model(**described)
-    known = {"run_id": made.source_run_id, "model_id": made.model_id, "model_uuid": made.model_id}
-    client.log_outputs(known["run_id"], [mlflow.entities.LoggedModelOutput(made.model_id, 0)])
+    run_id, model_id = str(made.source_run_id), made.model_id
+    client.log_outputs(run_id, [mlflow.entities.LoggedModelOutput(model_id, 0)])
+    known: dict[str, Any] = {"run_id": run_id, "model_id": model_id, "model_uuid": model_id}
     side = getattr(network, "image_size", None)
     shape = (1, 3, side, side) if side else (1, 3, *_PANORAMA)
     with TemporaryDirectory() as temporary:
@@ -49,15 +50,15 @@ def log_model(
             input_example=np.full(shape, 128, np.uint8),
             pip_requirements=[f"ssl_kedro=={ssl_kedro.__version__}"],
         )
-        client.log_model_artifacts(made.model_id, folder)
-    client.finalize_logged_model(made.model_id, "READY")
+        client.log_model_artifacts(model_id, folder)
+    client.finalize_logged_model(model_id, "READY")
     if register_as:
         with suppress(mlflow.MlflowException):  # it is there
             client.create_registered_model(register_as)
         # Its place, not its "models:/" address, which MLflow looks up in its global store.
-        where, of = made.artifact_location, made.source_run_id
-        client.create_model_version(register_as, where, of, model_id=made.model_id)
-    return str(made.model_id)
+        where = made.artifact_location
+        client.create_model_version(register_as, where, run_id, model_id=model_id)
+    return str(model_id)
 
 
 def _signature(network: Bundled) -> Any:
@@ -66,9 +67,9 @@ def _signature(network: Bundled) -> Any:
 
     side, features = getattr(network, "image_size", -1), getattr(network, "feature_dimensions", 0)
     shapes = {"uint8": (-1, 3, side, side), "float32": (-1, features) if features else (-1,) * 4}
-    tensors = [types.TensorSpec(np.dtype(kind), shape) for kind, shape in shapes.items()]
-    branches = getattr(network, "branches", ())
-    return models.ModelSignature(
-        *(types.Schema([one]) for one in tensors),
-        *(types.ParamSchema([types.ParamSpec("branch", "string", b)]) for b in branches[-1:]),
-    )
+    made: list[Any] = [
+        types.Schema([types.TensorSpec(np.dtype(kind), shape)]) for kind, shape in shapes.items()
+    ]
+    for branch in getattr(network, "branches", ())[-1:]:
+        made.append(types.ParamSchema([types.ParamSpec("branch", "string", branch)]))
+    return models.ModelSignature(*made)

@@ -38,10 +38,14 @@ if TYPE_CHECKING:
     from ssl_kedro.pipelines.parameters import PipelineParameters
 
 
+# Records would lose every "dual_gating" in them where an experiment is called that.
+_NO_SECRETS = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID")
+
+
 def _environment_variable(name: str, *default: Any) -> Any:
     """What ``${oc.env:NAME}`` stands for; records of a run do not show it."""
     found = oc.env(name, *default)
-    if name in os.environ:
+    if name in os.environ and name not in _NO_SECRETS:
         effective_parameters.keep_secret(os.environ[name], f"${{oc.env:{name}}}")
     return found
 
