@@ -282,7 +282,3 @@ def test_files_of_the_configuration_that_are_missing_are_told(
         assert said in kedro()
     finally:
         path.write_text(kept)
-
-
-def test_errors_of_all_these_are_of_one_kind() -> None:
-    assert mendable_message(UserError("x")) == "x"

@@ -13,7 +13,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import DataCatalog, SharedMemoryDataCatalog
+from kedro.io import DataCatalog, DatasetNotFoundError, SharedMemoryDataCatalog
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
     from ssl_kedro.pipelines.parameters import PipelineParameters
 
 
+# Records would lose every "dual_gating" in them where an experiment is called that.
+_NO_SECRETS = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID")
+
+
+def _environment_variable(name: str, *default: Any) -> Any:
+    """What ``${oc.env:NAME}`` stands for; records of a run do not show it."""
+    found = oc.env(name, *default)
+    if name in os.environ and name not in _NO_SECRETS:
+        effective_parameters.keep_secret(os.environ[name], f"${{oc.env:{name}}}")
+    return found
+
+
 _UNREADABLE = (YAMLError, OmegaConfBaseException, OSError, ValueError)
 
 
@@ -55,7 +67,7 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         shorten_errors()  # the first code of ours that a run comes to
         resolvers = {
-            "oc.env": oc.env,
+            "oc.env": _environment_variable,
             "parameter": effective_parameters.lookup,
             "room": self.room,
             **(options.pop("custom_resolvers", None) or {}),
@@ -233,14 +245,15 @@ def _print_shortly(
     if message is None:
         fallback(kind, error, traceback)
         return
+    message = effective_parameters.as_written(message)
     sys.stderr.write(f"\nError: {message}\n(Set {TRACEBACK_VARIABLE}=1 to see the traceback.)\n")
 
 
 def mendable_message(error: BaseException | None) -> str | None:
     """Text of the first error in the chain of causes that a user can mend, else None."""
     while error is not None:
-        # Kedro's own, where a folder or all files of a kind are missing, says as much.
-        if isinstance(error, UserError | MissingConfigException):
+        # Kedro's own, where configuration or a dataset to load is missing, say as much.
+        if isinstance(error, UserError | MissingConfigException | DatasetNotFoundError):
             return str(error)
         error = error.__cause__
     return None

@@ -11,6 +11,9 @@ from typing import Any
 
 _source: list[Callable[[], Mapping[str, Any]]] = []
 _tags: list[str] = []
+_resolved: dict[str, str] = {}
+# A shorter value is told from other text only where it is all there is.
+_TELLING = 6
 
 
 def bind(source: Callable[[], Mapping[str, Any]]) -> None:
@@ -19,6 +22,30 @@ def bind(source: Callable[[], Mapping[str, Any]]) -> None:
     They are read once, when they are first asked for: thirty entries of the catalog do.
     """
     _source[:] = [functools.cache(source)]
+
+
+def keep_secret(value: str, written: str) -> None:
+    """Take a value that the configuration names but does not hold, such as a password.
+
+    Args:
+        value: of an environment variable.
+        written: how the configuration names it, "${oc.env:NAME}".
+    """
+    _resolved[value] = written
+
+
+def as_written(plain: Any) -> Any:
+    """Plain values, nested or not, with text from environment variables as it was written."""
+    if isinstance(plain, dict):
+        return {key: as_written(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [as_written(value) for value in plain]
+    if not isinstance(plain, str) or plain in _resolved:
+        return _resolved.get(plain, plain) if isinstance(plain, str) else plain
+    for value in sorted(_resolved, key=len, reverse=True):
+        if len(value) >= _TELLING:
+            plain = plain.replace(value, _resolved[value])
+    return plain
 
 
 def bound() -> bool:

@@ -25,6 +25,7 @@ from ssl_kedro.core.errors import UserError, nearest
 from ssl_kedro.encoders.base import EncoderShape
 from ssl_kedro.encoders.factory import own_fields, shape_type, shape_values
 from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.training.config import TrainConfig
 
 
@@ -36,6 +37,12 @@ class PipelineParameters(BaseModel):
     """Base of all parameters: frozen, an unknown key is an error, and so is infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @property
+    def as_written(self) -> dict[str, Any]:
+        """Plain values for records of a run: those of environment variables by their names."""
+        made: dict[str, Any] = effective_parameters.as_written(self.model_dump(mode="json"))
+        return made
 
     @property
     def further_tags(self) -> Sequence[str]:

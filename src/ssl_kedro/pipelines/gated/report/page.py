@@ -40,7 +40,7 @@ def describe_run(
         seed=parameters.seed,
         data=dataclasses.asdict(data_summary),
         execution=dataclasses.asdict(execution),
-        parameters=parameters.model_dump(mode="json"),
+        parameters=parameters.as_written,
         training_seconds=sum(model.training.seconds for model in evaluations.values()),
         origins=origins,
     )

@@ -80,7 +80,7 @@ def describe_run(
             "passed_over": passed_over_by(found.passed_over for found in data.values()),
         },
         execution={"device": config.device, "precision": config.precision},
-        parameters=parameters.model_dump(mode="json"),
+        parameters=parameters.as_written,
         training_seconds=sum(part.seconds for _, part in parts),
         origins=origins,
     )

@@ -180,7 +180,7 @@ def describe_run(
             "device": parameters.train.device,
             "precision": ", ".join(sorted(used)) or parameters.train.precision,
         },
-        parameters=parameters.model_dump(mode="json"),
+        parameters=parameters.as_written,
         training_seconds=sum(one.seconds for one in trained),
         origins=origins,
     )
