@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 TESTS  := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test check install lint types duplicates slow bench adversary clean
+.PHONY: run test check run_base run_apart install lint types duplicates slow bench adversary clean
 
 run: install
 	$(BIN)/kedro run --pipeline dual_gating
@@ -18,13 +18,20 @@ test: install
 	$(TESTS) -m "not slow"
 
 # What continuous integration runs: format, lint, types, layers, duplicates, all tests, every pipeline
-# (two of them with fewer epochs than their base runs, which are compared by hand when numbers may change).
+# (two of them with fewer epochs than their base runs, which are compared by hand when numbers may change),
+# two at a time in rooms of their own, of one thread each.
 check: lint
 	$(TESTS)
+	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 run_base run_apart
+
+run_base:
 	$(BIN)/kedro run --pipeline dual_gating
-	$(BIN)/kedro run --pipeline dynamic_channels --params dynamic_channels.train.epochs=2
 	$(BIN)/kedro run --pipeline retrieval_eval
-	$(BIN)/kedro run --pipeline saliency360 --params saliency360.train.epochs=4,saliency360.decoder_train.epochs=8
+
+run_apart:
+	$(BIN)/kedro run --pipeline dynamic_channels --params run=check,dynamic_channels.train.epochs=2
+	$(BIN)/kedro run --pipeline saliency360 \
+		--params run=check,saliency360.train.epochs=4,saliency360.decoder_train.epochs=8
 
 slow: install
 	$(TESTS) -m slow

@@ -6,12 +6,17 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 
 class WrongError(Exception):
     """What should not have happened, in a sentence or with the output that shows it."""
+
+
+# A result that is missing or other than expected is as wrong as what a case looks for.
+_WRONG = (WrongError, OSError, ValueError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -59,25 +64,32 @@ def drawn(cases: Sequence[Case], shares: dict[str, int] | None, seed: int) -> li
 def tried(
     cases: Iterable[Case], every: Sequence[Case], say: Callable[[str], None]
 ) -> dict[str, Tally]:
-    """Try cases one after the other, each in a folder of its own; what came of them by row."""
+    """Try cases one after the other, each in a folder of its own; what came of them by row.
+
+    Ctrl-C ends it before its time.
+    """
     tallies: dict[str, Tally] = {}
     for case in every:
         tallies.setdefault(case.row, Tally(0)).known += 1
-    for case in cases:
-        tally = tallies[case.row]
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix="adversary-", ignore_cleanup_errors=True) as folder:
-            try:
-                fate, right = case.attempt(Path(folder)), True
-            except WrongError as error:
-                fate, right = str(error), False
-        seconds = time.perf_counter() - began
-        tally.tried += 1
-        tally.seconds += seconds
-        if not right:
-            tally.wrong.append(case)
-        say(f"{'right' if right else 'WRONG'} {seconds:6.1f} s  {case.name}: {fate}")
+    with suppress(KeyboardInterrupt):
+        for case in cases:
+            _try(case, tallies[case.row], say)
     return tallies
+
+
+def _try(case: Case, tally: Tally, say: Callable[[str], None]) -> None:
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="adversary-", ignore_cleanup_errors=True) as folder:
+        try:
+            fate, right = case.attempt(Path(folder)), True
+        except _WRONG as error:
+            fate, right = f"{type(error).__name__}: {error}", False
+    seconds = time.perf_counter() - began
+    tally.tried += 1
+    tally.seconds += seconds
+    if not right:
+        tally.wrong.append(case)
+    say(f"{'right' if right else 'WRONG'} {seconds:6.1f} s  {case.name}: {fate}")
 
 
 def table(tallies: dict[str, Tally]) -> str:

@@ -60,6 +60,9 @@ class Relay(ThreadingHTTPServer):
         self.over = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that have lost their patience."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Relay

@@ -8,10 +8,11 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-from kedro.io import DataCatalog, DatasetError
+from kedro.io import DataCatalog, DatasetError, DatasetNotFoundError
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
+from conftest import Project
 from ssl_kedro.hooks.catalog import VersionError, check_catalog
 from ssl_kedro.hooks.project import mendable_message
 
@@ -97,6 +98,14 @@ def test_a_version_of_what_was_never_saved_is_refused() -> None:
         check_catalog(REPORT, catalog(wanted), wanted)
 
 
+def test_a_version_of_what_no_catalog_has_is_one_sentence() -> None:
+    with pytest.raises(DatasetNotFoundError) as raised:
+        catalog({"nothing": VERSIONS[0]})
+    assert mendable_message(raised.value) == (
+        "'load_versions' keys [nothing] are not found in the catalog."
+    )
+
+
 def test_versions_are_found_inside_a_cache() -> None:
     arrays = {"a": np.arange(3.0)}
     catalog(save=VERSIONS[0]).save("dual.features", arrays)
@@ -114,3 +123,22 @@ def test_a_scheme_that_cannot_be_used_is_refused_by_name(scheme: str) -> None:
     message = mendable_message(raised.value) or ""
     assert message.startswith(f"filepath = '{scheme}://bucket/training.json': expected a path")
     assert "\n" not in message
+
+
+@pytest.mark.slow
+def test_the_command_line_says_which_versions_there_are(project: Project) -> None:
+    """``dual_gating.data_summary`` is made by a pattern; the entry of one's own has a version."""
+    (project.path / "conf/local/catalog.yml").write_text(
+        "dual_gating.data_summary:\n"
+        "  type: ssl_kedro.datasets.files.RecordDataset\n"
+        "  record: ssl_kedro.pipelines.gated.records.DataSummary\n"
+        "  filepath: ${room:}/03_primary/dual_gating/data_summary.json\n"
+        "  versioned: true\n"
+    )
+    done = project.run({}, "--to-outputs", "dual_gating.data_summary")
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = project.path / "data/03_primary/dual_gating/data_summary.json"
+    (version,) = (path.name for path in kept.iterdir())
+    refused = project.run({}, "--load-versions", "dual_gating.data_summary:2020-01-01")
+    assert refused.returncode != 0
+    assert f"there is no such version; known: {version}" in " ".join(refused.stderr.split())

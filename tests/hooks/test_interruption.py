@@ -46,7 +46,7 @@ time.sleep(60)
 def begun(project: Path | str) -> RoomHook:
     effective_parameters.bind(lambda: PARAMETERS)
     hook = RoomHook()
-    loader = SimpleNamespace(room=lambda: "data")
+    loader = SimpleNamespace(room=lambda: "data", runtime_params={})
     hook.after_context_created(SimpleNamespace(project_path=project, config_loader=loader))
     return hook
 

@@ -10,6 +10,7 @@ from hooks.stored import Stored, uri
 from hooks.test_tracking import shipped, warnings_in
 from ssl_kedro import settings
 from ssl_kedro.hooks.mlflow_conditions import parsed_tracking_config
+from ssl_kedro.hooks.tracking_names import flattened
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -81,6 +82,7 @@ def test_run_and_experiment_come_from_environment_or_command_line(
     monkeypatch.setenv("MLFLOW_RUN_ID", "a")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
     assert (shipped().run_id, shipped().experiment) == ("a", "theirs")
+    assert flattened({"method": "theirs"}) == {"method": "theirs"}
     given = {"mlflow_run_id": "b"}
     loader = settings.CONFIG_LOADER_CLASS(
         str(CONF), runtime_params=given, **settings.CONFIG_LOADER_ARGS

@@ -11,17 +11,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from filelock import FileLock
 
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
-    SQLITE_PREFIX,
     TrackingConfig,
+    create_database,
     is_local,
     patient_and_quiet,
     probe,
@@ -45,11 +43,7 @@ MODEL_TRAINING = "workflowType=machine_learning"
 
 
 def harmless(what: str) -> Callable[[Callable[..., T]], Callable[..., T | None]]:
-    """Let a method of a store be called whether or not that answers; None where it does not.
-
-    Args:
-        what: it does, as the end of "could not ...".
-    """
+    """Let a method of a store give None where that does not answer: "could not <what>"."""
 
     def made(method: Callable[..., T]) -> Callable[..., T | None]:
         @wraps(method)
@@ -107,7 +101,7 @@ class TrackingStore:
     def _open(self) -> None:
         file = sqlite_file(self._uri)
         if file is not None and not file.stat().st_size:
-            _create_database(file)
+            create_database(file)
         self._client = self._mlflow.MlflowClient(self._uri)
         page, joined = "", self._config.run_id
         if not joined:
@@ -196,21 +190,15 @@ class TrackingStore:
 
     @harmless("log a model")
     def log_model(
-        self,
-        run_id: str,
-        place: Place,
-        parameters: Mapping[str, str],
-        network: Bundled,
-        bundle: Path,
+        self, run_id: str, place: Place, parameters: dict[str, str], network: Bundled, bundle: Path
     ) -> str | None:
         """Id of a new model: a trained network; registered where that is asked for."""
-        where = self._client, self._experiment_id, run_id
-        prefix = self._config.register_as
-        register_as = f"{prefix}-{place.pipeline}-" if prefix else None
-        name = place.model.replace(".", "-")  # MLflow refuses dots
-        return self._stored(
-            name, lambda: log_model(*where, name, parameters, network, bundle, register_as)
-        )
+        name, prefix = place.model.replace(".", "-"), self._config.register_as  # no dots in names
+        described = {"name": name, "source_run_id": run_id, "params": parameters}
+        described["experiment_id"] = self._experiment_id
+        register_as = f"{prefix}-{place.pipeline}-{name}" if prefix else None
+        make = partial(log_model, self._client, bundle, network, register_as, **described)
+        return self._stored(name, make)
 
     @harmless("store a file")
     def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
@@ -241,8 +229,12 @@ class TrackingStore:
     @harmless("close a run")
     def end_run(self, run_id: str, status: str | None, tags: Mapping[str, str]) -> None:
         """Close a run as FINISHED, FAILED or KILLED; None leaves it to whoever started it."""
-        if self._monitor is not None:
-            self._monitor.finish()
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            # It has requests of its own, which a server that hangs would keep for minutes.
+            stopping = threading.Thread(target=monitor.finish, daemon=True)
+            stopping.start()
+            stopping.join(self._config.timeout_s)
         self._describe(run_id, tags, {})
         if status is not None:
             self._client.set_terminated(run_id, status)
@@ -306,24 +298,6 @@ def _source() -> dict[str, str]:
     from mlflow.tracking.context.default_context import DefaultRunContext  # noqa: PLC0415
 
     return dict(DefaultRunContext().tags())  # type: ignore[no-untyped-call]
-
-
-def _create_database(file: Path) -> None:
-    """Fill an empty database under another name, so that it never is half made under its own.
-
-    MLflow creates some tables and changes them in forty steps; it cannot go on with what a kill in
-    between leaves. Of runs that start at once, one makes it and the others wait.
-    """
-    from mlflow import MlflowClient  # noqa: PLC0415
-
-    from ssl_kedro.core.files import replaced_file  # noqa: PLC0415  loads NumPy
-
-    with FileLock(file.with_name(f".{file.name}.lock")):
-        if not file.stat().st_size:
-            for left in file.parent.glob(f".{file.name}.*.tmp*"):
-                left.unlink()  # of a run that was killed: whoever makes one holds the lock
-            with replaced_file(file) as temporary:
-                MlflowClient(f"{SQLITE_PREFIX}{temporary.as_posix()}").search_experiments()
 
 
 def redacted(text: str) -> str:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ssl_kedro.core.errors import UserError
@@ -210,3 +211,21 @@ def _try_server(uri: str, timeout_s: float) -> None:
         raise TimeoutError(f"no answer within {timeout_s:g} s")
     if failed:
         raise failed[0]
+
+
+def create_database(file: Path) -> None:
+    """Fill an empty database under another name, so that it never is half made under its own.
+
+    MLflow creates some tables and changes them in forty steps; it cannot go on with what a kill in
+    between leaves. Of runs that start at once, one makes it and the others wait.
+    """
+    from mlflow import MlflowClient  # noqa: PLC0415
+
+    from ssl_kedro.core.files import replaced_file  # noqa: PLC0415  loads NumPy
+
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.stat().st_size:
+            for left in file.parent.glob(f".{file.name}.*.tmp*"):
+                left.unlink()  # of a run that was killed: whoever makes one holds the lock
+            with replaced_file(file) as temporary:
+                MlflowClient(f"{SQLITE_PREFIX}{temporary.as_posix()}").search_experiments()

@@ -13,7 +13,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import DataCatalog, SharedMemoryDataCatalog
+from kedro.io import DataCatalog, DatasetNotFoundError, SharedMemoryDataCatalog
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -38,10 +38,14 @@ if TYPE_CHECKING:
     from ssl_kedro.pipelines.parameters import PipelineParameters
 
 
+# Records would lose every "dual_gating" in them where an experiment is called that.
+_NO_SECRETS = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID")
+
+
 def _environment_variable(name: str, *default: Any) -> Any:
     """What ``${oc.env:NAME}`` stands for; records of a run do not show it."""
     found = oc.env(name, *default)
-    if name in os.environ:
+    if name in os.environ and name not in _NO_SECRETS:
         effective_parameters.keep_secret(os.environ[name], f"${{oc.env:{name}}}")
     return found
 
@@ -248,8 +252,8 @@ def _print_shortly(
 def mendable_message(error: BaseException | None) -> str | None:
     """Text of the first error in the chain of causes that a user can mend, else None."""
     while error is not None:
-        # Kedro's own, where a folder or all files of a kind are missing, says as much.
-        if isinstance(error, UserError | MissingConfigException):
+        # Kedro's own, where configuration or a dataset to load is missing, say as much.
+        if isinstance(error, UserError | MissingConfigException | DatasetNotFoundError):
             return str(error)
         error = error.__cause__
     return None

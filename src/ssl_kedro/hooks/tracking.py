@@ -36,7 +36,6 @@ from ssl_kedro.hooks.tracking_names import (
     of_all_models,
     of_one_model,
     parameters_read,
-    run_label,
     run_name,
     run_tags,
     tracking_kind,
@@ -62,13 +61,12 @@ class _OpenRun:
         run_id: of the parent.
         joined: whether somebody else has started it, who then ends it too.
         catalog: of the Kedro run.
-        several: pipelines run together; names in the parent then keep the pipeline's, because
-            two pipelines may use the same name.
-        tags: of the run, and of its children.
-        children: run ids by pipeline and model.
+        several: whether names in the parent keep the pipeline's, of which more than one runs.
+        tags: of the run and of its children.
+        children: run ids.
         inputs: contexts of data sets by name and digest.
-        models: ids of logged models by pipeline and model.
-        artifacts: files to store at the end, with the run and the folder that they belong to.
+        models: ids of logged models.
+        artifacts: files to store at the end, with run and folder.
         followed: epoch logs subscribed to already.
     """
 
@@ -88,12 +86,10 @@ class _OpenRun:
 class TrackingHook:
     """Tracks every Kedro run in MLflow; see ``conf/base/mlflow.yml``.
 
-    How a run ends: FINISHED, or FAILED with the error as a tag. Kedro's error hook does not
-    see KeyboardInterrupt and SystemExit, so what is open when the interpreter exits is
-    closed as KILLED. SIGTERM would end the interpreter without that; for the time of a run
-    it is turned into SystemExit, unless somebody else handles it already; a thread runner
-    then waits for the nodes at work. After SIGKILL or
-    a loss of power a run stays RUNNING: nothing is left to say otherwise.
+    How a run ends: FINISHED, or FAILED with the error as a tag. Kedro's error hook does not see
+    KeyboardInterrupt and SystemExit, so what is open when the interpreter exits is closed as
+    KILLED; SIGTERM is turned into SystemExit for the time of a run. After SIGKILL or a loss of
+    power a run stays RUNNING: nothing is left to say otherwise.
     """
 
     def __init__(self) -> None:
@@ -176,13 +172,13 @@ class TrackingHook:
             run.inputs |= dataset_inputs(data)
             for run_id in (run.run_id, *run.children.values()):
                 run.store.log_inputs(run_id, run.inputs)
-        path = local_path(dataset) if kind in ("artifact", "model") else None
-        if path is not None and kind == "artifact":
-            folder = place.pipeline if run.several and not place.model else None
-            run.artifacts[path] = self._run_of(run, place, node), folder
-        elif path is not None:
-            child, parameters = self._run_of(run, place, node), bound_constants(node.func)
-            run.models[place] = run.store.log_model(child, place, parameters, data, path)
+        elif kind in ("artifact", "model") and (path := local_path(dataset)):
+            owner, (_, parameters) = self._run_of(run, place, node), bound_constants(node.func)
+            if kind == "model":
+                run.models[place] = run.store.log_model(owner, place, parameters, data, path)
+            else:
+                folder = place.pipeline if run.several and not place.model else None
+                run.artifacts[path] = owner, folder
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -197,9 +193,8 @@ class TrackingHook:
 
     def _log_row(self, run: _OpenRun, run_id: str, row: Row) -> None:
         if self._run is run:
-            metrics = numbers(
-                {key: value for key, value in row.items() if key != "epoch"}, "epochs/"
-            )
+            metrics = numbers(row, "epochs/")
+            del metrics["epochs/epoch"]
             run.store.log_metrics(run_id, metrics, step=int(row["epoch"]))
 
     def _log_headline(self, run: _OpenRun, place: Place, data: Any) -> None:
@@ -219,9 +214,9 @@ class TrackingHook:
             return run.run_id
         with self._lock:
             if place not in run.children:
-                name = run_label(node.func) or place.model
+                label, parameters = bound_constants(node.func)
                 tags = {**run.tags, "mlflow.parentRunId": run.run_id, **place._asdict()}
-                started = run.store.start_run(name, tags, bound_constants(node.func))
+                started = run.store.start_run(label or place.model, tags, parameters)
                 # Where the store is off, nothing is sent under this id.
                 run.children[place] = started or ""
                 run.store.log_inputs(run.children[place], run.inputs)

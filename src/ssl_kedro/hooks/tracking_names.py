@@ -67,20 +67,11 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested parameters as dotted keys and text, within MLflow's limits, without secrets.
 
-    A list becomes one JSON text. Text stays as it is, every other value is written as JSON ("null",
-    "true", "0.1").
-
-    Args:
-        value: parameters of any nesting.
-        prefix: of all keys, without a dot at the end.
+    Text stays as it is, every other value is written as JSON ("null", "true", "0.1", "[1, 2]").
     """
-    told = ((key, as_written(plain)) for key, plain in _leaves(value, prefix) if key)
-    return {
-        _mlflow_key(key): (plain if isinstance(plain, str) else json.dumps(plain))[
-            :PARAMETER_VALUE_LIMIT
-        ]
-        for key, plain in told
-    }
+    told = {key: as_written(plain) for key, plain in _leaves(value, prefix) if key}
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in told.items()}
+    return {_mlflow_key(key): text[:PARAMETER_VALUE_LIMIT] for key, text in texts.items()}
 
 
 def numbers(values: Any, prefix: str = "") -> dict[str, float]:
@@ -132,7 +123,7 @@ def run_tags(run_params: Mapping[str, Any]) -> dict[str, str]:
     # Kedro has a class's name, or an object's text: "<kedro... .ThreadRunner object at 0x7f>".
     runner = str(run_params.get("runner") or "").partition(" object at ")[0].rpartition(".")[2]
     tags = {
-        "kedro.env": run_params.get("env"),
+        "kedro.env": run_params.get("env") or "base",
         "kedro.pipelines": ",".join(run_params.get("pipeline_names") or ["__default__"]),
         "kedro.run_id": run_params.get("run_id"),
         "kedro.runner": runner,
@@ -142,18 +133,16 @@ def run_tags(run_params: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value)[:TAG_VALUE_LIMIT] for key, value in tags.items() if value}
 
 
-def run_label(function: Any) -> str | None:
-    """What a constant that the graph has bound to a node's function calls itself, if one does."""
-    bound = getattr(function, "keywords", {}).values()
-    return next((value.label for value in bound if hasattr(value, "label")), None)
+def bound_constants(function: Any) -> tuple[str, dict[str, str]]:
+    """What the graph has bound to a node's function: a label, if it has one, and its values.
 
-
-def bound_constants(function: Any) -> dict[str, str]:
-    """What the graph has bound to a node's function: method, budget and seed of a training."""
-    found: dict[str, str] = {}
+    Of a training: "dual_gating at 30%, seed 0", with method, budget and seed.
+    """
+    found, label = dict[str, str](), ""
     for name, value in getattr(function, "keywords", {}).items():
+        label = getattr(value, "label", label)
         found |= flattened(value) or flattened(value, name)
-    return found
+    return label, found
 
 
 def dataset_inputs(summary: Any) -> dict[tuple[str, str], str]:
@@ -176,9 +165,8 @@ def dataset_inputs(summary: Any) -> dict[tuple[str, str], str]:
 def parameters_read(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
     """Parameters that nodes of this run read, from the catalog, flattened.
 
-    What a pipeline reads is what its free inputs name ("params:dual_gating"): exact for a
-    part of a pipeline too, and independent of how pipelines are called. The catalog holds
-    the values after Kedro has applied environment, command line and type annotations.
+    What a pipeline reads is what its free inputs name ("params:dual_gating"): exact for a part of a
+    pipeline too. The catalog holds the values that count.
     """
     found: dict[str, str] = {}
     for name in sorted(pipeline.inputs()):

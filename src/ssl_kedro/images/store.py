@@ -79,7 +79,8 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
     except OSError as error:
         raise config.error(
             "cache_dir",
-            found=f"that the memory map of {config.source} cannot be written there ({error})",
+            found=f"that the memory map of {config.source} cannot be written there "
+            f"({error.__cause__ or error})",
             expected=f"a writable folder with {_bytes(plan, config) / 1e9:.1f} GB of free space",
             remedy="free space, or set data.cache_dir to another folder",
         ) from error

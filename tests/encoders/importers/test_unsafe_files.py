@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import random
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -207,3 +208,15 @@ def test_memos_and_extensions_of_pickles_are_bounded(tmp_path: Path) -> None:
         read_inert(older(b"\x80\x02N" + b"r" + struct.pack("<I", 1 << 31) + b"."))
     with pytest.raises(ValueError, match="EXT1"):
         read_inert(older(b"\x80\x02\x82\x01."))
+
+
+def test_an_older_file_that_lists_another_storage_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    # The key stands in the tensor's place and in the list of what follows.
+    keys = [part for part in re.findall(rb"\d{6,}", data) if data.count(part) > 1]
+    at = data.rindex(keys[0])
+    path.write_bytes(data[:at] + bytes(reversed(keys[0])) + data[at + len(keys[0]) :])
+    with pytest.raises(WeightsError, match="a damaged file"):
+        read_torch(path)

@@ -211,6 +211,7 @@ def another_runs_checkpoint(folder: Path) -> CheckpointStore:
     return store
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_first_worker_alone_reaches_the_launcher(tmp_path: Path) -> None:
     """A checkpoint that cannot be written: the other worker waits for a step that never comes."""
     (tmp_path / "file").write_text("")

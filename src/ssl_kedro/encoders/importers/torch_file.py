@@ -40,7 +40,7 @@ _TYPES = {
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization's older format
 _PROTOCOL = 1001
 _MAX_DEPTH = 100
-_FAULTS = (*DAMAGE, RuntimeError, OSError, zipfile.BadZipFile)
+_FAULTS = (*DAMAGE, RuntimeError, OSError, AssertionError, zipfile.BadZipFile)
 
 
 def read_torch(path: Path, *, foreign_objects: bool = False) -> Any:

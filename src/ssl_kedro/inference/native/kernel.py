@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.config import Range
-from ssl_kedro.encoders.base import SIDE
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.native.build import INSTRUCTION_SETS, library_path
 from ssl_kedro.inference.network import CompactNetwork
 
-_THREADS = Range(at_least=1, at_most=1024)
+# The largest images that a source gives; buffers grow with the square.
+_SIDE, _THREADS = Range(at_least=1, at_most=1024), Range(at_least=1, at_most=1024)
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _INTEGERS = ctypes.POINTER(ctypes.c_int64)
 
@@ -82,9 +82,9 @@ class NativeNetwork(Engine):
         threads: int = 1,
         instruction_set: str | None = None,
     ) -> None:
-        if not (SIDE.contains(image_size) and _THREADS.contains(threads)):
+        if not (_SIDE.contains(image_size) and _THREADS.contains(threads)):
             raise ValueError(
-                f"image_size = {image_size}, threads = {threads}: expected {SIDE}, and {_THREADS}"
+                f"image_size = {image_size}, threads = {threads}: expected {_SIDE}, and {_THREADS}"
             )
         names = instruction_sets()
         self.instruction_set = instruction_set or names[0]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.devices import limited_threads, resolved_device
+from ssl_kedro.core.files import storage_told
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles
 from ssl_kedro.saliency.predict.prediction import density, model_at_work
@@ -81,7 +82,8 @@ class Runtime:
 
 def runtimes_on(model: nn.Module, images: np.ndarray, config: RuntimeConfig) -> list[Runtime]:
     """See :func:`runtimes`; for pictures uint8 (N, 3, H, W), made JPEGs of 2048 x 1024 px first."""
-    with tempfile.TemporaryDirectory() as folder:
+    place = Path(tempfile.gettempdir())
+    with storage_told(place), tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{index}.jpg" for index in range(len(images))]
         for path, image in zip(paths, images, strict=True):
             picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
