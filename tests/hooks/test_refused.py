@@ -37,36 +37,50 @@ class NothingRuns(SequentialRunner):
         raise StartedError
 
 
+PIPELINES = ("dual_gating", "dynamic_channels", "retrieval_eval", "saliency360")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of configuration alone, without tracking, with some images."""
-    made = tmp_path_factory.mktemp("refused")
-    shutil.copytree(ROOT / "conf", made / "conf")
-    shutil.copy(ROOT / "pyproject.toml", made)
-    (made / "conf/base/mlflow.yml").write_text(
-        "{tracking_uri: 'sqlite:///m.db', experiment: e, enabled: false}"
-    )
-    for name in ("a", "b"):
-        (made / "images" / name).mkdir(parents=True)
-        for index in range(6):
-            Image.new("RGB", (8, 8)).save(made / "images" / name / f"{index}.png")
-    images, labels = np.zeros((6, 8, 8), dtype=np.uint8), np.arange(6) % 2
-    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
-    np.savez(made / "small.npz", **arrays)
-    (made / "panorama.png").write_bytes((made / "images/a/0.png").read_bytes())
-    return made
+    """A project of configuration alone for each pipeline, without tracking, with some images.
+
+    Each has the configuration of one: reading that of all takes longer than all else.
+    """
+    top = tmp_path_factory.mktemp("refused")
+    for name in PIPELINES:
+        others = [f"*_{other}.yml" for other in PIPELINES if other != name]
+        shutil.copytree(
+            ROOT / "conf", top / name / "conf", ignore=shutil.ignore_patterns(*others, "_*")
+        )
+        shutil.copy(ROOT / "pyproject.toml", top / name)
+        for environment in (top / name / "conf").glob("*/"):
+            (environment / ".keep").touch()
+        (top / name / "conf/base/mlflow.yml").write_text(
+            "{tracking_uri: 'sqlite:///m.db', experiment: e, enabled: false}"
+        )
+        for kind in ("a", "b"):
+            (top / name / "images" / kind).mkdir(parents=True)
+            for index in range(6):
+                Image.new("RGB", (8, 8)).save(top / name / "images" / kind / f"{index}.png")
+        images, labels = np.zeros((6, 8, 8), dtype=np.uint8), np.arange(6) % 2
+        arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+        np.savez(top / name / "small.npz", **arrays)
+        Image.new("RGB", (8, 8)).save(top / name / "panorama.png")
+    return top
 
 
 @pytest.fixture
 def kedro(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """``kedro run`` of some options: what it says if it is refused, "started" if not."""
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(folder / PIPELINES[0])
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(effective_parameters, "_source", [])
     configure_project("ssl_kedro")
 
     def run(*options: str) -> str:
         arguments = ["--runner", f"{__name__}.NothingRuns", *options]
+        if options[:1] == ("--pipeline",) and options[1] in PIPELINES:
+            monkeypatch.chdir(folder / options[1])
         try:
             cli.run.main(arguments, prog_name="run", standalone_mode=False)
         except StartedError:
@@ -74,7 +88,7 @@ def kedro(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
         except (UserError, ClickException, DatasetError, MissingConfigException) as error:
             message = mendable_message(error) or getattr(error, "message", None)
             assert message is not None, repr(error)
-            assert not (folder / "m.db").exists()
+            assert not Path("m.db").exists()
             return str(message)
         raise AssertionError("nothing was run and nothing was said")
 
@@ -88,9 +102,7 @@ def with_values(pipeline: str, values: str) -> list[str]:
     return ["--pipeline", pipeline, *(["--params", changed] if changed else [])]
 
 
-@pytest.mark.parametrize(
-    "pipeline", ["dual_gating", "dynamic_channels", "retrieval_eval", "saliency360"]
-)
+@pytest.mark.parametrize("pipeline", PIPELINES)
 def test_what_can_run_starts(pipeline: str, kedro: Command) -> None:
     assert kedro(*with_values(pipeline, "")) == "started"
 

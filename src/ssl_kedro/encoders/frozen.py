@@ -46,7 +46,7 @@ class FrozenEncoderConfig(Config):
     branch: Branch = "dense"
     depth: Literal[50, 101] = 50
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
-    side: Annotated[int, Range(at_least=1, at_most=64)] = 16
+    side: Annotated[int, Range(at_least=2, at_most=64)] = 16
     adapt_batch_norm: bool = True
     image_size: Annotated[int, Range(at_least=8, at_most=4096)] | None = None
     row: str = ""

@@ -229,8 +229,12 @@ class TrackingStore:
     @harmless("close a run")
     def end_run(self, run_id: str, status: str | None, tags: Mapping[str, str]) -> None:
         """Close a run as FINISHED, FAILED or KILLED; None leaves it to whoever started it."""
-        if self._monitor is not None:
-            self._monitor.finish()
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            # It has requests of its own, which a server that hangs would keep for minutes.
+            stopping = threading.Thread(target=monitor.finish, daemon=True)
+            stopping.start()
+            stopping.join(self._config.timeout_s)
         self._describe(run_id, tags, {})
         if status is not None:
             self._client.set_terminated(run_id, status)

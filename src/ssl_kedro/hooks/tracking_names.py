@@ -123,7 +123,7 @@ def run_tags(run_params: Mapping[str, Any]) -> dict[str, str]:
     # Kedro has a class's name, or an object's text: "<kedro... .ThreadRunner object at 0x7f>".
     runner = str(run_params.get("runner") or "").partition(" object at ")[0].rpartition(".")[2]
     tags = {
-        "kedro.env": run_params.get("env"),
+        "kedro.env": run_params.get("env") or "base",
         "kedro.pipelines": ",".join(run_params.get("pipeline_names") or ["__default__"]),
         "kedro.run_id": run_params.get("run_id"),
         "kedro.runner": runner,

@@ -42,7 +42,7 @@ class PoolingConfig(Config):
 
     kind: Pooling = "rmac"
     levels: Annotated[int, Range(at_least=1, at_most=8)] = 3
-    power: Annotated[float, Range(above=0, at_most=10)] = 3.0
+    power: Annotated[float, Range(at_least=0.1, at_most=10)] = 3.0
 
 
 def pooled(maps: Tensor, config: PoolingConfig) -> Tensor:

@@ -11,10 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.errors import UserError
+
 # Components below this share of the largest variance are rounding noise of float32 input;
 # dividing by their standard deviation would blow it up to unit variance.
 _NOISE = 1e-9
 _VECTORS_A_DIMENSION = 4
+
+
+class WhiteningError(UserError, ValueError):
+    """Vectors that no whitening can be learnt from."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def learnt_whitening(
     variances, components = np.linalg.eigh(covariance)
     variances, components = variances[::-1], components[:, ::-1]
     if variances[0] <= _NOISE:
-        raise ValueError(
+        raise WhiteningError(
             "the vectors to learn whitening from are all equal: expected images that differ, or "
             "an encoder that has not collapsed"
         )
@@ -133,7 +139,7 @@ def _moments(
         outer += (centred.T @ centred).numpy()
         count += len(vectors)
     if count < 2:
-        raise ValueError(f"expected at least 2 vectors to learn whitening from, found {count}")
+        raise WhiteningError(f"expected at least 2 vectors to learn whitening from, found {count}")
     # The shift that was subtracted is the rounded one.
     return count, shift.astype(np.float32).astype(np.float64), total, outer
 
