@@ -155,6 +155,19 @@ def test_each_encoder_and_task_is_a_namespace() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("name", ["own", "tags", "task", "parameters", "extraction"])
+def test_a_data_set_may_be_called_like_an_argument(name: str) -> None:
+    values = merged() | {"evaluate": [name]}
+    values["datasets"] = values["datasets"] | {name: values["datasets"]["facades"]}
+    values["whitening"] = values["whitening"] | {"learn_on": ["itself", "other_facades"]}
+    nodes = {node.name: node for node in retrieval_eval.create_pipeline(values).nodes}
+    swept = nodes[f"{KEY}.{name}.pixels.sweep_pixels_{name}"]
+    assert f"{KEY}.{name}.pixels.whitening" in swept.inputs
+    assert {f"{KEY}.{name}.task", "params:retrieval_eval"} <= {
+        *nodes[f"{KEY}.check_data"].inputs,
+    }
+
+
 def test_an_index_is_a_node_only_where_search_is_not_exact() -> None:
     def nodes(index: str) -> set[str]:
         found = retrieval_eval.create_pipeline(merged() | {"search": {"index": index}})

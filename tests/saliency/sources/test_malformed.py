@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +131,14 @@ def test_several_faults_are_listed_at_once(tmp_path: Path) -> None:
         open_source(config(tmp_path))
     for name in ("a.jpg", "c.csv", "d_32x16_32b.bin"):
         assert name in str(found.value)
+
+
+def test_a_broken_image_is_named_though_its_name_is_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"b\xe9.png")
+    (tmp_path / name).write_text("no image")
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.png")
+    with pytest.raises(SaliencyDataError, match=r"b\\xe9\.png: found an image that cannot be"):
+        open_source(config(tmp_path)).check()
 
 
 def test_an_image_that_is_cut_is_left_out_by_name_or_ends_the_run(tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ Arrays = dict[str, np.ndarray]
 _log = logging.getLogger(__name__)
 
 
-def check_data(parameters: RetrievalEvalParameters, **sets: RetrievalSet) -> Data:
+def check_data(parameters: RetrievalEvalParameters, **found: RetrievalSet) -> Data:
     """What every task and whitening set holds; fails before any extraction starts."""
     if not parameters.own_descriptors:
         for name in parameters.absent_encoders:
             file = parameters.encoders[name].file
             _log.info("Encoder %r is left out: there is nothing at %s", name, file)
-    return {name: _summary(task, parameters.seed) for name, task in sets.items()}
+    return {name: _summary(task, parameters.seed) for name, task in nested(found)["sets"].items()}
 
 
 def _summary(task: RetrievalSet, seed: int) -> TaskSummary:
@@ -259,7 +259,7 @@ def sweep(
     task: RetrievalSet,
     database_vectors: VectorStore,
     query_vectors: VectorStore,
-    **whitenings: Arrays,
+    **found: Arrays,
 ) -> Sweep:
     """Global search at other dimensions and with whitening learnt elsewhere.
 
@@ -269,6 +269,7 @@ def sweep(
     wanted = parameters.whitening
     queries = task.own_rows if extraction.queries is None else query_vectors
     scores = partial(whitened_scores, _truth(task), database_vectors, queries)
+    whitenings = nested(found).get("whitenings", {})
     learnt = {name: _whitening(arrays) for name, arrays in whitenings.items()}
     sets = parameters.whitening_sets(task.name)
     main = next((learnt[name] for name in sets if name in learnt), None)

@@ -62,10 +62,11 @@ def create_pipeline(parameters: RetrievalEvalParameters, _: Sequence[str] = ()) 
     """The whole chapter for these parameters, whatever tags the run has."""
     own = parameters.own_descriptors
     whitening_sets = () if own else _whitening_sets(parameters)
-    tasks = {name: _task_data(name) for name in [*parameters.tasks, *whitening_sets]}
+    names = [*parameters.tasks, *whitening_sets]
     # Own descriptors have no vectors to be extracted before: what is evaluated is looked at anew.
     tags = ["extract", "evaluate"] if own else ["extract"]
-    made = [_shared_node(nodes.check_data, PARAMETERS | tasks, DATA, tags)]
+    sets = {f"sets.{name}": _task_data(name) for name in names}
+    made = [_shared_node(nodes.check_data, PARAMETERS | sets, DATA, tags)]
     for task in parameters.tasks:
         if own:
             made.append(_own_descriptors_node(Space(task, parameters.descriptors.name)))
@@ -130,7 +131,7 @@ def _encoder_nodes(parameters: RetrievalEvalParameters, space: Space) -> list[No
     """Descriptors of one encoder for one task, and its sweep."""
     task = PARAMETERS | {"task": _task_data(space.task)}
     sets = [name for name in parameters.whitening_sets(space.task) if name != NONE]
-    whitenings = {name: Space(name, space.encoder).name("whitening") for name in sets}
+    whitenings = {f"whitenings.{n}": Space(n, space.encoder).name("whitening") for n in sets}
     queries = ["extraction", "query_vectors", "descriptors"]
     main = _main_whitening(parameters, space)
     stores = ["extraction", "database_vectors", "query_vectors"]

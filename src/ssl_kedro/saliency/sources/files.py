@@ -117,8 +117,8 @@ class FilePanoramas(PanoramaSource):
                 self._check_fixations(panorama, path)
         except UnreadableImageError as error:
             # One that names another file is about the image, and was found before.
-            if str(error).startswith(str(path)):
-                reason = str(error).removeprefix(f"{path}: ")
+            if (text := str(error)).startswith(shown(str(path))):
+                reason = text.removeprefix(f"{shown(str(path))}: ")
                 raise SaliencyDataError(
                     path,
                     found=f"an image that {reason}" if reason.startswith("cannot") else reason,
@@ -155,7 +155,9 @@ def decoded_panorama(
         return decoded_part(path, resize, max_pixels=1e6 * max_megapixels)
     except UnreadableImageError as error:
         text = str(error)
-        raise UnreadableImageError(text if str(path) in text else f"{path}: {text}") from error
+        raise UnreadableImageError(
+            text if shown(str(path)) in text else f"{path}: {text}"
+        ) from error
 
 
 def panorama_size(path: Path) -> tuple[int, int]:
