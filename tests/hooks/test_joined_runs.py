@@ -9,8 +9,8 @@ from hooks import tracked_run
 from hooks.stored import Stored, uri
 from hooks.test_tracking import shipped, warnings_in
 from ssl_kedro import settings
+from ssl_kedro.hooks.flat_parameters import flattened
 from ssl_kedro.hooks.mlflow_conditions import parsed_tracking_config
-from ssl_kedro.hooks.tracking_names import flattened
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -11,8 +11,8 @@ import yaml
 
 from conftest import ROOT
 from ssl_kedro import settings
+from ssl_kedro.hooks.flat_parameters import flattened
 from ssl_kedro.hooks.project import ParameterAwareConfigLoader
-from ssl_kedro.hooks.tracking_names import flattened
 from ssl_kedro.pipelines import effective_parameters
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.parameters import parsed

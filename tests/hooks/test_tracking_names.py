@@ -11,11 +11,11 @@ import pytest
 from mlflow.utils import validation
 from pydantic import BaseModel
 
+from ssl_kedro.hooks.flat_parameters import flattened
 from ssl_kedro.hooks.mlflow_client import redacted
 from ssl_kedro.hooks.tracking_names import (
     Place,
     dataset_inputs,
-    flattened,
     headline,
     numbers,
     of_all_models,

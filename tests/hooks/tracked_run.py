@@ -22,6 +22,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
 from pydantic import BaseModel
 
+from ssl_kedro.hooks.interruption import exit_on_sigterm
 from ssl_kedro.hooks.tracking import TrackingHook
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated.records import Training
@@ -180,4 +181,5 @@ def main(uri: str, folder: str, until: str = "interrupted") -> None:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()  # as the hook of rooms does in a run of the project
     main(*sys.argv[1:])

@@ -16,7 +16,7 @@ from kedro.pipeline import Pipeline
 from pydantic_core import to_jsonable_python
 
 from ssl_kedro.core.errors import UserError, first_few
-from ssl_kedro.hooks.tracking_names import flattened
+from ssl_kedro.hooks.flat_parameters import flattened, parameters_read
 from ssl_kedro.reporting.manifest import git_commit
 from ssl_kedro.training.config import IRRELEVANT
 
@@ -212,9 +212,9 @@ def _whole(run_params: Mapping[str, Any]) -> Pipeline:
 
 def _relevant_parameters(whole: Pipeline, catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
     """All parameters by dotted key, without those that leave all numbers as they are."""
-    found: dict[str, str] = {}
-    for name in whole.inputs():
-        if name.startswith("params:"):
-            found |= flattened(catalog.load(name), name.removeprefix("params:"))
     computed = {f"{section}.{name}" for section, names in _COMPUTED.items() for name in names}
-    return {k: v for k, v in found.items() if ".".join(k.split(".")[-2:]) not in computed}
+    return {
+        k: v
+        for k, v in parameters_read(whole, catalog).items()
+        if ".".join(k.split(".")[-2:]) not in computed
+    }

@@ -99,6 +99,7 @@ class RoomHook:
         """
         self._release()  # a run interrupted in this same interpreter, as in a notebook
         if self._joined:
+            self._restore_sigterm = exit_on_sigterm()
             return
         shared = any(
             isinstance(found, dict) and (found.get("train") or {}).get("nodes", 1) != 1

@@ -12,7 +12,7 @@ import csv
 import io
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from weakref import WeakSet
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
-from ssl_kedro.hooks.interruption import exit_on_sigterm
+from ssl_kedro.hooks.flat_parameters import parameters_read
 from ssl_kedro.hooks.mlflow_client import TrackingStore
 from ssl_kedro.hooks.mlflow_conditions import TrackingConfig, parsed_tracking_config
 from ssl_kedro.hooks.tracking_names import (
@@ -35,7 +35,6 @@ from ssl_kedro.hooks.tracking_names import (
     numbers,
     of_all_models,
     of_one_model,
-    parameters_read,
     run_name,
     run_tags,
     tracking_kind,
@@ -88,7 +87,7 @@ class TrackingHook:
 
     How a run ends: FINISHED, or FAILED with the error as a tag. Kedro's error hook does not see
     KeyboardInterrupt and SystemExit, so what is open when the interpreter exits is closed as
-    KILLED; SIGTERM is turned into SystemExit for the time of a run. After SIGKILL or a loss of
+    KILLED; the hook of rooms turns SIGTERM into SystemExit. After SIGKILL or a loss of
     power a run stays RUNNING: nothing is left to say otherwise.
     """
 
@@ -97,7 +96,6 @@ class TrackingHook:
         self._project_path = Path()
         self._run: _OpenRun | None = None
         self._lock = threading.RLock()
-        self._restore_sigterm: Callable[[], None] | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -137,7 +135,6 @@ class TrackingHook:
         if self._config.system_metrics:
             store.watch_system(run_id)
         atexit.register(self._end, "KILLED")
-        self._restore_sigterm = exit_on_sigterm()
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: Mapping[str, Any]) -> None:
@@ -234,6 +231,3 @@ class TrackingHook:
             run.store.end_run(run_id, status, tags)
         run.store.end_run(run.run_id, None if run.joined else status, tags)
         atexit.unregister(self._end)
-        if self._restore_sigterm is not None:
-            self._restore_sigterm()
-            self._restore_sigterm = None

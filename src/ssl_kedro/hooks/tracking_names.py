@@ -1,33 +1,21 @@
 """What tracking reads from Kedro's catalog, and the names and values it has in MLflow."""
 
-from __future__ import annotations
-
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
-from ssl_kedro.pipelines.effective_parameters import as_written
+from ssl_kedro.hooks.flat_parameters import flattened, key_of, leaves
 from ssl_kedro.reporting.manifest import git_commit
 
-if TYPE_CHECKING:
-    from kedro.io import CatalogProtocol
-    from kedro.pipeline import Pipeline
-
-KEY_LIMIT = 250
-PARAMETER_VALUE_LIMIT = 6000
 TAG_VALUE_LIMIT = 5000
 DIGEST_LIMIT = 36
 HEADLINE_LIMIT = 20
-
-# MLflow refuses every other character in the name of a parameter or a metric.
-_REFUSED = re.compile(r"[^\w\-./ :]", re.ASCII)
 
 
 class Place(NamedTuple):
@@ -43,44 +31,19 @@ class Place(NamedTuple):
     model: str
 
     @classmethod
-    def of(cls, name: str) -> Place:
+    def of(cls, name: str) -> "Place":
         """Place of a dataset such as "dual_gating.budget_30.vicreg_gating.epoch_log"."""
         pipeline, _, model = name.rpartition(".")[0].partition(".")
         return cls(pipeline, model)
 
 
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and plain values of nested mappings, dataclasses and pydantic models."""
-    plain = to_jsonable_python(
-        value,
-        by_alias=False,
-        serialize_as_any=True,
-        fallback=lambda other: float(other) if isinstance(other, Real) else str(other),
-    )
-    if not (plain and isinstance(plain, dict)):
-        yield prefix, plain
-        return
-    for name, item in plain.items():
-        yield from _leaves(item, f"{prefix}.{name}".strip("."))
-
-
-def flattened(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested parameters as dotted keys and text, within MLflow's limits, without secrets.
-
-    Text stays as it is, every other value is written as JSON ("null", "true", "0.1", "[1, 2]").
-    """
-    told = {key: as_written(plain) for key, plain in _leaves(value, prefix) if key}
-    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in told.items()}
-    return {_mlflow_key(key): text[:PARAMETER_VALUE_LIMIT] for key, text in texts.items()}
-
-
 def numbers(values: Any, prefix: str = "") -> dict[str, float]:
     """The numbers among nested values, by dotted keys; a list of numbers counts as their mean."""
     found = {}
-    for key, plain in _leaves(values):
+    for key, plain in leaves(values):
         several = plain if isinstance(plain, list) else [plain]
         if several and all(isinstance(one, Real) for one in several):
-            found[_mlflow_key(f"{prefix}{key}")] = float(sum(several)) / len(several)
+            found[key_of(f"{prefix}{key}")] = float(sum(several)) / len(several)
     return found
 
 
@@ -102,10 +65,6 @@ def of_all_models(key: str) -> str:
 def of_one_model(key: str) -> str:
     """Name of a metric in a model's own run: "branches.gated.knn_top1" becomes "gated/knn_top1"."""
     return "/".join(re.sub(r"^(branches|rankings)\.", "", key).rsplit(".", 1))
-
-
-def _mlflow_key(name: str) -> str:
-    return _REFUSED.sub("_", name)[:KEY_LIMIT]
 
 
 def run_name(run_params: Mapping[str, Any]) -> str:
@@ -159,21 +118,6 @@ def dataset_inputs(summary: Any) -> dict[tuple[str, str], str]:
         if digest is not None:
             key = (name, digest[:DIGEST_LIMIT])
             found[key] = f"{found[key]}, {context}" if key in found else context
-    return found
-
-
-def parameters_read(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
-    """Parameters that nodes of this run read, from the catalog, flattened.
-
-    What a pipeline reads is what its free inputs name ("params:dual_gating"): exact for a part of a
-    pipeline too. The catalog holds the values that count.
-    """
-    found: dict[str, str] = {}
-    for name in sorted(pipeline.inputs()):
-        if name == "parameters":
-            found |= flattened(catalog.load(name))
-        elif name.startswith("params:"):
-            found |= flattened(catalog.load(name), name.removeprefix("params:"))
     return found
 
 
