@@ -56,7 +56,7 @@ def test_metrics_table_and_report_tell_what_gating_gains(finished: Project) -> N
         if "mlflow.parentRunId" not in run.data.tags
     ][-1:]
     table = Path(client.download_artifacts(parent.info.run_id, "metrics.csv")).read_text()
-    assert "dual.inference.batch_8.ratio," in table
+    assert f"{MODEL}.batch_8.ratio," in table
 
 
 @pytest.fixture(scope="module")
