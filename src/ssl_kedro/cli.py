@@ -18,6 +18,30 @@ def __getattr__(name: str) -> click.Command:
 
     made = copy.copy(run)
     made.callback = functools.partial(_run, run.callback)
+    made.params = [_parsed_or_told(option) for option in run.params]
+    return made
+
+
+def _parsed_or_told(option: click.Parameter) -> click.Parameter:
+    """An option whose value, where Kedro cannot parse it, is named in place of a traceback."""
+    parse = option.callback
+    if option.name != "params" or parse is None:
+        return option
+
+    def told(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
+        from yaml import YAMLError  # noqa: PLC0415
+
+        try:
+            return parse(context, parameter, value)
+        except (YAMLError, OmegaConfBaseException) as error:
+            what = getattr(error, "problem", None) or str(error)
+            raise click.BadParameter(
+                f"{value}: expected key=value,key=value with values as in YAML, found {what}"
+            ) from None
+
+    made = copy.copy(option)
+    made.callback = told
     return made
 
 

@@ -222,6 +222,8 @@ def test_what_cannot_work_is_refused_before_the_first_node(
         ("--runner os.path", "--runner os.path: there is none; known: Sequential"),
         ("--runner nobody.Runner", "--runner nobody.Runner: there is none"),
         ("--runner-params workers=2", "--runner-params: "),
+        ("--params dual_gating.seed='", "expected key=value,key=value with values as in YAML"),
+        ("--params dual_gating.seed=[", "expected key=value,key=value with values as in YAML"),
         ("--env cifar01", "--env cifar01: there is none; did you mean 'cifar10'? known: base"),
         ("--pipeline dual_gatin", "--pipeline dual_gatin: there is none; did you mean 'dual_gatin"),
         ("--params seed=3", "--params seed: did you mean 'dual_gating.seed'?"),

@@ -96,7 +96,12 @@ def test_a_run_lands_on_a_server(
 
 
 @pytest.mark.parametrize(
-    "sent", [signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM], ids=lambda sent: sent.name
+    "sent",
+    [
+        pytest.param(signal.SIGSTOP, id="hangs"),
+        pytest.param(signal.SIGKILL, id="dies"),
+        pytest.param(signal.SIGTERM, id="ends", marks=pytest.mark.slow),
+    ],
 )
 def test_a_server_that_dies_or_hangs_in_the_middle_costs_one_warning(
     running: Callable[[], Server],

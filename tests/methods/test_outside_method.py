@@ -39,11 +39,17 @@ def test_parameters_name_it_and_know_its_options() -> None:
         parsed(DualGatingParameters, "dual_gating", given)
 
 
-def test_it_trains_here_and_in_processes_of_their_own() -> None:
+def test_it_trains_here() -> None:
     single = training("pull")
     found = train_encoder(single, images())
     assert len(found.history) == single.recipe.epochs
     assert type(found.method).__name__ == "Pull"
+
+
+@pytest.mark.slow
+def test_it_trains_in_processes_of_their_own() -> None:
+    single = training("pull")
+    found = train_encoder(single, images())
     shared = replace(single, recipe=replace(single.recipe, workers=2))
     again = train_encoder(shared, images())
     for name, value in found.method.state_dict().items():

@@ -263,6 +263,7 @@ def kedro_with_sums(project: Project, *arguments: str) -> subprocess.CompletedPr
     return project.kedro(*arguments, module="kedro_with_sums")
 
 
+@pytest.mark.slow
 def test_stl10_pre_trains_on_its_unlabelled_part(project: Project) -> None:
     images = stl10_files(project.path / "data/01_raw/stl10")
     parameters = ",".join(f"dual_gating.{key}={value}" for key, value in TINY_STL10.items())

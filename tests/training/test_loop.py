@@ -56,14 +56,24 @@ def run(
     return train(method, source, views, recipe, **options)  # type: ignore[arg-type]
 
 
+# Every optimiser and every moment once; the others are slow tests.
+AT_ONCE = {(3, "lars"), (15, "sgd"), (35, "adam"), (15, "adamw")}
+
+
 def numbers(result: TrainingResult[Method]) -> list[dict[str, float]]:
     """History without the timing."""
     timing = {"images_per_second"}
     return [{k: v for k, v in row.items() if k not in timing} for row in result.history]
 
 
-@pytest.mark.parametrize("optimiser", ["lars", "sgd", "adam", "adamw"])
-@pytest.mark.parametrize("killed_at_call", [3, 15, 35])
+@pytest.mark.parametrize(
+    ("killed_at_call", "optimiser"),
+    [
+        pytest.param(call, name, marks=() if (call, name) in AT_ONCE else pytest.mark.slow)
+        for call in (3, 15, 35)
+        for name in ("lars", "sgd", "adam", "adamw")
+    ],
+)
 def test_resumed_training_equals_the_uninterrupted_one(
     tmp_path: Path,
     source: BatchSource,

@@ -206,7 +206,7 @@ def test_progress_on_the_device_gives_the_penalty_of_a_number(images: np.ndarray
 @pytest.mark.parametrize(
     ("name", "backend"),
     [
-        ("dual_gating", "aot_eager"),
+        pytest.param("dual_gating", "aot_eager", marks=pytest.mark.slow),
         pytest.param("vicreg", "inductor", marks=pytest.mark.slow),
         pytest.param("dual_gating", "inductor", marks=pytest.mark.gpu),
     ],

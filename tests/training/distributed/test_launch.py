@@ -186,6 +186,7 @@ def test_two_devices_give_the_numbers_of_one() -> None:
         assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_divergence_ends_all_workers_with_the_message_of_one_process(tmp_path: Path) -> None:
     recipe = {"lr": 1000}
     with pytest.raises(TrainingDiverged) as alone:
@@ -198,6 +199,7 @@ def test_divergence_ends_all_workers_with_the_message_of_one_process(tmp_path: P
     assert time.monotonic() - began < 60  # no restart would have ended otherwise
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_run_is_refused_by_the_launcher(tmp_path: Path) -> None:
     """Without resume it is of no account: test_two_workers_give_the_numbers_of_one begins so."""
     store = another_runs_checkpoint(tmp_path)
