@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,14 @@ class Room:
 
     folder: Path
     images: ImageSet
+    alone: tuple[str, ...] = ()
 
     def catalog(self, parameters: Mapping[str, Any]) -> DataCatalog:
         results = {
             name: WholeFileDataset(
                 dataset={"type": "json.JSONDataset"},
                 filepath=str(self.folder / f"{name}.json"),
-                metadata={"made_from": MADE_FROM.get(name, [])},
+                metadata={"made_from": MADE_FROM.get(name, []), "compared": name not in self.alone},
             )
             for name in graph().all_outputs()
         }
@@ -144,6 +145,13 @@ def test_the_command_that_is_named_makes_them_one(room: Room) -> None:
     room.run("train_b", encoder={"width": 4})
     room.run("train_b", "evaluate_b", "table")
     assert room.table()["b"]["width"] == 8
+
+
+def test_a_result_that_is_compared_with_nothing_takes_what_it_is_given(room: Room) -> None:
+    room.run()
+    with pytest.raises(MixedResultsError):
+        room.run("evaluate_a", encoder={"width": 4})
+    replace(room, alone=("own.a.evaluation",)).run("evaluate_a", encoder={"width": 4})
 
 
 def test_what_did_not_go_in_may_change(room: Room) -> None:

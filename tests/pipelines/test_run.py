@@ -231,12 +231,12 @@ def test_truncated_image_is_skipped_listed_and_limited(project: Project, tmp_pat
     summary = json.loads(
         (project.path / "data/03_primary/dual_gating/data_summary.json").read_text()
     )
-    assert [path for path, _ in summary["skipped"]] == ["epochs/class_1/007.jpg"]
-    assert "epochs/class_1/007.jpg" in (project.results / "report.html").read_text()
+    assert [path for path, _ in summary["skipped"]] == ["train/class_1/007.jpg"]
+    assert "train/class_1/007.jpg" in (project.results / "report.html").read_text()
     before = metrics_of(project)
     limited = project.run(folder_changes(root, **{"data.max_skipped": 0.001}))
     assert limited.returncode != 0
-    for word in ("epochs/class_1/007.jpg", "max_skipped"):
+    for word in ("train/class_1/007.jpg", "max_skipped"):
         assert word in limited.stderr
     assert metrics_of(project) == before
 

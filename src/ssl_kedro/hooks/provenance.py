@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ssl_kedro.datasets.base import FileDataset
     from ssl_kedro.datasets.origin import Origin
 
-MADE_FROM = "made_from"
+MADE_FROM, COMPARED = "made_from", "compared"
 # Where and how things are computed, by section of the parameters: results are the same.
 _COMPUTED = {
     "train": IRRELEVANT,
@@ -72,9 +72,10 @@ class ProvenanceHook:
 
         whole = _whole(run_params)
         only_missing = bool(run_params.get("only_missing_outputs"))
-        taken = pipeline.inputs() & whole.all_outputs()
         self._catalog, self._run_params, self._commit = catalog, run_params, git_commit()
         self._parameters, self._images = _relevant_parameters(whole, catalog), {}
+        taken = {name for node in pipeline.nodes if self._compares(node) for name in node.inputs}
+        taken &= pipeline.inputs() & whole.all_outputs()
         found = {
             name: read_origin(dataset)
             for name in sorted(pipeline.all_outputs() | taken if only_missing else taken)
@@ -106,7 +107,8 @@ class ProvenanceHook:
             mark = getattr(inputs[name], "fingerprint", None)
             if mark is not None:
                 self._images[name] = mark() if callable(mark) else mark
-        self._refuse_mixture({n: self._origins[n] for n in node.inputs if n in self._origins})
+        if self._compares(node):
+            self._refuse_mixture({n: self._origins[n] for n in node.inputs if n in self._origins})
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
@@ -144,6 +146,11 @@ class ProvenanceHook:
 
         dataset = self._catalog.get(name)
         return dataset if isinstance(dataset, FileDataset) else None
+
+    def _compares(self, node: Node) -> bool:
+        """Whether a node's results stand beside others; the catalog says where they do not."""
+        found = [self._file(name) for name in node.outputs]
+        return not all(of and (of.metadata or {}).get(COMPARED) is False for of in found)
 
     def _made_from(self, name: str, dataset: FileDataset[Any] | None) -> dict[str, str]:
         """Parameters that the catalog says an entry is made from, flattened."""
