@@ -10,7 +10,8 @@ from hooks.stored import Stored, uri
 from hooks.test_tracking import shipped, warnings_in
 from ssl_kedro import settings
 from ssl_kedro.hooks.flat_parameters import flattened
-from ssl_kedro.hooks.mlflow_conditions import parsed_tracking_config
+from ssl_kedro.hooks.mlflow_conditions import TrackingConfig
+from ssl_kedro.pipelines.parameters import parsed
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -87,4 +88,4 @@ def test_run_and_experiment_come_from_environment_or_command_line(
     loader = settings.CONFIG_LOADER_CLASS(
         str(CONF), runtime_params=given, **settings.CONFIG_LOADER_ARGS
     )
-    assert parsed_tracking_config(loader["mlflow"]).run_id == "b"
+    assert parsed(TrackingConfig, "mlflow.yml", loader["mlflow"]).run_id == "b"

@@ -9,7 +9,8 @@ import pytest
 from hooks import tracked_run
 from hooks.stored import Stored, uri
 from ssl_kedro.hooks import mlflow_conditions
-from ssl_kedro.hooks.mlflow_conditions import TrackingConfigError, parsed_tracking_config
+from ssl_kedro.hooks.mlflow_conditions import TrackingConfig
+from ssl_kedro.pipelines.parameters import ParameterError, parsed
 
 
 def test_load_is_followed_until_the_run_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,6 +28,6 @@ def test_what_is_missing_is_named_before_the_start(monkeypatch: pytest.MonkeyPat
         mlflow_conditions, "find_spec", lambda name: None if name == "psutil" else find(name)
     )
     values = {"tracking_uri": "x", "experiment": "y", "system_metrics": True}
-    with pytest.raises(TrackingConfigError, match=r"system_metrics.*psutil.*pip install"):
-        parsed_tracking_config(values)
-    parsed_tracking_config({**values, "system_metrics": False})
+    with pytest.raises(ParameterError, match=r"system_metrics.*psutil.*pip install"):
+        parsed(TrackingConfig, "mlflow.yml", values)
+    parsed(TrackingConfig, "mlflow.yml", {**values, "system_metrics": False})

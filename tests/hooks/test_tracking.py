@@ -24,8 +24,9 @@ from mlflow import MlflowClient
 from hooks import tracked_run
 from hooks.stored import Stored, uri
 from ssl_kedro import settings
-from ssl_kedro.hooks.mlflow_conditions import TrackingConfigError, parsed_tracking_config
+from ssl_kedro.hooks.mlflow_conditions import TrackingConfig
 from ssl_kedro.hooks.tracking import TrackingHook
+from ssl_kedro.pipelines.parameters import ParameterError, parsed
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
@@ -318,7 +319,7 @@ def test_the_shipped_configuration_follows_the_environment_variable(
 
 def shipped() -> Any:
     loader = settings.CONFIG_LOADER_CLASS(str(PROJECT / "conf"), **settings.CONFIG_LOADER_ARGS)
-    return parsed_tracking_config(loader["mlflow"])
+    return parsed(TrackingConfig, "mlflow.yml", loader["mlflow"])
 
 
 def test_an_unknown_key_is_refused_by_name() -> None:
@@ -326,7 +327,7 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         config_loader={"mlflow": {"tracking_uri": "x", "experiment": "y", "timeout": 3}},
         project_path=".",
     )
-    with pytest.raises(TrackingConfigError, match=r"timeout: there is no such key.*timeout_s"):
+    with pytest.raises(ParameterError, match=r"timeout: there is no such key.*timeout_s"):
         TrackingHook().after_context_created(context)
 
 

@@ -1,6 +1,6 @@
 """What a run asks of the catalog that it cannot give, told before the run starts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kedro.io import DataCatalog
@@ -24,7 +24,7 @@ def check_catalog(
         DatasetError: one of them cannot be made; its cause names scheme or package that is missing.
         VersionError: a version to load that is not there; names those that are.
     """
-    datasets = {name: _innermost(catalog.get(name)) for name in pipeline.datasets()}
+    datasets = {name: [None, *layers(catalog.get(name))][-1] for name in pipeline.datasets()}
     for name, wanted in (load_versions or {}).items():
         version = getattr(datasets.get(name), "_version", None)
         if version is None or version.load != wanted:
@@ -41,8 +41,8 @@ def check_catalog(
             )
 
 
-def _innermost(dataset: Any) -> Any:
-    """A dataset without those that are wrapped round it, such as a cache."""
-    while getattr(dataset, "_dataset", None) is not None:
-        dataset = dataset._dataset
-    return dataset
+def layers(dataset: Any) -> Iterator[Any]:
+    """A dataset, what it is wrapped round, as a cache is, and so on."""
+    while dataset is not None:
+        yield dataset
+        dataset = getattr(dataset, "_dataset", None)

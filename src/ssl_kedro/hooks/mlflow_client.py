@@ -20,7 +20,6 @@ from ssl_kedro.core.memory import loading
 from ssl_kedro.hooks.mlflow_conditions import (
     TrackingConfig,
     create_database,
-    is_local,
     patient_and_quiet,
     probe,
     sqlite_file,
@@ -40,6 +39,11 @@ T = TypeVar("T")
 _KIND = "mlflow.experimentKind"
 # What an address needs for MLflow 3.17, which asks the browser and not the experiment.
 MODEL_TRAINING = "workflowType=machine_learning"
+SERVER_REMEDY = "Start the server (`mlflow server`)"
+FILE_REMEDY = (
+    "Check that it exists, may be written and is not locked by others, move it away if a kill has "
+    "left it half made"
+)
 
 
 def harmless(what: str) -> Callable[[Callable[..., T]], Callable[..., T | None]]:
@@ -216,10 +220,12 @@ class TrackingStore:
         A file that cannot be copied says nothing about the store: the first costs its own warning,
         and tracking goes on.
         """
+        from requests.exceptions import RequestException  # noqa: PLC0415  slow to import
+
         try:
             return action()
         except OSError as error:
-            if not is_local(error):
+            if isinstance(error, RequestException | ConnectionError | TimeoutError):
                 raise
             level = logging.DEBUG if self._files_failed else logging.WARNING
             logger.log(level, "tracking could not store the file %s: %s", what, error)
@@ -270,27 +276,16 @@ class TrackingStore:
                 return action()
             except Exception as error:
                 logger.debug("tracking failed", exc_info=True)
-                self._switch_off(what, error)
+                self._on = False
+                found = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                remedy = SERVER_REMEDY if self._uri.startswith("http") else FILE_REMEDY
+                logger.warning(
+                    f"could not {what} at {redacted(self._uri)} ({redacted(found)}). Nothing more "
+                    "is tracked in this run; the run itself goes on and its results are complete. "
+                    f"{remedy}, point MLFLOW_TRACKING_URI elsewhere, or set enabled: false in "
+                    "mlflow.yml."
+                )
                 return None
-
-    def _switch_off(self, what: str, error: BaseException) -> None:
-        self._on = False
-        text = " ".join(str(error).split())[:300]
-        server = self._uri.startswith("http")
-        check = (
-            "Check that it exists, may be written and is not locked by others, move it away if a "
-            "kill has left it half made"
-        )
-        logger.warning(
-            "could not %s at %s (%s: %s). Nothing more is tracked in this run; the run itself "
-            "goes on and its results are complete. %s, point MLFLOW_TRACKING_URI elsewhere, or set "
-            "enabled: false in mlflow.yml.",
-            what,
-            redacted(self._uri),
-            type(error).__name__,
-            redacted(text),
-            "Start the server (`mlflow server`)" if server else check,
-        )
 
 
 def _source() -> dict[str, str]:

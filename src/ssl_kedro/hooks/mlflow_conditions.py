@@ -5,16 +5,14 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from ssl_kedro.core.errors import UserError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SQLITE_PREFIX = "sqlite:///"
 # A failure is reported once, by the store itself; a first run need not list migrations.
@@ -23,10 +21,6 @@ _NOISY_LOGGERS = {
     "alembic": logging.CRITICAL,
     "urllib3.connectionpool": logging.ERROR,
 }
-
-
-class TrackingConfigError(UserError, ValueError):
-    """A configuration of tracking that cannot be used."""
 
 
 class TrackingConfig(BaseModel):
@@ -89,31 +83,6 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(path)
 
 
-def parsed_tracking_config(values: Mapping[str, Any]) -> TrackingConfig:
-    """Checked configuration.
-
-    Raises:
-        TrackingConfigError: one line for each fault: key, value, what is allowed.
-    """
-    try:
-        return TrackingConfig.model_validate(dict(values))
-    except ValidationError as error:
-        lines = [f"  - {_explained(item)}" for item in error.errors()]
-        raise TrackingConfigError(
-            "mlflow.yml cannot be used; nothing was started:\n" + "\n".join(lines)
-        ) from None
-
-
-def _explained(item: Any) -> str:
-    name = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        known = ", ".join(TrackingConfig.model_fields)
-        return f"{name}: there is no such key; known keys: {known}"
-    if item["type"] == "missing":
-        return f"{name}: this key is missing"
-    return f"{name} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
-
-
 @contextmanager
 def patient_and_quiet(timeout_s: float) -> Iterator[None]:
     """MLflow's settings for a call; whatever the user has set in the environment stays as it is.
@@ -143,14 +112,6 @@ def patient_and_quiet(timeout_s: float) -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
         for key in added:
             os.environ.pop(key, None)
-
-
-def is_local(error: BaseException) -> bool:
-    """Whether an error is about a file and not about a connection."""
-    from requests.exceptions import RequestException  # noqa: PLC0415
-
-    network = (RequestException, ConnectionError, TimeoutError)
-    return isinstance(error, OSError) and not isinstance(error, network)
 
 
 def probe(uri: str, timeout_s: float, *, at_start: bool) -> None:

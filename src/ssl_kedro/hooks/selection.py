@@ -11,6 +11,7 @@ from kedro.pipeline.node import Node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import UserError, first_few, nearest
+from ssl_kedro.hooks.catalog import layers
 
 if TYPE_CHECKING:
     from ssl_kedro.pipelines.parameters import PipelineParameters
@@ -194,6 +195,4 @@ def _named(space: str) -> Iterator[None]:
 
 def _seen(dataset: Any) -> Any:
     """What a dataset tells of itself without the work of loading; None where that is nothing."""
-    while not hasattr(dataset, "look") and hasattr(dataset, "_dataset"):
-        dataset = dataset._dataset
-    return dataset.look() if hasattr(dataset, "look") else None
+    return next((layer.look() for layer in layers(dataset) if hasattr(layer, "look")), None)

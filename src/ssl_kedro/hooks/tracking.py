@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
 from ssl_kedro.hooks.flat_parameters import parameters_read
 from ssl_kedro.hooks.mlflow_client import TrackingStore
-from ssl_kedro.hooks.mlflow_conditions import TrackingConfig, parsed_tracking_config
+from ssl_kedro.hooks.mlflow_conditions import TrackingConfig
 from ssl_kedro.hooks.tracking_names import (
     TAG_VALUE_LIMIT,
     Place,
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
-    from ssl_kedro.training.checkpoints import EpochLog, Row
+    from ssl_kedro.training.checkpoints import Row
 
 logger = logging.getLogger("ssl_kedro.tracking")
 
@@ -66,7 +65,6 @@ class _OpenRun:
         inputs: contexts of data sets by name and digest.
         models: ids of logged models.
         artifacts: files to store at the end, with run and folder.
-        followed: epoch logs subscribed to already.
     """
 
     store: TrackingStore
@@ -79,7 +77,6 @@ class _OpenRun:
     inputs: dict[tuple[str, str], str] = field(default_factory=dict)
     models: dict[Place, str | None] = field(default_factory=dict)
     artifacts: dict[Path, tuple[str, str | None]] = field(default_factory=dict)
-    followed: WeakSet[EpochLog] = field(default_factory=WeakSet)
 
 
 class TrackingHook:
@@ -102,11 +99,13 @@ class TrackingHook:
         """Read ``mlflow.yml`` of base and environment.
 
         Raises:
-            TrackingConfigError: naming each faulty key, its value and what is allowed.
+            ParameterError: naming each faulty key, its value and what is allowed.
         """
+        from ssl_kedro.pipelines.parameters import parsed  # noqa: PLC0415  loads torch
+
         self._project_path = Path(context.project_path)
         try:
-            self._config = parsed_tracking_config(context.config_loader["mlflow"])
+            self._config = parsed(TrackingConfig, "mlflow.yml", context.config_loader["mlflow"])
         except MissingConfigException:
             self._config = None
             logger.warning(
@@ -145,11 +144,9 @@ class TrackingHook:
         from ssl_kedro.training.checkpoints import EpochLog  # noqa: PLC0415  loads torch
 
         for name, value in inputs.items():
-            if isinstance(value, EpochLog) and value not in run.followed:
-                run.followed.add(value)
-                value.subscribe(
-                    partial(self._log_row, run, self._run_of(run, Place.of(name), node))
-                )
+            if isinstance(value, EpochLog):
+                child = self._run_of(run, Place.of(name), node)
+                value.subscribe(partial(self._log_row, run, child))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:

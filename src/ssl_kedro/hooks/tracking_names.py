@@ -1,7 +1,7 @@
 """What tracking reads from Kedro's catalog, and the names and values it has in MLflow."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from numbers import Real
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
+from ssl_kedro.hooks.catalog import layers
 from ssl_kedro.hooks.flat_parameters import flattened, key_of, leaves
 from ssl_kedro.reporting.manifest import git_commit
 
@@ -121,22 +122,15 @@ def dataset_inputs(summary: Any) -> dict[tuple[str, str], str]:
     return found
 
 
-def _layers(dataset: Any) -> Iterator[Any]:
-    """A dataset, what it wraps, and so on."""
-    while dataset is not None:
-        yield dataset
-        dataset = getattr(dataset, "_dataset", None)
-
-
 def tracking_kind(dataset: Any) -> Any:
     """Value of ``metadata: {mlflow: ...}``; a wrapper's own metadata come first."""
-    every = (getattr(layer, "metadata", None) or {} for layer in _layers(dataset))
+    every = (getattr(layer, "metadata", None) or {} for layer in layers(dataset))
     return next((found["mlflow"] for found in every if "mlflow" in found), None)
 
 
 def local_path(dataset: Any) -> Path | None:
     """Where a dataset keeps its file, None for one that has no file on this machine."""
-    *_, inner = _layers(dataset)
+    *_, inner = layers(dataset)
     if getattr(inner, "_protocol", "file") not in {"file", "local"}:
         return None
     versioned = getattr(inner, "_get_load_path", None)

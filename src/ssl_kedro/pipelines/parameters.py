@@ -89,7 +89,7 @@ def _with_switches(value: Any) -> Any:
     }
 
 
-T = TypeVar("T", bound=PipelineParameters)
+T = TypeVar("T", bound=BaseModel)
 
 
 def budget_list(value: Any) -> Any:
