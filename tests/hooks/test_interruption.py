@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,10 +44,10 @@ time.sleep(60)
 """
 
 
-def begun(project: Path | str) -> RoomHook:
+def begun(project: Path | str, **given: str) -> RoomHook:
     effective_parameters.bind(lambda: PARAMETERS)
     hook = RoomHook()
-    loader = SimpleNamespace(room=lambda: "data", runtime_params={})
+    loader = SimpleNamespace(room=lambda: "data", runtime_params=given)
     hook.after_context_created(SimpleNamespace(project_path=project, config_loader=loader))
     return hook
 
@@ -117,13 +118,14 @@ def test_an_interrupted_run_says_how_to_go_on(sent: signal.Signals, tmp_path: Pa
     assert said.strip().endswith("--params dual_gating.train.resume=true")
 
 
+@pytest.mark.parametrize("ended", [RoomHook._release, RoomHook.on_pipeline_error])
 def test_the_next_run_says_that_checkpoints_are_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ended: Callable[[RoomHook], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hook = begun(tmp_path)
     hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
     trained(tmp_path)
-    hook._release()  # as at the end of an interpreter that was interrupted
+    ended(hook)  # as at the end of an interpreter that was interrupted, or after an error
     with caplog.at_level(logging.WARNING):
         hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
     (said,) = [record.getMessage() for record in caplog.records]
@@ -144,10 +146,11 @@ def test_a_run_interrupted_in_this_interpreter_does_not_keep_the_room(tmp_path: 
     assert not (tmp_path / "data/.running.json").exists()
 
 
+@pytest.mark.parametrize("given", [{}, {"mlflow_run_id": "of another"}], ids=["own", "joined"])
 def test_a_room_without_room_is_refused_at_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook, usage = begun(tmp_path), namedtuple("usage", "total used free")
+    hook, usage = begun(tmp_path, **given), namedtuple("usage", "total used free")
     left = trained(tmp_path)
     left.write_bytes(b"x" * 60_000_000)
     for free, needed in ((10_000_000, "60.0"), (59_000_000, "60.0")):

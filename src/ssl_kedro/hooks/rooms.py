@@ -97,19 +97,22 @@ class RoomHook:
             RoomError: another run is in the room; says which, and how to get another room.
             StorageError: the room cannot be written to, or is too full for a run.
         """
+        from ssl_kedro.core.files import storage_told  # noqa: PLC0415  loads NumPy
+
         self._release()  # a run interrupted in this same interpreter, as in a notebook
+        written = {name.partition(".")[0] for name in pipeline.all_outputs()}
+        with storage_told(self._room, _LEAST):
+            self._room.mkdir(parents=True, exist_ok=True)
         if self._joined:
+            self._check_storage(written)
             self._restore_sigterm = exit_on_sigterm()
             return
         shared = any(
             isinstance(found, dict) and (found.get("train") or {}).get("nodes", 1) != 1
             for found in effective_parameters.current().values()
         )
-        from ssl_kedro.core.files import storage_told  # noqa: PLC0415  loads NumPy
-
         host = socket.gethostname()
         with storage_told(self._room, _LEAST):
-            self._room.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._room / f"{_LOCK}.{host}" if shared else self._room / _LOCK)
             try:
                 lock.acquire(timeout=0)
@@ -117,7 +120,7 @@ class RoomHook:
                 raise RoomError(self._occupied(self._room / _OWNER)) from None
         self._lock = lock
         try:
-            self._settle(run_params, {n.partition(".")[0] for n in pipeline.all_outputs()}, shared)
+            self._settle(run_params, written, shared)
         except BaseException:
             self._release()
             raise
@@ -154,16 +157,13 @@ class RoomHook:
         """Leave the room, and a link to what lies in it."""
         for name in run_params.get("pipeline_names") or ():
             self._link(name)
-        self._leave()
+        if self._lock is not None:
+            (self._room / _OWNER).unlink(missing_ok=True)
+        self._release()
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self) -> None:
-        """Leave the room."""
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._lock is not None:
-            (self._room / _OWNER).unlink(missing_ok=True)
+        """Leave the room, with what tells the next run that this one has left checkpoints."""
         self._release()
 
     def _release(self) -> None:
