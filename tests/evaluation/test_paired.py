@@ -121,7 +121,9 @@ def test_forms_are_judged_on_images_that_bank_and_probe_never_saw(labelled: bool
         assert found.verdict == expected
         assert found.images == 500
         nearest = [
-            NearestNeighbors(n_neighbors=1).fit(of[~held]).kneighbors(of[held], return_distance=False)
+            NearestNeighbors(n_neighbors=1)
+            .fit(of[~held])
+            .kneighbors(of[held], return_distance=False)
             for of in (form, features)
         ]
         assert found.agreement == pytest.approx((nearest[0] == nearest[1]).mean())
