@@ -195,6 +195,16 @@ class EncoderShape(Config):
             "architecture", self.architecture, "one whose blocks can be thinned, for students"
         )
 
+    def narrowed(self, width: int) -> Self:  # noqa: ARG002
+        """The shape with another width and all that follows from it in proportion.
+
+        Raises:
+            ConfigError: the backbone has no width, or none so small.
+        """
+        raise ConfigError(
+            "architecture", self.architecture, "one that has a width, for narrower networks"
+        )
+
 
 @dataclass(frozen=True)
 class _Limits(Config):

@@ -44,7 +44,7 @@ class EncoderConfig(EncoderShape):
     architecture: ClassVar[str] = "resnet18"
 
     stem: Stem = "cifar"
-    width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
+    width: Annotated[int, Range(at_least=2, at_most=1024)] = 64
     inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=8192)], ...] | None = None
     zero_init_residual: bool = False
 
@@ -58,6 +58,13 @@ class EncoderConfig(EncoderShape):
     def thinned(self, inner_channels: Sequence[int]) -> Self:
         """The shape with so many channels between the convolutions of each block."""
         return dataclasses.replace(self, inner_channels=tuple(inner_channels))
+
+    def narrowed(self, width: int) -> Self:
+        """The shape with another width; inner channels that are given shrink in proportion."""
+        inner = self.inner_channels
+        if inner is not None:
+            inner = tuple(max(1, round(channels * width / self.width)) for channels in inner)
+        return dataclasses.replace(self, width=width, inner_channels=inner)
 
 
 class GatedBlock(nn.Module):

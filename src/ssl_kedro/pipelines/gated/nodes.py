@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import Encoder, EncoderShape
 from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
 from ssl_kedro.evaluation.accuracies import Accuracies, Evaluator, branch_costs
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
@@ -80,7 +80,7 @@ def planned_method(
     inner_channels: tuple[int, ...] | None = None,
 ) -> MethodPlan:
     """A method for the images that ``data`` describes, before it is built with fresh weights."""
-    shape = parameters.encoder
+    shape = shape_of(parameters, training)
     if inner_channels is not None:
         shape = shape.thinned(inner_channels)
     setup = EncoderSetup(
@@ -92,6 +92,12 @@ def planned_method(
     )
     config = parameters.method_config(training.method, training.gates)
     return MethodPlan(training.method, setup, config, training.budget, training.seed)
+
+
+def shape_of(parameters: EncoderPipelineParameters, training: Training) -> EncoderShape:
+    """Shape of the encoder that a training makes, the run's own or narrower."""
+    shape = parameters.encoder
+    return shape if training.width is None else shape.narrowed(training.width)
 
 
 def training_identity(
@@ -107,7 +113,7 @@ def training_identity(
         method[name] = method["options"].pop(name, dataclasses.asdict(shared))
     recipe = {
         "views": dataclasses.asdict(parameters.views),
-        "encoder": shape_values(parameters.encoder),
+        "encoder": shape_values(shape_of(parameters, training)),
         "method": method,
         "train": dataclasses.asdict(parameters.train_config(training.method)),
     }
