@@ -104,7 +104,12 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        cost = cost_at(self.encoder, self.image_size, self.gates.reduction)
+        cost = cost_at(
+            self.encoder,
+            self.image_size,
+            self.gates.reduction,
+            gate_input_dependent=self.gates.input_dependent,
+        )
         checked_budgets(self.budgets, cost)
         checked_device(self.train.device)
         checked_graphs(self.base_train)
