@@ -113,7 +113,7 @@ from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.evaluation.knn import knn_accuracy
-from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_accuracies
+from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_right
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
@@ -136,8 +136,8 @@ encoder = load_encoder(folder)
 known = extract_features(encoder, images.images, "gated").features
 asked = extract_features(encoder, held_out.images, "gated").features
 print(knn_accuracy(known, images.labels, asked, held_out.labels))
-print(linear_probe_accuracies(known, images.labels, asked, held_out.labels,
-                              ProbeConfig(epochs=2, runs=1), seed=0))
+print(linear_probe_right(known, images.labels, asked, held_out.labels,
+                         ProbeConfig(epochs=2, runs=1), seed=0).mean())
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],

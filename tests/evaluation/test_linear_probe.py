@@ -12,7 +12,7 @@ from ssl_kedro.evaluation.linear_probe import (
     ProbeConfig,
     augmented_batches,
     cached_batches,
-    linear_probe_accuracies,
+    linear_probe_right,
 )
 
 
@@ -72,13 +72,18 @@ def test_runs_differ_in_weights_and_order() -> None:
 def test_accuracies_are_those_of_the_argmax() -> None:
     bank, labels, queries, asked = blobs()
     config = ProbeConfig(epochs=20, runs=2)
-    found = linear_probe_accuracies(bank, labels, queries, asked, config, seed=1)
-    assert len(found) == 2
-    assert all(0.75 < value < 1 for value in found)
+    found = linear_probe_right(bank, labels, queries, asked, config, seed=1)
+    assert found.shape == (2, len(asked))
+    assert all(0.75 < value < 1 for value in found.mean(axis=1))
+    probe = LinearProbe(12, 4, config, seed=1)
+    probe.fit(cached_batches(torch.from_numpy(bank), torch.from_numpy(labels), config, 1))
+    for run, weight in enumerate(probe.weight.numpy()):
+        scores = queries @ weight + probe.bias[run].numpy()
+        assert (found[run] == (scores.argmax(axis=1) == asked)).all()
     # Labels shuffled: nothing to learn, so near chance.
     shuffled = np.random.default_rng(0).permutation(labels)
-    chance = linear_probe_accuracies(bank, shuffled, queries, asked, config, seed=1)
-    assert all(value < 0.5 for value in chance)
+    chance = linear_probe_right(bank, shuffled, queries, asked, config, seed=1)
+    assert all(value < 0.5 for value in chance.mean(axis=1))
 
 
 def test_learning_rate_falls_at_the_thesis_milestones() -> None:

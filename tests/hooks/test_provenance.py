@@ -15,6 +15,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
 from ssl_kedro.datasets.files import WholeFileDataset
+from ssl_kedro.datasets.sources import FrozenEncoderDataset
 from ssl_kedro.hooks import provenance
 from ssl_kedro.hooks.project import mendable_message
 from ssl_kedro.hooks.provenance import MixedResultsError, ProvenanceHook
@@ -201,6 +202,35 @@ def test_an_unknown_origin_is_allowed_and_shown(
     origins = room.table()["origins"]
     assert origins["own.a.evaluation"] == "unknown"
     assert origins["own.b.evaluation"].startswith("20")
+
+
+def test_encoders_that_parameters_name_show_when_they_were_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(tmp_path, images())
+    monkeypatch.setattr(provenance, "pipelines", {"own": graph()})
+    room.run()
+    origin = json.loads((tmp_path / ".own.a.encoder.json.origin.json").read_text())
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/origin.json").write_text(json.dumps(origin))
+    (tmp_path / "published.pth").touch()
+    encoders = {
+        "ours": {"kind": "bundle", "file": str(tmp_path / "bundle")},
+        "published": {"kind": "torchvision_resnet50", "file": str(tmp_path / "published.pth")},
+        "pixels": {"kind": "pixels"},
+    }
+    datasets = {
+        f"own.{name}.network": FrozenEncoderDataset(name=name, encoders=encoders)
+        for name in encoders
+    }
+    reader = node(lambda *_: None, ["own.origins", *datasets], "own.seen", name="read")
+    catalog = DataCatalog(datasets | {"own.origins": MemoryDataset({})})
+    monkeypatch.setattr(provenance, "pipelines", {"own": Pipeline([reader])})
+    ProvenanceHook().before_pipeline_run({"pipeline_names": ["own"]}, Pipeline([reader]), catalog)
+    assert catalog.load("own.origins") == {
+        "own.ours.network": origin["made"],
+        "own.published.network": "unknown",
+    }
 
 
 def test_a_run_that_makes_everything_takes_nothing_over(room: Room) -> None:

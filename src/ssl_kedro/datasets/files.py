@@ -218,6 +218,7 @@ class EarlierEncoderDataset(PanoramaEncoderDataset):
     def __init__(self, *, name: str, encoders: dict[str, Any], **file: Any) -> None:
         super().__init__(filepath=(encoders.get(name) or {}).get("file"), **file)
         self.unset = f"set encoders.{name}.file"
+        self.names_file = self._given
 
     def write(self, value: PanoramaEncoder, path: Path) -> None:  # noqa: ARG002
         """Refused."""

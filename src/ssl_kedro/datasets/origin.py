@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -69,7 +69,11 @@ def joined(origins: Iterable[Origin], name: str) -> dict[str, str]:
     return {key: value for origin in origins for key, value in getattr(origin, name).items()}
 
 
-def read_origin(dataset: FileDataset[Any]) -> Origin | None:
+class _TellsOrigin(Protocol):
+    def read_beside(self) -> bytes: ...
+
+
+def read_origin(dataset: _TellsOrigin) -> Origin | None:
     """Where a result comes from; None where nothing readable says so."""
     try:
         return TypeAdapter(Origin).validate_json(dataset.read_beside())

@@ -212,6 +212,19 @@ class FrozenEncoderDataset(SourceDataset[MapNetwork]):
         """See :func:`ssl_kedro.encoders.frozen.frozen_encoder`."""
         return frozen_encoder(self._config, self._seed, self._storage_options)
 
+    @property
+    def names_file(self) -> bool:
+        """Whether the parameters name a file."""
+        return self._config.needs_file
+
+    def read_beside(self) -> bytes:
+        """What an earlier run has left in the folder of its encoder.
+
+        Raises:
+            OSError: nothing is there, as with published weights.
+        """
+        return (Path(self._config.file or "").expanduser() / "origin.json").read_bytes()
+
     def _exists(self) -> bool:
         return self._config.present
 

@@ -20,7 +20,7 @@ from ssl_kedro.encoders.base import (
 )
 from ssl_kedro.encoders.folding import STEMS, FoldedEncoder, FoldedUnit, Stem, folded, folded_gate
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
-from ssl_kedro.gating.gate import ChannelGate
+from ssl_kedro.gating.gate import Gate
 
 BLOCKS = 8
 
@@ -44,7 +44,7 @@ class EncoderConfig(EncoderShape):
     architecture: ClassVar[str] = "resnet18"
 
     stem: Stem = "cifar"
-    width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
+    width: Annotated[int, Range(at_least=2, at_most=1024)] = 64
     inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=8192)], ...] | None = None
     zero_init_residual: bool = False
 
@@ -58,6 +58,13 @@ class EncoderConfig(EncoderShape):
     def thinned(self, inner_channels: Sequence[int]) -> Self:
         """The shape with so many channels between the convolutions of each block."""
         return dataclasses.replace(self, inner_channels=tuple(inner_channels))
+
+    def narrowed(self, width: int) -> Self:
+        """The shape with another width; inner channels that are given shrink in proportion."""
+        inner = self.inner_channels
+        if inner is not None:
+            inner = tuple(max(1, round(channels * width / self.width)) for channels in inner)
+        return dataclasses.replace(self, width=width, inner_channels=inner)
 
 
 class GatedBlock(nn.Module):
@@ -75,7 +82,7 @@ class GatedBlock(nn.Module):
         out_channels: int,
         stride: int,
         branches: Sequence[Branch],
-        gate: ChannelGate | None,
+        gate: Gate | None,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, inner_channels, 3, stride, padding=1, bias=False)

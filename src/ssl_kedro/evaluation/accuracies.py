@@ -14,7 +14,7 @@ from ssl_kedro.evaluation.knn import KnnConfig, knn_accuracy
 from ssl_kedro.evaluation.linear_probe import (
     ProbeConfig,
     augmented_batches,
-    linear_probe_accuracies,
+    linear_probe_right,
 )
 from ssl_kedro.images.image_set import ImageSet
 
@@ -125,7 +125,7 @@ class Evaluator:
                 seed=derived_seed(self.seed, "probe", branch),
                 device=self.device,
             )
-        found = linear_probe_accuracies(
+        right = linear_probe_right(
             *sides,
             self.probe,
             seed=self.seed,
@@ -133,7 +133,7 @@ class Evaluator:
             device=self.device,
             label=f"linear, {branch}",
         )
-        return tuple(found)
+        return tuple(right.mean(axis=1).tolist())
 
     def pixels(self) -> float:
         """Nearest neighbours among the pixels themselves.

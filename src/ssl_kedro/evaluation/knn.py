@@ -88,6 +88,32 @@ def knn_accuracy(
     Raises:
         ValueError: k is not between 1 and N, or the dimensions differ.
     """
+    neighbours = neighbours_of(bank, queries, k, normalise=normalise, device=device)
+    votes = torch.from_numpy(np.asarray(bank_labels)[neighbours])
+    correct = _majority(votes) == torch.from_numpy(np.asarray(query_labels))
+    return float(correct.double().mean())
+
+
+def neighbours_of(
+    bank: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    *,
+    normalise: bool = False,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Indices of the k nearest bank features of each query, (Q, k) int64, nearest first.
+
+    Args:
+        bank: (N, D).
+        queries: (Q, D).
+        k: at most N.
+        normalise: divide every vector by its L2 norm first.
+        device: where to compute.
+
+    Raises:
+        ValueError: k is not between 1 and N, or the dimensions differ.
+    """
     if not 1 <= k <= len(bank):
         raise ValueError(f"k = {k}: expected 1 to {len(bank)}, the number of training features")
     if bank.shape[1] != queries.shape[1]:
@@ -97,10 +123,24 @@ def knn_accuracy(
     if normalise:
         points = torch.nn.functional.normalize(points, dim=1)
         asked = torch.nn.functional.normalize(asked, dim=1)
-    neighbours = nearest_neighbours(points, asked, k).cpu()
-    votes = torch.from_numpy(np.asarray(bank_labels))[neighbours]
-    correct = _majority(votes) == torch.from_numpy(np.asarray(query_labels))
-    return float(correct.double().mean())
+    return nearest_neighbours(points, asked, k).cpu().numpy()
+
+
+def right_in_random_halves(neighbour_labels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How likely the nearest neighbour in a random half of the bank has a query's class, (Q,).
+
+    Where each bank feature is kept with probability 1/2, the k-th neighbour is the nearest of
+    those kept with probability 2^-k. The mean over queries is the 1-NN accuracy in the mean over
+    all halves: two neighbours that change places change it little, where plain 1-NN flips. So it
+    tells with fewer images whether a form of a network loses accuracy.
+
+    Args:
+        neighbour_labels: classes of the nearest, (Q, K), nearest first; what lies behind the K-th
+            counts as wrong, at most 2^-K.
+        labels: of the queries, (Q,).
+    """
+    chances = 0.5 ** np.arange(1, neighbour_labels.shape[1] + 1)
+    return np.asarray((neighbour_labels == labels[:, None]) @ chances)
 
 
 def _majority(votes: Tensor) -> Tensor:

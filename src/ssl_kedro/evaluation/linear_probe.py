@@ -124,13 +124,11 @@ class LinearProbe:
                 bar.update(1)
 
     @torch.inference_mode()
-    def accuracies(self, features: Tensor, labels: Tensor) -> list[float]:
-        """Top-1 accuracy of each run, in [0, 1], on features (N, D)."""
+    def right(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Which of the features (N, D) each run gives their class, (R, N) boolean."""
         parts = zip(torch.split(features, 4096), torch.split(labels, 4096), strict=True)
-        correct = sum(
-            (self.logits(part[None]).argmax(dim=2) == truth).sum(dim=1) for part, truth in parts
-        )
-        return [float(count) / len(labels) for count in torch.as_tensor(correct)]
+        found = [self.logits(part[None]).argmax(dim=2) == truth for part, truth in parts]
+        return torch.cat(found, dim=1)
 
 
 def cached_batches(
@@ -189,7 +187,7 @@ def augmented_batches(
     return batches
 
 
-def linear_probe_accuracies(
+def linear_probe_right(
     bank: np.ndarray,
     bank_labels: np.ndarray,
     queries: np.ndarray,
@@ -200,8 +198,8 @@ def linear_probe_accuracies(
     batches: ProbeBatches | None = None,
     device: torch.device | str = "cpu",
     label: str = "linear probe",
-) -> list[float]:
-    """Top-1 accuracy of each run of the probe.
+) -> np.ndarray:
+    """Which queries each run of the probe gives their class, (R, Q) boolean.
 
     Args:
         bank: training features (N, D).
@@ -213,9 +211,6 @@ def linear_probe_accuracies(
         batches: where training batches come from; None = the cached ``bank``.
         device: where to compute.
         label: name on the progress bar.
-
-    Returns:
-        One accuracy in [0, 1] a run.
     """
     classes = int(max(bank_labels.max(), query_labels.max())) + 1
     probe = LinearProbe(bank.shape[1], classes, config, seed, device)
@@ -226,4 +221,4 @@ def linear_probe_accuracies(
     probe.fit(batches, label)
     asked = torch.from_numpy(np.ascontiguousarray(queries)).to(device)
     truth = torch.from_numpy(np.asarray(query_labels, dtype=np.int64)).to(device)
-    return probe.accuracies(asked, truth)
+    return probe.right(asked, truth).cpu().numpy()

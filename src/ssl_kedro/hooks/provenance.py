@@ -88,6 +88,7 @@ class ProvenanceHook:
             logging.getLogger(__name__).warning(
                 "Taken as they are, with no word on what made them: %s", first_few(unknown)
             )
+        found |= self._given(pipeline.inputs() - whole.all_outputs())
         for summary in (name for name in pipeline.inputs() if name.endswith(".origins")):
             earlier = {
                 name: "unknown" if origin is None else origin.made
@@ -95,6 +96,17 @@ class ProvenanceHook:
                 if name.startswith(summary.removesuffix("origins"))
             }
             catalog.save(summary, earlier)
+
+    def _given(self, names: Collection[str]) -> dict[str, Origin | None]:
+        """Origins of files that parameters name, such as encoders from elsewhere."""
+        from ssl_kedro.datasets.origin import read_origin  # noqa: PLC0415  loads NumPy
+
+        datasets = {name: self._catalog.get(name) for name in sorted(names)}
+        return {
+            name: read_origin(dataset)
+            for name, dataset in datasets.items()
+            if dataset is not None and getattr(dataset, "names_file", False)
+        }
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: Mapping[str, Any]) -> None:

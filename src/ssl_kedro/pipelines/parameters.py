@@ -147,6 +147,11 @@ def budget_name(budget: float) -> str:
     return f"budget_{round(100 * budget):02d}"
 
 
+def width_name(width: int) -> str:
+    """Namespace of a width in channels: 9 -> "width_9"."""
+    return f"width_{width}"
+
+
 def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost) -> None:
     """Refuse budgets that share a name or lie out of reach.
 

@@ -13,7 +13,7 @@ from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.gated.variants import DUAL_GATING, Variant, gated_names
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING, DUAL_GATING_PEERS, Variant, gated_names
 from ssl_kedro.pipelines.parameters import Names, PipelineParameters, distinct, name_list
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
@@ -91,16 +91,14 @@ class DualGatingParameters(EncoderPipelineParameters):
     """Everything of chapter 6 that a user may want to change.
 
     Args:
-        repeats: trainings of each model, with seeds seed, seed + 1, ...; the images stay
-            those of the first. Tables then give mean and std over seeds.
         parts: tables, figures and questions of the chapter that a run without tags makes.
     """
 
     dense_method = "vicreg"
     gated_method = "dual_gating"
     gated_models = gated_names(DUAL_GATING)
+    peers = DUAL_GATING_PEERS
 
-    repeats: Annotated[int, Field(ge=1, le=100)] = 1
     parts: Annotated[
         tuple[Annotated[str, AfterValidator(known_part)], ...],
         BeforeValidator(part_list),
@@ -126,7 +124,7 @@ class DualGatingParameters(EncoderPipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """Parts of the chapter, and export."""
+        """Parts of the chapter, peers and export."""
         return (*parts(), *super().further_tags)
 
     def check_missing(self, name: str) -> None:

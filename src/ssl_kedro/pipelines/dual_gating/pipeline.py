@@ -22,13 +22,16 @@ from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
+    FRONTIER,
     Made,
+    PlannedModel,
     encoder_nodes,
     gathering,
     named,
     report_node,
     stages,
 )
+from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.parameters import budget_name
 
 
@@ -36,12 +39,16 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     """Parts of chapter 6; what several of them need is made once.
 
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
-    that the parameters name. "export" adds the nodes that write compact networks to files.
+    that the parameters name. "frontier" is such a tag as well: what a user would take instead of a
+    gated encoder. "export" adds the nodes that write compact networks to files.
     """
-    parts = tuple(part for part in known_parts() if part in asked) or parameters.parts
+    parts = tuple(part for part in (*known_parts(), FRONTIER) if part in asked) or parameters.parts
     exported = EXPORT in asked
-    models = planned_models(parameters, parts)
-    transfers = planned_transfers(parameters, models)
+    of_chapter = planned_models(parameters, parts)
+    transfers = planned_transfers(parameters, of_chapter)
+    models: list[PlannedModel] = [*of_chapter]
+    if FRONTIER in parts:
+        models += planned_peers(parameters, of_chapter)
     common = [*parts, *map(budget_name, parameters.budgets)]
     made = gathering(KEY, models, parameters.dense_method, exported=exported)
     made += _report(models, transfers, parts, stages(models, exported=exported))
@@ -79,7 +86,7 @@ def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node
 
 
 def _report(
-    models: Sequence[Model],
+    models: Sequence[PlannedModel],
     transfers: Sequence[Transfer],
     parts: Sequence[str],
     further: Sequence[str],
@@ -95,7 +102,11 @@ def _report(
         inputs = named(KEY, "metrics", "models")
         made.append((accuracy_against_cost, inputs, "accuracy_against_cost"))
     if "figure_6_2" in parts:
-        shown = [model for model in own if not model.repeat and "figure_6_2" in model.parts]
+        shown = [
+            model
+            for model in own
+            if isinstance(model, Model) and not model.repeat and "figure_6_2" in model.parts
+        ]
         features = {model.key: f"{model.namespace}.features" for model in shown}
         images = named(KEY, "parameters", "eval_images")
         made.append((nodes.embed_features, images | features, "embedding"))
@@ -104,7 +115,7 @@ def _report(
         of = {transfer.output: transfer for transfer in transfers}
         collect = given(nodes.collect_transfers, transfers=of)
         made.append((collect, {name: name for name in of}, "transfer"))
-    tables = [part for part in parts if known_parts()[part].columns]
+    tables = [part for part in parts if part in known_parts() and known_parts()[part].columns]
     for part in tables:
         rows = {"rows": f"{KEY}.{known_parts()[part].source}"}
         made.append((given(nodes.part_table, part=part), named(KEY, "parameters") | rows, part))

@@ -7,7 +7,7 @@ from itertools import product
 from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
-from ssl_kedro.pipelines.gated.graph import PlannedModel
+from ssl_kedro.pipelines.gated.graph import FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name
@@ -55,7 +55,7 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
     for source in (None, *(parameters.transfer.sources if TRANSFER in parts else ())):
         of_source = parts if source is None else [TRANSFER]
         for name, variant in DUAL_GATING.items():
-            needed = tuple(part for part in of_source if name in known_parts()[part].models)
+            needed = tuple(part for part in of_source if name in _compared(part))
             budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
             for budget, repeat in product(budgets if needed else (), range(parameters.repeats)):
                 model = _planned(parameters, name, budget, repeat, source, needed)
@@ -63,6 +63,11 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
                     model = replace(model, student=_taken_over(parameters, models, model))
                 models.append(model)
     return models
+
+
+def _compared(part: str) -> tuple[str, ...]:
+    """Names of the variants that a part compares."""
+    return ("vicreg", "dual") if part == FRONTIER else known_parts()[part].models
 
 
 def _planned(
@@ -96,8 +101,7 @@ def _planned(
         repeat=repeat,
         timed=learns_gates
         and source is None
-        and repeat == 0
-        and parameters.inference.measures(name),
+        and (FRONTIER in parts or (repeat == 0 and parameters.inference.measures(name))),
     )
 
 

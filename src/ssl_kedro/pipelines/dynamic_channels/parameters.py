@@ -6,7 +6,11 @@ from pydantic import Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters, changed_recipe
-from ssl_kedro.pipelines.gated.variants import DYNAMIC_CHANNELS, gated_names
+from ssl_kedro.pipelines.gated.variants import (
+    DYNAMIC_CHANNELS,
+    DYNAMIC_CHANNELS_PEERS,
+    gated_names,
+)
 from ssl_kedro.training.config import TrainConfig
 
 
@@ -24,6 +28,7 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
     dense_method = "simsiam"
     gated_method = "simsiam_gating"
     gated_models = gated_names(DYNAMIC_CHANNELS)
+    peers = DYNAMIC_CHANNELS_PEERS
 
     recipe: str = ""
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from ssl_kedro.pipelines.dynamic_channels.report.page import (
 from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
+    FRONTIER,
     Made,
     PlannedModel,
     encoder_nodes,
@@ -21,6 +22,7 @@ from ssl_kedro.pipelines.gated.graph import (
     report_node,
     stages,
 )
+from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.parameters import budget_name
 
@@ -28,10 +30,15 @@ KEY = "dynamic_channels"
 
 
 def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] = ()) -> Pipeline:
-    """Chapter 5; the tag "export" adds the nodes that write compact networks to files."""
+    """Chapter 5; tags add to it.
+
+    "frontier" adds what a user would take instead of a gated encoder, and further seeds, "export"
+    the nodes that write compact networks to files.
+    """
     exported = EXPORT in asked
-    models = planned_models(parameters)
-    budgets = [budget_name(budget) for budget in parameters.budgets]
+    of_front = [FRONTIER] if FRONTIER in asked else []
+    models = planned_models(parameters, compared=bool(of_front))
+    budgets = [*map(budget_name, parameters.budgets), *of_front]
     further = stages(models, exported=exported)
     table = ["inference_table"] * bool(further)
     page = ("parameters", "metrics", "models", "histories", "run_manifest", "table_5_1")
@@ -46,30 +53,60 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     return Pipeline(
         [
             *encoder_nodes(KEY, models, budgets, exported=exported),
-            *(report_node(KEY, one, (), exported=exported, prefix=f"{KEY}_") for one in made),
+            *(
+                report_node(
+                    KEY,
+                    one,
+                    [] if one[2] == "exports" else of_front,
+                    exported=exported,
+                    prefix=f"{KEY}_",
+                )
+                for one in made
+            ),
         ]
     )
 
 
-def planned_models(parameters: DynamicChannelsParameters) -> list[PlannedModel]:
-    """SimSiam without gates, which belongs to every budget, then with gates at each."""
+def planned_models(
+    parameters: DynamicChannelsParameters, *, compared: bool = False
+) -> list[PlannedModel]:
+    """SimSiam without gates, which belongs to every budget, then with gates at each.
+
+    Args:
+        parameters: of the run.
+        compared: whether peers stand beside them, and all have several seeds.
+    """
     part = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
-    found = []
-    for budget in (None, *parameters.budgets):
-        method = parameters.dense_method if budget is None else parameters.gated_method
-        label = method if budget is None else budget_name(budget)
-        budgets = parameters.budgets if budget is None else (budget,)
-        found.append(
-            PlannedModel(
-                pipeline=KEY,
-                key=method if budget is None else f"{method}.{label}",
-                namespace=f"{KEY}.{label}",
-                label=label,
-                training=Training(method, budget, parameters.seed),
-                images=f"{KEY}.{part}_images",
-                data=KEY,
-                tags=(*map(budget_name, budgets), method),
-                timed=budget is not None and parameters.inference.measures(method),
-            )
-        )
-    return found
+    found = [
+        _planned(parameters, budget, repeat, f"{KEY}.{part}_images", compared=compared)
+        for budget in (None, *parameters.budgets)
+        for repeat in range(parameters.repeats if compared else 1)
+    ]
+    return [*found, *(planned_peers(parameters, found) if compared else ())]
+
+
+def _planned(
+    parameters: DynamicChannelsParameters,
+    budget: float | None,
+    repeat: int,
+    images: str,
+    *,
+    compared: bool,
+) -> PlannedModel:
+    """One model of the chapter with its names."""
+    method = parameters.dense_method if budget is None else parameters.gated_method
+    label = method if budget is None else budget_name(budget)
+    budgets, seed = parameters.budgets if budget is None else (budget,), parameters.seed + repeat
+    of_seed = [f"seed_{seed}"] * bool(repeat)
+    return PlannedModel(
+        pipeline=KEY,
+        key=method if budget is None else f"{method}.{label}",
+        namespace=".".join([KEY, label, *of_seed]),
+        label="_".join([label, *of_seed]),
+        training=Training(method, budget, seed),
+        images=images,
+        data=KEY,
+        tags=(*map(budget_name, budgets), method, *[FRONTIER] * compared),
+        repeat=repeat,
+        timed=budget is not None and (compared or parameters.inference.measures(method)),
+    )

@@ -18,6 +18,8 @@ from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, tra
 
 # Tags of the stages that time encoders and write them to files.
 MEASURE, EXPORT = "inference", "export"
+# Tag that adds what a user would take instead of a gated encoder.
+FRONTIER = "frontier"
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
 

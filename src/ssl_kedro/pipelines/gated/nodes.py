@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import Encoder, EncoderShape
 from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
 from ssl_kedro.evaluation.accuracies import Accuracies, Evaluator, branch_costs
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
@@ -57,8 +57,8 @@ def pretrain(
 ) -> tuple[Encoder, TrainingRecord]:
     """Train one method; returns its encoder and how the training went.
 
-    A student distils a ``teacher`` into the channels that the gates of another training open on
-    average, which that left in ``gate_features``.
+    A student distils a ``teacher``, and has the channels that the gates of another training open on
+    average where that has left ``gate_features``.
     """
     identity = training_identity(parameters, data, execution, training)
     channels = None
@@ -80,7 +80,7 @@ def planned_method(
     inner_channels: tuple[int, ...] | None = None,
 ) -> MethodPlan:
     """A method for the images that ``data`` describes, before it is built with fresh weights."""
-    shape = parameters.encoder
+    shape = shape_of(parameters, training)
     if inner_channels is not None:
         shape = shape.thinned(inner_channels)
     setup = EncoderSetup(
@@ -92,6 +92,12 @@ def planned_method(
     )
     config = parameters.method_config(training.method, training.gates)
     return MethodPlan(training.method, setup, config, training.budget, training.seed)
+
+
+def shape_of(parameters: EncoderPipelineParameters, training: Training) -> EncoderShape:
+    """Shape of the encoder that a training makes, the run's own or narrower."""
+    shape = parameters.encoder
+    return shape if training.width is None else shape.narrowed(training.width)
 
 
 def training_identity(
@@ -107,9 +113,9 @@ def training_identity(
         method[name] = method["options"].pop(name, dataclasses.asdict(shared))
     recipe = {
         "views": dataclasses.asdict(parameters.views),
-        "encoder": shape_values(parameters.encoder),
+        "encoder": shape_values(shape_of(parameters, training)),
         "method": method,
-        "train": dataclasses.asdict(parameters.train_config(training.method)),
+        "train": dataclasses.asdict(parameters.train_config(training.method, training.train)),
     }
     return recipe_identity(recipe) | {
         "name": training.method,
@@ -132,7 +138,7 @@ def run_training(
     identity: dict[str, Any],
 ) -> tuple[Encoder, TrainingRecord]:
     """The training itself: its encoder, and history, time and cost."""
-    config = parameters.train_config(training.method)
+    config = parameters.train_config(training.method, training.train)
     result = train_encoder(
         EncoderTraining(
             method=plan,

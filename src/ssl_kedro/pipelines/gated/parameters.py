@@ -16,7 +16,9 @@ from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
+from ssl_kedro.pipelines.gated.frontier_parameters import FrontierParameters
 from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.variants import Variant
 from ssl_kedro.pipelines.parameters import (
     Budgets,
     PipelineParameters,
@@ -48,9 +50,13 @@ class EncoderPipelineParameters(PipelineParameters):
     Args:
         seed: of weights, order, views, gate noise, subsets and probes.
         budgets: target budgets t_d, shares of the dense cost, as a list or "0.1;0.3".
+        repeats: trainings of each model, with seeds seed, seed + 1, ...; the images stay those of
+            the first. Tables then give mean and std over seeds; Table 5.1, whose models have one
+            seed without ``--tags frontier``, is that of the first.
         probe: recipe of the linear evaluation; None = there is none.
         methods: what single methods do differently, by name.
         inference: how trained gated encoders are timed and exported.
+        frontier: what ``--tags frontier`` compares gated encoders with.
         published: data set of the thesis whose figures stand beside the measured ones.
         published_data_is_ours: whether the measured data is that data set, so that
             differences mean something.
@@ -61,9 +67,12 @@ class EncoderPipelineParameters(PipelineParameters):
     gated_method: ClassVar[str]
     # Names in reports of all models with gates.
     gated_models: ClassVar[tuple[str, ...]]
+    # What `--tags frontier` compares them with, by name in reports.
+    peers: ClassVar[Mapping[str, Variant]]
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     budgets: Budgets = (0.1, 0.3, 0.5)
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
     data: DataConfig = DataConfig()
     views: ViewConfig = ViewConfig()
     encoder: ShapeOfEncoder = DEFAULT.config_type()
@@ -74,6 +83,7 @@ class EncoderPipelineParameters(PipelineParameters):
     knn: KnnConfig = KnnConfig()
     methods: dict[str, MethodParameters] = Field(default_factory=dict)
     inference: InferenceParameters = InferenceParameters()
+    frontier: FrontierParameters = FrontierParameters()
     published: str = "CIFAR-10"
     published_data_is_ours: bool = False
 
@@ -94,7 +104,12 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        cost = cost_at(self.encoder, self.image_size, self.gates.reduction)
+        cost = cost_at(
+            self.encoder,
+            self.image_size,
+            self.gates.reduction,
+            gate_input_dependent=self.gates.input_dependent,
+        )
         checked_budgets(self.budgets, cost)
         checked_device(self.train.device)
         checked_graphs(self.base_train)
@@ -130,13 +145,17 @@ class EncoderPipelineParameters(PipelineParameters):
         changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
         return MethodConfig(self.expander, changed, options)
 
-    def train_config(self, method: str) -> TrainConfig:
+    def train_config(self, method: str, changes: Mapping[str, int] | None = None) -> TrainConfig:
         """The training recipe with the method's overrides.
+
+        Args:
+            method: its name.
+            changes: fields that count above those.
 
         Raises:
             ConfigError: an override cannot be used.
         """
-        given = self.methods.get(method, MethodParameters()).train
+        given = self.methods.get(method, MethodParameters()).train | dict(changes or {})
         return changed_recipe(self.base_train, given, f"methods.{method}.train")
 
     def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,8 +173,8 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """The tag that adds the export of compact networks."""
-        return ("export",)
+        """The tags that add peers, and the export of compact networks."""
+        return ("frontier", "export")
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Refuse batches and votes of more images than there are."""

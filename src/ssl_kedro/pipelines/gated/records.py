@@ -28,17 +28,22 @@ class Training:
         budget: t_d, or None for a dense method.
         seed: of weights, order, views and gate noise.
         gates: gate parameters that differ from the run's own.
+        width: of the encoder, where it is narrower than the run's own.
+        train: fields of the method's recipe that it has otherwise.
     """
 
     method: str
     budget: float | None
     seed: int
     gates: Mapping[str, float | str] = field(default_factory=dict)
+    width: int | None = None
+    train: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """Name on the progress bar."""
         at = "" if self.budget is None else f" at {self.budget:.0%}"
+        at += "" if self.width is None else f" of width {self.width}"
         changed = "".join(f", {key} {value}" for key, value in self.gates.items())
         return f"{self.method}{at}{changed}, seed {self.seed}"
 

@@ -1,6 +1,7 @@
 """Every model of chapters 5 and 6: what trains it, and its name in tables and figures.
 
-A model's key is its name, and its budget where it has one: "vicreg", "dual.budget_30".
+A model's key is its name, and its budget or width where it has one: "vicreg", "dual.budget_30",
+"thin.width_9".
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,9 +17,11 @@ class Variant:
         title: its name in tables and figures.
         method: name of the method that trains it.
         gated: whether it is trained once a budget, or once.
-        student: whether it distils the teacher into the channels that dual gating learnt.
+        student: whether it distils a teacher: among peers the dense baseline, else into the
+            channels that dual gating learnt.
         gates: gate parameters that differ from the run's own.
         ablation: gate parameters that the run's ``ablation`` has values for.
+        widths: whether there is one of each width in ``frontier.widths``.
     """
 
     title: str
@@ -27,6 +30,7 @@ class Variant:
     student: bool = False
     gates: Mapping[str, float | str] = field(default_factory=dict)
     ablation: tuple[str, ...] = ()
+    widths: bool = False
 
 
 DYNAMIC_CHANNELS = {
@@ -48,7 +52,24 @@ DUAL_GATING = {
     "byol_dual": Variant("BYOL dual", "byol_dual_gating"),
     "dual_ascent": Variant("dual ascent", "dual_gating", gates={"steering": "dual_ascent"}),
 }
-_ALL = DYNAMIC_CHANNELS | DUAL_GATING
+
+
+def _peers(dense: str) -> dict[str, Variant]:
+    """What a user would take instead of a gated encoder.
+
+    Args:
+        dense: method of the ungated baseline.
+    """
+    return {
+        "thin": Variant("thin", dense, gated=False, widths=True),
+        "distilled": Variant("distilled", "simreg", gated=False, student=True, widths=True),
+    }
+
+
+DYNAMIC_CHANNELS_PEERS = _peers("simsiam")
+DUAL_GATING_PEERS = _peers("vicreg")
+PEERS = tuple(DUAL_GATING_PEERS)
+_ALL = DYNAMIC_CHANNELS | DUAL_GATING | DUAL_GATING_PEERS
 
 
 def gated_names(variants: Mapping[str, Variant]) -> tuple[str, ...]:
@@ -77,6 +98,11 @@ def budget_percent(key: str) -> int | None:
     return int(key.rsplit("_", 1)[1]) if ".budget_" in key else None
 
 
+def width_of(key: str) -> int | None:
+    """Width in channels of a narrower network, None for others."""
+    return int(key.rsplit("_", 1)[1]) if ".width_" in key else None
+
+
 def budgets_of(keys: Iterable[str]) -> list[int]:
     """All budgets among the keys in percent, ascending."""
     return sorted({percent for key in keys if (percent := budget_percent(key)) is not None})
@@ -89,9 +115,11 @@ def in_table_order(keys: Iterable[str]) -> list[str]:
 
 
 def label_of(key: str) -> str:
-    """Readable name: "dual.budget_30" -> "dual gating, 30 %"."""
-    percent = budget_percent(key)
+    """Readable name: "dual.budget_30" -> "dual gating, 30 %", "thin.width_9" -> "thin, width 9"."""
+    percent, width = budget_percent(key), width_of(key)
     title = title_of(name_of(key))
+    if width is not None:
+        return f"{title}, width {width}"
     return f"{title} (dense)" if percent is None else f"{title}, {percent} %"
 
 

@@ -24,12 +24,20 @@ def collect_runs(**evaluations: Evaluation) -> pd.DataFrame:
 
     Args:
         evaluations: by the model's name in the metrics and its seed, "dual.budget_30.seed_0".
+
+    Returns:
+        A narrower network's width is part of its name there: "thin.width_9".
     """
     return pd.DataFrame(
         row
         for key, evaluation in evaluations.items()
-        for row in _run_rows(key.partition(".")[0], evaluation)
+        for row in _run_rows(_without_budget_and_seed(key), evaluation)
     )
+
+
+def _without_budget_and_seed(key: str) -> str:
+    parts = (part for part in key.split(".") if not part.startswith(("budget_", "seed_")))
+    return ".".join(parts)
 
 
 def _run_rows(name: str, evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ def _cards(
     if "simsiam.knn_top1" in metrics:
         cards.append(Card(percent(metrics["simsiam.knn_top1"]), "1-NN top-1 of ungated SimSiam"))
     for model in models.values():
-        if model.budget is None:
+        if model.method != parameters.gated_method or model.budget is None:
             continue
         key = budget_name(model.budget)
         label = f"FLOPs (MACs) saved at budget {percent(model.budget, 0)}"

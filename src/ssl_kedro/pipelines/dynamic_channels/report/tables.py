@@ -10,6 +10,7 @@ import pandas as pd
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.speed_numbers import stage_metrics
+from ssl_kedro.pipelines.gated.variants import name_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.number_format import plain, signed_with_std
 from ssl_kedro.reporting.published import published_table
@@ -145,12 +146,28 @@ def metrics(
         for use in ("always_on", "always_off", "dependent"):
             share = sum(getattr(block, use) for block in model.channel_usage) / channels
             found[f"{name}.channels.{use}"] = share
+    found |= _peer_metrics(parameters, models)
     chosen = operating_point(found, parameters.budgets, parameters.operating_point_within)
     if chosen is not None:
         found["operating_point.budget"] = chosen
     # Budgets have no method's name before them here: there is one.
     further = stage_metrics(stages)
     return found | {key.removeprefix(f"{gated}."): value for key, value in further.items()}
+
+
+def _peer_metrics(parameters: DynamicChannelsParameters, models: Evaluations) -> dict[str, float]:
+    """Numbers of each branch of the models that are not the chapter's own."""
+    found = {}
+    for key, model in models.items():
+        if name_of(key) not in parameters.peers:
+            continue
+        for branch, accuracies in model.branches.items():
+            if accuracies.knn_top1 is not None:
+                found[f"{key}.{branch}.knn_top1"] = accuracies.knn_top1
+            spent = model.macs.own if branch == "dense" else model.macs.gated_mean
+            if spent is not None:
+                found[f"{key}.{branch}.flop_reduction"] = 1 - spent / model.macs.dense
+    return found
 
 
 def table_5_1(parameters: DynamicChannelsParameters, metrics: dict[str, float]) -> pd.DataFrame:

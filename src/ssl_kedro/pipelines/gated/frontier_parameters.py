@@ -1,0 +1,46 @@
+"""Parameters of the comparison with what a user would take instead, `--tags frontier`."""
+
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.pipelines.gated.inference_parameters import ALL_MODELS, model_list
+from ssl_kedro.pipelines.gated.variants import PEERS
+from ssl_kedro.pipelines.parameters import Names, PipelineParameters, budget_list
+
+
+class FrontierParameters(PipelineParameters):
+    """What ``--tags frontier`` compares gated encoders with.
+
+    Args:
+        models: peers that are trained beside the dense baseline and the gated encoder, by the names
+            of the report; "all", or "" for none.
+        widths: of narrower networks, shares of ``encoder.width``; rounded to whole channels, halves
+            up. Shares that become one width are one network.
+    """
+
+    models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
+    widths: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+        BeforeValidator(budget_list),
+        Field(min_length=1),
+    ] = (0.375, 0.4375, 0.5625, 0.6875)
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        if unknown := sorted(set(self.models) - {ALL_MODELS, *PEERS}):
+            raise ConfigError("models", unknown, f'"all", or peers among {", ".join(PEERS)}')
+        return self
+
+    def compares(self, peer: str) -> bool:
+        """Whether a peer is trained."""
+        return ALL_MODELS in self.models or peer in self.models
+
+    def whole_widths(self, width: int) -> tuple[int, ...]:
+        """Widths in channels, each once.
+
+        Args:
+            width: of the whole encoder.
+        """
+        return tuple(dict.fromkeys(int(share * width + 0.5) for share in self.widths))

@@ -1,0 +1,115 @@
+"""Peers of gated encoders in both pipelines: the graph of `--tags frontier`, and whole runs."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from kedro.pipeline import Pipeline
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.pipelines import dual_gating, dynamic_channels
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.parameters import ParameterError, parsed
+
+BOTH = pytest.mark.parametrize(
+    ("pipeline", "dense", "gated"),
+    [(dual_gating, "vicreg", "budget_30"), (dynamic_channels, "simsiam", "budget_30")],
+)
+SMALL = {"budgets": [0.3], "encoder": {"width": 16}}
+
+
+def graph(pipeline: ModuleType, *asked: str, **changes: Any) -> Pipeline:
+    made: Pipeline = pipeline.create_pipeline({**SMALL, **changes}, asked)
+    return made
+
+
+def trained(made: Pipeline) -> dict[str, Any]:
+    """The bound trainings by namespace."""
+    nodes = [node for node in made.nodes if "training" in getattr(node.func, "keywords", {})]
+    return {str(node.namespace): node.func.keywords["training"] for node in nodes}
+
+
+@BOTH
+def test_the_tag_adds_thin_networks_and_a_run_without_it_has_none(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    usual = {node.name for node in graph(pipeline).nodes}
+    assert not any("thin" in name for name in usual)
+    found = trained(graph(pipeline, "frontier"))
+    thin = {f"{key}.width_{width}.thin" for width in (6, 7, 9, 11)}
+    assert thin | {f"{key}.{dense}", f"{key}.{gated}"} <= found.keys()
+    assert {found[name].method for name in thin} == {dense}
+    assert found[f"{key}.width_9.thin"].width == 9
+    assert found[f"{key}.{dense}"].width is None
+
+
+@BOTH
+def test_the_tag_alone_makes_all_that_it_reads(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    made = graph(pipeline, "frontier", repeats=2)
+    alone = made.filter(tags=["frontier"])
+    assert {node.name for node in alone.nodes} == {node.name for node in made.nodes}
+    free = {name.rsplit(".", 1)[-1] for name in alone.inputs() if not name.startswith("params:")}
+    assert free <= {"train_images", "eval_images", "checkpoint", "epoch_log", "origins"}
+    seeds = {name: one.seed for name, one in trained(made).items()}
+    key = pipeline.PIPELINE.name
+    for space in (dense, gated, "width_6.thin"):
+        assert (seeds[f"{key}.{space}"], seeds[f"{key}.{space}.seed_1"]) == (0, 1)
+
+
+@BOTH
+def test_a_distilled_network_learns_from_the_dense_baseline_as_long_as_others(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    short = {
+        "methods": {"simreg": {"train": {"epochs": 3, "lr": 0.25, "warmup_epochs": 0}}},
+        "train": {"epochs": 20},
+    }
+    made = graph(pipeline, "frontier", repeats=2, **short)
+    (student,) = made.only_nodes_with_outputs(f"{key}.width_7.distilled.seed_1.encoder").nodes
+    assert f"{key}.{dense}.seed_1.encoder" in student.inputs
+    training = student.func.keywords["training"]
+    parameters = pipeline.PIPELINE._model.model_validate({**SMALL, **short})
+    recipe = parameters.train_config(training.method, training.train)
+    assert (training.method, training.width) == ("simreg", 7)
+    assert (recipe.epochs, recipe.lr) == (20, 0.25)
+    # What Table 6.3 trains keeps the length of its paper.
+    assert parameters.train_config("simreg").epochs == 3
+
+
+def test_peers_are_chosen_by_name_and_widths_by_share() -> None:
+    few = graph(dual_gating, "frontier", frontier={"models": [], "widths": "0.5"})
+    assert trained(few).keys() == {"dual_gating.vicreg", "dual_gating.budget_30"}
+    # .21875 of 16 are 3.5 channels, rounded up; .25 are the same four.
+    shares = graph(
+        dual_gating, "frontier", frontier={"models": "thin", "widths": "0.21875;0.25;0.5"}
+    )
+    thin = {name for name in trained(shares) if name.endswith(".thin")}
+    assert thin == {"dual_gating.width_4.thin", "dual_gating.width_8.thin"}
+
+
+@pytest.mark.parametrize(
+    ("widths", "problem"),
+    [([0.97], "16 channels are the whole encoder"), ([0.05], "expected a number at least 2")],
+)
+def test_widths_that_no_narrower_network_has_are_refused(widths: list[float], problem: str) -> None:
+    with pytest.raises(ConfigError, match=rf"dual_gating\.frontier\.widths = .*{problem}"):
+        graph(dual_gating, "frontier", frontier={"widths": widths})
+    graph(dual_gating, frontier={"widths": widths})  # nothing is narrowed
+
+
+def test_unknown_peers_are_named() -> None:
+    with pytest.raises(ParameterError, match=r"frontier\.models = \['thick'\]: expected \"all\""):
+        parsed(DualGatingParameters, "dual_gating", {"frontier": {"models": "thick"}})
+
+
+def test_a_narrower_shape_keeps_the_proportions_of_its_blocks() -> None:
+    shape = EncoderConfig(width=16, inner_channels=(16, 8, 32, 16, 64, 32, 128, 64))
+    assert shape.narrowed(4).inner_channels == (4, 2, 8, 4, 16, 8, 32, 16)
+    assert EncoderConfig(width=16).narrowed(9).inner_channels is None
