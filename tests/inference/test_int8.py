@@ -126,7 +126,9 @@ def test_weights_are_rounded_by_channel_and_maps_reach_255() -> None:
         assert float((row * scale - weights).abs().max()) <= float(scale) * 0.5001
     x = torch.relu(source.stem(source.normalised(images)))
     for index, module in enumerate(source.compact_blocks()):
-        assert float(x.max()) == pytest.approx(255 * float(network.int8_blocks()[index].input_scale))
+        assert float(x.max()) == pytest.approx(
+            255 * float(network.int8_blocks()[index].input_scale)
+        )
         x, _ = module(x, None)
 
 

@@ -219,7 +219,9 @@ def _created(
         place = list(INT8_SETS).index(instruction_set)
         handle = _library().gated_create_int8(*head, *middle, *tail, place)
     else:
-        handle = _library().gated_create(*head, *tail, list(INSTRUCTION_SETS).index(instruction_set))
+        handle = _library().gated_create(
+            *head, *tail, list(INSTRUCTION_SETS).index(instruction_set)
+        )
     return handle
 
 
