@@ -1,4 +1,4 @@
-"""The int8 network one convolution after the other, in integers, with every rounding written out."""
+"""The int8 network one convolution after the other, in integers, each rounding written out."""
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ def block_forward(
 def int8_forward(network: Int8Network, images: Tensor, masks: Tensor) -> Tensor:
     """Features (N, D) of uint8 images under masks (N, dependent)."""
     plan = network.plan
-    kernel, stride, padding = STEMS[plan.stem]
+    _, stride, padding = STEMS[plan.stem]
     side = images.shape[-1] + 2 * padding
     padded = network.pixel_levels[None, :, None, None].expand(len(images), 3, side, side).clone()
     padded[:, :, padding : side - padding, padding : side - padding] = images
