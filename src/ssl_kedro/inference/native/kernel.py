@@ -243,8 +243,11 @@ def _floats(network: CompactNetwork | Int8Network) -> np.ndarray:
     pixels, stem, then of each block convolutions or constant, shortcut, gate. Of one in int8 they
     are scales and biases that make of sums of integers what comes next.
     """
-    parts = network.state_dict().values() if isinstance(network, CompactNetwork) else []
-    flat = torch.cat([part.reshape(-1).float() for part in parts or _int8_floats(network)])
+    if isinstance(network, Int8Network):
+        parts = _int8_floats(network)
+    else:
+        parts = list(network.state_dict().values())
+    flat = torch.cat([part.reshape(-1).float() for part in parts])
     return np.ascontiguousarray(flat.numpy())
 
 
