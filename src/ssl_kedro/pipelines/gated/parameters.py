@@ -145,13 +145,17 @@ class EncoderPipelineParameters(PipelineParameters):
         changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
         return MethodConfig(self.expander, changed, options)
 
-    def train_config(self, method: str) -> TrainConfig:
+    def train_config(self, method: str, changes: Mapping[str, int] | None = None) -> TrainConfig:
         """The training recipe with the method's overrides.
+
+        Args:
+            method: its name.
+            changes: fields that count above those.
 
         Raises:
             ConfigError: an override cannot be used.
         """
-        given = self.methods.get(method, MethodParameters()).train
+        given = self.methods.get(method, MethodParameters()).train | dict(changes or {})
         return changed_recipe(self.base_train, given, f"methods.{method}.train")
 
     def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
