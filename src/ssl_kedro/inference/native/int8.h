@@ -11,6 +11,10 @@ using Bytes = Buffer<uint8_t>;
 using Weights = Buffer<int8_t>;
 using Halves = Buffer<uint16_t>;
 
+// Channel tiles of conv1 that are packed together at least, and tiles of weights that stay in the
+// L1 cache.
+constexpr int64_t ROW_GROUP = 2, CACHED_TILES = 32;
+
 // Arrays in the order of the layers, as Python writes them.
 struct Int8Arrays {
   Reader<int8_t> weights;
@@ -20,11 +24,15 @@ struct Int8Arrays {
 };
 
 // How products get the pixels under a 3x3 kernel: in the map, where three rows of three pixels
-// lie together, or from a copy with all nine together, for maps too narrow for a tile.
+// lie together, or from a copy with all nine together, for maps too narrow for a tile. In the map
+// tiles end with a row, or go on over the border to the next one, whose sums are then thrown away.
+enum class Way { by_row, flat, gathered };
+
 struct Reading {
-  bool gathered = false;
+  Way way = Way::by_row;
   int64_t quads = 0;   // of a segment
-  int64_t segments() const { return gathered ? 1 : 3; }
+  bool gathered() const { return way == Way::gathered; }
+  int64_t segments() const { return gathered() ? 1 : 3; }
   int64_t bytes() const { return (quads * 4 + LINE - 1) / LINE * LINE; }   // of a segment, whole lines
   int64_t count() const { return segments() * bytes() / LINE; }            // lines of all
 };
@@ -38,7 +46,7 @@ struct Int8Block {
   float inverse;            // bytes for 1.0 of the output
   Reading reading;          // of conv1
   Weights rows;             // conv1: [kept][segments][lines]
-  Weights columns;          // conv2: [out / 64][kept][9][64]
+  Weights columns;          // conv2: [out / 64][9][kept][64]
   Weights shortcut;         // downsample: channel tiles
   Weights fixed_rows, fixed_columns;  // as channel tiles, where no channel depends on the image
   Floats rows_scale, rows_bias, columns_scale, columns_bias, shortcut_scale, shortcut_bias;
@@ -46,18 +54,17 @@ struct Int8Block {
   std::vector<int32_t> inner_pixels;   // the same of conv2
   std::vector<int32_t> to_pixels;      // of each output pixel: pixel in `to`
   std::vector<int32_t> source_pixels;  // of each input pixel: pixel in `from`
-  std::vector<PixelTile> row_tiles;    // pixels of one row
-  std::vector<PixelTile> even_tiles;   // any pixels
+  std::vector<int32_t> flat_pixels;    // to_pixels of flat tiles: the border to the right as well
+  std::vector<PixelTile> tiles[3];     // by way
   bool late;                           // weights outweigh the maps: many images at a time
   int64_t pixels() const { return to.height * to.width; }
   int64_t out_blocks() const { return (out + COLUMN_BLOCK - 1) / COLUMN_BLOCK; }
-  const std::vector<PixelTile> &tiles(const Reading &how) const {
-    return how.gathered ? even_tiles : row_tiles;
-  }
+  Share all(const Reading &how) const { return {0, int64_t(tiles[int(how.way)].size())}; }
 };
 
-// The cheaper reading of maps with so many channels, a multiple of 4, for so many channel tiles.
-Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles);
+// The cheapest reading of maps with so many channels, a multiple of 4, for so many channel tiles.
+// Flat tiles: only where both maps have rows of one pitch.
+Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat);
 
 // The open channels of an image in the block at hand, and what lies between the convolutions.
 struct Opening {
@@ -114,7 +121,10 @@ class Int8Network : public Executor {
   void convolve_stem(Int8Workspace &space, int slot, int part, int parts) const;
   void pool_stem(Int8Workspace &space, int slot, int part, int parts) const;
   void open(size_t index, Int8Workspace &space, int slot, const Call &call, int64_t image) const;
-  void read(ProductTask &task, const Int8Block &block, Int8Workspace &own, Made of) const;
+  ProductTask reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
+                      const Map &map, int64_t channels, int64_t stride, int64_t rows) const;
+  void gather(ProductTask &task, Int8Workspace &own, Made of) const;
+  void clear_border(const Int8Block &block, Share tiles, uint8_t *map, int64_t channels) const;
   void rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
             Share channel_tiles, Share tiles, int64_t serial) const;
   void columns(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,

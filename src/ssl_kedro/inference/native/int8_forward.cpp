@@ -8,8 +8,10 @@ namespace {
 
 // Weights of a part of a convolution that should stay in the L2 cache while images take turns.
 constexpr int64_t PART_BYTES = 1 << 20;
-// Channel tiles of conv1 that are packed together.
-constexpr int64_t ROW_GROUP = 2;
+// Channel tiles of conv1 that are packed together: two, or more if they stay in the L1 cache.
+int64_t row_group(const Reading &how) {
+  return std::max<int64_t>(ROW_GROUP, CACHED_TILES / how.count());
+}
 
 int64_t parts_of(int64_t bytes) { return std::max<int64_t>(1, (bytes + PART_BYTES / 2) / PART_BYTES); }
 
@@ -56,6 +58,8 @@ void Int8Network::convolve_stem(Int8Workspace &space, int slot, int part, int pa
   task.scale = stem_scale_.at(), task.bias = stem_bias_.at();
   task.out_pixels = stem_to_.data();
   task.out_channels = stem_map_.channels;
+  task.weight_row = LINE, task.weight_line = TILE;
+  task.weight_tile = task.segments * lines(4 * task.quads) * TILE;
   task.narrow = pooled_ ? space.stem.at() : narrow(space, 0, slot);
   task.wide = pooled_ ? nullptr : wide(space, 0, slot);
   task.inverse = stem_inverse_;
@@ -102,29 +106,41 @@ void Int8Network::open(size_t index, Int8Workspace &space, int slot, const Call 
     *opening.bias.at(i) = i < count ? *block.rows_bias.at(list[i]) : 0;
   }
   opening.channels = rounded(count, 4);
-  opening.reading = reading_of(block, opening.channels, block.to.channels / 16);
+  opening.reading = reading_of(block, opening.channels, block.to.channels / 16, !block.downsample);
   const size_t row = size_t(block.to.pitch() * opening.channels), pixel = size_t(opening.channels);
   uint8_t *inner = opening.inner.at();
-  memset(inner, 0, row);
-  for (int64_t y = 1; y <= block.to.height; ++y) {
-    memset(inner + y * row, 0, pixel);
-    memset(inner + (y + 1) * row - pixel, 0, pixel);
-  }
-  memset(inner + (block.to.height + 1) * row, 0, row);
+  memset(inner, 0, row + pixel);
+  memset(inner + (block.to.height + 1) * row - pixel, 0, row + pixel);
+  for (int64_t y = 2; y <= block.to.height; ++y) memset(inner + y * row - pixel, 0, 2 * pixel);
 }
 
-// Completes a task whose x, x_pixels, x_step (bytes a pixel), x_row and segment_bytes (bytes from
-// row to row of the map) say how it lies in a map: copies what has to be gathered.
-void Int8Network::read(ProductTask &task, const Int8Block &block, Int8Workspace &own,
-                       Made of) const {
-  const bool single = task.segments == 1;
-  if (task.tiles != block.even_tiles.data()) return;
+// A task that takes rows of a kernel, three or one, from a map at x.
+ProductTask Int8Network::reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
+                                 const Map &map, int64_t channels, int64_t stride,
+                                 int64_t rows) const {
+  ProductTask task = {};
+  task.x = x;
+  if (way == Way::flat) task.x_pixels = everything_.data();
+  else task.x_pixels = (stride == 1 ? block.inner_pixels : block.from_pixels).data();
+  task.x_step = channels;
+  task.x_row = stride * channels;
+  task.segments = rows;
+  task.segment_bytes = map.pitch() * channels;
+  task.quads = rows * channels / 4;
+  task.tiles = block.tiles[int(way)].data();
+  task.first_tile = tiles.first, task.last_tile = tiles.last;
+  task.out_pixels = way == Way::flat ? block.flat_pixels.data() : block.to_pixels.data();
+  return task;
+}
+
+// Copies the pixels of a task, each with all that lies under the kernel, unless that is done.
+void Int8Network::gather(ProductTask &task, Int8Workspace &own, Made of) const {
   GatherTask gather = {};
   gather.x = task.x;
   gather.x_pixels = task.x_pixels;
   gather.channels = task.x_step;
-  gather.rows = single ? 1 : 3;
-  gather.length = (single ? 1 : 3) * task.x_step;
+  gather.rows = task.segments;
+  gather.length = task.quads * 4;
   gather.x_pitch = task.segment_bytes;
   const PixelTile &back = task.tiles[task.last_tile - 1];
   gather.first_pixel = task.tiles[task.first_tile].first;
@@ -136,31 +152,36 @@ void Int8Network::read(ProductTask &task, const Int8Block &block, Int8Workspace 
   task.x = own.gathered.at();
   task.x_pixels = everything_.data();
   task.x_step = task.x_row = gather.out_row;
+  task.quads *= task.segments;
   task.segments = 1;
+}
+
+// Zeros where flat tiles went over the border.
+void Int8Network::clear_border(const Int8Block &block, Share tiles, uint8_t *map,
+                               int64_t channels) const {
+  const auto &flat = block.tiles[int(Way::flat)];
+  const int64_t pitch = block.to.pitch(), width = block.to.width;
+  const int64_t first = flat[tiles.first].first, last = flat[tiles.last - 1].first + flat[tiles.last - 1].count;
+  for (int64_t row = first / pitch; row * pitch < last; ++row) {
+    const int64_t begin = std::max(first, row * pitch + width), end = std::min(last, (row + 1) * pitch);
+    if (begin < end) memset(map + (begin + pitch + 1) * channels, 0, size_t((end - begin) * channels));
+  }
 }
 
 void Int8Network::rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                        Share channel_tiles, Share tiles, int64_t serial) const {
   if (channel_tiles.first >= channel_tiles.last || tiles.first >= tiles.last) return;
-  const Opening &opening = this->opening(block, space, slot);
+  Opening &opening = this->opening(block, space, slot);
   const Reading &how = block.reading;
-  ProductTask task = {};
-  task.x = narrow(space, block.source, slot);
-  task.x_pixels = block.from_pixels.data();
-  task.x_step = block.from.channels;
-  task.x_row = block.stride * block.from.channels;
-  task.segments = 3;
-  task.segment_bytes = block.from.pitch() * block.from.channels;
-  task.quads = how.quads;
-  task.tiles = block.tiles(how).data();
-  task.first_tile = tiles.first, task.last_tile = tiles.last;
-  read(task, block, own, {serial, tiles.first, tiles.last});
+  ProductTask task = reading(block, how.way, tiles, narrow(space, block.source, slot), block.from,
+                             block.from.channels, block.stride, 3);
+  if (how.gathered()) gather(task, own, {serial, tiles.first, tiles.last});
   task.finish = Finish::inner;
-  task.out_pixels = block.to_pixels.data();
   task.out_channels = opening.channels;
   const int64_t bytes = how.count() * TILE, count = int64_t(opening.list.size());
-  for (int64_t c = channel_tiles.first; c < channel_tiles.last; c += ROW_GROUP) {
-    const int64_t end = std::min(c + ROW_GROUP, channel_tiles.last);
+  task.weight_row = LINE, task.weight_line = TILE, task.weight_tile = bytes;
+  for (int64_t c = channel_tiles.first; c < channel_tiles.last; c += row_group(how)) {
+    const int64_t end = std::min(c + row_group(how), channel_tiles.last);
     task.weights = block.hidden ? own.packed.at() : block.fixed_rows.at(c * bytes);
     const Made of = {serial, c, end};
     if (block.hidden && (serial < 0 || !(own.packed_of == of)))
@@ -171,31 +192,26 @@ void Int8Network::rows(const Int8Block &block, Int8Workspace &space, Int8Workspa
     task.channel_tiles = end - c;
     task.channels = opening.channels - 16 * c;
     task.scale = opening.scale.at(16 * c), task.bias = opening.bias.at(16 * c);
-    task.narrow = const_cast<uint8_t *>(opening.inner.at(16 * c));
+    task.narrow = opening.inner.at(16 * c);
     int8_->product(&task);
   }
+  if (how.way == Way::flat) clear_border(block, tiles, opening.inner.at(), opening.channels);
 }
 
 // The 1x1 convolution beside the block; its one tap is where the middle of 3x3 lies.
 void Int8Network::shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own,
                            int slot, Share out_blocks, Share tiles) const {
   const int64_t channels = block.from.channels, first = out_blocks.first * COLUMN_BLOCK;
-  ProductTask task = {};
-  task.x = narrow(space, block.source, slot) + (block.from.pitch() + 1) * channels;
-  task.x_pixels = block.from_pixels.data();
-  task.x_step = channels;
-  task.x_row = block.stride * channels;
-  task.segments = 1;
-  task.quads = channels / 4;
-  task.tiles = block.tiles(opening(block, space, slot).reading).data();
-  task.first_tile = tiles.first, task.last_tile = tiles.last;
-  read(task, block, own, {});
+  const uint8_t *x = narrow(space, block.source, slot) + (block.from.pitch() + 1) * channels;
+  const Way way = opening(block, space, slot).reading.way;
+  ProductTask task = reading(block, way, tiles, x, block.from, channels, block.stride, 1);
+  if (way == Way::gathered) gather(task, own, {});
   task.weights = block.shortcut.at(first / 16 * lines(channels) * TILE);
+  task.weight_row = LINE, task.weight_line = TILE, task.weight_tile = lines(channels) * TILE;
   task.channels = std::min(block.to.channels, out_blocks.last * COLUMN_BLOCK) - first;
   task.channel_tiles = task.channels / 16;
   task.finish = Finish::shortcut;
   task.scale = block.shortcut_scale.at(first), task.bias = block.shortcut_bias.at(first);
-  task.out_pixels = block.to_pixels.data();
   task.out_channels = block.to.channels;
   task.wide = wide(space, block.target, slot) + first;
   int8_->product(&task);
@@ -207,18 +223,10 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
   if (block.downsample) shortcut(block, space, own, slot, out_blocks, tiles);
   const Opening &opening = this->opening(block, space, slot);
   const Reading &how = opening.reading;
-  ProductTask task = {};
-  task.x = opening.inner.at();
-  task.x_pixels = block.inner_pixels.data();
-  task.x_step = task.x_row = opening.channels;
-  task.segments = 3;
-  task.segment_bytes = block.to.pitch() * opening.channels;
-  task.quads = how.quads;
-  task.tiles = block.tiles(how).data();
-  task.first_tile = tiles.first, task.last_tile = tiles.last;
-  read(task, block, own, {serial, tiles.first, tiles.last});
+  ProductTask task = reading(block, how.way, tiles, opening.inner.at(), block.to, opening.channels, 1, 3);
+  if (how.gathered()) gather(task, own, {serial, tiles.first, tiles.last});
+  task.weight_row = 4 * LINE, task.weight_line = 4 * TILE, task.weight_tile = LINE;
   task.finish = Finish::block;
-  task.out_pixels = block.to_pixels.data();
   task.out_channels = block.to.channels;
   task.inverse = block.inverse;
   const bool back = &block == &blocks_.back();
@@ -227,9 +235,9 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
     task.weights = block.hidden ? own.packed.at() : block.fixed_columns.at(b * bytes);
     const Made of = {serial, b, b};
     if (block.hidden && (serial < 0 || !(own.packed_of == of))) {
-      const ColumnsPacking packing = {block.columns.at(b * block.kept * 9 * COLUMN_BLOCK),
-                                      opening.list.data(), int64_t(opening.list.size()),
-                                      how.gathered, own.packed.at()};
+      const ColumnsPacking packing = {
+          block.columns.at(b * block.kept * 9 * COLUMN_BLOCK), block.kept, opening.list.data(),
+          int64_t(opening.list.size()), how.gathered(), own.packed.at()};
       int8_->pack_columns(&packing);
     }
     own.packed_of = of;
@@ -240,14 +248,16 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
     task.wide = wide(space, block.target, slot) + first;
     int8_->product(&task);
   }
+  if (how.way == Way::flat && !back)
+    clear_border(block, tiles, narrow(space, block.target, slot), block.to.channels);
 }
 
 void Int8Network::early(const Int8Block &block, Int8Workspace &space, int slot) const {
   const Opening &opening = this->opening(block, space, slot);
   rows(block, space, space, slot, {0, opening.channel_tiles()},
-       {0, int64_t(block.tiles(block.reading).size())}, -1);
+       block.all(block.reading), -1);
   columns(block, space, space, slot, {0, block.out_blocks()},
-          {0, int64_t(block.tiles(opening.reading).size())}, -1);
+          block.all(opening.reading), -1);
 }
 
 // One late block for the images in hand: each part of the weights serves all of them in turn.
@@ -260,14 +270,14 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
   for (int64_t part = 0; part < row_parts; ++part)
     for (int s = 0; s < count; ++s) {
       const Share mine = share(space.openings[s].channel_tiles(), part, row_parts);
-      rows(block, space, space, s, mine, {0, int64_t(block.tiles(block.reading).size())}, -1);
+      rows(block, space, space, s, mine, block.all(block.reading), -1);
     }
   const int64_t column_parts = std::min(block.out_blocks(), parts_of(9 * block.kept * block.out));
   for (int64_t part = 0; part < column_parts; ++part)
     for (int s = 0; s < count; ++s) {
       const Share mine = share(block.out_blocks(), part, column_parts);
       columns(block, space, space, s, mine,
-              {0, int64_t(block.tiles(space.openings[s].reading).size())}, -1);
+              block.all(space.openings[s].reading), -1);
     }
 }
 
@@ -309,9 +319,9 @@ void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t l
 Int8Network::Split Int8Network::split(const Int8Block &block, const Opening &opening,
                                       bool second) const {
   const int64_t channel_tiles = opening.channel_tiles(), wanted = 2 * threads();
-  const int64_t group = channel_tiles >= ROW_GROUP * wanted ? ROW_GROUP : 1;
+  const int64_t group = channel_tiles >= ROW_GROUP * wanted ? ROW_GROUP : 1;  // at most row_group
   const int64_t groups = second ? block.out_blocks() : (channel_tiles + group - 1) / group;
-  const int64_t tiles = int64_t(block.tiles(second ? opening.reading : block.reading).size());
+  const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
   const int64_t parts = groups ? (wanted + groups - 1) / groups : 1;
   return {groups, std::clamp<int64_t>(parts, 1, std::max<int64_t>(1, tiles / 4)), group};
 }
@@ -341,7 +351,7 @@ void Int8Network::do_item(int thread, int step, int item, int items, const Call 
   const bool second = (step - first) % 2 == 1;
   const Split parts = split(block, opening, second);
   const int64_t group = item / parts.parts;
-  const int64_t tiles = int64_t(block.tiles(second ? opening.reading : block.reading).size());
+  const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
   const Share mine = share(tiles, item % parts.parts, parts.parts);
   if (second) return columns(block, space, own, 0, {group, group + 1}, mine, serial_);
   const int64_t begin = group * parts.group;

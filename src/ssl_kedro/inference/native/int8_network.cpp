@@ -7,8 +7,6 @@ namespace {
 // A block whose weights take more bytes than this is computed for many images at a time.
 constexpr int64_t LATE_BYTES = 1 << 19;
 constexpr int64_t GROUP_BYTES = 4 << 20;
-// Maps of at least this width are read as they lie.
-constexpr int64_t DIRECT_WIDTH = 14;
 // Cycles that a tile of products and a line that is copied take, about.
 constexpr int64_t PRODUCT_COST = 16, COPY_COST = 3;
 
@@ -41,13 +39,13 @@ Weights packed_kernels(const int8_t *weights, int64_t out, int64_t in, int64_t c
   for (int64_t o = 0; o < out; ++o)
     for (int64_t i = 0; i < in; ++i)
       for (int64_t t = 0; t < 9; ++t) {
-        const int64_t at = how.gathered ? t * channels : t / 3 * how.bytes() + t % 3 * channels;
+        const int64_t at = how.gathered() ? t * channels : t / 3 * how.bytes() + t % 3 * channels;
         *packed.at(o * length + at + i) = weights[(o * in + i) * 9 + t];
       }
   return packed;
 }
 
-// (out, in, 3, 3) as [out / 64][in][tap][64], in the order of pack_columns.
+// (out, in, 3, 3) as [out / 64][tap][in][64], in the order of pack_columns.
 Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
   Weights packed(rounded(out, COLUMN_BLOCK) * in * 9);
   for (int64_t b = 0; b < out; b += COLUMN_BLOCK)
@@ -55,22 +53,24 @@ Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
       for (int64_t t = 0; t < 9; ++t)
         for (int64_t p = 0; p < COLUMN_BLOCK; ++p) {
           const int64_t o = b + column_at(p);
-          if (o < out) *packed.at((b * in + i * COLUMN_BLOCK) * 9 + t * COLUMN_BLOCK + p) = weights[(o * in + i) * 9 + t];
+          if (o < out) *packed.at(b * in * 9 + (t * in + i) * COLUMN_BLOCK + p) = weights[(o * in + i) * 9 + t];
         }
   return packed;
 }
 
 }  // namespace
 
-Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles) {
+Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat) {
   const int64_t together = lines(9 * channels), apart = 3 * lines(3 * channels);
-  const int64_t direct = int64_t(block.row_tiles.size()) * apart * channel_tiles * PRODUCT_COST;
-  const int64_t gathered =
-      int64_t(block.even_tiles.size()) * together * channel_tiles * PRODUCT_COST +
-      block.pixels() * together * COPY_COST;
-  Reading how;
-  how.gathered = block.to.width < DIRECT_WIDTH || gathered < direct;
-  how.quads = (how.gathered ? 9 : 3) * channels / 4;
+  int64_t least = block.pixels() * together * COPY_COST +
+                  int64_t(block.tiles[int(Way::gathered)].size()) * together * channel_tiles * PRODUCT_COST;
+  Reading how = {Way::gathered, 9 * channels / 4};
+  for (Way way : {Way::by_row, Way::flat}) {
+    const int64_t cost = int64_t(block.tiles[int(way)].size()) * apart * channel_tiles * PRODUCT_COST;
+    if (cost > least || (way == Way::flat && !flat)) continue;
+    least = cost;
+    how = {way, 3 * channels / 4};
+  }
   return how;
 }
 
@@ -126,14 +126,16 @@ Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, con
     block.inner_pixels = pixel_places(h, w, 1, block.to.pitch(), 0);
     block.to_pixels = pixel_places(h, w, 1, block.to.pitch(), block.to.pitch() + 1);
     block.source_pixels = pixel_places(block.from.height, block.from.width, 1, from, from + 1);
-    block.row_tiles = tiles_of(h, w);
-    block.even_tiles = tiles_of(1, h * w);
-    block.reading = reading_of(block, block.from.channels, (block.kept + 31) / 32);
+    block.flat_pixels = pixel_places(h, block.to.pitch(), 1, block.to.pitch(), block.to.pitch() + 1);
+    block.tiles[int(Way::by_row)] = tiles_of(h, w);
+    block.tiles[int(Way::flat)] = tiles_of(1, h * block.to.pitch() - 2);
+    block.tiles[int(Way::gathered)] = tiles_of(1, h * w);
+    block.reading = reading_of(block, block.from.channels, (block.kept + 31) / 32, block.stride == 1);
     block.late = 9 * block.kept * (block.in + block.out) > LATE_BYTES ||
                  (b > 0 && blocks_[b - 1].late);
     masks_at_.push_back(decided_);
     decided_ += s.dependent();
-    most = std::max({most, block.in, block.kept, block.out, h * w});
+    most = std::max({most, block.in, block.kept, block.out, h * block.to.pitch()});
   }
   for (int64_t i = 0; i < most; ++i) everything_.push_back(int32_t(i));
   out_ = blocks_.back().out;
@@ -206,12 +208,13 @@ void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
 // Where no channel depends on the image, weights are packed once.
 void Int8Network::fix(Int8Block &b) {
   pack_all(int8_, b.rows, b.kept, b.reading.count(), everything_, b.fixed_rows);
-  const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16);
+  const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16, !b.downsample);
   const int64_t bytes = 4 * how.count() * TILE;
   b.fixed_columns = Weights(b.out_blocks() * bytes);
   for (int64_t o = 0; o < b.out_blocks(); ++o) {
-    const ColumnsPacking packing = {b.columns.at(o * b.kept * 9 * COLUMN_BLOCK), everything_.data(),
-                                    b.kept, how.gathered, b.fixed_columns.at(o * bytes)};
+    const ColumnsPacking packing = {b.columns.at(o * b.kept * 9 * COLUMN_BLOCK), b.kept,
+                                    everything_.data(), b.kept, how.gathered(),
+                                    b.fixed_columns.at(o * bytes)};
     int8_->pack_columns(&packing);
   }
 }
@@ -224,7 +227,7 @@ void Int8Network::prepare(Int8Workspace &space) const {
     hidden = std::max(hidden, rounded(block.hidden, 16));
     const int64_t channels = rounded(block.kept, 4);
     const int64_t most = std::max(lines(9 * channels), 3 * lines(3 * channels));
-    packed = std::max({packed, 2 * block.reading.count(), 4 * most});
+    packed = std::max({packed, ROW_GROUP * block.reading.count(), CACHED_TILES, 4 * most});
     gathered = std::max({gathered, block.pixels() * lines(9 * block.from.channels),
                          block.pixels() * lines(9 * channels)});
     inner = std::max(inner, int64_t(block.to.height + 2) * block.to.pitch() * channels);

@@ -34,7 +34,10 @@ struct ProductTask {
   int64_t segments;           // contiguous pieces under the kernel,
   int64_t segment_bytes;      // bytes from one to the next
   int64_t quads;              // and quads of each that count; the rest of its last line does not
-  const int8_t *weights;      // [channel tile][segment][line][TILE]
+  const int8_t *weights;      // tiles of 16 quads of 64 bytes, and bytes from one
+  int64_t weight_row;         // quad,
+  int64_t weight_line;        // line of 16 quads
+  int64_t weight_tile;        // and channel tile to the next
   const PixelTile *tiles;
   int64_t first_tile, last_tile;
   int64_t channel_tiles;
@@ -60,11 +63,12 @@ struct GatherTask {
 };
 
 struct ColumnsPacking {
-  const int8_t *weights;      // of a block of 64 output channels: [input channel][9][64]
+  const int8_t *weights;      // of a block of 64 output channels: [9][input channel][64]
+  int64_t channels;           // input channels there are
   const int32_t *list;        // open input channels
   int64_t count;
   bool gathered;              // one segment of nine taps, or three of three
-  int8_t *packed;             // four channel tiles
+  int8_t *packed;             // [segment][line][quad][channel tile][64]
 };
 
 struct Int8Tiles {
@@ -91,9 +95,10 @@ struct Int8Tiles {
                    float scale, uint8_t *narrow, uint16_t *wide);
 };
 
-// Where output channel 64 b + position of a block's row of pack_columns comes from.
+// Which output channel of a block of 64 stands at a position of a row of pack_columns.
 inline int64_t column_at(int64_t position) {
-  return position % 16 / 4 * 16 + position / 16 * 4 + position % 4;
+  const int64_t quarter = position / 16, rest = position % 16;
+  return (rest / 8 * 2 + rest % 2) * 16 + quarter * 4 + rest % 8 / 2;
 }
 
 #if defined(__x86_64__)
