@@ -1,5 +1,5 @@
 // The gated ResNet-18 in int8: weights signed with a scale for each output channel, inputs of
-// convolutions unsigned with a scale for each map. What blocks add up is kept as half floats.
+// convolutions unsigned with a scale for each map. What blocks add up is kept as words of 16 bits.
 #pragma once
 #include "executor.h"
 #include "gate.h"
@@ -9,11 +9,13 @@
 
 using Bytes = Buffer<uint8_t>;
 using Weights = Buffer<int8_t>;
-using Halves = Buffer<uint16_t>;
+using Words = Buffer<int16_t>;
 
-// Channel tiles of conv1 that are packed together at least, and tiles of weights that stay in the
-// L1 cache.
-constexpr int64_t ROW_GROUP = 2, CACHED_TILES = 32;
+// Pairs of weights for a line that stay in the L1 cache.
+constexpr int64_t CACHED_PAIRS = 16;
+
+// Of a pixel of a map in words.
+inline int64_t wide_channels(const Map &map) { return rounded(map.channels, PAIR_CHANNELS); }
 
 // Arrays in the order of the layers, as Python writes them.
 struct Int8Arrays {
@@ -42,13 +44,13 @@ struct Int8Block {
   Gate gate;
   Map from, to;
   int source, target;       // which maps of an image it reads and writes
-  float byte;               // what 1 in the input map stands for
-  float inverse;            // bytes for 1.0 of the output
+  float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
+  int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
   Reading reading;          // of conv1
   Weights rows;             // conv1: [kept][segments][lines]
   Weights columns;          // conv2: [out / 64][9][kept][64]
-  Weights shortcut;         // downsample: channel tiles
-  Weights fixed_rows, fixed_columns;  // as channel tiles, where no channel depends on the image
+  Weights shortcut;         // downsample: pairs
+  Weights fixed_rows, fixed_columns;  // as pairs, where no channel depends on the image
   Floats rows_scale, rows_bias, columns_scale, columns_bias, shortcut_scale, shortcut_bias;
   std::vector<int32_t> from_pixels;    // of each output pixel: input pixel, first tap
   std::vector<int32_t> inner_pixels;   // the same of conv2
@@ -73,7 +75,7 @@ struct Opening {
   Bytes inner;
   int64_t channels = 0;     // bytes of a pixel of it
   Reading reading;          // of conv2
-  int64_t channel_tiles() const { return (int64_t(list.size()) + 15) / 16; }
+  int64_t pairs() const { return (int64_t(list.size()) + PAIR_CHANNELS - 1) / PAIR_CHANNELS; }
 };
 
 // What a copy was made of.
@@ -92,7 +94,7 @@ struct Int8Workspace {
   Buffer<int32_t> sums;
   Floats pooled, hidden, logits;
   std::vector<std::vector<Bytes>> narrow;  // by map and slot
-  std::vector<std::vector<Halves>> wide;
+  std::vector<std::vector<Words>> wide;
   std::vector<Opening> openings;           // by slot
 };
 
@@ -126,7 +128,7 @@ class Int8Network : public Executor {
   void gather(ProductTask &task, Int8Workspace &own, Made of) const;
   void clear_border(const Int8Block &block, Share tiles, uint8_t *map, int64_t channels) const;
   void rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
-            Share channel_tiles, Share tiles, int64_t serial) const;
+            Share pairs, Share tiles, int64_t serial) const;
   void columns(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                Share out_blocks, Share tiles, int64_t serial) const;
   void shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
@@ -138,13 +140,13 @@ class Int8Network : public Executor {
 
   // A step of one image on all threads: groups of channels, parts of the pixels.
   struct Split {
-    int64_t groups, parts, group;
+    int64_t groups, parts;
   };
   Split split(const Int8Block &block, const Opening &opening, bool second) const;
   uint8_t *narrow(Int8Workspace &space, int map, int slot) const {
     return space.narrow[map][slots_[map] > 1 ? slot : 0].at();
   }
-  uint16_t *wide(Int8Workspace &space, int map, int slot) const {
+  int16_t *wide(Int8Workspace &space, int map, int slot) const {
     return space.wide[map][slots_[map] > 1 ? slot : 0].at();
   }
   // Early blocks have one image at a time in hand.
@@ -158,7 +160,6 @@ class Int8Network : public Executor {
   int64_t stack_;                          // rows of pixels that lie together
   uint32_t nothing_;                       // a pixel of 0 after normalisation
   Map stem_map_;                           // before the pooling
-  float stem_inverse_;
   Weights stem_;
   Floats stem_scale_, stem_bias_;
   std::vector<int32_t> stem_from_, stem_to_;

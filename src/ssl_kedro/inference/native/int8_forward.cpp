@@ -8,10 +8,8 @@ namespace {
 
 // Weights of a part of a convolution that should stay in the L2 cache while images take turns.
 constexpr int64_t PART_BYTES = 1 << 20;
-// Channel tiles of conv1 that are packed together: two, or more if they stay in the L1 cache.
-int64_t row_group(const Reading &how) {
-  return std::max<int64_t>(ROW_GROUP, CACHED_TILES / how.count());
-}
+// Pairs of conv1 that are packed together: one, or more if they stay in the L1 cache.
+int64_t row_group(const Reading &how) { return std::max<int64_t>(1, CACHED_PAIRS / how.count()); }
 
 int64_t parts_of(int64_t bytes) { return std::max<int64_t>(1, (bytes + PART_BYTES / 2) / PART_BYTES); }
 
@@ -52,17 +50,15 @@ void Int8Network::convolve_stem(Int8Workspace &space, int slot, int part, int pa
   task.weights = stem_.at();
   task.tiles = stem_tiles_.data();
   task.first_tile = tiles.first, task.last_tile = tiles.last;
-  task.channel_tiles = stem_map_.channels / 16;
   task.channels = stem_map_.channels;
-  task.finish = pooled_ ? Finish::pooled : Finish::stem;
+  task.finish = pooled_ ? Finish::bytes : Finish::stem;
   task.scale = stem_scale_.at(), task.bias = stem_bias_.at();
   task.out_pixels = stem_to_.data();
-  task.out_channels = stem_map_.channels;
-  task.weight_row = LINE, task.weight_line = TILE;
-  task.weight_tile = task.segments * lines(4 * task.quads) * TILE;
   task.narrow = pooled_ ? space.stem.at() : narrow(space, 0, slot);
-  task.wide = pooled_ ? nullptr : wide(space, 0, slot);
-  task.inverse = stem_inverse_;
+  task.narrow_channels = stem_map_.channels;
+  task.wide = wide(space, 0, slot);
+  task.wide_channels = wide_channels(maps_[0]);
+  task.factor = blocks_[0].from_factor;
   int8_->product(&task);
 }
 
@@ -72,9 +68,10 @@ void Int8Network::pool_stem(Int8Workspace &space, int slot, int part, int parts)
   const int64_t pitch = stem_map_.pitch() * to.channels;
   const Share rows = share(to.height, part, parts);
   for (int64_t y = rows.first; y < rows.last; ++y) {
-    const int64_t at = ((y + 1) * to.pitch() + 1) * to.channels;
-    int8_->pool_row(space.stem.at(2 * y * pitch), pitch, to.channels, to.width, blocks_[0].byte,
-                    narrow(space, 0, slot) + at, wide(space, 0, slot) + at);
+    const int64_t at = (y + 1) * to.pitch() + 1, words = wide_channels(to);
+    int8_->pool_row(space.stem.at(2 * y * pitch), pitch, to.channels, to.width,
+                    32768.f / blocks_[0].from_factor, narrow(space, 0, slot) + at * to.channels,
+                    wide(space, 0, slot) + at * words, words);
   }
 }
 
@@ -101,7 +98,7 @@ void Int8Network::open(size_t index, Int8Workspace &space, int slot, const Call 
       told[masks_at_[index] + list[i] - block.on] = 1;
   }
   const int64_t count = int64_t(list.size());
-  for (int64_t i = 0; i < rounded(count, 16); ++i) {
+  for (int64_t i = 0; i < rounded(count, PAIR_CHANNELS); ++i) {
     *opening.scale.at(i) = i < count ? *block.rows_scale.at(list[i]) : 0;
     *opening.bias.at(i) = i < count ? *block.rows_bias.at(list[i]) : 0;
   }
@@ -169,30 +166,29 @@ void Int8Network::clear_border(const Int8Block &block, Share tiles, uint8_t *map
 }
 
 void Int8Network::rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
-                       Share channel_tiles, Share tiles, int64_t serial) const {
-  if (channel_tiles.first >= channel_tiles.last || tiles.first >= tiles.last) return;
+                       Share pairs, Share tiles, int64_t serial) const {
+  if (pairs.first >= pairs.last || tiles.first >= tiles.last) return;
   Opening &opening = this->opening(block, space, slot);
   const Reading &how = block.reading;
   ProductTask task = reading(block, how.way, tiles, narrow(space, block.source, slot), block.from,
                              block.from.channels, block.stride, 3);
   if (how.gathered()) gather(task, own, {serial, tiles.first, tiles.last});
-  task.finish = Finish::inner;
-  task.out_channels = opening.channels;
-  const int64_t bytes = how.count() * TILE, count = int64_t(opening.list.size());
-  task.weight_row = LINE, task.weight_line = TILE, task.weight_tile = bytes;
-  for (int64_t c = channel_tiles.first; c < channel_tiles.last; c += row_group(how)) {
-    const int64_t end = std::min(c + row_group(how), channel_tiles.last);
-    task.weights = block.hidden ? own.packed.at() : block.fixed_rows.at(c * bytes);
-    const Made of = {serial, c, end};
+  task.finish = Finish::bytes;
+  task.narrow_channels = opening.channels;
+  const int64_t bytes = how.count() * PAIR, count = int64_t(opening.list.size());
+  for (int64_t p = pairs.first; p < pairs.last; p += row_group(how)) {
+    const int64_t end = std::min(p + row_group(how), pairs.last), first = p * PAIR_CHANNELS;
+    task.weights = block.hidden ? own.packed.at() : block.fixed_rows.at(p * bytes);
+    const Made of = {serial, p, end};
     if (block.hidden && (serial < 0 || !(own.packed_of == of)))
-      for (int64_t i = c; i < end; ++i)
-        int8_->pack_rows(block.rows.at(), how.count(), opening.list.data() + 16 * i,
-                         std::min<int64_t>(16, count - 16 * i), own.packed.at((i - c) * bytes));
+      for (int64_t c = first; c < std::min(count, end * PAIR_CHANNELS); c += 16)
+        int8_->pack_rows(block.rows.at(), how.count(), opening.list.data() + c,
+                         std::min<int64_t>(16, count - c),
+                         own.packed.at((c / PAIR_CHANNELS - p) * bytes + c % PAIR_CHANNELS / 16 * LINE));
     own.packed_of = of;
-    task.channel_tiles = end - c;
-    task.channels = opening.channels - 16 * c;
-    task.scale = opening.scale.at(16 * c), task.bias = opening.bias.at(16 * c);
-    task.narrow = opening.inner.at(16 * c);
+    task.channels = std::min(opening.channels, end * PAIR_CHANNELS) - first;
+    task.scale = opening.scale.at(first), task.bias = opening.bias.at(first);
+    task.narrow = opening.inner.at(first);
     int8_->product(&task);
   }
   if (how.way == Way::flat) clear_border(block, tiles, opening.inner.at(), opening.channels);
@@ -206,14 +202,12 @@ void Int8Network::shortcut(const Int8Block &block, Int8Workspace &space, Int8Wor
   const Way way = opening(block, space, slot).reading.way;
   ProductTask task = reading(block, way, tiles, x, block.from, channels, block.stride, 1);
   if (way == Way::gathered) gather(task, own, {});
-  task.weights = block.shortcut.at(first / 16 * lines(channels) * TILE);
-  task.weight_row = LINE, task.weight_line = TILE, task.weight_tile = lines(channels) * TILE;
+  task.weights = block.shortcut.at(first / PAIR_CHANNELS * lines(channels) * PAIR);
   task.channels = std::min(block.to.channels, out_blocks.last * COLUMN_BLOCK) - first;
-  task.channel_tiles = task.channels / 16;
   task.finish = Finish::shortcut;
   task.scale = block.shortcut_scale.at(first), task.bias = block.shortcut_bias.at(first);
-  task.out_channels = block.to.channels;
   task.wide = wide(space, block.target, slot) + first;
+  task.wide_channels = wide_channels(block.to);
   int8_->product(&task);
 }
 
@@ -225,13 +219,13 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
   const Reading &how = opening.reading;
   ProductTask task = reading(block, how.way, tiles, opening.inner.at(), block.to, opening.channels, 1, 3);
   if (how.gathered()) gather(task, own, {serial, tiles.first, tiles.last});
-  task.weight_row = 4 * LINE, task.weight_line = 4 * TILE, task.weight_tile = LINE;
   task.finish = Finish::block;
-  task.out_channels = block.to.channels;
-  task.inverse = block.inverse;
+  task.narrow_channels = block.to.channels;
+  task.wide_channels = wide_channels(block.to);
+  task.factor = block.to_factor;
   const bool back = &block == &blocks_.back();
   for (int64_t b = out_blocks.first; b < out_blocks.last; ++b) {
-    const int64_t first = b * COLUMN_BLOCK, bytes = 4 * how.count() * TILE;
+    const int64_t first = b * COLUMN_BLOCK, bytes = 2 * how.count() * PAIR;
     task.weights = block.hidden ? own.packed.at() : block.fixed_columns.at(b * bytes);
     const Made of = {serial, b, b};
     if (block.hidden && (serial < 0 || !(own.packed_of == of))) {
@@ -242,7 +236,6 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
     }
     own.packed_of = of;
     task.channels = std::min(block.to.channels - first, COLUMN_BLOCK);
-    task.channel_tiles = task.channels / 16;
     task.scale = block.columns_scale.at(first), task.bias = block.columns_bias.at(first);
     task.narrow = back ? nullptr : narrow(space, block.target, slot) + first;
     task.wide = wide(space, block.target, slot) + first;
@@ -254,7 +247,7 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
 
 void Int8Network::early(const Int8Block &block, Int8Workspace &space, int slot) const {
   const Opening &opening = this->opening(block, space, slot);
-  rows(block, space, space, slot, {0, opening.channel_tiles()},
+  rows(block, space, space, slot, {0, opening.pairs()},
        block.all(block.reading), -1);
   columns(block, space, space, slot, {0, block.out_blocks()},
           block.all(opening.reading), -1);
@@ -269,7 +262,7 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
   const int64_t row_parts = parts_of(block.kept * block.reading.count() * LINE);
   for (int64_t part = 0; part < row_parts; ++part)
     for (int s = 0; s < count; ++s) {
-      const Share mine = share(space.openings[s].channel_tiles(), part, row_parts);
+      const Share mine = share(space.openings[s].pairs(), part, row_parts);
       rows(block, space, space, s, mine, block.all(block.reading), -1);
     }
   const int64_t column_parts = std::min(block.out_blocks(), parts_of(9 * block.kept * block.out));
@@ -284,12 +277,16 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
 void Int8Network::features(Int8Workspace &space, int slot, const Call &call,
                            int64_t image) const {
   const Int8Block &back = blocks_.back();
-  float *means = space.pooled.at();
-  std::fill(means, means + back.to.channels, 0.f);
-  int8_->sum_halves(wide(space, back.target, slot), back.to_pixels.data(), back.pixels(),
-                    back.to.channels, means);
+  const int64_t channels = wide_channels(back.to);
+  int32_t *sums = space.sums.at();
+  std::fill(sums, sums + channels, 0);
+  int8_->sum_words(wide(space, back.target, slot), back.to_pixels.data(), back.pixels(), channels,
+                   sums);
   float *out = call.features + image * out_;
-  for (int64_t c = 0; c < out_; ++c) out[c] = means[c] / float(back.pixels());
+  for (int64_t i = 0; i < channels; ++i) {
+    const int64_t c = i / PAIR_CHANNELS * PAIR_CHANNELS + word_at(i % PAIR_CHANNELS);
+    if (c < out_) out[c] = float(sums[i]) * (back.word / float(back.pixels()));
+  }
   if (call.bytes) return;
   // Bytes cannot say that a value is not a number.
   const float *values = static_cast<const float *>(this->image(call, image));
@@ -318,12 +315,10 @@ void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t l
 
 Int8Network::Split Int8Network::split(const Int8Block &block, const Opening &opening,
                                       bool second) const {
-  const int64_t channel_tiles = opening.channel_tiles(), wanted = 2 * threads();
-  const int64_t group = channel_tiles >= ROW_GROUP * wanted ? ROW_GROUP : 1;  // at most row_group
-  const int64_t groups = second ? block.out_blocks() : (channel_tiles + group - 1) / group;
+  const int64_t wanted = 2 * threads(), groups = second ? block.out_blocks() : opening.pairs();
   const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
   const int64_t parts = groups ? (wanted + groups - 1) / groups : 1;
-  return {groups, std::clamp<int64_t>(parts, 1, std::max<int64_t>(1, tiles / 4)), group};
+  return {groups, std::clamp<int64_t>(parts, 1, std::max<int64_t>(1, tiles / 4))};
 }
 
 // One image on all threads, in steps: pixels, stem, perhaps pooling, then for each block conv1
@@ -354,9 +349,7 @@ void Int8Network::do_item(int thread, int step, int item, int items, const Call 
   const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
   const Share mine = share(tiles, item % parts.parts, parts.parts);
   if (second) return columns(block, space, own, 0, {group, group + 1}, mine, serial_);
-  const int64_t begin = group * parts.group;
-  rows(block, space, own, 0, {begin, std::min(begin + parts.group, opening.channel_tiles())}, mine,
-       serial_);
+  rows(block, space, own, 0, {group, std::min(group + 1, opening.pairs())}, mine, serial_);
 }
 
 void Int8Network::finish(const Call &call, int64_t index) { features(spaces_[0], 0, call, index); }

@@ -22,13 +22,13 @@ std::vector<PixelTile> tiles_of(int64_t rows, int64_t length) {
   return tiles;
 }
 
-// Rows of bytes as channel tiles: [tile][lines][quad][channel][4].
+// Rows of bytes as pairs of channel tiles.
 void pack_all(const Int8Tiles *int8, const Weights &rows, int64_t out, int64_t count,
               const std::vector<int32_t> &everything, Weights &packed) {
-  packed = Weights(rounded(out, 16) / 16 * count * TILE);
+  packed = Weights(rounded(out, PAIR_CHANNELS) / PAIR_CHANNELS * count * PAIR);
   for (int64_t c = 0; c < out; c += 16)
     int8->pack_rows(rows.at(), count, everything.data() + c, std::min<int64_t>(16, out - c),
-                    packed.at(c / 16 * count * TILE));
+                    packed.at(c / PAIR_CHANNELS * count * PAIR + c % PAIR_CHANNELS / 16 * LINE));
 }
 
 // (out, in, 3, 3) as the reading has it: [out][segment][tap][channel], zeros up to whole lines.
@@ -83,12 +83,12 @@ int64_t Int8Arrays::weight_count(const Shape &shape) {
   return count;
 }
 
-// Levels of pixels that are 0; what 1 stands for in the input of a block; scales and biases.
+// Levels of pixels that are 0; of each block byte, factor and word; scales and biases.
 int64_t Int8Arrays::float_count(const Shape &shape) {
   int64_t count = 3 + 2 * shape.width();
   for (int64_t b = 0; b < shape.blocks(); ++b) {
     const Shape::Block s = shape.block(b);
-    count += 1 + 2 * s.kept + 2 * s.out + (s.downsample ? 2 * s.out : 0);
+    count += 3 + 2 * s.kept + 2 * s.out + (s.downsample ? 2 * s.out : 0);
     count += Gate::floats(s.in, s.hidden, s.dependent());
   }
   return count;
@@ -141,13 +141,12 @@ Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, con
   out_ = blocks_.back().out;
   read_stem(arrays);
   for (Int8Block &block : blocks_) read_block(arrays, block);
-  for (size_t b = 0; b + 1 < blocks_.size(); ++b) blocks_[b].inverse = 1 / blocks_[b + 1].byte;
-  stem_inverse_ = 1 / blocks_[0].byte;
+  for (size_t b = 0; b + 1 < blocks_.size(); ++b) blocks_[b].to_factor = blocks_[b + 1].from_factor;
   int64_t late = 0;
   slots_.assign(maps_.size(), 0);
   for (const Int8Block &block : blocks_)
     if (block.late) slots_[block.source] = slots_[block.target] = 1;
-  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * 3 * int64_t(maps_[m].values());
+  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * 3 * int64_t(maps_[m].values());  // a byte and a word
   group_ = late ? std::clamp<int64_t>(GROUP_BYTES / late, 1, 16) : 1;
   for (auto &slots : slots_) slots = slots ? group_ : 1;
   spaces_.resize(threads);
@@ -171,8 +170,8 @@ void Int8Network::read_stem(Int8Arrays &arrays) {
         *rows.at(o * count * LINE + at) = weights[(o * 3 + c) * taps + t];
       }
   pack_all(int8_, rows, width_, count, everything_, stem_);
-  stem_scale_ = copied(arrays.floats.take(width_), width_, rounded(width_, 16));
-  stem_bias_ = copied(arrays.floats.take(width_), width_, rounded(width_, 16));
+  stem_scale_ = copied(arrays.floats.take(width_), width_, rounded(width_, PAIR_CHANNELS));
+  stem_bias_ = copied(arrays.floats.take(width_), width_, rounded(width_, PAIR_CHANNELS));
   for (int64_t y = 0; y < stem_map_.height; ++y)
     for (int64_t x = 0; x < stem_map_.width; ++x)
       stem_from_.push_back(int32_t((y * pitch + x) * step_));
@@ -183,14 +182,16 @@ void Int8Network::read_stem(Int8Arrays &arrays) {
 
 void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
   b.byte = *arrays.floats.take(1);
-  b.inverse = 0;
+  b.from_factor = int16_t(lrintf(*arrays.floats.take(1)));
+  b.word = *arrays.floats.take(1);
+  b.to_factor = 0;
   const int8_t *first = arrays.weights.take(9 * b.in * b.kept);
   b.rows = packed_kernels(first, b.kept, b.in, b.from.channels, b.reading);
   b.rows_scale = copied(arrays.floats.take(b.kept), b.kept, b.kept + 1);
   b.rows_bias = copied(arrays.floats.take(b.kept), b.kept, b.kept + 1);
   b.columns = packed_columns(arrays.weights.take(9 * b.kept * b.out), b.out, b.kept);
-  b.columns_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
-  b.columns_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
+  b.columns_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
+  b.columns_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   if (b.downsample) {
     const int8_t *weights = arrays.weights.take(b.in * b.out);
     const int64_t count = lines(b.from.channels);
@@ -198,8 +199,8 @@ void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
     for (int64_t o = 0; o < b.out; ++o)
       std::copy(weights + o * b.in, weights + (o + 1) * b.in, rows.at(o * count * LINE));
     pack_all(int8_, rows, b.out, count, everything_, b.shortcut);
-    b.shortcut_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
-    b.shortcut_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
+    b.shortcut_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
+    b.shortcut_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   }
   if (b.hidden) b.gate = Gate(arrays.floats, b.in, b.from.channels, b.hidden, b.kept - b.on);
   else fix(b);
@@ -209,7 +210,7 @@ void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
 void Int8Network::fix(Int8Block &b) {
   pack_all(int8_, b.rows, b.kept, b.reading.count(), everything_, b.fixed_rows);
   const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16, !b.downsample);
-  const int64_t bytes = 4 * how.count() * TILE;
+  const int64_t bytes = 2 * how.count() * PAIR;
   b.fixed_columns = Weights(b.out_blocks() * bytes);
   for (int64_t o = 0; o < b.out_blocks(); ++o) {
     const ColumnsPacking packing = {b.columns.at(o * b.kept * 9 * COLUMN_BLOCK), b.kept,
@@ -223,11 +224,11 @@ void Int8Network::prepare(Int8Workspace &space) const {
   // Tiles reach beyond the last pixel of a row, copies beyond the last byte.
   int64_t widest = 16, hidden = 16, packed = 1, gathered = 1, inner = 1;
   for (const Int8Block &block : blocks_) {
-    widest = std::max({widest, block.from.channels, block.to.channels, rounded(block.kept, 16)});
+    widest = std::max({widest, block.from.channels, block.to.channels, rounded(block.kept, PAIR_CHANNELS), rounded(block.out, PAIR_CHANNELS)});
     hidden = std::max(hidden, rounded(block.hidden, 16));
     const int64_t channels = rounded(block.kept, 4);
     const int64_t most = std::max(lines(9 * channels), 3 * lines(3 * channels));
-    packed = std::max({packed, ROW_GROUP * block.reading.count(), CACHED_TILES, 4 * most});
+    packed = std::max({packed, block.reading.count(), CACHED_PAIRS, 2 * most});
     gathered = std::max({gathered, block.pixels() * lines(9 * block.from.channels),
                          block.pixels() * lines(9 * channels)});
     inner = std::max(inner, int64_t(block.to.height + 2) * block.to.pitch() * channels);
@@ -238,14 +239,14 @@ void Int8Network::prepare(Int8Workspace &space) const {
   std::fill(space.image.at(), space.image.at() + space.image.size(), nothing_);
   space.line = Bytes(3 * (side_ + 16));
   if (pooled_) space.stem = Bytes(stem_map_.values() + slack);
-  space.packed = Weights(packed * TILE);
+  space.packed = Weights(packed * PAIR);
   space.gathered = Bytes(gathered * LINE + slack);
   space.narrow.resize(maps_.size());
   space.wide.resize(maps_.size());
   for (size_t m = 0; m < maps_.size(); ++m)
     for (int64_t slot = 0; slot < slots_[m]; ++slot) {
       space.narrow[m].emplace_back(maps_[m].values() + slack);
-      space.wide[m].emplace_back(maps_[m].values());
+      space.wide[m].emplace_back(maps_[m].values() / maps_[m].channels * wide_channels(maps_[m]));
     }
   space.sums = Buffer<int32_t>(widest);
   space.pooled = Floats(widest);

@@ -22,83 +22,55 @@ struct alignas(64) Sums {
   int32_t at[16][16];
 };
 
-// Scale, bias and what else happens to 16 sums before they are rounded to bytes.
-template <Finish FINISH>
-inline __m512 finished(const ProductTask &t, const int32_t *sums, int64_t channel, int64_t at) {
-  __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)),
-                                 _mm512_loadu_ps(t.scale + channel),
-                                 _mm512_loadu_ps(t.bias + channel));
-  __m256i *wide = reinterpret_cast<__m256i *>(t.wide + at);
-  if (FINISH == Finish::block) value = _mm512_add_ps(value, _mm512_cvtph_ps(_mm256_loadu_si256(wide)));
-  if (FINISH != Finish::shortcut) value = _mm512_max_ps(value, _mm512_setzero_ps());
-  if (FINISH != Finish::inner && FINISH != Finish::pooled)
-    _mm256_storeu_si256(wide, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-  return value;
-}
-
-template <Finish FINISH>
-inline __m512i whole(const ProductTask &t, __m512 value) {
-  if (FINISH != Finish::inner) value = _mm512_mul_ps(value, _mm512_set1_ps(t.inverse));
+inline __m512i rounded(const int32_t *sums, const float *scale, const float *bias) {
+  const __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)),
+                                       _mm512_loadu_ps(scale), _mm512_loadu_ps(bias));
   return _mm512_cvtps_epi32(value);
 }
 
+// 32 channels of a pixel, as words that are still to be cut to bytes.
 template <Finish FINISH>
-void finish_tile(const ProductTask &t, const Sums &sums, const PixelTile &tile, int64_t channel) {
-  const int64_t left = t.channels - channel;
-  const __mmask16 written = left >= 16 ? 0xffff : __mmask16((1 << left) - 1);
-  for (int32_t p = 0; p < tile.count; ++p) {
-    const int64_t at = t.out_pixels[tile.first + p] * t.out_channels + channel;
-    const __m512 value = finished<FINISH>(t, sums.at[p], channel, at);
-    if (FINISH == Finish::shortcut || !t.narrow) continue;
-    _mm_mask_storeu_epi8(t.narrow + at, written, _mm512_cvtusepi32_epi8(whole<FINISH>(t, value)));
-  }
+inline __m512i finished(const ProductTask &t, const Sums *sums, int32_t p, int64_t channel,
+                        int64_t place) {
+  const float *scale = t.scale + channel, *bias = t.bias + channel;
+  __m512i words = _mm512_packs_epi32(rounded(sums[0].at[p], scale, bias),
+                                     rounded(sums[1].at[p], scale + 16, bias + 16));
+  if (FINISH == Finish::bytes) return words;
+  int16_t *wide = t.wide + place * t.wide_channels + channel;
+  if (FINISH == Finish::block) words = _mm512_adds_epi16(words, line(wide));
+  if (FINISH != Finish::shortcut) words = _mm512_max_epi16(words, _mm512_setzero_si512());
+  put(wide, words);
+  return _mm512_mulhrs_epi16(words, _mm512_set1_epi16(t.factor));
 }
 
-// Two channel tiles, two pixels at a time: 64 bytes are packed together.
+// Two pixels at a time: 64 bytes are packed together.
 template <Finish FINISH>
-void finish_pair(const ProductTask &t, const Sums *sums, const PixelTile &tile, int64_t channel) {
+void finish_as(const ProductTask &t, const Sums *sums, const PixelTile &tile, int64_t channel) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  int32_t p = 0;
-  for (; p + 2 <= tile.count; p += 2) {
-    __m512i pixel[2];
-    int64_t at[2];
-    UNROLL for (int i = 0; i < 2; ++i) {
-      at[i] = t.out_pixels[tile.first + p + i] * t.out_channels + channel;
-      const __m512 first = finished<FINISH>(t, sums[0].at[p + i], channel, at[i]);
-      const __m512 second = finished<FINISH>(t, sums[1].at[p + i], channel + 16, at[i] + 16);
-      if (FINISH != Finish::shortcut)
-        pixel[i] = _mm512_packs_epi32(whole<FINISH>(t, first), whole<FINISH>(t, second));
-    }
+  const int64_t left = t.channels - channel;
+  const __mmask32 written = left >= 32 ? ~__mmask32(0) : (__mmask32(1) << left) - 1;
+  const int32_t *places = t.out_pixels + tile.first;
+  for (int32_t p = 0; p < tile.count; p += 2) {
+    const bool second = p + 1 < tile.count;
+    const __m512i a = finished<FINISH>(t, sums, p, channel, places[p]);
+    const __m512i b = second ? finished<FINISH>(t, sums, p + 1, channel, places[p + 1]) : a;
     if (FINISH == Finish::shortcut || !t.narrow) continue;
-    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(pixel[0], pixel[1]));
-    _mm256_storeu_si256((__m256i *)(t.narrow + at[0]), _mm512_castsi512_si256(bytes));
-    _mm256_storeu_si256((__m256i *)(t.narrow + at[1]), _mm512_extracti64x4_epi64(bytes, 1));
-  }
-  if (p == tile.count) return;
-  const PixelTile rest = {tile.first + p, tile.count - p};
-  for (int c = 0; c < 2; ++c) {
-    Sums last;
-    _mm512_store_si512(last.at[0], _mm512_load_si512(sums[c].at[p]));
-    finish_tile<FINISH>(t, last, rest, channel + 16 * c);
+    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(a, b));
+    uint8_t *narrow = t.narrow + channel;
+    _mm256_mask_storeu_epi8(narrow + places[p] * t.narrow_channels, written,
+                            _mm512_castsi512_si256(bytes));
+    if (second)
+      _mm256_mask_storeu_epi8(narrow + places[p + 1] * t.narrow_channels, written,
+                              _mm512_extracti64x4_epi64(bytes, 1));
   }
 }
 
-template <Finish FINISH>
-void finish_as(const ProductTask &t, const Sums *sums, int count, const PixelTile &tile,
-               int64_t channel) {
-  if (count == 2 && t.channels - channel >= 32) return finish_pair<FINISH>(t, sums, tile, channel);
-  for (int c = 0; c < count; ++c) finish_tile<FINISH>(t, sums[c], tile, channel + 16 * c);
-}
-
-// `count` channel tiles, one or two.
-void finish(const ProductTask &t, const Sums *sums, int count, const PixelTile &tile,
-            int64_t channel) {
+void finish(const ProductTask &t, const Sums *sums, const PixelTile &tile, int64_t channel) {
   switch (t.finish) {
-    case Finish::inner: return finish_as<Finish::inner>(t, sums, count, tile, channel);
-    case Finish::shortcut: return finish_as<Finish::shortcut>(t, sums, count, tile, channel);
-    case Finish::block: return finish_as<Finish::block>(t, sums, count, tile, channel);
-    case Finish::stem: return finish_as<Finish::stem>(t, sums, count, tile, channel);
-    case Finish::pooled: return finish_as<Finish::pooled>(t, sums, count, tile, channel);
+    case Finish::bytes: return finish_as<Finish::bytes>(t, sums, tile, channel);
+    case Finish::shortcut: return finish_as<Finish::shortcut>(t, sums, tile, channel);
+    case Finish::block: return finish_as<Finish::block>(t, sums, tile, channel);
+    case Finish::stem: return finish_as<Finish::stem>(t, sums, tile, channel);
   }
 }
 
@@ -123,22 +95,22 @@ void end() { _tile_release(); }
 
 // Two by two tiles at most: sums in registers 0 to 3, pixels in 4 and 5, weights in 6 and 7.
 template <int PIXELS, int CHANNELS>
-void product_tiles(const ProductTask &t, int64_t tile, int64_t channel_tile) {
+void product_tiles(const ProductTask &t, int64_t tile, int64_t pair) {
   const int64_t count = (t.quads + 15) / 16;
   const uint8_t *x[2] = {input(t, tile), input(t, tile + PIXELS - 1)};
-  const int8_t *w = t.weights + channel_tile * t.weight_tile;
+  const int8_t *w = t.weights + pair * t.segments * count * PAIR;
   _tile_zero(0);
   if (CHANNELS > 1) _tile_zero(1);
   if (PIXELS > 1) _tile_zero(2);
   if (PIXELS > 1 && CHANNELS > 1) _tile_zero(3);
   for (int64_t s = 0; s < t.segments; ++s)
-    for (int64_t i = 0; i < count; ++i, w += t.weight_line) {
+    for (int64_t i = 0; i < count; ++i, w += PAIR) {
       const int64_t at = s * t.segment_bytes + i * LINE;
       _tile_loadd(4, x[0] + at, t.x_row);
-      _tile_loadd(6, w, t.weight_row);
+      _tile_loadd(6, w, 2 * LINE);
       _tile_dpbusd(0, 4, 6);
       if (CHANNELS > 1) {
-        _tile_loadd(7, w + t.weight_tile, t.weight_row);
+        _tile_loadd(7, w + LINE, 2 * LINE);
         _tile_dpbusd(1, 4, 7);
       }
       if (PIXELS > 1) {
@@ -152,7 +124,7 @@ void product_tiles(const ProductTask &t, int64_t tile, int64_t channel_tile) {
   if (CHANNELS > 1) _tile_stored(1, sums[0][1].at, LINE);
   if (PIXELS > 1) _tile_stored(2, sums[1][0].at, LINE);
   if (PIXELS > 1 && CHANNELS > 1) _tile_stored(3, sums[1][1].at, LINE);
-  for (int p = 0; p < PIXELS; ++p) finish(t, sums[p], CHANNELS, t.tiles[tile + p], channel_tile * 16);
+  for (int p = 0; p < PIXELS; ++p) finish(t, sums[p], t.tiles[tile + p], pair * PAIR_CHANNELS);
 }
 
 #else
@@ -168,31 +140,29 @@ void product_half(const ProductTask &t, const uint8_t *x, const int8_t *w, Sums 
   UNROLL for (int p = 0; p < 8; ++p)
     UNROLL for (int c = 0; c < CHANNELS; ++c) total[p][c] = _mm512_setzero_si512();
   x += first * t.x_row;
-  for (int64_t s = 0; s < t.segments; ++s, x += t.segment_bytes) {
+  for (int64_t s = 0; s < t.segments; ++s, x += t.segment_bytes, w += count * PAIR)
     for (int64_t q = 0; q < t.quads; ++q) {
-      const int8_t *v = w + (s * count + q / 16) * t.weight_line + q % 16 * t.weight_row;
       __m512i weights[CHANNELS];
-      UNROLL for (int c = 0; c < CHANNELS; ++c) weights[c] = line(v + c * t.weight_tile);
+      UNROLL for (int c = 0; c < CHANNELS; ++c) weights[c] = line(w + (2 * q + c) * LINE);
       UNROLL for (int p = 0; p < 8; ++p) {
         const __m512i value = _mm512_set1_epi32(*(const int32_t *)(x + p * t.x_row + 4 * q));
         UNROLL for (int c = 0; c < CHANNELS; ++c)
           total[p][c] = _mm512_dpbusd_epi32(total[p][c], value, weights[c]);
       }
     }
-  }
   UNROLL for (int p = 0; p < 8; ++p)
     UNROLL for (int c = 0; c < CHANNELS; ++c) _mm512_store_si512(sums[c].at[first + p], total[p][c]);
 }
 
 template <int PIXELS, int CHANNELS>
-void product_tiles(const ProductTask &t, int64_t tile, int64_t channel_tile) {
-  const int8_t *w = t.weights + channel_tile * t.weight_tile;
+void product_tiles(const ProductTask &t, int64_t tile, int64_t pair) {
+  const int8_t *w = t.weights + pair * t.segments * ((t.quads + 15) / 16) * PAIR;
   for (int p = 0; p < PIXELS; ++p) {
     const PixelTile &pixels = t.tiles[tile + p];
-    Sums sums[CHANNELS];
+    Sums sums[2];
     for (int first = 0; first < pixels.count; first += 8)
       product_half<CHANNELS>(t, input(t, tile + p), w, sums, first);
-    finish(t, sums, CHANNELS, pixels, channel_tile * 16);
+    finish(t, sums, pixels, pair * PAIR_CHANNELS);
   }
 }
 
@@ -200,24 +170,24 @@ void product_tiles(const ProductTask &t, int64_t tile, int64_t channel_tile) {
 
 template <int PIXELS>
 void product_row(const ProductTask &t, int64_t tile, int64_t first, int64_t last) {
-  int64_t c = first;
-  for (; c + 2 <= last; c += 2) product_tiles<PIXELS, 2>(t, tile, c);
-  if (c < last) product_tiles<PIXELS, 1>(t, tile, c);
+  for (int64_t pair = first; pair < last; ++pair) {
+    if (t.channels - pair * PAIR_CHANNELS > 16) product_tiles<PIXELS, 2>(t, tile, pair);
+    else product_tiles<PIXELS, 1>(t, tile, pair);
+  }
 }
 
-void product_block(const ProductTask &t, int64_t first, int64_t last) {
-  int64_t tile = t.first_tile;
-  for (; tile + 2 <= t.last_tile; tile += 2) product_row<2>(t, tile, first, last);
-  if (tile < t.last_tile) product_row<1>(t, tile, first, last);
-}
-
-// As many channel tiles at a time as stay in the L1 cache with their weights.
+// As many pairs at a time as stay in the L1 cache with their weights.
 void product(const ProductTask *task) {
-  const int64_t bytes = task->segments * ((task->quads + 15) / 16) * TILE;
-  const int64_t fitting = bytes ? CACHED_BYTES / bytes / 2 * 2 : task->channel_tiles;
-  const int64_t step = fitting > 2 ? fitting : 2;
-  for (int64_t c = 0; c < task->channel_tiles; c += step)
-    product_block(*task, c, c + step < task->channel_tiles ? c + step : task->channel_tiles);
+  const ProductTask &t = *task;
+  const int64_t bytes = t.segments * ((t.quads + 15) / 16) * PAIR;
+  const int64_t pairs = (t.channels + PAIR_CHANNELS - 1) / PAIR_CHANNELS;
+  const int64_t step = bytes < CACHED_BYTES / 2 ? CACHED_BYTES / (bytes + 1) : 1;
+  for (int64_t first = 0; first < pairs; first += step) {
+    const int64_t last = first + step < pairs ? first + step : pairs;
+    int64_t tile = t.first_tile;
+    for (; tile + 2 <= t.last_tile; tile += 2) product_row<2>(t, tile, first, last);
+    if (tile < t.last_tile) product_row<1>(t, tile, first, last);
+  }
 }
 
 // The 16 rows of 16 quads are transposed: quarters of four rows are put into one register, the
@@ -230,7 +200,7 @@ void pack_rows(const int8_t *weights, int64_t count, const int32_t *list, int64_
     rows[i] = i < channels ? weights + list[i] * count * LINE : NOTHING;
     step[i] = i < channels ? LINE : 0;
   }
-  for (int64_t l = 0; l < count; ++l, packed += TILE) {
+  for (int64_t l = 0; l < count; ++l, packed += PAIR) {
     UNROLL for (int quarter = 0; quarter < 4; ++quarter) {
       __m512i v[4];
       UNROLL for (int i = 0; i < 4; ++i) {
@@ -244,11 +214,11 @@ void pack_rows(const int8_t *weights, int64_t count, const int32_t *list, int64_
       }
       const __m512i a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
       const __m512i c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
-      int8_t *out = packed + quarter * 4 * LINE;
+      int8_t *out = packed + quarter * 8 * LINE;
       put(out, _mm512_unpacklo_epi64(a, c));
-      put(out + LINE, _mm512_unpackhi_epi64(a, c));
-      put(out + 2 * LINE, _mm512_unpacklo_epi64(b, d));
-      put(out + 3 * LINE, _mm512_unpackhi_epi64(b, d));
+      put(out + 2 * LINE, _mm512_unpackhi_epi64(a, c));
+      put(out + 4 * LINE, _mm512_unpacklo_epi64(b, d));
+      put(out + 6 * LINE, _mm512_unpackhi_epi64(b, d));
     }
     for (int i = 0; i < 16; ++i) rows[i] += step[i];
   }
@@ -261,9 +231,10 @@ void pack_columns(const ColumnsPacking *packing) {
   const int64_t rows = lines(taps * quads * 4) * 16;  // a segment
   const __m512i low = _mm512_set1_epi32(0xffff);
   int8_t *out = t.packed;
+  const int64_t pair = 9 / taps * rows * 2 * LINE;
   for (int64_t tap = 0; tap < 9; ++tap) {
     const int8_t *weights = t.weights + tap * t.channels * LINE;
-    for (int64_t q = 0; q < quads; ++q, out += 4 * LINE) {
+    for (int64_t q = 0; q < quads; ++q, out += 2 * LINE) {
       const int8_t *w[4];
       UNROLL for (int64_t i = 0; i < 4; ++i)
         w[i] = 4 * q + i < t.count ? weights + t.list[4 * q + i] * LINE : NOTHING;
@@ -273,12 +244,14 @@ void pack_columns(const ColumnsPacking *packing) {
       constexpr int CHOICE = 0xd8;  // the second where the third is set, else the first
       put(out, _mm512_ternarylogic_epi32(_mm512_slli_epi32(g, 16), e, low, CHOICE));
       put(out + LINE, _mm512_ternarylogic_epi32(g, _mm512_srli_epi32(e, 16), low, CHOICE));
-      put(out + 2 * LINE, _mm512_ternarylogic_epi32(_mm512_slli_epi32(h, 16), f, low, CHOICE));
-      put(out + 3 * LINE, _mm512_ternarylogic_epi32(h, _mm512_srli_epi32(f, 16), low, CHOICE));
+      put(out + pair, _mm512_ternarylogic_epi32(_mm512_slli_epi32(h, 16), f, low, CHOICE));
+      put(out + pair + LINE, _mm512_ternarylogic_epi32(h, _mm512_srli_epi32(f, 16), low, CHOICE));
     }
     if (tap % taps == taps - 1)
-      for (int64_t r = taps * quads; r < rows; ++r)
-        for (int k = 0; k < 4; ++k, out += LINE) put(out, _mm512_setzero_si512());
+      for (int64_t r = 2 * taps * quads; r < 2 * rows; ++r, out += LINE) {
+        put(out, _mm512_setzero_si512());
+        put(out + pair, _mm512_setzero_si512());
+      }
   }
 }
 
@@ -316,13 +289,15 @@ void sum_bytes(const uint8_t *map, const int32_t *pixels, int64_t count, int64_t
   }
 }
 
-void sum_halves(const uint16_t *map, const int32_t *pixels, int64_t count, int64_t channels,
-                float *sums) {
+void sum_words(const int16_t *map, const int32_t *pixels, int64_t count, int64_t channels,
+               int32_t *sums) {
   for (int64_t c = 0; c < channels; c += 16) {
-    __m512 sum = _mm512_loadu_ps(sums + c);
-    for (int64_t p = 0; p < count; ++p)
-      sum = _mm512_add_ps(sum, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(map + pixels[p] * channels + c))));
-    _mm512_storeu_ps(sums + c, sum);
+    __m512i sum = _mm512_loadu_si512(sums + c);
+    for (int64_t p = 0; p < count; ++p) {
+      const __m256i words = _mm256_loadu_si256((const __m256i *)(map + pixels[p] * channels + c));
+      sum = _mm512_add_epi32(sum, _mm512_cvtepi16_epi32(words));
+    }
+    put(sums + c, sum);
   }
 }
 
@@ -341,22 +316,28 @@ void round(const float *x, int64_t count, uint8_t *out) {
   }
 }
 
-void pool_row(const uint8_t *map, int64_t pitch, int64_t channels, int64_t width, float scale,
-              uint8_t *narrow, uint16_t *wide) {
+void pool_row(const uint8_t *map, int64_t pitch, int64_t channels, int64_t width, float ratio,
+              uint8_t *narrow, int16_t *wide, int64_t wide_channels) {
   for (int64_t x = 0; x < width; ++x)
-    for (int64_t c = 0; c < channels; c += 16) {
+    for (int64_t c = 0; c < channels; c += PAIR_CHANNELS) {
+      const __mmask32 there = channels - c >= PAIR_CHANNELS ? ~__mmask32(0) : __mmask32(0xffff);
       const uint8_t *in = map + 2 * x * channels + c;
-      __m128i most = _mm_setzero_si128();
+      __m256i most = _mm256_setzero_si256();
       for (int tap = 0; tap < 9; ++tap)
-        most = _mm_max_epu8(most, _mm_loadu_si128((const __m128i *)(in + tap / 3 * pitch + tap % 3 * channels)));
-      _mm_storeu_si128((__m128i *)(narrow + x * channels + c), most);
-      const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(most)), _mm512_set1_ps(scale));
-      _mm256_storeu_si256((__m256i *)(wide + x * channels + c), _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+        most = _mm256_max_epu8(most, _mm256_maskz_loadu_epi8(there, in + tap / 3 * pitch + tap % 3 * channels));
+      _mm256_mask_storeu_epi8(narrow + x * channels + c, there, most);
+      __m512i half[2];
+      for (int i = 0; i < 2; ++i) {
+        const __m128i bytes = i ? _mm256_extracti128_si256(most, 1) : _mm256_castsi256_si128(most);
+        const __m512 value = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+        half[i] = _mm512_cvtps_epi32(_mm512_mul_ps(value, _mm512_set1_ps(ratio)));
+      }
+      put(wide + x * wide_channels + c, _mm512_packs_epi32(half[0], half[1]));
     }
 }
 
 const Int8Tiles TABLE = {begin, end, product, pack_rows, pack_columns,
-                         gather, sum_bytes, sum_halves, stack, round, pool_row};
+                         gather, sum_bytes, sum_words, stack, round, pool_row};
 
 }  // namespace
 
