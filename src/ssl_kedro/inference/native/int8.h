@@ -14,6 +14,10 @@ using Words = Buffer<int16_t>;
 // Pairs of weights for a line that stay in the L1 cache.
 constexpr int64_t CACHED_PAIRS = 16;
 
+// Cycles that a tile of products, a line that is copied, and a tile of weights that is packed take,
+// about.
+constexpr int64_t PRODUCT_COST = 16, COPY_COST = 3, PACKING_COST = 70;
+
 // Of a pixel of a map in words.
 inline int64_t wide_channels(const Map &map) { return rounded(map.channels, PAIR_CHANNELS); }
 
@@ -50,7 +54,8 @@ struct Int8Block {
   Weights rows;             // conv1: [kept][segments][lines]
   Weights columns;          // conv2: [out / 64][9][kept][64]
   Weights shortcut;         // downsample: pairs
-  Weights fixed_rows, fixed_columns;  // as pairs, where no channel depends on the image
+  Weights fixed_rows, fixed_columns;  // as pairs, of all kept channels: where none depends on the
+                                      // image, and in late blocks
   Floats rows_scale, rows_bias, columns_scale, columns_bias, shortcut_scale, shortcut_bias;
   std::vector<int32_t> from_pixels;    // of each output pixel: input pixel, first tap
   std::vector<int32_t> inner_pixels;   // the same of conv2
@@ -74,6 +79,7 @@ struct Opening {
   Floats scale, bias;       // of conv1, in the order of the list
   Bytes inner;
   int64_t channels = 0;     // bytes of a pixel of it
+  bool whole = false;       // all kept channels are listed, and closed ones scaled to 0
   Reading reading;          // of conv2
   int64_t pairs() const { return (int64_t(list.size()) + PAIR_CHANNELS - 1) / PAIR_CHANNELS; }
 };
@@ -122,7 +128,9 @@ class Int8Network : public Executor {
                  int parts) const;
   void convolve_stem(Int8Workspace &space, int slot, int part, int parts) const;
   void pool_stem(Int8Workspace &space, int slot, int part, int parts) const;
-  void open(size_t index, Int8Workspace &space, int slot, const Call &call, int64_t image) const;
+  void open(size_t index, Int8Workspace &space, int slot, const Call &call, int64_t image,
+            bool many) const;
+  bool cheaper_whole(const Int8Block &block, int64_t open) const;
   ProductTask reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
                       const Map &map, int64_t channels, int64_t stride, int64_t rows) const;
   void gather(ProductTask &task, Int8Workspace &own, Made of) const;

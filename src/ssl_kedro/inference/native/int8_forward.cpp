@@ -8,6 +8,8 @@ namespace {
 
 // Weights of a part of a convolution that should stay in the L2 cache while images take turns.
 constexpr int64_t PART_BYTES = 1 << 20;
+// So many images in hand pay for reading the weights of closed channels.
+constexpr int MANY = 4;
 // Pairs of conv1 that are packed together: one, or more if they stay in the L1 cache.
 int64_t row_group(const Reading &how) { return std::max<int64_t>(1, CACHED_PAIRS / how.count()); }
 
@@ -75,12 +77,25 @@ void Int8Network::pool_stem(Int8Workspace &space, int slot, int part, int parts)
   }
 }
 
+// Whether it takes longer to pack the weights of the open channels for one image than to compute
+// the closed ones too, with weights that are packed.
+bool Int8Network::cheaper_whole(const Int8Block &block, int64_t open) const {
+  const int64_t out = block.to.channels / 16, kept = (block.kept + 15) / 16, some = (open + 15) / 16;
+  const Reading less = reading_of(block, rounded(open, 4), out, !block.downsample);
+  const Reading all = reading_of(block, rounded(block.kept, 4), out, !block.downsample);
+  const int64_t rows = block.reading.count(), first = block.all(block.reading).last * PRODUCT_COST;
+  const int64_t apart = rows * some * (first + PACKING_COST) +
+                        less.count() * out * (block.all(less).last * PRODUCT_COST + PACKING_COST);
+  return rows * kept * first + all.count() * out * block.all(all).last * PRODUCT_COST < apart;
+}
+
 // Which channels are open: always on, then those whose logit is at least 0.
 void Int8Network::open(size_t index, Int8Workspace &space, int slot, const Call &call,
-                       int64_t image) const {
+                       int64_t image, bool many) const {
   const Int8Block &block = blocks_[index];
   Opening &opening = this->opening(block, space, slot);
   auto &list = opening.list;
+  opening.whole = !block.hidden;
   list.assign(everything_.begin(), everything_.begin() + block.on);
   if (block.hidden) {
     const int64_t channels = block.from.channels, pixels = int64_t(block.source_pixels.size());
@@ -97,11 +112,16 @@ void Int8Network::open(size_t index, Int8Workspace &space, int slot, const Call 
     for (size_t i = size_t(block.on); told && i < list.size(); ++i)
       told[masks_at_[index] + list[i] - block.on] = 1;
   }
-  const int64_t count = int64_t(list.size());
-  for (int64_t i = 0; i < rounded(count, PAIR_CHANNELS); ++i) {
-    *opening.scale.at(i) = i < count ? *block.rows_scale.at(list[i]) : 0;
-    *opening.bias.at(i) = i < count ? *block.rows_bias.at(list[i]) : 0;
+  if (many && block.hidden && cheaper_whole(block, int64_t(list.size()))) opening.whole = true;
+  const int64_t count = opening.whole ? block.kept : int64_t(list.size());
+  std::fill(opening.scale.at(), opening.scale.at(rounded(count, PAIR_CHANNELS)), 0.f);
+  std::fill(opening.bias.at(), opening.bias.at(rounded(count, PAIR_CHANNELS)), 0.f);
+  for (size_t i = 0; i < list.size(); ++i) {
+    const int64_t at = opening.whole ? list[i] : int64_t(i);
+    *opening.scale.at(at) = *block.rows_scale.at(list[i]);
+    *opening.bias.at(at) = *block.rows_bias.at(list[i]);
   }
+  if (opening.whole) list.assign(everything_.begin(), everything_.begin() + block.kept);
   opening.channels = rounded(count, 4);
   opening.reading = reading_of(block, opening.channels, block.to.channels / 16, !block.downsample);
   const size_t row = size_t(block.to.pitch() * opening.channels), pixel = size_t(opening.channels);
@@ -178,9 +198,9 @@ void Int8Network::rows(const Int8Block &block, Int8Workspace &space, Int8Workspa
   const int64_t bytes = how.count() * PAIR, count = int64_t(opening.list.size());
   for (int64_t p = pairs.first; p < pairs.last; p += row_group(how)) {
     const int64_t end = std::min(p + row_group(how), pairs.last), first = p * PAIR_CHANNELS;
-    task.weights = block.hidden ? own.packed.at() : block.fixed_rows.at(p * bytes);
+    task.weights = opening.whole ? block.fixed_rows.at(p * bytes) : own.packed.at();
     const Made of = {serial, p, end};
-    if (block.hidden && (serial < 0 || !(own.packed_of == of)))
+    if (!opening.whole && (serial < 0 || !(own.packed_of == of)))
       for (int64_t c = first; c < std::min(count, end * PAIR_CHANNELS); c += 16)
         int8_->pack_rows(block.rows.at(), how.count(), opening.list.data() + c,
                          std::min<int64_t>(16, count - c),
@@ -226,9 +246,9 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
   const bool back = &block == &blocks_.back();
   for (int64_t b = out_blocks.first; b < out_blocks.last; ++b) {
     const int64_t first = b * COLUMN_BLOCK, bytes = 2 * how.count() * PAIR;
-    task.weights = block.hidden ? own.packed.at() : block.fixed_columns.at(b * bytes);
+    task.weights = opening.whole ? block.fixed_columns.at(b * bytes) : own.packed.at();
     const Made of = {serial, b, b};
-    if (block.hidden && (serial < 0 || !(own.packed_of == of))) {
+    if (!opening.whole && (serial < 0 || !(own.packed_of == of))) {
       const ColumnsPacking packing = {
           block.columns.at(b * block.kept * 9 * COLUMN_BLOCK), block.kept, opening.list.data(),
           int64_t(opening.list.size()), how.gathered(), own.packed.at()};
@@ -258,7 +278,7 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
                        int64_t last) const {
   const Int8Block &block = blocks_[index];
   const int count = int(last - first);
-  for (int s = 0; s < count; ++s) open(index, space, s, call, first + s);
+  for (int s = 0; s < count; ++s) open(index, space, s, call, first + s, count >= MANY);
   const int64_t row_parts = parts_of(block.kept * block.reading.count() * LINE);
   for (int64_t part = 0; part < row_parts; ++part)
     for (int s = 0; s < count; ++s) {
@@ -305,7 +325,7 @@ void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t l
     convolve_stem(space, slot, 0, 1);
     if (pooled_) pool_stem(space, slot, 0, 1);
     for (size_t b = 0; b < early_blocks; ++b) {
-      open(b, space, slot, call, s);
+      open(b, space, slot, call, s, false);
       early(blocks_[b], space, slot);
     }
   }
@@ -329,7 +349,7 @@ int Int8Network::prepare_step(int step, const Call &call, int64_t index) {
   if (step < first) return 2 * threads();
   const size_t b = size_t(step - first) / 2;
   const bool second = (step - first) % 2 == 1;
-  if (!second) open(b, spaces_[0], 0, call, index);
+  if (!second) open(b, spaces_[0], 0, call, index, false);
   const Split parts = split(blocks_[b], opening(blocks_[b], spaces_[0], 0), second);
   return std::max(1, int(parts.groups * parts.parts));
 }

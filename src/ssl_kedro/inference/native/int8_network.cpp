@@ -7,9 +7,6 @@ namespace {
 // A block whose weights take more bytes than this is computed for many images at a time.
 constexpr int64_t LATE_BYTES = 1 << 19;
 constexpr int64_t GROUP_BYTES = 4 << 20;
-// Cycles that a tile of products and a line that is copied take, about.
-constexpr int64_t PRODUCT_COST = 16, COPY_COST = 3;
-
 // Pixels of a row, or any pixels, in tiles of even size.
 std::vector<PixelTile> tiles_of(int64_t rows, int64_t length) {
   std::vector<PixelTile> tiles;
@@ -203,10 +200,10 @@ void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
     b.shortcut_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   }
   if (b.hidden) b.gate = Gate(arrays.floats, b.in, b.from.channels, b.hidden, b.kept - b.on);
-  else fix(b);
+  if (!b.hidden || b.late) fix(b);
 }
 
-// Where no channel depends on the image, weights are packed once.
+// All kept channels, packed once.
 void Int8Network::fix(Int8Block &b) {
   pack_all(int8_, b.rows, b.kept, b.reading.count(), everything_, b.fixed_rows);
   const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16, !b.downsample);

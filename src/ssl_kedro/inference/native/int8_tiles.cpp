@@ -22,45 +22,42 @@ struct alignas(64) Sums {
   int32_t at[16][16];
 };
 
-inline __m512i rounded(const int32_t *sums, const float *scale, const float *bias) {
-  const __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)),
-                                       _mm512_loadu_ps(scale), _mm512_loadu_ps(bias));
-  return _mm512_cvtps_epi32(value);
+inline __m512i rounded(const int32_t *sums, __m512 scale, __m512 bias) {
+  return _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)), scale, bias));
 }
 
-// 32 channels of a pixel, as words that are still to be cut to bytes.
-template <Finish FINISH>
-inline __m512i finished(const ProductTask &t, const Sums *sums, int32_t p, int64_t channel,
-                        int64_t place) {
-  const float *scale = t.scale + channel, *bias = t.bias + channel;
-  __m512i words = _mm512_packs_epi32(rounded(sums[0].at[p], scale, bias),
-                                     rounded(sums[1].at[p], scale + 16, bias + 16));
-  if (FINISH == Finish::bytes) return words;
-  int16_t *wide = t.wide + place * t.wide_channels + channel;
-  if (FINISH == Finish::block) words = _mm512_adds_epi16(words, line(wide));
-  if (FINISH != Finish::shortcut) words = _mm512_max_epi16(words, _mm512_setzero_si512());
-  put(wide, words);
-  return _mm512_mulhrs_epi16(words, _mm512_set1_epi16(t.factor));
-}
-
-// Two pixels at a time: 64 bytes are packed together.
+// Two pixels and 32 channels at a time, whose 64 bytes are packed together.
 template <Finish FINISH>
 void finish_as(const ProductTask &t, const Sums *sums, const PixelTile &tile, int64_t channel) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const int64_t left = t.channels - channel;
+  const __m512i factor = _mm512_set1_epi16(t.factor), none = _mm512_setzero_si512();
+  const float *scale = t.scale + channel, *bias = t.bias + channel;
+  const __m512 scale_0 = _mm512_loadu_ps(scale), scale_1 = _mm512_loadu_ps(scale + 16);
+  const __m512 bias_0 = _mm512_loadu_ps(bias), bias_1 = _mm512_loadu_ps(bias + 16);
+  const int64_t left = t.channels - channel, pitch = t.narrow_channels, wide_pitch = t.wide_channels;
   const __mmask32 written = left >= 32 ? ~__mmask32(0) : (__mmask32(1) << left) - 1;
   const int32_t *places = t.out_pixels + tile.first;
-  for (int32_t p = 0; p < tile.count; p += 2) {
-    const bool second = p + 1 < tile.count;
-    const __m512i a = finished<FINISH>(t, sums, p, channel, places[p]);
-    const __m512i b = second ? finished<FINISH>(t, sums, p + 1, channel, places[p + 1]) : a;
-    if (FINISH == Finish::shortcut || !t.narrow) continue;
-    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(a, b));
-    uint8_t *narrow = t.narrow + channel;
-    _mm256_mask_storeu_epi8(narrow + places[p] * t.narrow_channels, written,
-                            _mm512_castsi512_si256(bytes));
-    if (second)
-      _mm256_mask_storeu_epi8(narrow + places[p + 1] * t.narrow_channels, written,
+  uint8_t *narrow = t.narrow ? t.narrow + channel : nullptr;
+  int16_t *wide = t.wide + channel;
+  const int32_t count = tile.count;
+  for (int32_t p = 0; p < count; p += 2) {
+    const int pixels = p + 1 < count ? 2 : 1;
+    __m512i words[2] = {none, none};
+    for (int i = 0; i < pixels; ++i) {
+      words[i] = _mm512_packs_epi32(rounded(sums[0].at[p + i], scale_0, bias_0),
+                                    rounded(sums[1].at[p + i], scale_1, bias_1));
+      if (FINISH == Finish::bytes) continue;
+      int16_t *kept = wide + places[p + i] * wide_pitch;
+      if (FINISH == Finish::block) words[i] = _mm512_adds_epi16(words[i], line(kept));
+      if (FINISH != Finish::shortcut) words[i] = _mm512_max_epi16(words[i], none);
+      put(kept, words[i]);
+      words[i] = _mm512_mulhrs_epi16(words[i], factor);
+    }
+    if (FINISH == Finish::shortcut || !narrow) continue;
+    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(words[0], words[1]));
+    _mm256_mask_storeu_epi8(narrow + places[p] * pitch, written, _mm512_castsi512_si256(bytes));
+    if (pixels == 2)
+      _mm256_mask_storeu_epi8(narrow + places[p + 1] * pitch, written,
                               _mm512_extracti64x4_epi64(bytes, 1));
   }
 }
