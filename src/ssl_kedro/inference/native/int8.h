@@ -14,12 +14,21 @@ using Words = Buffer<int16_t>;
 // Pairs of weights for a line that stay in the L1 cache.
 constexpr int64_t CACHED_PAIRS = 16;
 
+// A map whose rows share a border: the pixel to the right of a row is the one to the left of the
+// next, so that tiles which go on over the border lose one pixel a row.
+struct ByteMap {
+  int64_t height = 0, width = 0, channels = 0;
+  int64_t pitch() const { return width + 1; }
+  size_t pixels() const { return size_t((height + 2) * pitch() + 1); }
+  size_t values() const { return pixels() * channels; }
+};
+
 // Cycles that a tile of products, a line that is copied, and a tile of weights that is packed take,
 // about.
-constexpr int64_t PRODUCT_COST = 16, COPY_COST = 3, PACKING_COST = 70;
+constexpr int64_t PRODUCT_COST = 22, COPY_COST = 3, PACKING_COST = 95;
 
 // Of a pixel of a map in words.
-inline int64_t wide_channels(const Map &map) { return rounded(map.channels, PAIR_CHANNELS); }
+inline int64_t wide_channels(const ByteMap &map) { return rounded(map.channels, PAIR_CHANNELS); }
 
 // Arrays in the order of the layers, as Python writes them.
 struct Int8Arrays {
@@ -46,7 +55,7 @@ struct Reading {
 struct Int8Block {
   int64_t in, kept, on, out, stride, hidden, downsample;
   Gate gate;
-  Map from, to;
+  ByteMap from, to;
   int source, target;       // which maps of an image it reads and writes
   float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
   int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
@@ -132,7 +141,7 @@ class Int8Network : public Executor {
             bool many) const;
   bool cheaper_whole(const Int8Block &block, int64_t open) const;
   ProductTask reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
-                      const Map &map, int64_t channels, int64_t stride, int64_t rows) const;
+                      const ByteMap &map, int64_t channels, int64_t stride, int64_t rows) const;
   void gather(ProductTask &task, Int8Workspace &own, Made of) const;
   void clear_border(const Int8Block &block, Share tiles, uint8_t *map, int64_t channels) const;
   void rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
@@ -140,7 +149,7 @@ class Int8Network : public Executor {
   void columns(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                Share out_blocks, Share tiles, int64_t serial) const;
   void shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
-                Share out_blocks, Share tiles) const;
+                Share out_blocks) const;
   void early(const Int8Block &block, Int8Workspace &space, int slot) const;
   void late(size_t index, Int8Workspace &space, const Call &call, int64_t first,
             int64_t last) const;
@@ -167,13 +176,13 @@ class Int8Network : public Executor {
   int64_t kernel_, step_, padding_, pooled_, width_;
   int64_t stack_;                          // rows of pixels that lie together
   uint32_t nothing_;                       // a pixel of 0 after normalisation
-  Map stem_map_;                           // before the pooling
+  ByteMap stem_map_;                           // before the pooling
   Weights stem_;
   Floats stem_scale_, stem_bias_;
   std::vector<int32_t> stem_from_, stem_to_;
   std::vector<PixelTile> stem_tiles_;
   std::vector<Int8Block> blocks_;
-  std::vector<Map> maps_;
+  std::vector<ByteMap> maps_;
   std::vector<int64_t> slots_;             // of each map
   std::vector<int64_t> masks_at_;          // of each block: its part of a mask row
   std::vector<int32_t> everything_;        // 0, 1, 2 ...

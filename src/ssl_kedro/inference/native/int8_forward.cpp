@@ -66,7 +66,7 @@ void Int8Network::convolve_stem(Int8Workspace &space, int slot, int part, int pa
 
 // The border of zeros does no harm behind a ReLU.
 void Int8Network::pool_stem(Int8Workspace &space, int slot, int part, int parts) const {
-  const Map &to = maps_[0];
+  const ByteMap &to = maps_[0];
   const int64_t pitch = stem_map_.pitch() * to.channels;
   const Share rows = share(to.height, part, parts);
   for (int64_t y = rows.first; y < rows.last; ++y) {
@@ -81,8 +81,8 @@ void Int8Network::pool_stem(Int8Workspace &space, int slot, int part, int parts)
 // the closed ones too, with weights that are packed.
 bool Int8Network::cheaper_whole(const Int8Block &block, int64_t open) const {
   const int64_t out = block.to.channels / 16, kept = (block.kept + 15) / 16, some = (open + 15) / 16;
-  const Reading less = reading_of(block, rounded(open, 4), out, !block.downsample);
-  const Reading all = reading_of(block, rounded(block.kept, 4), out, !block.downsample);
+  const Reading less = reading_of(block, rounded(open, 4), out, true);
+  const Reading all = reading_of(block, rounded(block.kept, 4), out, true);
   const int64_t rows = block.reading.count(), first = block.all(block.reading).last * PRODUCT_COST;
   const int64_t apart = rows * some * (first + PACKING_COST) +
                         less.count() * out * (block.all(less).last * PRODUCT_COST + PACKING_COST);
@@ -123,17 +123,17 @@ void Int8Network::open(size_t index, Int8Workspace &space, int slot, const Call 
   }
   if (opening.whole) list.assign(everything_.begin(), everything_.begin() + block.kept);
   opening.channels = rounded(count, 4);
-  opening.reading = reading_of(block, opening.channels, block.to.channels / 16, !block.downsample);
+  opening.reading = reading_of(block, opening.channels, block.to.channels / 16, true);
   const size_t row = size_t(block.to.pitch() * opening.channels), pixel = size_t(opening.channels);
   uint8_t *inner = opening.inner.at();
   memset(inner, 0, row + pixel);
-  memset(inner + (block.to.height + 1) * row - pixel, 0, row + pixel);
-  for (int64_t y = 2; y <= block.to.height; ++y) memset(inner + y * row - pixel, 0, 2 * pixel);
+  memset(inner + (block.to.height + 1) * row, 0, row + pixel);
+  for (int64_t y = 2; y <= block.to.height; ++y) memset(inner + y * row, 0, pixel);
 }
 
 // A task that takes rows of a kernel, three or one, from a map at x.
 ProductTask Int8Network::reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
-                                 const Map &map, int64_t channels, int64_t stride,
+                                 const ByteMap &map, int64_t channels, int64_t stride,
                                  int64_t rows) const {
   ProductTask task = {};
   task.x = x;
@@ -181,7 +181,7 @@ void Int8Network::clear_border(const Int8Block &block, Share tiles, uint8_t *map
   const int64_t first = flat[tiles.first].first, last = flat[tiles.last - 1].first + flat[tiles.last - 1].count;
   for (int64_t row = first / pitch; row * pitch < last; ++row) {
     const int64_t begin = std::max(first, row * pitch + width), end = std::min(last, (row + 1) * pitch);
-    if (begin < end) memset(map + (begin + pitch + 1) * channels, 0, size_t((end - begin) * channels));
+    if (begin < end) memset(map + (begin + pitch + 1) * channels, 0, size_t(channels));
   }
 }
 
@@ -216,12 +216,13 @@ void Int8Network::rows(const Int8Block &block, Int8Workspace &space, Int8Workspa
 
 // The 1x1 convolution beside the block; its one tap is where the middle of 3x3 lies.
 void Int8Network::shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own,
-                           int slot, Share out_blocks, Share tiles) const {
+                           int slot, Share out_blocks) const {
   const int64_t channels = block.from.channels, first = out_blocks.first * COLUMN_BLOCK;
   const uint8_t *x = narrow(space, block.source, slot) + (block.from.pitch() + 1) * channels;
-  const Way way = opening(block, space, slot).reading.way;
-  ProductTask task = reading(block, way, tiles, x, block.from, channels, block.stride, 1);
-  if (way == Way::gathered) gather(task, own, {});
+  const bool gathered = block.reading.gathered();
+  const Way way = gathered ? Way::gathered : Way::by_row;
+  ProductTask task = reading(block, way, block.all({way, 0}), x, block.from, channels, block.stride, 1);
+  if (gathered) gather(task, own, {});
   task.weights = block.shortcut.at(first / PAIR_CHANNELS * lines(channels) * PAIR);
   task.channels = std::min(block.to.channels, out_blocks.last * COLUMN_BLOCK) - first;
   task.finish = Finish::shortcut;
@@ -234,7 +235,6 @@ void Int8Network::shortcut(const Int8Block &block, Int8Workspace &space, Int8Wor
 void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Workspace &own,
                           int slot, Share out_blocks, Share tiles, int64_t serial) const {
   if (out_blocks.first >= out_blocks.last || tiles.first >= tiles.last) return;
-  if (block.downsample) shortcut(block, space, own, slot, out_blocks, tiles);
   const Opening &opening = this->opening(block, space, slot);
   const Reading &how = opening.reading;
   ProductTask task = reading(block, how.way, tiles, opening.inner.at(), block.to, opening.channels, 1, 3);
@@ -267,6 +267,7 @@ void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Work
 
 void Int8Network::early(const Int8Block &block, Int8Workspace &space, int slot) const {
   const Opening &opening = this->opening(block, space, slot);
+  if (block.downsample) shortcut(block, space, space, slot, {0, block.out_blocks()});
   rows(block, space, space, slot, {0, opening.pairs()},
        block.all(block.reading), -1);
   columns(block, space, space, slot, {0, block.out_blocks()},
@@ -285,6 +286,8 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
       const Share mine = share(space.openings[s].pairs(), part, row_parts);
       rows(block, space, space, s, mine, block.all(block.reading), -1);
     }
+  for (int s = 0; block.downsample && s < count; ++s)
+    shortcut(block, space, space, s, {0, block.out_blocks()});
   const int64_t column_parts = std::min(block.out_blocks(), parts_of(9 * block.kept * block.out));
   for (int64_t part = 0; part < column_parts; ++part)
     for (int s = 0; s < count; ++s) {
@@ -342,7 +345,7 @@ Int8Network::Split Int8Network::split(const Int8Block &block, const Opening &ope
 }
 
 // One image on all threads, in steps: pixels, stem, perhaps pooling, then for each block conv1
-// and conv2.
+// with the shortcut, and conv2.
 int Int8Network::prepare_step(int step, const Call &call, int64_t index) {
   const int first = pooled_ ? 3 : 2;
   ++serial_;
@@ -351,7 +354,8 @@ int Int8Network::prepare_step(int step, const Call &call, int64_t index) {
   const bool second = (step - first) % 2 == 1;
   if (!second) open(b, spaces_[0], 0, call, index, false);
   const Split parts = split(blocks_[b], opening(blocks_[b], spaces_[0], 0), second);
-  return std::max(1, int(parts.groups * parts.parts));
+  const int64_t beside = second || !blocks_[b].downsample ? 0 : blocks_[b].out_blocks();
+  return std::max(1, int(parts.groups * parts.parts + beside));
 }
 
 void Int8Network::do_item(int thread, int step, int item, int items, const Call &call,
@@ -365,7 +369,10 @@ void Int8Network::do_item(int thread, int step, int item, int items, const Call 
   const Opening &opening = this->opening(block, space, 0);
   const bool second = (step - first) % 2 == 1;
   const Split parts = split(block, opening, second);
-  const int64_t group = item / parts.parts;
+  const int64_t group = item / parts.parts, beside = item - parts.groups * parts.parts;
+  // What comes beside the rows writes the output map, which they do not.
+  if (!second && block.downsample && beside >= 0)
+    return shortcut(block, space, own, 0, {beside, beside + 1});
   const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
   const Share mine = share(tiles, item % parts.parts, parts.parts);
   if (second) return columns(block, space, own, 0, {group, group + 1}, mine, serial_);

@@ -125,7 +125,7 @@ Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, con
     block.source_pixels = pixel_places(block.from.height, block.from.width, 1, from, from + 1);
     block.flat_pixels = pixel_places(h, block.to.pitch(), 1, block.to.pitch(), block.to.pitch() + 1);
     block.tiles[int(Way::by_row)] = tiles_of(h, w);
-    block.tiles[int(Way::flat)] = tiles_of(1, h * block.to.pitch() - 2);
+    block.tiles[int(Way::flat)] = tiles_of(1, h * block.to.pitch() - 1);
     block.tiles[int(Way::gathered)] = tiles_of(1, h * w);
     block.reading = reading_of(block, block.from.channels, (block.kept + 31) / 32, block.stride == 1);
     block.late = 9 * block.kept * (block.in + block.out) > LATE_BYTES ||
@@ -206,7 +206,7 @@ void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
 // All kept channels, packed once.
 void Int8Network::fix(Int8Block &b) {
   pack_all(int8_, b.rows, b.kept, b.reading.count(), everything_, b.fixed_rows);
-  const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16, !b.downsample);
+  const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16, true);
   const int64_t bytes = 2 * how.count() * PAIR;
   b.fixed_columns = Weights(b.out_blocks() * bytes);
   for (int64_t o = 0; o < b.out_blocks(); ++o) {
@@ -228,7 +228,7 @@ void Int8Network::prepare(Int8Workspace &space) const {
     packed = std::max({packed, block.reading.count(), CACHED_PAIRS, 2 * most});
     gathered = std::max({gathered, block.pixels() * lines(9 * block.from.channels),
                          block.pixels() * lines(9 * channels)});
-    inner = std::max(inner, int64_t(block.to.height + 2) * block.to.pitch() * channels);
+    inner = std::max(inner, int64_t(block.to.pixels()) * channels);
   }
   const int64_t slack = 40 * widest + 4096;
   const int64_t pitch = side_ + 2 * padding_;
@@ -243,7 +243,7 @@ void Int8Network::prepare(Int8Workspace &space) const {
   for (size_t m = 0; m < maps_.size(); ++m)
     for (int64_t slot = 0; slot < slots_[m]; ++slot) {
       space.narrow[m].emplace_back(maps_[m].values() + slack);
-      space.wide[m].emplace_back(maps_[m].values() / maps_[m].channels * wide_channels(maps_[m]));
+      space.wide[m].emplace_back(maps_[m].pixels() * wide_channels(maps_[m]));
     }
   space.sums = Buffer<int32_t>(widest);
   space.pooled = Floats(widest);
