@@ -242,7 +242,9 @@ def _watched(network: CompactNetwork, found: np.ndarray) -> Iterator[None]:
         if index == 0:
             handles.append(block.register_forward_pre_hook(lambda _, x: note((0, 0), x[0])))
         place = (0, index + 1)
-        handles.append(block.register_forward_hook(lambda *values, at=place: note(at, values[2][0])))
+        handles.append(
+            block.register_forward_hook(lambda *values, at=place: note(at, values[2][0]))
+        )
         if block.conv2 is not None:
             place = (1, index)
             handles.append(

@@ -25,7 +25,7 @@ struct ByteMap {
 
 // Cycles that a tile of products, a line that is copied, and a tile of weights that is packed take,
 // about.
-constexpr int64_t PRODUCT_COST = 22, COPY_COST = 3, PACKING_COST = 95;
+constexpr int64_t PRODUCT_COST = 22, COPY_COST = 6, PACKING_COST = 95;
 
 // Of a pixel of a map in words.
 inline int64_t wide_channels(const ByteMap &map) { return rounded(map.channels, PAIR_CHANNELS); }
@@ -137,8 +137,9 @@ class Int8Network : public Executor {
                  int parts) const;
   void convolve_stem(Int8Workspace &space, int slot, int part, int parts) const;
   void pool_stem(Int8Workspace &space, int slot, int part, int parts) const;
-  void open(size_t index, Int8Workspace &space, int slot, const Call &call, int64_t image,
-            bool many) const;
+  void open(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
+            int64_t image) const;
+  void prepare(const Int8Block &block, Opening &opening, bool many) const;
   bool cheaper_whole(const Int8Block &block, int64_t open) const;
   ProductTask reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
                       const ByteMap &map, int64_t channels, int64_t stride, int64_t rows) const;

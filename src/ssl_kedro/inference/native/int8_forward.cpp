@@ -7,7 +7,7 @@
 namespace {
 
 // Weights of a part of a convolution that should stay in the L2 cache while images take turns.
-constexpr int64_t PART_BYTES = 1 << 20;
+constexpr int64_t PART_BYTES = 1 << 19;
 // So many images in hand pay for reading the weights of closed channels.
 constexpr int MANY = 4;
 // Pairs of conv1 that are packed together: one, or more if they stay in the L1 cache.
@@ -89,30 +89,39 @@ bool Int8Network::cheaper_whole(const Int8Block &block, int64_t open) const {
   return rows * kept * first + all.count() * out * block.all(all).last * PRODUCT_COST < apart;
 }
 
-// Which channels are open: always on, then those whose logit is at least 0.
-void Int8Network::open(size_t index, Int8Workspace &space, int slot, const Call &call,
-                       int64_t image, bool many) const {
+// Which channels are open in slots: always on, then those whose logit is at least 0.
+void Int8Network::open(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
+                       int64_t image) const {
   const Int8Block &block = blocks_[index];
-  Opening &opening = this->opening(block, space, slot);
-  auto &list = opening.list;
-  opening.whole = !block.hidden;
-  list.assign(everything_.begin(), everything_.begin() + block.on);
-  if (block.hidden) {
-    const int64_t channels = block.from.channels, pixels = int64_t(block.source_pixels.size());
+  const int64_t channels = block.from.channels, pixels = int64_t(block.source_pixels.size());
+  for (int s = 0; block.hidden && s < count; ++s) {
     int32_t *sums = space.sums.at();
     std::fill(sums, sums + channels, 0);
-    int8_->sum_bytes(narrow(space, block.source, slot), block.source_pixels.data(), pixels,
+    int8_->sum_bytes(narrow(space, block.source, slot + s), block.source_pixels.data(), pixels,
                      channels, sums);
     const float scale = block.byte / float(pixels);
-    for (int64_t c = 0; c < channels; ++c) *space.pooled.at(c) = float(sums[c]) * scale;
-    const uint8_t *wanted = forced(call, image);
-    block.gate.decide(tiles_, space.pooled.at(), space.hidden.at(), space.logits.at(), block.on,
-                      wanted ? wanted + masks_at_[index] : nullptr, list);
-    uint8_t *told = masks(call, image);
-    for (size_t i = size_t(block.on); told && i < list.size(); ++i)
-      told[masks_at_[index] + list[i] - block.on] = 1;
+    for (int64_t c = 0; c < channels; ++c)
+      *space.pooled.at(s * channels + c) = float(sums[c]) * scale;
   }
-  if (many && block.hidden && cheaper_whole(block, int64_t(list.size()))) opening.whole = true;
+  block.gate.logits(tiles_, block.hidden ? count : 0, space.pooled.at(), space.hidden.at(),
+                    space.logits.at());
+  for (int s = 0; s < count; ++s) {
+    Opening &opening = this->opening(block, space, slot + s);
+    opening.list.assign(everything_.begin(), everything_.begin() + block.on);
+    const uint8_t *wanted = forced(call, image + s);
+    block.gate.add_open(space.logits.at(s * (block.kept - block.on)), block.on,
+                        wanted ? wanted + masks_at_[index] : nullptr, opening.list);
+    uint8_t *told = masks(call, image + s);
+    for (size_t i = size_t(block.on); told && i < opening.list.size(); ++i)
+      told[masks_at_[index] + opening.list[i] - block.on] = 1;
+    prepare(block, opening, count >= MANY);
+  }
+}
+
+// Scales of the open channels, and room for what lies between the convolutions.
+void Int8Network::prepare(const Int8Block &block, Opening &opening, bool many) const {
+  auto &list = opening.list;
+  opening.whole = !block.hidden || (many && cheaper_whole(block, int64_t(list.size())));
   const int64_t count = opening.whole ? block.kept : int64_t(list.size());
   std::fill(opening.scale.at(), opening.scale.at(rounded(count, PAIR_CHANNELS)), 0.f);
   std::fill(opening.bias.at(), opening.bias.at(rounded(count, PAIR_CHANNELS)), 0.f);
@@ -279,7 +288,7 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
                        int64_t last) const {
   const Int8Block &block = blocks_[index];
   const int count = int(last - first);
-  for (int s = 0; s < count; ++s) open(index, space, s, call, first + s, count >= MANY);
+  open(index, space, 0, count, call, first);
   const int64_t row_parts = parts_of(block.kept * block.reading.count() * LINE);
   for (int64_t part = 0; part < row_parts; ++part)
     for (int s = 0; s < count; ++s) {
@@ -328,7 +337,7 @@ void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t l
     convolve_stem(space, slot, 0, 1);
     if (pooled_) pool_stem(space, slot, 0, 1);
     for (size_t b = 0; b < early_blocks; ++b) {
-      open(b, space, slot, call, s, false);
+      open(b, space, slot, 1, call, s);
       early(blocks_[b], space, slot);
     }
   }
@@ -352,7 +361,7 @@ int Int8Network::prepare_step(int step, const Call &call, int64_t index) {
   if (step < first) return 2 * threads();
   const size_t b = size_t(step - first) / 2;
   const bool second = (step - first) % 2 == 1;
-  if (!second) open(b, spaces_[0], 0, call, index, false);
+  if (!second) open(b, spaces_[0], 0, 1, call, index);
   const Split parts = split(blocks_[b], opening(blocks_[b], spaces_[0], 0), second);
   const int64_t beside = second || !blocks_[b].downsample ? 0 : blocks_[b].out_blocks();
   return std::max(1, int(parts.groups * parts.parts + beside));

@@ -59,7 +59,7 @@ Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
 
 Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat) {
   const int64_t together = lines(9 * channels), apart = 3 * lines(3 * channels);
-  int64_t least = block.pixels() * together * COPY_COST +
+  int64_t least = block.pixels() * 3 * lines(3 * channels) * COPY_COST +
                   int64_t(block.tiles[int(Way::gathered)].size()) * together * channel_tiles * PRODUCT_COST;
   Reading how = {Way::gathered, 9 * channels / 4};
   for (Way way : {Way::by_row, Way::flat}) {
@@ -246,9 +246,9 @@ void Int8Network::prepare(Int8Workspace &space) const {
       space.wide[m].emplace_back(maps_[m].pixels() * wide_channels(maps_[m]));
     }
   space.sums = Buffer<int32_t>(widest);
-  space.pooled = Floats(widest);
-  space.hidden = Floats(hidden);
-  space.logits = Floats(widest);
+  space.pooled = Floats(widest * group_);
+  space.hidden = Floats(hidden * group_);
+  space.logits = Floats(widest * group_);
   space.openings.resize(group_);
   for (Opening &opening : space.openings) {
     opening.list.reserve(widest);
