@@ -12,6 +12,7 @@ from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import inference_nodes, nodes, preparation
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.report.page import describe_run
+from ssl_kedro.pipelines.gated.report.peers import peers_table
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
 from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
 from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
@@ -221,6 +222,20 @@ def gathering(
         ]
     if exported:
         found.append((nodes.collect_by_model, left("export_check", timed), "exports"))
+    if compared := [model for model in own if FRONTIER in model.tags]:
+        inputs = named(pipeline, "parameters") | _of_every_seed(compared)
+        found.append((peers_table, inputs, "peers"))
+    return found
+
+
+def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
+    """Catalog names of evaluations and of what was measured of static networks, by seed."""
+    found = {}
+    for model in models:
+        gated = model.timed and model.training.budget is not None
+        for output in ("evaluation", *["inference"] * gated):
+            name = f"{model.key}.seed_{model.training.seed}.{output}"
+            found[name] = f"{model.namespace}.{output}"
     return found
 
 
@@ -228,6 +243,12 @@ def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
     """Names of what metrics and report take from timing and export."""
     timed = any(model.timed for model in models)
     return ["inference_models"] * timed + ["exports"] * exported
+
+
+def frames(models: Sequence[PlannedModel]) -> list[str]:
+    """Names of tables over all models that a report takes beside its own."""
+    timed = any(model.timed for model in models)
+    return ["inference_table"] * timed + ["peers"] * any(FRONTIER in m.tags for m in models)
 
 
 def report_node(
@@ -244,7 +265,8 @@ def report_node(
     """
     function, inputs, output = made
     following = ["report"]
-    if output in ("inference_models", "inference_table", "inference_plot", "metrics", "report"):
+    measured = ("inference_models", "inference_table", "inference_plot", "peers")
+    if output in (*measured, "metrics", "report"):
         following.append(MEASURE)
     if exported and output in ("exports", "metrics", "report"):
         following.append(EXPORT)

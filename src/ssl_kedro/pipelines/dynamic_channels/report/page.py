@@ -17,6 +17,7 @@ from ssl_kedro.pipelines.gated.report.page import (
     reference_lines,
     to_beat,
 )
+from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
 from ssl_kedro.pipelines.gated.variants import label_of
@@ -51,6 +52,7 @@ def dynamic_channels_report(
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
     exports: Exports | None = None,
+    peers: pd.DataFrame | None = None,
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
@@ -64,11 +66,13 @@ def dynamic_channels_report(
         inference_models: what was timed, by model.
         inference_table: the same as a table.
         exports: checks of exported files, by model.
+        peers: table of what a user would take instead.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     sections = [
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
+        *peers_section(peers),
         _table_section(table_5_1, parameters),
         *([_cost_section(metrics, table_5_1, parameters)] if labelled else []),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
