@@ -9,9 +9,10 @@ from kedro.pipeline import Node, node
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.gated import inference_nodes, nodes, preparation
+from ssl_kedro.pipelines.gated import derivation, inference_nodes, nodes, preparation
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.report.page import describe_run
+from ssl_kedro.pipelines.gated.report.peers import peers_table
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
 from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
 from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
@@ -38,6 +39,7 @@ class PlannedModel:
         data: namespace of their summary; another than the pipeline's for further data sets.
         tags: of the nodes.
         student: catalog names of the teacher and of the gates that a student takes over.
+        made_from: namespace of the model that its encoder is cut from; "" = it is trained itself.
         repeat: 0 for the first seed; others only stand in means over seeds.
         timed: whether its gated encoder is timed, and exported where that is asked for.
     """
@@ -51,6 +53,7 @@ class PlannedModel:
     data: str
     tags: tuple[str, ...]
     student: Mapping[str, str] = field(default_factory=dict)
+    made_from: str = ""
     repeat: int = 0
     timed: bool = False
 
@@ -139,21 +142,7 @@ def encoder_nodes(
 def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
     """Training of one model; features and evaluation on the pipeline's own images; speed, files."""
     pipeline, space, tags = model.pipeline, model.namespace, model.tags
-    summary = f"{model.data}.data_summary"
-    yield model.node(
-        "distil" if model.student else "pretrain",
-        given(nodes.pretrain, training=model.training),
-        {
-            "data": summary,
-            "execution": f"{pipeline}.execution",
-            "images": model.images,
-            "checkpoints": f"{space}.checkpoint",
-            "log": f"{space}.epoch_log",
-            **model.student,
-        },
-        [f"{space}.encoder", f"{space}.training"],
-        [*tags, "pretrain"],
-    )
+    yield _cutting(model) if model.made_from else _training(model)
     if not model.own_data:
         return
     images = named(pipeline, "train_images", "eval_images")
@@ -164,7 +153,7 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
     yield model.node(
         "evaluate",
         given(nodes.evaluate, trained=model.training),
-        seen | named(space, "training") | {"data": summary},
+        seen | named(model.made_from or space, "training") | {"data": f"{model.data}.data_summary"},
         f"{space}.evaluation",
         tags,
     )
@@ -184,6 +173,34 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
         )
 
 
+def _training(model: PlannedModel) -> Node:
+    space = model.namespace
+    return model.node(
+        "distil" if model.student else "pretrain",
+        given(nodes.pretrain, training=model.training),
+        {
+            "data": f"{model.data}.data_summary",
+            "execution": f"{model.pipeline}.execution",
+            "images": model.images,
+            "checkpoints": f"{space}.checkpoint",
+            "log": f"{space}.epoch_log",
+            **model.student,
+        },
+        [f"{space}.encoder", f"{space}.training"],
+        [*model.tags, "pretrain"],
+    )
+
+
+def _cutting(model: PlannedModel) -> Node:
+    return model.node(
+        "derive",
+        given(derivation.derive_pruned, trained=model.training),
+        named(model.made_from, "encoder") | {"images": model.images},
+        f"{model.namespace}.encoder",
+        model.tags,
+    )
+
+
 def gathering(
     pipeline: str, models: Sequence[PlannedModel], baseline: str, *, exported: bool
 ) -> list[Made]:
@@ -196,20 +213,21 @@ def gathering(
         exported: whether compact networks are written to files.
     """
     own = [model for model in models if model.own_data]
+    trained = [model for model in own if not model.made_from]
     timed = [model for model in models if model.timed]
 
     def left(output: str, by: Sequence[PlannedModel]) -> dict[str, str]:
         return {model.key: f"{model.namespace}.{output}" for model in by if not model.repeat}
 
-    evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in own}
+    evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in trained}
     run = named(pipeline, "parameters", "data_summary", "execution", "origins")
     found: list[Made] = [
         (nodes.collect_by_model, left("evaluation", own), "models"),
-        (nodes.collect_histories, left("training", own), "histories"),
+        (nodes.collect_histories, left("training", trained), "histories"),
         (describe_run, run | evaluations, "run_manifest"),
         (training_curves, named(pipeline, "histories"), "training_curves"),
     ]
-    if any(model.training.budget and not model.student for model in own):
+    if any(model.training.budget and not model.student for model in trained):
         found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
     if timed:
         frame = given(inference_frame, baseline=baseline)
@@ -221,6 +239,20 @@ def gathering(
         ]
     if exported:
         found.append((nodes.collect_by_model, left("export_check", timed), "exports"))
+    if compared := [model for model in own if FRONTIER in model.tags]:
+        inputs = named(pipeline, "parameters") | _of_every_seed(compared)
+        found.append((peers_table, inputs, "peers"))
+    return found
+
+
+def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
+    """Catalog names of evaluations and of what was measured of static networks, by seed."""
+    found = {}
+    for model in models:
+        gated = model.timed and model.training.budget is not None
+        for output in ("evaluation", *["inference"] * gated):
+            name = f"{model.key}.seed_{model.training.seed}.{output}"
+            found[name] = f"{model.namespace}.{output}"
     return found
 
 
@@ -228,6 +260,12 @@ def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
     """Names of what metrics and report take from timing and export."""
     timed = any(model.timed for model in models)
     return ["inference_models"] * timed + ["exports"] * exported
+
+
+def frames(models: Sequence[PlannedModel]) -> list[str]:
+    """Names of tables over all models that a report takes beside its own."""
+    timed = any(model.timed for model in models)
+    return ["inference_table"] * timed + ["peers"] * any(FRONTIER in m.tags for m in models)
 
 
 def report_node(
@@ -244,7 +282,8 @@ def report_node(
     """
     function, inputs, output = made
     following = ["report"]
-    if output in ("inference_models", "inference_table", "inference_plot", "metrics", "report"):
+    measured = ("inference_models", "inference_table", "inference_plot", "peers")
+    if output in (*measured, "metrics", "report"):
         following.append(MEASURE)
     if exported and output in ("exports", "metrics", "report"):
         following.append(EXPORT)

@@ -17,9 +17,10 @@ from ssl_kedro.pipelines.gated.report.page import (
     reference_lines,
     to_beat,
 )
+from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
-from ssl_kedro.pipelines.gated.variants import label_of
+from ssl_kedro.pipelines.gated.variants import label_of, name_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
@@ -51,6 +52,7 @@ def dynamic_channels_report(
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
     exports: Exports | None = None,
+    peers: pd.DataFrame | None = None,
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
@@ -64,11 +66,13 @@ def dynamic_channels_report(
         inference_models: what was timed, by model.
         inference_table: the same as a table.
         exports: checks of exported files, by model.
+        peers: table of what a user would take instead.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     sections = [
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
+        *peers_section(peers),
         _table_section(table_5_1, parameters),
         *([_cost_section(metrics, table_5_1, parameters)] if labelled else []),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
@@ -110,8 +114,8 @@ def _cards(
     cards = [cost_card(metrics, parameters, "ungated")]
     if "simsiam.knn_top1" in metrics:
         cards.append(Card(percent(metrics["simsiam.knn_top1"]), "1-NN top-1 of ungated SimSiam"))
-    for model in models.values():
-        if model.method != parameters.gated_method or model.budget is None:
+    for name, model in models.items():
+        if name_of(name) != parameters.gated_method or model.budget is None:
             continue
         key = budget_name(model.budget)
         label = f"FLOPs (MACs) saved at budget {percent(model.budget, 0)}"
