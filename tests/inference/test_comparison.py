@@ -111,7 +111,7 @@ def test_a_known_winner_races_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
         given,
         2,
         images(4),
-        dense_engines=("onnxruntime",),
+        dense_engines={"f32": "onnxruntime"},
         engines=("eager",),
         rounds=5,
         seconds=10,
@@ -143,3 +143,47 @@ def test_real_engines_give_the_features_of_what_is_chosen() -> None:
     for name, engine in engines.items():
         assert torch.allclose(engine(batch), given[name](batch), atol=1e-4)
     assert found.ratio >= 1
+
+
+def test_dense_networks_of_every_precision_are_the_baseline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ms = {"f32": {"dense": 8.0, "gated": 4.0}, "bf16": {}, "int8": {"dense": 2.0, "gated": 3.0}}
+    clock = [0.0]
+    monkeypatch.setattr(probe, "_SHORTEST_S", 0.0)
+    monkeypatch.setattr(race.time, "perf_counter", lambda: clock[0])
+
+    def build(network: CompactNetwork, *given: object) -> object:
+        precision = given[3]
+        if not ms[precision]:
+            return {}, {"eager": f"no {precision} here"}
+        name = "gated" if network.plan.dependent else "dense"
+        return {"eager": Clocked("eager", ms[precision][name] / 1000, clock)}, {}
+
+    monkeypatch.setattr(probe, "build_engines", build)
+    given = networks()
+    del given["static"]
+    engines, found = compare(
+        given,
+        2,
+        images(4),
+        precisions=("f32", "bf16", "int8"),
+        calibration=images(4),
+        engines=("eager",),
+        rounds=3,
+        seconds=10,
+    )
+    assert set(engines) == set(found.networks) == {"dense", "gated", "dense int8", "gated int8"}
+    assert set(found.missing) == {"dense bf16", "gated bf16"}
+    assert "no bf16 here" in found.missing["dense bf16"]
+    assert (found.baseline, found.chosen, found.ratio) == ("dense int8", "dense int8", 1)
+    assert found.networks["gated"].measured_ratio == pytest.approx(2 / 4)
+    assert found.networks["gated int8"].f32_ratio == pytest.approx(8 / 3)
+    assert found.networks["gated int8"].precision == "int8"
+    # Where int8 loses too much for the dense network, that in f32 is what others must beat.
+    left = found.offering(["dense", "gated", "gated int8"])
+    assert (left.baseline, left.chosen) == ("dense", "gated int8")
+    assert left.ratio == left.networks["gated int8"].measured_ratio == pytest.approx(8 / 3)
+    assert left.networks["gated int8"].ms == found.networks["gated int8"].ms
+    with pytest.raises(ValueError, match="expected a dense network among those offered"):
+        found.offering(["gated"])

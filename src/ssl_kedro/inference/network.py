@@ -120,7 +120,8 @@ class CompactNetwork(Normalised):
 
     def maps(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Maps of the last block (N, D, h, w) and the masks (N, dependent) that were applied."""
-        x = self.pool(torch.relu(self.stem(self.normalised(images))))
+        pixels = self.normalised(images).to(self.stem.weight.dtype)
+        x = self.pool(torch.relu(self.stem(pixels)))
         imposed: list[Tensor | None] = [None] * len(self.blocks)
         if masks is not None:
             imposed = [*torch.split(masks, [b.dependent for b in self.plan.blocks], dim=1)]

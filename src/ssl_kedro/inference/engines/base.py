@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ssl_kedro.core.errors import UserError
+from ssl_kedro.inference.precision import Precision
 
 
 class EngineUnavailableError(UserError, RuntimeError):
@@ -13,9 +15,10 @@ class EngineUnavailableError(UserError, RuntimeError):
 
 
 class Engine(ABC):
-    """Images in, features out, on the CPU; ``name`` is for reports."""
+    """Images in, features out, on the CPU; ``name`` is for reports, ``precision`` what it has."""
 
     name: str
+    precision: Precision = "f32"
 
     @abstractmethod
     def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -33,10 +36,12 @@ class BatchEngine(Engine):
     Args:
         name: for reports.
         batch_size: images that are computed at a time.
+        precision: what it computes with.
     """
 
-    def __init__(self, name: str, batch_size: int) -> None:
+    def __init__(self, name: str, batch_size: int, precision: Precision = "f32") -> None:
         self.name = name
+        self.precision = precision
         self.batch_size = batch_size
 
     @torch.inference_mode()
@@ -59,3 +64,18 @@ class BatchEngine(Engine):
     @abstractmethod
     def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
         """Features of exactly ``batch_size`` images."""
+
+
+def engine_features(engine: Engine, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Features (N, D) float32 of many images through an engine.
+
+    Args:
+        engine: ready for images of this size.
+        images: uint8 (N, 3, side, side), N >= 1, array or memory map, read a batch at a time.
+        batch_size: images that are handed over at a time, whatever the engine makes of them.
+    """
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = torch.from_numpy(np.array(images[start : start + batch_size])).float() / 255
+        parts.append(engine(batch).numpy())
+    return np.concatenate(parts)

@@ -14,34 +14,55 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import onnx_session
 from ssl_kedro.inference.onnx_graph import compact_onnx
+from ssl_kedro.inference.precision import Precision
+from ssl_kedro.inference.quantisation import quantised_onnx
 
 
-def onnx_bytes(network: CompactNetwork, image_size: int, *, masks: bool = False) -> bytes:
+def onnx_bytes(
+    network: CompactNetwork,
+    image_size: int,
+    *,
+    masks: bool = False,
+    calibration: np.ndarray | None = None,
+) -> bytes:
     """The network as an ONNX file for any batch, with masks as a second input or without.
 
+    Args:
+        network: gated, static or dense.
+        image_size: side in px.
+        masks: whether they are a second input.
+        calibration: images of :func:`~ssl_kedro.inference.quantisation.quantised_onnx` for a file
+            in int8; None = in float32.
+
     Raises:
-        EngineUnavailableError: onnx is missing or cannot be imported.
+        EngineUnavailableError: onnx, or for int8 onnxruntime, is missing or cannot be imported.
+        ValueError: images to calibrate on of another shape or type.
     """
     _imported("onnx")
-    return compact_onnx(network, image_size, masks=masks)
+    if calibration is None:
+        return compact_onnx(network, image_size, masks=masks)
+    _imported("onnxruntime")
+    return quantised_onnx(network, calibration, image_size=image_size, masks=masks)
 
 
 class OnnxRuntimeEngine(BatchEngine):
-    """ONNX Runtime on the CPU.
+    """ONNX Runtime on the CPU, in the precision of the file: float32 or int8.
 
     Raises:
         EngineUnavailableError: onnxruntime cannot be imported, or refuses the file.
     """
 
-    def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
-        super().__init__("onnxruntime", batch_size)
+    def __init__(
+        self, file: bytes, batch_size: int, threads: int, precision: Precision = "f32"
+    ) -> None:
+        super().__init__("onnxruntime", batch_size, precision)
         _imported("onnxruntime")
         try:
             self._session = onnx_session(file, threads)
@@ -56,19 +77,27 @@ class OnnxRuntimeEngine(BatchEngine):
 
 
 class OpenVinoEngine(BatchEngine):
-    """OpenVINO on the CPU, in float32: its default on newer processors is bfloat16.
+    """OpenVINO on the CPU; its default on newer processors is bfloat16.
+
+    Args:
+        file: of a quantised network for int8, of one in float32 for f32 and bf16.
+        batch_size: images that are computed at a time.
+        threads: that it uses.
+        precision: that is asked for; int8 stands in the file, and the rest of that is float32.
 
     Raises:
         EngineUnavailableError: openvino cannot be imported, or refuses the file.
     """
 
-    def __init__(self, file: bytes, batch_size: int, threads: int) -> None:
-        super().__init__("openvino", batch_size)
+    def __init__(
+        self, file: bytes, batch_size: int, threads: int, precision: Precision = "f32"
+    ) -> None:
+        super().__init__("openvino", batch_size, precision)
         openvino = _imported("openvino")
         settings: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
         try:
             core = openvino.Core()
@@ -116,12 +145,16 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 class TorchEngine(BatchEngine):
-    """The module as it is, in channels_last, which oneDNN convolves fastest."""
+    """The module in f32 or bf16, in channels_last, which oneDNN convolves fastest."""
 
-    def __init__(self, network: CompactNetwork, batch_size: int, threads: int) -> None:
-        super().__init__("torch eager", batch_size)
+    def __init__(
+        self, network: CompactNetwork, batch_size: int, threads: int, precision: Precision = "f32"
+    ) -> None:
+        super().__init__("torch eager", batch_size, precision)
         self._threads = threads
         laid_out = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        if precision == "bf16":
+            _convolve_in_bf16(laid_out)
         self._call: Callable[..., Tensor] = laid_out
 
     def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
@@ -129,6 +162,16 @@ class TorchEngine(BatchEngine):
         with torch_threads(self._threads):
             images = images.contiguous(memory_format=torch.channels_last)
             return self._call(images) if masks is None else self._call(images, masks)
+
+
+def _convolve_in_bf16(network: CompactNetwork) -> None:
+    """Convert all but statistics of pixels and gates, which decide in float32."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.bfloat16()
+    for block in network.compact_blocks():
+        if block.constant is not None:
+            block.constant.data = block.constant.data.bfloat16()
 
 
 class CompiledEngine(TorchEngine):
@@ -139,9 +182,14 @@ class CompiledEngine(TorchEngine):
     """
 
     def __init__(
-        self, network: CompactNetwork, batch_size: int, threads: int, example: tuple[Tensor, ...]
+        self,
+        network: CompactNetwork,
+        batch_size: int,
+        threads: int,
+        example: tuple[Tensor, ...],
+        precision: Precision = "f32",
     ) -> None:
-        super().__init__(network, batch_size, threads)
+        super().__init__(network, batch_size, threads, precision)
         self.name = "torch compiled"
         if compiled_needs():
             raise EngineUnavailableError(compiled_needs())

@@ -6,9 +6,10 @@ import logging
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,12 +26,21 @@ from ssl_kedro.inference.engines.packaged import (
 from ssl_kedro.inference.native import build
 from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.precision import PRECISIONS, Precision, processor_lacks
 
 K = TypeVar("K", bound=str)
 _LOG = logging.getLogger(__name__)
 
 EngineName = Literal["native", "openvino", "onnxruntime", "compiled", "eager"]
 ENGINES: tuple[EngineName, ...] = ("native", "openvino", "onnxruntime", "compiled", "eager")
+# Precisions in which each engine computes.
+_OFFERED: dict[EngineName, tuple[Precision, ...]] = {
+    "native": ("f32",),
+    "openvino": PRECISIONS,
+    "onnxruntime": ("f32", "int8"),
+    "compiled": ("f32", "bf16"),
+    "eager": ("f32", "bf16"),
+}
 # Behind the leader by this much after the first rounds, an engine leaves the race.
 _HOPELESS = 1.5
 _FIRST_ROUNDS = 3
@@ -68,6 +78,7 @@ class Probe:
         image_size: side in px.
         threads: of each engine.
         timings: of all engines, in the order in which they were asked for.
+        precision: in which they computed.
     """
 
     engine: EngineName
@@ -76,6 +87,7 @@ class Probe:
     image_size: int
     threads: int
     timings: tuple[EngineTiming, ...]
+    precision: Precision = field(default="f32", kw_only=True)
 
 
 def fastest_engine(
@@ -87,6 +99,8 @@ def fastest_engine(
     masks: Tensor | None = None,
     threads: int | None = None,
     engines: Sequence[EngineName] = ENGINES,
+    precision: Precision = "f32",
+    calibration: np.ndarray | None = None,
     rounds: int = 15,
     seconds: float = 10.0,
 ) -> tuple[Engine, Probe]:
@@ -106,13 +120,17 @@ def fastest_engine(
         masks: (batch_size, dependent): race under imposed masks, for measurements. The engine
             then expects masks at every call.
         threads: of each engine; None = as many as PyTorch has.
-        engines: those that take part; packages that are missing are passed over.
+        engines: those that take part; packages that are missing, and engines without the
+            precision, are passed over.
+        precision: that they compute with. Features change with it: measure accuracies again.
+        calibration: training images, uint8 (N, 3, image_size, image_size), some hundred: ranges
+            of activations for int8. Other precisions do not look at them.
         rounds: timed batches for each engine, at least; more where they are short.
         seconds: after which the race ends, when each engine has run a few times.
 
     Raises:
         EngineUnavailableError: none of the engines can be used.
-        ValueError: images of another shape.
+        ValueError: images of another shape, or int8 without images to calibrate on.
     """
     shape = (batch_size, 3, image_size, image_size)
     if images is None:
@@ -124,10 +142,10 @@ def fastest_engine(
         )
     threads = threads or torch.get_num_threads()
     example = (images,) if masks is None else (images, masks.float())
-    built, reasons = build_engines(network, engines, example, threads)
+    built, reasons = build_engines(network, engines, example, threads, precision, calibration)
     if not built:
         told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise EngineUnavailableError(f"no engine can be used ({told})")
+        raise EngineUnavailableError(f"no engine can be used in {precision} ({told})")
     calls = {name: functools.partial(engine, images, masks) for name, engine in built.items()}
     times = timed_in_turns(calls, rounds, seconds, _HOPELESS)
     medians = {name: statistics.median(values) for name, values in times.items()}
@@ -138,8 +156,10 @@ def fastest_engine(
         else EngineTiming(name, name, None, 0, reasons[name])
         for name in engines
     )
-    probe = Probe(best, built[best].name, batch_size, image_size, threads, timings)
-    _LOG.info("Engine %s: %.3f ms a batch of %d", probe.chosen, 1e3 * medians[best], batch_size)
+    chosen = built[best].name
+    probe = Probe(best, chosen, batch_size, image_size, threads, timings, precision=precision)
+    ms = 1e3 * medians[best]
+    _LOG.info("Engine %s, %s: %.3f ms a batch of %d", chosen, precision, ms, batch_size)
     return built[best], probe
 
 
@@ -148,26 +168,45 @@ def build_engines(
     engines: Sequence[EngineName],
     example: tuple[Tensor, ...],
     threads: int,
+    precision: Precision = "f32",
+    calibration: np.ndarray | None = None,
 ) -> tuple[dict[EngineName, Engine], dict[EngineName, str]]:
     """Those of the engines that work here, and for the others the reason why not."""
+    if precision == "int8" and calibration is None:
+        raise ValueError(
+            "int8 needs images to calibrate on: give some hundred of the training images"
+        )
     batch_size, side = len(example[0]), example[0].shape[-1]
+    quantised = calibration if precision == "int8" else None
 
     @functools.cache
     def exported() -> bytes:
-        return onnx_bytes(network, side, masks=len(example) > 1)
+        return onnx_bytes(network, side, masks=len(example) > 1, calibration=quantised)
 
     makers: dict[EngineName, Callable[[], Engine]] = {
         "native": lambda: NativeNetwork(network, side, threads),
-        "openvino": lambda: OpenVinoEngine(exported(), batch_size, threads),
-        "onnxruntime": lambda: OnnxRuntimeEngine(exported(), batch_size, threads),
-        "compiled": lambda: CompiledEngine(network, batch_size, threads, example),
-        "eager": lambda: TorchEngine(network, batch_size, threads),
+        "openvino": lambda: OpenVinoEngine(exported(), batch_size, threads, precision),
+        "onnxruntime": lambda: OnnxRuntimeEngine(exported(), batch_size, threads, precision),
+        "compiled": lambda: CompiledEngine(network, batch_size, threads, example, precision),
+        "eager": lambda: TorchEngine(network, batch_size, threads, precision),
     }
+
+    def make(name: EngineName) -> Engine:
+        if lacking := _lacks_precision(name, precision):
+            raise EngineUnavailableError(lacking)
+        return makers[name]()
+
     built, faults = prepared(
-        {name: makers[name] for name in engines},
+        {name: functools.partial(make, name) for name in engines},
         lambda _, error: isinstance(error, EngineUnavailableError),
     )
     return built, {name: str(fault) for name, fault in faults.items()}
+
+
+def _lacks_precision(engine: EngineName, precision: Precision) -> str:
+    if precision not in _OFFERED[engine]:
+        return f"it computes in {' and '.join(_OFFERED[engine])} only"
+    return processor_lacks(precision)
 
 
 def timed_in_turns(
@@ -193,16 +232,19 @@ def timed_in_turns(
     )
 
 
-def why_unavailable(engine: EngineName) -> str:
+def why_unavailable(engine: EngineName, precision: Precision = "f32") -> str:
     """What an engine needs and this machine lacks, "" if nothing; a look that takes no time.
 
     An engine may still turn out to be unusable when it is built.
     """
+    if lacking := _lacks_precision(engine, precision):
+        return lacking
     if engine == "native":
         return build.why_unavailable()
     if engine == "compiled":
         return compiled_needs()
     if engine == "eager":
         return ""
-    missing = [name for name in ("onnx", engine) if importlib.util.find_spec(name) is None]
+    wanted = ("onnx", engine, *(("onnxruntime",) if precision == "int8" else ()))
+    missing = [name for name in dict.fromkeys(wanted) if importlib.util.find_spec(name) is None]
     return f"{', '.join(missing)} is not installed" if missing else ""

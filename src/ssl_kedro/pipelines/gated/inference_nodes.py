@@ -100,10 +100,10 @@ def measure_inference(
     for batch in parameters.inference.batches:
         # None where the dense race was run with other batch sizes.
         winner = dense_engines.get(str(batch))
-        engines = None if winner is None else (winner.engine,)
+        raced = None if winner is None else {winner.precision: winner.engine}
         race = _race(parameters.inference)
         _, batches[str(batch)] = compare(
-            networks, batch, eval_images.images, dense_engines=engines, **race
+            networks, batch, eval_images.images, dense_engines=raced, **race
         )
     costs: dict[NetworkName, float] = {"dense": float(gated.cost(side).dense)}
     accuracies: dict[NetworkName, Accuracies] = {}
