@@ -83,6 +83,10 @@ def test_a_description_that_is_none(bundle: Path, content: bytes) -> None:
         ({"branches": [["dense"]]}, ""),
         ({"gate_reduction": 0}, "gate_reduction = 0"),
         ({"gate_reduction": 2.5}, "gate_reduction = 2.5"),
+        (
+            {"gate_input_dependent": "no"},
+            "gate_input_dependent = 'no': expected one of True, False",
+        ),
         ({"gate_temperature": 0}, "gate_temperature = 0"),
         ({"gate_temperature": math.nan}, "gate_temperature = nan"),
         ({"gate_temperature": math.inf}, "gate_temperature = inf"),

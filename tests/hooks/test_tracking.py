@@ -62,6 +62,8 @@ def test_a_run_lands_in_the_store_with_a_child_for_each_model(folder: Path, runn
         "budget": "0.3",
         "seed": "3",
         "gates": "{}",
+        "width": "null",
+        "train": "{}",
     }
     assert stored.children["vicreg"].data.params["budget"] == "null"
     assert stored.children["budget_30"].info.run_name == "dual_gating at 30%, seed 3"

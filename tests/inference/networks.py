@@ -18,11 +18,16 @@ def random_encoder(
     size: int = 16,
     inner: tuple[int, ...] | None = None,
     seed: int = 0,
+    gate_input_dependent: bool = True,
 ) -> GatedResNet18:
     torch.manual_seed(seed)
     config = EncoderConfig(stem=stem, width=width, inner_channels=inner)
     encoder = GatedResNet18(
-        config, image_size=size, pixel_mean=(0.4, 0.5, 0.6), pixel_std=(0.2, 0.25, 0.3)
+        config,
+        image_size=size,
+        pixel_mean=(0.4, 0.5, 0.6),
+        pixel_std=(0.2, 0.25, 0.3),
+        gate_input_dependent=gate_input_dependent,
     )
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.gating.gate import ChannelGate
 
 
 class MacCounter:
@@ -54,7 +55,7 @@ def sliced_forward(
             x_short = _norm(shortcut, block.downsample[1])
         else:
             x_short = x
-        if block.gate is not None and branch == "gated":
+        if isinstance(block.gate, ChannelGate) and branch == "gated":
             pooled = x.mean(dim=(2, 3))[:, :, None, None]
             hidden = count.conv(pooled, block.gate.squeeze.weight[:, :, None, None])
             count.conv(hidden, block.gate.expand.weight[:, :, None, None])

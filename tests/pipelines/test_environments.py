@@ -56,6 +56,7 @@ COMMON: dict[str, Any] = {
     "gates.steering": "fixed",
     "gates.diversity": 0,
     "gates.warmup": 0,
+    "gates.input_dependent": True,
     "train.epochs": 500,
     "train.batch_size": 512,
     "train.optimiser": "lars",

@@ -62,6 +62,27 @@ def test_the_tag_alone_makes_all_that_it_reads(
         assert (seeds[f"{key}.{space}"], seeds[f"{key}.{space}.seed_1"]) == (0, 1)
 
 
+@BOTH
+def test_a_distilled_network_learns_from_the_dense_baseline_as_long_as_others(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    short = {
+        "methods": {"simreg": {"train": {"epochs": 3, "lr": 0.25, "warmup_epochs": 0}}},
+        "train": {"epochs": 20},
+    }
+    made = graph(pipeline, "frontier", repeats=2, **short)
+    (student,) = made.only_nodes_with_outputs(f"{key}.width_7.distilled.seed_1.encoder").nodes
+    assert f"{key}.{dense}.seed_1.encoder" in student.inputs
+    training = student.func.keywords["training"]
+    parameters = pipeline.PIPELINE._model.model_validate({**SMALL, **short})
+    recipe = parameters.train_config(training.method, training.train)
+    assert (training.method, training.width) == ("simreg", 7)
+    assert (recipe.epochs, recipe.lr) == (20, 0.25)
+    # What Table 6.3 trains keeps the length of its paper.
+    assert parameters.train_config("simreg").epochs == 3
+
+
 def test_peers_are_chosen_by_name_and_widths_by_share() -> None:
     few = graph(dual_gating, "frontier", frontier={"models": [], "widths": "0.5"})
     assert trained(few).keys() == {"dual_gating.vicreg", "dual_gating.budget_30"}

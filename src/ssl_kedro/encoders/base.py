@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from ssl_kedro.core.config import Config, ConfigError, Range, restored
 from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 from ssl_kedro.gating.cost import NetworkCost
-from ssl_kedro.gating.gate import ChannelGate, global_average
+from ssl_kedro.gating.gate import ChannelGate, Gate, StaticGate, global_average
 from ssl_kedro.images.inputs import ImageInput, image_batch
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ Masked = tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]
 # Images that pass through a network together when features are asked for.
 _AT_ONCE = 256
 # What a bundle says of a backbone beside its shape.
-_SETTINGS = ("branches", "image_size", "gate_reduction", "gate_temperature")
+_SETTINGS = (
+    *("branches", "image_size", "gate_reduction", "gate_temperature"),
+    "gate_input_dependent",
+)
 # Side in px of an image; maps of larger ones would take tens of gigabytes each.
 SIDE = Range(at_least=1, at_most=2**14)
 
@@ -103,9 +106,9 @@ class Encoder(Bundled, ABC):
             image_size: side in px; None = the size it was trained on.
         """
 
-    def gates(self) -> list[ChannelGate]:
+    def gates(self) -> list[Gate]:
         """The gates in the order of the blocks; empty without a gated branch."""
-        return [module for module in self.modules() if isinstance(module, ChannelGate)]
+        return [module for module in self.modules() if isinstance(module, Gate)]
 
     def folded(self, branch: Branch) -> FoldedEncoder:  # noqa: ARG002
         """A branch as a stem and gated residual units, for compaction.
@@ -210,6 +213,7 @@ class _Limits(Config):
     image_size: Annotated[int, SIDE]
     gate_reduction: Annotated[int, Range(at_least=1)]
     gate_temperature: Annotated[float, Range(above=0, below=math.inf)]
+    gate_input_dependent: Literal[True, False]
 
 
 class BackboneOptions(TypedDict, total=False):
@@ -221,6 +225,7 @@ class BackboneOptions(TypedDict, total=False):
     pixel_std: Sequence[float]
     gate_reduction: int
     gate_temperature: float
+    gate_input_dependent: bool
 
 
 class Backbone(Normalised, Encoder):
@@ -234,6 +239,7 @@ class Backbone(Normalised, Encoder):
         pixel_std: per channel, in [0, 1].
         gate_reduction: r of the gates.
         gate_temperature: of the gates in training.
+        gate_input_dependent: whether gates look at the image; else each channel has one logit.
 
     Raises:
         ValueError: no branch, or an unknown one.
@@ -254,16 +260,18 @@ class Backbone(Normalised, Encoder):
         pixel_std: Sequence[float] = (0.25, 0.25, 0.25),
         gate_reduction: int = 4,
         gate_temperature: float = 2 / 3,
+        gate_input_dependent: bool = True,
     ) -> None:
         super().__init__(pixel_mean, pixel_std)
         if not branches or set(branches) - {"dense", "gated"}:
             raise ValueError(f"branches = {tuple(branches)}: expected dense, gated or both")
-        _Limits(image_size, gate_reduction, gate_temperature)
+        _Limits(image_size, gate_reduction, gate_temperature, gate_input_dependent)
         self.config = config
         self.branches: tuple[Branch, ...] = tuple(branches)
         self.image_size = image_size
         self.gate_reduction = gate_reduction
         self.gate_temperature = gate_temperature
+        self.gate_input_dependent = gate_input_dependent
 
     def __init_subclass__(cls, **options: Any) -> None:
         if "config_type" in cls.__dict__:
@@ -278,19 +286,20 @@ class Backbone(Normalised, Encoder):
     @classmethod
     def from_description(cls, values: Mapping[str, Any]) -> Self:
         """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
-        settings: Any = {name: values[name] for name in _SETTINGS}
+        # Bundles from before there was a choice do not name it.
+        known = {"gate_input_dependent": True} | dict(values)
+        settings: Any = {name: known[name] for name in _SETTINGS}
         return cls(restored(cls.config_type, values["encoder"]), **settings)
 
-    def new_gate(self, in_channels: int, channels: int) -> ChannelGate | None:
+    def new_gate(self, in_channels: int, channels: int) -> Gate | None:
         """A gate over channels, fed by a block's input; None without a gated branch."""
         if "gated" not in self.branches:
             return None
-        return ChannelGate(
-            in_channels,
-            channels,
-            reduction=self.gate_reduction,
-            temperature=self.gate_temperature,
-        )
+        temperature = self.gate_temperature
+        if not self.gate_input_dependent:
+            return StaticGate(channels, temperature=temperature)
+        reduction = self.gate_reduction
+        return ChannelGate(in_channels, channels, reduction=reduction, temperature=temperature)
 
     def laid_out(self, images: Tensor, first: nn.Conv2d) -> Tensor:
         """Normalised pixels in the layout that the first layer's weight was put in."""

@@ -67,10 +67,17 @@ def own_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in foreign}
 
 
-def cost_at(shape: EncoderShape, image_size: int, gate_reduction: int) -> NetworkCost:
+def cost_at(
+    shape: EncoderShape, image_size: int, gate_reduction: int, *, gate_input_dependent: bool = True
+) -> NetworkCost:
     """Cost of an encoder that is not built: no memory is taken for its weights."""
     with torch.device("meta"):
-        encoder = new_backbone(shape, image_size=image_size, gate_reduction=gate_reduction)
+        encoder = new_backbone(
+            shape,
+            image_size=image_size,
+            gate_reduction=gate_reduction,
+            gate_input_dependent=gate_input_dependent,
+        )
     return encoder.cost()
 
 
@@ -102,6 +109,7 @@ class EncoderSetup:
             pixel_std=self.pixel_std,
             gate_reduction=gates.reduction,
             gate_temperature=gates.temperature,
+            gate_input_dependent=gates.input_dependent,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.gating.gate import ChannelGate
+from ssl_kedro.gating.gate import ChannelGate, Gate
 
 Stem = Literal["cifar", "cifar_pad1", "imagenet"]
 # Kernel side, stride and padding of a stem's convolution; "imagenet" is pooled as well.
@@ -46,7 +46,7 @@ class FoldedUnit:
         first: (C_l, C_in, 3, 3), padding 1.
         second: (C_out, C_l, 3, 3), padding 1, stride 1.
         shortcut: (C_out, C_in, 1, 1); None = the identity.
-        gate: None where every channel is computed.
+        gate: None where no image decides which channels are computed.
 
     Raises:
         ValueError: convolutions of another size.
@@ -119,8 +119,8 @@ def folded(layer: nn.Module, norm: nn.Module) -> Layer:
     return Layer(weight.float(), (norm.bias.double() - mean.double() * scale).float())
 
 
-def folded_gate(gate: ChannelGate | None) -> FoldedGate | None:
-    """A gate with its batch norm folded in; None for none."""
-    if gate is None:
+def folded_gate(gate: Gate | None) -> FoldedGate | None:
+    """A gate with its batch norm folded in; None for none, or for one that sees no image."""
+    if not isinstance(gate, ChannelGate):
         return None
     return FoldedGate(folded(gate.squeeze, gate.norm), gate.expand.weight.detach())

@@ -20,7 +20,7 @@ from ssl_kedro.encoders.base import (
 )
 from ssl_kedro.encoders.folding import STEMS, FoldedEncoder, FoldedUnit, Stem, folded, folded_gate
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
-from ssl_kedro.gating.gate import ChannelGate
+from ssl_kedro.gating.gate import Gate
 
 BLOCKS = 8
 
@@ -82,7 +82,7 @@ class GatedBlock(nn.Module):
         out_channels: int,
         stride: int,
         branches: Sequence[Branch],
-        gate: ChannelGate | None,
+        gate: Gate | None,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, inner_channels, 3, stride, padding=1, bias=False)

@@ -10,7 +10,7 @@ from ssl_kedro.encoders.base import Backbone, Branch, Encoder, Forced, Masked, N
 from ssl_kedro.encoders.bundled import kinds_of
 from ssl_kedro.encoders.folding import FoldedEncoder
 from ssl_kedro.gating.cost import NetworkCost
-from ssl_kedro.gating.gate import ChannelGate
+from ssl_kedro.gating.gate import Gate
 
 
 class EncoderPair(Encoder):
@@ -53,7 +53,7 @@ class EncoderPair(Encoder):
         """Prices of the gated encoder; its dense total is the dense encoder's too."""
         return self.member("gated").cost(image_size)
 
-    def gates(self) -> list[ChannelGate]:
+    def gates(self) -> list[Gate]:
         """The gated encoder's gates."""
         return self.member("gated").gates()
 

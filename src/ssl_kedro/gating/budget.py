@@ -46,6 +46,8 @@ class GateConfig(Config):
         warmup: share of the training over which the gates ease from open to their own
             decisions, for trainings too short to recover from a start with half the channels
             closed (0 = thesis).
+        input_dependent: whether a gate looks at the image (thesis); else it is one learnt logit a
+            channel, and the trained network is static.
     """
 
     sparsity: Annotated[float, WEIGHT] = 5.0
@@ -57,6 +59,7 @@ class GateConfig(Config):
     steering_rate: Annotated[float, Range(above=0, at_most=1e6)] = 100.0
     diversity: Annotated[float, WEIGHT] = 0.0
     warmup: Annotated[float, Range(at_least=0, below=1)] = 0.0
+    input_dependent: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,5 +1,6 @@
-"""The channel gate: which channels of a residual block are worth computing for this image."""
+"""Gates: which channels of a residual block are worth computing, for this image or for all."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -40,12 +41,10 @@ class _SumOfMap(torch.autograd.Function):
         return gradient.to(ctx.dtype)[:, :, None, None].expand(ctx.shape)
 
 
-class ChannelGate(nn.Module):
+class Gate(nn.Module, ABC):
     """Decides per sample which channels of a block's first convolution are computed.
 
-    Global average pool -> 1x1 convolution C_in -> C_in / r -> batch norm -> ReLU -> 1x1
-    convolution -> C_out logits (thesis eq. 6.2; both convolutions without bias, written as
-    linear layers because the map is 1x1 after pooling). In training a channel is open with
+    A subclass says where the logits come from. In training a channel is open with
     probability sigmoid(logit): logistic noise, which is the difference of two Gumbel draws,
     is added and the result thresholded, with the gradient of the sigmoid at ``temperature``
     passed straight through. In evaluation a channel is open where its logit is >= 0.
@@ -55,27 +54,13 @@ class ChannelGate(nn.Module):
     where a recorded training step reads it anew each time.
 
     Args:
-        in_channels: channels of the block's input, C_in.
-        out_channels: channels of the block's first convolution, C_out.
-        reduction: r, by which the hidden layer is narrower than the input.
         temperature: of the relaxed Bernoulli in training (2/3 in the authors' code).
     """
 
     _opening: Tensor
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        reduction: int = 4,
-        temperature: float = 2 / 3,
-    ) -> None:
+    def __init__(self, temperature: float) -> None:
         super().__init__()
-        hidden = max(1, in_channels // reduction)
-        self.squeeze = nn.Linear(in_channels, hidden, bias=False)
-        self.norm = nn.BatchNorm1d(hidden)
-        self.expand = nn.Linear(hidden, out_channels, bias=False)
         self.temperature = temperature
         self.register_buffer("_opening", torch.zeros(()), persistent=False)
 
@@ -89,18 +74,13 @@ class ChannelGate(nn.Module):
         self._opening.fill_(value)
 
     @property
+    @abstractmethod
     def macs(self) -> int:
-        """Multiply-accumulates of the two convolutions for one sample."""
-        return self.squeeze.weight.numel() + self.expand.weight.numel()
+        """Multiply-accumulates of the decision for one sample."""
 
+    @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """Relevance of each channel, (N, C_out), from a block's input (N, C_in, H, W)."""
-        # In float32 whatever the precision around it: the threshold at 0 must not move
-        # between training and evaluation.
-        with torch.autocast(x.device.type, enabled=False):
-            pooled = global_average(x)
-            logits: Tensor = self.expand(torch.relu(self.norm(self.squeeze(pooled))))
-        return logits
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Binary mask (N, C_out) in float32; in training its gradient is the relaxed one.
@@ -117,6 +97,74 @@ class ChannelGate(nn.Module):
         if not self.training:
             return (logits >= 0).to(logits.dtype)
         return straight_through_sample(logits + self._opening, self.temperature, generator)
+
+
+class ChannelGate(Gate):
+    """A gate that looks at the image.
+
+    Global average pool -> 1x1 convolution C_in -> C_in / r -> batch norm -> ReLU -> 1x1
+    convolution -> C_out logits (thesis eq. 6.2; both convolutions without bias, written as
+    linear layers because the map is 1x1 after pooling).
+
+    Args:
+        in_channels: channels of the block's input, C_in.
+        out_channels: channels of the block's first convolution, C_out.
+        reduction: r, by which the hidden layer is narrower than the input.
+        temperature: as in :class:`Gate`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        reduction: int = 4,
+        temperature: float = 2 / 3,
+    ) -> None:
+        super().__init__(temperature)
+        hidden = max(1, in_channels // reduction)
+        self.squeeze = nn.Linear(in_channels, hidden, bias=False)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.expand = nn.Linear(hidden, out_channels, bias=False)
+
+    @property
+    def macs(self) -> int:
+        """Of the two convolutions."""
+        return self.squeeze.weight.numel() + self.expand.weight.numel()
+
+    def logits(self, x: Tensor) -> Tensor:
+        """From the mean of each input channel; see :class:`Gate`."""
+        # In float32 whatever the precision around it: the threshold at 0 must not move
+        # between training and evaluation.
+        with torch.autocast(x.device.type, enabled=False):
+            pooled = global_average(x)
+            logits: Tensor = self.expand(torch.relu(self.norm(self.squeeze(pooled))))
+        return logits
+
+
+class StaticGate(Gate):
+    """A gate that sees no image: one learnt logit a channel, 0 at the start.
+
+    The question whether gates gain anything from the image, asked in training: noise, gradient
+    and penalty are those of :class:`ChannelGate`, and each sample draws for itself.
+
+    Args:
+        out_channels: channels of the block's first convolution, C_out.
+        temperature: as in :class:`Gate`.
+    """
+
+    def __init__(self, out_channels: int, *, temperature: float = 2 / 3) -> None:
+        super().__init__(temperature)
+        self.logit = nn.Parameter(torch.zeros(out_channels))
+
+    @property
+    def macs(self) -> int:
+        """None: there is nothing to compute."""
+        return 0
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The same for every sample; see :class:`Gate`."""
+        return self.logit.expand(len(x), -1)
 
 
 def straight_through_sample(

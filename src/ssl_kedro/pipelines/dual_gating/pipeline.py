@@ -48,7 +48,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     transfers = planned_transfers(parameters, of_chapter)
     models: list[PlannedModel] = [*of_chapter]
     if FRONTIER in parts:
-        models += planned_peers(parameters, KEY, images_of(parameters, None, "pretrain"))
+        models += planned_peers(parameters, of_chapter)
     common = [*parts, *map(budget_name, parameters.budgets)]
     made = gathering(KEY, models, parameters.dense_method, exported=exported)
     made += _report(models, transfers, parts, stages(models, exported=exported))

@@ -77,13 +77,12 @@ def planned_models(
         compared: whether peers stand beside them, and all have several seeds.
     """
     part = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
-    images = f"{KEY}.{part}_images"
     found = [
-        _planned(parameters, budget, repeat, images, compared=compared)
+        _planned(parameters, budget, repeat, f"{KEY}.{part}_images", compared=compared)
         for budget in (None, *parameters.budgets)
         for repeat in range(parameters.repeats if compared else 1)
     ]
-    return [*found, *(planned_peers(parameters, KEY, images) if compared else ())]
+    return [*found, *(planned_peers(parameters, found) if compared else ())]
 
 
 def _planned(

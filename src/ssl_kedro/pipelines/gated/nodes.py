@@ -57,8 +57,8 @@ def pretrain(
 ) -> tuple[Encoder, TrainingRecord]:
     """Train one method; returns its encoder and how the training went.
 
-    A student distils a ``teacher`` into the channels that the gates of another training open on
-    average, which that left in ``gate_features``.
+    A student distils a ``teacher``, and has the channels that the gates of another training open on
+    average where that has left ``gate_features``.
     """
     identity = training_identity(parameters, data, execution, training)
     channels = None
@@ -115,7 +115,7 @@ def training_identity(
         "views": dataclasses.asdict(parameters.views),
         "encoder": shape_values(shape_of(parameters, training)),
         "method": method,
-        "train": dataclasses.asdict(parameters.train_config(training.method)),
+        "train": dataclasses.asdict(parameters.train_config(training.method, training.train)),
     }
     return recipe_identity(recipe) | {
         "name": training.method,
@@ -138,7 +138,7 @@ def run_training(
     identity: dict[str, Any],
 ) -> tuple[Encoder, TrainingRecord]:
     """The training itself: its encoder, and history, time and cost."""
-    config = parameters.train_config(training.method)
+    config = parameters.train_config(training.method, training.train)
     result = train_encoder(
         EncoderTraining(
             method=plan,

@@ -104,7 +104,12 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        cost = cost_at(self.encoder, self.image_size, self.gates.reduction)
+        cost = cost_at(
+            self.encoder,
+            self.image_size,
+            self.gates.reduction,
+            gate_input_dependent=self.gates.input_dependent,
+        )
         checked_budgets(self.budgets, cost)
         checked_device(self.train.device)
         checked_graphs(self.base_train)
@@ -140,13 +145,17 @@ class EncoderPipelineParameters(PipelineParameters):
         changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
         return MethodConfig(self.expander, changed, options)
 
-    def train_config(self, method: str) -> TrainConfig:
+    def train_config(self, method: str, changes: Mapping[str, int] | None = None) -> TrainConfig:
         """The training recipe with the method's overrides.
+
+        Args:
+            method: its name.
+            changes: fields that count above those.
 
         Raises:
             ConfigError: an override cannot be used.
         """
-        given = self.methods.get(method, MethodParameters()).train
+        given = self.methods.get(method, MethodParameters()).train | dict(changes or {})
         return changed_recipe(self.base_train, given, f"methods.{method}.train")
 
     def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What `--tags frontier` trains beside the dense baseline and the gated encoder."""
 
+from collections.abc import Sequence
 from itertools import product
 
 from ssl_kedro.core.config import ConfigError
@@ -11,24 +12,25 @@ from ssl_kedro.pipelines.parameters import budget_name, width_name
 
 
 def planned_peers(
-    parameters: EncoderPipelineParameters, pipeline: str, images: str
+    parameters: EncoderPipelineParameters, models: Sequence[PlannedModel]
 ) -> list[PlannedModel]:
     """Every peer that the run asks for, at its widths or budgets, with every seed.
 
     Args:
         parameters: of the run.
-        pipeline: its key.
-        images: catalog name of the images that they are trained on.
+        models: the chapter's own, the dense baseline of every seed among them.
 
     Raises:
         ConfigError: the encoder cannot be so narrow.
     """
-    widths = thin_widths(parameters, pipeline)
+    baselines = [m for m in models if m.key == parameters.dense_method and m.own_data]
+    widths = thin_widths(parameters, baselines[0].pipeline)
     return [
-        _planned(name, training, repeat, pipeline, images)
+        _planned(name, variant, training, baseline)
         for name, variant in parameters.peers.items()
         if parameters.frontier.compares(name)
-        for training, repeat in _trainings(parameters, variant, widths)
+        for baseline in baselines
+        for training in _trainings(parameters, variant, widths, baseline.training.seed)
     ]
 
 
@@ -54,32 +56,34 @@ def thin_widths(parameters: EncoderPipelineParameters, pipeline: str) -> tuple[i
 
 
 def _trainings(
-    parameters: EncoderPipelineParameters, variant: Variant, widths: tuple[int, ...]
-) -> list[tuple[Training, int]]:
-    """What a variant trains, with the number of the seed."""
+    parameters: EncoderPipelineParameters, variant: Variant, widths: tuple[int, ...], seed: int
+) -> list[Training]:
+    """What a variant trains; students as long as all others, whatever their papers do."""
     narrow: tuple[int | None, ...] = widths if variant.widths else (None,)
     budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
+    changes = {"epochs": parameters.base_train.epochs} if variant.student else {}
     return [
-        (Training(variant.method, budget, parameters.seed + repeat, variant.gates, width), repeat)
-        for width, budget, repeat in product(narrow, budgets, range(parameters.repeats))
+        Training(variant.method, budget, seed, variant.gates, width, changes)
+        for width, budget in product(narrow, budgets)
     ]
 
 
 def _planned(
-    name: str, training: Training, repeat: int, pipeline: str, images: str
+    name: str, variant: Variant, training: Training, baseline: PlannedModel
 ) -> PlannedModel:
-    """One peer with its names."""
+    """One peer with its names, beside the dense baseline of its seed."""
     size = [] if training.width is None else [width_name(training.width)]
     size += [] if training.budget is None else [budget_name(training.budget)]
-    of_seed = [f"seed_{training.seed}"] * bool(repeat)
+    of_seed = [f"seed_{training.seed}"] * bool(baseline.repeat)
     return PlannedModel(
-        pipeline=pipeline,
+        pipeline=baseline.pipeline,
         key=".".join([name, *size]),
-        namespace=".".join([pipeline, *size, name, *of_seed]),
+        namespace=".".join([baseline.pipeline, *size, name, *of_seed]),
         label="_".join([name, *size, *of_seed]),
         training=training,
-        images=images,
-        data=pipeline,
+        images=baseline.images,
+        data=baseline.data,
         tags=(FRONTIER, name, *size),
-        repeat=repeat,
+        student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
+        repeat=baseline.repeat,
     )

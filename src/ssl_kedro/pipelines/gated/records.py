@@ -29,6 +29,7 @@ class Training:
         seed: of weights, order, views and gate noise.
         gates: gate parameters that differ from the run's own.
         width: of the encoder, where it is narrower than the run's own.
+        train: fields of the method's recipe that it has otherwise.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Training:
     seed: int
     gates: Mapping[str, float | str] = field(default_factory=dict)
     width: int | None = None
+    train: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

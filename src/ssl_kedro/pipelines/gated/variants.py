@@ -17,7 +17,8 @@ class Variant:
         title: its name in tables and figures.
         method: name of the method that trains it.
         gated: whether it is trained once a budget, or once.
-        student: whether it distils the teacher into the channels that dual gating learnt.
+        student: whether it distils a teacher: among peers the dense baseline, else into the
+            channels that dual gating learnt.
         gates: gate parameters that differ from the run's own.
         ablation: gate parameters that the run's ``ablation`` has values for.
         widths: whether there is one of each width in ``frontier.widths``.
@@ -59,7 +60,10 @@ def _peers(dense: str) -> dict[str, Variant]:
     Args:
         dense: method of the ungated baseline.
     """
-    return {"thin": Variant("thin", dense, gated=False, widths=True)}
+    return {
+        "thin": Variant("thin", dense, gated=False, widths=True),
+        "distilled": Variant("distilled", "simreg", gated=False, student=True, widths=True),
+    }
 
 
 DYNAMIC_CHANNELS_PEERS = _peers("simsiam")
