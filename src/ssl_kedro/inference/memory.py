@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,7 +117,9 @@ def engine_maker(
         ValueError: the engine reads a file and there is none.
     """
     if engine == "native":
-        given = {} if precision == "f32" else {"precision": precision, "calibration": calibration}
+        given: dict[str, Any] = {}
+        if precision != "f32":
+            given = {"precision": precision, "calibration": calibration}
         return functools.partial(NativeNetwork, network, image_size, threads, **given)
     if engine == "eager":
         return functools.partial(TorchEngine, network, batch_size, threads, precision)

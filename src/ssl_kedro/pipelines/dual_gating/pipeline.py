@@ -119,7 +119,7 @@ def _report(
     for part in tables:
         rows = {"rows": f"{KEY}.{known_parts()[part].source}"}
         made.append((given(nodes.part_table, part=part), named(KEY, "parameters") | rows, part))
-    frames = [*tables, *further, *(["inference_table"] if further else [])]
+    frames = [*tables, *further, *(["inference_table", "frontier_table"] if further else [])]
     frames += ["embedding"] if "figure_6_2" in parts else []
     page = ("parameters", "metrics", "models", "histories", "run_manifest", *frames)
     made.append((dual_gating_report, named(KEY, *page), "report"))

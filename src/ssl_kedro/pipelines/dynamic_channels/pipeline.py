@@ -40,7 +40,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     models = planned_models(parameters, compared=bool(of_front))
     budgets = [*map(budget_name, parameters.budgets), *of_front]
     further = stages(models, exported=exported)
-    table = ["inference_table"] * bool(further)
+    tables = ["inference_table", "frontier_table"] if further else []
     page = ("parameters", "metrics", "models", "histories", "run_manifest", "table_5_1")
     figure = named(KEY, "parameters", "metrics", "table_5_1")
     made: list[Made] = [
@@ -48,7 +48,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
         (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
         (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
         (accuracy_against_cost, figure, "accuracy_against_cost"),
-        (dynamic_channels_report, named(KEY, *page, *further, *table), "report"),
+        (dynamic_channels_report, named(KEY, *page, *further, *tables), "report"),
     ]
     return Pipeline(
         [
@@ -108,5 +108,5 @@ def _planned(
         data=KEY,
         tags=(*map(budget_name, budgets), method, *[FRONTIER] * compared),
         repeat=repeat,
-        timed=budget is not None and (compared or parameters.inference.measures(method)),
+        timed=compared or parameters.inference.measures(parameters.gated_method),
     )

@@ -17,6 +17,8 @@ from ssl_kedro.pipelines.gated.inference_records import Form, Measurement
 from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
 
 Arrays = Mapping[str, np.ndarray]
+# By seed and measure, one value an image.
+_BySeed = dict[int, dict[str, np.ndarray]]
 # What networks are compared by, first of all by the first that there is: columns of the frame.
 MEASURES = ("linear", "knn", "neighbours")
 
@@ -48,7 +50,7 @@ class Trained:
         """Of the first seed."""
         return self.by_seed[min(self.by_seed)].measurement
 
-    def right(self, form: Form) -> dict[int, dict[str, np.ndarray]]:
+    def right(self, form: Form) -> _BySeed:
         """By seed and measure, what a form gives for each image."""
         found = {}
         for seed, (measurement, answers) in self.by_seed.items():
@@ -91,7 +93,7 @@ def offered_comparisons(
         for key, timed in compared.networks.items():
             network: NetworkName = key.partition(" ")[0]  # type: ignore[assignment]
             judge = measurement if network in own else baseline
-            form = judge and judge.form(network, timed.precision, timed.engine)
+            form = None if judge is None else judge.form(network, timed.precision, timed.engine)
             if form is None or form.offered:
                 keys.add(key)
         found[batch] = compared.offering(keys)
@@ -108,7 +110,8 @@ def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: floa
 
     Returns:
         Columns model, network, precision, batch, engine, fastest (of the engines at this batch
-        size), ms_per_image, ratio (time of the fastest dense network within max_loss over its own;
+        size), ms_per_image (in turns with the dense network in f32, as if that took the median over
+        models of what it took), ratio (time of the fastest dense network within max_loss over its own;
         NaN of engines that are not the fastest, which did not take turns with it), f32_ratio
         (the same of the dense network in f32), linear, knn, neighbours (percent: of images named
         rightly, or without labels of held-out images with the baseline's nearest neighbour),
@@ -116,17 +119,18 @@ def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: floa
         the baseline in points, seeds, cost_share, file_bytes, memory_mb, verdict, offered,
         on_front, deployed.
     """
-    reference = _reference(models, baseline)
+    reference, paces = _reference(models, baseline), _dense_ms(models)
     rows = [
-        row
+        {**row, "ms_per_image": row["ms_per_image"] * pace}
         for trained in models.values()
         for form in trained.first.forms
         for row in _rows(trained, form, models, baseline, reference)
+        for pace in [paces[row["batch"]] / _own_dense_ms(trained)[row["batch"]]]
     ]
     frame = pd.DataFrame(rows)
     frame["on_front"] = False
     for _, of in frame[frame["offered"]].groupby("batch"):
-        front = pareto_front(of["ms_per_image"], of[measure_of(frame)])
+        front = pareto_front(of["ms_per_image"].tolist(), of[measure_of(frame)].tolist())
         frame.loc[of.index[front], "on_front"] = True
     chosen = chosen_of(frame, within)
     frame["deployed"] = False
@@ -155,17 +159,30 @@ def chosen_of(frame: pd.DataFrame, within: float) -> tuple[Candidate, Candidate]
     return deployed(candidates, within)
 
 
+def _own_dense_ms(trained: Trained) -> dict[int, float]:
+    """Of the dense network in f32, which each model takes turns with, by batch size."""
+    batches = trained.first.batches.items()
+    return {int(batch): compared.networks["dense"].ms for batch, compared in batches}
+
+
+def _dense_ms(models: Mapping[str, Trained]) -> dict[int, float]:
+    """The same as the median over models: other work on a machine slows some of them down."""
+    found: dict[int, list[float]] = {}
+    for trained in models.values():
+        for batch, ms in _own_dense_ms(trained).items():
+            found.setdefault(batch, []).append(ms)
+    return {batch: statistics.median(values) for batch, values in found.items()}
+
+
 def _names(frame: pd.DataFrame) -> "pd.Series[str]":
     return frame["model"] + "|" + frame["network"] + "|" + frame["precision"]
 
 
-def _reference(
-    models: Mapping[str, Trained], baseline: str
-) -> dict[int, dict[str, np.ndarray]] | None:
+def _reference(models: Mapping[str, Trained], baseline: str) -> _BySeed:
     """What the dense network in f32 gives for each image, by seed and measure."""
     of_baseline = models.get(baseline)
     form = of_baseline and of_baseline.first.form("dense", "f32", "eager")
-    return of_baseline.right(form) if of_baseline and form else None
+    return of_baseline.right(form) if of_baseline and form else {}
 
 
 def _rows(
@@ -173,18 +190,19 @@ def _rows(
     form: Form,
     models: Mapping[str, Trained],
     baseline: str,
-    reference: dict[int, dict[str, np.ndarray]] | None,
+    reference: _BySeed,
 ) -> Iterator[dict[str, Any]]:
     """Rows of one form: at each batch size every engine whose accuracy is this form's."""
     first, key = trained.first, network_key(form.network, form.precision)
     known = models[baseline].first if baseline in models else None
     judged = form.judgement
+    itself = (trained.key, form.network, form.precision) == (baseline, "dense", "f32")
     common = {
         "model": trained.key,
         "network": form.network,
         "precision": form.precision,
         "cost_share": first.macs[form.network] / first.macs["dense"],
-        **_accuracies(trained, form, reference),
+        **_accuracies(trained, form, reference, itself=itself),
         "seeds": len(trained.by_seed),
         "verdict": "" if judged is None else judged.verdict,
         "offered": form.offered,
@@ -212,7 +230,7 @@ def _rows(
 
 
 def _accuracies(
-    trained: Trained, form: Form, reference: dict[int, dict[str, np.ndarray]] | None
+    trained: Trained, form: Form, reference: _BySeed, *, itself: bool
 ) -> dict[str, float]:
     """Means over seeds in percent, and differences to the reference with their intervals."""
     found: dict[str, float] = {}
@@ -224,15 +242,16 @@ def _accuracies(
     for measure, name in (("linear", "linear_top1_mean"), ("knn", "knn_top1")):
         values = [one[name] for one in flat if name in one]
         found[measure] = 100 * statistics.fmean(values) if values else math.nan
-        less = difference(
-            {seed: of[measure] for seed, of in right.items() if measure in of},
-            {seed: of[measure] for seed, of in (reference or {}).items() if measure in of},
+        ours, theirs = (
+            {seed: of[measure] for seed, of in answers.items() if measure in of}
+            for answers in (right, {} if itself else reference)
         )
+        less = difference(ours, theirs)
         found |= dict(zip(_ends(measure), less, strict=True))
     agreeing = [
-        float((of["neighbours"] == (reference or {})[seed]["neighbours"]).mean())
+        float((of["neighbours"] == reference[seed]["neighbours"]).mean())
         for seed, of in right.items()
-        if "neighbours" in of and seed in (reference or {})
+        if "neighbours" in of and seed in reference
     ]
     found["neighbours"] = 100 * statistics.fmean(agreeing) if agreeing else math.nan
     return found

@@ -187,6 +187,41 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """What a user should run.
+
+    Args:
+        why: in a sentence.
+        model: key of the model; "" = there is nothing to choose by.
+        network: of its encoder.
+        precision: that it computes in.
+        engines: the fastest, by batch size.
+        ms_per_image: on these.
+        ratio: time of the fastest dense network that holds over its own, by batch size.
+        f32_ratio: the same of the dense network in f32.
+        measure: what it was chosen by: "linear", "knn" or "neighbours".
+        accuracy: by that, as a fraction.
+        best: model, network and precision of the most accurate.
+        best_accuracy: of that.
+        within: points that the accuracy may be below the best.
+    """
+
+    why: str
+    model: str = ""
+    network: str = ""
+    precision: str = ""
+    engines: dict[str, str] = field(default_factory=dict)
+    ms_per_image: dict[str, float] = field(default_factory=dict)
+    ratio: dict[str, float] = field(default_factory=dict)
+    f32_ratio: dict[str, float] = field(default_factory=dict)
+    measure: str = ""
+    accuracy: float | None = None
+    best: str = ""
+    best_accuracy: float | None = None
+    within: float = 0.0
+
+
+@dataclass(frozen=True)
 class Export:
     """Files of one encoder's compact and static networks.
 

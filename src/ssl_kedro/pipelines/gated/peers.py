@@ -86,4 +86,5 @@ def _planned(
         tags=(FRONTIER, name, *size),
         student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
         repeat=baseline.repeat,
+        timed=True,
     )

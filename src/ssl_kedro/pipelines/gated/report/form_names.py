@@ -1,0 +1,31 @@
+"""What reports call networks, precisions and engines."""
+
+from ssl_kedro.pipelines.gated.variants import label_of
+
+ENGINES = {
+    "native": "C++",
+    "openvino": "OpenVINO",
+    "onnxruntime": "ONNX Runtime",
+    "compiled": "compiled",
+    "eager": "PyTorch",
+}
+# Forms of what was trained with gates; any other model has one network, which needs no word.
+_GATED_KEYS = ".budget_"
+MEASURE_TITLES = {
+    "linear": "linear top-1",
+    "knn": "1-NN top-1",
+    "neighbours": "nearest neighbours of the dense network kept",
+}
+
+
+def form_label(model: str, network: str, precision: str = "") -> str:
+    """Name of a network in a sentence: "dual gating, 30 %, static, int8"."""
+    parts = [label_of(model)]
+    if _GATED_KEYS in model:
+        parts.append(network)
+    return ", ".join(filter(None, [*parts, precision]))
+
+
+def batch_label(batch: int) -> str:
+    """Heading of what was measured at a batch size."""
+    return f"{batch} image{'s' if batch > 1 else ''} at a time"
