@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
 from ssl_kedro.core.files import StorageError
@@ -23,6 +24,7 @@ from ssl_kedro.hooks.interruption import (
 )
 from ssl_kedro.hooks.rooms import RoomHook
 from ssl_kedro.pipelines import effective_parameters
+from ssl_kedro.training.checkpoints import CheckpointStore
 
 PIPELINE = Pipeline([node(lambda: 1, None, "dual_gating.budget_30.encoder", name="train")])
 PARAMETERS = {
@@ -30,14 +32,14 @@ PARAMETERS = {
     "saliency360": {"train": {"resume": True}, "decoder_train": {"resume": False}},
     "run": "night",
 }
-RUN = {"pipeline_names": ["dual_gating"]}
+RUN, CATALOG = {"pipeline_names": ["dual_gating"]}, DataCatalog()
 # A run that has come to its second epoch and is interrupted there, as `kedro run` would be.
 WAITING = f"""
 import sys, time
 sys.path[:0] = {[str(Path(__file__).parent)]!r}
-from test_interruption import PIPELINE, RUN, begun, trained
+from test_interruption import CATALOG, PIPELINE, RUN, begun, trained
 hook = begun(sys.argv[1])
-hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
+hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)
 trained(sys.argv[1])
 print("training", flush=True)
 time.sleep(60)
@@ -123,25 +125,60 @@ def test_the_next_run_says_that_checkpoints_are_there(
     ended: Callable[[RoomHook], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hook = begun(tmp_path)
-    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
+    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)
     trained(tmp_path)
     ended(hook)  # as at the end of an interpreter that was interrupted, or after an error
     with caplog.at_level(logging.WARNING):
-        hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
+        hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)
     (said,) = [record.getMessage() for record in caplog.records]
     assert "did not end; it has left checkpoints of dual_gating.budget_30" in said
     assert "add --params dual_gating.train.resume=true to continue" in said
     caplog.clear()
     hook.after_pipeline_run(run_params=RUN)
-    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)  # the one before has ended
+    hook.before_pipeline_run(
+        run_params=RUN, pipeline=PIPELINE, catalog=CATALOG
+    )  # the one before has ended
     assert not caplog.records
+    hook.on_pipeline_error()
+
+
+TRAINED = Pipeline(
+    [
+        node(lambda _, model=model: model, f"{name}.checkpoint", f"{name}.encoder", name=name)
+        for model in ("a", "b")
+        for name in [f"dual_gating.{model}"]
+    ]
+)
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_checkpoints_of_a_finished_run_are_forgotten_where_all_begins_anew(
+    resumes: bool, tmp_path: Path
+) -> None:
+    """A resume after an interruption would come upon those that were not yet replaced."""
+    old, other = trained(tmp_path, "a"), trained(tmp_path, "b")
+    names = {f"dual_gating.{model}.checkpoint": path for model, path in (("a", old), ("b", other))}
+    catalog = DataCatalog({n: MemoryDataset(CheckpointStore(p)) for n, p in names.items()})
+    hook = begun(tmp_path)
+    effective_parameters.bind(lambda: {"dual_gating": {"train": {"resume": resumes}}})
+    one = TRAINED.only_nodes("dual_gating.a")
+    hook.before_pipeline_run(run_params=RUN, pipeline=one, catalog=catalog)
+    assert old.exists()  # the run may still be refused
+    hook.before_node_run()
+    assert (old.exists(), other.exists()) == (resumes, True)
+    old.write_bytes(b"of this run")
+    hook.before_node_run()
+    hook._release()
+    hook.before_pipeline_run(run_params=RUN, pipeline=one, catalog=catalog)  # after an interruption
+    hook.before_node_run()
+    assert old.exists()
     hook.on_pipeline_error()
 
 
 def test_a_run_interrupted_in_this_interpreter_does_not_keep_the_room(tmp_path: Path) -> None:
     hook = begun(tmp_path)
-    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
-    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)  # no RoomError
+    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)
+    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)  # no RoomError
     hook.after_pipeline_run(run_params=RUN)
     assert not (tmp_path / "data/.running.json").exists()
 
@@ -156,18 +193,20 @@ def test_a_room_without_room_is_refused_at_the_start(
     for free, needed in ((10_000_000, "60.0"), (59_000_000, "60.0")):
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: usage(1, 1, free))
         with pytest.raises(StorageError) as found:
-            hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
+            hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)
         assert f"needs at least {needed} MB, {free / 1e6} MB are free" in str(found.value)
     left.write_bytes(b"x")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1, 1, 49_000_000))
     with pytest.raises(StorageError, match=r"needs at least 50\.0 MB, 49\.0 MB are free"):
-        hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
+        hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)
     monkeypatch.undo()
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(StorageError, match="read-only"):
-        hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
+        hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)
     monkeypatch.undo()
-    hook.before_pipeline_run(run_params=RUN, pipeline=PIPELINE)  # the room is free again
+    hook.before_pipeline_run(
+        run_params=RUN, pipeline=PIPELINE, catalog=CATALOG
+    )  # the room is free again
     hook.after_pipeline_run(run_params=RUN)
 
 
@@ -179,4 +218,4 @@ def test_a_read_only_disk_is_told_before_a_lock_is_tried(
 
     monkeypatch.setattr("pathlib.Path.mkdir", refused)
     with pytest.raises(StorageError, match=r"data cannot be written \(Read-only file system\)"):
-        begun(tmp_path).before_pipeline_run(run_params=RUN, pipeline=PIPELINE)
+        begun(tmp_path).before_pipeline_run(run_params=RUN, pipeline=PIPELINE, catalog=CATALOG)

@@ -27,14 +27,16 @@ def checkpoints(room: Path, pipelines: Collection[str], since: float) -> list[st
     return sorted(path.parent.relative_to(models).as_posix() for path in written)
 
 
-def resume_keys(parameters: Mapping[str, Any], pipelines: Collection[str]) -> list[str]:
-    """Parameters that continue from checkpoints and are off, "dual_gating.train.resume"."""
+def resume_keys(
+    parameters: Mapping[str, Any], pipelines: Collection[str], value: bool = False
+) -> list[str]:
+    """Parameters that continue from checkpoints and are off, "dual_gating.train.resume"; or on."""
 
     def below(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
-        for key, value in values.items():
-            if isinstance(value, Mapping):
-                yield from below(value, f"{prefix}{key}.")
-            elif key == "resume" and value is False:
+        for key, item in values.items():
+            if isinstance(item, Mapping):
+                yield from below(item, f"{prefix}{key}.")
+            elif key == "resume" and item is value:
                 yield f"{prefix}{key}"
 
     return list(below({name: parameters.get(name, {}) for name in sorted(pipelines)}, ""))

@@ -105,7 +105,7 @@ class ProvenanceHook:
         return {
             name: read_origin(dataset)
             for name, dataset in datasets.items()
-            if getattr(dataset, "names_file", False)
+            if dataset is not None and getattr(dataset, "names_file", False)
         }
 
     @hook_impl

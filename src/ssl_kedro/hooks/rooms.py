@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from ssl_kedro.core.errors import UserError, first_few
@@ -28,6 +29,9 @@ from ssl_kedro.hooks.interruption import (
     resume_keys,
 )
 from ssl_kedro.pipelines import effective_parameters
+
+if TYPE_CHECKING:
+    from ssl_kedro.training.checkpoints import CheckpointStore
 
 DATA, LATEST = "data", "latest"
 _LOCK, _OWNER = ".lock", ".running.json"
@@ -76,6 +80,7 @@ class RoomHook:
         self._joined = False
         self._lock: FileLock | None = None
         self._restore_sigterm: Callable[[], None] | None = None
+        self._anew: list[CheckpointStore] = []
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -86,7 +91,9 @@ class RoomHook:
         self._joined = bool(given.get("mlflow_run_id") or os.environ.get("MLFLOW_RUN_ID"))
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
         """Claim the room until the run ends, however it ends.
 
         The operating system holds the claim and lets go of it with the process, so that no run
@@ -107,9 +114,10 @@ class RoomHook:
             self._check_storage(written)
             self._restore_sigterm = exit_on_sigterm()
             return
+        current = effective_parameters.current()
         shared = any(
             isinstance(found, dict) and (found.get("train") or {}).get("nodes", 1) != 1
-            for found in effective_parameters.current().values()
+            for found in current.values()
         )
         host = socket.gethostname()
         with storage_told(self._room, _LEAST):
@@ -119,6 +127,13 @@ class RoomHook:
             except Timeout:
                 raise RoomError(self._occupied(self._room / _OWNER)) from None
         self._lock = lock
+        if not (shared or (self._room / _OWNER).exists()):
+            self._anew = [
+                catalog.load(name)
+                for name in sorted(pipeline.inputs())
+                if name.endswith(".checkpoint")
+                and not resume_keys(current, [name.partition(".")[0]], value=True)
+            ]
         try:
             self._settle(run_params, written, shared)
         except BaseException:
@@ -150,6 +165,17 @@ class RoomHook:
         command = command_line(sys.argv) if typed else ["kedro", "run"]
         atexit.register(self._interrupted, pipelines, keys, started.timestamp(), command)
         self._restore_sigterm = exit_on_sigterm()
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        """Forget checkpoints of a run that has ended, when this one begins these trainings anew.
+
+        Else to continue this run, after an interruption, would come upon them where it had not yet
+        come to a training. All checks are behind when the first node starts.
+        """
+        forgotten, self._anew = self._anew, []
+        for store in forgotten:
+            store.forget()
 
     # After all others: tracking still reads what lies in the room.
     @hook_impl(trylast=True)

@@ -97,6 +97,10 @@ class CheckpointStore:
         with replaced_file(self.path, needed) as temporary:
             save_file(tensors, temporary, metadata={"checkpoint": json.dumps(described)})
 
+    def forget(self) -> None:
+        """Remove it, where there is one."""
+        self.path.unlink(missing_ok=True)
+
     def load(self) -> Checkpoint | None:
         """The stored checkpoint on the CPU, or None where there is none.
 

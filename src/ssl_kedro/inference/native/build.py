@@ -29,6 +29,12 @@ INSTRUCTION_SETS: dict[str, tuple[int, tuple[str, ...]]] = {
     "avx2": (8, ("-mavx2", "-mfma")),
     "avx512": (16, ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma")),
 }
+_AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma", "-mf16c")
+# The same for bytes: definitions and flags.
+INT8_SETS: dict[str, tuple[str, ...]] = {
+    "avx512vnni": (*_AVX512, "-mavx512vnni"),
+    "amx": (*_AVX512, "-mavx512vnni", "-mamx-tile", "-mamx-int8", "-DINT8_AMX"),
+}
 
 
 def library_path() -> Path:
@@ -89,7 +95,7 @@ def _cached_path() -> Path:
     digest = hashlib.sha256()
     machine = (platform.system(), platform.machine(), *platform.libc_ver())
     added = [word for word in _wanted() if word.startswith("-")]
-    digest.update(repr((machine, _FLAGS, INSTRUCTION_SETS, added)).encode())
+    digest.update(repr((machine, _FLAGS, INSTRUCTION_SETS, INT8_SETS, added)).encode())
     for source in sorted(_FOLDER.glob("*.cpp")) + sorted(_FOLDER.glob("*.h")):
         digest.update(source.name.encode() + source.read_bytes())
     return cache / "ssl_kedro" / "native" / f"gated_{digest.hexdigest()[:16]}.so"
@@ -171,7 +177,8 @@ def _make(library: Path, compiler: list[str]) -> None:
 
 def _objects(folder: Path) -> dict[str, list[str]]:
     """Paths of the objects, and what the compiler is given for each."""
-    sources = [path for path in sorted(_FOLDER.glob("*.cpp")) if path.name != "tiles.cpp"]
+    several = ("tiles.cpp", "int8_tiles.cpp")
+    sources = [path for path in sorted(_FOLDER.glob("*.cpp")) if path.name not in several]
     found = {str(folder / f"{source.stem}.o"): ["-c", str(source)] for source in sources}
     intel = platform.machine().lower() in ("x86_64", "amd64")
     for name in INSTRUCTION_SETS if intel else ("portable",):
@@ -179,6 +186,9 @@ def _objects(folder: Path) -> dict[str, list[str]]:
         defined = [f"-DTILES_NAME={name}", f"-DTILES_LANES={lanes}"]
         tiles = [*flags, *defined, "-c", str(_FOLDER / "tiles.cpp")]
         found[str(folder / f"tiles_{name}.o")] = tiles
+    for name in INT8_SETS if intel else ():
+        tiles = [*INT8_SETS[name], f"-DTILES_NAME={name}", "-c", str(_FOLDER / "int8_tiles.cpp")]
+        found[str(folder / f"int8_{name}.o")] = tiles
     return found
 
 

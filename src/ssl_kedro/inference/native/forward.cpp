@@ -12,17 +12,6 @@ constexpr int64_t PART_FLOATS = 1 << 17;
 // Maps of at least this many pixels for each thread are shared out by pixels, others by channels.
 constexpr int64_t SHARED_PIXELS = 64;
 
-struct Share {
-  int64_t first, last;
-};
-
-// Part of a range, in whole steps.
-Share share(int64_t count, int part, int parts, int64_t step = 1) {
-  const int64_t steps = (count + step - 1) / step;
-  return {std::min(count, steps * part / parts * step),
-          std::min(count, steps * (part + 1) / parts * step)};
-}
-
 }  // namespace
 
 void Network::normalise(Workspace &space, const void *image, bool bytes, int part,
@@ -99,21 +88,15 @@ void Network::gate(size_t index, Workspace &space, const float *map, const uint8
   list.clear();
   for (int64_t c = 0; c < block.on; ++c) list.push_back(int32_t(c));
   if (!block.hidden) return;
-  const int64_t channels = block.from.channels, dependent = block.kept - block.on;
-  float *pooled = space.pooled.at(), *hidden = space.hidden.at(), *logits = space.logits.at();
+  const int64_t channels = block.from.channels;
+  float *pooled = space.pooled.at();
   std::fill(pooled, pooled + channels, 0.f);
   tiles_->add_pixels(map, block.source_pixels.data(), 0, int64_t(block.source_pixels.size()),
                      channels, pooled);
   const float scale = 1 / float(block.source_pixels.size());
   for (int64_t c = 0; c < channels; ++c) pooled[c] *= scale;
-  tiles_->products(pooled, block.squeeze.at(), block.squeeze_bias.at(), block.hidden, channels,
-                   hidden);
-  const int64_t length = (block.hidden + 15) / 16 * 16;
-  for (int64_t h = 0; h < length; ++h) if (h >= block.hidden || hidden[h] < 0) hidden[h] = 0;
-  tiles_->products(hidden, block.expand.at(), nullptr, dependent, length, logits);
-  const uint8_t *wanted = forced ? forced + masks_at_[index] : nullptr;
-  for (int64_t c = 0; c < dependent; ++c)
-    if (wanted ? wanted[c] != 0 : logits[c] >= 0) list.push_back(int32_t(block.on + c));
+  block.gate.decide(tiles_, pooled, space.hidden.at(), space.logits.at(), block.on,
+                    forced ? forced + masks_at_[index] : nullptr, list);
 }
 
 void Network::rows(const Block &block, const float *map, const std::vector<int32_t> &list,
@@ -196,15 +179,14 @@ void Network::record(size_t index, const std::vector<int32_t> &list, uint8_t *ma
 }
 
 // One late block for the samples in hand: each part of the weights serves all of them in turn.
-void Network::late(size_t index, Workspace &space, int64_t first, int64_t last,
-                   const uint8_t *forced, uint8_t *masks) const {
+void Network::late(size_t index, Workspace &space, const Call &call, int64_t first,
+                   int64_t last) const {
   const Block &block = blocks_[index];
   auto &from = space.maps[block.source], &to = space.maps[block.target];
   const int64_t count = last - first, pixels = block.pixels();
   for (int64_t s = 0; s < count; ++s) {
-    const int64_t at = (first + s) * decided_;
-    gate(index, space, from[s].at(), forced ? forced + at : nullptr, space.lists[s]);
-    record(index, space.lists[s], masks ? masks + at : nullptr);
+    gate(index, space, from[s].at(), forced(call, first + s), space.lists[s]);
+    record(index, space.lists[s], masks(call, first + s));
     clear_border(block, space.inner.at(s * inner_floats_), space.lists[s].size());
   }
   const int64_t part = std::max<int64_t>(16, PART_FLOATS / (9 * block.from.channels));
@@ -223,21 +205,20 @@ void Network::late(size_t index, Workspace &space, int64_t first, int64_t last,
               b, 0, pixels);
 }
 
-void Network::samples(Workspace &space, const void *images, bool bytes, int64_t first,
-                      int64_t last, const uint8_t *forced, float *features,
-                      uint8_t *masks) const {
+void Network::samples(int thread, const Call &call, int64_t first, int64_t last) {
+  Workspace &space = spaces_[thread];
   size_t early = 0;
   while (early < blocks_.size() && !blocks_[early].late) ++early;
   for (int64_t s = first; s < last; ++s) {
     auto slot = [&](int map) { return space.maps[map][slots_[map] > 1 ? s - first : 0].at(); };
-    normalise(space, image(images, bytes, s), bytes, 0, 1);
+    normalise(space, image(call, s), call.bytes, 0, 1);
     convolve_stem(space, slot(0), 0, 1);
     if (pooled_) pool_stem(space, slot(0), 0, 1);
     for (size_t b = 0; b < early; ++b) {
       const Block &block = blocks_[b];
       auto &list = space.lists[0];
-      gate(b, space, slot(block.source), forced ? forced + s * decided_ : nullptr, list);
-      record(b, list, masks ? masks + s * decided_ : nullptr);
+      gate(b, space, slot(block.source), forced(call, s), list);
+      record(b, list, masks(call, s));
       clear_border(block, space.inner.at(), list.size());
       rows(block, slot(block.source), list, space.inner.at(), 0, int64_t(list.size()), 0,
            block.pixels());
@@ -247,49 +228,48 @@ void Network::samples(Workspace &space, const void *images, bool bytes, int64_t 
     }
     if (early == blocks_.size()) {
       mean(blocks_.back(), slot(blocks_.back().target), space.pooled.at());
-      memcpy(features + s * blocks_.back().out, space.pooled.at(),
-             blocks_.back().out * sizeof(float));
+      memcpy(call.features + s * out_, space.pooled.at(), out_ * sizeof(float));
     }
   }
   if (early == blocks_.size()) return;
-  for (size_t b = early; b < blocks_.size(); ++b) late(b, space, first, last, forced, masks);
+  for (size_t b = early; b < blocks_.size(); ++b) late(b, space, call, first, last);
   const Block &back = blocks_.back();
   for (int64_t s = first; s < last; ++s) {
     mean(back, space.maps[back.target][s - first].at(), space.pooled.at());
-    memcpy(features + s * back.out, space.pooled.at(), back.out * sizeof(float));
+    memcpy(call.features + s * out_, space.pooled.at(), out_ * sizeof(float));
   }
 }
 
 // One sample on all threads, in steps: pixels, stem, perhaps pooling, then for each block conv1
 // and conv2. Returns how many items a step has; the first of a block is where its gate decides.
-int Network::prepare_step(int step, const uint8_t *forced, uint8_t *masks) {
-  const int first = pooled_ ? 3 : 2, threads = threads_.size();
-  if (step < first) return 2 * threads;
+int Network::prepare_step(int step, const Call &call, int64_t image) {
+  const int first = pooled_ ? 3 : 2;
+  if (step < first) return 2 * threads();
   const size_t index = size_t(step - first) / 2;
   const Block &block = blocks_[index];
-  const bool by_pixels = block.pixels() >= SHARED_PIXELS * threads;
+  const bool by_pixels = block.pixels() >= SHARED_PIXELS * threads();
   Workspace &space = spaces_[0];
   if ((step - first) % 2 == 1)
-    return by_pixels ? 2 * threads : int((block.out + tiles_->block - 1) / tiles_->block);
+    return by_pixels ? 2 * threads() : int((block.out + tiles_->block - 1) / tiles_->block);
   auto &list = space.lists[0];
-  gate(index, space, space.maps[block.source][0].at(), forced, list);
-  record(index, list, masks);
+  gate(index, space, space.maps[block.source][0].at(), forced(call, image), list);
+  record(index, list, masks(call, image));
   clear_border(block, space.inner.at(), list.size());
-  return by_pixels ? 2 * threads : std::clamp<int>(int(list.size() + 3) / 4, 1, 4 * threads);
+  return by_pixels ? 2 * threads() : std::clamp<int>(int(list.size() + 3) / 4, 1, 4 * threads());
 }
 
-void Network::do_item(int step, int item, int items, const void *image, bool bytes) {
+void Network::do_item(int, int step, int item, int items, const Call &call, int64_t index) {
   const int first = pooled_ ? 3 : 2;
   Workspace &space = spaces_[0];
   auto map = [&](int m) { return space.maps[m][0].at(); };
-  if (step == 0) return normalise(space, image, bytes, item, items);
+  if (step == 0) return normalise(space, image(call, index), call.bytes, item, items);
   if (step == 1) return convolve_stem(space, map(0), item, items);
   if (step < first) return pool_stem(space, map(0), item, items);
   const Block &block = blocks_[size_t(step - first) / 2];
   const auto &list = space.lists[0];
   const int64_t open = int64_t(list.size()), pixels = block.pixels();
   const int64_t blocks = (block.out + tiles_->block - 1) / tiles_->block;
-  const bool by_pixels = pixels >= SHARED_PIXELS * threads_.size();
+  const bool by_pixels = pixels >= SHARED_PIXELS * threads();
   const Share part = by_pixels ? share(pixels, item, items) : Share{0, pixels};
   if ((step - first) % 2 == 0) {
     const Share places = by_pixels ? Share{0, open} : share(open, item, items, 4);
@@ -301,35 +281,9 @@ void Network::do_item(int step, int item, int items, const void *image, bool byt
             part.last);
 }
 
-void Network::run(const void *images, bool bytes, int64_t count, const uint8_t *forced,
-                  float *features, uint8_t *masks) {
-  if (masks) memset(masks, 0, count * decided_);
-  const int threads = threads_.size();
-  const int64_t out = blocks_.back().out;
-  // What does not go round evenly is done by all threads together.
-  const int64_t alone = threads == 1 ? count : count / threads * threads;
-  if (alone) {
-    const int64_t group = std::clamp<int64_t>(alone / threads, 1, group_);
-    std::atomic<int64_t> next{0};
-    threads_.run([&](int thread) {
-      for (;;) {
-        const int64_t first = next.fetch_add(group);
-        if (first >= alone) return;
-        samples(spaces_[thread], images, bytes, first, std::min(alone, first + group), forced,
-                features, masks);
-      }
-    });
-  }
-  for (int64_t s = alone; s < count; ++s) {
-    const void *one = image(images, bytes, s);
-    const uint8_t *imposed = forced ? forced + s * decided_ : nullptr;
-    uint8_t *applied = masks ? masks + s * decided_ : nullptr;
-    auto prepare = [&](int step) { return prepare_step(step, imposed, applied); };
-    auto item = [&](int step, int i, int items) { do_item(step, i, items, one, bytes); };
-    steps_.reset(prepare);
-    threads_.run([&](int) { steps_.run(prepare, item); });
-    const Block &back = blocks_.back();
-    mean(back, spaces_[0].maps[back.target][0].at(), spaces_[0].pooled.at());
-    memcpy(features + s * out, spaces_[0].pooled.at(), out * sizeof(float));
-  }
+void Network::finish(const Call &call, int64_t index) {
+  Workspace &space = spaces_[0];
+  const Block &back = blocks_.back();
+  mean(back, space.maps[back.target][0].at(), space.pooled.at());
+  memcpy(call.features + index * out_, space.pooled.at(), out_ * sizeof(float));
 }

@@ -5,6 +5,7 @@ import functools
 import os
 import threading
 import weakref
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,13 +14,17 @@ from torch import Tensor
 from ssl_kedro.core.config import Range
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
-from ssl_kedro.inference.native.build import INSTRUCTION_SETS, library_path
+from ssl_kedro.inference.int8 import Int8Network, int8_network
+from ssl_kedro.inference.native.build import INSTRUCTION_SETS, INT8_SETS, library_path
 from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.plan import CompactPlan
 
 # The largest images that a source gives; buffers grow with the square.
 _SIDE, _THREADS = Range(at_least=1, at_most=1024), Range(at_least=1, at_most=1024)
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _INTEGERS = ctypes.POINTER(ctypes.c_int64)
+_BYTES = ctypes.POINTER(ctypes.c_int8)
+NativePrecision = Literal["f32", "int8"]
 
 
 @functools.cache
@@ -36,6 +41,12 @@ def _library() -> ctypes.CDLL:
         *(ctypes.c_int, ctypes.c_int),
     ]
     library.gated_create.restype = ctypes.c_void_p
+    library.gated_int8_available.argtypes = [ctypes.c_int]
+    library.gated_create_int8.argtypes = [
+        *(_INTEGERS, ctypes.c_int64, _BYTES, ctypes.c_int64, _FLOATS, ctypes.c_int64),
+        *(ctypes.c_int, ctypes.c_int),
+    ]
+    library.gated_create_int8.restype = ctypes.c_void_p
     library.gated_run.argtypes = [
         *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64),
         *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p),
@@ -45,14 +56,17 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def instruction_sets() -> tuple[str, ...]:
-    """Names of those that this machine has, fastest first.
+def instruction_sets(precision: NativePrecision = "f32") -> tuple[str, ...]:
+    """Names of those that this machine has, fastest first; for "int8" there may be none.
 
     Raises:
         EngineUnavailableError: the kernel cannot be compiled or loaded.
     """
     library = _library()
-    found = [name for i, name in enumerate(INSTRUCTION_SETS) if library.gated_available(i)]
+    if precision == "int8":
+        found = [name for i, name in enumerate(INT8_SETS) if library.gated_int8_available(i)]
+    else:
+        found = [name for i, name in enumerate(INSTRUCTION_SETS) if library.gated_available(i)]
     return tuple(reversed(found))
 
 
@@ -64,48 +78,51 @@ class NativeNetwork(Engine):
     threads do not survive a fork: a process makes its own network.
 
     Args:
-        network: weights are copied.
+        network: weights are copied. One in int8 is computed as it is.
         image_size: side of the images in px.
         threads: that work on a call.
-        instruction_set: "portable", "avx2" or "avx512"; None = the fastest there is.
+        instruction_set: "portable", "avx2" or "avx512", in int8 "avx512vnni" or "amx"; None = the
+            fastest there is.
+        precision: that a compact network is computed in; one in int8 is in any case.
+        calibration: images that a compact network is brought to int8 with, uint8 (N, 3, H, W);
+            see :func:`~ssl_kedro.inference.int8.int8_network`.
 
     Raises:
         EngineUnavailableError: no compiler, an instruction set that the machine lacks, or no
             memory.
-        ValueError: an image size or number of threads below 1 or beyond all use.
+        ValueError: an image size or number of threads below 1 or beyond all use, or int8 without
+            calibration.
     """
 
     def __init__(
         self,
-        network: CompactNetwork,
+        network: CompactNetwork | Int8Network,
         image_size: int,
         threads: int = 1,
         instruction_set: str | None = None,
+        *,
+        precision: NativePrecision = "f32",
+        calibration: np.ndarray | None = None,
     ) -> None:
         if not (_SIDE.contains(image_size) and _THREADS.contains(threads)):
             raise ValueError(
                 f"image_size = {image_size}, threads = {threads}: expected {_SIDE}, and {_THREADS}"
             )
-        names = instruction_sets()
-        self.instruction_set = instruction_set or names[0]
-        if self.instruction_set not in names:
-            raise EngineUnavailableError(
-                f"instruction set {instruction_set!r} is not there; this machine has "
-                f"{', '.join(names)}"
-            )
+        if isinstance(network, Int8Network):
+            precision = "int8"
+        self.instruction_set = _chosen_set(precision, instruction_set)
+        if isinstance(network, CompactNetwork) and precision == "int8":
+            if calibration is None:
+                raise ValueError(
+                    "int8 needs calibration images; give some of the training images as uint8 "
+                    "(N, 3, H, W)"
+                )
+            network = int8_network(network, calibration)
         self.name = f"native {self.instruction_set}"
+        self.precision = precision
         self.plan = network.plan
         self.image_size = image_size
-        shape = np.array(_shape(network, image_size), dtype=np.int64)
-        weights = _weights(network)
-        self._handle = _library().gated_create(
-            shape.ctypes.data_as(_INTEGERS),
-            len(shape),
-            weights.ctypes.data_as(_FLOATS),
-            len(weights),
-            threads,
-            list(INSTRUCTION_SETS).index(self.instruction_set),
-        )
+        self._handle = _created(network, image_size, threads, self.instruction_set)
         if not self._handle:
             raise EngineUnavailableError(
                 "the kernel refuses the network: not enough memory, or an unknown shape"
@@ -173,9 +190,43 @@ def _destroy(handle: int, process: int) -> None:
         _library().gated_destroy(handle)
 
 
-def _shape(network: CompactNetwork, image_size: int) -> list[int]:
+def _chosen_set(precision: NativePrecision, wanted: str | None) -> str:
+    names = instruction_sets(precision)
+    if not names:
+        raise EngineUnavailableError(
+            "the kernel computes int8 with AVX-512 VNNI or AMX, and this machine has neither; use "
+            "f32, or another engine"
+        )
+    if wanted is not None and wanted not in names:
+        raise EngineUnavailableError(
+            f"instruction set {wanted!r} is not there; this machine has {', '.join(names)}"
+        )
+    return wanted or names[0]
+
+
+def _created(
+    network: CompactNetwork | Int8Network, image_size: int, threads: int, instruction_set: str
+) -> int | None:
+    """The library's handle of a network; None if it refuses it."""
+    shape = np.array(_shape(network.plan, image_size), dtype=np.int64)
+    head = (shape.ctypes.data_as(_INTEGERS), len(shape))
+    floats = _floats(network)
+    tail = (floats.ctypes.data_as(_FLOATS), len(floats), threads)
+    handle: int | None
+    if isinstance(network, Int8Network):
+        weights = _int8_weights(network)
+        middle = (weights.ctypes.data_as(_BYTES), len(weights))
+        place = list(INT8_SETS).index(instruction_set)
+        handle = _library().gated_create_int8(*head, *middle, *tail, place)
+    else:
+        handle = _library().gated_create(
+            *head, *tail, list(INSTRUCTION_SETS).index(instruction_set)
+        )
+    return handle
+
+
+def _shape(plan: CompactPlan, image_size: int) -> list[int]:
     """Numbers in the order in which the library reads them."""
-    plan = network.plan
     kernel, stride, padding = STEMS[plan.stem]
     pooled = int(plan.stem == "imagenet")
     shape = [len(plan.blocks), kernel, stride, padding, pooled, plan.width, image_size, 0]
@@ -185,11 +236,39 @@ def _shape(network: CompactNetwork, image_size: int) -> list[int]:
     return shape
 
 
-def _weights(network: CompactNetwork) -> np.ndarray:
-    """All weights one after the other, in the order in which the library reads them.
+def _floats(network: CompactNetwork | Int8Network) -> np.ndarray:
+    """All floats one after the other, in the order in which the library reads them.
 
-    That is the order of the network's state: statistics of the pixels, stem, then of each block
-    convolutions or constant, shortcut, gate.
+    Of a compact network these are all weights, in the order of its state: statistics of the
+    pixels, stem, then of each block convolutions or constant, shortcut, gate. Of one in int8 they
+    are scales and biases that make of sums of integers what comes next.
     """
-    flat = torch.cat([part.reshape(-1).float() for part in network.state_dict().values()])
+    if isinstance(network, Int8Network):
+        parts = _int8_floats(network)
+    else:
+        parts = list(network.state_dict().values())
+    flat = torch.cat([part.reshape(-1).float() for part in parts])
     return np.ascontiguousarray(flat.numpy())
+
+
+def _int8_floats(network: Int8Network) -> list[Tensor]:
+    parts = [network.pixel_levels, network.stem.scale, network.stem.bias]
+    for block in network.int8_blocks():
+        first, second = block.input_scale.double(), block.inner_scale.double()
+        parts += [first, block.conv1.scale.double() * first / second]
+        parts += [block.conv1.bias.double() / second]
+        parts += [block.conv2.scale.double() * second, block.conv2.bias]
+        if block.downsample is not None:
+            parts += [block.downsample.scale.double() * first, block.downsample.bias]
+        if block.gate is not None:
+            parts += list(block.gate.state_dict().values())
+    return parts
+
+
+def _int8_weights(network: Int8Network) -> np.ndarray:
+    parts = [network.stem.weight]
+    for block in network.int8_blocks():
+        parts += [block.conv1.weight, block.conv2.weight]
+        if block.downsample is not None:
+            parts.append(block.downsample.weight)
+    return np.ascontiguousarray(torch.cat([part.reshape(-1) for part in parts]).numpy())

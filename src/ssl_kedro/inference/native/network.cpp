@@ -6,34 +6,9 @@
 
 namespace {
 
-int64_t rounded(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-
-constexpr int64_t HEADER = 8, PER_BLOCK = 7;
 // A block whose weights take more than this is read for many samples at a time.
 constexpr int64_t LATE_FLOATS = 1 << 18;
 constexpr int64_t GROUP_FLOATS = 4 << 20;
-
-struct Reader {
-  const float *at;
-  const float *take(int64_t count) {
-    const float *found = at;
-    at += count;
-    return found;
-  }
-};
-
-// Floats that the weights of a shape take.
-int64_t weight_floats(const int64_t *shape) {
-  int64_t count = 6 + shape[5] * (3 * shape[1] * shape[1] + 1);
-  for (int64_t b = 0; b < shape[0]; ++b) {
-    const int64_t *s = shape + HEADER + b * PER_BLOCK;
-    const int64_t in = s[0], kept = s[1], on = s[2], out = s[3], hidden = s[5];
-    count += 9 * in * kept + kept + 9 * kept * out + out;
-    if (s[6]) count += in * out + out;
-    if (hidden) count += hidden * in + hidden + (kept - on) * hidden;
-  }
-  return count;
-}
 
 // (out, in, taps) as [block of out][in][tap][block], zeros beyond the last channel.
 Floats packed_columns(const float *weights, int64_t out, int64_t in, int64_t taps, int64_t block) {
@@ -46,64 +21,33 @@ Floats packed_columns(const float *weights, int64_t out, int64_t in, int64_t tap
   return packed;
 }
 
-// (out, in, taps) as [out][tap][in], the input channels of a pixel as many as in its map.
-Floats packed_rows(const float *weights, int64_t out, int64_t in, int64_t taps, int64_t channels) {
-  Floats packed(out * taps * channels);
-  for (int64_t o = 0; o < out; ++o)
-    for (int64_t i = 0; i < in; ++i)
-      for (int64_t t = 0; t < taps; ++t)
-        *packed.at((o * taps + t) * channels + i) = weights[(o * in + i) * taps + t];
-  return packed;
-}
-
-Floats copied(const float *values, int64_t count, int64_t size) {
-  Floats copy(size);
-  std::copy(values, values + count, copy.at());
-  return copy;
-}
-
-std::vector<int32_t> pixel_places(int64_t height, int64_t width, int64_t stride, int64_t pitch,
-                                  int64_t offset) {
-  std::vector<int32_t> places;
-  for (int64_t y = 0; y < height; ++y)
-    for (int64_t x = 0; x < width; ++x)
-      places.push_back(int32_t((y * pitch + x) * stride + offset));
-  return places;
-}
-
 }  // namespace
 
-bool Network::readable(const int64_t *shape, int64_t shape_count, int64_t weight_count) {
-  if (shape_count < HEADER || shape[0] < 1 || shape_count != HEADER + shape[0] * PER_BLOCK)
-    return false;
-  for (int64_t i = 1; i < HEADER; ++i)
-    if (shape[i] < (i == 3 || i == 4 || i == 7 ? 0 : 1)) return false;
-  int64_t channels = shape[5];
-  for (int64_t b = 0; b < shape[0]; ++b) {
-    const int64_t *s = shape + HEADER + b * PER_BLOCK;
-    if (s[0] != channels || s[1] < 0 || s[2] < 0 || s[2] > s[1] || s[3] < 1 || s[4] < 1)
-      return false;
-    if ((s[5] > 0) != (s[2] < s[1])) return false;
-    if (!s[6] && (s[0] != s[3] || s[4] != 1)) return false;
-    channels = s[3];
+int64_t Network::floats(const Shape &shape) {
+  int64_t count = 6 + shape.width() * (3 * shape.kernel() * shape.kernel() + 1);
+  for (int64_t b = 0; b < shape.blocks(); ++b) {
+    const Shape::Block s = shape.block(b);
+    count += 9 * s.in * s.kept + s.kept + 9 * s.kept * s.out + s.out;
+    if (s.downsample) count += s.in * s.out + s.out;
+    count += Gate::floats(s.in, s.hidden, s.dependent());
   }
-  return weight_floats(shape) == weight_count;
+  return count;
 }
 
-Network::Network(const int64_t *shape, const float *weights, int threads, const Tiles *tiles)
-    : tiles_(tiles), threads_(threads), steps_(int((shape[4] ? 3 : 2) + 2 * shape[0])) {
-  kernel_ = shape[1], step_ = shape[2], padding_ = shape[3], pooled_ = shape[4];
-  width_ = shape[5], side_ = shape[6];
+Network::Network(const Shape &shape, const float *weights, int threads, const Tiles *tiles)
+    : Executor(threads, int((shape.pooled() ? 3 : 2) + 2 * shape.blocks())), tiles_(tiles) {
+  kernel_ = shape.kernel(), step_ = shape.step(), padding_ = shape.padding();
+  pooled_ = shape.pooled(), width_ = shape.width(), side_ = shape.side();
   const int64_t stem_side = (side_ + 2 * padding_ - kernel_) / step_ + 1;
   const int64_t side = pooled_ ? (stem_side - 1) / 2 + 1 : stem_side;
   stem_map_ = {stem_side, stem_side, rounded(width_, 16)};
   maps_.push_back({side, side, rounded(width_, 16)});
-  blocks_.resize(shape[0]);
+  blocks_.resize(shape.blocks());
   for (size_t b = 0; b < blocks_.size(); ++b) {
-    const int64_t *s = shape + HEADER + b * PER_BLOCK;
+    const Shape::Block s = shape.block(b);
     Block &block = blocks_[b];
-    block.in = s[0], block.kept = s[1], block.on = s[2], block.out = s[3];
-    block.stride = s[4], block.hidden = s[5], block.downsample = s[6];
+    block.in = s.in, block.kept = s.kept, block.on = s.on, block.out = s.out;
+    block.stride = s.stride, block.hidden = s.hidden, block.downsample = s.downsample;
     block.source = int(maps_.size()) - 1;
     block.from = maps_.back();
     if (block.downsample) {
@@ -125,12 +69,13 @@ Network::Network(const int64_t *shape, const float *weights, int threads, const 
     masks_at_.push_back(decided_);
     decided_ += block.kept - block.on;
   }
+  out_ = blocks_.back().out;
   pack(weights);
   int64_t late = 0;
   slots_.assign(maps_.size(), 0);
   for (const Block &block : blocks_)
     if (block.late) slots_[block.source] = slots_[block.target] = 1;
-  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * int64_t(maps_[m].floats());
+  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * int64_t(maps_[m].values());
   group_ = late ? std::clamp<int64_t>(GROUP_FLOATS / late, 1, 16) : 1;
   for (auto &slots : slots_) slots = slots ? group_ : 1;
   spaces_.resize(threads);
@@ -138,7 +83,7 @@ Network::Network(const int64_t *shape, const float *weights, int threads, const 
 }
 
 void Network::pack(const float *weights) {
-  Reader reader{weights};
+  Reader<float> reader{weights};
   const float *mean = reader.take(3), *deviation = reader.take(3);
   for (int c = 0; c < 3; ++c) {
     scale_[c] = 1 / deviation[c];
@@ -163,13 +108,8 @@ void Network::pack(const float *weights) {
       b.shortcut = packed_columns(reader.take(b.in * b.out), b.out, b.in, 1, block);
       b.shortcut_bias = copied(reader.take(b.out), b.out, rounded(b.out, block));
     }
-    if (b.hidden) {
-      b.squeeze = packed_rows(reader.take(b.hidden * b.in), b.hidden, b.in, 1, b.from.channels);
-      b.squeeze_bias = copied(reader.take(b.hidden), b.hidden, b.hidden);
-      const int64_t dependent = b.kept - b.on;
-      b.expand = packed_rows(reader.take(dependent * b.hidden), dependent, b.hidden, 1,
-                             rounded(b.hidden, 16));
-    }
+    if (b.hidden)
+      b.gate = Gate(reader, b.in, b.from.channels, b.hidden, b.kept - b.on);
     most = std::max({most, b.in, b.kept});
   }
   for (int64_t i = 0; i < most; ++i) everything_.push_back(int32_t(i));
@@ -178,10 +118,10 @@ void Network::pack(const float *weights) {
 void Network::prepare(Workspace &space) const {
   const int64_t padded = side_ + 2 * padding_;
   space.image = Floats(padded * padded * 3);
-  if (pooled_) space.stem = Floats(stem_map_.floats());
+  if (pooled_) space.stem = Floats(stem_map_.values());
   space.maps.resize(maps_.size());
   for (size_t m = 0; m < maps_.size(); ++m)
-    for (int64_t slot = 0; slot < slots_[m]; ++slot) space.maps[m].emplace_back(maps_[m].floats());
+    for (int64_t slot = 0; slot < slots_[m]; ++slot) space.maps[m].emplace_back(maps_[m].values());
   int64_t widest = 16, hidden = 16, inner = 1;
   for (const Block &block : blocks_) {
     widest = std::max({widest, block.from.channels, block.to.channels, block.kept});
@@ -194,10 +134,4 @@ void Network::prepare(Workspace &space) const {
   space.logits = Floats(widest);
   space.lists.resize(group_);
   for (auto &list : space.lists) list.reserve(widest);
-}
-
-const void *Network::image(const void *images, bool bytes, int64_t index) const {
-  const int64_t floats = 3 * side_ * side_ * index;
-  if (bytes) return static_cast<const uint8_t *>(images) + floats;
-  return static_cast<const float *>(images) + floats;
 }

@@ -7,9 +7,9 @@ from functools import cache
 import pandas as pd
 
 from ssl_kedro.core.plugins import modules
-from ssl_kedro.pipelines.dual_gating.row import PairedDifference, Row, each_model
+from ssl_kedro.pipelines.dual_gating.row import Row, each_model
+from ssl_kedro.pipelines.gated.differences import paired
 from ssl_kedro.pipelines.gated.variants import capitalised_title
-from ssl_kedro.reporting.number_format import signed_with_std
 from ssl_kedro.reporting.table import RUN, Column, beside_published, budget, computed
 
 LESS_DUAL = "Less dual gating"
@@ -128,30 +128,6 @@ def measured(
         Column(name, lambda row: row.mean(metric, branch), heading, group),
         Column(f"{name}_std", lambda row: row.std(metric, branch)),
     )
-
-
-def paired(
-    name: str,
-    difference: Callable[[Row], PairedDifference],
-    heading: str = "",
-    group: str = "",
-    *,
-    counted: bool = True,
-    lower_is_better: bool = False,
-) -> tuple[Column[Row], ...]:
-    """A difference over seeds, its deviation and, if ``counted``, the number of seeds."""
-    found: tuple[Column[Row], ...] = (
-        Column(
-            name,
-            lambda row: difference(row).mean,
-            heading,
-            group,
-            signed_with_std,
-            lower_is_better=lower_is_better,
-        ),
-        Column(f"{name}_std", lambda row: difference(row).std),
-    )
-    return (*found, Column(f"{name}_n", lambda row: difference(row).n)) if counted else found
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from ssl_kedro.pipelines.gated.graph import (
     Made,
     PlannedModel,
     encoder_nodes,
+    frames,
     gathering,
     named,
     report_node,
@@ -119,8 +120,8 @@ def _report(
     for part in tables:
         rows = {"rows": f"{KEY}.{known_parts()[part].source}"}
         made.append((given(nodes.part_table, part=part), named(KEY, "parameters") | rows, part))
-    frames = [*tables, *further, *(["inference_table", "frontier_table"] if further else [])]
-    frames += ["embedding"] if "figure_6_2" in parts else []
-    page = ("parameters", "metrics", "models", "histories", "run_manifest", *frames)
+    shown_as_well = [*tables, *further, *frames(models)]
+    shown_as_well += ["embedding"] if "figure_6_2" in parts else []
+    page = ("parameters", "metrics", "models", "histories", "run_manifest", *shown_as_well)
     made.append((dual_gating_report, named(KEY, *page), "report"))
     return made

@@ -1,14 +1,18 @@
 """A row of a table of chapter 6, before it is measured: a model at a budget, over its seeds."""
 
 import math
-import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import NamedTuple
 
 import pandas as pd
 
+from ssl_kedro.pipelines.gated.differences import (
+    UNKNOWN,
+    PairedDifference,
+    mean_and_std,
+    paired_difference,
+)
 from ssl_kedro.reporting.published import published_table
 
 # Every published table has figures for it; it stands in where one has none for the run's data set.
@@ -19,43 +23,6 @@ _PUBLISHED_NAMES = {
     "simreg": "SimReg",
     "seed": "SEED",
 }
-
-
-class PairedDifference(NamedTuple):
-    """Difference of two models over the seeds that both have, in percentage points.
-
-    Args:
-        mean: NaN without a common seed.
-        std: sample deviation (n - 1); NaN below two common seeds.
-        n: number of common seeds.
-    """
-
-    mean: float
-    std: float
-    n: int
-
-
-UNKNOWN = PairedDifference(math.nan, math.nan, 0)
-
-
-def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> PairedDifference:
-    """Mean and deviation of ours - theirs over common seeds; a NaN value does not count.
-
-    Args:
-        ours: fractions by seed.
-        theirs: the same.
-    """
-    values = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-    values = [value for value in values if not math.isnan(value)]
-    mean, std = mean_and_std(values)
-    return PairedDifference(100 * mean, 100 * std, len(values))
-
-
-def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
-    """Mean (NaN of nothing) and sample deviation (NaN below two values)."""
-    known = list(values)
-    mean = statistics.fmean(known) if known else math.nan
-    return mean, statistics.stdev(known) if len(known) > 1 else math.nan
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ssl_kedro.pipelines.gated.graph import (
     Made,
     PlannedModel,
     encoder_nodes,
+    frames,
     gathering,
     named,
     report_node,
@@ -40,7 +41,6 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     models = planned_models(parameters, compared=bool(of_front))
     budgets = [*map(budget_name, parameters.budgets), *of_front]
     further = stages(models, exported=exported)
-    tables = ["inference_table", "frontier_table"] if further else []
     page = ("parameters", "metrics", "models", "histories", "run_manifest", "table_5_1")
     figure = named(KEY, "parameters", "metrics", "table_5_1")
     made: list[Made] = [
@@ -48,7 +48,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
         (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
         (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
         (accuracy_against_cost, figure, "accuracy_against_cost"),
-        (dynamic_channels_report, named(KEY, *page, *further, *tables), "report"),
+        (dynamic_channels_report, named(KEY, *page, *further, *frames(models)), "report"),
     ]
     return Pipeline(
         [

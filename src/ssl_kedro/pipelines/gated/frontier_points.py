@@ -110,14 +110,14 @@ def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: floa
 
     Returns:
         Columns model, network, precision, batch, engine, fastest (of the engines at this batch
-        size), ms_per_image (in turns with the dense network in f32, as if that took the median over
-        models of what it took), ratio (time of the fastest dense network within max_loss over its own;
-        NaN of engines that are not the fastest, which did not take turns with it), f32_ratio
-        (the same of the dense network in f32), linear, knn, neighbours (percent: of images named
-        rightly, or without labels of held-out images with the baseline's nearest neighbour),
-        with ``_low`` and ``_high`` ends and ``_difference`` of the interval of the difference to
-        the baseline in points, seeds, cost_share, file_bytes, memory_mb, verdict, offered,
-        on_front, deployed.
+        size), ms_per_image (in turns with the dense network in f32, as if that always took the
+        median over models of what it took), ratio (time of the fastest dense network within
+        max_loss over its own; NaN of engines that are not the fastest, which did not take turns
+        with it), f32_ratio (the same of the dense network in f32), linear, knn, neighbours
+        (percent: of images named rightly, or without labels of held-out images with the baseline's
+        nearest neighbour), each of the first two with ``_difference`` to the baseline in points and
+        ``_low`` and ``_high`` ends of its interval, seeds, cost_share, file_bytes, memory_mb,
+        verdict, offered, on_front, deployed.
     """
     reference, paces = _reference(models, baseline), _dense_ms(models)
     rows = [

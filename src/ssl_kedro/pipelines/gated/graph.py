@@ -20,6 +20,7 @@ from ssl_kedro.pipelines.gated import (
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.pipelines.gated.report.page import describe_run
+from ssl_kedro.pipelines.gated.report.peers import peers_table
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
 from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
 from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
@@ -31,7 +32,7 @@ FRONTIER = "frontier"
 # What follows from times.
 _AFTER_TIMING = (
     *("inference_models", "inference_table", "inference_plot"),
-    *("frontier_table", "frontier_plot", "deployment", "metrics", "report"),
+    *("frontier_table", "frontier_plot", "deployment", "peers", "metrics", "report"),
 )
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
@@ -199,7 +200,7 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
         yield model.node(
             "export",
             inference_export.export,
-            seen | named(space, "inference") | folder,
+            seen | folder,
             f"{space}.export_check",
             [EXPORT],
         )
@@ -236,6 +237,20 @@ def gathering(
         found += _of_timed(pipeline, timed, baseline)
     if exported:
         found.append((nodes.collect_by_model, left("export_check", timed), "exports"))
+    if compared := [model for model in own if FRONTIER in model.tags]:
+        inputs = named(pipeline, "parameters") | _of_every_seed(compared)
+        found.append((peers_table, inputs, "peers"))
+    return found
+
+
+def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
+    """Catalog names of evaluations and of what was measured of static networks, by seed."""
+    found = {}
+    for model in models:
+        gated = model.timed and model.training.budget is not None
+        for output in ("evaluation", *["inference"] * gated):
+            name = f"{model.key}.seed_{model.training.seed}.{output}"
+            found[name] = f"{model.namespace}.{output}"
     return found
 
 
@@ -268,6 +283,13 @@ def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
     """Names of what metrics and report take from timing and export."""
     timed = any(model.timed for model in models)
     return ["inference_models", "deployment"] * timed + ["exports"] * exported
+
+
+def frames(models: Sequence[PlannedModel]) -> list[str]:
+    """Names of tables over all models that a report takes beside its own."""
+    timed = any(model.timed for model in models)
+    tables = ["frontier_table", "inference_table"] * timed
+    return tables + ["peers"] * any(FRONTIER in m.tags for m in models)
 
 
 def report_node(

@@ -54,20 +54,22 @@ DUAL_GATING = {
 }
 
 
-def _peers(dense: str) -> dict[str, Variant]:
+def _peers(dense: str, gated: str) -> dict[str, Variant]:
     """What a user would take instead of a gated encoder.
 
     Args:
         dense: method of the ungated baseline.
+        gated: method of the gated encoder.
     """
     return {
         "thin": Variant("thin", dense, gated=False, widths=True),
         "distilled": Variant("distilled", "simreg", gated=False, student=True, widths=True),
+        "learned_static": Variant("learned static", gated, gates={"input_dependent": False}),
     }
 
 
-DYNAMIC_CHANNELS_PEERS = _peers("simsiam")
-DUAL_GATING_PEERS = _peers("vicreg")
+DYNAMIC_CHANNELS_PEERS = _peers("simsiam", "simsiam_gating")
+DUAL_GATING_PEERS = _peers("vicreg", "dual_gating")
 PEERS = tuple(DUAL_GATING_PEERS)
 _ALL = DYNAMIC_CHANNELS | DUAL_GATING | DUAL_GATING_PEERS
 

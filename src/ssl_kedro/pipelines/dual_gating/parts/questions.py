@@ -21,14 +21,13 @@ from ssl_kedro.pipelines.dual_gating.part import (
     Claim,
     Measure,
     Part,
-    paired,
 )
-from ssl_kedro.pipelines.dual_gating.row import (
+from ssl_kedro.pipelines.dual_gating.row import Row, each_model
+from ssl_kedro.pipelines.gated.differences import (
     UNKNOWN,
     PairedDifference,
-    Row,
-    each_model,
     mean_and_std,
+    paired,
     paired_difference,
 )
 from ssl_kedro.reporting.number_format import DASH

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, Part, paired
+from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, Part
 from ssl_kedro.pipelines.dual_gating.row import Row, each_model
+from ssl_kedro.pipelines.gated.differences import paired
 from ssl_kedro.reporting.number_format import signed_with_std
 from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, Column, beside_published, word
 

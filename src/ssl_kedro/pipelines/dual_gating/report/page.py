@@ -17,6 +17,7 @@ from ssl_kedro.pipelines.gated.inference_records import Deployment, Exports, Mea
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
+from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
 from ssl_kedro.pipelines.gated.variants import dual_models, middle_dual_key
@@ -54,6 +55,7 @@ def dual_gating_report(
     deployment: Deployment | None = None,
     exports: Exports | None = None,
     embedding: pd.DataFrame | None = None,
+    peers: pd.DataFrame | None = None,
     **tables: pd.DataFrame,
 ) -> str:
     """Self-contained HTML with the results of whatever parts of chapter 6 were run.
@@ -70,12 +72,14 @@ def dual_gating_report(
         deployment: what to deploy of these.
         exports: checks of exported files, by model.
         embedding: 2-D points of every model and branch; None without Fig. 6.2.
+        peers: table of what a user would take instead.
         tables: those that were made, by part; accuracy against cost goes with "table_6_1".
     """
     seeds = has_several_seeds(metrics)
     sections = [
         *frontier_sections(parameters.inference, frontier_table, deployment),
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
+        *peers_section(peers),
         *part_sections(tables, parameters),
         *_levels_section(metrics, models, parameters, figure="table_6_1" in tables),
         *speed_sections(models, inference_models, inference_table, exports),

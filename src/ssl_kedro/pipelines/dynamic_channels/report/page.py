@@ -18,6 +18,7 @@ from ssl_kedro.pipelines.gated.report.page import (
     reference_lines,
     to_beat,
 )
+from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
 from ssl_kedro.pipelines.gated.variants import label_of
@@ -54,6 +55,7 @@ def dynamic_channels_report(
     frontier_table: pd.DataFrame | None = None,
     deployment: Deployment | None = None,
     exports: Exports | None = None,
+    peers: pd.DataFrame | None = None,
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
@@ -69,12 +71,14 @@ def dynamic_channels_report(
         frontier_table: every network, precision and engine.
         deployment: what to deploy of these.
         exports: checks of exported files, by model.
+        peers: table of what a user would take instead.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     sections = [
         *frontier_sections(parameters.inference, frontier_table, deployment),
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
+        *peers_section(peers),
         _table_section(table_5_1, parameters),
         *([_cost_section(metrics, table_5_1, parameters)] if labelled else []),
         *speed_sections(models, inference_models, inference_table, exports, chosen),

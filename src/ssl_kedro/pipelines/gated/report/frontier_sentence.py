@@ -19,7 +19,7 @@ def deployment_sentence(chosen: Deployment, frame: pd.DataFrame, max_loss: float
     name = form_label(chosen.model, chosen.network, chosen.precision)
     best = form_label(*chosen.best.split(", "))
     gains = [
-        f"{ratio:.2f} times at batch {batch} (on {ENGINES[chosen.engines[batch]]}; "
+        f"{ratio:.2f} times as fast at batch {batch} (on {ENGINES[chosen.engines[batch]]}; "
         f"{chosen.f32_ratio[batch]:.2f} times the dense network in f32)"
         for batch, ratio in chosen.ratio.items()
     ]
@@ -28,9 +28,8 @@ def deployment_sentence(chosen: Deployment, frame: pd.DataFrame, max_loss: float
     if name == best:
         start = f"Within {points} of the best, which is also the fastest of these"
     return (
-        f"{start}, deploy {name}: {percent(chosen.accuracy)}{_interval(chosen, frame)}, and as "
-        f"fast as the fastest dense network that holds within {max_loss:g} points "
-        f"{listed(gains)}."
+        f"{start}, deploy {name}: {percent(chosen.accuracy)}{_interval(chosen, frame)}. Against "
+        f"the fastest dense network that loses at most {max_loss:g} points it is {listed(gains)}."
     )
 
 

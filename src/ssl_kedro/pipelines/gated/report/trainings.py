@@ -67,11 +67,12 @@ def training_section(models: Evaluations, histories: Histories, *, seeds: bool =
         histories: per-epoch rows of every model.
         seeds: whether they are the first of several seeds.
     """
-    taken = sum(model.training.seconds for model in models.values())
-    rates = [model.training.images_per_second for model in models.values()]
+    trained = [model.training for key, model in models.items() if key in histories]
+    taken = sum(training.seconds for training in trained)
+    rates = [training.images_per_second for training in trained]
     of_seed = " of the first seed" if seeds else ""
     sentence = (
-        f"{len(models)} trainings{of_seed} took {taken / 60:.1f} minutes in all, at "
+        f"{len(trained)} trainings{of_seed} took {taken / 60:.1f} minutes in all, at "
         f"{min(rates):,.0f} to {max(rates):,.0f} images a second (two views each). Losses of "
         "different methods have different terms: compare their shapes, not their heights."
     )

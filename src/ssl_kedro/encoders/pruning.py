@@ -1,0 +1,97 @@
+"""Channels removed from a finished dense encoder: what toolkits offer without another training."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_kedro.encoders.folding import folded
+from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.recalibration import recalibrated
+
+
+def pruned(
+    encoder: GatedResNet18,
+    budget: float,
+    images: np.ndarray,
+    *,
+    image_size: int | None = None,
+    device: torch.device | str = "cpu",
+) -> GatedResNet18:
+    """The dense branch without the inner channels of smallest norm, as a thinner dense encoder.
+
+    A channel's norm is the L2 norm of its filter in the block's first convolution (Li et al. 2017,
+    "Pruning Filters for Efficient ConvNets", 3.1, there L1), batch norm folded in: what it does to
+    the map is filter times scale, and the scale alone ranks channels in Liu et al. 2017 ("Learning
+    Efficient Convolutional Networks through Network Slimming"). One ranking holds for the whole
+    network. Filters of different layers have different sizes and scales, so that each norm is
+    divided by the root mean square of its layer (Molchanov et al. 2017, "Pruning Convolutional
+    Neural Networks for Resource Efficient Inference", 2.2, divide by the root of the sum, by which
+    a layer of many channels loses them first). Batch norms are re-estimated afterwards; weights
+    are not trained again.
+
+    Args:
+        encoder: with a dense branch; left as it was.
+        budget: largest share of its dense MACs, in (0, 1].
+        images: uint8 (N, 3, H, W), for the batch norms, such as 2,000 training images.
+        image_size: side in px at which MACs are counted; None = that of the training images.
+        device: where to re-estimate batch norms.
+
+    Returns:
+        The encoder, of which each block keeps at least one channel, in evaluation mode.
+
+    Raises:
+        ValueError: the budget is no share, or below what one channel a block costs.
+    """
+    encoder.check_branch("dense")
+    kept = _kept_channels(encoder, budget, image_size)
+    shape = encoder.config.thinned([len(channels) for channels in kept])
+    with torch.device("meta"):  # initial weights would be drawn from the global generator
+        thin = GatedResNet18(shape, branches=("dense",), image_size=encoder.image_size)
+    weights = {name: encoder.state_dict()[name] for name in thin.state_dict()}
+    for name, channels in zip(encoder.blocks, kept, strict=True):
+        for part, value in weights.items():
+            if part.startswith((f"blocks.{name}.conv1.", f"blocks.{name}.bn1.")) and value.ndim:
+                weights[part] = value[channels]
+        weights[f"blocks.{name}.conv2.weight"] = weights[f"blocks.{name}.conv2.weight"][:, channels]
+    own = {name: value.detach().cpu().clone() for name, value in weights.items()}
+    thin.load_state_dict(own, assign=True)
+    return recalibrated(thin, images, device=device)
+
+
+def channel_norms(encoder: GatedResNet18) -> list[Tensor]:
+    """Norm of every inner channel relative to its layer's root mean square, (C_l,) a block."""
+    norms = []
+    for _, block in encoder.residual_blocks():
+        filters = folded(block.conv1, block.bn1["dense"]).weight.flatten(1)
+        own = torch.linalg.vector_norm(filters, dim=1)
+        norms.append(own / own.square().mean().sqrt().clamp(min=1e-12))
+    return norms
+
+
+def _kept_channels(
+    encoder: GatedResNet18, budget: float, image_size: int | None
+) -> list[list[int]]:
+    """Channels of each block, ascending, that are left when the cost has come down to the budget.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not 0 < budget <= 1:
+        raise ValueError(f"budget = {budget}: expected a share of the dense MACs in (0, 1]")
+    cost = encoder.cost(image_size)
+    norms = channel_norms(encoder)
+    largest = [int(norm.argmax()) for norm in norms]
+    places = [(float(n), b, c) for b, norm in enumerate(norms) for c, n in enumerate(norm)]
+    removable = sorted(place for place in places if place[2] != largest[place[1]])
+    macs, kept = cost.dense, [set(range(len(norm))) for norm in norms]
+    for _, block, channel in removable:
+        if macs <= budget * cost.dense:
+            break
+        kept[block].remove(channel)
+        macs -= cost.blocks[block].macs_per_channel
+    if macs > budget * cost.dense:
+        raise ValueError(
+            f"budget = {budget}: with one channel a block the encoder still costs "
+            f"{macs / cost.dense:.3f} of its dense MACs; choose a larger budget"
+        )
+    return [sorted(channels) for channels in kept]

@@ -1,0 +1,37 @@
+// The gate of a block: which of its channels are open for an image.
+#pragma once
+#include "memory.h"
+#include "tiles.h"
+
+class Gate {
+ public:
+  // Floats that one takes.
+  static int64_t floats(int64_t in, int64_t hidden, int64_t dependent) {
+    return hidden * (in + 1 + dependent);
+  }
+
+  Gate() = default;
+  // channels: of the pooled input, those of the map.
+  Gate(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent)
+      : channels_(channels), hidden_(hidden), dependent_(dependent) {
+    squeeze_ = packed_rows(reader.take(hidden * in), hidden, in, 1, channels);
+    squeeze_bias_ = copied(reader.take(hidden), hidden, hidden);
+    expand_ = packed_rows(reader.take(dependent * hidden), dependent, hidden, 1, length());
+  }
+
+  // Adds the channels from `on` whose logit is at least 0, or those that are wanted.
+  void decide(const Tiles *tiles, const float *pooled, float *hidden, float *logits, int64_t on,
+              const uint8_t *wanted, std::vector<int32_t> &list) const {
+    tiles->products(pooled, squeeze_.at(), squeeze_bias_.at(), hidden_, channels_, hidden);
+    for (int64_t h = 0; h < length(); ++h) if (h >= hidden_ || hidden[h] < 0) hidden[h] = 0;
+    tiles->products(hidden, expand_.at(), nullptr, dependent_, length(), logits);
+    for (int64_t c = 0; c < dependent_; ++c)
+      if (wanted ? wanted[c] != 0 : logits[c] >= 0) list.push_back(int32_t(on + c));
+  }
+
+ private:
+  int64_t length() const { return rounded(hidden_, 16); }
+
+  int64_t channels_ = 0, hidden_ = 0, dependent_ = 0;
+  Floats squeeze_, squeeze_bias_, expand_;
+};
