@@ -83,6 +83,32 @@ def test_a_distilled_network_learns_from_the_dense_baseline_as_long_as_others(
     assert parameters.train_config("simreg").epochs == 3
 
 
+@BOTH
+def test_a_pruned_network_is_cut_from_the_dense_baseline_and_trains_nothing(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    made = graph(pipeline, "frontier", repeats=2)
+    space = f"{key}.budget_30.pruned.seed_1"
+    (cut,) = made.only_nodes_with_outputs(f"{space}.encoder").nodes
+    assert f"{key}.{dense}.seed_1.encoder" in cut.inputs
+    (judged,) = made.only_nodes_with_outputs(f"{space}.evaluation").nodes
+    assert f"{key}.{dense}.seed_1.training" in judged.inputs
+    assert space not in trained(made)
+    # Neither the run's training time nor its curves count the baseline twice.
+    for output in ("histories", "run_manifest"):
+        (gathered,) = made.only_nodes_with_outputs(f"{key}.{output}").nodes
+        assert not any(".pruned" in name for name in gathered.inputs)
+
+
+def test_what_cannot_be_pruned_is_refused_before_anything_is_trained() -> None:
+    # At width 8 gates can close all but 3.4 % of the cost; one channel a block leaves 8.8 %.
+    small = {"budgets": [0.06], "encoder": {"width": 8}}
+    with pytest.raises(ConfigError, match=r"dual_gating\.budgets = 0\.06: .*one channel a block"):
+        graph(dual_gating, "frontier", **small)
+    assert trained(graph(dual_gating, "frontier", frontier={"models": "thin"}, **small))
+
+
 def test_peers_are_chosen_by_name_and_widths_by_share() -> None:
     few = graph(dual_gating, "frontier", frontier={"models": [], "widths": "0.5"})
     assert trained(few).keys() == {"dual_gating.vicreg", "dual_gating.budget_30"}

@@ -1,6 +1,6 @@
 """Compact and static networks as folders and as ONNX files, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +22,8 @@ from ssl_kedro.inference.onnx_file import (
     run_onnx,
 )
 from ssl_kedro.inference.onnx_graph import compact_onnx
+from ssl_kedro.inference.precision import Precision
+from ssl_kedro.inference.quantisation import quantised_onnx
 
 # A gate this close to its threshold may fall on either side when sums are rounded otherwise.
 _UNDECIDED = 1e-4
@@ -54,10 +56,12 @@ class ExportReport(FileReport):
         opset: version of the ONNX operators in the file.
         undecided: images left out of the comparison, because a gate stands so close to its
             threshold that rounding decides.
+        precision: that the file computes in; in int8 ``difference`` is what quantisation costs.
     """
 
     opset: int
     undecided: int
+    precision: Precision = field(default="f32", kw_only=True)
 
 
 def export_compact(
@@ -111,6 +115,8 @@ def export_compact_onnx(
     *,
     images: np.ndarray | None = None,
     opset: int = OPSET,
+    precision: Precision = "f32",
+    calibration: np.ndarray | None = None,
 ) -> ExportReport:
     """Write the network as one ONNX file and compare it with PyTorch.
 
@@ -118,7 +124,8 @@ def export_compact_onnx(
     ``features``, float32 (N, D). Gates are in it: dependent channels are computed and masked,
     which saves no time; what it is fast for are static networks. It is compared by ONNX Runtime
     at batches of one and of several images, and takes its place only when it agrees: an older
-    file stays otherwise.
+    file stays otherwise. A file in int8 is compared with its content before it was written; how
+    far that is from PyTorch in float32 is reported.
 
     Args:
         network: compact, static or dense.
@@ -126,11 +133,13 @@ def export_compact_onnx(
         image_size: side in px, fixed in the file; None = that of the training images.
         images: real ones to compare with besides noise, uint8 (N, 3, side, side).
         opset: version of the ONNX operators; at least 18.
+        precision: "f32" or "int8".
+        calibration: training images for int8, uint8 (N, 3, side, side), some hundred.
 
     Raises:
         ExportNotInstalledError: onnx or onnxruntime is not installed.
-        ValueError: an opset below 18, a size that images cannot have, or images of another shape
-            or type.
+        ValueError: an opset below 18, a size that images cannot have, images of another shape
+            or type, bf16, or int8 without images to calibrate on.
         ExportError: the file's features differ; there is no file then.
     """
     check_export_installed()
@@ -146,13 +155,35 @@ def export_compact_onnx(
             f"{path}: each of {len(compared)} images has a gate at its threshold, so that nothing "
             "can be compared; give real images"
         )
+    content = _content(network, side, opset, precision, calibration)
     with replaced_file(path) as temporary:
-        temporary.write_bytes(compact_onnx(network, side, opset=opset))
+        temporary.write_bytes(content)
         found = run_onnx(temporary, compared)
-        difference = checked_difference(path, found[decided], expected[decided], "features")
+        known = expected if precision == "f32" else run_onnx(content, compared)
+        checked_difference(path, found[decided], known[decided], "features")
         size = temporary.stat().st_size
     undecided, largest = int((~decided).sum()), float(expected.abs().max())
-    return ExportReport(path, size, len(compared), difference, largest, opset, undecided)
+    difference = float((found - expected)[decided].abs().max())
+    return ExportReport(
+        *(path, size, len(compared), difference, largest, opset, undecided), precision=precision
+    )
+
+
+def _content(
+    network: CompactNetwork,
+    side: int,
+    opset: int,
+    precision: Precision,
+    calibration: np.ndarray | None,
+) -> bytes:
+    if precision == "f32":
+        return compact_onnx(network, side, opset=opset)
+    if precision != "int8" or calibration is None:
+        raise ValueError(
+            f"precision = {precision!r}: expected f32, or int8 with some hundred of the training "
+            "images to calibrate on; runtimes make bf16 of a file in f32"
+        )
+    return quantised_onnx(network, calibration, image_size=side, opset=opset)
 
 
 def _decided(network: CompactNetwork, images: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import (
+    derivation,
     frontier_nodes,
     inference_export,
     inference_nodes,
@@ -52,6 +53,7 @@ class PlannedModel:
         data: namespace of their summary; another than the pipeline's for further data sets.
         tags: of the nodes.
         student: catalog names of the teacher and of the gates that a student takes over.
+        made_from: namespace of the model that its encoder is cut from; "" = it is trained itself.
         repeat: 0 for the first seed; others only stand in means over seeds.
         timed: whether its networks are timed, and exported where that is asked for.
     """
@@ -65,6 +67,7 @@ class PlannedModel:
     data: str
     tags: tuple[str, ...]
     student: Mapping[str, str] = field(default_factory=dict)
+    made_from: str = ""
     repeat: int = 0
     timed: bool = False
 
@@ -153,21 +156,7 @@ def encoder_nodes(
 def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
     """Training of one model; features and evaluation on the pipeline's own images; speed, files."""
     pipeline, space, tags = model.pipeline, model.namespace, model.tags
-    summary = f"{model.data}.data_summary"
-    yield model.node(
-        "distil" if model.student else "pretrain",
-        given(nodes.pretrain, training=model.training),
-        {
-            "data": summary,
-            "execution": f"{pipeline}.execution",
-            "images": model.images,
-            "checkpoints": f"{space}.checkpoint",
-            "log": f"{space}.epoch_log",
-            **model.student,
-        },
-        [f"{space}.encoder", f"{space}.training"],
-        [*tags, "pretrain"],
-    )
+    yield _cutting(model) if model.made_from else _training(model)
     if not model.own_data:
         return
     images = named(pipeline, "train_images", "eval_images")
@@ -178,7 +167,7 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
     yield model.node(
         "evaluate",
         given(nodes.evaluate, trained=model.training),
-        seen | named(space, "training") | {"data": summary},
+        seen | named(model.made_from or space, "training") | {"data": f"{model.data}.data_summary"},
         f"{space}.evaluation",
         tags,
     )
@@ -206,6 +195,34 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
         )
 
 
+def _training(model: PlannedModel) -> Node:
+    space = model.namespace
+    return model.node(
+        "distil" if model.student else "pretrain",
+        given(nodes.pretrain, training=model.training),
+        {
+            "data": f"{model.data}.data_summary",
+            "execution": f"{model.pipeline}.execution",
+            "images": model.images,
+            "checkpoints": f"{space}.checkpoint",
+            "log": f"{space}.epoch_log",
+            **model.student,
+        },
+        [f"{space}.encoder", f"{space}.training"],
+        [*model.tags, "pretrain"],
+    )
+
+
+def _cutting(model: PlannedModel) -> Node:
+    return model.node(
+        "derive",
+        given(derivation.derive_pruned, trained=model.training),
+        named(model.made_from, "encoder") | {"images": model.images},
+        f"{model.namespace}.encoder",
+        model.tags,
+    )
+
+
 def gathering(
     pipeline: str, models: Sequence[PlannedModel], baseline: str, *, exported: bool
 ) -> list[Made]:
@@ -218,20 +235,21 @@ def gathering(
         exported: whether compact networks are written to files.
     """
     own = [model for model in models if model.own_data]
+    trained = [model for model in own if not model.made_from]
     timed = [model for model in models if model.timed]
 
     def left(output: str, by: Sequence[PlannedModel]) -> dict[str, str]:
         return {model.key: f"{model.namespace}.{output}" for model in by if not model.repeat}
 
-    evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in own}
+    evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in trained}
     run = named(pipeline, "parameters", "data_summary", "execution", "origins")
     found: list[Made] = [
         (nodes.collect_by_model, left("evaluation", own), "models"),
-        (nodes.collect_histories, left("training", own), "histories"),
+        (nodes.collect_histories, left("training", trained), "histories"),
         (describe_run, run | evaluations, "run_manifest"),
         (training_curves, named(pipeline, "histories"), "training_curves"),
     ]
-    if any(model.training.budget and not model.student for model in own):
+    if any(model.training.budget and not model.student for model in trained):
         found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
     if timed:
         found += _of_timed(pipeline, timed, baseline)

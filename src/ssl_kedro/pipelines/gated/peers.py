@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from itertools import product
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.factory import cost_at
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.pipelines.gated.graph import FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
@@ -21,14 +23,18 @@ def planned_peers(
         models: the chapter's own, the dense baseline of every seed among them.
 
     Raises:
-        ConfigError: the encoder cannot be so narrow.
+        ConfigError: the encoder cannot be so narrow, or not be cut.
     """
     baselines = [m for m in models if m.key == parameters.dense_method and m.own_data]
-    widths = thin_widths(parameters, baselines[0].pipeline)
+    pipeline, peers = baselines[0].pipeline, parameters.peers.items()
+    chosen = {name: variant for name, variant in peers if parameters.frontier.compares(name)}
+    narrow = any(variant.widths for variant in chosen.values())
+    widths = thin_widths(parameters, pipeline) if narrow else ()
+    if any(variant.derived for variant in chosen.values()):
+        _check_cut(parameters, pipeline)
     return [
         _planned(name, variant, training, baseline)
-        for name, variant in parameters.peers.items()
-        if parameters.frontier.compares(name)
+        for name, variant in chosen.items()
         for baseline in baselines
         for training in _trainings(parameters, variant, widths, baseline.training.seed)
     ]
@@ -55,6 +61,21 @@ def thin_widths(parameters: EncoderPipelineParameters, pipeline: str) -> tuple[i
     return found
 
 
+def _check_cut(parameters: EncoderPipelineParameters, pipeline: str) -> None:
+    """Refuse to cut what is no ResNet-18, or below one channel a block."""
+    shape = parameters.encoder
+    if not isinstance(shape, EncoderConfig):
+        names = ", ".join(name for name, variant in parameters.peers.items() if not variant.derived)
+        what = f"peers among {names}: only resnet18 is cut, this encoder is {shape.architecture}"
+        raise ConfigError(f"{pipeline}.frontier.models", list(parameters.frontier.models), what)
+    cost = cost_at(shape, parameters.image_size, parameters.gates.reduction)
+    least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
+    if min(parameters.budgets) * cost.dense < least:
+        one = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
+        what = f"{one}, or frontier.models without pruned"
+        raise ConfigError(f"{pipeline}.budgets", min(parameters.budgets), what)
+
+
 def _trainings(
     parameters: EncoderPipelineParameters, variant: Variant, widths: tuple[int, ...], seed: int
 ) -> list[Training]:
@@ -63,7 +84,7 @@ def _trainings(
     budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
     changes = {"epochs": parameters.base_train.epochs} if variant.student else {}
     return [
-        Training(variant.method, budget, seed, variant.gates, width, changes)
+        Training(variant.method, budget, seed, variant.gates, width, changes, variant.derived)
         for width, budget in product(narrow, budgets)
     ]
 
@@ -85,6 +106,7 @@ def _planned(
         data=baseline.data,
         tags=(FRONTIER, name, *size),
         student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
+        made_from=baseline.namespace if variant.derived == "pruned" else "",
         repeat=baseline.repeat,
         timed=True,
     )

@@ -21,7 +21,7 @@ from ssl_kedro.pipelines.gated.report.page import (
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
-from ssl_kedro.pipelines.gated.variants import label_of
+from ssl_kedro.pipelines.gated.variants import label_of, name_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
@@ -120,8 +120,8 @@ def _cards(
     cards = [cost_card(metrics, parameters, "ungated")]
     if "simsiam.knn_top1" in metrics:
         cards.append(Card(percent(metrics["simsiam.knn_top1"]), "1-NN top-1 of ungated SimSiam"))
-    for model in models.values():
-        if model.method != parameters.gated_method or model.budget is None:
+    for name, model in models.items():
+        if name_of(name) != parameters.gated_method or model.budget is None:
             continue
         key = budget_name(model.budget)
         label = f"FLOPs (MACs) saved at budget {percent(model.budget, 0)}"

@@ -1,6 +1,6 @@
 """What reports call networks, precisions and engines."""
 
-from ssl_kedro.pipelines.gated.variants import label_of
+from ssl_kedro.pipelines.gated.variants import has_gates, label_of
 
 ENGINES = {
     "native": "C++",
@@ -9,8 +9,6 @@ ENGINES = {
     "compiled": "compiled",
     "eager": "PyTorch",
 }
-# Forms of what was trained with gates; any other model has one network, which needs no word.
-_GATED_KEYS = ".budget_"
 MEASURE_TITLES = {
     "linear": "linear top-1",
     "knn": "1-NN top-1",
@@ -21,7 +19,7 @@ MEASURE_TITLES = {
 def form_label(model: str, network: str, precision: str = "") -> str:
     """Name of a network in a sentence: "dual gating, 30 %, static, int8"."""
     parts = [label_of(model)]
-    if _GATED_KEYS in model:
+    if has_gates(model):  # any other model has one network, which needs no word
         parts.append(network)
     return ", ".join(filter(None, [*parts, precision]))
 
