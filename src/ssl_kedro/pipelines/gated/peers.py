@@ -132,5 +132,5 @@ def _planned(
         student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
         made_from=made_from,
         repeat=baseline.repeat,
-        timed=variant.gated and not variant.derived,
+        timed=True,
     )
