@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 # Of width 4: 2 and 3 channels.
 FEW = {"frontier.widths": "0.5;0.75", "budgets": "0.5"}
 RUNS = {
-    "dual_gating": {**TINY, **FEW, "inference.models": "dual", "repeats": 2},
-    "dynamic_channels": {**TINY_DYNAMIC, **FEW},
+    "dual_gating": {**TINY, **FEW},
+    "dynamic_channels": {**TINY_DYNAMIC, **FEW, "repeats": 2},
 }
 QUICK = {"inference.batches": "2", "inference.engines": "eager", "inference.seconds": 0.02}
 
