@@ -194,6 +194,34 @@ def test_bf16_is_a_float_of_eight_digits(name: EngineName) -> None:
     assert 2**-12 < difference < 2**-6
 
 
+@pytest.mark.parametrize("name", ["native", "openvino", "onnxruntime"])
+@pytest.mark.parametrize("gated", [True, False])
+@torch.no_grad()
+def test_engines_agree_in_int8_as_far_as_bytes_do(name: EngineName, gated: bool) -> None:
+    encoder = random_encoder()
+    network = compact(encoder, random_usage(encoder)) if gated else dense_network(encoder)
+    seen = np.random.default_rng(0).integers(0, 256, (40, 3, 16, 16), dtype=np.uint8)
+    images = torch.from_numpy(seen[:6]).float() / 255
+    masks = (torch.rand(6, network.plan.dependent) < 0.5).float() if gated else None
+    try:
+        engine, report = fastest_engine(
+            network,
+            6,
+            16,
+            images=images,
+            masks=masks,
+            engines=[name],
+            precision="int8",
+            calibration=seen,
+            rounds=1,
+        )
+    except EngineUnavailableError as error:
+        pytest.skip(str(error))
+    assert report.precision == engine.precision == "int8"
+    found, own = engine(images, masks), network(images, masks)
+    assert 1e-3 < torch.linalg.norm(found - own) / torch.linalg.norm(own) < 0.1
+
+
 @torch.no_grad()
 def test_gates_decide_in_float32_where_torch_convolves_in_bf16() -> None:
     encoder = random_encoder()
@@ -227,12 +255,13 @@ def test_a_processor_without_a_precision_is_passed_over(
             network,
             1,
             16,
-            engines=["openvino", "native"],
+            engines=["openvino", "onnxruntime", "native"],
             precision=precision,
             calibration=np.zeros((1, 3, 16, 16), np.uint8),
         )
     assert f"openvino: this processor has no instructions for {precision}" in str(error.value)
-    assert "native: it computes in f32 only" in str(error.value)
+    if precision == "bf16":
+        assert "native: it computes in f32 and int8 only" in str(error.value)
     assert "no instructions" in probe.why_unavailable("openvino", precision)
     told.write_text(f"flags\t\t: fpu avx2 {flag}\n")
     assert instructions.processor_lacks(precision) == ""

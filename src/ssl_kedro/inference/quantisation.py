@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ssl_kedro.inference.int8 import CalibrationError
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import OPSET
 from ssl_kedro.inference.onnx_graph import INPUT, MASKS, compact_onnx
@@ -51,14 +52,15 @@ def quantised_onnx(
 
     Raises:
         ModuleNotFoundError: onnx or onnxruntime is not installed.
-        ValueError: images of another shape or type, or none, or an opset below 18.
+        CalibrationError: images of another shape or type, or none.
+        ValueError: an opset below 18.
     """
     import onnx  # noqa: PLC0415  optional
     from onnxruntime import quantization  # type: ignore[import-untyped]  # noqa: PLC0415
 
     side = image_size or network.plan.image_size
     if images.dtype != np.uint8 or images.shape[1:] != (3, side, side) or not len(images):
-        raise ValueError(
+        raise CalibrationError(
             f"expected images to calibrate on as uint8 (N, 3, {side}, {side}), found "
             f"{images.dtype} {images.shape}; give some hundred of the training images"
         )

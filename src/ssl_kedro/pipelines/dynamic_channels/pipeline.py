@@ -108,5 +108,5 @@ def _planned(
         data=KEY,
         tags=(*map(budget_name, budgets), method, *[FRONTIER] * compared),
         repeat=repeat,
-        timed=budget is not None and (compared or parameters.inference.measures(method)),
+        timed=compared or parameters.inference.measures(parameters.gated_method),
     )

@@ -8,9 +8,18 @@ from kedro.pipeline import Node, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
+from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.gated import derivation, inference_nodes, nodes, preparation
+from ssl_kedro.pipelines.gated import (
+    derivation,
+    frontier_nodes,
+    inference_export,
+    inference_nodes,
+    nodes,
+    preparation,
+)
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.pipelines.gated.report.page import describe_run
 from ssl_kedro.pipelines.gated.report.peers import peers_table
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
@@ -21,6 +30,11 @@ from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, tra
 MEASURE, EXPORT = "inference", "export"
 # Tag that adds what a user would take instead of a gated encoder.
 FRONTIER = "frontier"
+# What follows from times.
+_AFTER_TIMING = (
+    *("inference_models", "inference_table", "inference_plot"),
+    *("frontier_table", "frontier_plot", "deployment", "peers", "metrics", "report"),
+)
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
 
@@ -41,7 +55,7 @@ class PlannedModel:
         student: catalog names of the teacher and of the gates that a student takes over.
         made_from: namespace of the model that its encoder is cut from; "" = it is trained itself.
         repeat: 0 for the first seed; others only stand in means over seeds.
-        timed: whether its gated encoder is timed, and exported where that is asked for.
+        timed: whether its networks are timed, and exported where that is asked for.
     """
 
     pipeline: str
@@ -160,16 +174,24 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
     if model.timed:
         yield model.node(
             "measure_inference",
-            given(inference_nodes.measure_inference, trained=model.training),
+            given(
+                inference_nodes.measure_inference,
+                trained=model.training,
+                precisions=PRECISIONS if FRONTIER in tags else None,
+            ),
             seen | named(pipeline, "dense_engines"),
-            f"{space}.inference",
+            [f"{space}.inference", f"{space}.answers"],
             [*tags, MEASURE],
         )
     if model.timed and exported:
         # Under the tag "export" alone: nothing is trained for it.
         folder = {"folder": f"{space}.export_folder"}
         yield model.node(
-            "export", inference_nodes.export, seen | folder, f"{space}.export_check", [EXPORT]
+            "export",
+            inference_export.export,
+            seen | folder,
+            f"{space}.export_check",
+            [EXPORT],
         )
 
 
@@ -230,13 +252,7 @@ def gathering(
     if any(model.training.budget and not model.student for model in trained):
         found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
     if timed:
-        frame = given(inference_frame, baseline=baseline)
-        table = {"table": f"{pipeline}.inference_table"}
-        found += [
-            (nodes.collect_by_model, left("inference", timed), "inference_models"),
-            (frame, named(pipeline, "models", "inference_models"), "inference_table"),
-            (time_against_cost, table, "inference_plot"),
-        ]
+        found += _of_timed(pipeline, timed, baseline)
     if exported:
         found.append((nodes.collect_by_model, left("export_check", timed), "exports"))
     if compared := [model for model in own if FRONTIER in model.tags]:
@@ -256,16 +272,42 @@ def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
     return found
 
 
+def _of_timed(pipeline: str, timed: Sequence[PlannedModel], baseline: str) -> list[Made]:
+    """Times of the first seed, then the front of all of them."""
+    frame = given(inference_frame, baseline=baseline)
+    table = {"table": f"{pipeline}.inference_table"}
+    measured = {model.key: f"{model.namespace}.inference" for model in timed if not model.repeat}
+    left = {
+        f"{model.key}.seed_{model.training.seed}.{output}": f"{model.namespace}.{output}"
+        for model in timed
+        for output in ("inference", "answers")
+    }
+    run = named(pipeline, "parameters")
+    return [
+        (
+            given(frontier_nodes.collect_measurements, baseline=baseline),
+            measured,
+            "inference_models",
+        ),
+        (frame, named(pipeline, "models", "inference_models"), "inference_table"),
+        (time_against_cost, table, "inference_plot"),
+        (given(frontier_nodes.frontier, baseline=baseline), run | left, "frontier_table"),
+        (frontier_nodes.deployment, named(pipeline, "parameters", "frontier_table"), "deployment"),
+        (frontier_figure, named(pipeline, "frontier_table"), "frontier_plot"),
+    ]
+
+
 def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
     """Names of what metrics and report take from timing and export."""
     timed = any(model.timed for model in models)
-    return ["inference_models"] * timed + ["exports"] * exported
+    return ["inference_models", "deployment"] * timed + ["exports"] * exported
 
 
 def frames(models: Sequence[PlannedModel]) -> list[str]:
     """Names of tables over all models that a report takes beside its own."""
     timed = any(model.timed for model in models)
-    return ["inference_table"] * timed + ["peers"] * any(FRONTIER in m.tags for m in models)
+    tables = ["frontier_table", "inference_table"] * timed
+    return tables + ["peers"] * any(FRONTIER in m.tags for m in models)
 
 
 def report_node(
@@ -282,8 +324,7 @@ def report_node(
     """
     function, inputs, output = made
     following = ["report"]
-    measured = ("inference_models", "inference_table", "inference_plot", "peers")
-    if output in (*measured, "metrics", "report"):
+    if output in _AFTER_TIMING:
         following.append(MEASURE)
     if exported and output in ("exports", "metrics", "report"):
         following.append(EXPORT)

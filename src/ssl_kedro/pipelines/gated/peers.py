@@ -108,5 +108,5 @@ def _planned(
         student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
         made_from=baseline.namespace if variant.derived == "pruned" else "",
         repeat=baseline.repeat,
-        timed=variant.gated and not variant.derived,
+        timed=True,
     )

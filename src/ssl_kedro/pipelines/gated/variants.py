@@ -83,6 +83,14 @@ def gated_names(variants: Mapping[str, Variant]) -> tuple[str, ...]:
     return tuple(name for name, made in variants.items() if made.gated and not made.student)
 
 
+def has_gates(key: str) -> bool:
+    """Whether a model's encoder has gates, and so gated, static and dense networks."""
+    variant = _ALL.get(name_of(key))
+    if variant is None:
+        return budget_percent(key) is not None
+    return variant.gated and not variant.student and not variant.derived
+
+
 def title_of(name: str) -> str:
     """Name in tables and figures; that of a model from elsewhere in words."""
     return _ALL[name].title if name in _ALL else name.replace("_", " ")

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
-from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.inference_records import Deployment, Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
+from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
     levels_to_beat,
@@ -51,6 +52,8 @@ def dynamic_channels_report(
     table_5_1: pd.DataFrame,
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
+    frontier_table: pd.DataFrame | None = None,
+    deployment: Deployment | None = None,
     exports: Exports | None = None,
     peers: pd.DataFrame | None = None,
 ) -> str:
@@ -65,11 +68,14 @@ def dynamic_channels_report(
         table_5_1: the table.
         inference_models: what was timed, by model.
         inference_table: the same as a table.
+        frontier_table: every network, precision and engine.
+        deployment: what to deploy of these.
         exports: checks of exported files, by model.
         peers: table of what a user would take instead.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     sections = [
+        *frontier_sections(parameters.inference, frontier_table, deployment),
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(peers),
