@@ -113,6 +113,14 @@ class Trainable(nn.Module, ABC):
         """Parameters whose learning rate stays at its peak while the others' follow a cosine."""
         return []
 
+    def take_weight_decay(self, weight_decay: float) -> Sequence[nn.Parameter]:  # noqa: ARG002
+        """Parameters whose weight decay is in the loss from now on, in place of the optimiser's.
+
+        Args:
+            weight_decay: as the recipe has it.
+        """
+        return []
+
     @property
     @abstractmethod
     def macs_per_image(self) -> int:
