@@ -12,6 +12,8 @@ from ssl_kedro.core.files import replaced_file
 from ssl_kedro.encoders.base import SIDE, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.gating.gate import global_average
+from ssl_kedro.inference.int8 import Int8Network, int8_network
+from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
 from ssl_kedro.inference.onnx_file import (
     OPSET,
@@ -85,8 +87,43 @@ def export_compact(
     save_bundle(network, folder)
     again = load_bundle(folder, CompactNetwork)
     difference, largest = _compact_difference(again, encoder, folder, batch)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return FileReport(folder, size, len(batch), difference, largest)
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
+def export_compact_int8(
+    network: CompactNetwork, folder: Path, calibration: np.ndarray, images: np.ndarray
+) -> FileReport:
+    """The network in int8 for the C++ kernel, as a folder that needs no calibration images.
+
+    The folder is read again, and has to give what the network in memory gives; how far that is
+    from ``network`` is reported.
+
+    Args:
+        network: gated, static or dense.
+        folder: to be written.
+        calibration: training images, uint8 (N, 3, side, side), some hundred.
+        images: real ones to compare on besides noise, uint8 (N, 3, side, side).
+
+    Raises:
+        CalibrationError: images that no scale can be taken from.
+        EngineUnavailableError: the kernel does not run in int8 here.
+        ExportError: the folder was not written as it is.
+    """
+    side = images.shape[-1]
+    batch = compared_images(images, side, side)
+    quantised = int8_network(network, calibration)
+    expected = NativeNetwork(quantised, side)(batch)
+    save_bundle(quantised, folder)
+    found = NativeNetwork(load_bundle(folder, Int8Network), side)(batch)
+    checked_difference(folder, found, expected, "features", "write it again")
+    with torch.inference_mode():
+        own = network(batch)
+    difference, largest = float((found - own).abs().max()), float(own.abs().max())
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 @torch.inference_mode()
@@ -181,7 +218,7 @@ def _content(
     if precision != "int8" or calibration is None:
         raise ValueError(
             f"precision = {precision!r}: expected f32, or int8 with some hundred of the training "
-            "images to calibrate on; runtimes make bf16 of a file in f32"
+            "images to calibrate on; OpenVINO computes a file in f32 in bf16 where it is told to"
         )
     return quantised_onnx(network, calibration, image_size=side, opset=opset)
 
