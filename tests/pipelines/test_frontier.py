@@ -101,6 +101,28 @@ def test_a_pruned_network_is_cut_from_the_dense_baseline_and_trains_nothing(
         assert not any(".pruned" in name for name in gathered.inputs)
 
 
+@BOTH
+def test_slim_networks_of_all_widths_come_from_one_training(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    made = graph(pipeline, "frontier", repeats=2)
+    for end in ("", ".seed_1"):
+        assert {name for name in trained(made) if name.endswith(f"slim{end}")} == {
+            f"{key}.slim{end}"
+        }
+        for width in (6, 7, 9, 11):
+            space = f"{key}.width_{width}.slim{end}"
+            (cut,) = made.only_nodes_with_outputs(f"{space}.encoder").nodes
+            assert f"{key}.slim{end}.encoder" in cut.inputs
+            assert cut.func.keywords["trained"].width == width
+    expected = {"dual_gating": "slim", "dynamic_channels": "simsiam_slim"}
+    assert trained(made)[f"{key}.slim"].method == expected[key]
+    narrow = {"frontier": {"widths": [0.2], "models": "slim"}}
+    with pytest.raises(ConfigError, match=r"frontier\.widths = \[0\.2\]: .*at least 0\.25"):
+        graph(pipeline, "frontier", **narrow)
+
+
 def test_what_cannot_be_pruned_is_refused_before_anything_is_trained() -> None:
     # At width 8 gates can close all but 3.4 % of the cost; one channel a block leaves 8.8 %.
     small = {"budgets": [0.06], "encoder": {"width": 8}}

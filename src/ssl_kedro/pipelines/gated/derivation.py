@@ -8,6 +8,7 @@ from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.gated_resnet import GatedResNet18
 from ssl_kedro.encoders.pruning import pruned
+from ssl_kedro.encoders.slimmable_resnet18 import SlimmableResNet18
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
@@ -29,6 +30,25 @@ def derive_pruned(
     seen = _recalibrated_on(images, trained.seed)
     device = resolved_device(parameters.train.device)
     return pruned(encoder, trained.budget, seen, device=device)
+
+
+def derive_narrowed(
+    parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
+) -> Encoder:
+    """One width of an encoder that was trained for every width.
+
+    Raises:
+        ConfigError: it was not.
+    """
+    if not isinstance(encoder, SlimmableResNet18) or trained.width is None:
+        found = type(encoder).__name__
+        raise ConfigError("encoder.architecture", found, "slimmable_resnet18, to be narrowed")
+    seen = _recalibrated_on(images, trained.seed)
+    return encoder.at_width(trained.width, seen, device=resolved_device(parameters.train.device))
+
+
+# By how an encoder is cut.
+CUTS = {"pruned": derive_pruned, "narrowed": derive_narrowed}
 
 
 def _recalibrated_on(images: ImageSet, seed: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What `--tags frontier` trains beside the dense baseline and the gated encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from ssl_kedro.core.config import ConfigError
@@ -30,13 +30,14 @@ def planned_peers(
     chosen = {name: variant for name, variant in peers if parameters.frontier.compares(name)}
     narrow = any(variant.widths for variant in chosen.values())
     widths = thin_widths(parameters, pipeline) if narrow else ()
-    if any(variant.derived for variant in chosen.values()):
-        _check_cut(parameters, pipeline)
+    for variant in chosen.values():
+        if variant.derived:
+            _check_cut(parameters, pipeline, variant, widths)
     return [
-        _planned(name, variant, training, baseline)
+        model
         for name, variant in chosen.items()
         for baseline in baselines
-        for training in _trainings(parameters, variant, widths, baseline.training.seed)
+        for model in _of_seed(parameters, name, variant, widths, baseline)
     ]
 
 
@@ -61,36 +62,59 @@ def thin_widths(parameters: EncoderPipelineParameters, pipeline: str) -> tuple[i
     return found
 
 
-def _check_cut(parameters: EncoderPipelineParameters, pipeline: str) -> None:
-    """Refuse to cut what is no ResNet-18, or below one channel a block."""
+def _check_cut(
+    parameters: EncoderPipelineParameters,
+    pipeline: str,
+    variant: Variant,
+    widths: tuple[int, ...],
+) -> None:
+    """Refuse to cut what is no ResNet-18, or narrower than it is trained for or can be."""
     shape = parameters.encoder
     if not isinstance(shape, EncoderConfig):
         names = ", ".join(name for name, variant in parameters.peers.items() if not variant.derived)
         what = f"peers among {names}: only resnet18 is cut, this encoder is {shape.architecture}"
         raise ConfigError(f"{pipeline}.frontier.models", list(parameters.frontier.models), what)
+    without = f"or frontier.models without {variant.title}"
+    if variant.derived == "narrowed":
+        smallest = getattr(parameters.method_config(variant.method).options, "smallest", 0.0)
+        if min(widths) < smallest * shape.width:
+            what = f"shares of at least {smallest}, methods.{variant.method}.options.smallest"
+            shares = list(parameters.frontier.widths)
+            raise ConfigError(f"{pipeline}.frontier.widths", shares, f"{what}, {without}")
+        return
     cost = cost_at(shape, parameters.image_size, parameters.gates.reduction)
     least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
     if min(parameters.budgets) * cost.dense < least:
-        one = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
-        what = f"{one}, or frontier.models without pruned"
-        raise ConfigError(f"{pipeline}.budgets", min(parameters.budgets), what)
+        what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
+        raise ConfigError(f"{pipeline}.budgets", min(parameters.budgets), f"{what}, {without}")
 
 
-def _trainings(
-    parameters: EncoderPipelineParameters, variant: Variant, widths: tuple[int, ...], seed: int
-) -> list[Training]:
-    """What a variant trains; students as long as all others, whatever their papers do."""
+def _of_seed(
+    parameters: EncoderPipelineParameters,
+    name: str,
+    variant: Variant,
+    widths: tuple[int, ...],
+    baseline: PlannedModel,
+) -> Iterator[PlannedModel]:
+    """A variant at its widths or budgets, beside the dense baseline of its seed."""
+    seed, made_from = baseline.training.seed, baseline.namespace
+    if variant.derived == "narrowed":
+        whole = _planned(name, variant, Training(variant.method, None, seed), baseline, "")
+        made_from = whole.namespace
+        yield whole
     narrow: tuple[int | None, ...] = widths if variant.widths else (None,)
     budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
+    # Students learn as long as all others, whatever their papers do.
     changes = {"epochs": parameters.base_train.epochs} if variant.student else {}
-    return [
-        Training(variant.method, budget, seed, variant.gates, width, changes, variant.derived)
-        for width, budget in product(narrow, budgets)
-    ]
+    for width, budget in product(narrow, budgets):
+        training = Training(
+            variant.method, budget, seed, variant.gates, width, changes, variant.derived
+        )
+        yield _planned(name, variant, training, baseline, made_from if variant.derived else "")
 
 
 def _planned(
-    name: str, variant: Variant, training: Training, baseline: PlannedModel
+    name: str, variant: Variant, training: Training, baseline: PlannedModel, made_from: str
 ) -> PlannedModel:
     """One peer with its names, beside the dense baseline of its seed."""
     size = [] if training.width is None else [width_name(training.width)]
@@ -106,7 +130,7 @@ def _planned(
         data=baseline.data,
         tags=(FRONTIER, name, *size),
         student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
-        made_from=baseline.namespace if variant.derived == "pruned" else "",
+        made_from=made_from,
         repeat=baseline.repeat,
         timed=True,
     )

@@ -22,8 +22,8 @@ class Variant:
         gates: gate parameters that differ from the run's own.
         ablation: gate parameters that the run's ``ablation`` has values for.
         widths: whether there is one of each width in ``frontier.widths``.
-        derived: how it is cut from another encoder, "pruned" from the dense baseline; "" = it is
-            trained itself.
+        derived: how it is cut from another encoder: "pruned" from the dense baseline, "narrowed"
+            from one that its method has trained for every width; "" = it is trained itself.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Variant:
     gates: Mapping[str, float | str] = field(default_factory=dict)
     ablation: tuple[str, ...] = ()
     widths: bool = False
-    derived: Literal["", "pruned"] = ""
+    derived: Literal["", "pruned", "narrowed"] = ""
 
 
 DYNAMIC_CHANNELS = {
@@ -57,23 +57,25 @@ DUAL_GATING = {
 }
 
 
-def _peers(dense: str, gated: str) -> dict[str, Variant]:
+def _peers(dense: str, gated: str, slim: str) -> dict[str, Variant]:
     """What a user would take instead of a gated encoder.
 
     Args:
         dense: method of the ungated baseline.
         gated: method of the gated encoder.
+        slim: method that trains one encoder for every width.
     """
     return {
         "thin": Variant("thin", dense, gated=False, widths=True),
         "distilled": Variant("distilled", "simreg", gated=False, student=True, widths=True),
         "learned_static": Variant("learned static", gated, gates={"input_dependent": False}),
+        "slim": Variant("slim", slim, gated=False, widths=True, derived="narrowed"),
         "pruned": Variant("pruned", dense, derived="pruned"),
     }
 
 
-DYNAMIC_CHANNELS_PEERS = _peers("simsiam", "simsiam_gating")
-DUAL_GATING_PEERS = _peers("vicreg", "dual_gating")
+DYNAMIC_CHANNELS_PEERS = _peers("simsiam", "simsiam_gating", "simsiam_slim")
+DUAL_GATING_PEERS = _peers("vicreg", "dual_gating", "slim")
 PEERS = tuple(DUAL_GATING_PEERS)
 _ALL = DYNAMIC_CHANNELS | DUAL_GATING | DUAL_GATING_PEERS
 

@@ -200,7 +200,7 @@ def _rows(
             one,
             teachers=models[dense] if variant and variant.student else {},
             thin=() if one in thin else thin,
-            derived=bool(variant and variant.derived),
+            derived=bool(variant and variant.derived) and one.key != name_of(one.key),
         )
 
 
@@ -239,10 +239,11 @@ def peers_section(table: pd.DataFrame | None) -> list[Section]:
         f"{spread}. FLOPs: MACs, mean over the evaluation images, and their share of the dense "
         "encoder's. Parameters: numbers in the encoder's file, of all its branches. TMACs: 10¹² "
         "multiply-accumulates, a backward pass counted as two forward passes. A distilled network "
-        "needs its teacher, the dense baseline of its seed; all networks of a gated encoder come "
-        "from one training; a pruned one trains nothing itself and needs the dense baseline. Each "
-        "network is compared with the thin one, or the dense baseline, that has the fewest FLOPs "
-        "among those that have no fewer than its own."
+        "needs its teacher, the dense baseline of its seed. All networks of a gated encoder come "
+        "from one training; slim ones of all widths from that of the whole slim network and pruned "
+        "ones from the dense baseline's, with no training of their own. Each network is compared "
+        "with the thin one, or the dense baseline, that has the fewest FLOPs among those that have "
+        "no fewer than its own."
     )
     unmeasured = [name for name in ("linear", "knn") if table[f"{name}_top1"].isna().all()]
     columns = [
