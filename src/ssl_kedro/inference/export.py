@@ -145,6 +145,38 @@ def _compact_difference(
     return difference, float(own.abs().max())
 
 
+def export_int8_compact(
+    network: CompactNetwork, folder: Path, images: np.ndarray, calibration: np.ndarray
+) -> FileReport:
+    """The folder that the C++ kernel computes in int8, read again and run.
+
+    Args:
+        network: gated, static or dense.
+        folder: to be written.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+        calibration: training images, uint8 (N, 3, side, side), some hundred.
+
+    Returns:
+        The difference is what quantisation costs: from PyTorch in float32, under the masks that
+        the file decides.
+
+    Raises:
+        EngineUnavailableError: the kernel cannot be used here, or not in int8.
+        ExportError: the kernel gives other features after reading than before writing.
+    """
+    made = int8_network(network, calibration)
+    batch = compared_images(images, *images.shape[2:])
+    before = NativeNetwork(made, batch.shape[-1])(batch)
+    save_bundle(made, folder)
+    after = NativeNetwork(load_bundle(folder, Int8Network), batch.shape[-1])(batch)
+    checked_difference(folder, after, before, "features")
+    with torch.inference_mode():
+        expected = network(batch)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    difference = float((after - expected).abs().max())
+    return FileReport(folder, size, len(batch), difference, float(expected.abs().max()))
+
+
 def export_compact_onnx(
     network: CompactNetwork,
     path: Path,
