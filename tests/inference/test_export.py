@@ -16,8 +16,8 @@ from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.export import (
     ExportError,
-    export_compact_int8,
     export_compact_onnx,
+    export_int8_compact,
 )
 from ssl_kedro.inference.int8 import Int8Network, int8_network
 from ssl_kedro.inference.native.kernel import NativeNetwork
@@ -162,7 +162,7 @@ def test_int8_folder_needs_no_calibration(tmp_path: Path, monkeypatch: pytest.Mo
     network = networks()[0]
     seen = np.random.default_rng(0).integers(0, 256, (30, 3, 16, 16), dtype=np.uint8)
     try:
-        report = export_compact_int8(network, tmp_path / "int8", seen, seen[:4])
+        report = export_int8_compact(network, tmp_path / "int8", seen[:4], seen)
     except EngineUnavailableError as error:
         pytest.skip(str(error))
     found = NativeNetwork(load_bundle(tmp_path / "int8", Int8Network), 16)(
@@ -179,4 +179,4 @@ def test_int8_folder_needs_no_calibration(tmp_path: Path, monkeypatch: pytest.Mo
     other = int8_network(networks()[0], 255 - seen)
     monkeypatch.setattr(export, "load_bundle", lambda *_: other)
     with pytest.raises(ExportError, match="differs from the network"):
-        export_compact_int8(network, tmp_path / "int8", seen, seen[:4])
+        export_int8_compact(network, tmp_path / "int8", seen[:4], seen)

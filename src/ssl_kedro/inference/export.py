@@ -90,38 +90,6 @@ def export_compact(
     return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
 
 
-def export_compact_int8(
-    network: CompactNetwork, folder: Path, calibration: np.ndarray, images: np.ndarray
-) -> FileReport:
-    """The network in int8 for the C++ kernel, as a folder that needs no calibration images.
-
-    The folder is read again, and has to give what the network in memory gives; how far that is
-    from ``network`` is reported.
-
-    Args:
-        network: gated, static or dense.
-        folder: to be written.
-        calibration: training images, uint8 (N, 3, side, side), some hundred.
-        images: real ones to compare on besides noise, uint8 (N, 3, side, side).
-
-    Raises:
-        CalibrationError: images that no scale can be taken from.
-        EngineUnavailableError: the kernel does not run in int8 here.
-        ExportError: the folder was not written as it is.
-    """
-    side = images.shape[-1]
-    batch = compared_images(images, side, side)
-    quantised = int8_network(network, calibration)
-    expected = NativeNetwork(quantised, side)(batch)
-    save_bundle(quantised, folder)
-    found = NativeNetwork(load_bundle(folder, Int8Network), side)(batch)
-    checked_difference(folder, found, expected, "features", "write it again")
-    with torch.inference_mode():
-        own = network(batch)
-    difference, largest = float((found - own).abs().max()), float(own.abs().max())
-    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
-
-
 def _folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
@@ -157,10 +125,10 @@ def export_int8_compact(
         calibration: training images, uint8 (N, 3, side, side), some hundred.
 
     Returns:
-        The difference is what quantisation costs: from PyTorch in float32, under the masks that
-        the file decides.
+        The difference is what quantisation costs: that from PyTorch in float32.
 
     Raises:
+        CalibrationError: images that no scale can be taken from.
         EngineUnavailableError: the kernel cannot be used here, or not in int8.
         ExportError: the kernel gives other features after reading than before writing.
     """
@@ -169,12 +137,11 @@ def export_int8_compact(
     before = NativeNetwork(made, batch.shape[-1])(batch)
     save_bundle(made, folder)
     after = NativeNetwork(load_bundle(folder, Int8Network), batch.shape[-1])(batch)
-    checked_difference(folder, after, before, "features")
+    checked_difference(folder, after, before, "features", "write it again")
     with torch.inference_mode():
         expected = network(batch)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    difference = float((after - expected).abs().max())
-    return FileReport(folder, size, len(batch), difference, float(expected.abs().max()))
+    difference, largest = float((after - expected).abs().max()), float(expected.abs().max())
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
 
 
 def export_compact_onnx(
