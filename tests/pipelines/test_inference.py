@@ -21,6 +21,7 @@ from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.evaluation.accuracies import Accuracies
+from ssl_kedro.evaluation.forms import Judgement
 from ssl_kedro.hooks.project import mendable_message
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
@@ -30,7 +31,7 @@ from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.gated import inference_export, inference_networks, inference_nodes
-from ssl_kedro.pipelines.gated.inference_records import Measurement, Measurements
+from ssl_kedro.pipelines.gated.inference_records import Form, Measurement, Measurements
 from ssl_kedro.pipelines.gated.nodes import extract
 from ssl_kedro.pipelines.gated.records import Evaluations, Training
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame, inference_metrics
@@ -43,6 +44,10 @@ TIMING = {"batches": "1;4", "engines": "eager", "seconds": 0.01, "rounds": 1}
 DATA = DataConfig(source="textures", size=16, generated=80, generated_eval=40)
 TRAINED = Training("dual_gating", 0.5, 0)
 MEASUREMENT = TypeAdapter(Measurement)
+# What an export asks a measurement for is which networks hold in int8.
+UNMEASURED = Measurement(0, 16, {}, {}, {})
+HOLDS = Judgement("holds", {}, 1.0, 10)
+LOSING = Form("gated", "int8", ("native",), Accuracies(), Judgement("loses", {}, 0.1, 10))
 
 
 def given(probe: str = "cached", **inference: object) -> DualGatingParameters:
@@ -276,7 +281,12 @@ def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     assert set(frame["network"]) == {"dense", "gated"}
     with pytest.raises(ConfigError, match=r"static_budget = 0\.5: expected a share that this"):
         inference_export.export(
-            given(static_budget=0.5), encoder, features, *images, tmp_path / "export"
+            given(static_budget=0.5),
+            encoder,
+            features,
+            MEASUREMENT.validate_python(measurement),
+            *images,
+            tmp_path / "export",
         )
     assert not (tmp_path / "export").exists()
 
@@ -316,17 +326,23 @@ def test_export_is_checked_and_refuses_another_size(
     pytest.importorskip("onnxruntime")
     encoder = random_encoder()
     features = extract(given(), encoder, *images)
-    report = inference_export.export(given(), encoder, features, *images, tmp_path)
+    forms = [Form(name, "int8", ("native",), Accuracies(), HOLDS) for name in ("dense", "static")]
+    held = dataclasses.replace(UNMEASURED, forms=(*forms, LOSING))
+    report = inference_export.export(given(), encoder, features, held, *images, tmp_path)
     for name, file in report.files.items():
         assert file.path.exists(), name
-        assert file.difference < 1e-4 < file.largest
+        assert file.difference < (0.1 * file.largest if "int8" in name else 1e-4) < file.largest
     # 16 evaluation images, three of noise and a grey one.
     assert {name: file.images for name, file in report.files.items()} == dict.fromkeys(
-        ("compact", "dense", "gated", "static"), 20
+        [
+            *("compact", "dense", "gated", "static"),
+            *("dense_int8", "dense_int8_kernel", "static_int8", "static_int8_kernel"),
+        ],
+        20,
     )
     other = random_encoder(size=24)
     with pytest.raises(ConfigError, match=r"data\.size = 16: expected 24, the image size"):
-        inference_export.export(given(), other, features, *images, tmp_path)
+        inference_export.export(given(), other, features, UNMEASURED, *images, tmp_path)
 
 
 def test_a_compact_network_that_differs_is_not_written(
@@ -349,7 +365,7 @@ def test_a_compact_network_that_differs_is_not_written(
 
     monkeypatch.setattr(inference_networks, "compact", shifted)
     with pytest.raises(ExportError, match=r"compact: the file differs .* expected at most 0\.0001"):
-        inference_export.export(given(), encoder, features, *images, tmp_path)
+        inference_export.export(given(), encoder, features, UNMEASURED, *images, tmp_path)
     assert list(tmp_path.rglob("*")) == [older.parent, older]
 
 
@@ -439,7 +455,12 @@ def test_graph_times_what_is_asked_for_and_exports_by_tag() -> None:
     assert not any("export" in name for name in both)
     exported = nodes("export", models="dual")
     short = {name.rsplit(".", 1)[-1] for name in exported}
-    assert short == {"export_vicreg", "export_dual_budget_30", "exports", "metrics", "report"}
+    written = {"export_vicreg", "export_dual_budget_30", "exports", "deployed_files"}
+    assert short == {*written, "metrics", "report"}
+    # With the peers, of what their run has left.
+    of_peers = {name.rsplit(".", 1)[-1] for name in nodes("frontier", "export", models="dual")}
+    assert of_peers > short and "export_thin_width_36" in of_peers
+    assert all("export" in name or name in short for name in of_peers)
     again = {name.rsplit(".", 1)[-1] for name in nodes("inference", models="dual")}
     assert not any(name.startswith(("pretrain", "extract", "evaluate")) for name in again)
     assert {"measure_inference_dual_budget_30", "metrics", "report"} <= again

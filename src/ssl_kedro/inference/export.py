@@ -12,6 +12,8 @@ from ssl_kedro.core.files import replaced_file
 from ssl_kedro.encoders.base import SIDE, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.gating.gate import global_average
+from ssl_kedro.inference.int8 import Int8Network, int8_network
+from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
 from ssl_kedro.inference.onnx_file import (
     OPSET,
@@ -85,8 +87,11 @@ def export_compact(
     save_bundle(network, folder)
     again = load_bundle(folder, CompactNetwork)
     difference, largest = _compact_difference(again, encoder, folder, batch)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return FileReport(folder, size, len(batch), difference, largest)
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 @torch.inference_mode()
@@ -106,6 +111,37 @@ def _compact_difference(
     remedy = "what was folded is not what was trained: a fault of this program"
     difference = checked_difference(folder, features, own, "features", remedy)
     return difference, float(own.abs().max())
+
+
+def export_int8_compact(
+    network: CompactNetwork, folder: Path, images: np.ndarray, calibration: np.ndarray
+) -> FileReport:
+    """The folder that the C++ kernel computes in int8, read again and run.
+
+    Args:
+        network: gated, static or dense.
+        folder: to be written.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+        calibration: training images, uint8 (N, 3, side, side), some hundred.
+
+    Returns:
+        The difference is what quantisation costs: that from PyTorch in float32.
+
+    Raises:
+        CalibrationError: images that no scale can be taken from.
+        EngineUnavailableError: the kernel cannot be used here, or not in int8.
+        ExportError: the kernel gives other features after reading than before writing.
+    """
+    made = int8_network(network, calibration)
+    batch = compared_images(images, *images.shape[2:])
+    before = NativeNetwork(made, batch.shape[-1])(batch)
+    save_bundle(made, folder)
+    after = NativeNetwork(load_bundle(folder, Int8Network), batch.shape[-1])(batch)
+    checked_difference(folder, after, before, "features", "write it again")
+    with torch.inference_mode():
+        expected = network(batch)
+    difference, largest = float((after - expected).abs().max()), float(expected.abs().max())
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
 
 
 def export_compact_onnx(
@@ -181,7 +217,7 @@ def _content(
     if precision != "int8" or calibration is None:
         raise ValueError(
             f"precision = {precision!r}: expected f32, or int8 with some hundred of the training "
-            "images to calibrate on; runtimes make bf16 of a file in f32"
+            "images to calibrate on; OpenVINO computes a file in f32 in bf16 where it is told to"
         )
     return quantised_onnx(network, calibration, image_size=side, opset=opset)
 

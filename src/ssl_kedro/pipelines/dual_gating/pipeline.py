@@ -23,11 +23,13 @@ from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
     FRONTIER,
+    OF_EXPORT,
     Made,
     PlannedModel,
     encoder_nodes,
     frames,
     gathering,
+    left_to_export,
     named,
     report_node,
     stages,
@@ -53,7 +55,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     common = [*parts, *map(budget_name, parameters.budgets)]
     made = gathering(KEY, models, parameters.dense_method, exported=exported)
     made += _report(models, transfers, parts, stages(models, exported=exported))
-    return Pipeline(
+    whole = Pipeline(
         [
             *encoder_nodes(KEY, models, common, exported=exported),
             *(_transfer_node(parameters, transfer) for transfer in transfers),
@@ -63,11 +65,12 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
             ),
         ]
     )
+    return left_to_export(whole, asked)
 
 
 def _tags_of_parts(output: str, parts: Sequence[str]) -> Sequence[str]:
     """A part of its own, or every part."""
-    return [output] if output in parts else [] if output == "exports" else parts
+    return [output] if output in parts else [] if output in OF_EXPORT else parts
 
 
 def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node:

@@ -14,11 +14,13 @@ from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
     FRONTIER,
+    OF_EXPORT,
     Made,
     PlannedModel,
     encoder_nodes,
     frames,
     gathering,
+    left_to_export,
     named,
     report_node,
     stages,
@@ -50,14 +52,14 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
         (accuracy_against_cost, figure, "accuracy_against_cost"),
         (dynamic_channels_report, named(KEY, *page, *further, *frames(models)), "report"),
     ]
-    return Pipeline(
+    whole = Pipeline(
         [
             *encoder_nodes(KEY, models, budgets, exported=exported),
             *(
                 report_node(
                     KEY,
                     one,
-                    [] if one[2] == "exports" else of_front,
+                    [] if one[2] in OF_EXPORT else of_front,
                     exported=exported,
                     prefix=f"{KEY}_",
                 )
@@ -65,6 +67,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
             ),
         ]
     )
+    return left_to_export(whole, asked)
 
 
 def planned_models(

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kedro.pipeline import Node, node
+from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import (
+    deployment_export,
     derivation,
     frontier_nodes,
     inference_export,
@@ -35,6 +36,8 @@ _AFTER_TIMING = (
     *("inference_models", "inference_table", "inference_plot"),
     *("frontier_table", "frontier_plot", "deployment", "peers", "metrics", "report"),
 )
+# What is made of exported files alone.
+OF_EXPORT = ("exports", "deployed_files")
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
 
@@ -183,13 +186,13 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
             [f"{space}.inference", f"{space}.answers"],
             [*tags, MEASURE],
         )
-    if model.timed and exported:
+    if model.timed and exported and not model.repeat:
         # Under the tag "export" alone: nothing is trained for it.
         folder = {"folder": f"{space}.export_folder"}
         yield model.node(
             "export",
             inference_export.export,
-            seen | folder,
+            seen | named(space, "inference") | folder,
             f"{space}.export_check",
             [EXPORT],
         )
@@ -254,7 +257,12 @@ def gathering(
     if timed:
         found += _of_timed(pipeline, timed, baseline)
     if exported:
-        found.append((nodes.collect_by_model, left("export_check", timed), "exports"))
+        deployed = named(pipeline, "deployment", "exports")
+        deployed |= {"folder": f"{pipeline}.deployment_folder"}
+        found += [
+            (nodes.collect_by_model, left("export_check", timed), "exports"),
+            (deployment_export.export_deployment, deployed, "deployed_files"),
+        ]
     if compared := [model for model in own if FRONTIER in model.tags]:
         inputs = named(pipeline, "parameters") | _of_every_seed(compared)
         found.append((peers_table, inputs, "peers"))
@@ -310,6 +318,18 @@ def frames(models: Sequence[PlannedModel]) -> list[str]:
     return tables + ["peers"] * any(FRONTIER in m.tags for m in models)
 
 
+def left_to_export(made: Pipeline, asked: Sequence[str]) -> Pipeline:
+    """Where both tags are asked for, files of what a run with "frontier" has left.
+
+    Nothing is trained for them, as with "export" alone; that knows nothing of the peers.
+
+    Args:
+        made: of both.
+        asked: tags of the run.
+    """
+    return made.filter(tags=[EXPORT]) if {FRONTIER, EXPORT} <= set(asked) else made
+
+
 def report_node(
     pipeline: str, made: Made, tags: Iterable[str], *, exported: bool, prefix: str = ""
 ) -> Node:
@@ -326,7 +346,7 @@ def report_node(
     following = ["report"]
     if output in _AFTER_TIMING:
         following.append(MEASURE)
-    if exported and output in ("exports", "metrics", "report"):
+    if exported and output in (*OF_EXPORT, "metrics", "report"):
         following.append(EXPORT)
     return node(
         function,

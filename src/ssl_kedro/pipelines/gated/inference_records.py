@@ -241,6 +241,21 @@ def of_gated(measurements: Mapping[str, Measurement]) -> dict[str, tuple[Measure
     return {k: (of, of.gates) for k, of in measurements.items() if of.gates is not None}
 
 
+@dataclass(frozen=True)
+class DeployedFiles:
+    """The folder to deploy.
+
+    Args:
+        folder: where it lies.
+        files: names in it by role: "onnx", and "kernel" for the C++ kernel.
+        bytes: of all of it.
+    """
+
+    folder: str
+    files: dict[str, str]
+    bytes: int
+
+
 # Of all models, by their names in the metrics, "dual.budget_30".
 Measurements = dict[str, Measurement]
 Exports = dict[str, Export]
