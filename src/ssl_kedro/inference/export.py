@@ -87,8 +87,11 @@ def export_compact(
     save_bundle(network, folder)
     again = load_bundle(folder, CompactNetwork)
     difference, largest = _compact_difference(again, encoder, folder, batch)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return FileReport(folder, size, len(batch), difference, largest)
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 @torch.inference_mode()
@@ -122,10 +125,10 @@ def export_int8_compact(
         calibration: training images, uint8 (N, 3, side, side), some hundred.
 
     Returns:
-        The difference is what quantisation costs: from PyTorch in float32, under the masks that
-        the file decides.
+        The difference is what quantisation costs: that from PyTorch in float32.
 
     Raises:
+        CalibrationError: images that no scale can be taken from.
         EngineUnavailableError: the kernel cannot be used here, or not in int8.
         ExportError: the kernel gives other features after reading than before writing.
     """
@@ -134,12 +137,11 @@ def export_int8_compact(
     before = NativeNetwork(made, batch.shape[-1])(batch)
     save_bundle(made, folder)
     after = NativeNetwork(load_bundle(folder, Int8Network), batch.shape[-1])(batch)
-    checked_difference(folder, after, before, "features")
+    checked_difference(folder, after, before, "features", "write it again")
     with torch.inference_mode():
         expected = network(batch)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    difference = float((after - expected).abs().max())
-    return FileReport(folder, size, len(batch), difference, float(expected.abs().max()))
+    difference, largest = float((after - expected).abs().max()), float(expected.abs().max())
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
 
 
 def export_compact_onnx(
@@ -215,7 +217,7 @@ def _content(
     if precision != "int8" or calibration is None:
         raise ValueError(
             f"precision = {precision!r}: expected f32, or int8 with some hundred of the training "
-            "images to calibrate on; runtimes make bf16 of a file in f32"
+            "images to calibrate on; OpenVINO computes a file in f32 in bf16 where it is told to"
         )
     return quantised_onnx(network, calibration, image_size=side, opset=opset)
 
