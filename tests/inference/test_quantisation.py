@@ -11,6 +11,7 @@ from oracles.onnx_operators import every_value
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines.packaged import OnnxRuntimeEngine, OpenVinoEngine
+from ssl_kedro.inference.int8 import CalibrationError
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.inference.quantisation import quantised_onnx
@@ -172,5 +173,14 @@ def test_the_batch_is_open_and_the_log_quiet(caplog: pytest.LogCaptureFixture) -
     "wrong", [images(2, 8), images(0), images(2).astype(np.float32), images(2)[0]]
 )
 def test_images_that_nothing_is_calibrated_on(wrong: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"calibrate on as uint8 \(N, 3, 16, 16\)"):
+    with pytest.raises(CalibrationError, match=r"calibrate on as uint8 \(N, 3, 16, 16\)"):
         quantised_onnx(network(False), wrong)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN axis encountered")
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_networks_that_do_not_work_are_named(value: float) -> None:
+    given = network(False)
+    given.stem.bias[0] = value
+    with pytest.raises(CalibrationError, match="not finite"):
+        quantised_onnx(given, images(2))

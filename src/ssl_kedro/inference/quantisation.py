@@ -52,7 +52,8 @@ def quantised_onnx(
 
     Raises:
         ModuleNotFoundError: onnx or onnxruntime is not installed.
-        CalibrationError: images of another shape or type, or none.
+        CalibrationError: images of another shape or type, or none, or a network whose maps are
+            not finite on them.
         ValueError: an opset below 18.
     """
     import onnx  # noqa: PLC0415  optional
@@ -67,18 +68,24 @@ def quantised_onnx(
     model = onnx.load_from_string(compact_onnx(network, side, masks=masks, opset=opset))
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "quantised.onnx"
-        quantization.quantize_static(
-            model,
-            path,
-            _Reader(network, images, masks=masks),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool"],
-            nodes_to_exclude=_in_gates(model),
-            per_channel=True,
-            weight_type=quantization.QuantType.QInt8,
-            activation_type=quantization.QuantType.QUInt8,
-            calibrate_method=quantization.CalibrationMethod.MinMax,
-        )
+        try:
+            quantization.quantize_static(
+                model,
+                path,
+                _Reader(network, images, masks=masks),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool"],
+                nodes_to_exclude=_in_gates(model),
+                per_channel=True,
+                weight_type=quantization.QuantType.QInt8,
+                activation_type=quantization.QuantType.QUInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+            )
+        except AssertionError as error:
+            raise CalibrationError(
+                f"ONNX Runtime finds no scale ({error}): the network gives values that are not "
+                "finite for the calibration images; quantise a network that works"
+            ) from error
         return path.read_bytes()
 
 

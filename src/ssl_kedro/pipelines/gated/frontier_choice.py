@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_ROUNDING = 1e-9
+
 
 def pareto_front(times: Sequence[float], accuracies: Sequence[float]) -> np.ndarray:
     """Which points no other one beats: boolean, one a point.
@@ -73,7 +75,7 @@ def deployed(candidates: Sequence[Candidate], within: float) -> tuple[Candidate,
     batches = max((frozenset(one.ms) for one in known), key=lambda of: _count(known, of))
     known = [one for one in known if frozenset(one.ms) == batches]
     best = max(known, key=lambda one: (one.accuracy, -one.time))
-    close = [one for one in known if one.accuracy >= best.accuracy - within]
+    close = [one for one in known if one.accuracy >= best.accuracy - within - _ROUNDING]
     return min(close, key=lambda one: (one.time, -one.accuracy)), best
 
 
