@@ -88,7 +88,9 @@ class SlimmableMethod(TwoViewMethod):
     """
 
     options: SlimOptions
-    recordable = False  # widths come from the host, and change the shapes of a step
+    # Widths come from the host, and change the shapes of a step.
+    recordable = False
+    compilable = False
     view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
     encoder: SlimmableResNet18
 
