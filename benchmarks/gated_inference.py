@@ -1,19 +1,23 @@
-"""Wall-clock of a gated encoder against the best dense engine, and the share of the MAC limit.
+"""Wall-clock of gated and static encoders against the best dense one of any precision.
 
 Run ``python benchmarks/gated_inference.py [--densities .1 .3 .5 1 --batches 1 32 256 --sizes 32
-96 224 --threads 2 --width 64]``. For each size and batch it builds the dense network with folded
-batch norms in every engine there is (PyTorch eager in channels_last, torch.compile with frozen
-weights, ONNX Runtime, OpenVINO) and takes the fastest as the baseline. The gated network is
-ResNet-18 with random weights; in each block a share of its closed channels is closed for every
-image (``--off``, which compaction removes), the others are closed at random for each image, so
-that exactly ``density`` of the channels is open. Gates are computed all the same. At density 1
-every channel is always on: the network is dense, and runs on the dense engine.
+96 224 --threads 2 --width 64 --precisions f32 bf16 int8]``. For each size and batch it races the
+dense network with folded batch norms in each precision on every engine there is (the C++ kernel,
+PyTorch eager in channels_last, torch.compile with frozen weights, ONNX Runtime, OpenVINO), and the
+same for two networks of each density:
 
-Dense baseline and gated engine take turns, so that a change of the machine's load meets both
-alike; medians of at least 15 rounds count. The MAC limit is dense MACs over gated MACs, gates
-included; a ratio of a half of it means that an open channel costs twice as much time as a
-dense one. On a machine that others use, the ratio of the fastest rounds tells what it would be
-on one of its own. 32 px take the cifar stem, larger images the imagenet stem.
+gated: ResNet-18 with random weights; in each block a share of its closed channels is closed for
+every image (``--off``, which compaction removes), the others are closed at random for each image,
+so that exactly ``density`` of the channels is open. Gates are computed all the same.
+static: as many channels, the same for every image, without gates.
+
+At density 1 every channel is always on: the network is the dense one. Then all of them take turns,
+so that a change of the machine's load meets them alike; medians of at least 15 rounds count. The
+baseline is the fastest dense network of any precision; the ratio to that in f32 stands beside. The
+MAC limit is dense MACs over the network's, gates included; a ratio of a half of it means that an
+open channel costs twice as much time as one of the baseline. On a machine that others use, the
+ratio of the fastest rounds tells what it would be on one of its own. 32 px take the cifar stem,
+larger images the imagenet stem. Random weights say nothing of accuracy.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -29,9 +32,10 @@ from torch import Tensor
 
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
-from ssl_kedro.inference.engines.base import Engine
-from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
+from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
+from ssl_kedro.inference.engines.probe import ENGINES, fastest_engine
 from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.precision import PRECISIONS
 
 
 def encoder_of(size: int, width: int) -> GatedResNet18:
@@ -85,51 +89,83 @@ def interleaved(
     return medians, {name: min(values) for name, values in times.items()}
 
 
+def static(encoder: GatedResNet18, density: float) -> CompactNetwork:
+    """Without gates, with ``density`` of the channels of each block."""
+    names, counts = [], []
+    for name, block in encoder.residual_blocks():
+        channels = block.conv1.out_channels
+        names.append(name)
+        counts.append(2 * (np.arange(channels) < round(density * channels)))
+    return compact(encoder, GateUsage("imposed", 2, tuple(names), tuple(counts)))
+
+
 def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
     """One size and batch at all densities."""
     encoder = encoder_of(size, arguments.width)
-    dense_cost = encoder.cost().dense
-    engines: Sequence[EngineName] = arguments.engines
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(2))
-    options = {"images": images, "threads": arguments.threads, "rounds": 15}
-    baseline, probe = fastest_engine(
-        dense_network(encoder),
-        batch,
-        size,
-        engines=[e for e in engines if e != "native"],
-        **options,
-    )
-    told = ", ".join(
-        f"{t.engine} {t.ms:.2f} ms" if t.ms else f"{t.engine}: {t.reason}" for t in probe.timings
-    )
-    print(f"{size} px, batch {batch}: dense engines: {told}")
+    calibration = (255 * torch.rand(32, 3, size, size)).byte().numpy()
+    print(f"{size} px, batch {batch}:", flush=True)
+
+    def raced(
+        name: str, network: CompactNetwork, masks: Tensor | None = None
+    ) -> dict[str, tuple[Engine, Tensor, Tensor | None]]:
+        """The call of the fastest engine in each precision."""
+        found = {}
+        for precision in arguments.precisions:
+            try:
+                engine, probe = fastest_engine(
+                    network,
+                    batch,
+                    size,
+                    images=images,
+                    masks=masks,
+                    threads=arguments.threads,
+                    engines=[e for e in arguments.engines if masks is None or e != "compiled"],
+                    precision=precision,
+                    calibration=calibration,
+                )
+            except EngineUnavailableError as error:
+                print(f"  {name} {precision}: {error}")
+                continue
+            found[f"{name} {precision}"] = engine, images, masks
+            if name == "dense":
+                told = (f"{t.engine} {t.ms:.2f} ms" for t in probe.timings if t.ms)
+                print(f"  dense {precision}: {', '.join(told)}", flush=True)
+        return found
+
+    dense = raced("dense", dense_network(encoder))
     for density in arguments.densities:
-        network, masks = imposed(encoder, density, arguments.off, batch)
-        gated = network.plan.dependent > 0
-        if gated:
-            ours, _ = fastest_engine(
-                network,
-                batch,
-                size,
-                masks=masks,
-                engines=[e for e in engines if e != "compiled"],
-                **options,
-            )
-        else:
-            ours = baseline
-        calls = {
-            "dense": (baseline, images, None),
-            "ours": (ours, images, masks if gated else None),
-        }
-        medians, least = interleaved(calls, arguments.rounds, arguments.seconds)
-        mask = [m.float() for m in network.plan.encoder_masks(masks)]
-        macs = float(encoder.cost().masked(mask).mean()) if gated else dense_cost
-        ratio, limit = medians["dense"] / medians["ours"], dense_cost / macs
+        calls, limits = dict(dense), {"dense": 1.0}
+        if density < 1:
+            gated, masks = imposed(encoder, density, arguments.off, batch)
+            plain = static(encoder, density)
+            calls |= raced("gated", gated, masks) | raced("static", plain)
+            mask = [m.float() for m in gated.plan.encoder_masks(masks)]
+            macs = encoder.cost().dense
+            limits["gated"] = macs / float(encoder.cost().masked(mask).mean())
+            limits["static"] = macs / plain.plan.cost(size).dense
+        _tell(density, calls, limits, *interleaved(calls, arguments.rounds, arguments.seconds))
+
+
+def _tell(
+    density: float,
+    calls: dict[str, tuple[Engine, Tensor, Tensor | None]],
+    limits: dict[str, float],
+    medians: dict[str, float],
+    least: dict[str, float],
+) -> None:
+    best, soonest = (
+        min((name for name in times if name.startswith("dense")), key=times.__getitem__)
+        for times in (medians, least)
+    )
+    print(f"  density {density:.2f}; baseline {best}, {calls[best][0].name}")
+    for name, seconds in medians.items():
+        ratio, limit = medians[best] / seconds, limits[name.split()[0]]
+        in_f32 = f", to f32 {medians['dense f32'] / seconds:.2f}" if "dense f32" in medians else ""
         print(
-            f"  density {density:.2f}: {baseline.name} {1e3 * medians['dense']:9.3f} ms, "
-            f"{ours.name} {1e3 * medians['ours']:9.3f} ms, ratio {ratio:.2f} of at most "
-            f"{limit:.2f} ({ratio / limit:.0%}); fastest rounds "
-            f"{least['dense'] / least['ours']:.2f}",
+            f"    {name:12} {calls[name][0].name:16} {1e3 * seconds:9.3f} ms, ratio {ratio:5.2f} "
+            f"of at most {limit:5.2f} ({ratio / limit:.0%}){in_f32}; fastest rounds "
+            f"{least[soonest] / least[name]:.2f}",
             flush=True,
         )
 
@@ -144,6 +180,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--off", type=float, default=0.5, help="share of closed: always closed")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=15, help="at least, of each")
     parser.add_argument("--seconds", type=float, default=4.0, help="at least, a comparison")
     arguments = parser.parse_args()

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from mlflow import MlflowClient
 
 from conftest import Project
 from ssl_kedro.hooks.rooms import RoomError, room
@@ -74,6 +76,36 @@ def test_results_of_environments_and_runs_lie_apart(project: Project) -> None:
     assert refused.returncode != 0
     assert "expected a name that no other folder of data/ has" in refused.stdout + refused.stderr
     assert not list(project.path.rglob(".running.json"))
+
+
+def accuracies(project: Project, room: str) -> dict[str, float]:
+    """What a run has measured, when its report is whole."""
+    results = project.path / "data" / room / "08_reporting/dual_gating"
+    assert (results / "report.html").read_text().rstrip().endswith("</html>")
+    metrics = json.loads((results / "metrics.json").read_text())
+    return {key: value for key, value in metrics.items() if "top1" in key}
+
+
+@pytest.mark.slow
+def test_two_environments_run_side_by_side(project: Project) -> None:
+    (project.path / "conf/seven").mkdir(exist_ok=True)
+    (project.path / "conf/seven/parameters_dual_gating.yml").write_text("dual_gating: {seed: 7}\n")
+    alone = project.run()
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    before = accuracies(project, ".")
+    with ThreadPoolExecutor() as together:
+        more = ((), ("--env", "seven"))
+        done = list(together.map(lambda given: project.run({}, *given, cold=True), more))
+    assert [one.returncode for one in done] == [0, 0], [one.stderr[-2000:] for one in done]
+    assert accuracies(project, ".") == before != accuracies(project, "seven")
+    store = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
+    of_runs = "tags.`kedro.env` != '' and attributes.status = 'FINISHED'"
+    parents = [
+        run.data.tags["kedro.env"]
+        for run in store.search_runs(["1"], of_runs)
+        if "mlflow.parentRunId" not in run.data.tags
+    ]
+    assert sorted(parents) == ["base", "base", "seven"]
 
 
 def test_a_second_run_is_refused_while_the_room_is_in_use(project: Project) -> None:

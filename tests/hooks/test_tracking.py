@@ -64,6 +64,7 @@ def test_a_run_lands_in_the_store_with_a_child_for_each_model(folder: Path, runn
         "gates": "{}",
         "width": "null",
         "train": "{}",
+        "derived": "",
     }
     assert stored.children["vicreg"].data.params["budget"] == "null"
     assert stored.children["budget_30"].info.run_name == "dual_gating at 30%, seed 3"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,10 +13,16 @@ from torch import Tensor
 from inference.networks import random_encoder, random_usage
 from ssl_kedro.core import race
 from ssl_kedro.hooks.project import mendable_message
+from ssl_kedro.inference import precision as instructions
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines import packaged, probe
-from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
+from ssl_kedro.inference.engines.base import (
+    BatchEngine,
+    EngineUnavailableError,
+    engine_features,
+)
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
+from ssl_kedro.inference.precision import Precision
 
 TESTED: tuple[EngineName, ...] = tuple(name for name in ENGINES if name != "compiled")
 
@@ -55,16 +62,26 @@ def test_each_engine_takes_imposed_masks(name: EngineName) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-5), ("bf16", 2**-6)])
 @torch.no_grad()
-def test_compiled_engine() -> None:
+def test_compiled_engine(precision: Precision, tolerance: float) -> None:
     encoder = random_encoder()
     network = compact(encoder, random_usage(encoder))
     images = torch.rand(3, 3, 16, 16)
     try:
-        engine, _ = fastest_engine(network, 3, 16, images=images, engines=["compiled"], rounds=1)
+        engine, _ = fastest_engine(
+            network,
+            3,
+            16,
+            images=images,
+            engines=["compiled"],
+            precision=precision,
+            rounds=1,
+        )
     except EngineUnavailableError as error:
         pytest.skip(str(error))
-    assert torch.allclose(engine(images), network(images), atol=1e-4)
+    found, own = engine(images), network(images)
+    assert torch.linalg.norm(found - own) < tolerance * torch.linalg.norm(own)
 
 
 class Sleeping(BatchEngine):
@@ -163,3 +180,116 @@ def test_optional_packages_are_not_loaded_with_the_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+IN_BF16: tuple[EngineName, ...] = ("openvino", "eager")
+
+
+@pytest.mark.parametrize("name", IN_BF16)
+@torch.no_grad()
+def test_bf16_is_a_float_of_eight_digits(name: EngineName) -> None:
+    encoder = random_encoder()
+    network, images = dense_network(encoder), torch.rand(3, 3, 16, 16)
+    try:
+        engine, report = fastest_engine(
+            network, 3, 16, images=images, engines=[name], precision="bf16", rounds=1
+        )
+    except EngineUnavailableError as error:
+        pytest.skip(str(error))
+    assert report.precision == engine.precision == "bf16"
+    found, own = engine(images), network(images)
+    assert found.dtype == torch.float32
+    # One rounding is up to 2^-9; those of 20 layers partly cancel.
+    difference = float(torch.linalg.norm(found - own) / torch.linalg.norm(own))
+    assert 2**-12 < difference < 2**-6
+
+
+@pytest.mark.parametrize("name", ["native", "openvino", "onnxruntime"])
+@pytest.mark.parametrize("gated", [True, False])
+@torch.no_grad()
+def test_engines_agree_in_int8_as_far_as_bytes_do(name: EngineName, gated: bool) -> None:
+    encoder = random_encoder()
+    network = compact(encoder, random_usage(encoder)) if gated else dense_network(encoder)
+    seen = np.random.default_rng(0).integers(0, 256, (40, 3, 16, 16), dtype=np.uint8)
+    images = torch.from_numpy(seen[:6]).float() / 255
+    masks = (torch.rand(6, network.plan.dependent) < 0.5).float() if gated else None
+    try:
+        engine, report = fastest_engine(
+            network,
+            6,
+            16,
+            images=images,
+            masks=masks,
+            engines=[name],
+            precision="int8",
+            calibration=seen,
+            rounds=1,
+        )
+    except EngineUnavailableError as error:
+        pytest.skip(str(error))
+    assert report.precision == engine.precision == "int8"
+    found, own = engine(images, masks), network(images, masks)
+    assert 1e-3 < torch.linalg.norm(found - own) / torch.linalg.norm(own) < 0.1
+
+
+@torch.no_grad()
+def test_gates_decide_in_float32_where_torch_convolves_in_bf16() -> None:
+    encoder = random_encoder()
+    usage = random_usage(encoder)
+    usage.open_counts[0][:] = 0  # a block that is a constant
+    network = compact(encoder, usage)
+    gates = [block.gate for block in network.compact_blocks() if block.gate is not None]
+    engine = packaged.TorchEngine(network, 3, 1, "bf16")
+    laid_out = engine._call
+    assert {p.dtype for p in laid_out.parameters()} == {torch.bfloat16, torch.float32}
+    for block in laid_out.compact_blocks():
+        if block.gate is not None:
+            assert {p.dtype for p in block.gate.parameters()} == {torch.float32}
+    masks = (torch.rand(3, network.plan.dependent) < 0.5).float()
+    images = torch.rand(3, 3, 16, 16)
+    own = network(images, masks)
+    assert gates and torch.linalg.norm(engine(images, masks) - own) < 2**-6 * torch.linalg.norm(own)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("precision", "flag"), [("bf16", "avx512_bf16"), ("int8", "avx_vnni")])
+def test_a_processor_without_a_precision_is_passed_over(
+    precision: Precision, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr(instructions, "_PROCESSOR", told)
+    told.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\nbugs\t: none\n")
+    network = dense_network(random_encoder())
+    with pytest.raises(EngineUnavailableError) as error:
+        fastest_engine(
+            network,
+            1,
+            16,
+            engines=["openvino", "onnxruntime", "native"],
+            precision=precision,
+            calibration=np.zeros((1, 3, 16, 16), np.uint8),
+        )
+    assert f"openvino: this processor has no instructions for {precision}" in str(error.value)
+    if precision == "bf16":
+        assert "native: it computes in f32 and int8 only" in str(error.value)
+    assert "no instructions" in probe.why_unavailable("openvino", precision)
+    told.write_text(f"flags\t\t: fpu avx2 {flag}\n")
+    assert instructions.processor_lacks(precision) == ""
+    assert instructions.processor_lacks("f32") == ""
+    told.unlink()  # a system that does not tell
+    assert instructions.processor_lacks(precision) == ""
+
+
+def test_int8_needs_images_to_calibrate_on() -> None:
+    with pytest.raises(ValueError, match="int8 needs images to calibrate on"):
+        fastest_engine(dense_network(random_encoder()), 1, 16, precision="int8")
+
+
+@torch.no_grad()
+def test_features_of_many_images_through_an_engine() -> None:
+    network = dense_network(random_encoder())
+    images = np.random.default_rng(0).integers(0, 256, (7, 3, 16, 16), dtype=np.uint8)
+    engine = packaged.TorchEngine(network, 2, 1)
+    found = engine_features(engine, images, batch_size=3)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, network(torch.from_numpy(images)).numpy(), atol=1e-5)

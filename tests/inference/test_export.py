@@ -13,10 +13,14 @@ from ssl_kedro.encoders.bundle import BundleError, load_bundle, save_bundle
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.inference import export
 from ssl_kedro.inference.compact import compact, dense_network
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.export import (
     ExportError,
     export_compact_onnx,
+    export_int8_compact,
 )
+from ssl_kedro.inference.int8 import Int8Network, int8_network
+from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactNetwork
 
 
@@ -113,3 +117,66 @@ def test_images_with_a_gate_at_its_threshold_do_not_count() -> None:
     assert gate is not None
     gate.expand.weight[0] = 0
     assert not export._decided(network, images).any()
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@torch.no_grad()
+def test_int8_file_is_its_content_and_near_the_network(tmp_path: Path, kind: int) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network, path = networks()[kind], tmp_path / "n.onnx"
+    seen = np.random.default_rng(0).integers(0, 256, (30, 3, 16, 16), dtype=np.uint8)
+    report = export_compact_onnx(network, path, images=seen[:4], precision="int8", calibration=seen)
+    assert (report.precision, report.bytes) == ("int8", path.stat().st_size)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    images = torch.from_numpy(seen[:4]).float() / 255
+    found = torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
+    own = network(images)
+    assert 0 < float((found - own).abs().max()) <= report.difference + 1e-6
+    assert torch.linalg.norm(found - own) < 0.1 * torch.linalg.norm(own)
+    whole = export_compact_onnx(network, tmp_path / "f32.onnx", images=seen[:4])
+    assert report.difference > whole.difference
+    assert report.largest == whole.largest
+
+
+def test_int8_file_that_differs_or_cannot_be_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    network, path = networks()[1], tmp_path / "n.onnx"
+    seen = np.zeros((2, 3, 16, 16), np.uint8)
+    path.write_text("older")
+    for precision, calibration in (("int8", None), ("bf16", seen)):
+        with pytest.raises(ValueError, match="expected f32, or int8"):
+            export_compact_onnx(network, path, precision=precision, calibration=calibration)
+    run = export.run_onnx
+    monkeypatch.setattr(
+        export, "run_onnx", lambda file, x: run(file, x) + 1e-3 * isinstance(file, Path)
+    )
+    with pytest.raises(ExportError, match="differs"):
+        export_compact_onnx(network, path, precision="int8", calibration=seen)
+    assert path.read_text() == "older"
+
+
+@torch.no_grad()
+def test_int8_folder_needs_no_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = networks()[0]
+    seen = np.random.default_rng(0).integers(0, 256, (30, 3, 16, 16), dtype=np.uint8)
+    try:
+        report = export_int8_compact(network, tmp_path / "int8", seen[:4], seen)
+    except EngineUnavailableError as error:
+        pytest.skip(str(error))
+    found = NativeNetwork(load_bundle(tmp_path / "int8", Int8Network), 16)(
+        torch.from_numpy(seen[:4]).float() / 255
+    )
+    direct = NativeNetwork(network, 16, precision="int8", calibration=seen)
+    assert torch.equal(found, direct(torch.from_numpy(seen[:4]).float() / 255))
+    own = network(torch.from_numpy(seen[:4]))
+    assert 0 < float((found - own).abs().max()) <= report.difference
+    assert report.images == 8
+    save_bundle(network, tmp_path / "f32")
+    assert report.bytes < 0.5 * sum(f.stat().st_size for f in (tmp_path / "f32").iterdir())
+    # A folder with other weights is found out.
+    other = int8_network(networks()[0], 255 - seen)
+    monkeypatch.setattr(export, "load_bundle", lambda *_: other)
+    with pytest.raises(ExportError, match="differs from the network"):
+        export_int8_compact(network, tmp_path / "int8", seen[:4], seen)

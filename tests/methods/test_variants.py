@@ -58,7 +58,7 @@ def test_every_method_takes_a_step_that_reaches_all_it_trains() -> None:
     for name in method_classes():
         setup = dataclasses.replace(SETUP, teacher=teacher())
         method = MethodPlan(name, setup, CONFIG, None if name in gate_free else 0.3, seed=0).build()
-        result = method(views(), 0.1, noise())
+        result = method(views(), 0.9, noise())  # when all that comes late has begun
         result.loss.backward()
         trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
         assert [n for n, p in trained.items() if p.grad is None] == [], name

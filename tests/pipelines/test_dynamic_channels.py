@@ -128,7 +128,9 @@ def test_metrics_have_the_promised_keys(done: Project) -> None:
     for name in ("budget_30", "budget_50"):
         wanted |= {f"{name}.knn_top1", f"{name}.flop_reduction"}
         wanted |= {f"{name}.channels.{use}" for use in ("always_on", "always_off", "dependent")}
-    assert {key for key in found if ".inference." not in key} == wanted | {"operating_point.budget"}
+    assert {key for key in found if ".inference." not in key} == (
+        wanted | {"operating_point.budget", "deployment"}
+    )
     for name in ("budget_30", "budget_50"):
         assert found[f"{name}.inference.batch_2.ratio"] >= 1
         assert 0 <= found[f"{name}.inference.static.knn_top1"] <= 1

@@ -67,10 +67,8 @@ def test_a_distilled_network_learns_from_the_dense_baseline_as_long_as_others(
     pipeline: ModuleType, dense: str, gated: str
 ) -> None:
     key = pipeline.PIPELINE.name
-    short = {
-        "methods": {"simreg": {"train": {"epochs": 3, "lr": 0.25, "warmup_epochs": 0}}},
-        "train": {"epochs": 20},
-    }
+    own = {"epochs": 3, "batch_size": 32, "lr": 0.25, "warmup_epochs": 0}
+    short = {"methods": {"simreg": {"train": own}}, "train": {"epochs": 20, "batch_size": 64}}
     made = graph(pipeline, "frontier", repeats=2, **short)
     (student,) = made.only_nodes_with_outputs(f"{key}.width_7.distilled.seed_1.encoder").nodes
     assert f"{key}.{dense}.seed_1.encoder" in student.inputs
@@ -78,9 +76,57 @@ def test_a_distilled_network_learns_from_the_dense_baseline_as_long_as_others(
     parameters = pipeline.PIPELINE._model.model_validate({**SMALL, **short})
     recipe = parameters.train_config(training.method, training.train)
     assert (training.method, training.width) == ("simreg", 7)
-    assert (recipe.epochs, recipe.lr) == (20, 0.25)
+    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (20, 64, 0.25)
     # What Table 6.3 trains keeps the length of its paper.
     assert parameters.train_config("simreg").epochs == 3
+
+
+@BOTH
+def test_a_pruned_network_is_cut_from_the_dense_baseline_and_trains_nothing(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    made = graph(pipeline, "frontier", repeats=2)
+    space = f"{key}.budget_30.pruned.seed_1"
+    (cut,) = made.only_nodes_with_outputs(f"{space}.encoder").nodes
+    assert f"{key}.{dense}.seed_1.encoder" in cut.inputs
+    (judged,) = made.only_nodes_with_outputs(f"{space}.evaluation").nodes
+    assert f"{key}.{dense}.seed_1.training" in judged.inputs
+    assert space not in trained(made)
+    # Neither the run's training time nor its curves count the baseline twice.
+    for output in ("histories", "run_manifest"):
+        (gathered,) = made.only_nodes_with_outputs(f"{key}.{output}").nodes
+        assert not any(".pruned" in name for name in gathered.inputs)
+
+
+@BOTH
+def test_slim_networks_of_all_widths_come_from_one_training(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    made = graph(pipeline, "frontier", repeats=2)
+    for end in ("", ".seed_1"):
+        assert {name for name in trained(made) if name.endswith(f"slim{end}")} == {
+            f"{key}.slim{end}"
+        }
+        for width in (6, 7, 9, 11):
+            space = f"{key}.width_{width}.slim{end}"
+            (cut,) = made.only_nodes_with_outputs(f"{space}.encoder").nodes
+            assert f"{key}.slim{end}.encoder" in cut.inputs
+            assert cut.func.keywords["trained"].width == width
+    expected = {"dual_gating": "slim", "dynamic_channels": "simsiam_slim"}
+    assert trained(made)[f"{key}.slim"].method == expected[key]
+    narrow = {"frontier": {"widths": [0.2], "models": "slim"}}
+    with pytest.raises(ConfigError, match=r"frontier\.widths = \[0\.2\]: .*at least 0\.25"):
+        graph(pipeline, "frontier", **narrow)
+
+
+def test_what_cannot_be_pruned_is_refused_before_anything_is_trained() -> None:
+    # At width 8 gates can close all but 3.4 % of the cost; one channel a block leaves 8.8 %.
+    small = {"budgets": [0.06], "encoder": {"width": 8}}
+    with pytest.raises(ConfigError, match=r"dual_gating\.budgets = 0\.06: .*one channel a block"):
+        graph(dual_gating, "frontier", **small)
+    assert trained(graph(dual_gating, "frontier", frontier={"models": "thin"}, **small))
 
 
 def test_peers_are_chosen_by_name_and_widths_by_share() -> None:
@@ -102,6 +148,13 @@ def test_widths_that_no_narrower_network_has_are_refused(widths: list[float], pr
     with pytest.raises(ConfigError, match=rf"dual_gating\.frontier\.widths = .*{problem}"):
         graph(dual_gating, "frontier", frontier={"widths": widths})
     graph(dual_gating, frontier={"widths": widths})  # nothing is narrowed
+
+
+def test_a_peer_that_would_be_the_gated_encoder_itself_is_refused() -> None:
+    blind = {"gates": {"input_dependent": False}}
+    with pytest.raises(ConfigError, match=r"gates\.input_dependent = False: .*learned_static"):
+        graph(dual_gating, "frontier", **blind)
+    assert trained(graph(dual_gating, "frontier", frontier={"models": "thin"}, **blind))
 
 
 def test_unknown_peers_are_named() -> None:

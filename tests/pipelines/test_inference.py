@@ -21,6 +21,7 @@ from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.evaluation.accuracies import Accuracies
+from ssl_kedro.evaluation.forms import Judgement
 from ssl_kedro.hooks.project import mendable_message
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
@@ -29,8 +30,8 @@ from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.gated import inference_nodes
-from ssl_kedro.pipelines.gated.inference_records import Measurement, Measurements
+from ssl_kedro.pipelines.gated import inference_export, inference_networks, inference_nodes
+from ssl_kedro.pipelines.gated.inference_records import Form, Measurement, Measurements
 from ssl_kedro.pipelines.gated.nodes import extract
 from ssl_kedro.pipelines.gated.records import Evaluations, Training
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame, inference_metrics
@@ -43,6 +44,10 @@ TIMING = {"batches": "1;4", "engines": "eager", "seconds": 0.01, "rounds": 1}
 DATA = DataConfig(source="textures", size=16, generated=80, generated_eval=40)
 TRAINED = Training("dual_gating", 0.5, 0)
 MEASUREMENT = TypeAdapter(Measurement)
+# What an export asks a measurement for is which networks hold in int8.
+UNMEASURED = Measurement(0, 16, {}, {}, {})
+HOLDS = Judgement("holds", {}, 1.0, 10)
+LOSING = Form("gated", "int8", ("native",), Accuracies(), Judgement("loses", {}, 0.1, 10))
 
 
 def given(probe: str = "cached", **inference: object) -> DualGatingParameters:
@@ -68,7 +73,7 @@ def measured(
     parameters = given(**inference)
     features = extract(parameters, encoder, *images)
     dense = inference_nodes.race_dense_engines(parameters, images[1])
-    found = inference_nodes.measure_inference(
+    found, _ = inference_nodes.measure_inference(
         parameters, dense, encoder, features, *images, trained=TRAINED
     )
     return MEASUREMENT.dump_python(found, mode="json"), features
@@ -224,7 +229,7 @@ def test_a_probe_that_augments_takes_no_further_passes(
     again = MEASUREMENT.dump_python(
         inference_nodes.measure_inference(
             parameters, {}, random_encoder(), features, *images, trained=TRAINED
-        ),
+        )[0],
         mode="json",
     )
     assert sum(seen) == 40 + (80 + 40)  # gated: evaluation images; static: both parts
@@ -275,13 +280,18 @@ def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     frame = inference_frame(evaluations(), typed(dual=measurement), baseline="vicreg")
     assert set(frame["network"]) == {"dense", "gated"}
     with pytest.raises(ConfigError, match=r"static_budget = 0\.5: expected a share that this"):
-        inference_nodes.export(
-            given(static_budget=0.5), encoder, features, *images, tmp_path / "export"
+        inference_export.export(
+            given(static_budget=0.5),
+            encoder,
+            features,
+            MEASUREMENT.validate_python(measurement),
+            *images,
+            tmp_path / "export",
         )
     assert not (tmp_path / "export").exists()
 
 
-def test_pairs_and_gated_only_encoders_are_measured_and_dense_ones_refused(
+def test_pairs_gated_only_and_dense_encoders_are_measured(
     images: tuple[ImageSet, ImageSet],
 ) -> None:
     config = EncoderConfig(stem="cifar", width=8)
@@ -290,9 +300,24 @@ def test_pairs_and_gated_only_encoders_are_measured_and_dense_ones_refused(
     for encoder in (pair, gated):
         measurement, _ = measured(encoder.eval(), images, batches="1")
         assert measurement["batches"]["1"]["ratio"] >= 1
-    dense = GatedResNet18(config, branches=("dense",), image_size=16)
-    with pytest.raises(TypeError, match="expected an encoder with a gated branch"):
-        measured(dense, images)
+        # A dense network that was not trained as such only stands for its time.
+        assert {form["network"] for form in measurement["forms"]} == (
+            {"gated", "static"} if encoder is gated else {"dense", "gated", "static"}
+        )
+    dense = GatedResNet18(config, branches=("dense",), image_size=16).eval()
+    thin = GatedResNet18(config.narrowed(4), branches=("dense",), image_size=16).eval()
+    whole, narrow = (measured(encoder, images, batches="1") for encoder in (dense, thin))
+    for (measurement, features), name in ((whole, "dense"), (narrow, "static")):
+        (form,) = measurement["forms"]
+        assert (form["network"], form["precision"], form["judgement"]) == (name, "f32", None)
+        assert measurement["macs"]["dense"] == dense.cost().dense
+        assert measurement["forced"] is measurement["channels"] is None
+        oracle = KNeighborsClassifier(1, algorithm="brute")
+        oracle.fit(features["dense.train"], images[0].labels)
+        score = oracle.score(features["dense.eval"], images[1].labels)
+        assert form["accuracies"]["knn_top1"] == pytest.approx(score)
+    assert narrow[0]["macs"]["static"] == thin.cost().dense < dense.cost().dense
+    assert set(narrow[0]["batches"]["1"]["networks"]) == {"dense", "static"}
 
 
 def test_export_is_checked_and_refuses_another_size(
@@ -301,15 +326,23 @@ def test_export_is_checked_and_refuses_another_size(
     pytest.importorskip("onnxruntime")
     encoder = random_encoder()
     features = extract(given(), encoder, *images)
-    report = inference_nodes.export(given(), encoder, features, *images, tmp_path)
+    forms = [Form(name, "int8", ("native",), Accuracies(), HOLDS) for name in ("dense", "static")]
+    held = dataclasses.replace(UNMEASURED, forms=(*forms, LOSING))
+    report = inference_export.export(given(), encoder, features, held, *images, tmp_path)
     for name, file in report.files.items():
         assert file.path.exists(), name
-        assert file.difference < 1e-4 < file.largest
+        assert file.difference < (0.1 * file.largest if "int8" in name else 1e-4) < file.largest
     # 16 evaluation images, three of noise and a grey one.
-    assert [file.images for file in report.files.values()] == [20, 20, 20]
+    assert {name: file.images for name, file in report.files.items()} == dict.fromkeys(
+        [
+            *("compact", "dense", "gated", "static"),
+            *("dense_int8", "dense_int8_kernel", "static_int8", "static_int8_kernel"),
+        ],
+        20,
+    )
     other = random_encoder(size=24)
     with pytest.raises(ConfigError, match=r"data\.size = 16: expected 24, the image size"):
-        inference_nodes.export(given(), other, features, *images, tmp_path)
+        inference_export.export(given(), other, features, UNMEASURED, *images, tmp_path)
 
 
 def test_a_compact_network_that_differs_is_not_written(
@@ -321,7 +354,7 @@ def test_a_compact_network_that_differs_is_not_written(
     older = tmp_path / "compact" / "older"
     older.parent.mkdir()
     older.touch()
-    compact = inference_nodes.compact
+    compact = inference_networks.compact
 
     def shifted(*given: Any) -> CompactNetwork:
         network = compact(*given)
@@ -330,9 +363,9 @@ def test_a_compact_network_that_differs_is_not_written(
         conv.bias += 0.01
         return network
 
-    monkeypatch.setattr(inference_nodes, "compact", shifted)
+    monkeypatch.setattr(inference_networks, "compact", shifted)
     with pytest.raises(ExportError, match=r"compact: the file differs .* expected at most 0\.0001"):
-        inference_nodes.export(given(), encoder, features, *images, tmp_path)
+        inference_export.export(given(), encoder, features, UNMEASURED, *images, tmp_path)
     assert list(tmp_path.rglob("*")) == [older.parent, older]
 
 
@@ -342,7 +375,7 @@ def test_only_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     def faulty(*given: Any) -> None:
         raise ValueError("operands could not be broadcast together")
 
-    monkeypatch.setattr(inference_nodes, "static_network", faulty)
+    monkeypatch.setattr(inference_networks, "static_network", faulty)
     with pytest.raises(ValueError, match="broadcast"):
         measured(random_encoder(), images)
 
@@ -375,6 +408,8 @@ def test_export_needs_its_packages_before_anything_starts(monkeypatch: pytest.Mo
         ({"engines": "tensorrt"}, "inference.engines.0 = 'tensorrt': input should be 'native'"),
         ({"static_budget": 0.01}, "inference.static_budget = 0.01: expected more than 0.0"),
         ({"batches": "0"}, "inference.batches.0"),
+        ({"precisions": "int8"}, "inference.precisions = ['int8']: expected f32 among them"),
+        ({"held_out": 1}, "inference.held_out"),
         ({"second": 1}, "did you mean 'seconds'?"),
     ],
 )
@@ -416,11 +451,16 @@ def test_graph_times_what_is_asked_for_and_exports_by_tag() -> None:
 
     assert not any("inference" in name for name in nodes(models=""))
     both = nodes(models="all")
-    assert sum("measure_inference" in name for name in both) == 2
+    assert sum("measure_inference" in name for name in both) == 3  # the baseline among them
     assert not any("export" in name for name in both)
     exported = nodes("export", models="dual")
     short = {name.rsplit(".", 1)[-1] for name in exported}
-    assert short == {"export_dual_budget_30", "exports", "metrics", "report"}
+    written = {"export_vicreg", "export_dual_budget_30", "exports", "deployed_files"}
+    assert short == {*written, "metrics", "report"}
+    # With the peers, of what their run has left.
+    of_peers = {name.rsplit(".", 1)[-1] for name in nodes("frontier", "export", models="dual")}
+    assert of_peers > short and "export_thin_width_36" in of_peers
+    assert all("export" in name or name in short for name in of_peers)
     again = {name.rsplit(".", 1)[-1] for name in nodes("inference", models="dual")}
     assert not any(name.startswith(("pretrain", "extract", "evaluate")) for name in again)
     assert {"measure_inference_dual_budget_30", "metrics", "report"} <= again

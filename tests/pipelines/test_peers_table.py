@@ -83,6 +83,8 @@ def table() -> pd.DataFrame:
                 gated=(300_000 + 20_000 * seed - 15_000, 0.42 + shift),
             ),
             f"dual.budget_30.{at}.inference": measured(0.43, 330_000),
+            # Its evaluation tells of the training that it was cut from.
+            f"pruned.budget_30.{at}.evaluation": model("vicreg", 299_000, 0.3, seconds=77, macs=8),
         }
     return peers_table(DualGatingParameters.model_validate({}), **made)
 
@@ -122,6 +124,12 @@ def test_a_student_costs_what_its_teacher_of_the_same_seed_did_as_well(
     for network in ("dense", "gated", "static"):
         dual = row(table, "dual.budget_30", network)
         assert dual["training_seconds"] == dual["total_training_seconds"] == 120
+
+
+def test_what_is_cut_from_another_encoder_trains_nothing_itself(table: pd.DataFrame) -> None:
+    cut = row(table, "pruned.budget_30")
+    assert (cut["training_seconds"], cut["training_macs"]) == (0, 0)
+    assert (cut["total_training_seconds"], cut["total_training_macs"]) == (77, 8)
 
 
 def test_costs_are_shares_of_the_whole_encoder(table: pd.DataFrame) -> None:

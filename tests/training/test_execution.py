@@ -219,6 +219,25 @@ def test_a_trial_does_not_record_what_says_that_it_cannot_be(
     assert not choose_execution(method, SHAPE, given).recorded
 
 
+def test_a_method_whose_shapes_change_is_not_compiled(
+    new_method: NewMethod, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    method = new_method()
+    asked = config(precision="fp32", memory_format="contiguous", compile="on", graphs="off")
+    assert choose_execution(method, SHAPE, asked).compiled
+    monkeypatch.setattr(type(method), "compilable", False)
+    assert not choose_execution(method, SHAPE, asked).compiled
+    chosen = Execution("cuda", "fp32", {}, "contiguous", compiled=True, recorded=True)
+    slim = method_classes()["slim"]
+    left = dataclasses.replace(chosen, compiled=False, recorded=False)
+    assert chosen.of(slim) == left
+    assert [record.message for record in caplog.records][-2:] == [
+        "Training steps of Slim stay without a CUDA graph: they wait",
+        "Training steps of Slim are not compiled: their shapes change",
+    ]
+
+
 def test_an_execution_survives_being_written_down() -> None:
     """An execution from before memory formats were chosen has what was always taken then."""
     old = Execution(**{"device": "cpu", "precision": "bf16", "trial_ms": {}})  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str 
         sketch.load_state_dict(weights, assign=True)
         network = known[found].from_description(description)
         network.make_room(weights)
-        without_memory = any(parameter.is_meta for parameter in network.parameters())
+        without_memory = any(tensor.is_meta for tensor in network.state_dict().values())
         network.load_state_dict(weights, assign=without_memory)
     except Exception as error:  # damaged descriptions make constructors raise any kind
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)

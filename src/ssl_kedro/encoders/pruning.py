@@ -24,9 +24,10 @@ def pruned(
     the map is filter times scale, and the scale alone ranks channels in Liu et al. 2017 ("Learning
     Efficient Convolutional Networks through Network Slimming"). One ranking holds for the whole
     network. Filters of different layers have different sizes and scales, so that each norm is
-    divided by the root mean square of its layer (Molchanov et al. 2017, "Pruning Convolutional
-    Neural Networks for Resource Efficient Inference", 2.2, divide by the root of the sum, by which
-    a layer of many channels loses them first). Batch norms are re-estimated afterwards; weights
+    divided by the root mean square of its layer. Molchanov et al. 2017 ("Pruning Convolutional
+    Neural Networks for Resource Efficient Inference", 2.2) divide by the root of the sum, by which
+    a layer of many channels loses them first: at 30 % that cost 3 points of 1-NN in a short VICReg
+    (width 8, 5,000 CIFAR-10 images, one seed). Batch norms are re-estimated afterwards; weights
     are not trained again.
 
     Args:

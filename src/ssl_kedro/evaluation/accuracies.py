@@ -10,7 +10,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.evaluation.features import BlockUsage, channel_usage, extract_features, gate_record
-from ssl_kedro.evaluation.knn import KnnConfig, knn_accuracy
+from ssl_kedro.evaluation.knn import KnnConfig, knn_accuracy, knn_right
 from ssl_kedro.evaluation.linear_probe import (
     ProbeConfig,
     augmented_batches,
@@ -134,6 +134,24 @@ class Evaluator:
             label=f"linear, {branch}",
         )
         return tuple(right.mean(axis=1).tolist())
+
+    def right(self, known: np.ndarray, asked: np.ndarray) -> dict[str, np.ndarray]:
+        """Which evaluation images are named rightly by features of whole images.
+
+        Args:
+            known: of the training images, (N, D).
+            asked: of the evaluation images, (Q, D).
+
+        Returns:
+            "knn": boolean (Q,); with a probe "linear": boolean (R, Q), one row a run.
+        """
+        sides, recipe = self._with_labels(known, asked), vars(self.knn)
+        found = {"knn": knn_right(*sides, **recipe, device=self.device)}
+        if self.probe is not None:
+            found["linear"] = linear_probe_right(
+                *sides, self.probe, seed=self.seed, device=self.device
+            )
+        return found
 
     def pixels(self) -> float:
         """Nearest neighbours among the pixels themselves.

@@ -88,10 +88,26 @@ def knn_accuracy(
     Raises:
         ValueError: k is not between 1 and N, or the dimensions differ.
     """
+    right = knn_right(
+        bank, bank_labels, queries, query_labels, k=k, normalise=normalise, device=device
+    )
+    return float(right.mean())
+
+
+def knn_right(
+    bank: np.ndarray,
+    bank_labels: np.ndarray,
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    *,
+    k: int = 1,
+    normalise: bool = False,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Which queries :func:`knn_accuracy` counts, (Q,) boolean."""
     neighbours = neighbours_of(bank, queries, k, normalise=normalise, device=device)
     votes = torch.from_numpy(np.asarray(bank_labels)[neighbours])
-    correct = _majority(votes) == torch.from_numpy(np.asarray(query_labels))
-    return float(correct.double().mean())
+    return np.asarray(_majority(votes).numpy() == np.asarray(query_labels))
 
 
 def neighbours_of(

@@ -1,6 +1,6 @@
 """Compact and static networks as folders and as ONNX files, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +12,8 @@ from ssl_kedro.core.files import replaced_file
 from ssl_kedro.encoders.base import SIDE, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.gating.gate import global_average
+from ssl_kedro.inference.int8 import Int8Network, int8_network
+from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
 from ssl_kedro.inference.onnx_file import (
     OPSET,
@@ -22,6 +24,8 @@ from ssl_kedro.inference.onnx_file import (
     run_onnx,
 )
 from ssl_kedro.inference.onnx_graph import compact_onnx
+from ssl_kedro.inference.precision import Precision
+from ssl_kedro.inference.quantisation import quantised_onnx
 
 # A gate this close to its threshold may fall on either side when sums are rounded otherwise.
 _UNDECIDED = 1e-4
@@ -54,10 +58,12 @@ class ExportReport(FileReport):
         opset: version of the ONNX operators in the file.
         undecided: images left out of the comparison, because a gate stands so close to its
             threshold that rounding decides.
+        precision: that the file computes in; in int8 ``difference`` is what quantisation costs.
     """
 
     opset: int
     undecided: int
+    precision: Precision = field(default="f32", kw_only=True)
 
 
 def export_compact(
@@ -81,8 +87,11 @@ def export_compact(
     save_bundle(network, folder)
     again = load_bundle(folder, CompactNetwork)
     difference, largest = _compact_difference(again, encoder, folder, batch)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return FileReport(folder, size, len(batch), difference, largest)
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 @torch.inference_mode()
@@ -104,6 +113,37 @@ def _compact_difference(
     return difference, float(own.abs().max())
 
 
+def export_int8_compact(
+    network: CompactNetwork, folder: Path, images: np.ndarray, calibration: np.ndarray
+) -> FileReport:
+    """The folder that the C++ kernel computes in int8, read again and run.
+
+    Args:
+        network: gated, static or dense.
+        folder: to be written.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+        calibration: training images, uint8 (N, 3, side, side), some hundred.
+
+    Returns:
+        The difference is what quantisation costs: that from PyTorch in float32.
+
+    Raises:
+        CalibrationError: images that no scale can be taken from.
+        EngineUnavailableError: the kernel cannot be used here, or not in int8.
+        ExportError: the kernel gives other features after reading than before writing.
+    """
+    made = int8_network(network, calibration)
+    batch = compared_images(images, *images.shape[2:])
+    before = NativeNetwork(made, batch.shape[-1])(batch)
+    save_bundle(made, folder)
+    after = NativeNetwork(load_bundle(folder, Int8Network), batch.shape[-1])(batch)
+    checked_difference(folder, after, before, "features", "write it again")
+    with torch.inference_mode():
+        expected = network(batch)
+    difference, largest = float((after - expected).abs().max()), float(expected.abs().max())
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
 def export_compact_onnx(
     network: CompactNetwork,
     path: Path,
@@ -111,6 +151,8 @@ def export_compact_onnx(
     *,
     images: np.ndarray | None = None,
     opset: int = OPSET,
+    precision: Precision = "f32",
+    calibration: np.ndarray | None = None,
 ) -> ExportReport:
     """Write the network as one ONNX file and compare it with PyTorch.
 
@@ -118,7 +160,8 @@ def export_compact_onnx(
     ``features``, float32 (N, D). Gates are in it: dependent channels are computed and masked,
     which saves no time; what it is fast for are static networks. It is compared by ONNX Runtime
     at batches of one and of several images, and takes its place only when it agrees: an older
-    file stays otherwise.
+    file stays otherwise. A file in int8 is compared with its content before it was written; how
+    far that is from PyTorch in float32 is reported.
 
     Args:
         network: compact, static or dense.
@@ -126,11 +169,13 @@ def export_compact_onnx(
         image_size: side in px, fixed in the file; None = that of the training images.
         images: real ones to compare with besides noise, uint8 (N, 3, side, side).
         opset: version of the ONNX operators; at least 18.
+        precision: "f32" or "int8".
+        calibration: training images for int8, uint8 (N, 3, side, side), some hundred.
 
     Raises:
         ExportNotInstalledError: onnx or onnxruntime is not installed.
-        ValueError: an opset below 18, a size that images cannot have, or images of another shape
-            or type.
+        ValueError: an opset below 18, a size that images cannot have, images of another shape
+            or type, bf16, or int8 without images to calibrate on.
         ExportError: the file's features differ; there is no file then.
     """
     check_export_installed()
@@ -146,13 +191,35 @@ def export_compact_onnx(
             f"{path}: each of {len(compared)} images has a gate at its threshold, so that nothing "
             "can be compared; give real images"
         )
+    content = _content(network, side, opset, precision, calibration)
     with replaced_file(path) as temporary:
-        temporary.write_bytes(compact_onnx(network, side, opset=opset))
+        temporary.write_bytes(content)
         found = run_onnx(temporary, compared)
-        difference = checked_difference(path, found[decided], expected[decided], "features")
+        known = expected if precision == "f32" else run_onnx(content, compared)
+        checked_difference(path, found[decided], known[decided], "features")
         size = temporary.stat().st_size
     undecided, largest = int((~decided).sum()), float(expected.abs().max())
-    return ExportReport(path, size, len(compared), difference, largest, opset, undecided)
+    difference = float((found - expected)[decided].abs().max())
+    return ExportReport(
+        *(path, size, len(compared), difference, largest, opset, undecided), precision=precision
+    )
+
+
+def _content(
+    network: CompactNetwork,
+    side: int,
+    opset: int,
+    precision: Precision,
+    calibration: np.ndarray | None,
+) -> bytes:
+    if precision == "f32":
+        return compact_onnx(network, side, opset=opset)
+    if precision != "int8" or calibration is None:
+        raise ValueError(
+            f"precision = {precision!r}: expected f32, or int8 with some hundred of the training "
+            "images to calibrate on; OpenVINO computes a file in f32 in bf16 where it is told to"
+        )
+    return quantised_onnx(network, calibration, image_size=side, opset=opset)
 
 
 def _decided(network: CompactNetwork, images: Tensor) -> Tensor:

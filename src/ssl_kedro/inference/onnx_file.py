@@ -78,9 +78,10 @@ def onnx_session(file: str | bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(path: Path, images: Tensor) -> Tensor:
+def run_onnx(file: Path | bytes, images: Tensor) -> Tensor:
     """Output of ONNX Runtime on the CPU: the first image alone, then the others together."""
-    session = onnx_session(str(path), torch.get_num_threads())
+    given = file if isinstance(file, bytes) else str(file)
+    session = onnx_session(given, torch.get_num_threads())
     name = session.get_inputs()[0].name
     parts = [session.run(None, {name: part.numpy()})[0] for part in (images[:1], images[1:])]
     return torch.from_numpy(np.concatenate(parts))

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ssl_kedro.inference.int8 import CalibrationError
 from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.onnx_file import OPSET
 from ssl_kedro.inference.onnx_graph import INPUT, MASKS, compact_onnx
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def quantised_onnx(
     *,
     image_size: int | None = None,
     masks: bool = False,
+    opset: int = OPSET,
 ) -> bytes:
     """An ONNX file's content that does in int8 what the network does.
 
@@ -45,35 +48,44 @@ def quantised_onnx(
         images: to calibrate on, uint8 (N, 3, side, side); training images, some hundred.
         image_size: side in px; None = that of the training images.
         masks: whether a second input imposes masks instead of what the gates decide.
+        opset: version of the ONNX operators; at least 18.
 
     Raises:
         ModuleNotFoundError: onnx or onnxruntime is not installed.
-        ValueError: images of another shape or type, or none.
+        CalibrationError: images of another shape or type, or none, or a network whose maps are
+            not finite on them.
+        ValueError: an opset below 18.
     """
     import onnx  # noqa: PLC0415  optional
     from onnxruntime import quantization  # type: ignore[import-untyped]  # noqa: PLC0415
 
     side = image_size or network.plan.image_size
     if images.dtype != np.uint8 or images.shape[1:] != (3, side, side) or not len(images):
-        raise ValueError(
+        raise CalibrationError(
             f"expected images to calibrate on as uint8 (N, 3, {side}, {side}), found "
             f"{images.dtype} {images.shape}; give some hundred of the training images"
         )
-    model = onnx.load_from_string(compact_onnx(network, side, masks=masks))
+    model = onnx.load_from_string(compact_onnx(network, side, masks=masks, opset=opset))
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "quantised.onnx"
-        quantization.quantize_static(
-            model,
-            path,
-            _Reader(network, images, masks=masks),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool"],
-            nodes_to_exclude=_in_gates(model),
-            per_channel=True,
-            weight_type=quantization.QuantType.QInt8,
-            activation_type=quantization.QuantType.QUInt8,
-            calibrate_method=quantization.CalibrationMethod.MinMax,
-        )
+        try:
+            quantization.quantize_static(
+                model,
+                path,
+                _Reader(network, images, masks=masks),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool"],
+                nodes_to_exclude=_in_gates(model),
+                per_channel=True,
+                weight_type=quantization.QuantType.QInt8,
+                activation_type=quantization.QuantType.QUInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+            )
+        except AssertionError as error:
+            raise CalibrationError(
+                f"ONNX Runtime finds no scale ({error}): the network gives values that are not "
+                "finite for the calibration images; quantise a network that works"
+            ) from error
         return path.read_bytes()
 
 

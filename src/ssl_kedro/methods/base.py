@@ -70,10 +70,12 @@ class Trainable(nn.Module, ABC):
     """What the training loop calls: two views and the progress of training in, a loss out.
 
     ``recordable``: nothing in the forward pass waits for the device or takes a number from the
-    host that changes from step to step, so that a step can be a CUDA graph.
+    host that changes from step to step, so that a step can be a CUDA graph. ``compilable``: all
+    steps have the same shapes, so that they are compiled once.
     """
 
     recordable: ClassVar[bool] = True
+    compilable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(
@@ -111,6 +113,14 @@ class Trainable(nn.Module, ABC):
 
     def constant_rate_parameters(self) -> list[nn.Parameter]:
         """Parameters whose learning rate stays at its peak while the others' follow a cosine."""
+        return []
+
+    def take_weight_decay(self, weight_decay: float) -> Sequence[nn.Parameter]:  # noqa: ARG002
+        """Parameters whose weight decay is in the loss from now on, in place of the optimiser's.
+
+        Args:
+            weight_decay: as the recipe has it.
+        """
         return []
 
     @property

@@ -157,7 +157,10 @@ class Execution:
         """The same where another method was tried, as far as this one allows."""
         if self.recorded and not method.recordable:
             say_unrecorded(method)
-            return replace(self, recorded=False)
+            return replace(self, recorded=False).of(method)
+        if self.compiled and not method.compilable:
+            say_uncompiled(method)
+            return replace(self, compiled=False)
         return self
 
     @property
@@ -171,6 +174,13 @@ def say_unrecorded(method: type[Trainable]) -> None:
     """Tell that a method's steps cannot be recorded."""
     logging.getLogger(__name__).info(
         "Training steps of %s stay without a CUDA graph: they wait", method.__name__
+    )
+
+
+def say_uncompiled(method: type[Trainable]) -> None:
+    """Tell that a method's steps are not compiled."""
+    logging.getLogger(__name__).info(
+        "Training steps of %s are not compiled: their shapes change", method.__name__
     )
 
 

@@ -15,7 +15,13 @@ from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.race import first_within, prepared, race
 from ssl_kedro.methods.base import Trainable
-from ssl_kedro.training.config import Execution, MemoryFormat, TrainConfig, say_unrecorded
+from ssl_kedro.training.config import (
+    Execution,
+    MemoryFormat,
+    TrainConfig,
+    say_uncompiled,
+    say_unrecorded,
+)
 from ssl_kedro.training.divergence import TrainingDiverged
 from ssl_kedro.training.step import TrainingStep
 
@@ -38,7 +44,8 @@ def choose_execution(
     recorded, compiled and both. The fastest is taken unless one that comes before it, in the
     order above and with fp32 and channels_last first, is within 10 %. Which one wins depends on
     processor and width, so it is measured. What cannot be recorded or compiled is left out,
-    with a line in the log; a method that says so itself is not recorded whatever ``graphs`` is.
+    with a line in the log; a method that says so itself is not recorded whatever ``graphs`` is,
+    nor compiled whatever ``compile`` is.
 
     Args:
         method: a freshly built method, left untouched.
@@ -56,6 +63,10 @@ def choose_execution(
         if device.type == "cuda":
             say_unrecorded(type(method))
         config = replace(config, graphs="off")
+    if not method.compilable and config.compile != "off":
+        if device.type == "cuda" or config.compile == "on":
+            say_uncompiled(type(method))
+        config = replace(config, compile="off")
     trial = Trial(method, sample_shape, config, device)
     way = trial.best(_eager_ways(config, device))
     way = trial.best(_faster_ways(way, config, device))

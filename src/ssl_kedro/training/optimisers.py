@@ -108,14 +108,15 @@ def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Ten
 
 
 def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, Any]]:
-    """Gates (no weight decay, own rate), parameters of constant rate, and everything else.
+    """Gates (no weight decay, own rate), constant rate, decay in the loss, and everything else.
 
     Each group carries ``lr_factor``, by which its learning rate is multiplied, and
     ``scheduled``: whether the rate follows the schedule or stays at the peak.
     """
     gates = method.gate_parameters()
     constant = method.constant_rate_parameters()
-    special = {id(p) for p in (*gates, *constant)}
+    own = list(method.take_weight_decay(config.weight_decay))
+    special = {id(p) for p in (*gates, *constant, *own)}
     trained = [p for p in method.parameters() if p.requires_grad]
     others: list[nn.Parameter] = [p for p in trained if id(p) not in special]
     usual = {"weight_decay": config.weight_decay, "lr_factor": 1.0, "scheduled": True}
@@ -123,6 +124,7 @@ def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, A
         usual | {"params": others},
         usual | {"params": gates, "weight_decay": 0.0, "lr_factor": config.gate_lr_factor},
         usual | {"params": constant, "scheduled": False},
+        usual | {"params": own, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

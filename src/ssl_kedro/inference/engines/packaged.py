@@ -7,10 +7,11 @@ import copy
 import importlib
 import importlib.util
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from ssl_kedro.inference.onnx_file import onnx_session
 from ssl_kedro.inference.onnx_graph import compact_onnx
 from ssl_kedro.inference.precision import Precision
 from ssl_kedro.inference.quantisation import quantised_onnx
+
+# Files in int8 of networks that are still in use.
+_QUANTISED: WeakKeyDictionary[CompactNetwork, dict[Hashable, bytes]] = WeakKeyDictionary()
 
 
 def onnx_bytes(
@@ -49,7 +53,13 @@ def onnx_bytes(
     if calibration is None:
         return compact_onnx(network, image_size, masks=masks)
     _imported("onnxruntime")
-    return quantised_onnx(network, calibration, image_size=image_size, masks=masks)
+    # Every batch size and every engine asks for the same file, which takes seconds to make.
+    weights = tuple((of.data_ptr(), of._version) for of in network.state_dict().values())
+    key = (image_size, masks, hash(calibration.tobytes()), weights)
+    made = _QUANTISED.setdefault(network, {})
+    if key not in made:
+        made[key] = quantised_onnx(network, calibration, image_size=image_size, masks=masks)
+    return made[key]
 
 
 class OnnxRuntimeEngine(BatchEngine):

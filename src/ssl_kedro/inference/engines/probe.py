@@ -35,7 +35,7 @@ EngineName = Literal["native", "openvino", "onnxruntime", "compiled", "eager"]
 ENGINES: tuple[EngineName, ...] = ("native", "openvino", "onnxruntime", "compiled", "eager")
 # Precisions in which each engine computes.
 _OFFERED: dict[EngineName, tuple[Precision, ...]] = {
-    "native": ("f32",),
+    "native": ("f32", "int8"),
     "openvino": PRECISIONS,
     "onnxruntime": ("f32", "int8"),
     "compiled": ("f32", "bf16"),
@@ -184,7 +184,13 @@ def build_engines(
         return onnx_bytes(network, side, masks=len(example) > 1, calibration=quantised)
 
     makers: dict[EngineName, Callable[[], Engine]] = {
-        "native": lambda: NativeNetwork(network, side, threads),
+        "native": lambda: NativeNetwork(
+            network,
+            side,
+            threads,
+            precision="f32" if quantised is None else "int8",
+            calibration=quantised,
+        ),
         "openvino": lambda: OpenVinoEngine(exported(), batch_size, threads, precision),
         "onnxruntime": lambda: OnnxRuntimeEngine(exported(), batch_size, threads, precision),
         "compiled": lambda: CompiledEngine(network, batch_size, threads, example, precision),

@@ -20,17 +20,21 @@ from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
 from ssl_kedro.pipelines.entrance import given
+from ssl_kedro.pipelines.gated.gathering import (
+    OF_EXPORT,
+    frames,
+    gathering,
+    left_to_export,
+    report_node,
+    stages,
+)
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
     FRONTIER,
     Made,
     PlannedModel,
     encoder_nodes,
-    frames,
-    gathering,
     named,
-    report_node,
-    stages,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.parameters import budget_name
@@ -53,7 +57,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     common = [*parts, *map(budget_name, parameters.budgets)]
     made = gathering(KEY, models, parameters.dense_method, exported=exported)
     made += _report(models, transfers, parts, stages(models, exported=exported))
-    return Pipeline(
+    whole = Pipeline(
         [
             *encoder_nodes(KEY, models, common, exported=exported),
             *(_transfer_node(parameters, transfer) for transfer in transfers),
@@ -63,11 +67,12 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
             ),
         ]
     )
+    return left_to_export(whole, asked)
 
 
 def _tags_of_parts(output: str, parts: Sequence[str]) -> Sequence[str]:
     """A part of its own, or every part."""
-    return [output] if output in parts else [] if output == "exports" else parts
+    return [output] if output in parts else [] if output in OF_EXPORT else parts
 
 
 def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node:

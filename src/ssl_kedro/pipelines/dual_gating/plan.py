@@ -99,10 +99,16 @@ def _planned(
         data=data,
         tags=(*parts, variant.method, *map(budget_name, budgets)),
         repeat=repeat,
-        timed=learns_gates
-        and source is None
-        and (FRONTIER in parts or (repeat == 0 and parameters.inference.measures(name))),
+        timed=source is None
+        and (FRONTIER in parts or (repeat == 0 and _timed(parameters, name, learns_gates))),
     )
+
+
+def _timed(parameters: DualGatingParameters, name: str, learns_gates: bool) -> bool:
+    """Whether a model is timed without peers: the dense baseline where any other is."""
+    if name == parameters.dense_method:
+        return bool(parameters.inference.models)
+    return learns_gates and parameters.inference.measures(name)
 
 
 def _taken_over(

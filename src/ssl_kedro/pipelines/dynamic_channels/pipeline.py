@@ -11,17 +11,21 @@ from ssl_kedro.pipelines.dynamic_channels.report.page import (
     dynamic_channels_report,
 )
 from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1
+from ssl_kedro.pipelines.gated.gathering import (
+    OF_EXPORT,
+    frames,
+    gathering,
+    left_to_export,
+    report_node,
+    stages,
+)
 from ssl_kedro.pipelines.gated.graph import (
     EXPORT,
     FRONTIER,
     Made,
     PlannedModel,
     encoder_nodes,
-    frames,
-    gathering,
     named,
-    report_node,
-    stages,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.gated.records import Training
@@ -50,14 +54,14 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
         (accuracy_against_cost, figure, "accuracy_against_cost"),
         (dynamic_channels_report, named(KEY, *page, *further, *frames(models)), "report"),
     ]
-    return Pipeline(
+    whole = Pipeline(
         [
             *encoder_nodes(KEY, models, budgets, exported=exported),
             *(
                 report_node(
                     KEY,
                     one,
-                    [] if one[2] == "exports" else of_front,
+                    [] if one[2] in OF_EXPORT else of_front,
                     exported=exported,
                     prefix=f"{KEY}_",
                 )
@@ -65,6 +69,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
             ),
         ]
     )
+    return left_to_export(whole, asked)
 
 
 def planned_models(
@@ -108,5 +113,5 @@ def _planned(
         data=KEY,
         tags=(*map(budget_name, budgets), method, *[FRONTIER] * compared),
         repeat=repeat,
-        timed=budget is not None and (compared or parameters.inference.measures(method)),
+        timed=compared or parameters.inference.measures(parameters.gated_method),
     )

@@ -18,6 +18,8 @@ class FrontierParameters(PipelineParameters):
             of the report; "all", or "" for none.
         widths: of narrower networks, shares of ``encoder.width``; rounded to whole channels, halves
             up. Shares that become one width are one network.
+        within: points of accuracy below the best network that what is deployed may be: of the
+            others the fastest. Runs without the tag choose so among the networks they have.
     """
 
     models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
@@ -26,6 +28,7 @@ class FrontierParameters(PipelineParameters):
         BeforeValidator(budget_list),
         Field(min_length=1),
     ] = (0.375, 0.4375, 0.5625, 0.6875)
+    within: Annotated[float, Field(ge=0, le=100)] = 1.0
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:

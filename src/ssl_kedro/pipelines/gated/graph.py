@@ -1,4 +1,4 @@
-"""The graph of a pipeline that trains gated encoders: all that chapters 5 and 6 have alike."""
+"""The graph of a pipeline that trains gated encoders: what chapters 5 and 6 make of each model."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,16 @@ from kedro.pipeline import Node, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
+from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.gated import inference_nodes, nodes, preparation
+from ssl_kedro.pipelines.gated import (
+    derivation,
+    inference_export,
+    inference_nodes,
+    nodes,
+    preparation,
+)
 from ssl_kedro.pipelines.gated.records import Training
-from ssl_kedro.pipelines.gated.report.page import describe_run
-from ssl_kedro.pipelines.gated.report.peers import peers_table
-from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
-from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
-from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
 
 # Tags of the stages that time encoders and write them to files.
 MEASURE, EXPORT = "inference", "export"
@@ -39,8 +41,9 @@ class PlannedModel:
         data: namespace of their summary; another than the pipeline's for further data sets.
         tags: of the nodes.
         student: catalog names of the teacher and of the gates that a student takes over.
+        made_from: namespace of the model that its encoder is cut from; "" = it is trained itself.
         repeat: 0 for the first seed; others only stand in means over seeds.
-        timed: whether its gated encoder is timed, and exported where that is asked for.
+        timed: whether its networks are timed, and exported where that is asked for.
     """
 
     pipeline: str
@@ -52,6 +55,7 @@ class PlannedModel:
     data: str
     tags: tuple[str, ...]
     student: Mapping[str, str] = field(default_factory=dict)
+    made_from: str = ""
     repeat: int = 0
     timed: bool = False
 
@@ -140,21 +144,7 @@ def encoder_nodes(
 def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
     """Training of one model; features and evaluation on the pipeline's own images; speed, files."""
     pipeline, space, tags = model.pipeline, model.namespace, model.tags
-    summary = f"{model.data}.data_summary"
-    yield model.node(
-        "distil" if model.student else "pretrain",
-        given(nodes.pretrain, training=model.training),
-        {
-            "data": summary,
-            "execution": f"{pipeline}.execution",
-            "images": model.images,
-            "checkpoints": f"{space}.checkpoint",
-            "log": f"{space}.epoch_log",
-            **model.student,
-        },
-        [f"{space}.encoder", f"{space}.training"],
-        [*tags, "pretrain"],
-    )
+    yield _cutting(model) if model.made_from else _training(model)
     if not model.own_data:
         return
     images = named(pipeline, "train_images", "eval_images")
@@ -165,115 +155,57 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
     yield model.node(
         "evaluate",
         given(nodes.evaluate, trained=model.training),
-        seen | named(space, "training") | {"data": summary},
+        seen | named(model.made_from or space, "training") | {"data": f"{model.data}.data_summary"},
         f"{space}.evaluation",
         tags,
     )
     if model.timed:
         yield model.node(
             "measure_inference",
-            given(inference_nodes.measure_inference, trained=model.training),
+            given(
+                inference_nodes.measure_inference,
+                trained=model.training,
+                precisions=PRECISIONS if FRONTIER in tags else None,
+            ),
             seen | named(pipeline, "dense_engines"),
-            f"{space}.inference",
+            [f"{space}.inference", f"{space}.answers"],
             [*tags, MEASURE],
         )
-    if model.timed and exported:
+    if model.timed and exported and not model.repeat:
         # Under the tag "export" alone: nothing is trained for it.
         folder = {"folder": f"{space}.export_folder"}
         yield model.node(
-            "export", inference_nodes.export, seen | folder, f"{space}.export_check", [EXPORT]
+            "export",
+            inference_export.export,
+            seen | named(space, "inference") | folder,
+            f"{space}.export_check",
+            [EXPORT],
         )
 
 
-def gathering(
-    pipeline: str, models: Sequence[PlannedModel], baseline: str, *, exported: bool
-) -> list[Made]:
-    """Nodes that gather by name what models left on the run's own images: of the first seed.
-
-    Args:
-        pipeline: its key.
-        models: all trainings.
-        baseline: key of the ungated model, for gated ones without a dense branch.
-        exported: whether compact networks are written to files.
-    """
-    own = [model for model in models if model.own_data]
-    timed = [model for model in models if model.timed]
-
-    def left(output: str, by: Sequence[PlannedModel]) -> dict[str, str]:
-        return {model.key: f"{model.namespace}.{output}" for model in by if not model.repeat}
-
-    evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in own}
-    run = named(pipeline, "parameters", "data_summary", "execution", "origins")
-    found: list[Made] = [
-        (nodes.collect_by_model, left("evaluation", own), "models"),
-        (nodes.collect_histories, left("training", own), "histories"),
-        (describe_run, run | evaluations, "run_manifest"),
-        (training_curves, named(pipeline, "histories"), "training_curves"),
-    ]
-    if any(model.training.budget and not model.student for model in own):
-        found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
-    if timed:
-        frame = given(inference_frame, baseline=baseline)
-        table = {"table": f"{pipeline}.inference_table"}
-        found += [
-            (nodes.collect_by_model, left("inference", timed), "inference_models"),
-            (frame, named(pipeline, "models", "inference_models"), "inference_table"),
-            (time_against_cost, table, "inference_plot"),
-        ]
-    if exported:
-        found.append((nodes.collect_by_model, left("export_check", timed), "exports"))
-    if compared := [model for model in own if FRONTIER in model.tags]:
-        inputs = named(pipeline, "parameters") | _of_every_seed(compared)
-        found.append((peers_table, inputs, "peers"))
-    return found
+def _training(model: PlannedModel) -> Node:
+    space = model.namespace
+    return model.node(
+        "distil" if model.student else "pretrain",
+        given(nodes.pretrain, training=model.training),
+        {
+            "data": f"{model.data}.data_summary",
+            "execution": f"{model.pipeline}.execution",
+            "images": model.images,
+            "checkpoints": f"{space}.checkpoint",
+            "log": f"{space}.epoch_log",
+            **model.student,
+        },
+        [f"{space}.encoder", f"{space}.training"],
+        [*model.tags, "pretrain"],
+    )
 
 
-def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
-    """Catalog names of evaluations and of what was measured of static networks, by seed."""
-    found = {}
-    for model in models:
-        gated = model.timed and model.training.budget is not None
-        for output in ("evaluation", *["inference"] * gated):
-            name = f"{model.key}.seed_{model.training.seed}.{output}"
-            found[name] = f"{model.namespace}.{output}"
-    return found
-
-
-def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
-    """Names of what metrics and report take from timing and export."""
-    timed = any(model.timed for model in models)
-    return ["inference_models"] * timed + ["exports"] * exported
-
-
-def frames(models: Sequence[PlannedModel]) -> list[str]:
-    """Names of tables over all models that a report takes beside its own."""
-    timed = any(model.timed for model in models)
-    return ["inference_table"] * timed + ["peers"] * any(FRONTIER in m.tags for m in models)
-
-
-def report_node(
-    pipeline: str, made: Made, tags: Iterable[str], *, exported: bool, prefix: str = ""
-) -> Node:
-    """A node over all models, with the tags of the stages that it has to follow.
-
-    Args:
-        pipeline: its key.
-        made: what the node does.
-        tags: further ones.
-        exported: whether compact networks are written to files.
-        prefix: of the node's name, which ends in that of its output.
-    """
-    function, inputs, output = made
-    following = ["report"]
-    measured = ("inference_models", "inference_table", "inference_plot", "peers")
-    if output in (*measured, "metrics", "report"):
-        following.append(MEASURE)
-    if exported and output in ("exports", "metrics", "report"):
-        following.append(EXPORT)
-    return node(
-        function,
-        inputs,
-        f"{pipeline}.{output}",
-        name=f"{prefix}{output}",
-        tags=[*tags, *following],
+def _cutting(model: PlannedModel) -> Node:
+    return model.node(
+        "derive",
+        given(derivation.CUTS[model.training.derived], trained=model.training),
+        named(model.made_from, "encoder") | {"images": model.images},
+        f"{model.namespace}.encoder",
+        model.tags,
     )

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.inference.engines.probe import EngineName, why_unavailable
+from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.parameters import (
     Names,
     PipelineParameters,
@@ -24,7 +25,7 @@ def model_list(value: Any) -> Any:
 
 
 class InferenceParameters(PipelineParameters):
-    """How trained gated encoders are timed and exported.
+    """How trained encoders are timed, judged and exported.
 
     Args:
         models: whose encoders, by the names of the report; "all", or "" for none.
@@ -35,6 +36,13 @@ class InferenceParameters(PipelineParameters):
         threads: of each engine; None = as many as PyTorch uses.
         static_budget: share of the dense MACs that a static network may cost; None = what the
             gated encoder costs on the training images, where the two compare.
+        precisions: of every network; f32 among them, which the others are compared with.
+            ``--tags frontier`` measures all.
+        calibration: training images that int8 takes the ranges of activations from.
+        max_loss: points of linear and of 1-NN accuracy that a precision may lose against f32.
+        held_out: share of the labelled training images that losses are judged on: they neither
+            calibrate nor stand in the bank and in the probe's training for that.
+        held_out_limit: at most so many.
     """
 
     models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
@@ -53,6 +61,22 @@ class InferenceParameters(PipelineParameters):
     rounds: Annotated[int, Field(ge=1, le=10_000)] = 15
     threads: Annotated[int | None, Field(ge=1, le=1024)] = None
     static_budget: Annotated[float | None, Field(gt=0, le=1)] = None
+    precisions: Annotated[
+        tuple[Precision, ...],
+        BeforeValidator(name_list),
+        AfterValidator(distinct),
+    ] = ("f32",)
+    calibration: Annotated[int, Field(ge=1, le=100_000)] = 300
+    max_loss: Annotated[float, Field(ge=0, le=100)] = 0.5
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    held_out_limit: Annotated[int, Field(ge=1)] = 2000
+
+    @model_validator(mode="after")
+    def _check_precisions(self) -> Self:
+        if "f32" not in self.precisions:
+            expected = "f32 among them: the others are compared with it"
+            raise ConfigError("precisions", list(self.precisions), expected)
+        return self
 
     @model_validator(mode="after")
     def _check_engines(self) -> Self:

@@ -1,13 +1,16 @@
 """What passes between the nodes that time and export encoders, and lies as JSON."""
 
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
+from ssl_kedro.evaluation.forms import Judgement
 from ssl_kedro.inference.comparison import Comparison, NetworkName
-from ssl_kedro.inference.engines.probe import Probe
+from ssl_kedro.inference.engines.probe import EngineName, Probe
 from ssl_kedro.inference.export import ExportReport, FileReport
 from ssl_kedro.inference.forcing import ForcingReport
 from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.gated.records import WrittenAccuracies
 
 
@@ -92,29 +95,130 @@ class ForcedGates:
         return cls(**vars(report) | shares | {"blocks": rows})
 
 
+class Gates(NamedTuple):
+    """What was found about an encoder's gates; see :class:`Measurement`."""
+
+    channels: ChannelCounts
+    static: StaticNetwork
+    forced: ForcedGates
+
+
 @dataclass(frozen=True)
-class Measurement:
-    """What gating one encoder gains in time.
+class Form:
+    """One of an encoder's networks in one precision, as certain engines compute it.
 
     Args:
-        usage_images: training images over which the gates were counted.
+        network: its name.
+        precision: that it computes in.
+        engines: that ran it fastest at some batch size; of f32 all give the same features.
+        accuracies: on the evaluation images, through such an engine, on features of whole images.
+        judgement: against the same network in f32; None for that itself.
+    """
+
+    network: NetworkName
+    precision: Precision
+    engines: tuple[EngineName, ...]
+    accuracies: WrittenAccuracies
+    judgement: Judgement | None = None
+
+    @property
+    def offered(self) -> bool:
+        """Whether a user may run it: int8 has to hold, bf16 is kept unless it loses."""
+        if self.judgement is None or self.judgement.verdict == "holds":
+            return True
+        return self.precision == "bf16" and self.judgement.verdict == "undecided"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a network in a precision takes.
+
+    Args:
+        file_bytes: of its ONNX file; None where onnx is not installed. bf16 is read from the file
+            in float32.
+        memory_mb: by batch size the resident memory that a process of its own takes at most, in
+            MB, while the fastest engine is loaded and runs, less what it took before; None where
+            the system does not tell.
+    """
+
+    file_bytes: int | None
+    memory_mb: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the networks of one encoder cost and are worth.
+
+    Args:
+        usage_images: training images over which the gates were counted; 0 without gates.
         image_size: side in px.
-        channels: of the compact gated network.
-        macs: mean an image, by network: dense, gated and, where there is one, static.
-        accuracies: of the gated network with its gates forced, and of the static one.
-        static: which channels that keeps, or why there is none.
-        forced: what forcing gates changes.
+        macs: mean an image, by network: "dense" is that of the run's shape.
+        accuracies: in f32, of the gated network with its gates forced, and of the static one.
         batches: times by batch size.
+        channels: of the compact gated network; None without gates, as are the next two.
+        static: which channels the static network keeps, or why there is none.
+        forced: what forcing gates changes.
+        forms: every network of the encoder in every precision that was measured.
+        footprints: file and memory of each, by :func:`~ssl_kedro.inference.comparison.network_key`.
     """
 
     usage_images: int
     image_size: int
-    channels: ChannelCounts
     macs: dict[NetworkName, float]
     accuracies: dict[NetworkName, WrittenAccuracies]
-    static: StaticNetwork
-    forced: ForcedGates
     batches: dict[str, Comparison]
+    channels: ChannelCounts | None = None
+    static: StaticNetwork | None = None
+    forced: ForcedGates | None = None
+    forms: tuple[Form, ...] = ()
+    footprints: dict[str, Footprint] = field(default_factory=dict)
+
+    @property
+    def gates(self) -> Gates | None:
+        """What was found about the gates; None without any."""
+        if self.channels is None or self.static is None or self.forced is None:
+            return None
+        return Gates(self.channels, self.static, self.forced)
+
+    def form(self, network: NetworkName, precision: Precision, engine: EngineName) -> Form | None:
+        """A network as an engine computes it, or else as another one does in this precision."""
+        same = [f for f in self.forms if (f.network, f.precision) == (network, precision)]
+        return next((f for f in same if engine in f.engines), same[0] if same else None)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a user should run.
+
+    Args:
+        why: in a sentence.
+        model: key of the model; "" = there is nothing to choose by.
+        network: of its encoder.
+        precision: that it computes in.
+        engines: the fastest, by batch size.
+        ms_per_image: on these.
+        ratio: time of the fastest dense network that holds over its own, by batch size.
+        f32_ratio: the same of the dense network in f32.
+        measure: what it was chosen by: "linear", "knn" or "neighbours".
+        accuracy: by that, as a fraction.
+        best: model, network and precision of the most accurate.
+        best_accuracy: of that.
+        within: points that the accuracy may be below the best.
+    """
+
+    why: str
+    model: str = ""
+    network: str = ""
+    precision: str = ""
+    engines: dict[str, str] = field(default_factory=dict)
+    ms_per_image: dict[str, float] = field(default_factory=dict)
+    ratio: dict[str, float] = field(default_factory=dict)
+    f32_ratio: dict[str, float] = field(default_factory=dict)
+    measure: str = ""
+    accuracy: float | None = None
+    best: str = ""
+    best_accuracy: float | None = None
+    within: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,13 +227,33 @@ class Export:
 
     Args:
         folder: where they lie.
-        files: how far each is from the network, by "compact", "gated" and "static".
-        static_share: cost of the static network, share of the dense one's.
+        files: how far each is from the network, by "compact", "dense", "gated" and "static".
+        static_share: cost of the static network, share of the dense one's; None without one.
     """
 
     folder: str
     files: dict[str, ExportReport | FileReport]
-    static_share: float
+    static_share: float | None
+
+
+def of_gated(measurements: Mapping[str, Measurement]) -> dict[str, tuple[Measurement, Gates]]:
+    """Those of encoders with gates."""
+    return {k: (of, of.gates) for k, of in measurements.items() if of.gates is not None}
+
+
+@dataclass(frozen=True)
+class DeployedFiles:
+    """The folder to deploy.
+
+    Args:
+        folder: where it lies.
+        files: names in it by role: "onnx", and "kernel" for the C++ kernel.
+        bytes: of all of it.
+    """
+
+    folder: str
+    files: dict[str, str]
+    bytes: int
 
 
 # Of all models, by their names in the metrics, "dual.budget_30".

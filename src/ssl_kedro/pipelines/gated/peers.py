@@ -1,9 +1,11 @@
 """What `--tags frontier` trains beside the dense baseline and the gated encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.factory import cost_at
+from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.pipelines.gated.graph import FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
@@ -21,16 +23,28 @@ def planned_peers(
         models: the chapter's own, the dense baseline of every seed among them.
 
     Raises:
-        ConfigError: the encoder cannot be so narrow.
+        ConfigError: the encoder cannot be so narrow, or not be cut, or a peer is what it is to be
+            compared with.
     """
     baselines = [m for m in models if m.key == parameters.dense_method and m.own_data]
-    widths = thin_widths(parameters, baselines[0].pipeline)
+    pipeline, peers = baselines[0].pipeline, parameters.peers.items()
+    chosen = {name: variant for name, variant in peers if parameters.frontier.compares(name)}
+    narrow = any(variant.widths for variant in chosen.values())
+    widths = thin_widths(parameters, pipeline) if narrow else ()
+    for name, variant in chosen.items():
+        if variant.derived:
+            _check_cut(parameters, pipeline, variant, widths)
+        for field, value in variant.gates.items():
+            if getattr(parameters.gates, field) == value:
+                what = (
+                    f"another, or frontier.models without {name}, which compares it with this one"
+                )
+                raise ConfigError(f"{pipeline}.gates.{field}", value, what)
     return [
-        _planned(name, variant, training, baseline)
-        for name, variant in parameters.peers.items()
-        if parameters.frontier.compares(name)
+        model
+        for name, variant in chosen.items()
         for baseline in baselines
-        for training in _trainings(parameters, variant, widths, baseline.training.seed)
+        for model in _of_seed(parameters, name, variant, widths, baseline)
     ]
 
 
@@ -55,21 +69,60 @@ def thin_widths(parameters: EncoderPipelineParameters, pipeline: str) -> tuple[i
     return found
 
 
-def _trainings(
-    parameters: EncoderPipelineParameters, variant: Variant, widths: tuple[int, ...], seed: int
-) -> list[Training]:
-    """What a variant trains; students as long as all others, whatever their papers do."""
+def _check_cut(
+    parameters: EncoderPipelineParameters,
+    pipeline: str,
+    variant: Variant,
+    widths: tuple[int, ...],
+) -> None:
+    """Refuse to cut what is no ResNet-18, or narrower than it is trained for or can be."""
+    shape = parameters.encoder
+    if not isinstance(shape, EncoderConfig):
+        names = ", ".join(name for name, variant in parameters.peers.items() if not variant.derived)
+        what = f"peers among {names}: only resnet18 is cut, this encoder is {shape.architecture}"
+        raise ConfigError(f"{pipeline}.frontier.models", list(parameters.frontier.models), what)
+    without = f"or frontier.models without {variant.title}"
+    if variant.derived == "narrowed":
+        smallest = getattr(parameters.method_config(variant.method).options, "smallest", 0.0)
+        if min(widths) < smallest * shape.width:
+            what = f"shares of at least {smallest}, methods.{variant.method}.options.smallest"
+            shares = list(parameters.frontier.widths)
+            raise ConfigError(f"{pipeline}.frontier.widths", shares, f"{what}, {without}")
+        return
+    cost = cost_at(shape, parameters.image_size, parameters.gates.reduction)
+    least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
+    if min(parameters.budgets) * cost.dense < least:
+        what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
+        raise ConfigError(f"{pipeline}.budgets", min(parameters.budgets), f"{what}, {without}")
+
+
+def _of_seed(
+    parameters: EncoderPipelineParameters,
+    name: str,
+    variant: Variant,
+    widths: tuple[int, ...],
+    baseline: PlannedModel,
+) -> Iterator[PlannedModel]:
+    """A variant at its widths or budgets, beside the dense baseline of its seed."""
+    seed, made_from = baseline.training.seed, baseline.namespace
+    if variant.derived == "narrowed":
+        whole = _planned(name, variant, Training(variant.method, None, seed), baseline, "")
+        made_from = whole.namespace
+        yield whole
     narrow: tuple[int | None, ...] = widths if variant.widths else (None,)
     budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
-    changes = {"epochs": parameters.base_train.epochs} if variant.student else {}
-    return [
-        Training(variant.method, budget, seed, variant.gates, width, changes)
-        for width, budget in product(narrow, budgets)
-    ]
+    # Students take as many steps as all others, whatever their papers do.
+    of_run = {name: getattr(parameters.base_train, name) for name in ("epochs", "batch_size")}
+    changes = of_run if variant.student else {}
+    for width, budget in product(narrow, budgets):
+        training = Training(
+            variant.method, budget, seed, variant.gates, width, changes, variant.derived
+        )
+        yield _planned(name, variant, training, baseline, made_from if variant.derived else "")
 
 
 def _planned(
-    name: str, variant: Variant, training: Training, baseline: PlannedModel
+    name: str, variant: Variant, training: Training, baseline: PlannedModel, made_from: str
 ) -> PlannedModel:
     """One peer with its names, beside the dense baseline of its seed."""
     size = [] if training.width is None else [width_name(training.width)]
@@ -85,6 +138,7 @@ def _planned(
         data=baseline.data,
         tags=(FRONTIER, name, *size),
         student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
+        made_from=made_from,
         repeat=baseline.repeat,
-        timed=variant.gated,
+        timed=True,
     )

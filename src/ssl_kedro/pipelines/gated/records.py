@@ -30,6 +30,8 @@ class Training:
         gates: gate parameters that differ from the run's own.
         width: of the encoder, where it is narrower than the run's own.
         train: fields of the method's recipe that it has otherwise.
+        derived: how its encoder is cut from that of another training, "pruned" or "narrowed";
+            "" = it is trained itself.
     """
 
     method: str
@@ -38,11 +40,13 @@ class Training:
     gates: Mapping[str, float | str] = field(default_factory=dict)
     width: int | None = None
     train: Mapping[str, int] = field(default_factory=dict)
+    derived: str = ""
 
     @property
     def label(self) -> str:
         """Name on the progress bar."""
-        at = "" if self.budget is None else f" at {self.budget:.0%}"
+        at = f" {self.derived}" if self.derived else ""
+        at += "" if self.budget is None else f" at {self.budget:.0%}"
         at += "" if self.width is None else f" of width {self.width}"
         changed = "".join(f", {key} {value}" for key, value in self.gates.items())
         return f"{self.method}{at}{changed}, seed {self.seed}"

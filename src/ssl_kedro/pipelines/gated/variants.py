@@ -6,7 +6,7 @@ A model's key is its name, and its budget or width where it has one: "vicreg", "
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Variant:
         gates: gate parameters that differ from the run's own.
         ablation: gate parameters that the run's ``ablation`` has values for.
         widths: whether there is one of each width in ``frontier.widths``.
+        derived: how it is cut from another encoder: "pruned" from the dense baseline, "narrowed"
+            from one that its method has trained for every width; "" = it is trained itself.
     """
 
     title: str
@@ -31,6 +33,7 @@ class Variant:
     gates: Mapping[str, float | str] = field(default_factory=dict)
     ablation: tuple[str, ...] = ()
     widths: bool = False
+    derived: Literal["", "pruned", "narrowed"] = ""
 
 
 DYNAMIC_CHANNELS = {
@@ -54,22 +57,25 @@ DUAL_GATING = {
 }
 
 
-def _peers(dense: str, gated: str) -> dict[str, Variant]:
+def _peers(dense: str, gated: str, slim: str) -> dict[str, Variant]:
     """What a user would take instead of a gated encoder.
 
     Args:
         dense: method of the ungated baseline.
         gated: method of the gated encoder.
+        slim: method that trains one encoder for every width.
     """
     return {
         "thin": Variant("thin", dense, gated=False, widths=True),
         "distilled": Variant("distilled", "simreg", gated=False, student=True, widths=True),
         "learned_static": Variant("learned static", gated, gates={"input_dependent": False}),
+        "slim": Variant("slim", slim, gated=False, widths=True, derived="narrowed"),
+        "pruned": Variant("pruned", dense, derived="pruned"),
     }
 
 
-DYNAMIC_CHANNELS_PEERS = _peers("simsiam", "simsiam_gating")
-DUAL_GATING_PEERS = _peers("vicreg", "dual_gating")
+DYNAMIC_CHANNELS_PEERS = _peers("simsiam", "simsiam_gating", "simsiam_slim")
+DUAL_GATING_PEERS = _peers("vicreg", "dual_gating", "slim")
 PEERS = tuple(DUAL_GATING_PEERS)
 _ALL = DYNAMIC_CHANNELS | DUAL_GATING | DUAL_GATING_PEERS
 
@@ -77,6 +83,14 @@ _ALL = DYNAMIC_CHANNELS | DUAL_GATING | DUAL_GATING_PEERS
 def gated_names(variants: Mapping[str, Variant]) -> tuple[str, ...]:
     """Names of the variants that learn gates; students take over what others have learnt."""
     return tuple(name for name, made in variants.items() if made.gated and not made.student)
+
+
+def has_gates(key: str) -> bool:
+    """Whether a model's encoder has gates, and so gated, static and dense networks."""
+    variant = _ALL.get(name_of(key))
+    if variant is None:
+        return budget_percent(key) is not None
+    return variant.gated and not variant.student and not variant.derived
 
 
 def title_of(name: str) -> str:

@@ -13,8 +13,9 @@ from ssl_kedro.pipelines.dual_gating.report.figures import (
 )
 from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import has_several_seeds
-from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.inference_records import Deployment, Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
+from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
@@ -50,6 +51,8 @@ def dual_gating_report(
     run_manifest: dict[str, Any],
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
+    frontier_table: pd.DataFrame | None = None,
+    deployment: Deployment | None = None,
     exports: Exports | None = None,
     embedding: pd.DataFrame | None = None,
     peers: pd.DataFrame | None = None,
@@ -65,6 +68,8 @@ def dual_gating_report(
         run_manifest: versions, data and cost.
         inference_models: what was timed, by model.
         inference_table: the same as a table.
+        frontier_table: every network, precision and engine.
+        deployment: what to deploy of these.
         exports: checks of exported files, by model.
         embedding: 2-D points of every model and branch; None without Fig. 6.2.
         peers: table of what a user would take instead.
@@ -72,6 +77,7 @@ def dual_gating_report(
     """
     seeds = has_several_seeds(metrics)
     sections = [
+        *frontier_sections(parameters.inference, frontier_table, deployment),
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(peers),
         *part_sections(tables, parameters),

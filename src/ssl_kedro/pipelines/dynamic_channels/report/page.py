@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
-from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.inference_records import Deployment, Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
+from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
     levels_to_beat,
@@ -20,7 +21,7 @@ from ssl_kedro.pipelines.gated.report.page import (
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
 from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
-from ssl_kedro.pipelines.gated.variants import label_of
+from ssl_kedro.pipelines.gated.variants import label_of, name_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
@@ -51,6 +52,8 @@ def dynamic_channels_report(
     table_5_1: pd.DataFrame,
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
+    frontier_table: pd.DataFrame | None = None,
+    deployment: Deployment | None = None,
     exports: Exports | None = None,
     peers: pd.DataFrame | None = None,
 ) -> str:
@@ -65,11 +68,14 @@ def dynamic_channels_report(
         table_5_1: the table.
         inference_models: what was timed, by model.
         inference_table: the same as a table.
+        frontier_table: every network, precision and engine.
+        deployment: what to deploy of these.
         exports: checks of exported files, by model.
         peers: table of what a user would take instead.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     sections = [
+        *frontier_sections(parameters.inference, frontier_table, deployment),
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(peers),
@@ -114,8 +120,8 @@ def _cards(
     cards = [cost_card(metrics, parameters, "ungated")]
     if "simsiam.knn_top1" in metrics:
         cards.append(Card(percent(metrics["simsiam.knn_top1"]), "1-NN top-1 of ungated SimSiam"))
-    for model in models.values():
-        if model.method != parameters.gated_method or model.budget is None:
+    for name, model in models.items():
+        if name_of(name) != parameters.gated_method or model.budget is None:
             continue
         key = budget_name(model.budget)
         label = f"FLOPs (MACs) saved at budget {percent(model.budget, 0)}"

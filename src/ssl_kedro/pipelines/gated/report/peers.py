@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -44,6 +44,7 @@ class Peer:
         macs: mean an image, the same.
         teachers: evaluations of what taught it, the same; empty where nothing did.
         thin: narrower networks by the dense method and the baseline itself, to compare with.
+        derived: whether it was cut from another encoder, whose training the evaluations tell of.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Peer:
     macs: Mapping[int, float]
     teachers: Mapping[int, Evaluation] = field(default_factory=dict)
     thin: tuple["Peer", ...] = ()
+    derived: bool = False
 
     @property
     def mean_macs(self) -> float:
@@ -79,6 +81,8 @@ class Peer:
 
     def training(self, quantity: Literal["seconds", "macs"], *, itself: bool) -> float:
         """Mean over seeds of what its training took, or that with all that it needs."""
+        if itself and self.derived:
+            return 0.0
         spent = [] if itself else [self.teachers]
         return mean_and_std(
             sum(getattr(of[seed].training, quantity) for of in (self.evaluations, *spent) if of)
@@ -192,15 +196,11 @@ def _rows(
     thin = tuple(one for one in made if name_of(one.key) in (dense, "thin"))
     for one in made:
         variant = parameters.peers.get(name_of(one.key))
-        taught = variant is not None and variant.student
-        yield Peer(
-            one.key,
-            one.network,
-            one.evaluations,
-            one.accuracies,
-            one.macs,
-            models[dense] if taught else {},
-            () if one in thin else thin,
+        yield replace(
+            one,
+            teachers=models[dense] if variant and variant.student else {},
+            thin=() if one in thin else thin,
+            derived=bool(variant and variant.derived) and one.key != name_of(one.key),
         )
 
 
@@ -239,9 +239,11 @@ def peers_section(table: pd.DataFrame | None) -> list[Section]:
         f"{spread}. FLOPs: MACs, mean over the evaluation images, and their share of the dense "
         "encoder's. Parameters: numbers in the encoder's file, of all its branches. TMACs: 10¹² "
         "multiply-accumulates, a backward pass counted as two forward passes. A distilled network "
-        "needs its teacher, the dense baseline of its seed; all networks of a gated encoder come "
-        "from one training. Each network is compared with the thin one, or the dense baseline, "
-        "that has the fewest FLOPs among those that have no fewer than its own."
+        "needs its teacher, the dense baseline of its seed. All networks of a gated encoder come "
+        "from one training; slim ones of all widths from that of the whole slim network and pruned "
+        "ones from the dense baseline's, with no training of their own. Each network is compared "
+        "with the thin one, or the dense baseline, that has the fewest FLOPs among those that have "
+        "no fewer than its own."
     )
     unmeasured = [name for name in ("linear", "knn") if table[f"{name}_top1"].isna().all()]
     columns = [

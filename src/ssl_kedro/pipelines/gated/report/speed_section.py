@@ -1,7 +1,7 @@
 """Report sections: what gating gains in time, with its figure, and exported files."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -9,8 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.gated.inference_records import Exports, Measurements
+from ssl_kedro.pipelines.gated.inference_records import (
+    Exports,
+    Gates,
+    Measurement,
+    Measurements,
+    of_gated,
+)
 from ssl_kedro.pipelines.gated.records import Evaluations
+from ssl_kedro.pipelines.gated.report.form_names import ENGINES, batch_label
 from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
 from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, title_of
 from ssl_kedro.pipelines.parameters import budget_name
@@ -20,13 +27,7 @@ from ssl_kedro.reporting.number_format import counted, percent, plain, signed, t
 from ssl_kedro.reporting.style import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, RED, figure, title
 from ssl_kedro.reporting.table import Column, computed, shown, word
 
-_ENGINES = {
-    "native": "C++",
-    "openvino": "OpenVINO",
-    "onnxruntime": "ONNX Runtime",
-    "compiled": "compiled",
-    "eager": "PyTorch",
-}
+Gated = Mapping[str, tuple[Measurement, Gates]]
 _MARKERS = {"gated": "o", "static": "^"}
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED)
 
@@ -48,14 +49,17 @@ def speed_sections(
         chosen: budget of the operating point, whose files are marked.
     """
     found = []
-    if inference and table is not None:
+    gated = of_gated(inference or {})
+    if gated and table is not None:
+        table = table[table["model"].isin(list(gated))]
         picture = Picture(
             time_against_cost(table),
-            "Time of gated and static networks over their cost, both as shares of the "
-            "dense network's, one panel a batch size",
+            "Time of gated and static networks in f32 over their cost, both as shares of the "
+            "dense network's in f32, one panel a batch size",
         )
-        said = [_verdict(inference), *_static_verdicts(inference), _how(inference)]
-        tables = [_time_table(table), _forced_table(models, inference)]
+        measured = {key: measurement for key, (measurement, _) in gated.items()}
+        said = [_verdict(measured), *_static_verdicts(gated), _how(measured)]
+        tables = [_time_table(table), _forced_table(models, gated)]
         found.append(Section("Inference: FLOPs and time", said, tables=tables, pictures=[picture]))
     if exports is not None:
         found.append(Section("Exported files", tables=[_export_table(exports, chosen)]))
@@ -63,19 +67,20 @@ def speed_sections(
 
 
 def time_against_cost(table: pd.DataFrame) -> Figure:
-    """One panel a batch size; below the diagonal more time is saved than FLOPs.
+    """One panel a batch size, all in f32; below the diagonal more time is saved than FLOPs.
 
     Args:
         table: from :func:`~ssl_kedro.pipelines.gated.report.speed_numbers.inference_frame`.
     """
+    table = table[table["precision"] == "f32"]
     batches = sorted(table["batch"].unique())
     made, axes = figure(max(5.2, 4.6 * len(batches)), 4.2, columns=len(batches))
     methods = list(dict.fromkeys(map(name_of, table["model"])))
     for axis, batch in zip(axes, batches, strict=True):
         _panel(axis, table[table["batch"] == batch], methods)
-        title(axis, _at(batch))
+        title(axis, batch_label(batch))
         axis.set_xlabel("FLOPs (MACs) of the dense network (%)")
-    axes[0].set_ylabel("time of the dense network (%)")
+    axes[0].set_ylabel("time of the dense network in f32 (%)")
     # Models may have been timed at different batch sizes: no panel need show all of them.
     unique: dict[str, Any] = {}
     for axis in axes:
@@ -102,20 +107,16 @@ def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
             points = rows[same & (rows["network"] == network)].sort_values("cost_share")
             if points.empty:
                 continue
-            costs, times = 100 * points["cost_share"], 100 / points["measured_ratio"]
+            costs, times = 100 * points["cost_share"], 100 / points["f32_ratio"]
             face = colour if network == "gated" else "white"
             name = network if len(methods) == 1 else f"{title_of(method)}, {network}"
             axis.plot(costs, times, marker, color=colour, mfc=face, ms=7, label=name)
             for cost, time, key in zip(costs, times, points["model"], strict=True):
                 rise = 8 if network == "gated" else -15
                 style.label_point(axis, f"{budget_percent(key)} %", (cost, time), colour, rise)
-    top = 100 / rows.loc[rows["network"] != "dense", "measured_ratio"].min()
+    top = 100 / rows.loc[rows["network"] != "dense", "f32_ratio"].min()
     axis.set_xlim(0, 104)
     axis.set_ylim(0, max(110, 1.08 * top))
-
-
-def _at(batch: int) -> str:
-    return f"{batch} image{'s' if batch > 1 else ''} at a time"
 
 
 def _verdict(inference: Measurements) -> str:
@@ -132,17 +133,17 @@ def _verdict(inference: Measurements) -> str:
             said += f" (of {len(timed)} of {len(inference)} models)"
         if len(ratios) > 1 and most > 1:
             said += f", most for {label_of(best)}"
-        if fallen := sum(compared.chosen == "dense" for compared in timed.values()):
+        if fallen := sum(compared.chosen == compared.baseline for compared in timed.values()):
             said += f" ({fallen} of {len(ratios)} fall back to the dense network)"
         parts.append(said)
     return "Gated encoders are " + "; ".join(parts) + "."
 
 
-def _static_verdicts(inference: Measurements) -> list[str]:
+def _static_verdicts(inference: Gated) -> list[str]:
     """How the plain narrow networks compare by accuracy, where there are labels; why some lack."""
     points = [
         100 * (static - gated)
-        for of in (found.accuracies for found in inference.values())
+        for of in (found.accuracies for found, _ in inference.values())
         if "static" in of
         and (static := of["static"].knn_top1) is not None
         and (gated := of["gated"].knn_top1) is not None
@@ -156,9 +157,9 @@ def _static_verdicts(inference: Measurements) -> list[str]:
             "gated ones of the same budget."
         )
     return said + [
-        f"{label_of(key)} has no static network: {found.static.reason}."
-        for key, found in inference.items()
-        if found.static.reason
+        f"{label_of(key)} has no static network: {gates.static.reason}."
+        for key, (_, gates) in inference.items()
+        if gates.static.reason
     ]
 
 
@@ -171,20 +172,20 @@ def _how(inference: Measurements) -> str:
         for batch in found.batches.values()
         for network in batch.networks.values()
         for timing in network.timings
-        if timing.ms is None
+        if timing.ms is None and network.precision == "f32"
     }
     asked = [timing.name for timing in compared.networks["gated"].timings]
-    raced = ", ".join(_ENGINES[name] for name in asked if name not in reasons)
+    raced = ", ".join(ENGINES[name] for name in asked if name not in reasons)
     text = (
         f"Measured on this machine's CPU with {counted(compared.threads)} "
         f"thread{'s' if compared.threads > 1 else ''} at {first.image_size} px: each network on "
-        "its fastest engine, all three in turns, medians. Times depend on the machine, and on "
-        f"what else it does. Engines that raced: {raced}."
+        "its fastest engine, all of them in turns, medians. Times depend on the machine, and on "
+        f"what else it does. Engines that raced in f32: {raced}."
     )
     if reasons:
-        told = "; ".join(f"{_ENGINES[name]} ({why})" for name, why in reasons.items())
+        told = "; ".join(f"{ENGINES[name]} ({why})" for name, why in reasons.items())
         text += f" Not available here: {told}."
-    if left_out := [name for name in _ENGINES if name not in asked]:
+    if left_out := [name for name in ENGINES if name not in asked]:
         text += f" Not asked for (inference.engines): {', '.join(left_out)}."
     return text
 
@@ -199,9 +200,13 @@ def _time_table(table: pd.DataFrame) -> Table:
     batches = sorted(table["batch"].unique())
     measures = {"linear_top1": "linear", "knn_top1": "1-NN"}
     tenths = _printed(plain, 1)
+    precision: Column[pd.DataFrame] = Column(
+        "precision", lambda of: of["precision"].iloc[0], "Precision", text=word, left=True
+    )
     columns: list[Column[pd.DataFrame]] = [
         Column("model", lambda of: label_of(of["model"].iloc[0]), "Model", text=word, left=True),
         Column("network", lambda of: of["network"].iloc[0], "Network", text=word, left=True),
+        *([precision] if table["precision"].nunique() > 1 else []),
         Column("cost_share", _share("cost_share"), "FLOPs (%)", text=tenths),
         *(
             Column(name, _share(name), heading, "Top-1 (%)", tenths)
@@ -210,18 +215,20 @@ def _time_table(table: pd.DataFrame) -> Table:
         ),
         *chain.from_iterable(map(_columns_at, batches)),
     ]
-    rows = [of.set_index("batch") for _, of in table.groupby(["model", "network"], sort=False)]
+    forms = table.groupby(["model", "network", "precision"], sort=False)
+    rows = [of.set_index("batch") for _, of in forms]
     caption = (
         "FLOPs: MACs as a share of the dense network's. Dense: the encoder's dense branch, or the "
         "ungated baseline where it has none. Gated: closed channels are not computed; gates that "
         "never opened on the training images are removed, gates that were always open computed "
         "always. Static: no gates, the channels most often open at the same cost. Gain: time of "
-        "the dense network over its own; “dense” where the gated network was slower, and what runs "
-        "is the dense one. A dash: this model was timed at other batch sizes. Linear "
+        "the fastest dense network that holds, of any precision that was measured, over its own; "
+        "“dense” where the gated network was slower, and what runs is the dense one. A dash: this "
+        "model was timed at other batch sizes. Linear "
         "accuracies of gated and static networks: on features of whole images, whatever "
         "probe.features is."
     )
-    groups = {group: group for group in ("", "Top-1 (%)", *map(_at, batches))}
+    groups = {group: group for group in ("", "Top-1 (%)", *map(batch_label, batches))}
     return shown(columns, computed(columns, rows), groups, ["model"], caption)
 
 
@@ -239,29 +246,32 @@ def _columns_at(batch: int) -> list[Column[pd.DataFrame]]:
         return "dense" if slower else f"{of['measured_ratio'][batch]:.2f}\N{MULTIPLICATION SIGN}"
 
     def engine(of: pd.DataFrame) -> str | None:
-        return _ENGINES[of["engine"][batch]] if batch in of.index else None
+        return ENGINES[of["engine"][batch]] if batch in of.index else None
 
     number = _printed(three_digits)
     return [
-        Column(f"engine_{batch}", engine, "engine", _at(batch), word),
+        Column(f"engine_{batch}", engine, "engine", batch_label(batch), word),
         Column(
-            f"ms_{batch}", lambda of: of["ms_per_image"].get(batch), "ms/image", _at(batch), number
+            f"ms_{batch}",
+            lambda of: of["ms_per_image"].get(batch),
+            "ms/image",
+            batch_label(batch),
+            number,
         ),
         Column(
             f"rate_{batch}",
             lambda of: of["images_per_second"].get(batch),
             "images/s",
-            _at(batch),
+            batch_label(batch),
             number,
         ),
-        Column(f"gain_{batch}", gain, "gain", _at(batch), word),
+        Column(f"gain_{batch}", gain, "gain", batch_label(batch), word),
     ]
 
 
-def _forced_table(models: Evaluations, inference: Measurements) -> Table:
+def _forced_table(models: Evaluations, inference: Gated) -> Table:
     rows = []
-    for key, found in inference.items():
-        channels, forced = found.channels, found.forced
+    for key, (found, (channels, _, forced)) in inference.items():
         kinds = (channels.always_on, channels.dependent, channels.removed)
         both = (models[key].branches["gated"], found.accuracies["gated"])
         rows.append(
@@ -279,7 +289,7 @@ def _forced_table(models: Evaluations, inference: Measurements) -> Table:
     columns = ["Model", "always on", "dependent", "removed", "images with a changed mask"]
     columns += ["removed gates that would open", "gates changed an image"]
     columns += ["mean", "at most", "as trained", "forced"]
-    images = counted(next(iter(inference.values())).forced.images)
+    images = counted(next(gates.forced.images for _, gates in inference.values()))
     groups = [("", 1), ("Channels (%)", 3), (f"Forced gates on {images} evaluation images", 3)]
     groups += [("Features changed by", 2), ("1\N{NON-BREAKING HYPHEN}NN (%)", 2)]
     caption = (

@@ -1,0 +1,120 @@
+"""ResNet-18 that is trained to be cut to any width: narrow networks are slices of its weights.
+
+Universally slimmable networks (Yu & Huang 2019, "Universally Slimmable Networks and Improved
+Training Techniques"; in self-supervised learning US3L, Cao et al. 2023). Width c of the whole width
+W keeps the first c channels of the first stage, 2 c of the second and so on, inner channels
+included; every layer computes its slice and nothing else. :mod:`ssl_kedro.methods.slim` trains it.
+"""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.recalibration import recalibrated
+from ssl_kedro.gating.cost import NetworkCost
+
+
+@dataclass(frozen=True)
+class SlimmableConfig(EncoderConfig):
+    """Shape of the whole network; fields are those of a ResNet-18."""
+
+    architecture: ClassVar[str] = "slimmable_resnet18"
+
+    def plain(self, width: int) -> EncoderConfig:
+        """The ResNet-18 that it is at a width.
+
+        Raises:
+            ValueError: not a width from 2 to its own.
+        """
+        if not 2 <= width <= self.width:
+            raise ValueError(f"width = {width}: expected channels from 2 to {self.width}")
+        return EncoderConfig(**dataclasses.asdict(self.narrowed(width)))
+
+
+def slimmable(shape: EncoderConfig) -> SlimmableConfig:
+    """The shape of a ResNet-18 as one that can be cut to any width."""
+    return SlimmableConfig(**dataclasses.asdict(shape))
+
+
+class SlimmableResNet18(GatedResNet18):
+    """A ResNet-18 whose dense branch works at any width from 2 channels to its own.
+
+    At its own width it is a :class:`~ssl_kedro.encoders.gated_resnet.GatedResNet18` in all
+    respects, and its batch norms' running statistics are those of that width. Arguments are those
+    of :class:`~ssl_kedro.encoders.base.Backbone`.
+    """
+
+    config_type = SlimmableConfig
+    config: SlimmableConfig
+
+    def narrow_features(self, images: Tensor, width: int) -> Tensor:
+        """Features (N, 8 width) in training, with gradients to the slices alone.
+
+        Batch norms take the batch's own moments and leave the running statistics as they are; in
+        evaluation they would take slices of those, which fit no narrow network: see
+        :meth:`at_width`.
+
+        Args:
+            images: (N, 3, H, W), uint8 or float in [0, 1].
+            width: channels of the first stage.
+        """
+        sliced = self._slices(width)
+        for name in sliced.keys() & {name for name, _ in self.named_buffers()}:
+            sliced[name] = sliced[name].clone()
+        found: Tensor = torch.func.functional_call(self, sliced, (images, "dense")).features
+        return found
+
+    def at_width(
+        self,
+        width: int,
+        images: np.ndarray,
+        *,
+        batch_size: int = 512,
+        device: torch.device | str = "cpu",
+    ) -> GatedResNet18:
+        """A plain dense encoder: slices of the weights, batch norms re-estimated on images.
+
+        Args:
+            width: channels of the first stage.
+            images: uint8 (N, 3, H, W), such as 2,000 training images.
+            batch_size: as in :func:`~ssl_kedro.encoders.recalibration.recalibrated`.
+            device: where to re-estimate.
+
+        Returns:
+            The encoder, which shares no memory with this one, on the CPU, in evaluation mode.
+
+        Raises:
+            ValueError: not a width from 2 to its own, or no images.
+        """
+        thin = _without_memory(self.config.plain(width), self.image_size)
+        own = {name: part.detach().cpu().clone() for name, part in self._slices(width).items()}
+        thin.load_state_dict(own, assign=True)
+        for parameter in thin.parameters():
+            parameter.requires_grad_()
+        return recalibrated(thin, images, batch_size=batch_size, device=device)
+
+    def cost_at(self, width: int, image_size: int | None = None) -> NetworkCost:
+        """Prices at a width for one square image; see :class:`~ssl_kedro.encoders.base.Encoder`."""
+        return _without_memory(self.config.plain(width), image_size or self.image_size).cost()
+
+    def _slices(self, width: int) -> dict[str, Tensor]:
+        """Parameters and buffers of the narrow network, as views of these."""
+        state = self.state_dict(keep_vars=True)
+        shapes = _shapes(self.config.plain(width))
+        return {n: state[n][tuple(map(slice, shape))] for n, shape in shapes.items()}
+
+
+def _without_memory(shape: EncoderConfig, image_size: int) -> GatedResNet18:
+    with torch.device("meta"):
+        return GatedResNet18(shape, branches=("dense",), image_size=image_size)
+
+
+@functools.cache
+def _shapes(shape: EncoderConfig) -> dict[str, torch.Size]:
+    return {n: value.shape for n, value in _without_memory(shape, 32).state_dict().items()}

@@ -1,0 +1,58 @@
+"""Nodes that cut an encoder of another size from a trained one, without training."""
+
+import numpy as np
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.pruning import pruned
+from ssl_kedro.encoders.slimmable_resnet18 import SlimmableResNet18
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.records import Training
+
+# Training images that batch norms are re-estimated on; fewer where there are fewer.
+RECALIBRATED = 2_000
+
+
+def derive_pruned(
+    parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
+) -> Encoder:
+    """The dense encoder without the channels of smallest norm, at most at the cost of the budget.
+
+    Raises:
+        ConfigError: an encoder of another kind than ResNet-18.
+    """
+    if not isinstance(encoder, GatedResNet18) or trained.budget is None:
+        raise ConfigError("encoder.architecture", type(encoder).__name__, "resnet18, to be pruned")
+    seen = _recalibrated_on(images, trained.seed)
+    device = resolved_device(parameters.train.device)
+    return pruned(encoder, trained.budget, seen, device=device)
+
+
+def derive_narrowed(
+    parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
+) -> Encoder:
+    """One width of an encoder that was trained for every width.
+
+    Raises:
+        ConfigError: it was not.
+    """
+    if not isinstance(encoder, SlimmableResNet18) or trained.width is None:
+        found = type(encoder).__name__
+        raise ConfigError("encoder.architecture", found, "slimmable_resnet18, to be narrowed")
+    seen = _recalibrated_on(images, trained.seed)
+    return encoder.at_width(trained.width, seen, device=resolved_device(parameters.train.device))
+
+
+# By how an encoder is cut.
+CUTS = {"pruned": derive_pruned, "narrowed": derive_narrowed}
+
+
+def _recalibrated_on(images: ImageSet, seed: int) -> np.ndarray:
+    """Some training images, uint8 (N, 3, H, W): drawn, since folders keep classes together."""
+    count = min(RECALIBRATED, len(images))
+    drawn = numpy_generator(seed, "recalibration").choice(len(images), count, replace=False)
+    return np.asarray(images.images[np.sort(drawn)])

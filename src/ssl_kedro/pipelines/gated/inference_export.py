@@ -1,0 +1,104 @@
+"""The node that writes an encoder's networks to files, each checked against PyTorch."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.inference.export import (
+    ExportReport,
+    FileReport,
+    export_compact,
+    export_compact_onnx,
+    export_int8_compact,
+)
+from ssl_kedro.inference.onnx_file import check_export_installed
+from ssl_kedro.pipelines.gated.inference_forms import calibration_images
+from ssl_kedro.pipelines.gated.inference_networks import Networks, networks_of
+from ssl_kedro.pipelines.gated.inference_records import Export, Measurement
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+
+# Real images that an exported file is compared on, beside noise.
+_COMPARED = 16
+
+
+def export(
+    parameters: EncoderPipelineParameters,
+    encoder: Encoder,
+    features: dict[str, np.ndarray],
+    inference: Measurement,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    folder: Path,
+) -> Export:
+    """Files of one encoder's networks, each compared with PyTorch; in int8 those that hold.
+
+    Raises:
+        ConfigError: the encoder was trained at another image size, or the static budget cannot
+            be met.
+        ExportNotInstalledError: the packages are missing.
+        ExportError: a file computes something else.
+    """
+    check_export_installed()
+    if encoder.image_size != parameters.image_size:
+        raise ConfigError(
+            "data.size",
+            parameters.image_size,
+            f"{encoder.image_size}, the image size that the encoder to export was trained at; "
+            "train again for another one",
+        )
+    side = eval_images.images.shape[-1]
+    networks = networks_of(parameters, encoder, features, train_images.source, side)
+    if networks.static is not None and networks.static.threshold is None:
+        raise ConfigError(
+            "inference.static_budget",
+            networks.static.budget,
+            f"a share that this encoder can meet, or null for its own ({networks.static.reason})",
+        )
+    images = np.array(eval_images.images[:_COMPARED])
+    files: dict[str, FileReport | ExportReport] = {}
+    if "gated" in networks.own:
+        gated, network = encoder.member("gated"), networks.by_name["gated"]
+        files["compact"] = export_compact(network, gated, folder / "compact", images)
+    for name in networks.own:
+        path = folder / f"{name}.onnx"
+        files[name] = export_compact_onnx(networks.by_name[name], path, side, images=images)
+    files |= _in_int8(parameters, networks, inference, train_images, images, folder)
+    share = None
+    if "static" in networks.own:
+        cost = networks.by_name["static"].plan.cost(side).dense
+        share = cost / networks.macs["dense"]
+    return Export(str(folder), files, share)
+
+
+def _in_int8(
+    parameters: EncoderPipelineParameters,
+    networks: Networks,
+    inference: Measurement,
+    train_images: ImageSet,
+    images: np.ndarray,
+    folder: Path,
+) -> dict[str, FileReport | ExportReport]:
+    """Files of the networks that hold in int8: ONNX, and for the kernel where that ran them."""
+    held = [f for f in inference.forms if f.precision == "int8" and f.offered]
+    if not held:
+        return {}
+    calibration = calibration_images(parameters, train_images)
+    found: dict[str, FileReport | ExportReport] = {}
+    for form in held:
+        name, network = form.network, networks.by_name[form.network]
+        if "native" in form.engines:
+            kernel = f"{name}_int8_kernel"
+            found[kernel] = export_int8_compact(network, folder / kernel, images, calibration)
+        if f"{name}_int8" not in found:
+            found[f"{name}_int8"] = export_compact_onnx(
+                network,
+                folder / f"{name}_int8.onnx",
+                images.shape[-1],
+                images=images,
+                precision="int8",
+                calibration=calibration,
+            )
+    return found

@@ -1,0 +1,117 @@
+"""The picture of the front: accuracy over time, one panel a batch size."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from ssl_kedro.pipelines.gated.frontier_points import measure_of
+from ssl_kedro.pipelines.gated.report.form_names import MEASURE_TITLES, batch_label, form_label
+from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, PALE, figure, spread, title
+
+_MARKERS = {"f32": "o", "bf16": "s", "int8": "^"}
+
+
+def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
+    """Networks on the front in colour and named, what they beat in grey.
+
+    Args:
+        frontier_table: from
+            :func:`~ssl_kedro.pipelines.gated.frontier_points.frontier_frame`.
+    """
+    measure = measure_of(frontier_table)
+    batches = sorted(frontier_table["batch"].unique())
+    made, axes = figure(max(6.4, 5.6 * len(batches)), 4.8, columns=len(batches))
+    for axis, batch in zip(axes, batches, strict=True):
+        rows = frontier_table[frontier_table["batch"] == batch].dropna(subset=[measure])
+        title(axis, batch_label(batch))
+        axis.set_xlabel("milliseconds an image (logarithmic)")
+        _panel(axis, rows, measure)
+    axes[0].set_ylabel(f"{MEASURE_TITLES[measure]} (%)")
+    made.legend(
+        handles=_handles(frontier_table),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=9,
+        frameon=False,
+    )
+    return made
+
+
+def _panel(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
+    axis.set_xscale("log")
+    for formatted in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        formatted(FuncFormatter(lambda value, _: f"{value:g}"))
+    if rows.empty:
+        return
+    low, high = rows["ms_per_image"].min(), rows["ms_per_image"].max()
+    # Names stand to the left of their points, where nothing can be: it would beat them.
+    axis.set_xlim(low / (high / low) ** 0.45 / 1.3, high * 1.2)
+    if high / low > 8:
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    front = rows[rows["on_front"].astype(bool)].sort_values("ms_per_image")
+    for precision, marker in _MARKERS.items():
+        of = rows[(rows["precision"] == precision) & ~rows["on_front"].astype(bool)]
+        offered, fastest = of["offered"].astype(bool), of["fastest"].astype(bool)
+        for chosen, look in (
+            (offered & ~fastest, {"mfc": PALE, "mec": PALE, "ms": 3.5}),
+            (offered & fastest, {"mfc": GREY, "mec": GREY, "ms": 6}),
+            (~offered, {"mfc": "none", "mec": GREY, "ms": 6}),
+        ):
+            _points(axis, of[chosen], measure, marker, **look)
+        same = front[front["precision"] == precision]
+        _points(axis, same, measure, marker, mfc=BLUE, mec="white", ms=9, zorder=4)
+    axis.step(front["ms_per_image"], front[measure], where="post", color=BLUE, lw=1.4, zorder=2)
+    deployed = rows[rows["deployed"].astype(bool)]
+    _points(axis, deployed, measure, "o", mfc="none", mec=ORANGE, ms=16, mew=2, zorder=5)
+    axis.margins(y=0.1)
+    _names(axis, front, measure)
+
+
+def _points(axis: Axes, rows: pd.DataFrame, measure: str, marker: str, **look: Any) -> None:
+    axis.plot(rows["ms_per_image"], rows[measure], ls="", marker=marker, **look)
+
+
+def _names(axis: Axes, front: pd.DataFrame, measure: str) -> None:
+    """Names of what is on the front, at least a line apart."""
+    axis.relim()
+    axis.autoscale_view(scalex=False)
+    bottom, top = axis.get_ylim()
+    heights = spread([float(value) for value in front[measure]], 0.048 * (top - bottom))
+    for row, height in zip(front.to_dict("records"), heights, strict=True):
+        axis.annotate(
+            form_label(row["model"], row["network"], row["precision"]),
+            (row["ms_per_image"], height),
+            xytext=(-9, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=DARK,
+        )
+    axis.set_ylim(bottom, max([top, *(height + 0.06 * (top - bottom) for height in heights)]))
+
+
+def _handles(frame: pd.DataFrame) -> list[Line2D]:
+    """Marks as they stand in the panels, those that there are."""
+
+    def mark(label: str, marker: str, **look: Any) -> Line2D:
+        return Line2D([], [], ls="", marker=marker, label=label, **look)
+
+    found = [
+        mark(precision, marker, mfc=DARK, mec=DARK, ms=6)
+        for precision, marker in _MARKERS.items()
+        if (frame["precision"] == precision).any()
+    ]
+    found.append(Line2D([], [], color=BLUE, lw=1.4, marker="o", mec="white", label="front"))
+    found.append(mark("beaten", "o", mfc=GREY, mec=GREY, ms=6))
+    if not frame["fastest"].all():
+        found.append(mark("on a slower engine", "o", mfc=PALE, mec=PALE, ms=3.5))
+    if not frame["offered"].all():
+        found.append(mark("not offered: accuracy", "o", mfc="none", mec=GREY, ms=6))
+    if frame["deployed"].any():
+        found.append(mark("to deploy", "o", mfc="none", mec=ORANGE, ms=12, mew=2))
+    return found

@@ -1,0 +1,37 @@
+"""Memory of an engine in a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import pytest
+import torch
+
+from inference.hungry_engines import Broken, Hungry
+from inference.networks import random_encoder
+from ssl_kedro.inference.compact import dense_network
+from ssl_kedro.inference.memory import engine_maker, engine_memory_mb
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="proc(5) is Linux'")
+def test_memory_is_what_an_engine_keeps_and_takes_at_most() -> None:
+    small, large = (
+        engine_memory_mb(functools.partial(Hungry, *sizes), 1, 8) for sizes in ((40, 20), (40, 220))
+    )
+    assert small is not None and large is not None
+    assert 60 <= small < 80
+    assert large - small == pytest.approx(200, abs=15)
+    assert engine_memory_mb(Broken, 1, 8) is None
+
+
+@pytest.mark.slow
+def test_engines_are_built_elsewhere_as_they_are_here() -> None:
+    network = dense_network(random_encoder())
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    engine = engine_maker("eager", network, None, 2, 16, 1, "f32", None)()
+    with torch.no_grad():
+        assert torch.allclose(engine(images), network(images), atol=1e-5)
+    with pytest.raises(ValueError, match="reads an ONNX file"):
+        engine_maker("openvino", network, None, 2, 16, 1, "f32", None)
