@@ -15,7 +15,7 @@ from ssl_kedro.pipelines.gated.report.form_names import MEASURE_TITLES, batch_la
 from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, PALE, figure, spread, title
 
 # Width of a letter of small print as a share of a panel's.
-_CHARACTER = 0.0135
+_CHARACTER = 0.0115
 _MARKERS = {"f32": "o", "bf16": "s", "int8": "^"}
 
 
