@@ -220,7 +220,7 @@ def test_what_is_deployed_runs_without_this_project(done: Done, tmp_path: Path) 
     blocked = tmp_path / "blocked" / "ssl_kedro"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError('blocked')\n")
-    images = load_images(DataConfig(source="textures", size=16, generated=5), "train", 1).images
+    images = load_images(DataConfig(source="textures", size=16, generated=20), "train", 1).images
     np.save(tmp_path / "images.npy", images)
     environment = {**os.environ, "PYTHONPATH": str(blocked.parent), "OMP_NUM_THREADS": "1"}
     program = [sys.executable, str(folder / "features.py"), "images.npy", "features.npy"]
@@ -230,7 +230,7 @@ def test_what_is_deployed_runs_without_this_project(done: Done, tmp_path: Path) 
     assert run.returncode == 0, run.stderr
     found = np.load(tmp_path / "features.npy")
     assert f"features {found.shape}" in run.stdout
-    assert len(found) == 5 and np.isfinite(found).all() and found.std() > 0
+    assert len(found) == 20 and np.isfinite(found).all() and found.std() > 0
     # Whose file it is, and without gates what that encoder computes.
     content = (folder / chosen["files"]["onnx"]).read_bytes()
     whose = [path for path in models.glob("*/export/*.onnx") if path.read_bytes() == content]
