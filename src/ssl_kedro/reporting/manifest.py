@@ -1,5 +1,6 @@
 """What a run was: versions, commit, data, seed, device, time and memory."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def run_manifest(
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "execution": execution,
         "training_seconds": round(training_seconds, 1),
@@ -54,6 +56,30 @@ def run_manifest(
         "earlier_results": dict(origins),
         "parameters": parameters,
     }
+
+
+# Instructions that decide which engine and precision is fast, by Linux' names.
+_INSTRUCTIONS = (
+    *("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8"),
+    *("asimddp", "bf16", "i8mm"),
+)
+_PROCESSOR = Path("/proc/cpuinfo")
+
+
+def processor() -> dict[str, Any]:
+    """Name of the processor, how many threads it runs, and what it has for low precisions.
+
+    Times mean nothing without it. Systems other than Linux tell the name alone.
+    """
+    name, flags = platform.processor(), set[str]()
+    if _PROCESSOR.exists():
+        text = _PROCESSOR.read_text(encoding="utf-8", errors="replace")
+        lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        told = {key.strip(): value.strip() for key, value in lines.items()}
+        name = told.get("model name", name)
+        flags = set(told.get("flags", told.get("Features", "")).split())
+    found = [instruction for instruction in _INSTRUCTIONS if instruction in flags]
+    return {"name": name, "threads": os.cpu_count(), "instructions": found}
 
 
 def _version(name: str) -> str | None:

@@ -70,6 +70,7 @@ def manifest_section(manifest: Mapping[str, Any], time_label: str = "Training ti
         ["Seed", str(manifest["seed"])],
         ["Commit", str(manifest["git_commit"] or DASH)],
         ["Platform", f"{manifest['platform']}, Python {manifest['python']}"],
+        ["Processor", _processor(manifest.get("processor"))],
         ["Versions", versions],
         ["Device, precision", ", ".join(filter(None, computed))],
         [time_label, f"{manifest['training_seconds']:,.0f} s"],
@@ -80,6 +81,14 @@ def manifest_section(manifest: Mapping[str, Any], time_label: str = "Training ti
         ["Results taken over", _taken_over(manifest["earlier_results"])],
     ]
     return Section("Reproducibility", tables=[Table(("", ""), rows, left=2, wrap=True)])
+
+
+def _processor(found: Mapping[str, Any] | None) -> str:
+    """Name, threads and instructions; a dash for manifests from before."""
+    if not found:
+        return DASH
+    name = found["name"] or "unknown"
+    return ", ".join([name, f"{found['threads']} threads", *found["instructions"]])
 
 
 def _taken_over(earlier: Mapping[str, str]) -> str:
