@@ -265,6 +265,18 @@ def test_models_beyond_table_6_1_have_rows_of_curves_of_their_own() -> None:
     assert len(few.axes) == 2
 
 
+def test_widths_of_a_model_have_colours_and_names_of_their_own() -> None:
+    rows = [{"epoch": 1.0, "loss": 2.0}, {"epoch": 2.0, "loss": 1.0}]
+    keys = ("vicreg", "dual.budget_30", "thin.width_11", "thin.width_9", "distilled.width_9")
+    curves = training_curves(dict.fromkeys(keys, rows))
+    named = [text.get_text() for text in curves.legends[0].get_texts()]
+    assert named == ["budget 30 %", "width 9", "width 11", "no budget"]
+    panels = {axis.get_title(loc="left"): axis for axis in curves.axes if axis.axison}
+    wide, narrow = panels["thin: loss"].lines
+    (taught,) = panels["distilled: loss"].lines
+    assert wide.get_color() != narrow.get_color() == taught.get_color()
+
+
 @pytest.mark.parametrize(("budgets", "columns"), [([10, 30, 50], 3), ([30], 3)])
 def test_channel_panels_keep_the_budgets_of_a_model_in_a_row(
     budgets: list[int], columns: int

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ssl_kedro.encoders.factory import cost_at
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import training_macs
-from ssl_kedro.pipelines import effective_parameters
+from ssl_kedro.pipelines import dual_gating, dynamic_channels, effective_parameters
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.parameters import parsed
 
@@ -144,12 +145,17 @@ def environment(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def parameters(environment: str, monkeypatch: pytest.MonkeyPatch) -> DualGatingParameters:
     """An environment's parameters, read and merged as `kedro run` does."""
+    values = merged(environment, monkeypatch)["dual_gating"]
+    return parsed(DualGatingParameters, "dual_gating", values)
+
+
+def merged(environment: str | None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(effective_parameters, "_source", [])
     monkeypatch.chdir(ROOT)
     loader = settings.CONFIG_LOADER_CLASS(
         str(ROOT / "conf"), env=environment, **settings.CONFIG_LOADER_ARGS
     )
-    return parsed(DualGatingParameters, "dual_gating", loader["parameters"]["dual_gating"])
+    return loader["parameters"]  # type: ignore[no-any-return]
 
 
 def at(parameters: Any, path: str) -> Any:
@@ -196,6 +202,19 @@ def test_transfers_are_the_rows_of_table_6_2(
         assert NAMES[transfer.data[name].source] == name
         # Where the data set's own environment looks for it.
         assert transfer.data[name].root == f"data/01_raw/{transfer.data[name].source}"
+
+
+@pytest.mark.parametrize("environment", [None, *ENVIRONMENTS], indirect=True)
+@pytest.mark.parametrize("pipeline", [dual_gating, dynamic_channels])
+def test_peers_can_be_planned_in_every_environment(
+    pipeline: ModuleType, environment: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = merged(environment, monkeypatch)[pipeline.PIPELINE.name]
+    made = pipeline.create_pipeline(values, ("frontier",))
+    widths = {node.namespace for node in made.nodes if ".thin" in str(node.namespace)}
+    whole = values["encoder"]["width"]
+    shares = sorted(int(str(name).split(".")[1].removeprefix("width_")) / whole for name in widths)
+    assert shares == pytest.approx([0.375, 0.4375, 0.5625, 0.6875], abs=0.5 / whole)
 
 
 def test_every_environment_reads_its_own_folder(

@@ -67,10 +67,8 @@ def test_a_distilled_network_learns_from_the_dense_baseline_as_long_as_others(
     pipeline: ModuleType, dense: str, gated: str
 ) -> None:
     key = pipeline.PIPELINE.name
-    short = {
-        "methods": {"simreg": {"train": {"epochs": 3, "lr": 0.25, "warmup_epochs": 0}}},
-        "train": {"epochs": 20},
-    }
+    own = {"epochs": 3, "batch_size": 32, "lr": 0.25, "warmup_epochs": 0}
+    short = {"methods": {"simreg": {"train": own}}, "train": {"epochs": 20, "batch_size": 64}}
     made = graph(pipeline, "frontier", repeats=2, **short)
     (student,) = made.only_nodes_with_outputs(f"{key}.width_7.distilled.seed_1.encoder").nodes
     assert f"{key}.{dense}.seed_1.encoder" in student.inputs
@@ -78,7 +76,7 @@ def test_a_distilled_network_learns_from_the_dense_baseline_as_long_as_others(
     parameters = pipeline.PIPELINE._model.model_validate({**SMALL, **short})
     recipe = parameters.train_config(training.method, training.train)
     assert (training.method, training.width) == ("simreg", 7)
-    assert (recipe.epochs, recipe.lr) == (20, 0.25)
+    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (20, 64, 0.25)
     # What Table 6.3 trains keeps the length of its paper.
     assert parameters.train_config("simreg").epochs == 3
 

@@ -104,8 +104,9 @@ def _of_seed(
         yield whole
     narrow: tuple[int | None, ...] = widths if variant.widths else (None,)
     budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
-    # Students learn as long as all others, whatever their papers do.
-    changes = {"epochs": parameters.base_train.epochs} if variant.student else {}
+    # Students take as many steps as all others, whatever their papers do.
+    of_run = {name: getattr(parameters.base_train, name) for name in ("epochs", "batch_size")}
+    changes = of_run if variant.student else {}
     for width, budget in product(narrow, budgets):
         training = Training(
             variant.method, budget, seed, variant.gates, width, changes, variant.derived

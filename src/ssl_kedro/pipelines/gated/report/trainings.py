@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.gated.variants import (
     label_of,
     name_of,
     title_of,
+    width_of,
 )
 from ssl_kedro.reporting import style
 from ssl_kedro.reporting.html import Picture, Section
@@ -125,12 +126,14 @@ def _on_common_axes(histories: Histories, panels: Sequence[_Panel]) -> Figure:
 
 
 def _one_row_a_model(histories: Histories, panels: Sequence[_Panel]) -> Figure:
-    """Models by row, budgets by colour."""
-    models, budgets, columns = in_table_order(histories), budgets_of(histories), len(panels)
-    colours = {
-        percent: style.CLASS_COLOURS[i % len(style.CLASS_COLOURS)]
-        for i, percent in enumerate(budgets)
+    """Models by row, budgets and widths by colour."""
+    models, columns = in_table_order(histories), len(panels)
+    sizes = [f"budget {percent} %" for percent in budgets_of(histories)]
+    sizes += [f"width {width}" for width in sorted({width_of(key) or 0 for key in histories} - {0})]
+    shown = {
+        size: style.CLASS_COLOURS[i % len(style.CLASS_COLOURS)] for i, size in enumerate(sizes)
     }
+    colours = {percent: shown[f"budget {percent} %"] for percent in budgets_of(histories)}
     made, axes = figure(3.9 * columns, 1.65 * len(models) + 0.7, len(models), columns)
     for index, axis in enumerate(axes):
         model, panel = models[index // columns], panels[index % columns]
@@ -139,19 +142,26 @@ def _one_row_a_model(histories: Histories, panels: Sequence[_Panel]) -> Figure:
             axis.set_axis_off()
             continue
         for key, rows in of_model.items():
-            _curve(axis, panel, rows, colours.get(budget_percent(key) or 0, GREY), "-")
+            _curve(axis, panel, rows, shown.get(_size(key), GREY), "-")
         _limits(axis, panel, colours)
         title(axis, f"{title_of(model)}: {panel.short}")
         if panel is _COST:
             axis.set_ylabel("%")
         if model == models[-1]:
             axis.set_xlabel("epoch")
-    shown = {f"budget {percent} %": colour for percent, colour in colours.items()}
-    if any(budget_percent(key) is None for key in histories):
+    if any(_size(key) not in shown for key in histories):
         shown["no budget"] = GREY
     handles = [Line2D([], [], color=colour, lw=2, label=label) for label, colour in shown.items()]
     _legend(made, handles)
     return made
+
+
+def _size(key: str) -> str:
+    """What a model is named after beside its method, as the legend has it; "" where nothing."""
+    percent, width = budget_percent(key), width_of(key)
+    if percent is not None:
+        return f"budget {percent} %"
+    return "" if width is None else f"width {width}"
 
 
 def _curve(
