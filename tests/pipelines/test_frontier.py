@@ -150,6 +150,13 @@ def test_widths_that_no_narrower_network_has_are_refused(widths: list[float], pr
     graph(dual_gating, frontier={"widths": widths})  # nothing is narrowed
 
 
+def test_a_peer_that_would_be_the_gated_encoder_itself_is_refused() -> None:
+    blind = {"gates": {"input_dependent": False}}
+    with pytest.raises(ConfigError, match=r"gates\.input_dependent = False: .*learned_static"):
+        graph(dual_gating, "frontier", **blind)
+    assert trained(graph(dual_gating, "frontier", frontier={"models": "thin"}, **blind))
+
+
 def test_unknown_peers_are_named() -> None:
     with pytest.raises(ParameterError, match=r"frontier\.models = \['thick'\]: expected \"all\""):
         parsed(DualGatingParameters, "dual_gating", {"frontier": {"models": "thick"}})

@@ -23,16 +23,23 @@ def planned_peers(
         models: the chapter's own, the dense baseline of every seed among them.
 
     Raises:
-        ConfigError: the encoder cannot be so narrow, or not be cut.
+        ConfigError: the encoder cannot be so narrow, or not be cut, or a peer is what it is to be
+            compared with.
     """
     baselines = [m for m in models if m.key == parameters.dense_method and m.own_data]
     pipeline, peers = baselines[0].pipeline, parameters.peers.items()
     chosen = {name: variant for name, variant in peers if parameters.frontier.compares(name)}
     narrow = any(variant.widths for variant in chosen.values())
     widths = thin_widths(parameters, pipeline) if narrow else ()
-    for variant in chosen.values():
+    for name, variant in chosen.items():
         if variant.derived:
             _check_cut(parameters, pipeline, variant, widths)
+        for field, value in variant.gates.items():
+            if getattr(parameters.gates, field) == value:
+                what = (
+                    f"another, or frontier.models without {name}, which compares it with this one"
+                )
+                raise ConfigError(f"{pipeline}.gates.{field}", value, what)
     return [
         model
         for name, variant in chosen.items()
