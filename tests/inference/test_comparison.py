@@ -11,7 +11,7 @@ from ssl_kedro.inference import comparison
 from ssl_kedro.inference.compact import compact, dense_network, static_network
 from ssl_kedro.inference.comparison import compare, timed_batches
 from ssl_kedro.inference.engines import probe
-from ssl_kedro.inference.engines.base import BatchEngine
+from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
 
 
@@ -187,3 +187,5 @@ def test_dense_networks_of_every_precision_are_the_baseline(
     assert left.networks["gated int8"].ms == found.networks["gated int8"].ms
     with pytest.raises(ValueError, match="expected a dense network among those offered"):
         found.offering(["gated"])
+    with pytest.raises(EngineUnavailableError, match="no bf16 here"):
+        compare(given, 2, images(4), precisions=["bf16"], engines=("eager",), rounds=3)

@@ -172,9 +172,13 @@ def compare(
                 seconds=0 if known else seconds,
             )
         except EngineUnavailableError as error:
-            if precision == "f32" or precisions == (precision,):
+            if precision == "f32":
                 raise
             missing[key] = str(error)
+    if not any(_is(key, "dense") for key in made):
+        raise EngineUnavailableError(
+            f"no engine runs the dense network, which others are compared with ({missing}); add f32"
+        )
     calls = {key: _cycling(engine, batches) for key, engine in made.items()}
     times = timed_in_turns(calls, rounds, seconds)
     found = {

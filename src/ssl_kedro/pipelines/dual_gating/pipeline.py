@@ -20,19 +20,21 @@ from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.gated.graph import (
-    EXPORT,
-    FRONTIER,
+from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
-    Made,
-    PlannedModel,
-    encoder_nodes,
     frames,
     gathering,
     left_to_export,
-    named,
     report_node,
     stages,
+)
+from ssl_kedro.pipelines.gated.graph import (
+    EXPORT,
+    FRONTIER,
+    Made,
+    PlannedModel,
+    encoder_nodes,
+    named,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.parameters import budget_name

@@ -11,19 +11,21 @@ from ssl_kedro.pipelines.dynamic_channels.report.page import (
     dynamic_channels_report,
 )
 from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1
-from ssl_kedro.pipelines.gated.graph import (
-    EXPORT,
-    FRONTIER,
+from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
-    Made,
-    PlannedModel,
-    encoder_nodes,
     frames,
     gathering,
     left_to_export,
-    named,
     report_node,
     stages,
+)
+from ssl_kedro.pipelines.gated.graph import (
+    EXPORT,
+    FRONTIER,
+    Made,
+    PlannedModel,
+    encoder_nodes,
+    named,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.gated.records import Training

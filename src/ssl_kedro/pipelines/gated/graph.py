@@ -1,43 +1,28 @@
-"""The graph of a pipeline that trains gated encoders: all that chapters 5 and 6 have alike."""
+"""The graph of a pipeline that trains gated encoders: what chapters 5 and 6 make of each model."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kedro.pipeline import Node, Pipeline, node
+from kedro.pipeline import Node, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import (
-    deployment_export,
     derivation,
-    frontier_nodes,
     inference_export,
     inference_nodes,
     nodes,
     preparation,
 )
 from ssl_kedro.pipelines.gated.records import Training
-from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
-from ssl_kedro.pipelines.gated.report.page import describe_run
-from ssl_kedro.pipelines.gated.report.peers import peers_table
-from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
-from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
-from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
 
 # Tags of the stages that time encoders and write them to files.
 MEASURE, EXPORT = "inference", "export"
 # Tag that adds what a user would take instead of a gated encoder.
 FRONTIER = "frontier"
-# What follows from times.
-_AFTER_TIMING = (
-    *("inference_models", "inference_table", "inference_plot"),
-    *("frontier_table", "frontier_plot", "deployment", "peers", "metrics", "report"),
-)
-# What is made of exported files alone.
-OF_EXPORT = ("exports", "deployed_files")
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
 
@@ -223,135 +208,4 @@ def _cutting(model: PlannedModel) -> Node:
         named(model.made_from, "encoder") | {"images": model.images},
         f"{model.namespace}.encoder",
         model.tags,
-    )
-
-
-def gathering(
-    pipeline: str, models: Sequence[PlannedModel], baseline: str, *, exported: bool
-) -> list[Made]:
-    """Nodes that gather by name what models left on the run's own images: of the first seed.
-
-    Args:
-        pipeline: its key.
-        models: all trainings.
-        baseline: key of the ungated model, for gated ones without a dense branch.
-        exported: whether compact networks are written to files.
-    """
-    own = [model for model in models if model.own_data]
-    trained = [model for model in own if not model.made_from]
-    timed = [model for model in models if model.timed]
-
-    def left(output: str, by: Sequence[PlannedModel]) -> dict[str, str]:
-        return {model.key: f"{model.namespace}.{output}" for model in by if not model.repeat}
-
-    evaluations = {model.namespace: f"{model.namespace}.evaluation" for model in trained}
-    run = named(pipeline, "parameters", "data_summary", "execution", "origins")
-    found: list[Made] = [
-        (nodes.collect_by_model, left("evaluation", own), "models"),
-        (nodes.collect_histories, left("training", trained), "histories"),
-        (describe_run, run | evaluations, "run_manifest"),
-        (training_curves, named(pipeline, "histories"), "training_curves"),
-    ]
-    if any(model.training.budget and not model.student for model in trained):
-        found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
-    if timed:
-        found += _of_timed(pipeline, timed, baseline)
-    if exported:
-        deployed = named(pipeline, "deployment", "exports")
-        deployed |= {"folder": f"{pipeline}.deployment_folder"}
-        found += [
-            (nodes.collect_by_model, left("export_check", timed), "exports"),
-            (deployment_export.export_deployment, deployed, "deployed_files"),
-        ]
-    if compared := [model for model in own if FRONTIER in model.tags]:
-        inputs = named(pipeline, "parameters") | _of_every_seed(compared)
-        found.append((peers_table, inputs, "peers"))
-    return found
-
-
-def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
-    """Catalog names of evaluations and of what was measured of static networks, by seed."""
-    found = {}
-    for model in models:
-        gated = model.timed and model.training.budget is not None
-        for output in ("evaluation", *["inference"] * gated):
-            name = f"{model.key}.seed_{model.training.seed}.{output}"
-            found[name] = f"{model.namespace}.{output}"
-    return found
-
-
-def _of_timed(pipeline: str, timed: Sequence[PlannedModel], baseline: str) -> list[Made]:
-    """Times of the first seed, then the front of all of them."""
-    frame = given(inference_frame, baseline=baseline)
-    table = {"table": f"{pipeline}.inference_table"}
-    measured = {model.key: f"{model.namespace}.inference" for model in timed if not model.repeat}
-    left = {
-        f"{model.key}.seed_{model.training.seed}.{output}": f"{model.namespace}.{output}"
-        for model in timed
-        for output in ("inference", "answers")
-    }
-    run = named(pipeline, "parameters")
-    return [
-        (
-            given(frontier_nodes.collect_measurements, baseline=baseline),
-            measured,
-            "inference_models",
-        ),
-        (frame, named(pipeline, "models", "inference_models"), "inference_table"),
-        (time_against_cost, table, "inference_plot"),
-        (given(frontier_nodes.frontier, baseline=baseline), run | left, "frontier_table"),
-        (frontier_nodes.deployment, named(pipeline, "parameters", "frontier_table"), "deployment"),
-        (frontier_figure, named(pipeline, "frontier_table"), "frontier_plot"),
-    ]
-
-
-def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
-    """Names of what metrics and report take from timing and export."""
-    timed = any(model.timed for model in models)
-    return ["inference_models", "deployment"] * timed + ["exports"] * exported
-
-
-def frames(models: Sequence[PlannedModel]) -> list[str]:
-    """Names of tables over all models that a report takes beside its own."""
-    timed = any(model.timed for model in models)
-    tables = ["frontier_table", "inference_table"] * timed
-    return tables + ["peers"] * any(FRONTIER in m.tags for m in models)
-
-
-def left_to_export(made: Pipeline, asked: Sequence[str]) -> Pipeline:
-    """Where both tags are asked for, files of what a run with "frontier" has left.
-
-    Nothing is trained for them, as with "export" alone; that knows nothing of the peers.
-
-    Args:
-        made: of both.
-        asked: tags of the run.
-    """
-    return made.filter(tags=[EXPORT]) if {FRONTIER, EXPORT} <= set(asked) else made
-
-
-def report_node(
-    pipeline: str, made: Made, tags: Iterable[str], *, exported: bool, prefix: str = ""
-) -> Node:
-    """A node over all models, with the tags of the stages that it has to follow.
-
-    Args:
-        pipeline: its key.
-        made: what the node does.
-        tags: further ones.
-        exported: whether compact networks are written to files.
-        prefix: of the node's name, which ends in that of its output.
-    """
-    function, inputs, output = made
-    following = ["report"]
-    if output in _AFTER_TIMING:
-        following.append(MEASURE)
-    if exported and output in (*OF_EXPORT, "metrics", "report"):
-        following.append(EXPORT)
-    return node(
-        function,
-        inputs,
-        f"{pipeline}.{output}",
-        name=f"{prefix}{output}",
-        tags=[*tags, *following],
     )
