@@ -14,6 +14,7 @@ static: as many channels, the same for every image, without gates.
 At density 1 every channel is always on: the network is the dense one. Then all of them take turns,
 so that a change of the machine's load meets them alike; medians of at least 15 rounds count. The
 baseline is the fastest dense network of any precision; the ratio to that in f32 stands beside. The
+(``--dense-engines openvino`` leaves the kernel out of the baseline, and shows what it gains.) The
 MAC limit is dense MACs over the network's, gates included; a ratio of a half of it means that an
 open channel costs twice as much time as one of the baseline. On a machine that others use, the
 ratio of the fastest rounds tells what it would be on one of its own. 32 px take the cifar stem,
@@ -106,11 +107,14 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
     calibration = (255 * torch.rand(32, 3, size, size)).byte().numpy()
     print(f"{size} px, batch {batch}:", flush=True)
 
+    dense_engines = arguments.dense_engines or arguments.engines
+
     def raced(
         name: str, network: CompactNetwork, masks: Tensor | None = None
     ) -> dict[str, tuple[Engine, Tensor, Tensor | None]]:
         """The call of the fastest engine in each precision."""
         found = {}
+        engines = dense_engines if name == "dense" else arguments.engines
         for precision in arguments.precisions:
             try:
                 engine, probe = fastest_engine(
@@ -120,7 +124,7 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
                     images=images,
                     masks=masks,
                     threads=arguments.threads,
-                    engines=[e for e in arguments.engines if masks is None or e != "compiled"],
+                    engines=[e for e in engines if masks is None or e != "compiled"],
                     precision=precision,
                     calibration=calibration,
                 )
@@ -180,6 +184,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--off", type=float, default=0.5, help="share of closed: always closed")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--dense-engines", nargs="+", choices=ENGINES, help="of the dense network")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=15, help="at least, of each")
     parser.add_argument("--seconds", type=float, default=4.0, help="at least, a comparison")
