@@ -14,10 +14,12 @@ static: as many channels, the same for every image, without gates.
 At density 1 every channel is always on: the network is the dense one. Then all of them take turns,
 so that a change of the machine's load meets them alike; medians of at least 15 rounds count. The
 baseline is the fastest dense network of any precision; the ratio to that in f32 stands beside. The
+(``--dense-engines openvino`` leaves the kernel out of the baseline, and shows what it gains.) The
 MAC limit is dense MACs over the network's, gates included; a ratio of a half of it means that an
 open channel costs twice as much time as one of the baseline. On a machine that others use, the
-ratio of the fastest rounds tells what it would be on one of its own. 32 px take the cifar stem,
-larger images the imagenet stem. Random weights say nothing of accuracy.
+ratio of the fastest rounds tells what it would be on one of its own, and so does processor time
+(``--cpu-time --threads 1``), which leaves out waiting. 32 px take the cifar stem, larger images the
+imagenet stem. Random weights say nothing of accuracy.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -73,7 +76,10 @@ def imposed(
 
 
 def interleaved(
-    calls: dict[str, tuple[Engine, Tensor, Tensor | None]], rounds: int, seconds: float
+    calls: dict[str, tuple[Engine, Tensor, Tensor | None]],
+    rounds: int,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Median and smallest seconds of each call, in turns, at least ``rounds`` each."""
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -82,9 +88,9 @@ def interleaved(
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or min(map(len, times.values())) < rounds:
         for name, (engine, images, masks) in calls.items():
-            start = time.perf_counter()
+            start = clock()
             engine(images, masks)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     medians = {name: statistics.median(values) for name, values in times.items()}
     return medians, {name: min(values) for name, values in times.items()}
 
@@ -106,11 +112,14 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
     calibration = (255 * torch.rand(32, 3, size, size)).byte().numpy()
     print(f"{size} px, batch {batch}:", flush=True)
 
+    dense_engines = arguments.dense_engines or arguments.engines
+
     def raced(
         name: str, network: CompactNetwork, masks: Tensor | None = None
     ) -> dict[str, tuple[Engine, Tensor, Tensor | None]]:
         """The call of the fastest engine in each precision."""
         found = {}
+        engines = dense_engines if name == "dense" else arguments.engines
         for precision in arguments.precisions:
             try:
                 engine, probe = fastest_engine(
@@ -120,7 +129,7 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
                     images=images,
                     masks=masks,
                     threads=arguments.threads,
-                    engines=[e for e in arguments.engines if masks is None or e != "compiled"],
+                    engines=[e for e in engines if masks is None or e != "compiled"],
                     precision=precision,
                     calibration=calibration,
                 )
@@ -144,7 +153,9 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
             macs = encoder.cost().dense
             limits["gated"] = macs / float(encoder.cost().masked(mask).mean())
             limits["static"] = macs / plain.plan.cost(size).dense
-        _tell(density, calls, limits, *interleaved(calls, arguments.rounds, arguments.seconds))
+        clock = time.process_time if arguments.cpu_time else time.perf_counter
+        times = interleaved(calls, arguments.rounds, arguments.seconds, clock)
+        _tell(density, calls, limits, *times)
 
 
 def _tell(
@@ -180,7 +191,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--off", type=float, default=0.5, help="share of closed: always closed")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--dense-engines", nargs="+", choices=ENGINES, help="of the dense network")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--cpu-time", action="store_true", help="of the process; with --threads 1")
     parser.add_argument("--rounds", type=int, default=15, help="at least, of each")
     parser.add_argument("--seconds", type=float, default=4.0, help="at least, a comparison")
     arguments = parser.parse_args()
