@@ -242,7 +242,7 @@ def _columns_at(batch: int) -> list[Column[pd.DataFrame]]:
     def gain(of: pd.DataFrame) -> str | None:
         if batch not in of.index or of["network"].iloc[0] == "dense":
             return None
-        slower = of["network"].iloc[0] == "gated" and not of["runs"][batch]
+        slower = of["network"].iloc[0] == "gated" and of["measured_ratio"][batch] <= 1
         return "dense" if slower else f"{of['measured_ratio'][batch]:.2f}\N{MULTIPLICATION SIGN}"
 
     def engine(of: pd.DataFrame) -> str | None:
