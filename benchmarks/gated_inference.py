@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import ENGINES, fastest_engine
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.precision import PRECISIONS
+
+Call = tuple[Engine, Tensor, Tensor | None]
 
 
 def encoder_of(size: int, width: int) -> GatedResNet18:
@@ -73,7 +76,7 @@ def imposed(
 
 
 def interleaved(
-    calls: dict[str, tuple[Engine, Tensor, Tensor | None]], rounds: int, seconds: float
+    calls: dict[str, Call], rounds: int, seconds: float
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Median and smallest seconds of each call, in turns, at least ``rounds`` each."""
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -99,41 +102,48 @@ def static(encoder: GatedResNet18, density: float) -> CompactNetwork:
     return compact(encoder, GateUsage("imposed", 2, tuple(names), tuple(counts)))
 
 
+def fastest_in_each(
+    name: str,
+    network: CompactNetwork,
+    masks: Tensor | None = None,
+    *,
+    images: Tensor,
+    arguments: argparse.Namespace,
+    told: bool = False,
+) -> dict[str, Call]:
+    """The call of the fastest engine in each precision; all engines are printed where ``told``."""
+    batch, _, size, _ = images.shape
+    found = {}
+    for precision in arguments.precisions:
+        try:
+            engine, probe = fastest_engine(
+                network,
+                batch,
+                size,
+                images=images,
+                masks=masks,
+                threads=arguments.threads,
+                engines=[e for e in arguments.engines if masks is None or e != "compiled"],
+                precision=precision,
+                calibration=(255 * torch.rand(32, 3, size, size)).byte().numpy(),
+            )
+        except EngineUnavailableError as error:
+            print(f"  {name} {precision}: {error}")
+            continue
+        found[f"{name} {precision}"] = engine, images, masks
+        if told:
+            each = (f"{t.engine} {t.ms:.2f} ms" for t in probe.timings if t.ms)
+            print(f"  {name} {precision}: {', '.join(each)}", flush=True)
+    return found
+
+
 def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
     """One size and batch at all densities."""
     encoder = encoder_of(size, arguments.width)
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(2))
-    calibration = (255 * torch.rand(32, 3, size, size)).byte().numpy()
     print(f"{size} px, batch {batch}:", flush=True)
-
-    def raced(
-        name: str, network: CompactNetwork, masks: Tensor | None = None
-    ) -> dict[str, tuple[Engine, Tensor, Tensor | None]]:
-        """The call of the fastest engine in each precision."""
-        found = {}
-        for precision in arguments.precisions:
-            try:
-                engine, probe = fastest_engine(
-                    network,
-                    batch,
-                    size,
-                    images=images,
-                    masks=masks,
-                    threads=arguments.threads,
-                    engines=[e for e in arguments.engines if masks is None or e != "compiled"],
-                    precision=precision,
-                    calibration=calibration,
-                )
-            except EngineUnavailableError as error:
-                print(f"  {name} {precision}: {error}")
-                continue
-            found[f"{name} {precision}"] = engine, images, masks
-            if name == "dense":
-                told = (f"{t.engine} {t.ms:.2f} ms" for t in probe.timings if t.ms)
-                print(f"  dense {precision}: {', '.join(told)}", flush=True)
-        return found
-
-    dense = raced("dense", dense_network(encoder))
+    raced = partial(fastest_in_each, images=images, arguments=arguments)
+    dense = raced("dense", dense_network(encoder), told=True)
     for density in arguments.densities:
         calls, limits = dict(dense), {"dense": 1.0}
         if density < 1:
@@ -149,7 +159,7 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
 
 def _tell(
     density: float,
-    calls: dict[str, tuple[Engine, Tensor, Tensor | None]],
+    calls: dict[str, Call],
     limits: dict[str, float],
     medians: dict[str, float],
     least: dict[str, float],
@@ -170,10 +180,9 @@ def _tell(
         )
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.3, 0.5, 1.0])
+def options(description: str) -> argparse.ArgumentParser:
+    """What every race of networks can be told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256])
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 96, 224], help="px")
     parser.add_argument("--threads", type=int, default=2)
@@ -183,6 +192,13 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=15, help="at least, of each")
     parser.add_argument("--seconds", type=float, default=4.0, help="at least, a comparison")
+    return parser
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__.splitlines()[0])
+    parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.3, 0.5, 1.0])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(

@@ -125,10 +125,18 @@ def test_weights_are_rounded_by_channel_and_maps_reach_255() -> None:
         assert int(row.abs().max()) == 127
         assert float((row * scale - weights).abs().max()) <= float(scale) * 0.5001
     x = torch.relu(source.stem(source.normalised(images)))
+    words = [network.word, *(block.word for block in network.int8_blocks())]
     for index, module in enumerate(source.compact_blocks()):
-        assert float(x.max()) == pytest.approx(
-            255 * float(network.int8_blocks()[index].input_scale)
-        )
+        # A factor of at least 512 is rounded.
+        byte = float(network.input_scales()[index])
+        assert float(x.max()) == pytest.approx(255 * byte, rel=1e-3)
+        # Words are fine, and leave room above the largest value.
+        assert 32 * float(words[index]) < byte < 64.1 * float(words[index])
+        assert float(x.max()) < 2**14 * float(words[index])
+        if source.plan.blocks[index].downsample:
+            assert words[index] != words[index + 1]
+        else:
+            assert words[index] == words[index + 1]
         x, _ = module(x, None)
 
 

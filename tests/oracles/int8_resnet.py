@@ -24,45 +24,59 @@ def scaled(total: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return (total.double() * scale + bias).float()
 
 
-def rounded(value: Tensor) -> Tensor:
-    return value.round().clamp(0, 255)
+def to_bytes(values: Tensor) -> Tensor:
+    return values.round().clamp(0, 255)
+
+
+def to_words(values: Tensor) -> Tensor:
+    return values.round().clamp(-(2**15), 2**15 - 1)
+
+
+def bytes_of_words(words: Tensor, factor: Tensor) -> Tensor:
+    return ((words.long() * factor.long() + 2**14) >> 15).clamp(0, 255).float()
 
 
 def block_forward(
-    block: Int8Block, x: Tensor, kept: Tensor, stride: int, mask: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What the block gives before the last rounding to bytes; x bytes, kept half floats."""
-    first, second = block.input_scale.double(), block.inner_scale.double()
-    total = sums(x, block.conv1, stride, 1)
-    scale, bias = block.conv1.scale.double() * first / second, block.conv1.bias.double() / second
-    inner = rounded(scaled(total, scale, bias)) * mask[:, :, None, None]
+    block: Int8Block, x: Tensor, byte: Tensor, words: Tensor, stride: int, mask: Tensor
+) -> Tensor:
+    """Words of the output; x are bytes, words those of the input."""
+    inner_scale, word = block.inner_scale.double(), block.word.double()
+    scale, bias = block.conv1.scale.double() * byte / inner_scale, block.conv1.bias.double()
+    inner = to_bytes(scaled(sums(x, block.conv1, stride, 1), scale, bias / inner_scale))
+    inner = inner * mask[:, :, None, None]
     if block.downsample is not None:
-        shortcut = sums(x, block.downsample, stride, 0)
-        scale = block.downsample.scale.double() * first
-        kept = scaled(shortcut, scale, block.downsample.bias).half()
-    total = sums(inner, block.conv2, 1, 1)
-    value = scaled(total, block.conv2.scale.double() * second, block.conv2.bias) + kept.float()
-    return value.relu(), inner
+        scale, bias = block.downsample.scale.double() * byte, block.downsample.bias.double()
+        words = to_words(scaled(sums(x, block.downsample, stride, 0), scale / word, bias / word))
+    scale, bias = block.conv2.scale.double() * inner_scale / word, block.conv2.bias.double() / word
+    second = to_words(scaled(sums(inner, block.conv2, 1, 1), scale, bias))
+    return (second + words).clamp(0, 2**15 - 1)
 
 
 def int8_forward(network: Int8Network, images: Tensor, masks: Tensor) -> Tensor:
     """Features (N, D) of uint8 images under masks (N, dependent)."""
-    plan = network.plan
+    plan, blocks = network.plan, network.int8_blocks()
     _, stride, padding = STEMS[plan.stem]
     side = images.shape[-1] + 2 * padding
     padded = network.pixel_levels[None, :, None, None].expand(len(images), 3, side, side).clone()
     padded[:, :, padding : side - padding, padding : side - padding] = images
-    value = scaled(sums(padded, network.stem, stride, 0), network.stem.scale, network.stem.bias)
-    value = value.relu()
-    blocks = network.int8_blocks()
-    x = rounded(value * (1 / blocks[0].input_scale))
+    total, stem, word = sums(padded, network.stem, stride, 0), network.stem, network.word.double()
+    factor = blocks[0].input_factor
+    byte = word * 2**15 / factor
     if plan.stem == "imagenet":
-        x = functional.max_pool2d(x, 3, 2, 1)
-        value = x * blocks[0].input_scale
+        scale, bias = stem.scale.double() / byte, stem.bias.double() / byte
+        x = functional.max_pool2d(to_bytes(scaled(total, scale, bias)), 3, 2, 1)
+        words = (x * (2**15 / factor.float())).round()
+    else:
+        scale, bias = stem.scale.double() / word, stem.bias.double() / word
+        words = to_words(scaled(total, scale, bias)).clamp(min=0)
+        x = bytes_of_words(words, factor)
     imposed = torch.split(masks.float(), [block.dependent for block in plan.blocks], dim=1)
     for index, (block, part) in enumerate(zip(plan.blocks, imposed, strict=True)):
         mask = functional.pad(part, (block.always_on, 0), value=1.0)
-        value, _ = block_forward(blocks[index], x, value.half(), block.stride, mask)
+        words = block_forward(blocks[index], x, byte, words, block.stride, mask)
+        word = blocks[index].word.double()
         if index + 1 < len(blocks):
-            x = rounded(value * (1 / blocks[index + 1].input_scale))
-    return value.half().double().mean(dim=(2, 3)).float()
+            factor = blocks[index + 1].input_factor
+            byte = word * 2**15 / factor
+            x = bytes_of_words(words, factor)
+    return (words.double().mean(dim=(2, 3)) * word).float()

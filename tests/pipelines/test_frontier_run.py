@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -167,3 +171,80 @@ def test_metrics_and_report_tell_of_them(done: Done) -> None:
     report = (done.results / "report.html").read_text()
     assert "thin, width 3" in report
     assert "learned static, 50 %" in report
+
+
+def beaten(row: dict[str, str], others: list[dict[str, str]], measure: str) -> bool:
+    """By one that is no slower and no less accurate, and better in one of the two."""
+    at = float(row["ms_per_image"]), -float(row[measure])
+    points = [(float(other["ms_per_image"]), -float(other[measure])) for other in others]
+    return any(x <= at[0] and y <= at[1] and (x, y) != at for x, y in points)
+
+
+def test_the_front_is_what_no_other_network_beats(done: Done) -> None:
+    with (done.results / "frontier.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    measure = "linear" if done.pipeline == "dual_gating" else "knn"
+    offered = [row for row in rows if row["offered"] == "True"]
+    for row in rows:
+        on_front = row["offered"] == "True" and not beaten(row, offered, measure)
+        assert row["on_front"] == str(on_front), row
+    # PyTorch alone raced, in its two precisions; every peer is there.
+    assert {(row["engine"], row["precision"]) for row in rows} == {
+        ("eager", "f32"),
+        ("eager", "bf16"),
+    }
+    assert {row["model"] for row in rows} == {model for model, _ in done.rows()}
+    seeds = {row["seeds"] for row in rows}
+    assert seeds == ({"1"} if done.pipeline == "dual_gating" else {"2"})
+    # The dense baseline in f32 is what the evaluation found, and is compared with nothing.
+    baseline = "vicreg" if done.pipeline == "dual_gating" else "simsiam"
+    (dense,) = [r for r in rows if r["model"] == baseline and r["precision"] == "f32"]
+    peers = done.rows()[baseline, "dense"]
+    assert float(dense["knn"]) == pytest.approx(float(peers["knn_top1"]), abs=0.01)
+    assert dense[f"{measure}_low"] == ""
+    chosen = json.loads((done.results / "metrics.json").read_text())["deployment"]
+    best = max(float(row[measure]) for row in offered)
+    close = [row for row in offered if float(row[measure]) >= best - 1 - 1e-9]
+    fastest = min(close, key=lambda row: float(row["ms_per_image"]))
+    assert (chosen["model"], chosen["network"]) == (fastest["model"], fastest["network"])
+    assert chosen["precision"] == fastest["precision"] and fastest["deployed"] == "True"
+    assert chosen["why"][:60] in (done.results / "report.html").read_text()
+
+
+def test_what_is_deployed_runs_without_this_project(done: Done, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    models = done.project.path / "data/06_models"
+    written = {path: path.stat().st_mtime_ns for path in models.rglob("encoder/*")}
+    values = ",".join(
+        f"{done.pipeline}.{key}={value}" for key, value in {**RUNS[done.pipeline], **QUICK}.items()
+    )
+    asked = ("--pipeline", done.pipeline, "--tags", "frontier,export", "--params", values)
+    ended = done.project.kedro("run", *asked)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert {path: path.stat().st_mtime_ns for path in models.rglob("encoder/*")} == written
+    folder = models / done.pipeline / "deployment"
+    chosen = json.loads((folder / "deployment.json").read_text())
+    # A package of the same name that fails stands in front of this project.
+    blocked = tmp_path / "blocked" / "ssl_kedro"
+    blocked.mkdir(parents=True)
+    (blocked / "__init__.py").write_text("raise ImportError('blocked')\n")
+    images = load_images(DataConfig(source="textures", size=16, generated=20), "train", 1).images
+    np.save(tmp_path / "images.npy", images)
+    environment = {**os.environ, "PYTHONPATH": str(blocked.parent), "OMP_NUM_THREADS": "1"}
+    program = [sys.executable, str(folder / "features.py"), "images.npy", "features.npy"]
+    run = subprocess.run(
+        program, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    found = np.load(tmp_path / "features.npy")
+    assert f"features {found.shape}" in run.stdout
+    assert len(found) == 20 and np.isfinite(found).all() and found.std() > 0
+    # Whose file it is, and without gates what that encoder computes.
+    content = (folder / chosen["files"]["onnx"]).read_bytes()
+    whose = [path for path in models.glob("*/export/*.onnx") if path.read_bytes() == content]
+    assert whose
+    encoder = load_encoder(whose[0].parent.parent / "encoder")
+    if encoder.branches == ("dense",):
+        with torch.no_grad():
+            expected = encoder(torch.from_numpy(images), "dense").features.numpy()
+        assert np.allclose(found, expected, atol=1e-4)

@@ -1,13 +1,17 @@
 """A compact network in int8: signed weights, unsigned inputs of convolutions, float gates.
 
-Weights have a scale for each output channel, inputs one for each map, so that 255 is the largest
-value that calibration images gave. All of these inputs follow a ReLU, so that 0 is 0. Pixels are
-bytes already: their normalisation is part of the stem. Sums of a convolution are integers::
+Weights have a scale for each output channel, inputs of convolutions one for each map, so that 255
+is the largest value that calibration images gave. All of these inputs follow a ReLU, so that 0 is
+0. Pixels are bytes already: their normalisation is part of the stem. Convolutions sum integers::
 
     real = scale[o] * input_scale * sum(weight * input) + bias[o]
 
-The kernel computes it (:class:`~ssl_kedro.inference.native.kernel.NativeNetwork`); what blocks
-add up it keeps as float16, and gates it decides in float32.
+What blocks add up, bytes would round again and again. It is kept as words of 16 bits, in steps of a
+64th of a byte or so, from which the bytes are made in integers as well::
+
+    byte = min(255, (word * factor + 2 ** 14) >> 15)
+
+Gates decide in float32. :class:`~ssl_kedro.inference.native.kernel.NativeNetwork` computes it.
 """
 
 import dataclasses
@@ -26,6 +30,8 @@ from ssl_kedro.inference.network import CompactBlock, CompactGate, CompactNetwor
 from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan, plan_from_json
 
 _LEVELS, _LARGEST_WEIGHT = 255, 127
+# Words for a byte in the map of the largest values; as much again is left above them.
+_WORDS, _FACTOR_ONE = 64, 2**15
 
 
 class CalibrationError(UserError, ValueError):
@@ -59,10 +65,17 @@ class Int8Layer(nn.Module):
 
 
 class Int8Block(nn.Module):
-    """Layers of a block, and what 1 stands for in its input and between its convolutions."""
+    """Layers of a block, and what numbers stand for.
 
-    input_scale: Tensor
+    Attributes:
+        input_factor: bytes of the input for 2^15 words.
+        inner_scale: what 1 stands for in the bytes between the convolutions.
+        word: what 1 stands for in the words of the output.
+    """
+
+    input_factor: Tensor
     inner_scale: Tensor
+    word: Tensor
 
     def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
@@ -75,13 +88,12 @@ class Int8Block(nn.Module):
         self.gate: CompactGate | None = None
         if plan.dependent:
             self.gate = CompactGate(plan.in_channels, plan.hidden, plan.dependent)
-        self.register_buffer("input_scale", torch.ones(()))
+        self.register_buffer("input_factor", torch.zeros((), dtype=torch.int16))
         self.register_buffer("inner_scale", torch.ones(()))
+        self.register_buffer("word", torch.ones(()))
 
-    def quantise(self, block: CompactBlock, input_scale: float, inner_scale: float) -> None:
-        """Take a block's weights; scales are those of the maps."""
-        self.input_scale = torch.tensor(input_scale)
-        self.inner_scale = torch.tensor(inner_scale)
+    def quantise(self, block: CompactBlock) -> None:
+        """Take a block's weights."""
         if block.conv1 is None or block.conv2 is None:
             self.conv2.bias = cast(Tensor, block.constant).detach().clone()
         else:
@@ -100,6 +112,7 @@ class Int8Network(Bundled):
         stem: its weights take bytes of pixels.
         pixel_levels: bytes (3,) of a pixel that normalisation makes 0, with which images are
             padded.
+        word: what 1 stands for in the words of the first map.
 
     Args:
         plan: the shape; weights are to be loaded or filled in afterwards.
@@ -108,6 +121,7 @@ class Int8Network(Bundled):
     bundle_format = "ssl_kedro compact_int8_resnet18 v1"
     bundle_name = "compact network in int8"
     pixel_levels: Tensor
+    word: Tensor
 
     def __init__(self, plan: CompactPlan) -> None:
         super().__init__()
@@ -116,6 +130,7 @@ class Int8Network(Bundled):
         self.stem = Int8Layer(plan.width, 3, kernel, kernel)
         self.blocks = nn.ModuleList(Int8Block(block) for block in plan.blocks)
         self.register_buffer("pixel_levels", torch.zeros(3, dtype=torch.uint8))
+        self.register_buffer("word", torch.ones(()))
         self.requires_grad_(False)
         self.eval()
 
@@ -134,6 +149,13 @@ class Int8Network(Bundled):
         """The blocks in order."""
         return [cast(Int8Block, block) for block in self.blocks]
 
+    def input_scales(self) -> list[Tensor]:
+        """What 1 stands for in the bytes of each block's input, float64 scalars."""
+        words = [self.word, *(block.word for block in self.int8_blocks())]
+        factors = [block.input_factor for block in self.int8_blocks()]
+        pairs = zip(words[:-1], factors, strict=True)
+        return [word.double() * _FACTOR_ONE / factor for word, factor in pairs]
+
 
 @torch.no_grad()
 def int8_network(network: CompactNetwork, images: np.ndarray, batch_size: int = 64) -> Int8Network:
@@ -148,7 +170,7 @@ def int8_network(network: CompactNetwork, images: np.ndarray, batch_size: int = 
     Raises:
         CalibrationError: no images, or maps that are not finite.
     """
-    inputs, inner = _largest(network, images, batch_size)
+    maps, inner = _largest(network, images, batch_size)
     made = Int8Network(network.plan)
     mean, std = network.pixel_mean.double(), network.pixel_std.double()
     weight, level = network.stem.weight.double(), _LEVELS * mean
@@ -157,51 +179,79 @@ def int8_network(network: CompactNetwork, images: np.ndarray, batch_size: int = 
     # What the mean takes away, with the weights as they are rounded.
     taken = (made.stem.weight.double() * level).sum(dim=(1, 2, 3)) * made.stem.scale.double()
     made.stem.bias = (made.stem.bias.double() - taken).float()
-    for block, source, first, second in zip(
-        made.int8_blocks(), network.compact_blocks(), inputs, inner, strict=True
+    for block, source, largest in zip(
+        made.int8_blocks(), network.compact_blocks(), inner, strict=True
     ):
-        block.quantise(source, first, second)
+        block.quantise(source)
+        block.inner_scale = torch.tensor(largest / _LEVELS or 1.0)
+    _set_words(made, maps)
     return made.requires_grad_(False)
+
+
+def _set_words(made: Int8Network, maps: list[float]) -> None:
+    """Words of maps and factors of inputs; one word for maps that are added to each other.
+
+    Args:
+        made: without them.
+        maps: largest values of the first map and of the output of each block.
+    """
+    start = 0
+    blocks = made.int8_blocks()
+    for index in range(1, len(maps) + 1):
+        if index < len(maps) and blocks[index - 1].downsample is None:
+            continue
+        largest = max(maps[start:index]) or 1.0
+        for place in range(start, index):
+            holder = blocks[place - 1] if place else made
+            holder.word = torch.tensor(largest / (_LEVELS * _WORDS))
+            if place < len(blocks):
+                exact = _FACTOR_ONE / _WORDS * largest / (maps[place] or largest)
+                factor = min(round(exact), _FACTOR_ONE - 1)
+                blocks[place].input_factor = torch.tensor(factor, dtype=torch.int16)
+        start = index
 
 
 def _largest(
     network: CompactNetwork, images: np.ndarray, batch_size: int
 ) -> tuple[list[float], list[float]]:
-    """Scales of the input of each block, and of what lies between its convolutions."""
+    """Largest values of the first map and of each block's output, and between convolutions."""
     if not len(images):
         raise CalibrationError("expected at least one image to calibrate on, found none")
-    with _watched(network) as found:
+    count = len(network.plan.blocks)
+    found = np.zeros((2, count + 1))
+    with _watched(network, found):
         for start in range(0, len(images), batch_size):
             network(torch.from_numpy(np.array(images[start : start + batch_size])))
-    count = len(network.plan.blocks)
-    scales = [found.get(("block", i), 0.0) / _LEVELS or 1.0 for i in range(count)]
-    inner = [found.get(("inner", i), 0.0) / _LEVELS or 1.0 for i in range(count)]
-    if not np.isfinite(scales + inner).all():
+    if not np.isfinite(found).all():
         raise CalibrationError(
             "the network gives values that are not finite for the calibration images; quantise a "
             "network that works"
         )
-    return scales, inner
+    return found[0].tolist(), found[1, :count].tolist()
 
 
 @contextmanager
-def _watched(network: CompactNetwork) -> Iterator[dict[tuple[str, int], float]]:
-    """Largest values of maps, filled in while the network runs."""
-    found: dict[tuple[str, int], float] = {}
+def _watched(network: CompactNetwork, found: np.ndarray) -> Iterator[None]:
+    """Largest values are filled in while the network runs: maps, then between convolutions."""
 
-    def watch(key: tuple[str, int], module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            found[key] = float(np.maximum(found.get(key, 0.0), float(inputs[0].max())))
-
-        return module.register_forward_pre_hook(note)
+    def note(place: tuple[int, int], values: Tensor) -> None:
+        found[place] = np.maximum(found[place], float(values.max()))
 
     handles = []
     for index, block in enumerate(network.compact_blocks()):
-        handles.append(watch(("block", index), block))
+        if index == 0:
+            handles.append(block.register_forward_pre_hook(lambda _, x: note((0, 0), x[0])))
+        place = (0, index + 1)
+        handles.append(
+            block.register_forward_hook(lambda *values, at=place: note(at, values[2][0]))
+        )
         if block.conv2 is not None:
-            handles.append(watch(("inner", index), block.conv2))
+            place = (1, index)
+            handles.append(
+                block.conv2.register_forward_pre_hook(lambda _, x, at=place: note(at, x[0]))
+            )
     try:
-        yield found
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -95,8 +95,9 @@ void Network::gate(size_t index, Workspace &space, const float *map, const uint8
                      channels, pooled);
   const float scale = 1 / float(block.source_pixels.size());
   for (int64_t c = 0; c < channels; ++c) pooled[c] *= scale;
-  block.gate.decide(tiles_, pooled, space.hidden.at(), space.logits.at(), block.on,
-                    forced ? forced + masks_at_[index] : nullptr, list);
+  block.gate.logits(tiles_, 1, pooled, space.hidden.at(), space.logits.at());
+  block.gate.add_open(space.logits.at(), block.on, forced ? forced + masks_at_[index] : nullptr,
+                      list);
 }
 
 void Network::rows(const Block &block, const float *map, const std::vector<int32_t> &list,

@@ -19,12 +19,29 @@ class Gate {
     expand_ = packed_rows(reader.take(dependent * hidden), dependent, hidden, 1, length());
   }
 
+  // Logits of images whose means lie one after the other; some rows of the weights serve all of
+  // them in turn. hidden has room for `length()` numbers an image, logits for `dependent`.
+  void logits(const Tiles *tiles, int64_t count, const float *pooled, float *hidden,
+              float *logits) const {
+    const int64_t step = 16;
+    for (int64_t r = 0; r < hidden_; r += step)
+      for (int64_t i = 0; i < count; ++i)
+        tiles->products(pooled + i * channels_, squeeze_.at(r * channels_), squeeze_bias_.at(r),
+                        std::min(step, hidden_ - r), channels_, hidden + i * length() + r);
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t h = 0; h < length(); ++h) {
+        float &value = hidden[i * length() + h];
+        if (h >= hidden_ || value < 0) value = 0;
+      }
+    for (int64_t r = 0; r < dependent_; r += step)
+      for (int64_t i = 0; i < count; ++i)
+        tiles->products(hidden + i * length(), expand_.at(r * length()), nullptr,
+                        std::min(step, dependent_ - r), length(), logits + i * dependent_ + r);
+  }
+
   // Adds the channels from `on` whose logit is at least 0, or those that are wanted.
-  void decide(const Tiles *tiles, const float *pooled, float *hidden, float *logits, int64_t on,
-              const uint8_t *wanted, std::vector<int32_t> &list) const {
-    tiles->products(pooled, squeeze_.at(), squeeze_bias_.at(), hidden_, channels_, hidden);
-    for (int64_t h = 0; h < length(); ++h) if (h >= hidden_ || hidden[h] < 0) hidden[h] = 0;
-    tiles->products(hidden, expand_.at(), nullptr, dependent_, length(), logits);
+  void add_open(const float *logits, int64_t on, const uint8_t *wanted,
+                std::vector<int32_t> &list) const {
     for (int64_t c = 0; c < dependent_; ++c)
       if (wanted ? wanted[c] != 0 : logits[c] >= 0) list.push_back(int32_t(on + c));
   }

@@ -1,5 +1,5 @@
 // The gated ResNet-18 in int8: weights signed with a scale for each output channel, inputs of
-// convolutions unsigned with a scale for each map. What blocks add up is kept as half floats.
+// convolutions unsigned with a scale for each map. What blocks add up is kept as words of 16 bits.
 #pragma once
 #include "executor.h"
 #include "gate.h"
@@ -9,7 +9,26 @@
 
 using Bytes = Buffer<uint8_t>;
 using Weights = Buffer<int8_t>;
-using Halves = Buffer<uint16_t>;
+using Words = Buffer<int16_t>;
+
+// Pairs of weights for a line that stay in the L1 cache.
+constexpr int64_t CACHED_PAIRS = 16;
+
+// A map whose rows share a border: the pixel to the right of a row is the one to the left of the
+// next, so that tiles which go on over the border lose one pixel a row.
+struct ByteMap {
+  int64_t height = 0, width = 0, channels = 0;
+  int64_t pitch() const { return width + 1; }
+  size_t pixels() const { return size_t((height + 2) * pitch() + 1); }
+  size_t values() const { return pixels() * channels; }
+};
+
+// Cycles that a tile of products, a line that is copied, and a tile of weights that is packed take,
+// about.
+constexpr int64_t PRODUCT_COST = 22, COPY_COST = 6, PACKING_COST = 95;
+
+// Of a pixel of a map in words.
+inline int64_t wide_channels(const ByteMap &map) { return rounded(map.channels, PAIR_CHANNELS); }
 
 // Arrays in the order of the layers, as Python writes them.
 struct Int8Arrays {
@@ -20,11 +39,15 @@ struct Int8Arrays {
 };
 
 // How products get the pixels under a 3x3 kernel: in the map, where three rows of three pixels
-// lie together, or from a copy with all nine together, for maps too narrow for a tile.
+// lie together, or from a copy with all nine together, for maps too narrow for a tile. In the map
+// tiles end with a row, or go on over the border to the next one, whose sums are then thrown away.
+enum class Way { by_row, flat, gathered };
+
 struct Reading {
-  bool gathered = false;
+  Way way = Way::by_row;
   int64_t quads = 0;   // of a segment
-  int64_t segments() const { return gathered ? 1 : 3; }
+  bool gathered() const { return way == Way::gathered; }
+  int64_t segments() const { return gathered() ? 1 : 3; }
   int64_t bytes() const { return (quads * 4 + LINE - 1) / LINE * LINE; }   // of a segment, whole lines
   int64_t count() const { return segments() * bytes() / LINE; }            // lines of all
 };
@@ -32,32 +55,32 @@ struct Reading {
 struct Int8Block {
   int64_t in, kept, on, out, stride, hidden, downsample;
   Gate gate;
-  Map from, to;
+  ByteMap from, to;
   int source, target;       // which maps of an image it reads and writes
-  float byte;               // what 1 in the input map stands for
-  float inverse;            // bytes for 1.0 of the output
+  float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
+  int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
   Reading reading;          // of conv1
   Weights rows;             // conv1: [kept][segments][lines]
-  Weights columns;          // conv2: [out / 64][kept][9][64]
-  Weights shortcut;         // downsample: channel tiles
-  Weights fixed_rows, fixed_columns;  // as channel tiles, where no channel depends on the image
+  Weights columns;          // conv2: [out / 64][9][kept][64]
+  Weights shortcut;         // downsample: pairs
+  Weights fixed_rows, fixed_columns;  // as pairs, of all kept channels: where none depends on the
+                                      // image, and in late blocks
   Floats rows_scale, rows_bias, columns_scale, columns_bias, shortcut_scale, shortcut_bias;
   std::vector<int32_t> from_pixels;    // of each output pixel: input pixel, first tap
   std::vector<int32_t> inner_pixels;   // the same of conv2
   std::vector<int32_t> to_pixels;      // of each output pixel: pixel in `to`
   std::vector<int32_t> source_pixels;  // of each input pixel: pixel in `from`
-  std::vector<PixelTile> row_tiles;    // pixels of one row
-  std::vector<PixelTile> even_tiles;   // any pixels
+  std::vector<int32_t> flat_pixels;    // to_pixels of flat tiles: the border to the right as well
+  std::vector<PixelTile> tiles[3];     // by way
   bool late;                           // weights outweigh the maps: many images at a time
   int64_t pixels() const { return to.height * to.width; }
   int64_t out_blocks() const { return (out + COLUMN_BLOCK - 1) / COLUMN_BLOCK; }
-  const std::vector<PixelTile> &tiles(const Reading &how) const {
-    return how.gathered ? even_tiles : row_tiles;
-  }
+  Share all(const Reading &how) const { return {0, int64_t(tiles[int(how.way)].size())}; }
 };
 
-// The cheaper reading of maps with so many channels, a multiple of 4, for so many channel tiles.
-Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles);
+// The cheapest reading of maps with so many channels, a multiple of 4, for so many channel tiles.
+// Flat tiles: only where both maps have rows of one pitch.
+Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat);
 
 // The open channels of an image in the block at hand, and what lies between the convolutions.
 struct Opening {
@@ -65,8 +88,9 @@ struct Opening {
   Floats scale, bias;       // of conv1, in the order of the list
   Bytes inner;
   int64_t channels = 0;     // bytes of a pixel of it
+  bool whole = false;       // all kept channels are listed, and closed ones scaled to 0
   Reading reading;          // of conv2
-  int64_t channel_tiles() const { return (int64_t(list.size()) + 15) / 16; }
+  int64_t pairs() const { return (int64_t(list.size()) + PAIR_CHANNELS - 1) / PAIR_CHANNELS; }
 };
 
 // What a copy was made of.
@@ -85,7 +109,7 @@ struct Int8Workspace {
   Buffer<int32_t> sums;
   Floats pooled, hidden, logits;
   std::vector<std::vector<Bytes>> narrow;  // by map and slot
-  std::vector<std::vector<Halves>> wide;
+  std::vector<std::vector<Words>> wide;
   std::vector<Opening> openings;           // by slot
 };
 
@@ -113,14 +137,20 @@ class Int8Network : public Executor {
                  int parts) const;
   void convolve_stem(Int8Workspace &space, int slot, int part, int parts) const;
   void pool_stem(Int8Workspace &space, int slot, int part, int parts) const;
-  void open(size_t index, Int8Workspace &space, int slot, const Call &call, int64_t image) const;
-  void read(ProductTask &task, const Int8Block &block, Int8Workspace &own, Made of) const;
+  void open(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
+            int64_t image) const;
+  void prepare(const Int8Block &block, Opening &opening, bool many) const;
+  bool cheaper_whole(const Int8Block &block, int64_t open) const;
+  ProductTask reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
+                      const ByteMap &map, int64_t channels, int64_t stride, int64_t rows) const;
+  void gather(ProductTask &task, Int8Workspace &own, Made of) const;
+  void clear_border(const Int8Block &block, Share tiles, uint8_t *map, int64_t channels) const;
   void rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
-            Share channel_tiles, Share tiles, int64_t serial) const;
+            Share pairs, Share tiles, int64_t serial) const;
   void columns(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                Share out_blocks, Share tiles, int64_t serial) const;
   void shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
-                Share out_blocks, Share tiles) const;
+                Share out_blocks) const;
   void early(const Int8Block &block, Int8Workspace &space, int slot) const;
   void late(size_t index, Int8Workspace &space, const Call &call, int64_t first,
             int64_t last) const;
@@ -128,13 +158,13 @@ class Int8Network : public Executor {
 
   // A step of one image on all threads: groups of channels, parts of the pixels.
   struct Split {
-    int64_t groups, parts, group;
+    int64_t groups, parts;
   };
   Split split(const Int8Block &block, const Opening &opening, bool second) const;
   uint8_t *narrow(Int8Workspace &space, int map, int slot) const {
     return space.narrow[map][slots_[map] > 1 ? slot : 0].at();
   }
-  uint16_t *wide(Int8Workspace &space, int map, int slot) const {
+  int16_t *wide(Int8Workspace &space, int map, int slot) const {
     return space.wide[map][slots_[map] > 1 ? slot : 0].at();
   }
   // Early blocks have one image at a time in hand.
@@ -147,14 +177,13 @@ class Int8Network : public Executor {
   int64_t kernel_, step_, padding_, pooled_, width_;
   int64_t stack_;                          // rows of pixels that lie together
   uint32_t nothing_;                       // a pixel of 0 after normalisation
-  Map stem_map_;                           // before the pooling
-  float stem_inverse_;
+  ByteMap stem_map_;                           // before the pooling
   Weights stem_;
   Floats stem_scale_, stem_bias_;
   std::vector<int32_t> stem_from_, stem_to_;
   std::vector<PixelTile> stem_tiles_;
   std::vector<Int8Block> blocks_;
-  std::vector<Map> maps_;
+  std::vector<ByteMap> maps_;
   std::vector<int64_t> slots_;             // of each map
   std::vector<int64_t> masks_at_;          // of each block: its part of a mask row
   std::vector<int32_t> everything_;        // 0, 1, 2 ...

@@ -7,9 +7,11 @@
 namespace {
 
 // Weights of a part of a convolution that should stay in the L2 cache while images take turns.
-constexpr int64_t PART_BYTES = 1 << 20;
-// Channel tiles of conv1 that are packed together.
-constexpr int64_t ROW_GROUP = 2;
+constexpr int64_t PART_BYTES = 1 << 19;
+// So many images in hand pay for reading the weights of closed channels.
+constexpr int MANY = 4;
+// Pairs of conv1 that are packed together: one, or more if they stay in the L1 cache.
+int64_t row_group(const Reading &how) { return std::max<int64_t>(1, CACHED_PAIRS / how.count()); }
 
 int64_t parts_of(int64_t bytes) { return std::max<int64_t>(1, (bytes + PART_BYTES / 2) / PART_BYTES); }
 
@@ -50,81 +52,121 @@ void Int8Network::convolve_stem(Int8Workspace &space, int slot, int part, int pa
   task.weights = stem_.at();
   task.tiles = stem_tiles_.data();
   task.first_tile = tiles.first, task.last_tile = tiles.last;
-  task.channel_tiles = stem_map_.channels / 16;
   task.channels = stem_map_.channels;
-  task.finish = pooled_ ? Finish::pooled : Finish::stem;
+  task.finish = pooled_ ? Finish::bytes : Finish::stem;
   task.scale = stem_scale_.at(), task.bias = stem_bias_.at();
   task.out_pixels = stem_to_.data();
-  task.out_channels = stem_map_.channels;
   task.narrow = pooled_ ? space.stem.at() : narrow(space, 0, slot);
-  task.wide = pooled_ ? nullptr : wide(space, 0, slot);
-  task.inverse = stem_inverse_;
+  task.narrow_channels = stem_map_.channels;
+  task.wide = wide(space, 0, slot);
+  task.wide_channels = wide_channels(maps_[0]);
+  task.factor = blocks_[0].from_factor;
   int8_->product(&task);
 }
 
 // The border of zeros does no harm behind a ReLU.
 void Int8Network::pool_stem(Int8Workspace &space, int slot, int part, int parts) const {
-  const Map &to = maps_[0];
+  const ByteMap &to = maps_[0];
   const int64_t pitch = stem_map_.pitch() * to.channels;
   const Share rows = share(to.height, part, parts);
   for (int64_t y = rows.first; y < rows.last; ++y) {
-    const int64_t at = ((y + 1) * to.pitch() + 1) * to.channels;
-    int8_->pool_row(space.stem.at(2 * y * pitch), pitch, to.channels, to.width, blocks_[0].byte,
-                    narrow(space, 0, slot) + at, wide(space, 0, slot) + at);
+    const int64_t at = (y + 1) * to.pitch() + 1, words = wide_channels(to);
+    int8_->pool_row(space.stem.at(2 * y * pitch), pitch, to.channels, to.width,
+                    32768.f / blocks_[0].from_factor, narrow(space, 0, slot) + at * to.channels,
+                    wide(space, 0, slot) + at * words, words);
   }
 }
 
-// Which channels are open: always on, then those whose logit is at least 0.
-void Int8Network::open(size_t index, Int8Workspace &space, int slot, const Call &call,
+// Whether it takes longer to pack the weights of the open channels for one image than to compute
+// the closed ones too, with weights that are packed.
+bool Int8Network::cheaper_whole(const Int8Block &block, int64_t open) const {
+  const int64_t out = block.to.channels / 16, kept = (block.kept + 15) / 16, some = (open + 15) / 16;
+  const Reading less = reading_of(block, rounded(open, 4), out, true);
+  const Reading all = reading_of(block, rounded(block.kept, 4), out, true);
+  const int64_t rows = block.reading.count(), first = block.all(block.reading).last * PRODUCT_COST;
+  const int64_t apart = rows * some * (first + PACKING_COST) +
+                        less.count() * out * (block.all(less).last * PRODUCT_COST + PACKING_COST);
+  return rows * kept * first + all.count() * out * block.all(all).last * PRODUCT_COST < apart;
+}
+
+// Which channels are open in slots: always on, then those whose logit is at least 0.
+void Int8Network::open(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
                        int64_t image) const {
   const Int8Block &block = blocks_[index];
-  Opening &opening = this->opening(block, space, slot);
-  auto &list = opening.list;
-  list.assign(everything_.begin(), everything_.begin() + block.on);
-  if (block.hidden) {
-    const int64_t channels = block.from.channels, pixels = int64_t(block.source_pixels.size());
+  const int64_t channels = block.from.channels, pixels = int64_t(block.source_pixels.size());
+  for (int s = 0; block.hidden && s < count; ++s) {
     int32_t *sums = space.sums.at();
     std::fill(sums, sums + channels, 0);
-    int8_->sum_bytes(narrow(space, block.source, slot), block.source_pixels.data(), pixels,
+    int8_->sum_bytes(narrow(space, block.source, slot + s), block.source_pixels.data(), pixels,
                      channels, sums);
     const float scale = block.byte / float(pixels);
-    for (int64_t c = 0; c < channels; ++c) *space.pooled.at(c) = float(sums[c]) * scale;
-    const uint8_t *wanted = forced(call, image);
-    block.gate.decide(tiles_, space.pooled.at(), space.hidden.at(), space.logits.at(), block.on,
-                      wanted ? wanted + masks_at_[index] : nullptr, list);
-    uint8_t *told = masks(call, image);
-    for (size_t i = size_t(block.on); told && i < list.size(); ++i)
-      told[masks_at_[index] + list[i] - block.on] = 1;
+    for (int64_t c = 0; c < channels; ++c)
+      *space.pooled.at(s * channels + c) = float(sums[c]) * scale;
   }
-  const int64_t count = int64_t(list.size());
-  for (int64_t i = 0; i < rounded(count, 16); ++i) {
-    *opening.scale.at(i) = i < count ? *block.rows_scale.at(list[i]) : 0;
-    *opening.bias.at(i) = i < count ? *block.rows_bias.at(list[i]) : 0;
+  block.gate.logits(tiles_, block.hidden ? count : 0, space.pooled.at(), space.hidden.at(),
+                    space.logits.at());
+  for (int s = 0; s < count; ++s) {
+    Opening &opening = this->opening(block, space, slot + s);
+    opening.list.assign(everything_.begin(), everything_.begin() + block.on);
+    const uint8_t *wanted = forced(call, image + s);
+    block.gate.add_open(space.logits.at(s * (block.kept - block.on)), block.on,
+                        wanted ? wanted + masks_at_[index] : nullptr, opening.list);
+    uint8_t *told = masks(call, image + s);
+    for (size_t i = size_t(block.on); told && i < opening.list.size(); ++i)
+      told[masks_at_[index] + opening.list[i] - block.on] = 1;
+    prepare(block, opening, count >= MANY);
   }
-  opening.channels = rounded(count, 4);
-  opening.reading = reading_of(block, opening.channels, block.to.channels / 16);
-  const size_t row = size_t(block.to.pitch() * opening.channels), pixel = size_t(opening.channels);
-  uint8_t *inner = opening.inner.at();
-  memset(inner, 0, row);
-  for (int64_t y = 1; y <= block.to.height; ++y) {
-    memset(inner + y * row, 0, pixel);
-    memset(inner + (y + 1) * row - pixel, 0, pixel);
-  }
-  memset(inner + (block.to.height + 1) * row, 0, row);
 }
 
-// Completes a task whose x, x_pixels, x_step (bytes a pixel), x_row and segment_bytes (bytes from
-// row to row of the map) say how it lies in a map: copies what has to be gathered.
-void Int8Network::read(ProductTask &task, const Int8Block &block, Int8Workspace &own,
-                       Made of) const {
-  const bool single = task.segments == 1;
-  if (task.tiles != block.even_tiles.data()) return;
+// Scales of the open channels, and room for what lies between the convolutions.
+void Int8Network::prepare(const Int8Block &block, Opening &opening, bool many) const {
+  auto &list = opening.list;
+  opening.whole = !block.hidden || (many && cheaper_whole(block, int64_t(list.size())));
+  const int64_t count = opening.whole ? block.kept : int64_t(list.size());
+  std::fill(opening.scale.at(), opening.scale.at(rounded(count, PAIR_CHANNELS)), 0.f);
+  std::fill(opening.bias.at(), opening.bias.at(rounded(count, PAIR_CHANNELS)), 0.f);
+  for (size_t i = 0; i < list.size(); ++i) {
+    const int64_t at = opening.whole ? list[i] : int64_t(i);
+    *opening.scale.at(at) = *block.rows_scale.at(list[i]);
+    *opening.bias.at(at) = *block.rows_bias.at(list[i]);
+  }
+  if (opening.whole) list.assign(everything_.begin(), everything_.begin() + block.kept);
+  opening.channels = rounded(count, 4);
+  opening.reading = reading_of(block, opening.channels, block.to.channels / 16, true);
+  const size_t row = size_t(block.to.pitch() * opening.channels), pixel = size_t(opening.channels);
+  uint8_t *inner = opening.inner.at();
+  memset(inner, 0, row + pixel);
+  memset(inner + (block.to.height + 1) * row, 0, row + pixel);
+  for (int64_t y = 2; y <= block.to.height; ++y) memset(inner + y * row, 0, pixel);
+}
+
+// A task that takes rows of a kernel, three or one, from a map at x.
+ProductTask Int8Network::reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
+                                 const ByteMap &map, int64_t channels, int64_t stride,
+                                 int64_t rows) const {
+  ProductTask task = {};
+  task.x = x;
+  if (way == Way::flat) task.x_pixels = everything_.data();
+  else task.x_pixels = (stride == 1 ? block.inner_pixels : block.from_pixels).data();
+  task.x_step = channels;
+  task.x_row = stride * channels;
+  task.segments = rows;
+  task.segment_bytes = map.pitch() * channels;
+  task.quads = rows * channels / 4;
+  task.tiles = block.tiles[int(way)].data();
+  task.first_tile = tiles.first, task.last_tile = tiles.last;
+  task.out_pixels = way == Way::flat ? block.flat_pixels.data() : block.to_pixels.data();
+  return task;
+}
+
+// Copies the pixels of a task, each with all that lies under the kernel, unless that is done.
+void Int8Network::gather(ProductTask &task, Int8Workspace &own, Made of) const {
   GatherTask gather = {};
   gather.x = task.x;
   gather.x_pixels = task.x_pixels;
   gather.channels = task.x_step;
-  gather.rows = single ? 1 : 3;
-  gather.length = (single ? 1 : 3) * task.x_step;
+  gather.rows = task.segments;
+  gather.length = task.quads * 4;
   gather.x_pitch = task.segment_bytes;
   const PixelTile &back = task.tiles[task.last_tile - 1];
   gather.first_pixel = task.tiles[task.first_tile].first;
@@ -136,118 +178,109 @@ void Int8Network::read(ProductTask &task, const Int8Block &block, Int8Workspace 
   task.x = own.gathered.at();
   task.x_pixels = everything_.data();
   task.x_step = task.x_row = gather.out_row;
+  task.quads *= task.segments;
   task.segments = 1;
 }
 
+// Zeros where flat tiles went over the border.
+void Int8Network::clear_border(const Int8Block &block, Share tiles, uint8_t *map,
+                               int64_t channels) const {
+  const auto &flat = block.tiles[int(Way::flat)];
+  const int64_t pitch = block.to.pitch(), width = block.to.width;
+  const int64_t first = flat[tiles.first].first, last = flat[tiles.last - 1].first + flat[tiles.last - 1].count;
+  for (int64_t row = first / pitch; row * pitch < last; ++row) {
+    const int64_t begin = std::max(first, row * pitch + width), end = std::min(last, (row + 1) * pitch);
+    if (begin < end) memset(map + (begin + pitch + 1) * channels, 0, size_t(channels));
+  }
+}
+
 void Int8Network::rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
-                       Share channel_tiles, Share tiles, int64_t serial) const {
-  if (channel_tiles.first >= channel_tiles.last || tiles.first >= tiles.last) return;
-  const Opening &opening = this->opening(block, space, slot);
+                       Share pairs, Share tiles, int64_t serial) const {
+  if (pairs.first >= pairs.last || tiles.first >= tiles.last) return;
+  Opening &opening = this->opening(block, space, slot);
   const Reading &how = block.reading;
-  ProductTask task = {};
-  task.x = narrow(space, block.source, slot);
-  task.x_pixels = block.from_pixels.data();
-  task.x_step = block.from.channels;
-  task.x_row = block.stride * block.from.channels;
-  task.segments = 3;
-  task.segment_bytes = block.from.pitch() * block.from.channels;
-  task.quads = how.quads;
-  task.tiles = block.tiles(how).data();
-  task.first_tile = tiles.first, task.last_tile = tiles.last;
-  read(task, block, own, {serial, tiles.first, tiles.last});
-  task.finish = Finish::inner;
-  task.out_pixels = block.to_pixels.data();
-  task.out_channels = opening.channels;
-  const int64_t bytes = how.count() * TILE, count = int64_t(opening.list.size());
-  for (int64_t c = channel_tiles.first; c < channel_tiles.last; c += ROW_GROUP) {
-    const int64_t end = std::min(c + ROW_GROUP, channel_tiles.last);
-    task.weights = block.hidden ? own.packed.at() : block.fixed_rows.at(c * bytes);
-    const Made of = {serial, c, end};
-    if (block.hidden && (serial < 0 || !(own.packed_of == of)))
-      for (int64_t i = c; i < end; ++i)
-        int8_->pack_rows(block.rows.at(), how.count(), opening.list.data() + 16 * i,
-                         std::min<int64_t>(16, count - 16 * i), own.packed.at((i - c) * bytes));
+  ProductTask task = reading(block, how.way, tiles, narrow(space, block.source, slot), block.from,
+                             block.from.channels, block.stride, 3);
+  if (how.gathered()) gather(task, own, {serial, tiles.first, tiles.last});
+  task.finish = Finish::bytes;
+  task.narrow_channels = opening.channels;
+  const int64_t bytes = how.count() * PAIR, count = int64_t(opening.list.size());
+  for (int64_t p = pairs.first; p < pairs.last; p += row_group(how)) {
+    const int64_t end = std::min(p + row_group(how), pairs.last), first = p * PAIR_CHANNELS;
+    task.weights = opening.whole ? block.fixed_rows.at(p * bytes) : own.packed.at();
+    const Made of = {serial, p, end};
+    if (!opening.whole && (serial < 0 || !(own.packed_of == of)))
+      for (int64_t c = first; c < std::min(count, end * PAIR_CHANNELS); c += 16)
+        int8_->pack_rows(block.rows.at(), how.count(), opening.list.data() + c,
+                         std::min<int64_t>(16, count - c),
+                         own.packed.at((c / PAIR_CHANNELS - p) * bytes + c % PAIR_CHANNELS / 16 * LINE));
     own.packed_of = of;
-    task.channel_tiles = end - c;
-    task.channels = opening.channels - 16 * c;
-    task.scale = opening.scale.at(16 * c), task.bias = opening.bias.at(16 * c);
-    task.narrow = const_cast<uint8_t *>(opening.inner.at(16 * c));
+    task.channels = std::min(opening.channels, end * PAIR_CHANNELS) - first;
+    task.scale = opening.scale.at(first), task.bias = opening.bias.at(first);
+    task.narrow = opening.inner.at(first);
     int8_->product(&task);
   }
+  if (how.way == Way::flat) clear_border(block, tiles, opening.inner.at(), opening.channels);
 }
 
 // The 1x1 convolution beside the block; its one tap is where the middle of 3x3 lies.
 void Int8Network::shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own,
-                           int slot, Share out_blocks, Share tiles) const {
+                           int slot, Share out_blocks) const {
   const int64_t channels = block.from.channels, first = out_blocks.first * COLUMN_BLOCK;
-  ProductTask task = {};
-  task.x = narrow(space, block.source, slot) + (block.from.pitch() + 1) * channels;
-  task.x_pixels = block.from_pixels.data();
-  task.x_step = channels;
-  task.x_row = block.stride * channels;
-  task.segments = 1;
-  task.quads = channels / 4;
-  task.tiles = block.tiles(opening(block, space, slot).reading).data();
-  task.first_tile = tiles.first, task.last_tile = tiles.last;
-  read(task, block, own, {});
-  task.weights = block.shortcut.at(first / 16 * lines(channels) * TILE);
+  const uint8_t *x = narrow(space, block.source, slot) + (block.from.pitch() + 1) * channels;
+  const bool gathered = block.reading.gathered();
+  const Way way = gathered ? Way::gathered : Way::by_row;
+  ProductTask task = reading(block, way, block.all({way, 0}), x, block.from, channels, block.stride, 1);
+  if (gathered) gather(task, own, {});
+  task.weights = block.shortcut.at(first / PAIR_CHANNELS * lines(channels) * PAIR);
   task.channels = std::min(block.to.channels, out_blocks.last * COLUMN_BLOCK) - first;
-  task.channel_tiles = task.channels / 16;
   task.finish = Finish::shortcut;
   task.scale = block.shortcut_scale.at(first), task.bias = block.shortcut_bias.at(first);
-  task.out_pixels = block.to_pixels.data();
-  task.out_channels = block.to.channels;
   task.wide = wide(space, block.target, slot) + first;
+  task.wide_channels = wide_channels(block.to);
   int8_->product(&task);
 }
 
 void Int8Network::columns(const Int8Block &block, Int8Workspace &space, Int8Workspace &own,
                           int slot, Share out_blocks, Share tiles, int64_t serial) const {
   if (out_blocks.first >= out_blocks.last || tiles.first >= tiles.last) return;
-  if (block.downsample) shortcut(block, space, own, slot, out_blocks, tiles);
   const Opening &opening = this->opening(block, space, slot);
   const Reading &how = opening.reading;
-  ProductTask task = {};
-  task.x = opening.inner.at();
-  task.x_pixels = block.inner_pixels.data();
-  task.x_step = task.x_row = opening.channels;
-  task.segments = 3;
-  task.segment_bytes = block.to.pitch() * opening.channels;
-  task.quads = how.quads;
-  task.tiles = block.tiles(how).data();
-  task.first_tile = tiles.first, task.last_tile = tiles.last;
-  read(task, block, own, {serial, tiles.first, tiles.last});
+  ProductTask task = reading(block, how.way, tiles, opening.inner.at(), block.to, opening.channels, 1, 3);
+  if (how.gathered()) gather(task, own, {serial, tiles.first, tiles.last});
   task.finish = Finish::block;
-  task.out_pixels = block.to_pixels.data();
-  task.out_channels = block.to.channels;
-  task.inverse = block.inverse;
+  task.narrow_channels = block.to.channels;
+  task.wide_channels = wide_channels(block.to);
+  task.factor = block.to_factor;
   const bool back = &block == &blocks_.back();
   for (int64_t b = out_blocks.first; b < out_blocks.last; ++b) {
-    const int64_t first = b * COLUMN_BLOCK, bytes = 4 * how.count() * TILE;
-    task.weights = block.hidden ? own.packed.at() : block.fixed_columns.at(b * bytes);
+    const int64_t first = b * COLUMN_BLOCK, bytes = 2 * how.count() * PAIR;
+    task.weights = opening.whole ? block.fixed_columns.at(b * bytes) : own.packed.at();
     const Made of = {serial, b, b};
-    if (block.hidden && (serial < 0 || !(own.packed_of == of))) {
-      const ColumnsPacking packing = {block.columns.at(b * block.kept * 9 * COLUMN_BLOCK),
-                                      opening.list.data(), int64_t(opening.list.size()),
-                                      how.gathered, own.packed.at()};
+    if (!opening.whole && (serial < 0 || !(own.packed_of == of))) {
+      const ColumnsPacking packing = {
+          block.columns.at(b * block.kept * 9 * COLUMN_BLOCK), block.kept, opening.list.data(),
+          int64_t(opening.list.size()), how.gathered(), own.packed.at()};
       int8_->pack_columns(&packing);
     }
     own.packed_of = of;
     task.channels = std::min(block.to.channels - first, COLUMN_BLOCK);
-    task.channel_tiles = task.channels / 16;
     task.scale = block.columns_scale.at(first), task.bias = block.columns_bias.at(first);
     task.narrow = back ? nullptr : narrow(space, block.target, slot) + first;
     task.wide = wide(space, block.target, slot) + first;
     int8_->product(&task);
   }
+  if (how.way == Way::flat && !back)
+    clear_border(block, tiles, narrow(space, block.target, slot), block.to.channels);
 }
 
 void Int8Network::early(const Int8Block &block, Int8Workspace &space, int slot) const {
   const Opening &opening = this->opening(block, space, slot);
-  rows(block, space, space, slot, {0, opening.channel_tiles()},
-       {0, int64_t(block.tiles(block.reading).size())}, -1);
+  if (block.downsample) shortcut(block, space, space, slot, {0, block.out_blocks()});
+  rows(block, space, space, slot, {0, opening.pairs()},
+       block.all(block.reading), -1);
   columns(block, space, space, slot, {0, block.out_blocks()},
-          {0, int64_t(block.tiles(opening.reading).size())}, -1);
+          block.all(opening.reading), -1);
 }
 
 // One late block for the images in hand: each part of the weights serves all of them in turn.
@@ -255,31 +288,37 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
                        int64_t last) const {
   const Int8Block &block = blocks_[index];
   const int count = int(last - first);
-  for (int s = 0; s < count; ++s) open(index, space, s, call, first + s);
+  open(index, space, 0, count, call, first);
   const int64_t row_parts = parts_of(block.kept * block.reading.count() * LINE);
   for (int64_t part = 0; part < row_parts; ++part)
     for (int s = 0; s < count; ++s) {
-      const Share mine = share(space.openings[s].channel_tiles(), part, row_parts);
-      rows(block, space, space, s, mine, {0, int64_t(block.tiles(block.reading).size())}, -1);
+      const Share mine = share(space.openings[s].pairs(), part, row_parts);
+      rows(block, space, space, s, mine, block.all(block.reading), -1);
     }
+  for (int s = 0; block.downsample && s < count; ++s)
+    shortcut(block, space, space, s, {0, block.out_blocks()});
   const int64_t column_parts = std::min(block.out_blocks(), parts_of(9 * block.kept * block.out));
   for (int64_t part = 0; part < column_parts; ++part)
     for (int s = 0; s < count; ++s) {
       const Share mine = share(block.out_blocks(), part, column_parts);
       columns(block, space, space, s, mine,
-              {0, int64_t(block.tiles(space.openings[s].reading).size())}, -1);
+              block.all(space.openings[s].reading), -1);
     }
 }
 
 void Int8Network::features(Int8Workspace &space, int slot, const Call &call,
                            int64_t image) const {
   const Int8Block &back = blocks_.back();
-  float *means = space.pooled.at();
-  std::fill(means, means + back.to.channels, 0.f);
-  int8_->sum_halves(wide(space, back.target, slot), back.to_pixels.data(), back.pixels(),
-                    back.to.channels, means);
+  const int64_t channels = wide_channels(back.to);
+  int32_t *sums = space.sums.at();
+  std::fill(sums, sums + channels, 0);
+  int8_->sum_words(wide(space, back.target, slot), back.to_pixels.data(), back.pixels(), channels,
+                   sums);
   float *out = call.features + image * out_;
-  for (int64_t c = 0; c < out_; ++c) out[c] = means[c] / float(back.pixels());
+  for (int64_t i = 0; i < channels; ++i) {
+    const int64_t c = i / PAIR_CHANNELS * PAIR_CHANNELS + word_at(i % PAIR_CHANNELS);
+    if (c < out_) out[c] = float(sums[i]) * (back.word / float(back.pixels()));
+  }
   if (call.bytes) return;
   // Bytes cannot say that a value is not a number.
   const float *values = static_cast<const float *>(this->image(call, image));
@@ -298,7 +337,7 @@ void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t l
     convolve_stem(space, slot, 0, 1);
     if (pooled_) pool_stem(space, slot, 0, 1);
     for (size_t b = 0; b < early_blocks; ++b) {
-      open(b, space, slot, call, s);
+      open(b, space, slot, 1, call, s);
       early(blocks_[b], space, slot);
     }
   }
@@ -308,25 +347,24 @@ void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t l
 
 Int8Network::Split Int8Network::split(const Int8Block &block, const Opening &opening,
                                       bool second) const {
-  const int64_t channel_tiles = opening.channel_tiles(), wanted = 2 * threads();
-  const int64_t group = channel_tiles >= ROW_GROUP * wanted ? ROW_GROUP : 1;
-  const int64_t groups = second ? block.out_blocks() : (channel_tiles + group - 1) / group;
-  const int64_t tiles = int64_t(block.tiles(second ? opening.reading : block.reading).size());
+  const int64_t wanted = 2 * threads(), groups = second ? block.out_blocks() : opening.pairs();
+  const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
   const int64_t parts = groups ? (wanted + groups - 1) / groups : 1;
-  return {groups, std::clamp<int64_t>(parts, 1, std::max<int64_t>(1, tiles / 4)), group};
+  return {groups, std::clamp<int64_t>(parts, 1, std::max<int64_t>(1, tiles / 4))};
 }
 
 // One image on all threads, in steps: pixels, stem, perhaps pooling, then for each block conv1
-// and conv2.
+// with the shortcut, and conv2.
 int Int8Network::prepare_step(int step, const Call &call, int64_t index) {
   const int first = pooled_ ? 3 : 2;
   ++serial_;
   if (step < first) return 2 * threads();
   const size_t b = size_t(step - first) / 2;
   const bool second = (step - first) % 2 == 1;
-  if (!second) open(b, spaces_[0], 0, call, index);
+  if (!second) open(b, spaces_[0], 0, 1, call, index);
   const Split parts = split(blocks_[b], opening(blocks_[b], spaces_[0], 0), second);
-  return std::max(1, int(parts.groups * parts.parts));
+  const int64_t beside = second || !blocks_[b].downsample ? 0 : blocks_[b].out_blocks();
+  return std::max(1, int(parts.groups * parts.parts + beside));
 }
 
 void Int8Network::do_item(int thread, int step, int item, int items, const Call &call,
@@ -340,13 +378,14 @@ void Int8Network::do_item(int thread, int step, int item, int items, const Call 
   const Opening &opening = this->opening(block, space, 0);
   const bool second = (step - first) % 2 == 1;
   const Split parts = split(block, opening, second);
-  const int64_t group = item / parts.parts;
-  const int64_t tiles = int64_t(block.tiles(second ? opening.reading : block.reading).size());
+  const int64_t group = item / parts.parts, beside = item - parts.groups * parts.parts;
+  // What comes beside the rows writes the output map, which they do not.
+  if (!second && block.downsample && beside >= 0)
+    return shortcut(block, space, own, 0, {beside, beside + 1});
+  const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
   const Share mine = share(tiles, item % parts.parts, parts.parts);
   if (second) return columns(block, space, own, 0, {group, group + 1}, mine, serial_);
-  const int64_t begin = group * parts.group;
-  rows(block, space, own, 0, {begin, std::min(begin + parts.group, opening.channel_tiles())}, mine,
-       serial_);
+  rows(block, space, own, 0, {group, std::min(group + 1, opening.pairs())}, mine, serial_);
 }
 
 void Int8Network::finish(const Call &call, int64_t index) { features(spaces_[0], 0, call, index); }

@@ -7,11 +7,6 @@ namespace {
 // A block whose weights take more bytes than this is computed for many images at a time.
 constexpr int64_t LATE_BYTES = 1 << 19;
 constexpr int64_t GROUP_BYTES = 4 << 20;
-// Maps of at least this width are read as they lie.
-constexpr int64_t DIRECT_WIDTH = 14;
-// Cycles that a tile of products and a line that is copied take, about.
-constexpr int64_t PRODUCT_COST = 16, COPY_COST = 3;
-
 // Pixels of a row, or any pixels, in tiles of even size.
 std::vector<PixelTile> tiles_of(int64_t rows, int64_t length) {
   std::vector<PixelTile> tiles;
@@ -24,13 +19,13 @@ std::vector<PixelTile> tiles_of(int64_t rows, int64_t length) {
   return tiles;
 }
 
-// Rows of bytes as channel tiles: [tile][lines][quad][channel][4].
+// Rows of bytes as pairs of channel tiles.
 void pack_all(const Int8Tiles *int8, const Weights &rows, int64_t out, int64_t count,
               const std::vector<int32_t> &everything, Weights &packed) {
-  packed = Weights(rounded(out, 16) / 16 * count * TILE);
+  packed = Weights(rounded(out, PAIR_CHANNELS) / PAIR_CHANNELS * count * PAIR);
   for (int64_t c = 0; c < out; c += 16)
     int8->pack_rows(rows.at(), count, everything.data() + c, std::min<int64_t>(16, out - c),
-                    packed.at(c / 16 * count * TILE));
+                    packed.at(c / PAIR_CHANNELS * count * PAIR + c % PAIR_CHANNELS / 16 * LINE));
 }
 
 // (out, in, 3, 3) as the reading has it: [out][segment][tap][channel], zeros up to whole lines.
@@ -41,13 +36,13 @@ Weights packed_kernels(const int8_t *weights, int64_t out, int64_t in, int64_t c
   for (int64_t o = 0; o < out; ++o)
     for (int64_t i = 0; i < in; ++i)
       for (int64_t t = 0; t < 9; ++t) {
-        const int64_t at = how.gathered ? t * channels : t / 3 * how.bytes() + t % 3 * channels;
+        const int64_t at = how.gathered() ? t * channels : t / 3 * how.bytes() + t % 3 * channels;
         *packed.at(o * length + at + i) = weights[(o * in + i) * 9 + t];
       }
   return packed;
 }
 
-// (out, in, 3, 3) as [out / 64][in][tap][64], in the order of pack_columns.
+// (out, in, 3, 3) as [out / 64][tap][in][64], in the order of pack_columns.
 Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
   Weights packed(rounded(out, COLUMN_BLOCK) * in * 9);
   for (int64_t b = 0; b < out; b += COLUMN_BLOCK)
@@ -55,22 +50,24 @@ Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
       for (int64_t t = 0; t < 9; ++t)
         for (int64_t p = 0; p < COLUMN_BLOCK; ++p) {
           const int64_t o = b + column_at(p);
-          if (o < out) *packed.at((b * in + i * COLUMN_BLOCK) * 9 + t * COLUMN_BLOCK + p) = weights[(o * in + i) * 9 + t];
+          if (o < out) *packed.at(b * in * 9 + (t * in + i) * COLUMN_BLOCK + p) = weights[(o * in + i) * 9 + t];
         }
   return packed;
 }
 
 }  // namespace
 
-Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles) {
+Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat) {
   const int64_t together = lines(9 * channels), apart = 3 * lines(3 * channels);
-  const int64_t direct = int64_t(block.row_tiles.size()) * apart * channel_tiles * PRODUCT_COST;
-  const int64_t gathered =
-      int64_t(block.even_tiles.size()) * together * channel_tiles * PRODUCT_COST +
-      block.pixels() * together * COPY_COST;
-  Reading how;
-  how.gathered = block.to.width < DIRECT_WIDTH || gathered < direct;
-  how.quads = (how.gathered ? 9 : 3) * channels / 4;
+  int64_t least = block.pixels() * 3 * lines(3 * channels) * COPY_COST +
+                  int64_t(block.tiles[int(Way::gathered)].size()) * together * channel_tiles * PRODUCT_COST;
+  Reading how = {Way::gathered, 9 * channels / 4};
+  for (Way way : {Way::by_row, Way::flat}) {
+    const int64_t cost = int64_t(block.tiles[int(way)].size()) * apart * channel_tiles * PRODUCT_COST;
+    if (cost > least || (way == Way::flat && !flat)) continue;
+    least = cost;
+    how = {way, 3 * channels / 4};
+  }
   return how;
 }
 
@@ -83,12 +80,12 @@ int64_t Int8Arrays::weight_count(const Shape &shape) {
   return count;
 }
 
-// Levels of pixels that are 0; what 1 stands for in the input of a block; scales and biases.
+// Levels of pixels that are 0; of each block byte, factor and word; scales and biases.
 int64_t Int8Arrays::float_count(const Shape &shape) {
   int64_t count = 3 + 2 * shape.width();
   for (int64_t b = 0; b < shape.blocks(); ++b) {
     const Shape::Block s = shape.block(b);
-    count += 1 + 2 * s.kept + 2 * s.out + (s.downsample ? 2 * s.out : 0);
+    count += 3 + 2 * s.kept + 2 * s.out + (s.downsample ? 2 * s.out : 0);
     count += Gate::floats(s.in, s.hidden, s.dependent());
   }
   return count;
@@ -126,26 +123,27 @@ Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, con
     block.inner_pixels = pixel_places(h, w, 1, block.to.pitch(), 0);
     block.to_pixels = pixel_places(h, w, 1, block.to.pitch(), block.to.pitch() + 1);
     block.source_pixels = pixel_places(block.from.height, block.from.width, 1, from, from + 1);
-    block.row_tiles = tiles_of(h, w);
-    block.even_tiles = tiles_of(1, h * w);
-    block.reading = reading_of(block, block.from.channels, (block.kept + 31) / 32);
+    block.flat_pixels = pixel_places(h, block.to.pitch(), 1, block.to.pitch(), block.to.pitch() + 1);
+    block.tiles[int(Way::by_row)] = tiles_of(h, w);
+    block.tiles[int(Way::flat)] = tiles_of(1, h * block.to.pitch() - 1);
+    block.tiles[int(Way::gathered)] = tiles_of(1, h * w);
+    block.reading = reading_of(block, block.from.channels, (block.kept + 31) / 32, block.stride == 1);
     block.late = 9 * block.kept * (block.in + block.out) > LATE_BYTES ||
                  (b > 0 && blocks_[b - 1].late);
     masks_at_.push_back(decided_);
     decided_ += s.dependent();
-    most = std::max({most, block.in, block.kept, block.out, h * w});
+    most = std::max({most, block.in, block.kept, block.out, h * block.to.pitch()});
   }
   for (int64_t i = 0; i < most; ++i) everything_.push_back(int32_t(i));
   out_ = blocks_.back().out;
   read_stem(arrays);
   for (Int8Block &block : blocks_) read_block(arrays, block);
-  for (size_t b = 0; b + 1 < blocks_.size(); ++b) blocks_[b].inverse = 1 / blocks_[b + 1].byte;
-  stem_inverse_ = 1 / blocks_[0].byte;
+  for (size_t b = 0; b + 1 < blocks_.size(); ++b) blocks_[b].to_factor = blocks_[b + 1].from_factor;
   int64_t late = 0;
   slots_.assign(maps_.size(), 0);
   for (const Int8Block &block : blocks_)
     if (block.late) slots_[block.source] = slots_[block.target] = 1;
-  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * 3 * int64_t(maps_[m].values());
+  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * 3 * int64_t(maps_[m].values());  // a byte and a word
   group_ = late ? std::clamp<int64_t>(GROUP_BYTES / late, 1, 16) : 1;
   for (auto &slots : slots_) slots = slots ? group_ : 1;
   spaces_.resize(threads);
@@ -169,8 +167,8 @@ void Int8Network::read_stem(Int8Arrays &arrays) {
         *rows.at(o * count * LINE + at) = weights[(o * 3 + c) * taps + t];
       }
   pack_all(int8_, rows, width_, count, everything_, stem_);
-  stem_scale_ = copied(arrays.floats.take(width_), width_, rounded(width_, 16));
-  stem_bias_ = copied(arrays.floats.take(width_), width_, rounded(width_, 16));
+  stem_scale_ = copied(arrays.floats.take(width_), width_, rounded(width_, PAIR_CHANNELS));
+  stem_bias_ = copied(arrays.floats.take(width_), width_, rounded(width_, PAIR_CHANNELS));
   for (int64_t y = 0; y < stem_map_.height; ++y)
     for (int64_t x = 0; x < stem_map_.width; ++x)
       stem_from_.push_back(int32_t((y * pitch + x) * step_));
@@ -181,14 +179,16 @@ void Int8Network::read_stem(Int8Arrays &arrays) {
 
 void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
   b.byte = *arrays.floats.take(1);
-  b.inverse = 0;
+  b.from_factor = int16_t(lrintf(*arrays.floats.take(1)));
+  b.word = *arrays.floats.take(1);
+  b.to_factor = 0;
   const int8_t *first = arrays.weights.take(9 * b.in * b.kept);
   b.rows = packed_kernels(first, b.kept, b.in, b.from.channels, b.reading);
   b.rows_scale = copied(arrays.floats.take(b.kept), b.kept, b.kept + 1);
   b.rows_bias = copied(arrays.floats.take(b.kept), b.kept, b.kept + 1);
   b.columns = packed_columns(arrays.weights.take(9 * b.kept * b.out), b.out, b.kept);
-  b.columns_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
-  b.columns_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
+  b.columns_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
+  b.columns_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   if (b.downsample) {
     const int8_t *weights = arrays.weights.take(b.in * b.out);
     const int64_t count = lines(b.from.channels);
@@ -196,22 +196,23 @@ void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
     for (int64_t o = 0; o < b.out; ++o)
       std::copy(weights + o * b.in, weights + (o + 1) * b.in, rows.at(o * count * LINE));
     pack_all(int8_, rows, b.out, count, everything_, b.shortcut);
-    b.shortcut_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
-    b.shortcut_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, 16));
+    b.shortcut_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
+    b.shortcut_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   }
   if (b.hidden) b.gate = Gate(arrays.floats, b.in, b.from.channels, b.hidden, b.kept - b.on);
-  else fix(b);
+  if (!b.hidden || b.late) fix(b);
 }
 
-// Where no channel depends on the image, weights are packed once.
+// All kept channels, packed once.
 void Int8Network::fix(Int8Block &b) {
   pack_all(int8_, b.rows, b.kept, b.reading.count(), everything_, b.fixed_rows);
-  const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16);
-  const int64_t bytes = 4 * how.count() * TILE;
+  const Reading how = reading_of(b, rounded(b.kept, 4), b.to.channels / 16, true);
+  const int64_t bytes = 2 * how.count() * PAIR;
   b.fixed_columns = Weights(b.out_blocks() * bytes);
   for (int64_t o = 0; o < b.out_blocks(); ++o) {
-    const ColumnsPacking packing = {b.columns.at(o * b.kept * 9 * COLUMN_BLOCK), everything_.data(),
-                                    b.kept, how.gathered, b.fixed_columns.at(o * bytes)};
+    const ColumnsPacking packing = {b.columns.at(o * b.kept * 9 * COLUMN_BLOCK), b.kept,
+                                    everything_.data(), b.kept, how.gathered(),
+                                    b.fixed_columns.at(o * bytes)};
     int8_->pack_columns(&packing);
   }
 }
@@ -220,14 +221,14 @@ void Int8Network::prepare(Int8Workspace &space) const {
   // Tiles reach beyond the last pixel of a row, copies beyond the last byte.
   int64_t widest = 16, hidden = 16, packed = 1, gathered = 1, inner = 1;
   for (const Int8Block &block : blocks_) {
-    widest = std::max({widest, block.from.channels, block.to.channels, rounded(block.kept, 16)});
+    widest = std::max({widest, block.from.channels, block.to.channels, rounded(block.kept, PAIR_CHANNELS), rounded(block.out, PAIR_CHANNELS)});
     hidden = std::max(hidden, rounded(block.hidden, 16));
     const int64_t channels = rounded(block.kept, 4);
     const int64_t most = std::max(lines(9 * channels), 3 * lines(3 * channels));
-    packed = std::max({packed, 2 * block.reading.count(), 4 * most});
+    packed = std::max({packed, block.reading.count(), CACHED_PAIRS, 2 * most});
     gathered = std::max({gathered, block.pixels() * lines(9 * block.from.channels),
                          block.pixels() * lines(9 * channels)});
-    inner = std::max(inner, int64_t(block.to.height + 2) * block.to.pitch() * channels);
+    inner = std::max(inner, int64_t(block.to.pixels()) * channels);
   }
   const int64_t slack = 40 * widest + 4096;
   const int64_t pitch = side_ + 2 * padding_;
@@ -235,19 +236,19 @@ void Int8Network::prepare(Int8Workspace &space) const {
   std::fill(space.image.at(), space.image.at() + space.image.size(), nothing_);
   space.line = Bytes(3 * (side_ + 16));
   if (pooled_) space.stem = Bytes(stem_map_.values() + slack);
-  space.packed = Weights(packed * TILE);
+  space.packed = Weights(packed * PAIR);
   space.gathered = Bytes(gathered * LINE + slack);
   space.narrow.resize(maps_.size());
   space.wide.resize(maps_.size());
   for (size_t m = 0; m < maps_.size(); ++m)
     for (int64_t slot = 0; slot < slots_[m]; ++slot) {
       space.narrow[m].emplace_back(maps_[m].values() + slack);
-      space.wide[m].emplace_back(maps_[m].values());
+      space.wide[m].emplace_back(maps_[m].pixels() * wide_channels(maps_[m]));
     }
   space.sums = Buffer<int32_t>(widest);
-  space.pooled = Floats(widest);
-  space.hidden = Floats(hidden);
-  space.logits = Floats(widest);
+  space.pooled = Floats(widest * group_);
+  space.hidden = Floats(hidden * group_);
+  space.logits = Floats(widest * group_);
   space.openings.resize(group_);
   for (Opening &opening : space.openings) {
     opening.list.reserve(widest);

@@ -252,14 +252,19 @@ def _floats(network: CompactNetwork | Int8Network) -> np.ndarray:
 
 
 def _int8_floats(network: Int8Network) -> list[Tensor]:
-    parts = [network.pixel_levels, network.stem.scale, network.stem.bias]
-    for block in network.int8_blocks():
-        first, second = block.input_scale.double(), block.inner_scale.double()
-        parts += [first, block.conv1.scale.double() * first / second]
-        parts += [block.conv1.bias.double() / second]
-        parts += [block.conv2.scale.double() * second, block.conv2.bias]
+    scales = network.input_scales()
+    # The kernel pools bytes, which take less room than words.
+    first = scales[0] if network.plan.stem == "imagenet" else network.word.double()
+    parts = [network.pixel_levels]
+    parts += [network.stem.scale.double() / first, network.stem.bias.double() / first]
+    for block, byte in zip(network.int8_blocks(), scales, strict=True):
+        inner, word = block.inner_scale.double(), block.word.double()
+        parts += [byte, block.input_factor, word]
+        parts += [block.conv1.scale.double() * byte / inner, block.conv1.bias.double() / inner]
+        parts += [block.conv2.scale.double() * inner / word, block.conv2.bias.double() / word]
         if block.downsample is not None:
-            parts += [block.downsample.scale.double() * first, block.downsample.bias]
+            scale = block.downsample.scale.double() * byte / word
+            parts += [scale, block.downsample.bias.double() / word]
         if block.gate is not None:
             parts += list(block.gate.state_dict().values())
     return parts

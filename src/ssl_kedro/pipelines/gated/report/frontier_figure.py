@@ -1,5 +1,7 @@
 """The picture of the front: accuracy over time, one panel a batch size."""
 
+import math
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,6 +14,8 @@ from ssl_kedro.pipelines.gated.frontier_points import measure_of
 from ssl_kedro.pipelines.gated.report.form_names import MEASURE_TITLES, batch_label, form_label
 from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, PALE, figure, spread, title
 
+# Width of a letter of small print as a share of a panel's.
+_CHARACTER = 0.0115
 _MARKERS = {"f32": "o", "bf16": "s", "int8": "^"}
 
 
@@ -48,11 +52,10 @@ def _panel(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
     if rows.empty:
         return
     low, high = rows["ms_per_image"].min(), rows["ms_per_image"].max()
-    # Names stand to the left of their points, where nothing can be: it would beat them.
-    axis.set_xlim(low / (high / low) ** 0.45 / 1.3, high * 1.2)
     if high / low > 8:
         axis.xaxis.set_minor_formatter(NullFormatter())
     front = rows[rows["on_front"].astype(bool)].sort_values("ms_per_image")
+    _make_room(axis, front, 1.2 * high, low / 1.2)
     for precision, marker in _MARKERS.items():
         of = rows[(rows["precision"] == precision) & ~rows["on_front"].astype(bool)]
         offered, fastest = of["offered"].astype(bool), of["fastest"].astype(bool)
@@ -71,6 +74,27 @@ def _panel(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
     _names(axis, front, measure)
 
 
+def _make_room(axis: Axes, front: pd.DataFrame, right: float, left: float) -> None:
+    """Limits that leave room for names to the left of points: what lay there would beat them.
+
+    Args:
+        axis: logarithmic.
+        front: points that are named.
+        right: end of the axis.
+        left: its beginning if no name needs more.
+    """
+    for row in front.to_dict("records"):
+        share = min(0.7, 0.05 + _CHARACTER * len(_name(row)))
+        # The point stands at this share of the axis.
+        at = math.log(row["ms_per_image"])
+        left = min(left, math.exp((at - share * math.log(right)) / (1 - share)))
+    axis.set_xlim(left, right)
+
+
+def _name(row: Mapping[Hashable, Any]) -> str:
+    return form_label(row["model"], row["network"], row["precision"])
+
+
 def _points(axis: Axes, rows: pd.DataFrame, measure: str, marker: str, **look: Any) -> None:
     axis.plot(rows["ms_per_image"], rows[measure], ls="", marker=marker, **look)
 
@@ -83,7 +107,7 @@ def _names(axis: Axes, front: pd.DataFrame, measure: str) -> None:
     heights = spread([float(value) for value in front[measure]], 0.048 * (top - bottom))
     for row, height in zip(front.to_dict("records"), heights, strict=True):
         axis.annotate(
-            form_label(row["model"], row["network"], row["precision"]),
+            _name(row),
             (row["ms_per_image"], height),
             xytext=(-9, 3),
             textcoords="offset points",

@@ -42,4 +42,4 @@ def _interval(chosen: Deployment, frame: pd.DataFrame) -> str:
     difference, low, high = (signed(float(rows[name].iloc[0]), 1) for name in names)
     seeds = int(rows["seeds"].iloc[0])
     over = f"{seeds} seeds" if seeds > 1 else "evaluation images"
-    return f" (less dense f32 {difference} points, {low} to {high} over {over})"
+    return f" ({difference} points against dense in f32, 95 % interval {low} to {high} over {over})"
