@@ -13,7 +13,7 @@ static: as many channels, the same for every image, without gates.
 
 At density 1 every channel is always on: the network is the dense one. Then all of them take turns,
 so that a change of the machine's load meets them alike; medians of at least 15 rounds count. The
-baseline is the fastest dense network of any precision; the ratio to that in f32 stands beside. The
+baseline is the fastest dense network of any precision; the ratio to that in f32 stands beside.
 (``--dense-engines openvino`` leaves the kernel out of the baseline, and shows what it gains.) The
 MAC limit is dense MACs over the network's, gates included; a ratio of a half of it means that an
 open channel costs twice as much time as one of the baseline. On a machine that others use, the
@@ -27,7 +27,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,9 +37,11 @@ from torch import Tensor
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
-from ssl_kedro.inference.engines.probe import ENGINES, fastest_engine
+from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.precision import PRECISIONS
+
+Call = tuple[Engine, Tensor, Tensor | None]
 
 
 def encoder_of(size: int, width: int) -> GatedResNet18:
@@ -76,7 +79,7 @@ def imposed(
 
 
 def interleaved(
-    calls: dict[str, tuple[Engine, Tensor, Tensor | None]],
+    calls: dict[str, Call],
     rounds: int,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
@@ -105,44 +108,50 @@ def static(encoder: GatedResNet18, density: float) -> CompactNetwork:
     return compact(encoder, GateUsage("imposed", 2, tuple(names), tuple(counts)))
 
 
+def fastest_in_each(
+    name: str,
+    network: CompactNetwork,
+    masks: Tensor | None = None,
+    *,
+    images: Tensor,
+    arguments: argparse.Namespace,
+    engines: Sequence[EngineName] | None = None,
+    told: bool = False,
+) -> dict[str, Call]:
+    """The call of the fastest engine in each precision; all engines are printed where ``told``."""
+    batch, _, size, _ = images.shape
+    engines = engines or arguments.engines
+    found = {}
+    for precision in arguments.precisions:
+        try:
+            engine, probe = fastest_engine(
+                network,
+                batch,
+                size,
+                images=images,
+                masks=masks,
+                threads=arguments.threads,
+                engines=[e for e in engines if masks is None or e != "compiled"],
+                precision=precision,
+                calibration=(255 * torch.rand(32, 3, size, size)).byte().numpy(),
+            )
+        except EngineUnavailableError as error:
+            print(f"  {name} {precision}: {error}")
+            continue
+        found[f"{name} {precision}"] = engine, images, masks
+        if told:
+            each = (f"{t.engine} {t.ms:.2f} ms" for t in probe.timings if t.ms)
+            print(f"  {name} {precision}: {', '.join(each)}", flush=True)
+    return found
+
+
 def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
     """One size and batch at all densities."""
     encoder = encoder_of(size, arguments.width)
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(2))
-    calibration = (255 * torch.rand(32, 3, size, size)).byte().numpy()
     print(f"{size} px, batch {batch}:", flush=True)
-
-    dense_engines = arguments.dense_engines or arguments.engines
-
-    def raced(
-        name: str, network: CompactNetwork, masks: Tensor | None = None
-    ) -> dict[str, tuple[Engine, Tensor, Tensor | None]]:
-        """The call of the fastest engine in each precision."""
-        found = {}
-        engines = dense_engines if name == "dense" else arguments.engines
-        for precision in arguments.precisions:
-            try:
-                engine, probe = fastest_engine(
-                    network,
-                    batch,
-                    size,
-                    images=images,
-                    masks=masks,
-                    threads=arguments.threads,
-                    engines=[e for e in engines if masks is None or e != "compiled"],
-                    precision=precision,
-                    calibration=calibration,
-                )
-            except EngineUnavailableError as error:
-                print(f"  {name} {precision}: {error}")
-                continue
-            found[f"{name} {precision}"] = engine, images, masks
-            if name == "dense":
-                told = (f"{t.engine} {t.ms:.2f} ms" for t in probe.timings if t.ms)
-                print(f"  dense {precision}: {', '.join(told)}", flush=True)
-        return found
-
-    dense = raced("dense", dense_network(encoder))
+    raced = partial(fastest_in_each, images=images, arguments=arguments)
+    dense = raced("dense", dense_network(encoder), engines=arguments.dense_engines, told=True)
     for density in arguments.densities:
         calls, limits = dict(dense), {"dense": 1.0}
         if density < 1:
@@ -160,7 +169,7 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
 
 def _tell(
     density: float,
-    calls: dict[str, tuple[Engine, Tensor, Tensor | None]],
+    calls: dict[str, Call],
     limits: dict[str, float],
     medians: dict[str, float],
     least: dict[str, float],
@@ -181,21 +190,27 @@ def _tell(
         )
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.3, 0.5, 1.0])
+def options(description: str) -> argparse.ArgumentParser:
+    """What every race of networks can be told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256])
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 96, 224], help="px")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--off", type=float, default=0.5, help="share of closed: always closed")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
-    parser.add_argument("--dense-engines", nargs="+", choices=ENGINES, help="of the dense network")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--cpu-time", action="store_true", help="of the process; with --threads 1")
     parser.add_argument("--rounds", type=int, default=15, help="at least, of each")
     parser.add_argument("--seconds", type=float, default=4.0, help="at least, a comparison")
+    return parser
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__.splitlines()[0])
+    parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.3, 0.5, 1.0])
+    parser.add_argument("--dense-engines", nargs="+", choices=ENGINES, help="of the dense network")
+    parser.add_argument("--cpu-time", action="store_true", help="of the process; with --threads 1")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(

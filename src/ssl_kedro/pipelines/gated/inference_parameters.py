@@ -69,7 +69,7 @@ class InferenceParameters(PipelineParameters):
     calibration: Annotated[int, Field(ge=1, le=100_000)] = 300
     max_loss: Annotated[float, Field(ge=0, le=100)] = 0.5
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    held_out_limit: Annotated[int, Field(ge=1)] = 2000
+    held_out_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
 
     @model_validator(mode="after")
     def _check_precisions(self) -> Self:

@@ -17,10 +17,10 @@ from ssl_kedro.pipelines.gated.inference_records import (
     of_gated,
 )
 from ssl_kedro.pipelines.gated.records import Evaluations
+from ssl_kedro.pipelines.gated.report.export_table import export_table
 from ssl_kedro.pipelines.gated.report.form_names import ENGINES, batch_label
 from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
 from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, title_of
-from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting import style
 from ssl_kedro.reporting.html import Picture, Section, Table
 from ssl_kedro.reporting.number_format import counted, percent, plain, signed, three_digits
@@ -62,7 +62,7 @@ def speed_sections(
         tables = [_time_table(table), _forced_table(models, gated)]
         found.append(Section("Inference: FLOPs and time", said, tables=tables, pictures=[picture]))
     if exports is not None:
-        found.append(Section("Exported files", tables=[_export_table(exports, chosen)]))
+        found.append(Section("Exported files", tables=[export_table(exports, chosen)]))
     return found
 
 
@@ -242,7 +242,7 @@ def _columns_at(batch: int) -> list[Column[pd.DataFrame]]:
     def gain(of: pd.DataFrame) -> str | None:
         if batch not in of.index or of["network"].iloc[0] == "dense":
             return None
-        slower = of["network"].iloc[0] == "gated" and not of["runs"][batch]
+        slower = of["network"].iloc[0] == "gated" and of["measured_ratio"][batch] <= 1
         return "dense" if slower else f"{of['measured_ratio'][batch]:.2f}\N{MULTIPLICATION SIGN}"
 
     def engine(of: pd.DataFrame) -> str | None:
@@ -298,32 +298,3 @@ def _forced_table(models: Evaluations, inference: Gated) -> Table:
         "features (Euclidean norm of the difference over that of the encoder's features)."
     )
     return Table(columns, rows, left=1, groups=groups, caption=caption)
-
-
-def _export_table(exports: Exports, chosen: float | None) -> Table:
-    """Exported files with the difference that the check after writing found."""
-    rows: list[list[str]] = []
-    breaks: list[int] = []
-    for key, export in exports.items():
-        marked = chosen is not None and key.endswith(f".{budget_name(chosen)}")
-        breaks.append(len(rows))
-        rows += [
-            [
-                label_of(key) + " (operating point)" * marked,
-                name,
-                "/".join(file.path.parts[-3:]),
-                counted(file.bytes),
-                counted(file.images),
-                f"{file.difference:.1e}",
-                three_digits(file.largest),
-            ]
-            for name, file in export.files.items()
-        ]
-    columns = ["Model", "Network", "File", "Bytes", "Images", "Difference", "Largest feature"]
-    caption = (
-        "Difference: largest absolute difference of a feature between the file, read again, and "
-        "the network, over noise and evaluation images. “compact” is a folder of safetensors and "
-        "JSON with gates, “gated” the same as ONNX, “static” the plain narrow network as ONNX. "
-        "Whole paths: exports.json."
-    )
-    return Table(columns, rows, left=3, breaks=breaks[1:], caption=caption)
