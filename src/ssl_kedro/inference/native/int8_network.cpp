@@ -50,7 +50,8 @@ Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
       for (int64_t t = 0; t < 9; ++t)
         for (int64_t p = 0; p < COLUMN_BLOCK; ++p) {
           const int64_t o = b + column_at(p);
-          if (o < out) *packed.at(b * in * 9 + (t * in + i) * COLUMN_BLOCK + p) = weights[(o * in + i) * 9 + t];
+          const int64_t at = b * in * 9 + (t * in + i) * COLUMN_BLOCK + p;
+          if (o < out) *packed.at(at) = weights[(o * in + i) * 9 + t];
         }
   return packed;
 }
@@ -59,11 +60,14 @@ Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
 
 Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat) {
   const int64_t together = lines(9 * channels), apart = 3 * lines(3 * channels);
+  const auto products = [&](Way way, int64_t count) {
+    return int64_t(block.tiles[int(way)].size()) * count * channel_tiles * PRODUCT_COST;
+  };
   int64_t least = block.pixels() * 3 * lines(3 * channels) * COPY_COST +
-                  int64_t(block.tiles[int(Way::gathered)].size()) * together * channel_tiles * PRODUCT_COST;
+                  products(Way::gathered, together);
   Reading how = {Way::gathered, 9 * channels / 4};
   for (Way way : {Way::by_row, Way::flat}) {
-    const int64_t cost = int64_t(block.tiles[int(way)].size()) * apart * channel_tiles * PRODUCT_COST;
+    const int64_t cost = products(way, apart);
     if (cost > least || (way == Way::flat && !flat)) continue;
     least = cost;
     how = {way, 3 * channels / 4};
@@ -143,7 +147,8 @@ Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, con
   slots_.assign(maps_.size(), 0);
   for (const Int8Block &block : blocks_)
     if (block.late) slots_[block.source] = slots_[block.target] = 1;
-  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * 3 * int64_t(maps_[m].values());  // a byte and a word
+  for (size_t m = 0; m < maps_.size(); ++m)
+    late += slots_[m] * 3 * int64_t(maps_[m].values());  // a byte and a word
   group_ = late ? std::clamp<int64_t>(GROUP_BYTES / late, 1, 16) : 1;
   for (auto &slots : slots_) slots = slots ? group_ : 1;
   spaces_.resize(threads);
@@ -221,7 +226,8 @@ void Int8Network::prepare(Int8Workspace &space) const {
   // Tiles reach beyond the last pixel of a row, copies beyond the last byte.
   int64_t widest = 16, hidden = 16, packed = 1, gathered = 1, inner = 1;
   for (const Int8Block &block : blocks_) {
-    widest = std::max({widest, block.from.channels, block.to.channels, rounded(block.kept, PAIR_CHANNELS), rounded(block.out, PAIR_CHANNELS)});
+    widest = std::max({widest, block.from.channels, rounded(block.kept, PAIR_CHANNELS),
+                       rounded(block.out, PAIR_CHANNELS)});
     hidden = std::max(hidden, rounded(block.hidden, 16));
     const int64_t channels = rounded(block.kept, 4);
     const int64_t most = std::max(lines(9 * channels), 3 * lines(3 * channels));
