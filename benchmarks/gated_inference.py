@@ -13,11 +13,13 @@ static: as many channels, the same for every image, without gates.
 
 At density 1 every channel is always on: the network is the dense one. Then all of them take turns,
 so that a change of the machine's load meets them alike; medians of at least 15 rounds count. The
-baseline is the fastest dense network of any precision; the ratio to that in f32 stands beside. The
+baseline is the fastest dense network of any precision; the ratio to that in f32 stands beside.
+(``--dense-engines openvino`` leaves the kernel out of the baseline, and shows what it gains.) The
 MAC limit is dense MACs over the network's, gates included; a ratio of a half of it means that an
 open channel costs twice as much time as one of the baseline. On a machine that others use, the
-ratio of the fastest rounds tells what it would be on one of its own. 32 px take the cifar stem,
-larger images the imagenet stem. Random weights say nothing of accuracy.
+ratio of the fastest rounds tells what it would be on one of its own, and so does processor time
+(``--cpu-time --threads 1``), which leaves out waiting. 32 px take the cifar stem, larger images the
+imagenet stem. Random weights say nothing of accuracy.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -34,7 +37,7 @@ from torch import Tensor
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
-from ssl_kedro.inference.engines.probe import ENGINES, fastest_engine
+from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.precision import PRECISIONS
 
@@ -76,7 +79,10 @@ def imposed(
 
 
 def interleaved(
-    calls: dict[str, Call], rounds: int, seconds: float
+    calls: dict[str, Call],
+    rounds: int,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Median and smallest seconds of each call, in turns, at least ``rounds`` each."""
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -85,9 +91,9 @@ def interleaved(
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or min(map(len, times.values())) < rounds:
         for name, (engine, images, masks) in calls.items():
-            start = time.perf_counter()
+            start = clock()
             engine(images, masks)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     medians = {name: statistics.median(values) for name, values in times.items()}
     return medians, {name: min(values) for name, values in times.items()}
 
@@ -109,10 +115,12 @@ def fastest_in_each(
     *,
     images: Tensor,
     arguments: argparse.Namespace,
+    engines: Sequence[EngineName] | None = None,
     told: bool = False,
 ) -> dict[str, Call]:
     """The call of the fastest engine in each precision; all engines are printed where ``told``."""
     batch, _, size, _ = images.shape
+    engines = engines or arguments.engines
     found = {}
     for precision in arguments.precisions:
         try:
@@ -123,7 +131,7 @@ def fastest_in_each(
                 images=images,
                 masks=masks,
                 threads=arguments.threads,
-                engines=[e for e in arguments.engines if masks is None or e != "compiled"],
+                engines=[e for e in engines if masks is None or e != "compiled"],
                 precision=precision,
                 calibration=(255 * torch.rand(32, 3, size, size)).byte().numpy(),
             )
@@ -143,7 +151,7 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(2))
     print(f"{size} px, batch {batch}:", flush=True)
     raced = partial(fastest_in_each, images=images, arguments=arguments)
-    dense = raced("dense", dense_network(encoder), told=True)
+    dense = raced("dense", dense_network(encoder), engines=arguments.dense_engines, told=True)
     for density in arguments.densities:
         calls, limits = dict(dense), {"dense": 1.0}
         if density < 1:
@@ -154,7 +162,9 @@ def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
             macs = encoder.cost().dense
             limits["gated"] = macs / float(encoder.cost().masked(mask).mean())
             limits["static"] = macs / plain.plan.cost(size).dense
-        _tell(density, calls, limits, *interleaved(calls, arguments.rounds, arguments.seconds))
+        clock = time.process_time if arguments.cpu_time else time.perf_counter
+        times = interleaved(calls, arguments.rounds, arguments.seconds, clock)
+        _tell(density, calls, limits, *times)
 
 
 def _tell(
@@ -199,6 +209,8 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__.splitlines()[0])
     parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.3, 0.5, 1.0])
+    parser.add_argument("--dense-engines", nargs="+", choices=ENGINES, help="of the dense network")
+    parser.add_argument("--cpu-time", action="store_true", help="of the process; with --threads 1")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(

@@ -13,6 +13,18 @@ constexpr int MANY = 4;
 // Pairs of conv1 that are packed together: one, or more if they stay in the L1 cache.
 int64_t row_group(const Reading &how) { return std::max<int64_t>(1, CACHED_PAIRS / how.count()); }
 
+// Bytes cannot say that a value of an image is not a number.
+bool finite(const float *values, int64_t count) {
+  constexpr uint32_t EXPONENT = 0x7f800000;
+  uint32_t wrong = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    memcpy(&bits, values + i, sizeof bits);
+    wrong |= (bits & EXPONENT) == EXPONENT;
+  }
+  return !wrong;
+}
+
 int64_t parts_of(int64_t bytes) { return std::max<int64_t>(1, (bytes + PART_BYTES / 2) / PART_BYTES); }
 
 }  // namespace
@@ -320,11 +332,8 @@ void Int8Network::features(Int8Workspace &space, int slot, const Call &call,
     if (c < out_) out[c] = float(sums[i]) * (back.word / float(back.pixels()));
   }
   if (call.bytes) return;
-  // Bytes cannot say that a value is not a number.
-  const float *values = static_cast<const float *>(this->image(call, image));
-  float wrong = 0;
-  for (int64_t i = 0; i < 3 * side_ * side_; ++i) wrong += values[i] * 0;
-  if (wrong != wrong) std::fill(out, out + out_, wrong);
+  if (!finite(static_cast<const float *>(this->image(call, image)), 3 * side_ * side_))
+    std::fill(out, out + out_, NAN);
 }
 
 void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t last) {

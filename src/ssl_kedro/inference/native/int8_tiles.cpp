@@ -299,8 +299,18 @@ void sum_words(const int16_t *map, const int32_t *pixels, int64_t count, int64_t
 }
 
 void stack(const uint8_t *const *planes, int64_t count, int64_t step, uint32_t *out) {
-  for (int64_t i = 0; i < count; ++i)
-    out[i * step] = uint32_t(planes[0][i] | planes[1][i] << 8 | planes[2][i] << 16);
+  const __m512i places = _mm512_mullo_epi32(
+      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+      _mm512_set1_epi32(int32_t(step)));
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 there = count - i >= 16 ? 0xffff : __mmask16((1 << (count - i)) - 1);
+    __m512i colours[3];
+    for (int c = 0; c < 3; ++c)
+      colours[c] = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, planes[c] + i));
+    const __m512i two = _mm512_or_si512(colours[0], _mm512_slli_epi32(colours[1], 8));
+    _mm512_mask_i32scatter_epi32(out + i * step, there, places,
+                                 _mm512_or_si512(two, _mm512_slli_epi32(colours[2], 16)), 4);
+  }
 }
 
 void round(const float *x, int64_t count, uint8_t *out) {

@@ -73,7 +73,8 @@ def instruction_sets(precision: NativePrecision = "f32") -> tuple[str, ...]:
 class NativeNetwork(Engine):
     """A compact network in C++, for square images of one size, any number of them at a time.
 
-    Computes the open channels of each image only.
+    Computes the open channels of each image only. In int8 closed ones of wide blocks may be
+    computed and set to 0 where many images are in hand and that is faster.
     Calls from several threads wait for each other: a network has one set of buffers. Its own
     threads do not survive a fork: a process makes its own network.
 
