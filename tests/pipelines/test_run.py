@@ -122,6 +122,9 @@ def test_tracking_has_parent_child_and_epochs(finished: Project) -> None:
         "budget": "0.5",
         "seed": "0",
         "gates": "{}",
+        "width": "null",  # the run's own
+        "train": "{}",
+        "derived": "",
     }
     assert {one.dataset.name for one in parent.inputs.dataset_inputs} == {"textures"}
     assert len(client.search_logged_models([experiment.experiment_id])) == 3
