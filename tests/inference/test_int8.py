@@ -107,7 +107,7 @@ def test_odd_inner_widths_and_gates_that_decide() -> None:
     share = wanted.mean(dim=0)
     varying = (share > 0) & (share < 1)
     assert int(varying.sum()) > 50
-    assert float((masks == wanted)[:, varying].float().mean()) > 0.95
+    assert float((masks == wanted)[:, varying].float().mean()) > 0.97
     same = native(images, wanted)
     assert float((same - expected).norm() / expected.norm()) < 0.03
 
