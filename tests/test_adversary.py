@@ -29,6 +29,7 @@ def test_as_many_as_promised_and_no_two_of_one_name() -> None:
     assert len({case.name for case in found}) == len(found)
 
 
+@pytest.mark.slow
 def test_a_seed_decides_cases_and_sample() -> None:
     again = [case for attack in ATTACKS for case in attack.cases(0)]
     names = [[case.name for case in cases] for cases in (every(0), again, every(1))]

@@ -68,7 +68,9 @@ def usage_of(encoder: Backbone) -> GateUsage:
 
 
 def test_an_unknown_architecture_is_named_with_those_there_are(shape_of) -> None:
-    with pytest.raises(ConfigError, match="expected one of resnet18, three_convolutions"):
+    with pytest.raises(
+        ConfigError, match="expected one of resnet18, slimmable_resnet18, three_convolutions"
+    ):
         backbone("vgg")
 
 

@@ -40,6 +40,7 @@ def run_python(program: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [40, 200])
 def test_separate_clusters_stay_separate(count: int) -> None:
     features, labels = clusters(count)

@@ -191,6 +191,7 @@ def test_metrics_agree_with_what_lies_on_disk(done: Project) -> None:
     assert found["dense_macs"] == cost.dense
 
 
+@pytest.mark.slow
 def test_budgets_can_be_changed_by_a_configuration_file(project: Project) -> None:
     values: dict[str, Any] = {}
     for key, value in (TINY | {"budgets": [0.4]}).items():

@@ -18,6 +18,7 @@ from ssl_kedro.reporting.number_format import signed
 NAME = "table_of_gaps"
 
 
+@pytest.mark.slow
 def test_it_is_asked_for_by_name_written_and_shown(
     project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -64,7 +64,8 @@ def dataset(path: Path, record: str) -> RecordDataset:
                 "folder": "a",
                 "files": {
                     "compact": COMPACT,
-                    "gated": COMPACT | {"path": "a/gated.onnx", "opset": 18, "undecided": 0},
+                    "gated": COMPACT
+                    | {"path": "a/gated.onnx", "opset": 18, "undecided": 0, "precision": "int8"},
                 },
                 "static_share": 0.3,
             },

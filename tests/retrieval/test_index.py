@@ -33,7 +33,10 @@ def exact(count: int) -> np.ndarray:
     return np.argsort(-product, axis=1, kind="stable")[:, :count]
 
 
-@pytest.mark.parametrize("factory", ["Flat", "IVF16,Flat", "OPQ8,IVF16,PQ8", "HNSW16"])
+@pytest.mark.parametrize(
+    "factory",
+    ["Flat", "IVF16,Flat", pytest.param("OPQ8,IVF16,PQ8", marks=pytest.mark.slow), "HNSW16"],
+)
 def test_each_kind_of_index_finds_what_exact_search_finds(factory: str) -> None:
     index = build_index(DATABASE, factory, train_points=2000, block=777)
     assert index.ntotal == len(DATABASE)
