@@ -6,6 +6,8 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from adversary import battery
 from adversary.__main__ import ATTACKS, SAMPLE
 from adversary.battery import Case, WrongError
