@@ -220,7 +220,7 @@ def test_damage_is_an_error_with_the_file_s_name_at_most(
 
 @pytest.mark.slow
 @given(places=DAMAGE)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_much_damage_is_an_error_with_the_file_s_name_at_most(
     tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, int]]
 ) -> None:
