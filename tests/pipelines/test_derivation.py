@@ -15,7 +15,9 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated import derivation
 from ssl_kedro.pipelines.gated.records import Training
 
-PARAMETERS = DualGatingParameters.model_validate({"train": {"device": "cpu"}})
+PARAMETERS = DualGatingParameters.model_validate(
+    {"train": {"device": "cpu"}, "frontier": {"recalibration": 100}}
+)
 # Sorted by class, as a folder is; every image of a class has its class as its grey value.
 LABELS = np.repeat(np.arange(10), 40)
 IMAGES = np.broadcast_to((25 * LABELS)[:, None, None, None], (400, 3, 16, 16)).astype(np.uint8)
@@ -39,7 +41,6 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         return usual(encoder, budget, images, device=options["device"])
 
     monkeypatch.setattr(derivation, "pruned", watched)
-    monkeypatch.setattr(derivation, "RECALIBRATED", 100)
     return found
 
 

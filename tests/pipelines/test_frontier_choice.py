@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ssl_kedro.pipelines.gated.frontier_choice import Candidate, deployed, pareto_front
+from ssl_kedro.pipelines.gated.frontier.choice import Candidate, deployed, pareto_front
 
 
 def beaten(point: tuple[float, float], by: tuple[float, float]) -> bool:

@@ -15,10 +15,10 @@ from ssl_kedro.evaluation.paired import Verdict, paired_loss
 from ssl_kedro.inference.comparison import Comparison, NetworkName, NetworkTime
 from ssl_kedro.inference.engines.probe import EngineTiming
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.gated.frontier_nodes import collect_measurements, deployment, frontier
-from ssl_kedro.pipelines.gated.frontier_points import seed_interval
-from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
-from ssl_kedro.pipelines.gated.inference_records import Footprint, Form, Measurement
+from ssl_kedro.pipelines.gated.frontier.nodes import collect_measurements, deployment, frontier
+from ssl_kedro.pipelines.gated.frontier.points import seed_interval
+from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.inference.records import Footprint, Form, Measurement
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.reporting.html import Report, rendered
 

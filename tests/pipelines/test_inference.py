@@ -30,8 +30,10 @@ from ssl_kedro.inference.onnx_file import ExportError, ExportNotInstalledError
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
-from ssl_kedro.pipelines.gated import inference_export, inference_networks, inference_nodes
-from ssl_kedro.pipelines.gated.inference_records import Form, Measurement, Measurements
+from ssl_kedro.pipelines.gated.inference import networks
+from ssl_kedro.pipelines.gated.inference.export import export
+from ssl_kedro.pipelines.gated.inference.nodes import measure_inference, race_dense_engines
+from ssl_kedro.pipelines.gated.inference.records import Form, Measurement, Measurements
 from ssl_kedro.pipelines.gated.nodes import extract
 from ssl_kedro.pipelines.gated.records import Evaluations, Training
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame, inference_metrics
@@ -72,10 +74,8 @@ def measured(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     parameters = given(**inference)
     features = extract(parameters, encoder, *images)
-    dense = inference_nodes.race_dense_engines(parameters, images[1])
-    found, _ = inference_nodes.measure_inference(
-        parameters, dense, encoder, features, *images, trained=TRAINED
-    )
+    dense = race_dense_engines(parameters, images[1])
+    found, _ = measure_inference(parameters, dense, encoder, features, *images, trained=TRAINED)
     return MEASUREMENT.dump_python(found, mode="json"), features
 
 
@@ -227,9 +227,7 @@ def test_a_probe_that_augments_takes_no_further_passes(
     monkeypatch.setattr(CompactEncoder, "forward", counted)
     parameters = given("augmented", batches="1")
     again = MEASUREMENT.dump_python(
-        inference_nodes.measure_inference(
-            parameters, {}, random_encoder(), features, *images, trained=TRAINED
-        )[0],
+        measure_inference(parameters, {}, random_encoder(), features, *images, trained=TRAINED)[0],
         mode="json",
     )
     assert sum(seen) == 40 + (80 + 40)  # gated: evaluation images; static: both parts
@@ -280,7 +278,7 @@ def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     frame = inference_frame(evaluations(), typed(dual=measurement), baseline="vicreg")
     assert set(frame["network"]) == {"dense", "gated"}
     with pytest.raises(ConfigError, match=r"static_budget = 0\.5: expected a share that this"):
-        inference_export.export(
+        export(
             given(static_budget=0.5),
             encoder,
             features,
@@ -328,7 +326,7 @@ def test_export_is_checked_and_refuses_another_size(
     features = extract(given(), encoder, *images)
     forms = [Form(name, "int8", ("native",), Accuracies(), HOLDS) for name in ("dense", "static")]
     held = dataclasses.replace(UNMEASURED, forms=(*forms, LOSING))
-    report = inference_export.export(given(), encoder, features, held, *images, tmp_path)
+    report = export(given(), encoder, features, held, *images, tmp_path)
     for name, file in report.files.items():
         assert file.path.exists(), name
         assert file.difference < (0.1 * file.largest if "int8" in name else 1e-4) < file.largest
@@ -342,7 +340,7 @@ def test_export_is_checked_and_refuses_another_size(
     )
     other = random_encoder(size=24)
     with pytest.raises(ConfigError, match=r"data\.size = 16: expected 24, the image size"):
-        inference_export.export(given(), other, features, UNMEASURED, *images, tmp_path)
+        export(given(), other, features, UNMEASURED, *images, tmp_path)
 
 
 def test_a_compact_network_that_differs_is_not_written(
@@ -354,7 +352,7 @@ def test_a_compact_network_that_differs_is_not_written(
     older = tmp_path / "compact" / "older"
     older.parent.mkdir()
     older.touch()
-    compact = inference_networks.compact
+    compact = networks.compact
 
     def shifted(*given: Any) -> CompactNetwork:
         network = compact(*given)
@@ -363,9 +361,9 @@ def test_a_compact_network_that_differs_is_not_written(
         conv.bias += 0.01
         return network
 
-    monkeypatch.setattr(inference_networks, "compact", shifted)
+    monkeypatch.setattr(networks, "compact", shifted)
     with pytest.raises(ExportError, match=r"compact: the file differs .* expected at most 0\.0001"):
-        inference_export.export(given(), encoder, features, UNMEASURED, *images, tmp_path)
+        export(given(), encoder, features, UNMEASURED, *images, tmp_path)
     assert list(tmp_path.rglob("*")) == [older.parent, older]
 
 
@@ -375,7 +373,7 @@ def test_only_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     def faulty(*given: Any) -> None:
         raise ValueError("operands could not be broadcast together")
 
-    monkeypatch.setattr(inference_networks, "static_network", faulty)
+    monkeypatch.setattr(networks, "static_network", faulty)
     with pytest.raises(ValueError, match="broadcast"):
         measured(random_encoder(), images)
 
@@ -384,7 +382,7 @@ def test_the_dense_race_leaves_the_global_generator_alone(
     images: tuple[ImageSet, ImageSet],
 ) -> None:
     before = torch.random.get_rng_state()
-    inference_nodes.race_dense_engines(given(batches="1"), images[1])
+    race_dense_engines(given(batches="1"), images[1])
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -16,9 +16,9 @@ from ssl_kedro.inference.compact import dense_network
 from ssl_kedro.inference.engines.base import engine_features
 from ssl_kedro.inference.engines.probe import fastest_engine
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.gated import inference_nodes
-from ssl_kedro.pipelines.gated.inference_forms import calibration_images, held_out_of
-from ssl_kedro.pipelines.gated.inference_records import Measurement
+from ssl_kedro.pipelines.gated.inference.forms import calibration_images, held_out_of
+from ssl_kedro.pipelines.gated.inference.nodes import measure_inference
+from ssl_kedro.pipelines.gated.inference.records import Measurement
 from ssl_kedro.pipelines.gated.nodes import extract
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.parameters import parsed
@@ -48,7 +48,7 @@ def measured(
 ) -> tuple[Measurement, dict[str, np.ndarray]]:
     parameters, encoder = given(**inference), random_encoder()
     features = extract(parameters, encoder, *images)
-    return inference_nodes.measure_inference(
+    return measure_inference(
         parameters, {}, encoder, features, *images, trained=Training("dual_gating", 0.5, 0)
     )
 

@@ -14,7 +14,7 @@ from pipelines.run_rows import evaluation
 from ssl_kedro.evaluation.accuracies import Accuracies, Costs
 from ssl_kedro.evaluation.features import BlockUsage
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.gated.inference_records import Measurement
+from ssl_kedro.pipelines.gated.inference.records import Measurement
 from ssl_kedro.pipelines.gated.records import Evaluation
 from ssl_kedro.pipelines.gated.report.peers import peers_section, peers_table
 

@@ -10,7 +10,8 @@ import pytest
 from kedro.io import DatasetError
 
 from ssl_kedro.datasets.files import RecordDataset
-from ssl_kedro.pipelines.gated import inference_records, records
+from ssl_kedro.pipelines.gated import records
+from ssl_kedro.pipelines.gated.inference import records as inference_records
 
 # As the pipeline wrote it when nodes passed dictionaries.
 TRAINING = {

@@ -1,5 +1,6 @@
 """Accuracies and costs of a frozen encoder, and what any trained one has to beat."""
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,6 +36,13 @@ class Accuracies:
     knn_top1: float | None = None
     knn_normalised_top1: float | None = None
     linear_top1: tuple[float, ...] | None = None
+
+    def flat(self) -> dict[str, float]:
+        """What there is of knn_top1 and linear_top1_mean, the mean over the probe's runs."""
+        found = {} if self.knn_top1 is None else {"knn_top1": self.knn_top1}
+        if self.linear_top1 is not None:
+            found["linear_top1_mean"] = statistics.fmean(self.linear_top1)
+        return found
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
 
-# Training images that batch norms are re-estimated on; fewer where there are fewer.
-RECALIBRATED = 2_000
-
 
 def derive_pruned(
     parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
@@ -27,7 +24,7 @@ def derive_pruned(
     """
     if not isinstance(encoder, GatedResNet18) or trained.budget is None:
         raise ConfigError("encoder.architecture", type(encoder).__name__, "resnet18, to be pruned")
-    seen = _recalibrated_on(images, trained.seed)
+    seen = _recalibrated_on(parameters, images, trained.seed)
     device = resolved_device(parameters.train.device)
     return pruned(encoder, trained.budget, seen, device=device)
 
@@ -43,7 +40,7 @@ def derive_narrowed(
     if not isinstance(encoder, SlimmableResNet18) or trained.width is None:
         found = type(encoder).__name__
         raise ConfigError("encoder.architecture", found, "slimmable_resnet18, to be narrowed")
-    seen = _recalibrated_on(images, trained.seed)
+    seen = _recalibrated_on(parameters, images, trained.seed)
     return encoder.at_width(trained.width, seen, device=resolved_device(parameters.train.device))
 
 
@@ -51,8 +48,10 @@ def derive_narrowed(
 CUTS = {"pruned": derive_pruned, "narrowed": derive_narrowed}
 
 
-def _recalibrated_on(images: ImageSet, seed: int) -> np.ndarray:
+def _recalibrated_on(
+    parameters: EncoderPipelineParameters, images: ImageSet, seed: int
+) -> np.ndarray:
     """Some training images, uint8 (N, 3, H, W): drawn, since folders keep classes together."""
-    count = min(RECALIBRATED, len(images))
+    count = min(parameters.frontier.recalibration, len(images))
     drawn = numpy_generator(seed, "recalibration").choice(len(images), count, replace=False)
     return np.asarray(images.images[np.sort(drawn)])

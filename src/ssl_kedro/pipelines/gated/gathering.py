@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.gated import deployment_export, frontier_nodes, nodes
+from ssl_kedro.pipelines.gated import nodes
+from ssl_kedro.pipelines.gated.frontier.export import export_deployment
+from ssl_kedro.pipelines.gated.frontier.nodes import collect_measurements, deployment, frontier
 from ssl_kedro.pipelines.gated.graph import EXPORT, FRONTIER, MEASURE, Made, PlannedModel, named
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.pipelines.gated.report.page import describe_run
@@ -58,7 +60,7 @@ def gathering(
         deployed |= {"folder": f"{pipeline}.deployment_folder"}
         found += [
             (nodes.collect_by_model, left("export_check", timed), "exports"),
-            (deployment_export.export_deployment, deployed, "deployed_files"),
+            (export_deployment, deployed, "deployed_files"),
         ]
     if compared := [model for model in own if FRONTIER in model.tags]:
         inputs = named(pipeline, "parameters") | _of_every_seed(compared)
@@ -90,14 +92,14 @@ def _of_timed(pipeline: str, timed: Sequence[PlannedModel], baseline: str) -> li
     run = named(pipeline, "parameters")
     return [
         (
-            given(frontier_nodes.collect_measurements, baseline=baseline),
+            given(collect_measurements, baseline=baseline),
             measured,
             "inference_models",
         ),
         (frame, named(pipeline, "models", "inference_models"), "inference_table"),
         (time_against_cost, table, "inference_plot"),
-        (given(frontier_nodes.frontier, baseline=baseline), run | left, "frontier_table"),
-        (frontier_nodes.deployment, named(pipeline, "parameters", "frontier_table"), "deployment"),
+        (given(frontier, baseline=baseline), run | left, "frontier_table"),
+        (deployment, named(pipeline, "parameters", "frontier_table"), "deployment"),
         (frontier_figure, named(pipeline, "frontier_table"), "frontier_plot"),
     ]
 

@@ -12,11 +12,11 @@ from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import (
     derivation,
-    inference_export,
-    inference_nodes,
     nodes,
     preparation,
 )
+from ssl_kedro.pipelines.gated.inference.export import export
+from ssl_kedro.pipelines.gated.inference.nodes import measure_inference, race_dense_engines
 from ssl_kedro.pipelines.gated.records import Training
 
 # Tags of the stages that time encoders and write them to files.
@@ -120,7 +120,7 @@ def encoder_nodes(
     ]
     if timed:
         inputs = named(pipeline, "parameters", "eval_images")
-        race = (inference_nodes.race_dense_engines, inputs, "dense_engines")
+        race = (race_dense_engines, inputs, "dense_engines")
         made.append((race, [*tags, MEASURE]))
     return [
         *(
@@ -163,7 +163,7 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
         yield model.node(
             "measure_inference",
             given(
-                inference_nodes.measure_inference,
+                measure_inference,
                 trained=model.training,
                 precisions=PRECISIONS if FRONTIER in tags else None,
             ),
@@ -176,7 +176,7 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
         folder = {"folder": f"{space}.export_folder"}
         yield model.node(
             "export",
-            inference_export.export,
+            export,
             seen | named(space, "inference") | folder,
             f"{space}.export_check",
             [EXPORT],

@@ -16,8 +16,8 @@ from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
-from ssl_kedro.pipelines.gated.frontier_parameters import FrontierParameters
-from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.frontier.parameters import FrontierParameters
+from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
 from ssl_kedro.pipelines.gated.variants import Variant
 from ssl_kedro.pipelines.parameters import (
     Budgets,

@@ -13,7 +13,7 @@ from ssl_kedro.pipelines.dual_gating.report.figures import (
 )
 from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import has_several_seeds
-from ssl_kedro.pipelines.gated.inference_records import Deployment, Exports, Measurements
+from ssl_kedro.pipelines.gated.inference.records import Deployment, Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat

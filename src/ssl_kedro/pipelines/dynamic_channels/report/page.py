@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
-from ssl_kedro.pipelines.gated.inference_records import Deployment, Exports, Measurements
+from ssl_kedro.pipelines.gated.inference.records import Deployment, Exports, Measurements
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import (

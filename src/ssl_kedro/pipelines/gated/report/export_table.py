@@ -1,6 +1,6 @@
 """Exported files as a table of the report."""
 
-from ssl_kedro.pipelines.gated.inference_records import Exports
+from ssl_kedro.pipelines.gated.inference.records import Exports
 from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.html import Table

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ssl_kedro.pipelines.gated.frontier_points import measure_of
-from ssl_kedro.pipelines.gated.report.form_names import MEASURE_TITLES, batch_label, form_label
+from ssl_kedro.pipelines.gated.frontier.names import MEASURE_TITLES, batch_label, form_label
+from ssl_kedro.pipelines.gated.frontier.points import measure_of
 from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, PALE, figure, spread, title
 
 # Width of a letter of small print as a share of a panel's.
@@ -24,7 +24,7 @@ def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
 
     Args:
         frontier_table: from
-            :func:`~ssl_kedro.pipelines.gated.frontier_points.frontier_frame`.
+            :func:`~ssl_kedro.pipelines.gated.frontier.points.frontier_frame`.
     """
     measure = measure_of(frontier_table)
     batches = sorted(frontier_table["batch"].unique())

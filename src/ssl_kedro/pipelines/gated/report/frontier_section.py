@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.pipelines.gated.frontier_points import measure_of
-from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
-from ssl_kedro.pipelines.gated.inference_records import Deployment
-from ssl_kedro.pipelines.gated.report.form_names import (
+from ssl_kedro.pipelines.gated.frontier.names import (
     ENGINES,
     MEASURE_TITLES,
     batch_label,
     form_label,
 )
+from ssl_kedro.pipelines.gated.frontier.points import measure_of
+from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.inference.records import Deployment
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.reporting.html import Picture, Section, Table
 from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
@@ -31,7 +31,7 @@ def frontier_sections(
 
     Args:
         options: of the stage that timed and judged.
-        frame: from :func:`~ssl_kedro.pipelines.gated.frontier_points.frontier_frame`.
+        frame: from :func:`~ssl_kedro.pipelines.gated.frontier.points.frontier_frame`.
         deployment: what to deploy.
     """
     if frame is None or deployment is None or frame.empty:

@@ -16,10 +16,9 @@ from ssl_kedro.pipelines.gated.differences import (
     paired,
     paired_difference,
 )
-from ssl_kedro.pipelines.gated.inference_records import Measurement
+from ssl_kedro.pipelines.gated.inference.records import Measurement
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Evaluation
-from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
 from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, width_of
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import plain, three_digits
@@ -68,7 +67,7 @@ class Peer:
 
     def measured(self, measure: str) -> dict[int, float]:
         """An accuracy by seed, a fraction, where it was measured."""
-        flat = {seed: flat_accuracies(found) for seed, found in self.accuracies.items()}
+        flat = {seed: found.flat() for seed, found in self.accuracies.items()}
         return {seed: found[measure] for seed, found in flat.items() if measure in found}
 
     def mean(self, measure: str) -> float:

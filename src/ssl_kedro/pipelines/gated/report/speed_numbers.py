@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -11,7 +10,7 @@ import pandas as pd
 from ssl_kedro.evaluation.accuracies import Accuracies
 from ssl_kedro.inference.comparison import Comparison, NetworkName
 from ssl_kedro.inference.precision import PRECISIONS
-from ssl_kedro.pipelines.gated.inference_records import (
+from ssl_kedro.pipelines.gated.inference.records import (
     Deployment,
     Exports,
     Measurement,
@@ -71,7 +70,7 @@ def _row(
     if timing.precision != "f32":
         form = found.form(network, timing.precision, timing.engine)
         accuracies = None if form is None else form.accuracies
-    flat = flat_accuracies(accuracies or Accuracies())
+    flat = (accuracies or Accuracies()).flat()
     ms = timing.ms / compared.batch_size
     return {
         "network": network,
@@ -109,11 +108,11 @@ def inference_metrics(inference: Measurements) -> dict[str, float]:
         for network, accuracies in measured.accuracies.items():
             share = measured.macs[network] / measured.macs["dense"]
             found[f"{start}.{network}.flop_reduction"] = 1 - share
-            found |= {f"{start}.{network}.{k}": v for k, v in flat_accuracies(accuracies).items()}
+            found |= {f"{start}.{network}.{k}": v for k, v in accuracies.flat().items()}
         for form in measured.forms:
             if form.precision != "f32":
                 at = f"{start}.{form.network}_{form.precision}"
-                found |= {f"{at}.{k}": v for k, v in flat_accuracies(form.accuracies).items()}
+                found |= {f"{at}.{k}": v for k, v in form.accuracies.flat().items()}
                 found[f"{at}.offered"] = float(form.offered)
         if measured.gates is not None:
             channels, _, forced = measured.gates
@@ -149,14 +148,6 @@ def export_metrics(exports: Exports) -> dict[str, float]:
         for name, file in export.files.items()
         for value in ("difference", "bytes")
     }
-
-
-def flat_accuracies(accuracies: Accuracies) -> dict[str, float]:
-    """Accuracies with the mean of the linear probe's runs; nothing without labels."""
-    found = {} if accuracies.knn_top1 is None else {"knn_top1": accuracies.knn_top1}
-    if accuracies.linear_top1 is not None:
-        found["linear_top1_mean"] = statistics.fmean(accuracies.linear_top1)
-    return found
 
 
 def deployment_metrics(deployment: Deployment) -> dict[str, Any]:

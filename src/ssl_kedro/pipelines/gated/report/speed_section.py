@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ssl_kedro.pipelines.gated.inference_records import (
+from ssl_kedro.pipelines.gated.frontier.names import ENGINES, batch_label
+from ssl_kedro.pipelines.gated.inference.records import (
     Exports,
     Gates,
     Measurement,
@@ -18,8 +19,6 @@ from ssl_kedro.pipelines.gated.inference_records import (
 )
 from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.export_table import export_table
-from ssl_kedro.pipelines.gated.report.form_names import ENGINES, batch_label
-from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
 from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, title_of
 from ssl_kedro.reporting import style
 from ssl_kedro.reporting.html import Picture, Section, Table
@@ -283,7 +282,7 @@ def _forced_table(models: Evaluations, inference: Gated) -> Table:
                 three_digits(forced.changed_gates),
                 percent(forced.feature_change, 2),
                 percent(forced.largest_change, 1),
-                *(plain(100 * flat_accuracies(a).get("knn_top1", math.nan), 1) for a in both),
+                *(plain(100 * a.flat().get("knn_top1", math.nan), 1) for a in both),
             ]
         )
     columns = ["Model", "always on", "dependent", "removed", "images with a changed mask"]

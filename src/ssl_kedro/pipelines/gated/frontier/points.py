@@ -12,9 +12,8 @@ from scipy.stats import t as student
 
 from ssl_kedro.evaluation.paired import paired_loss
 from ssl_kedro.inference.comparison import Comparison, NetworkName, network_key
-from ssl_kedro.pipelines.gated.frontier_choice import Candidate, deployed, pareto_front
-from ssl_kedro.pipelines.gated.inference_records import Form, Measurement
-from ssl_kedro.pipelines.gated.report.speed_numbers import flat_accuracies
+from ssl_kedro.pipelines.gated.frontier.choice import Candidate, deployed, pareto_front
+from ssl_kedro.pipelines.gated.inference.records import Form, Measurement
 
 Arrays = Mapping[str, np.ndarray]
 # By seed and measure, one value an image.
@@ -238,7 +237,7 @@ def _accuracies(
     same = [
         m.form(form.network, form.precision, form.engines[0]) for m, _ in trained.by_seed.values()
     ]
-    flat = [flat_accuracies(one.accuracies) for one in same if one is not None]
+    flat = [one.accuracies.flat() for one in same if one is not None]
     for measure, name in (("linear", "linear_top1_mean"), ("knn", "knn_top1")):
         values = [one[name] for one in flat if name in one]
         found[measure] = 100 * statistics.fmean(values) if values else math.nan

@@ -15,9 +15,9 @@ from ssl_kedro.inference.export import (
     export_int8_compact,
 )
 from ssl_kedro.inference.onnx_file import check_export_installed
-from ssl_kedro.pipelines.gated.inference_forms import calibration_images
-from ssl_kedro.pipelines.gated.inference_networks import Networks, networks_of
-from ssl_kedro.pipelines.gated.inference_records import Export, Measurement
+from ssl_kedro.pipelines.gated.inference.forms import calibration_images
+from ssl_kedro.pipelines.gated.inference.networks import Networks, networks_of
+from ssl_kedro.pipelines.gated.inference.records import Export, Measurement
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 
 # Real images that an exported file is compared on, beside noise.

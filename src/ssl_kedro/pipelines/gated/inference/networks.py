@@ -19,7 +19,7 @@ from ssl_kedro.inference.compact import (
 )
 from ssl_kedro.inference.comparison import NetworkName
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.pipelines.gated.inference_records import StaticNetwork
+from ssl_kedro.pipelines.gated.inference.records import StaticNetwork
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from ssl_kedro.pipelines.gated.inference_records import Deployment
-from ssl_kedro.pipelines.gated.report.form_names import ENGINES, MEASURE_TITLES, form_label
+from ssl_kedro.pipelines.gated.frontier.names import ENGINES, MEASURE_TITLES, form_label
+from ssl_kedro.pipelines.gated.inference.records import Deployment
 from ssl_kedro.reporting.number_format import listed, percent, signed
 
 

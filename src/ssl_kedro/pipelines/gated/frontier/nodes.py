@@ -5,16 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.pipelines.gated.frontier_points import (
+from ssl_kedro.pipelines.gated.frontier.points import (
     chosen_of,
     frontier_frame,
     measure_of,
     offered_comparisons,
     trained_models,
 )
-from ssl_kedro.pipelines.gated.inference_records import Deployment, Measurement, Measurements
+from ssl_kedro.pipelines.gated.frontier.sentence import deployment_sentence
+from ssl_kedro.pipelines.gated.inference.records import Deployment, Measurement, Measurements
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.gated.report.frontier_sentence import deployment_sentence
 
 
 def collect_measurements(*, baseline: str, **found: Measurement) -> Measurements:
@@ -34,7 +34,7 @@ def collect_measurements(*, baseline: str, **found: Measurement) -> Measurements
 def frontier(parameters: EncoderPipelineParameters, *, baseline: str, **left: Any) -> pd.DataFrame:
     """Every network, precision and engine as a row.
 
-    See :func:`~ssl_kedro.pipelines.gated.frontier_points.frontier_frame`.
+    See :func:`~ssl_kedro.pipelines.gated.frontier.points.frontier_frame`.
 
     Args:
         parameters: of the run.

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.pipelines.gated.inference_parameters import ALL_MODELS, model_list
+from ssl_kedro.pipelines.gated.inference.parameters import ALL_MODELS, model_list
 from ssl_kedro.pipelines.gated.variants import PEERS
 from ssl_kedro.pipelines.parameters import Names, PipelineParameters, budget_list
 
@@ -20,6 +20,8 @@ class FrontierParameters(PipelineParameters):
             up. Shares that become one width are one network.
         within: points of accuracy below the best network that what is deployed may be: of the
             others the fastest. Runs without the tag choose so among the networks they have.
+        recalibration: training images that the batch norms of what is cut from a trained network
+            are re-estimated on; all of them where there are fewer.
     """
 
     models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
@@ -29,6 +31,7 @@ class FrontierParameters(PipelineParameters):
         Field(min_length=1),
     ] = (0.375, 0.4375, 0.5625, 0.6875)
     within: Annotated[float, Field(ge=0, le=100)] = 1.0
+    recalibration: Annotated[int, Field(ge=1)] = 2_000
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:

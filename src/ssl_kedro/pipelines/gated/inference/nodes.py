@@ -14,15 +14,15 @@ from ssl_kedro.inference.engines.base import Engine
 from ssl_kedro.inference.engines.probe import fastest_engine
 from ssl_kedro.inference.forcing import forcing_report
 from ssl_kedro.inference.precision import Precision
-from ssl_kedro.pipelines.gated.inference_forms import (
+from ssl_kedro.pipelines.gated.inference.forms import (
     Judge,
     Timed,
     calibration_images,
     footprints,
 )
-from ssl_kedro.pipelines.gated.inference_networks import Networks, networks_of, reference_network
-from ssl_kedro.pipelines.gated.inference_parameters import InferenceParameters
-from ssl_kedro.pipelines.gated.inference_records import (
+from ssl_kedro.pipelines.gated.inference.networks import Networks, networks_of, reference_network
+from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.inference.records import (
     ChannelCounts,
     DenseEngines,
     ForcedGates,

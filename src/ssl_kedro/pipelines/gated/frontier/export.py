@@ -9,7 +9,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.inference.export import ExportReport
 from ssl_kedro.inference.onnx_file import ExportError
-from ssl_kedro.pipelines.gated.inference_records import DeployedFiles, Deployment, Exports
+from ssl_kedro.pipelines.gated.inference.records import DeployedFiles, Deployment, Exports
 
 _PROGRAM = '''"""Features of images by the network beside this file: needs numpy and onnxruntime.
 

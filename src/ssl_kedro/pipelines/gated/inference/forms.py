@@ -20,8 +20,8 @@ from ssl_kedro.inference.engines.probe import EngineName
 from ssl_kedro.inference.memory import engine_maker, engine_memory_mb
 from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.precision import Precision
-from ssl_kedro.pipelines.gated.inference_networks import Networks
-from ssl_kedro.pipelines.gated.inference_records import Footprint, Form
+from ssl_kedro.pipelines.gated.inference.networks import Networks
+from ssl_kedro.pipelines.gated.inference.records import Footprint, Form
 from ssl_kedro.pipelines.gated.nodes import evaluator
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 

@@ -1,0 +1,1 @@
+"""The front of accuracy against time, and what of it to deploy."""
