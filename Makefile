@@ -17,11 +17,11 @@ run: install
 test: install
 	$(TESTS) -m "not slow"
 
-# What continuous integration runs: format, lint, types, layers, duplicates, all tests, every pipeline
-# (three of them with one budget or fewer epochs than their base runs, which are compared by hand when numbers
-# may change), two at a time in rooms of their own, of one thread each.
+# What continuous integration runs in 25 minutes: format, lint, types, layers, duplicates, the tests of
+# `make test`, every pipeline (three of them with one budget or fewer epochs than their base runs, which are
+# compared by hand when numbers may change), two at a time in rooms of their own, of one thread each.
 check: lint
-	$(TESTS)
+	$(TESTS) -m "not slow"
 	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 run_base run_apart
 
 run_base:
@@ -33,6 +33,7 @@ run_apart:
 	$(BIN)/kedro run --pipeline saliency360 \
 		--params run=check,saliency360.train.epochs=4,saliency360.decoder_train.epochs=8
 
+# The long tests (kills, resumes, several machines, whole runs), 11 minutes: before every merge.
 slow: install
 	$(TESTS) -m slow
 

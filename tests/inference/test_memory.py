@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 
 import pytest
@@ -17,12 +18,15 @@ from ssl_kedro.inference.memory import engine_maker, engine_memory_mb
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="proc(5) is Linux'")
 def test_memory_is_what_an_engine_keeps_and_takes_at_most() -> None:
-    small, large = (
-        engine_memory_mb(functools.partial(Hungry, *sizes), 1, 8) for sizes in ((40, 20), (40, 220))
-    )
-    assert small is not None and large is not None
-    assert 60 <= small < 80
-    assert large - small == pytest.approx(200, abs=15)
+    taken = [
+        engine_memory_mb(functools.partial(Hungry, *mb), 1, 8)
+        for mb in ((40, 20), (40, 220), (240, 20))
+    ]
+    small, more_taken, more_kept = (math.nan if mb is None else mb for mb in taken)
+    # What PyTorch itself allocates for its first batches depends on the machine.
+    assert 60 <= small < 120
+    assert more_taken - small == pytest.approx(200, abs=15)
+    assert more_kept - small == pytest.approx(200, abs=15)
     assert engine_memory_mb(Broken, 1, 8) is None
 
 
