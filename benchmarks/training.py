@@ -49,7 +49,7 @@ from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.evaluation.knn import knn_accuracy
+from ssl_kedro.evaluation.knn import knn_right
 from ssl_kedro.images.sources.textures import textures
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, expander
@@ -376,15 +376,8 @@ def measured(options: argparse.Namespace, made: Path) -> None:
     unseen = decoded(files, tested)
 
     def accuracy(candidate: Reference | Ours) -> float:
-        return knn_accuracy(
-            candidate.features(images),
-            labels[rows],
-            candidate.features(unseen),
-            labels[tested],
-            k=1,
-            normalise=True,
-            device=torch.device("cpu"),
-        )
+        sides = candidate.features(images), labels[rows], candidate.features(unseen), labels[tested]
+        return float(knn_right(*sides, k=1, normalise=True).mean())
 
     compared_times(candidates, accuracy, options.accuracy, options.limit)
 

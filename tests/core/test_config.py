@@ -112,7 +112,7 @@ from ssl_kedro.augment.views import RandomViews, TwoViews
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.features import extract_features
-from ssl_kedro.evaluation.knn import knn_accuracy
+from ssl_kedro.evaluation.knn import knn_right
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_right
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.encoders.factory import EncoderSetup
@@ -135,7 +135,7 @@ save_encoder(result.method.encoder, folder)
 encoder = load_encoder(folder)
 known = extract_features(encoder, images.images, "gated").features
 asked = extract_features(encoder, held_out.images, "gated").features
-print(knn_accuracy(known, images.labels, asked, held_out.labels))
+print(knn_right(known, images.labels, asked, held_out.labels).mean())
 print(linear_probe_right(known, images.labels, asked, held_out.labels,
                          ProbeConfig(epochs=2, runs=1), seed=0).mean())
 """

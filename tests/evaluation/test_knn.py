@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from ssl_kedro.evaluation.knn import knn_accuracy, nearest_neighbours
+from ssl_kedro.evaluation.knn import knn_right, nearest_neighbours
 
 
 def data(seed: int = 0, offset: float = 0.0) -> tuple[np.ndarray, ...]:
@@ -21,7 +21,7 @@ def data(seed: int = 0, offset: float = 0.0) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_nearest_neighbour_accuracy_equals_scikit_learn(normalise: bool, offset: float) -> None:
     bank, labels, queries, asked = data(offset=offset)
-    found = knn_accuracy(bank, labels, queries, asked, normalise=normalise)
+    found = knn_right(bank, labels, queries, asked, normalise=normalise).mean()
     if normalise:
         bank = bank / np.linalg.norm(bank, axis=1, keepdims=True)
         queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
@@ -43,12 +43,12 @@ def test_neighbours_equal_a_double_loop(bank_block: int) -> None:
 def test_equal_votes_go_to_the_nearest() -> None:
     bank = np.array([[0.0], [1.0], [2.0], [3.0]], dtype=np.float32)
     query = np.array([[0.1]], dtype=np.float32)
-    assert knn_accuracy(bank, np.array([7, 1, 1, 7]), query, np.array([7]), k=2) == 1.0
-    assert knn_accuracy(bank, np.array([7, 1, 1, 7]), query, np.array([1]), k=3) == 1.0
-    assert knn_accuracy(bank, np.array([7, 1, 1, 7]), query, np.array([7]), k=4) == 1.0
+    assert knn_right(bank, np.array([7, 1, 1, 7]), query, np.array([7]), k=2).all()
+    assert knn_right(bank, np.array([7, 1, 1, 7]), query, np.array([1]), k=3).all()
+    assert knn_right(bank, np.array([7, 1, 1, 7]), query, np.array([7]), k=4).all()
 
 
 def test_impossible_k_is_refused() -> None:
     bank, labels, queries, asked = data()
     with pytest.raises(ValueError, match="k = 401: expected 1 to 400"):
-        knn_accuracy(bank, labels, queries, asked, k=401)
+        knn_right(bank, labels, queries, asked, k=401)

@@ -11,7 +11,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.evaluation.features import BlockUsage, channel_usage, extract_features, gate_record
-from ssl_kedro.evaluation.knn import KnnConfig, knn_accuracy, knn_right
+from ssl_kedro.evaluation.knn import KnnConfig, knn_right
 from ssl_kedro.evaluation.linear_probe import (
     ProbeConfig,
     augmented_batches,
@@ -112,7 +112,8 @@ class Evaluator:
         """Nearest neighbours of features (N, D); ``normalise`` None = as ``knn`` says."""
         normalise = self.knn.normalise if normalise is None else normalise
         sides = self._with_labels(known, asked)
-        return knn_accuracy(*sides, k=self.knn.k, normalise=normalise, device=self.device)
+        right = knn_right(*sides, k=self.knn.k, normalise=normalise, device=self.device)
+        return float(right.mean())
 
     def linear(
         self, encoder: Encoder, branch: Branch, features: Mapping[str, np.ndarray]

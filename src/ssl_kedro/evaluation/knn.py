@@ -58,7 +58,7 @@ def nearest_neighbours(
     return torch.cat(found)
 
 
-def knn_accuracy(
+def knn_right(
     bank: np.ndarray,
     bank_labels: np.ndarray,
     queries: np.ndarray,
@@ -67,8 +67,8 @@ def knn_accuracy(
     k: int = 1,
     normalise: bool = False,
     device: torch.device | str = "cpu",
-) -> float:
-    """Share of queries whose k nearest neighbours vote for their class.
+) -> np.ndarray:
+    """For which queries the k nearest neighbours vote for their class; the mean is the accuracy.
 
     Chapter 6 uses k = 1, Euclidean, features as they are (Tables 6.4-6.6) or L2-normalised
     (Table 6.3). Among classes with equal votes the one of the nearest neighbour wins.
@@ -83,28 +83,11 @@ def knn_accuracy(
         device: where to compute.
 
     Returns:
-        Accuracy in [0, 1].
+        Boolean (Q,).
 
     Raises:
         ValueError: k is not between 1 and N, or the dimensions differ.
     """
-    right = knn_right(
-        bank, bank_labels, queries, query_labels, k=k, normalise=normalise, device=device
-    )
-    return float(right.mean())
-
-
-def knn_right(
-    bank: np.ndarray,
-    bank_labels: np.ndarray,
-    queries: np.ndarray,
-    query_labels: np.ndarray,
-    *,
-    k: int = 1,
-    normalise: bool = False,
-    device: torch.device | str = "cpu",
-) -> np.ndarray:
-    """Which queries :func:`knn_accuracy` counts, (Q,) boolean."""
     neighbours = neighbours_of(bank, queries, k, normalise=normalise, device=device)
     votes = torch.from_numpy(np.asarray(bank_labels)[neighbours])
     return np.asarray(_majority(votes).numpy() == np.asarray(query_labels))

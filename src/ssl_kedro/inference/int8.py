@@ -14,20 +14,18 @@ What blocks add up, bytes would round again and again. It is kept as words of 16
 Gates decide in float32. :class:`~ssl_kedro.inference.native.kernel.NativeNetwork` computes it.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.encoders.bundled import INPUT, Bundled
 from ssl_kedro.encoders.folding import STEMS
-from ssl_kedro.inference.network import CompactBlock, CompactGate, CompactNetwork
-from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan, plan_from_json
+from ssl_kedro.inference.network import CompactBlock, CompactGate, CompactNetwork, Planned
+from ssl_kedro.inference.plan import BlockPlan, CompactPlan
 
 _LEVELS, _LARGEST_WEIGHT = 255, 127
 # Words for a byte in the map of the largest values; as much again is left above them.
@@ -105,7 +103,7 @@ class Int8Block(nn.Module):
             self.gate.load_state_dict(block.gate.state_dict())
 
 
-class Int8Network(Bundled):
+class Int8Network(Planned):
     """Weights and scales of a compact network in int8.
 
     Attributes:
@@ -133,17 +131,6 @@ class Int8Network(Bundled):
         self.register_buffer("word", torch.ones(()))
         self.requires_grad_(False)
         self.eval()
-
-    def description(self) -> dict[str, Any]:
-        """The plan, and what readers of the file may want to know."""
-        notes = {"feature_dimensions": self.plan.feature_dimensions, "input": INPUT}
-        return dataclasses.asdict(self.plan) | notes
-
-    @classmethod
-    def from_description(cls, values: Mapping[str, Any]) -> Self:
-        """Without memory: what a damaged plan asks for is only checked against the file."""
-        with torch.device("meta"):
-            return cls(plan_from_json({**values, "format": FORMAT}))
 
     def int8_blocks(self) -> list[Int8Block]:
         """The blocks in order."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.encoders.base import Branch, Encoder, Forced, Masked, Noise
-from ssl_kedro.encoders.bundled import INPUT, Normalised
+from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import global_average
@@ -84,7 +84,24 @@ class CompactBlock(nn.Module):
         return torch.relu(self.conv2(inner) + shortcut), applied
 
 
-class CompactNetwork(Normalised):
+class Planned(Bundled):
+    """What a bundle says of a network that a plan describes, and that is built from it."""
+
+    plan: CompactPlan
+
+    def description(self) -> dict[str, Any]:
+        """The plan, and what readers of the file may want to know."""
+        notes = {"feature_dimensions": self.plan.feature_dimensions, "input": INPUT}
+        return dataclasses.asdict(self.plan) | notes
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """Without memory: what a damaged plan asks for is only checked against the file."""
+        with torch.device("meta"):
+            return cls(plan_from_json({**values, "format": FORMAT}))
+
+
+class CompactNetwork(Planned, Normalised):
     """Images in, features out, with folded batch norms and the channels of a plan.
 
     Args:
@@ -131,17 +148,6 @@ class CompactNetwork(Normalised):
             if decided is not None:
                 applied.append(decided)
         return x, torch.cat(applied, dim=1) if applied else x.new_zeros(x.shape[0], 0)
-
-    def description(self) -> dict[str, Any]:
-        """The plan, and what readers of the file may want to know."""
-        notes = {"feature_dimensions": self.plan.feature_dimensions, "input": INPUT}
-        return dataclasses.asdict(self.plan) | notes
-
-    @classmethod
-    def from_description(cls, values: Mapping[str, Any]) -> Self:
-        """Without memory: what a damaged plan asks for is only checked against the file."""
-        with torch.device("meta"):
-            return cls(plan_from_json(values))
 
     def compact_blocks(self) -> list[CompactBlock]:
         """The blocks in order."""

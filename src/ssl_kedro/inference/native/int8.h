@@ -1,11 +1,8 @@
 // The gated ResNet-18 in int8: weights signed with a scale for each output channel, inputs of
 // convolutions unsigned with a scale for each map. What blocks add up is kept as words of 16 bits.
 #pragma once
-#include "executor.h"
-#include "gate.h"
 #include "int8_tiles.h"
-#include "memory.h"
-#include "shape.h"
+#include "layout.h"
 
 using Bytes = Buffer<uint8_t>;
 using Weights = Buffer<int8_t>;
@@ -52,11 +49,7 @@ struct Reading {
   int64_t count() const { return segments() * bytes() / LINE; }            // lines of all
 };
 
-struct Int8Block {
-  int64_t in, kept, on, out, stride, hidden, downsample;
-  Gate gate;
-  ByteMap from, to;
-  int source, target;       // which maps of an image it reads and writes
+struct Int8Block : BlockLayout<ByteMap> {
   float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
   int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
   Reading reading;          // of conv1
@@ -66,14 +59,8 @@ struct Int8Block {
   Weights fixed_rows, fixed_columns;  // as pairs, of all kept channels: where none depends on the
                                       // image, and in late blocks
   Floats rows_scale, rows_bias, columns_scale, columns_bias, shortcut_scale, shortcut_bias;
-  std::vector<int32_t> from_pixels;    // of each output pixel: input pixel, first tap
-  std::vector<int32_t> inner_pixels;   // the same of conv2
-  std::vector<int32_t> to_pixels;      // of each output pixel: pixel in `to`
-  std::vector<int32_t> source_pixels;  // of each input pixel: pixel in `from`
   std::vector<int32_t> flat_pixels;    // to_pixels of flat tiles: the border to the right as well
   std::vector<PixelTile> tiles[3];     // by way
-  bool late;                           // weights outweigh the maps: many images at a time
-  int64_t pixels() const { return to.height * to.width; }
   int64_t out_blocks() const { return (out + COLUMN_BLOCK - 1) / COLUMN_BLOCK; }
   Share all(const Reading &how) const { return {0, int64_t(tiles[int(how.way)].size())}; }
 };
@@ -113,7 +100,7 @@ struct Int8Workspace {
   std::vector<Opening> openings;           // by slot
 };
 
-class Int8Network : public Executor {
+class Int8Network : public Layout<Int8Block, ByteMap> {
  public:
   Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Tiles *tiles,
               const Int8Tiles *int8);
@@ -174,18 +161,12 @@ class Int8Network : public Executor {
 
   const Tiles *tiles_;
   const Int8Tiles *int8_;
-  int64_t kernel_, step_, padding_, pooled_, width_;
   int64_t stack_;                          // rows of pixels that lie together
   uint32_t nothing_;                       // a pixel of 0 after normalisation
-  ByteMap stem_map_;                           // before the pooling
   Weights stem_;
   Floats stem_scale_, stem_bias_;
-  std::vector<int32_t> stem_from_, stem_to_;
+  std::vector<int32_t> stem_from_;
   std::vector<PixelTile> stem_tiles_;
-  std::vector<Int8Block> blocks_;
-  std::vector<ByteMap> maps_;
-  std::vector<int64_t> slots_;             // of each map
-  std::vector<int64_t> masks_at_;          // of each block: its part of a mask row
   std::vector<int32_t> everything_;        // 0, 1, 2 ...
   std::vector<Int8Workspace> spaces_;
   int64_t serial_ = 0;                     // of steps of one image on all threads

@@ -97,60 +97,22 @@ int64_t Int8Arrays::float_count(const Shape &shape) {
 
 Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Tiles *tiles,
                          const Int8Tiles *int8)
-    : Executor(threads, int((shape.pooled() ? 3 : 2) + 2 * shape.blocks())),
-      tiles_(tiles), int8_(int8) {
-  kernel_ = shape.kernel(), step_ = shape.step(), padding_ = shape.padding();
-  pooled_ = shape.pooled(), width_ = shape.width(), side_ = shape.side();
-  const int64_t stem_side = (side_ + 2 * padding_ - kernel_) / step_ + 1;
-  const int64_t side = pooled_ ? (stem_side - 1) / 2 + 1 : stem_side;
-  stem_map_ = {stem_side, stem_side, rounded(width_, 16)};
-  maps_.push_back({side, side, rounded(width_, 16)});
-  blocks_.resize(shape.blocks());
-  int64_t most = stem_side * stem_side;
-  for (size_t b = 0; b < blocks_.size(); ++b) {
-    const Shape::Block s = shape.block(int64_t(b));
-    Int8Block &block = blocks_[b];
-    block.in = s.in, block.kept = s.kept, block.on = s.on, block.out = s.out;
-    block.stride = s.stride, block.hidden = s.hidden, block.downsample = s.downsample;
-    block.source = int(maps_.size()) - 1;
-    block.from = maps_.back();
-    if (block.downsample) {
-      const int64_t after = (block.from.height - 1) / block.stride + 1;
-      maps_.push_back({after, after, rounded(block.out, 16)});
-    }
-    block.to = maps_.back();
-    block.target = int(maps_.size()) - 1;
-    const int64_t h = block.to.height, w = block.to.width, from = block.from.pitch();
-    block.from_pixels = pixel_places(h, w, 1, from, 0);
-    for (int64_t p = 0; p < h * w; ++p)
-      block.from_pixels[p] = int32_t((p / w * from + p % w) * block.stride);
-    block.inner_pixels = pixel_places(h, w, 1, block.to.pitch(), 0);
-    block.to_pixels = pixel_places(h, w, 1, block.to.pitch(), block.to.pitch() + 1);
-    block.source_pixels = pixel_places(block.from.height, block.from.width, 1, from, from + 1);
-    block.flat_pixels = pixel_places(h, block.to.pitch(), 1, block.to.pitch(), block.to.pitch() + 1);
+    : Layout(shape, threads, LATE_BYTES), tiles_(tiles), int8_(int8) {
+  int64_t most = stem_map_.height * stem_map_.width;
+  for (Int8Block &block : blocks_) {
+    const int64_t h = block.to.height, w = block.to.width, pitch = block.to.pitch();
+    block.flat_pixels = pixel_places(h, pitch, 1, pitch, pitch + 1);
     block.tiles[int(Way::by_row)] = tiles_of(h, w);
-    block.tiles[int(Way::flat)] = tiles_of(1, h * block.to.pitch() - 1);
+    block.tiles[int(Way::flat)] = tiles_of(1, h * pitch - 1);
     block.tiles[int(Way::gathered)] = tiles_of(1, h * w);
     block.reading = reading_of(block, block.from.channels, (block.kept + 31) / 32, block.stride == 1);
-    block.late = 9 * block.kept * (block.in + block.out) > LATE_BYTES ||
-                 (b > 0 && blocks_[b - 1].late);
-    masks_at_.push_back(decided_);
-    decided_ += s.dependent();
-    most = std::max({most, block.in, block.kept, block.out, h * block.to.pitch()});
+    most = std::max({most, block.in, block.kept, block.out, h * pitch});
   }
   for (int64_t i = 0; i < most; ++i) everything_.push_back(int32_t(i));
-  out_ = blocks_.back().out;
   read_stem(arrays);
   for (Int8Block &block : blocks_) read_block(arrays, block);
   for (size_t b = 0; b + 1 < blocks_.size(); ++b) blocks_[b].to_factor = blocks_[b + 1].from_factor;
-  int64_t late = 0;
-  slots_.assign(maps_.size(), 0);
-  for (const Int8Block &block : blocks_)
-    if (block.late) slots_[block.source] = slots_[block.target] = 1;
-  for (size_t m = 0; m < maps_.size(); ++m)
-    late += slots_[m] * 3 * int64_t(maps_[m].values());  // a byte and a word
-  group_ = late ? std::clamp<int64_t>(GROUP_BYTES / late, 1, 16) : 1;
-  for (auto &slots : slots_) slots = slots ? group_ : 1;
+  group(GROUP_BYTES, 3);  // a byte and a word
   spaces_.resize(threads);
   for (Int8Workspace &space : spaces_) prepare(space);
 }
@@ -177,8 +139,6 @@ void Int8Network::read_stem(Int8Arrays &arrays) {
   for (int64_t y = 0; y < stem_map_.height; ++y)
     for (int64_t x = 0; x < stem_map_.width; ++x)
       stem_from_.push_back(int32_t((y * pitch + x) * step_));
-  stem_to_ = pixel_places(stem_map_.height, stem_map_.width, 1, stem_map_.pitch(),
-                          stem_map_.pitch() + 1);
   stem_tiles_ = tiles_of(stem_map_.height, stem_map_.width);
 }
 

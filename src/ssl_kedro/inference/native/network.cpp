@@ -35,49 +35,12 @@ int64_t Network::floats(const Shape &shape) {
 }
 
 Network::Network(const Shape &shape, const float *weights, int threads, const Tiles *tiles)
-    : Executor(threads, int((shape.pooled() ? 3 : 2) + 2 * shape.blocks())), tiles_(tiles) {
-  kernel_ = shape.kernel(), step_ = shape.step(), padding_ = shape.padding();
-  pooled_ = shape.pooled(), width_ = shape.width(), side_ = shape.side();
-  const int64_t stem_side = (side_ + 2 * padding_ - kernel_) / step_ + 1;
-  const int64_t side = pooled_ ? (stem_side - 1) / 2 + 1 : stem_side;
-  stem_map_ = {stem_side, stem_side, rounded(width_, 16)};
-  maps_.push_back({side, side, rounded(width_, 16)});
-  blocks_.resize(shape.blocks());
-  for (size_t b = 0; b < blocks_.size(); ++b) {
-    const Shape::Block s = shape.block(b);
-    Block &block = blocks_[b];
-    block.in = s.in, block.kept = s.kept, block.on = s.on, block.out = s.out;
-    block.stride = s.stride, block.hidden = s.hidden, block.downsample = s.downsample;
-    block.source = int(maps_.size()) - 1;
-    block.from = maps_.back();
-    if (block.downsample) {
-      const int64_t after = (block.from.height - 1) / block.stride + 1;
-      maps_.push_back({after, after, rounded(block.out, 16)});
-    }
-    block.to = maps_.back();
-    block.target = int(maps_.size()) - 1;
-    const int64_t h = block.to.height, w = block.to.width;
-    block.from_pixels = pixel_places(h, w, block.stride, block.from.pitch(), 0);
-    block.to_pixels = pixel_places(h, w, 1, block.to.pitch(), block.to.pitch() + 1);
-    block.inner_pixels = pixel_places(h, w, 1, block.to.pitch(), 0);
-    block.source_pixels =
-        pixel_places(block.from.height, block.from.width, 1, block.from.pitch(), block.from.pitch() + 1);
-    block.late = 9 * block.kept * (block.in + block.out) > LATE_FLOATS ||
-                 (b > 0 && blocks_[b - 1].late);
-    inner_floats_ = std::max(
-        inner_floats_, size_t(h + 2) * (w + 2) * (inner_channels(block.kept) + 32));
-    masks_at_.push_back(decided_);
-    decided_ += block.kept - block.on;
-  }
-  out_ = blocks_.back().out;
-  pack(weights);
-  int64_t late = 0;
-  slots_.assign(maps_.size(), 0);
+    : Layout(shape, threads, LATE_FLOATS), tiles_(tiles) {
   for (const Block &block : blocks_)
-    if (block.late) slots_[block.source] = slots_[block.target] = 1;
-  for (size_t m = 0; m < maps_.size(); ++m) late += slots_[m] * int64_t(maps_[m].values());
-  group_ = late ? std::clamp<int64_t>(GROUP_FLOATS / late, 1, 16) : 1;
-  for (auto &slots : slots_) slots = slots ? group_ : 1;
+    inner_floats_ = std::max(inner_floats_, size_t(block.to.height + 2) * (block.to.width + 2) *
+                                                (inner_channels(block.kept) + 32));
+  pack(weights);
+  group(GROUP_FLOATS, 1);
   spaces_.resize(threads);
   for (Workspace &space : spaces_) prepare(space);
 }
@@ -94,8 +57,6 @@ void Network::pack(const float *weights) {
   stem_bias_ = copied(reader.take(width_), width_, rounded(width_, block));
   const int64_t pitch = side_ + 2 * padding_;
   stem_from_ = pixel_places(stem_map_.height, stem_map_.width, step_, pitch, 0);
-  stem_to_ = pixel_places(stem_map_.height, stem_map_.width, 1, stem_map_.pitch(),
-                          stem_map_.pitch() + 1);
   for (int64_t y = 0; y < kernel_; ++y)
     for (int64_t x = 0; x < kernel_; ++x) stem_taps_.push_back(int32_t((y * pitch + x) * 3));
   int64_t most = 3;

@@ -1,29 +1,16 @@
 // The gated ResNet-18: packed weights, geometry of the maps, memory of a thread.
 #pragma once
-#include "executor.h"
-#include "gate.h"
-#include "memory.h"
-#include "shape.h"
+#include "layout.h"
 #include "tiles.h"
 
 // Floats of a pixel between the convolutions when so many channels are open: whole cache lines,
 // an odd number of them, since at powers of two all pixels would share a few places of the cache.
 inline int64_t inner_channels(int64_t open) { return ((open + 15) / 16 | 1) * 16; }
 
-struct Block {
-  int64_t in, kept, on, out, stride, hidden, downsample;
-  Gate gate;
-  Map from, to;
-  int source, target;  // which maps of a sample it reads and writes
+struct Block : BlockLayout<Map> {
   Floats rows, rows_bias;                  // conv1: [kept][3][3 x in]
   Floats columns, columns_bias;            // conv2: [out block][kept][9][block]
   Floats shortcut, shortcut_bias;          // downsample: [out block][in][block]
-  std::vector<int32_t> from_pixels;        // of each output pixel: input pixel, first tap
-  std::vector<int32_t> to_pixels;          // of each output pixel: pixel in `to`
-  std::vector<int32_t> source_pixels;      // of each input pixel: pixel in `from`
-  std::vector<int32_t> inner_pixels;       // the same, first tap of conv2
-  bool late;                               // weights outweigh the maps: many samples at a time
-  int64_t pixels() const { return to.height * to.width; }
 };
 
 // What one thread needs for the samples it has in hand.
@@ -33,7 +20,7 @@ struct Workspace {
   std::vector<std::vector<int32_t>> lists;  // by slot: open channels of the block at hand
 };
 
-class Network : public Executor {
+class Network : public Layout<Block, Map> {
  public:
   Network(const Shape &shape, const float *weights, int threads, const Tiles *tiles);
   // Floats that the weights of a shape take.
@@ -63,15 +50,9 @@ class Network : public Executor {
   void record(size_t index, const std::vector<int32_t> &list, uint8_t *masks) const;
 
   const Tiles *tiles_;
-  int64_t kernel_, step_, padding_, pooled_, width_;
-  Map stem_map_;                            // before the pooling
   float scale_[3], shift_[3];               // of the pixels
   Floats stem_weights_, stem_bias_;
-  std::vector<int32_t> stem_from_, stem_to_, stem_taps_;
-  std::vector<Block> blocks_;
-  std::vector<Map> maps_;
-  std::vector<int64_t> slots_;              // of each map
-  std::vector<int64_t> masks_at_;           // of each block: its part of a mask row
+  std::vector<int32_t> stem_from_, stem_taps_;
   size_t inner_floats_ = 0;
   std::vector<int32_t> everything_;         // 0, 1, 2 ...
   std::vector<Workspace> spaces_;
