@@ -48,6 +48,25 @@ TINY = {
     # Timed in `finished` alone.
     "inference.models": "",
 }
+# The same of saliency360.
+TINY_SALIENCY: dict[str, object] = {
+    "data.count_train": 6,
+    "data.count_test": 4,
+    "data.count_unlabelled": 4,
+    "image.height": 32,
+    "image.width": 64,
+    "truth.height": 32,
+    "encoder.width": 0.1,
+    "contrast.negatives": 16,
+    "train.epochs": 2,
+    "train.batch_size": 4,
+    "train.precision": "fp32",
+    "decoder.width": 0.1,
+    "decoder_train.epochs": 2,
+    "decoder_train.batch_size": 4,
+    "score.resamples": 50,
+    "gallery.panoramas": 2,
+}
 # Timing in moments: what it says of speed means nothing.
 TIMED = {
     "inference.models": "dual",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, TINY_SALIENCY
 
 Changes = Mapping[str, object]
 
@@ -39,25 +39,7 @@ PIPELINES: dict[str, dict[str, object]] = {
         "whitening.dimensions": 16,
         "whitening.sweep": "4;16",
     },
-    "saliency360": {
-        "data.count_train": 6,
-        "data.count_test": 4,
-        "data.count_unlabelled": 4,
-        "image.height": 32,
-        "image.width": 64,
-        "truth.height": 32,
-        "encoder.width": 0.1,
-        "contrast.negatives": 16,
-        "train.epochs": 2,
-        "train.batch_size": 4,
-        "train.precision": "fp32",
-        "train.memory_format": "contiguous",
-        "decoder.width": 0.1,
-        "decoder_train.epochs": 2,
-        "decoder_train.batch_size": 4,
-        "score.resamples": 50,
-        "gallery.panoramas": 2,
-    },
+    "saliency360": TINY_SALIENCY | {"train.memory_format": "contiguous"},
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import Project, copied_project
+from conftest import TINY_SALIENCY, Project, copied_project
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
@@ -31,30 +31,12 @@ from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
 KEY = "saliency360"
 CONF = Path(__file__).parents[2] / "conf"
 ENVIRONMENTS = ["", "salient360", "vr_eyetracking", "folder"]
-TINY: dict[str, object] = {
-    "data.count_train": 6,
-    "data.count_test": 4,
-    "data.count_unlabelled": 4,
-    "image.height": 32,
-    "image.width": 64,
-    "truth.height": 32,
-    "encoder.width": 0.1,
-    "contrast.negatives": 16,
-    "train.epochs": 2,
-    "train.batch_size": 4,
-    "train.precision": "fp32",
-    "decoder.width": 0.1,
-    "decoder_train.epochs": 2,
-    "decoder_train.batch_size": 4,
-    "score.resamples": 50,
-    "gallery.panoramas": 2,
-}
 
 
 def run(
     project: Project, changes: Mapping[str, object] | None = None, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    values = {**TINY, **(changes or {})}
+    values = {**TINY_SALIENCY, **(changes or {})}
     parameters = ",".join(f"{KEY}.{key}={value}" for key, value in values.items())
     return project.kedro("run", "--pipeline", KEY, "--params", parameters, *arguments)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import copied_project
+from conftest import TINY_SALIENCY, copied_project
 from core.test_plugins import installed
 
 METRIC = '''
@@ -23,12 +23,6 @@ def share(compared: Compared, pixels: np.ndarray) -> float:
 
 METRIC = Metric("upper", "how many look up", "0 to 1", place=8, of_fixations=share)
 '''
-TINY = (
-    "data.count_train=6,data.count_test=4,data.count_unlabelled=4,image.height=32,image.width=64,"
-    "truth.height=32,encoder.width=0.1,contrast.negatives=16,train.epochs=1,train.batch_size=4,"
-    "decoder.width=0.1,decoder_train.epochs=1,decoder_train.batch_size=4,score.resamples=50,"
-    "gallery.panoramas=1,train.precision=fp32"
-)
 
 
 @pytest.mark.slow
@@ -37,7 +31,8 @@ def test_a_metric_from_outside_is_in_table_report_and_metrics(tmp_path: Path) ->
     outside.mkdir()
     installed(outside, "ssl_kedro.saliency.metrics", "upper_share", METRIC)
     project = copied_project(tmp_path / "project")
-    changes = ",".join(f"saliency360.{change}" for change in TINY.split(","))
+    tiny = TINY_SALIENCY | {"train.epochs": 1, "decoder_train.epochs": 1}
+    changes = ",".join(f"saliency360.{key}={value}" for key, value in tiny.items())
     path = os.pathsep.join(filter(None, (str(outside), os.environ.get("PYTHONPATH"))))
     done = project.kedro(
         "run", "--pipeline", "saliency360", "--params", changes, environment={"PYTHONPATH": path}
