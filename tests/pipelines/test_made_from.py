@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TINY, Project
+from conftest import TINY, TINY_SALIENCY, Project
 from pipelines.test_dynamic_channels import TINY as TINY_DYNAMIC
 from pipelines.test_retrieval_eval import TINY as TINY_RETRIEVAL
-from pipelines.test_saliency360 import TINY as TINY_SALIENCY
 
 PROGRAM = Path(__file__).with_name("parameters_read.py")
 RUNS = {
