@@ -20,9 +20,8 @@ struct ByteMap {
   size_t values() const { return pixels() * channels; }
 };
 
-// Cycles that a tile of products, a line that is copied, and a tile of weights that is packed take,
-// about.
-constexpr int64_t PRODUCT_COST = 22, COPY_COST = 6, PACKING_COST = 95;
+// Cycles that a line that is copied, and a tile of weights that is packed take, about.
+constexpr int64_t COPY_COST = 6, PACKING_COST = 95;
 
 // Of a pixel of a map in words.
 inline int64_t wide_channels(const ByteMap &map) { return rounded(map.channels, PAIR_CHANNELS); }
@@ -64,10 +63,6 @@ struct Int8Block : BlockLayout<ByteMap> {
   int64_t out_blocks() const { return (out + COLUMN_BLOCK - 1) / COLUMN_BLOCK; }
   Share all(const Reading &how) const { return {0, int64_t(tiles[int(how.way)].size())}; }
 };
-
-// The cheapest reading of maps with so many channels, a multiple of 4, for so many channel tiles.
-// Flat tiles: only where both maps have rows of one pitch.
-Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat);
 
 // The open channels of an image in the block at hand, and what lies between the convolutions.
 struct Opening {
@@ -114,6 +109,12 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
                int64_t index) override;
   void finish(const Call &call, int64_t index) override;
 
+  // Cycles of the products of a channel tile of 16.
+  int64_t cost(const Int8Block &block, const Reading &how) const;
+  // The cheapest reading of maps with so many channels, a multiple of 4, for so many channel tiles.
+  // Flat tiles: only where both maps have rows of one pitch.
+  Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles,
+                     bool flat) const;
   void read_stem(Int8Arrays &arrays);
   void read_block(Int8Arrays &arrays, Int8Block &block);
   void fix(Int8Block &block);

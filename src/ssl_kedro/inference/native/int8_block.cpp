@@ -18,10 +18,10 @@ bool Int8Network::cheaper_whole(const Int8Block &block, int64_t open) const {
   const int64_t out = block.to.channels / 16, kept = (block.kept + 15) / 16, some = (open + 15) / 16;
   const Reading less = reading_of(block, rounded(open, 4), out, true);
   const Reading all = reading_of(block, rounded(block.kept, 4), out, true);
-  const int64_t rows = block.reading.count(), first = block.all(block.reading).last * PRODUCT_COST;
-  const int64_t apart = rows * some * (first + PACKING_COST) +
-                        less.count() * out * (block.all(less).last * PRODUCT_COST + PACKING_COST);
-  return rows * kept * first + all.count() * out * block.all(all).last * PRODUCT_COST < apart;
+  const int64_t first = cost(block, block.reading);
+  const int64_t apart = some * (first + block.reading.count() * PACKING_COST) +
+                        out * (cost(block, less) + less.count() * PACKING_COST);
+  return kept * first + out * cost(block, all) < apart;
 }
 
 // Which channels are open in slots: always on, then those whose logit is at least 0.

@@ -7,13 +7,13 @@ namespace {
 // A block whose weights take more bytes than this is computed for many images at a time.
 constexpr int64_t LATE_BYTES = 1 << 19;
 constexpr int64_t GROUP_BYTES = 4 << 20;
-// Pixels of a row, or any pixels, in tiles of even size.
+// Pixels of a row, or any pixels, in tiles of even size but for multiples of 4.
 std::vector<PixelTile> tiles_of(int64_t rows, int64_t length) {
   std::vector<PixelTile> tiles;
   const int64_t count = (length + 15) / 16;
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t i = 0; i < count; ++i) {
-      const Share part = share(length, i, count);
+      const Share part = share(length, i, count, 4);
       tiles.push_back({int32_t(row * length + part.first), int32_t(part.last - part.first)});
     }
   return tiles;
@@ -58,23 +58,6 @@ Weights packed_columns(const int8_t *weights, int64_t out, int64_t in) {
 
 }  // namespace
 
-Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles, bool flat) {
-  const int64_t together = lines(9 * channels), apart = 3 * lines(3 * channels);
-  const auto products = [&](Way way, int64_t count) {
-    return int64_t(block.tiles[int(way)].size()) * count * channel_tiles * PRODUCT_COST;
-  };
-  int64_t least = block.pixels() * 3 * lines(3 * channels) * COPY_COST +
-                  products(Way::gathered, together);
-  Reading how = {Way::gathered, 9 * channels / 4};
-  for (Way way : {Way::by_row, Way::flat}) {
-    const int64_t cost = products(way, apart);
-    if (cost > least || (way == Way::flat && !flat)) continue;
-    least = cost;
-    how = {way, 3 * channels / 4};
-  }
-  return how;
-}
-
 int64_t Int8Arrays::weight_count(const Shape &shape) {
   int64_t count = shape.width() * 3 * shape.kernel() * shape.kernel();
   for (int64_t b = 0; b < shape.blocks(); ++b) {
@@ -115,6 +98,27 @@ Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, con
   group(GROUP_BYTES, 3);  // a byte and a word
   spaces_.resize(threads);
   for (Int8Workspace &space : spaces_) prepare(space);
+}
+
+int64_t Int8Network::cost(const Int8Block &block, const Reading &how) const {
+  int64_t products = 0;
+  for (const PixelTile &tile : block.tiles[int(how.way)])
+    products += (tile.count + int8_->pixels - 1) / int8_->pixels;
+  return products * how.segments() * ((how.quads * 4 + int8_->bytes - 1) / int8_->bytes) * int8_->cycles;
+}
+
+Reading Int8Network::reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles,
+                                bool flat) const {
+  Reading best = {Way::gathered, 9 * channels / 4};
+  int64_t least = block.pixels() * 3 * lines(3 * channels) * COPY_COST + cost(block, best) * channel_tiles;
+  for (Way way : {Way::by_row, Way::flat}) {
+    const Reading how = {way, 3 * channels / 4};
+    const int64_t cycles = cost(block, how) * channel_tiles;
+    if (cycles > least || (way == Way::flat && !flat)) continue;
+    least = cycles;
+    best = how;
+  }
+  return best;
 }
 
 void Int8Network::read_stem(Int8Arrays &arrays) {

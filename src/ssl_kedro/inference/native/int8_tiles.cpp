@@ -90,6 +90,8 @@ void begin() {
 
 void end() { _tile_release(); }
 
+constexpr int64_t PIXELS_OF_PRODUCT = 16, BYTES_OF_PRODUCT = LINE, CYCLES_OF_PRODUCT = 22;
+
 // Two by two tiles at most: sums in registers 0 to 3, pixels in 4 and 5, weights in 6 and 7.
 template <int PIXELS, int CHANNELS>
 void product_tiles(const ProductTask &t, int64_t tile, int64_t pair) {
@@ -129,25 +131,27 @@ void product_tiles(const ProductTask &t, int64_t tile, int64_t pair) {
 void begin() {}
 void end() {}
 
-// As many sums as fit into the registers beside the operands: 8 pixels and two channel tiles.
-template <int CHANNELS>
-void product_half(const ProductTask &t, const uint8_t *x, const int8_t *w, Sums *sums, int first) {
+constexpr int64_t PIXELS_OF_PRODUCT = 4, BYTES_OF_PRODUCT = 4, CYCLES_OF_PRODUCT = 4;
+
+// Pixels and channel tiles whose sums fit into the registers beside the operands: 8 and 2 at most.
+template <int PIXELS, int CHANNELS>
+void product_part(const ProductTask &t, const uint8_t *x, const int8_t *w, Sums *sums, int first) {
   const int64_t count = (t.quads + 15) / 16;
-  __m512i total[8][CHANNELS];
-  UNROLL for (int p = 0; p < 8; ++p)
+  __m512i total[PIXELS][CHANNELS];
+  UNROLL for (int p = 0; p < PIXELS; ++p)
     UNROLL for (int c = 0; c < CHANNELS; ++c) total[p][c] = _mm512_setzero_si512();
   x += first * t.x_row;
   for (int64_t s = 0; s < t.segments; ++s, x += t.segment_bytes, w += count * PAIR)
     for (int64_t q = 0; q < t.quads; ++q) {
       __m512i weights[CHANNELS];
       UNROLL for (int c = 0; c < CHANNELS; ++c) weights[c] = line(w + (2 * q + c) * LINE);
-      UNROLL for (int p = 0; p < 8; ++p) {
+      UNROLL for (int p = 0; p < PIXELS; ++p) {
         const __m512i value = _mm512_set1_epi32(*(const int32_t *)(x + p * t.x_row + 4 * q));
         UNROLL for (int c = 0; c < CHANNELS; ++c)
           total[p][c] = _mm512_dpbusd_epi32(total[p][c], value, weights[c]);
       }
     }
-  UNROLL for (int p = 0; p < 8; ++p)
+  UNROLL for (int p = 0; p < PIXELS; ++p)
     UNROLL for (int c = 0; c < CHANNELS; ++c) _mm512_store_si512(sums[c].at[first + p], total[p][c]);
 }
 
@@ -157,8 +161,10 @@ void product_tiles(const ProductTask &t, int64_t tile, int64_t pair) {
   for (int p = 0; p < PIXELS; ++p) {
     const PixelTile &pixels = t.tiles[tile + p];
     Sums sums[2];
-    for (int first = 0; first < pixels.count; first += 8)
-      product_half<CHANNELS>(t, input(t, tile + p), w, sums, first);
+    int first = 0;
+    for (; first + 4 < pixels.count; first += 8)
+      product_part<8, CHANNELS>(t, input(t, tile + p), w, sums, first);
+    if (first < pixels.count) product_part<4, CHANNELS>(t, input(t, tile + p), w, sums, first);
     finish(t, sums, pixels, pair * PAIR_CHANNELS);
   }
 }
@@ -343,7 +349,7 @@ void pool_row(const uint8_t *map, int64_t pitch, int64_t channels, int64_t width
     }
 }
 
-const Int8Tiles TABLE = {begin, end, product, pack_rows, pack_columns,
+const Int8Tiles TABLE = {PIXELS_OF_PRODUCT, BYTES_OF_PRODUCT, CYCLES_OF_PRODUCT, begin, end, product, pack_rows, pack_columns,
                          gather, sum_bytes, sum_words, stack, round, pool_row};
 
 }  // namespace

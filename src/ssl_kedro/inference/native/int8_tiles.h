@@ -71,6 +71,8 @@ struct ColumnsPacking {
 };
 
 struct Int8Tiles {
+  int64_t pixels, bytes;      // what a product takes at least, of 16 channels,
+  int64_t cycles;             // and how long that takes, about
   void (*begin)();            // before and after products on a thread
   void (*end)();
   void (*product)(const ProductTask *);
