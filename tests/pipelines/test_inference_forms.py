@@ -98,13 +98,13 @@ def test_forms_are_evaluated_through_their_engines(images: tuple[ImageSet, Image
         kept = nearest.kneighbors(known[held], return_distance=False)
         if of_f32 is None:
             of_f32 = kept
-            assert form.judgement is None and form.offered
+            assert form.judgement is None and found.offered("dense", "f32")
             continue
         assert form.judgement is not None and form.judgement.images == 20
         assert form.judgement.agreement == pytest.approx((kept == of_f32).mean(), abs=0.051)
         # Twenty images decide nothing: bf16 is kept, int8 is not.
         assert form.judgement.verdict == "undecided"
-        assert form.offered == (precision == "bf16")
+        assert found.offered("dense", precision) == (precision == "bf16")
         assert set(form.judgement.losses) == {"linear", "knn"}
     file, other = found.footprints["dense"], found.footprints["dense int8"]
     assert file.file_bytes and other.file_bytes and file.file_bytes > 2 * other.file_bytes

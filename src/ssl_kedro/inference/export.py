@@ -90,6 +90,26 @@ def export_compact(
     return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
 
 
+def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> FileReport:
+    """The folder that the C++ kernel computes in float32, read again and compared.
+
+    Args:
+        network: static or dense.
+        folder: to be written.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+
+    Raises:
+        ExportError: the folder was not written as it is.
+    """
+    batch = compared_images(images, *images.shape[2:])
+    save_bundle(network, folder)
+    with torch.inference_mode():
+        found, expected = load_bundle(folder, CompactNetwork)(batch), network(batch)
+    difference = checked_difference(folder, found, expected, "features", "write it again")
+    largest = float(expected.abs().max())
+    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
 def _folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 

@@ -13,7 +13,12 @@ from ssl_kedro.pipelines.dual_gating.report.figures import (
 )
 from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import has_several_seeds
-from ssl_kedro.pipelines.gated.inference.records import Deployment, Exports, Measurements
+from ssl_kedro.pipelines.gated.inference.records import (
+    Deployment,
+    Exports,
+    Measurements,
+    why_missing,
+)
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
@@ -77,7 +82,9 @@ def dual_gating_report(
     """
     seeds = has_several_seeds(metrics)
     sections = [
-        *frontier_sections(parameters.inference, frontier_table, deployment),
+        *frontier_sections(
+            parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
+        ),
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(peers),
         *part_sections(tables, parameters),

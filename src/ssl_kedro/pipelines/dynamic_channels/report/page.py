@@ -8,7 +8,12 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
-from ssl_kedro.pipelines.gated.inference.records import Deployment, Exports, Measurements
+from ssl_kedro.pipelines.gated.inference.records import (
+    Deployment,
+    Exports,
+    Measurements,
+    why_missing,
+)
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import (
@@ -75,7 +80,9 @@ def dynamic_channels_report(
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     sections = [
-        *frontier_sections(parameters.inference, frontier_table, deployment),
+        *frontier_sections(
+            parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
+        ),
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(peers),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.files import replaced_folder
-from ssl_kedro.inference.export import ExportReport
 from ssl_kedro.inference.onnx_file import ExportError
 from ssl_kedro.pipelines.gated.inference.records import DeployedFiles, Deployment, Exports
 
@@ -40,7 +39,7 @@ run = [session.run(["features"], {"images": part.astype(np.float32) / 255})[0] f
 features = np.concatenate(run)
 if len(sys.argv) > 2:
     np.save(sys.argv[2], features)
-print(f"{file.name} ({deployment['precision']}): features {features.shape}")
+print(f"{file.name}: features {features.shape}")
 '''
 
 
@@ -81,21 +80,24 @@ def export_deployment(deployment: Deployment, exports: Exports, folder: Path) ->
 
 
 def _wanted(deployment: Deployment, exports: Exports) -> dict[str, Path]:
-    """Files by role: "onnx", and "kernel" where the C++ kernel is the fastest engine."""
+    """Files by role: "onnx", and "kernel" where the C++ kernel is the fastest engine.
+
+    Where no engine but the kernel was judged in int8, the ONNX file is that in float32.
+    """
+    network, suffix = deployment.network, "_int8" if deployment.precision == "int8" else ""
+    names, engines = {"onnx": network + suffix}, set(deployment.engines.values())
+    if "native" in engines:
+        in_f32 = "compact" if network == "gated" else f"{network}_kernel"
+        names["kernel"] = f"{network}_int8_kernel" if suffix else in_f32
+        if not engines & {"onnxruntime", "openvino"}:
+            names["onnx"] = network
     files = exports[deployment.model].files
-    name = deployment.network + ("_int8" if deployment.precision == "int8" else "")
-    written = files.get(name)
-    if not isinstance(written, ExportReport):
+    if absent := sorted(set(names.values()) - files.keys()):
         raise ExportError(
-            f"{deployment.model}: expected a file of {name!r} among {', '.join(files)}; the files "
-            "are of another run: write them again with --tags export"
+            f"{deployment.model}: expected files of {', '.join(absent)} among {', '.join(files)}; "
+            "they are of another run: write them again with --tags export"
         )
-    wanted = {"onnx": written.path}
-    kernel = {"gated": "compact"}.get(deployment.network, "")
-    kernel = f"{deployment.network}_int8_kernel" if deployment.precision == "int8" else kernel
-    if "native" in deployment.engines.values() and kernel in files:
-        wanted["kernel"] = files[kernel].path
-    return wanted
+    return {role: files[name].path for role, name in names.items()}
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -49,11 +49,13 @@ def deployment(parameters: EncoderPipelineParameters, frontier_table: pd.DataFra
     """What to deploy, of the rows of the front."""
     within = parameters.frontier.within
     chosen = chosen_of(frontier_table, within)
-    rows = frontier_table[frontier_table["deployed"].astype(bool)].set_index("batch")
+    rows = frontier_table[frontier_table["deployed"].astype(bool)].sort_values("batch")
     if chosen is None or rows.empty:
         return Deployment(why="nothing: no network has an accuracy to choose it by")
-    measure, first = measure_of(frontier_table), rows.iloc[0]
-    times = {str(batch): row for batch, row in rows.to_dict("index").items()}
+    measure = measure_of(frontier_table)
+    times = {str(row["batch"]): row for row in rows.to_dict("records")}
+    # Engines may round in different ways: what is said of it is what the worst of them gives.
+    first = rows.sort_values(measure).iloc[0]
     made = Deployment(
         why="",
         model=str(first["model"]),
@@ -65,6 +67,7 @@ def deployment(parameters: EncoderPipelineParameters, frontier_table: pd.DataFra
         f32_ratio={batch: float(row["f32_ratio"]) for batch, row in times.items()},
         measure=measure,
         accuracy=float(first[measure]) / 100,
+        seeds=int(first["seeds"]),
         best=chosen[1].name.replace("|", ", "),
         best_accuracy=chosen[1].accuracy / 100,
         within=within,

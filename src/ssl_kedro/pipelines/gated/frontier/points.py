@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from ssl_kedro.evaluation.paired import paired_loss
 from ssl_kedro.inference.comparison import Comparison, NetworkName, network_key
+from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.gated.frontier.choice import Candidate, deployed, pareto_front
 from ssl_kedro.pipelines.gated.inference.records import Form, Measurement
 
@@ -81,22 +82,23 @@ def offered_comparisons(
     """Times by batch size in which only what loses little enough is the dense baseline.
 
     Args:
-        measurement: of an encoder. Where the dense network is none of its own, that of the baseline
-            says which precisions hold.
-        baseline: the ungated model; None = it was not measured, and all of them do.
+        measurement: of an encoder.
+        baseline: the ungated model; None = it was not measured. What a user would run without gates
+            is its dense network in any precision that holds, or the encoder's own in one that does.
     """
-    own = {form.network for form in measurement.forms}
-    found = {}
-    for batch, compared in measurement.batches.items():
-        keys = set()
-        for key, timed in compared.networks.items():
-            network: NetworkName = key.partition(" ")[0]  # type: ignore[assignment]
-            judge = measurement if network in own else baseline
-            form = None if judge is None else judge.form(network, timed.precision, timed.engine)
-            if form is None or form.offered:
-                keys.add(key)
-        found[batch] = compared.offering(keys)
-    return found
+
+    def offered(key: str, precision: Precision) -> bool:
+        network: NetworkName = key.partition(" ")[0]  # type: ignore[assignment]
+        judges = [measurement, baseline] if network == "dense" else [measurement]
+        found = [judge.offered(network, precision) for judge in judges if judge is not None]
+        return any(found) or (precision == "f32" and not any(one is False for one in found))
+
+    return {
+        batch: compared.offering(
+            {key for key, timed in compared.networks.items() if offered(key, timed.precision)}
+        )
+        for batch, compared in measurement.batches.items()
+    }
 
 
 def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: float) -> pd.DataFrame:
@@ -113,10 +115,12 @@ def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: floa
         median over models of what it took), ratio (time of the fastest dense network within
         max_loss over its own; NaN of engines that are not the fastest, which did not take turns
         with it), f32_ratio (the same of the dense network in f32), linear, knn, neighbours
-        (percent: of images named rightly, or without labels of held-out images with the baseline's
-        nearest neighbour), each of the first two with ``_difference`` to the baseline in points and
-        ``_low`` and ``_high`` ends of its interval, seeds, cost_share, file_bytes, memory_mb,
-        verdict, offered, on_front, deployed.
+        (percent: of images named rightly, or without labels of held-out images with the same
+        nearest neighbour as by the baseline in f32; NaN of other encoders, which are no better for
+        being like it), each of the first two with ``_difference`` to the baseline in points and
+        ``_low`` and ``_high`` ends of its interval, seeds, cost_share (mean over them), file_bytes,
+        memory_mb, verdict and offered (of all engines that were fastest somewhere), on_front
+        (none of the fastest is better), deployed.
     """
     reference, paces = _reference(models, baseline), _dense_ms(models)
     rows = [
@@ -128,7 +132,7 @@ def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: floa
     ]
     frame = pd.DataFrame(rows)
     frame["on_front"] = False
-    for _, of in frame[frame["offered"]].groupby("batch"):
+    for _, of in frame[frame["offered"] & frame["fastest"]].groupby("batch"):
         front = pareto_front(of["ms_per_image"].tolist(), of[measure_of(frame)].tolist())
         frame.loc[of.index[front], "on_front"] = True
     chosen = chosen_of(frame, within)
@@ -150,7 +154,7 @@ def chosen_of(frame: pd.DataFrame, within: float) -> tuple[Candidate, Candidate]
     candidates = [
         Candidate(
             str(name),
-            float(of[measure].mean()),
+            float(of[measure].min()),
             dict(zip(of["batch"].astype(int), of["ms_per_image"], strict=True)),
         )
         for name, of in usable.groupby(_names(usable), sort=False)
@@ -194,17 +198,20 @@ def _rows(
     """Rows of one form: at each batch size every engine whose accuracy is this form's."""
     first, key = trained.first, network_key(form.network, form.precision)
     known = models[baseline].first if baseline in models else None
-    judged = form.judgement
-    itself = (trained.key, form.network, form.precision) == (baseline, "dense", "f32")
+    shares = [
+        measured.macs[form.network] / measured.macs["dense"]
+        for measured, _ in trained.by_seed.values()
+        if measured.offered(form.network, form.precision) is not None
+    ]
     common = {
         "model": trained.key,
         "network": form.network,
         "precision": form.precision,
-        "cost_share": first.macs[form.network] / first.macs["dense"],
-        **_accuracies(trained, form, reference, itself=itself),
-        "seeds": len(trained.by_seed),
-        "verdict": "" if judged is None else judged.verdict,
-        "offered": form.offered,
+        "cost_share": statistics.fmean(shares),
+        **_accuracies(trained, form, reference, of_baseline=trained.key == baseline),
+        "seeds": len(shares),
+        "verdict": first.verdict(form.network, form.precision) or "",
+        "offered": first.offered(form.network, form.precision),
     }
     footprint = first.footprints.get(key)
     for batch, compared in offered_comparisons(first, known).items():
@@ -212,8 +219,8 @@ def _rows(
         for timing in timed.timings if timed else ():
             if timed is None or timing.ms is None:
                 continue
-            if first.form(form.network, form.precision, timing.name) is not form:
-                continue
+            if form.precision != "f32" and timing.name not in form.engines:
+                continue  # it rounds in another way, and nobody has judged it
             fastest = timing.name == timed.engine
             yield {
                 **common,
@@ -229,11 +236,12 @@ def _rows(
 
 
 def _accuracies(
-    trained: Trained, form: Form, reference: _BySeed, *, itself: bool
+    trained: Trained, form: Form, reference: _BySeed, *, of_baseline: bool
 ) -> dict[str, float]:
     """Means over seeds in percent, and differences to the reference with their intervals."""
     found: dict[str, float] = {}
     right = trained.right(form)
+    itself = of_baseline and (form.network, form.precision) == ("dense", "f32")
     same = [
         m.form(form.network, form.precision, form.engines[0]) for m, _ in trained.by_seed.values()
     ]
@@ -250,7 +258,7 @@ def _accuracies(
     agreeing = [
         float((of["neighbours"] == reference[seed]["neighbours"]).mean())
         for seed, of in right.items()
-        if "neighbours" in of and seed in reference
+        if of_baseline and "neighbours" in of and seed in reference
     ]
     found["neighbours"] = 100 * statistics.fmean(agreeing) if agreeing else math.nan
     return found

@@ -28,14 +28,22 @@ def deployment_sentence(chosen: Deployment, frame: pd.DataFrame, max_loss: float
     if name == best:
         start = f"Within {points} of the best, which is also the fastest of these"
     return (
-        f"{start}, deploy {name}: {percent(chosen.accuracy)}{_interval(chosen, frame)}. Against "
-        f"the fastest dense network that loses at most {max_loss:g} points it is {listed(gains)}."
+        f"{start}, deploy {name}: {percent(chosen.accuracy)}{_interval(chosen, frame)}"
+        f"{_measured_on(chosen)}. Against the fastest dense network that loses at most "
+        f"{max_loss:g} points it is {listed(gains)}."
     )
+
+
+def _measured_on(chosen: Deployment) -> str:
+    """Accuracies that networks are chosen by flatter the choice."""
+    if chosen.measure == "neighbours":
+        return ", of the baseline's networks: without labels encoders cannot be compared"
+    return ", on the evaluation images, which also decided between networks"
 
 
 def _interval(chosen: Deployment, frame: pd.DataFrame) -> str:
     """Difference to the dense network in f32, where there is one with an interval."""
-    rows = frame[frame["deployed"].astype(bool)]
+    rows = frame[frame["deployed"].astype(bool)].sort_values(chosen.measure)
     names = [f"{chosen.measure}_{end}" for end in ("difference", "low", "high")]
     if not set(names) <= set(rows.columns) or rows[names].isna().to_numpy().any():
         return ""

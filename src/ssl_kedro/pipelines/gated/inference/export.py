@@ -10,6 +10,7 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.inference.export import (
     ExportReport,
     FileReport,
+    export_bundle,
     export_compact,
     export_compact_onnx,
     export_int8_compact,
@@ -34,6 +35,8 @@ def export(
     folder: Path,
 ) -> Export:
     """Files of one encoder's networks, each compared with PyTorch; in int8 those that hold.
+
+    What the C++ kernel reads is written where it was the fastest engine, of gated networks always.
 
     Raises:
         ConfigError: the encoder was trained at another image size, or the static budget cannot
@@ -65,6 +68,10 @@ def export(
     for name in networks.own:
         path = folder / f"{name}.onnx"
         files[name] = export_compact_onnx(networks.by_name[name], path, side, images=images)
+        in_f32 = inference.form(name, "f32", "native")
+        if name != "gated" and in_f32 is not None and "native" in in_f32.engines:
+            kernel = folder / f"{name}_kernel"
+            files[kernel.name] = export_bundle(networks.by_name[name], kernel, images)
     files |= _in_int8(parameters, networks, inference, train_images, images, folder)
     share = None
     if "static" in networks.own:
@@ -81,8 +88,15 @@ def _in_int8(
     images: np.ndarray,
     folder: Path,
 ) -> dict[str, FileReport | ExportReport]:
-    """Files of the networks that hold in int8: ONNX, and for the kernel where that ran them."""
-    held = [f for f in inference.forms if f.precision == "int8" and f.offered]
+    """Files of the networks that hold in int8: for the kernel or as ONNX, as engines won.
+
+    They are quantised in different ways; what did not win was not judged.
+    """
+    held = [
+        form
+        for form in inference.forms
+        if form.precision == "int8" and inference.offered(form.network, "int8")
+    ]
     if not held:
         return {}
     calibration = calibration_images(parameters, train_images)
@@ -92,7 +106,7 @@ def _in_int8(
         if "native" in form.engines:
             kernel = f"{name}_int8_kernel"
             found[kernel] = export_int8_compact(network, folder / kernel, images, calibration)
-        if f"{name}_int8" not in found:
+        if {"onnxruntime", "openvino"} & set(form.engines) and f"{name}_int8" not in found:
             found[f"{name}_int8"] = export_compact_onnx(
                 network,
                 folder / f"{name}_int8.onnx",

@@ -37,11 +37,13 @@ class Timed:
     Args:
         engines: by batch size and network key.
         batches: by batch size.
+        precisions: that were asked for.
         calibration: images that int8 was calibrated on.
     """
 
     engines: dict[str, dict[str, Engine]]
     batches: dict[str, Comparison]
+    precisions: Sequence[Precision]
     calibration: np.ndarray | None
 
     def winners(self, key: str) -> dict[EngineName, Engine]:
@@ -202,8 +204,10 @@ def footprints(networks: Networks, timed: Timed, side: int) -> dict[str, Footpri
                 file = None
             memory: dict[str, float | None] = {}
             # Alone, f32 is timed in passing; processes would take longer than all the races.
-            for batch, compared in timed.batches.items() if timed.calibration is not None else ():
-                won = compared.networks[key]
+            for batch, compared in timed.batches.items() if len(timed.precisions) > 1 else ():
+                won = compared.networks.get(key)
+                if won is None:
+                    continue
                 make = engine_maker(
                     won.engine,
                     network,

@@ -113,7 +113,7 @@ def _timed(
     precisions: Sequence[Precision],
 ) -> Timed:
     """All networks in all precisions in turns, at each batch size."""
-    calibration = calibration_images(parameters, train_images) if len(precisions) > 1 else None
+    calibration = calibration_images(parameters, train_images) if "int8" in precisions else None
     engines: dict[str, dict[str, Engine]] = {}
     batches: dict[str, Comparison] = {}
     for batch in parameters.inference.batches:
@@ -128,7 +128,7 @@ def _timed(
             dense_engines=None if winner is None else {winner.precision: winner.engine},
             **_race(parameters.inference),
         )
-    return Timed(engines, batches, calibration)
+    return Timed(engines, batches, precisions, calibration)
 
 
 def _of_gates(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from ssl_kedro.evaluation.forms import Judgement
+from ssl_kedro.evaluation.paired import Verdict
 from ssl_kedro.inference.comparison import Comparison, NetworkName
 from ssl_kedro.inference.engines.probe import EngineName, Probe
 from ssl_kedro.inference.export import ExportReport, FileReport
@@ -121,13 +122,6 @@ class Form:
     accuracies: WrittenAccuracies
     judgement: Judgement | None = None
 
-    @property
-    def offered(self) -> bool:
-        """Whether a user may run it: int8 has to hold, bf16 is kept unless it loses."""
-        if self.judgement is None or self.judgement.verdict == "holds":
-            return True
-        return self.precision == "bf16" and self.judgement.verdict == "undecided"
-
 
 @dataclass(frozen=True)
 class Footprint:
@@ -180,9 +174,29 @@ class Measurement:
             return None
         return Gates(self.channels, self.static, self.forced)
 
+    def verdict(self, network: NetworkName, precision: Precision) -> Verdict | None:
+        """The worst on any engine that was fastest at some batch size; None = nobody judged it."""
+        same = self._same(network, precision)
+        found = {form.judgement.verdict for form in same if form.judgement is not None}
+        order: tuple[Verdict, ...] = ("loses", "undecided", "holds")
+        return next((one for one in order if one in found), None)
+
+    def offered(self, network: NetworkName, precision: Precision) -> bool | None:
+        """Whether a user may run it; None = it was not measured.
+
+        int8 has to hold, bf16 is kept unless it loses.
+        """
+        if not self._same(network, precision):
+            return None
+        allowed = {None, "holds", "undecided"} if precision == "bf16" else {None, "holds"}
+        return self.verdict(network, precision) in allowed
+
+    def _same(self, network: NetworkName, precision: Precision) -> list[Form]:
+        return [f for f in self.forms if (f.network, f.precision) == (network, precision)]
+
     def form(self, network: NetworkName, precision: Precision, engine: EngineName) -> Form | None:
         """A network as an engine computes it, or else as another one does in this precision."""
-        same = [f for f in self.forms if (f.network, f.precision) == (network, precision)]
+        same = self._same(network, precision)
         return next((f for f in same if engine in f.engines), same[0] if same else None)
 
 
@@ -197,10 +211,12 @@ class Deployment:
         precision: that it computes in.
         engines: the fastest, by batch size.
         ms_per_image: on these.
-        ratio: time of the fastest dense network that holds over its own, by batch size.
+        ratio: time of the fastest dense network that holds over its own, by batch size: the dense
+            baseline's, or the model's own.
         f32_ratio: the same of the dense network in f32.
         measure: what it was chosen by: "linear", "knn" or "neighbours".
-        accuracy: by that, as a fraction.
+        accuracy: by that, as a fraction; the mean over seeds, on the engine of the lowest.
+        seeds: how many; files and times are of the first.
         best: model, network and precision of the most accurate.
         best_accuracy: of that.
         within: points that the accuracy may be below the best.
@@ -216,6 +232,7 @@ class Deployment:
     f32_ratio: dict[str, float] = field(default_factory=dict)
     measure: str = ""
     accuracy: float | None = None
+    seeds: int = 1
     best: str = ""
     best_accuracy: float | None = None
     within: float = 0.0
@@ -234,6 +251,15 @@ class Export:
     folder: str
     files: dict[str, ExportReport | FileReport]
     static_share: float | None
+
+
+def why_missing(measurements: Mapping[str, Measurement]) -> dict[str, str]:
+    """Why networks could not be timed in a precision, by that."""
+    found: dict[str, str] = {}
+    for measured in measurements.values():
+        for compared in measured.batches.values():
+            found |= {key.rpartition(" ")[2]: why for key, why in compared.missing.items()}
+    return found
 
 
 def of_gated(measurements: Mapping[str, Measurement]) -> dict[str, tuple[Measurement, Gates]]:

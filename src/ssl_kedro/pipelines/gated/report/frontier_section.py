@@ -1,19 +1,20 @@
 """The first section of a report: the front, in a sentence, a picture and a table."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
 import pandas as pd
 
+from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.gated.frontier.names import (
     ENGINES,
     MEASURE_TITLES,
     batch_label,
     form_label,
 )
-from ssl_kedro.pipelines.gated.frontier.points import measure_of
+from ssl_kedro.pipelines.gated.frontier.points import MEASURES, measure_of
 from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
 from ssl_kedro.pipelines.gated.inference.records import Deployment
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
@@ -25,7 +26,10 @@ _VERDICTS = {"": "as trained", "holds": "holds", "loses": "loses", "undecided": 
 
 
 def frontier_sections(
-    options: InferenceParameters, frame: pd.DataFrame | None, deployment: Deployment | None
+    options: InferenceParameters,
+    frame: pd.DataFrame | None,
+    deployment: Deployment | None,
+    missing: Mapping[str, str],
 ) -> list[Section]:
     """The front of accuracy against time; nothing where nothing was timed.
 
@@ -33,6 +37,7 @@ def frontier_sections(
         options: of the stage that timed and judged.
         frame: from :func:`~ssl_kedro.pipelines.gated.frontier.points.frontier_frame`.
         deployment: what to deploy.
+        missing: why precisions could not be timed here, by precision.
     """
     if frame is None or deployment is None or frame.empty:
         return []
@@ -43,7 +48,8 @@ def frontier_sections(
         f"{MEASURE_TITLES[measure]} of every network, precision and engine over milliseconds an "
         "image, one panel a batch size; the front is drawn, what it beats is grey",
     )
-    said = [_capitalised(deployment.why), *_not_offered(options, frame), _measured(options, frame)]
+    said = [_capitalised(deployment.why), *_not_offered(options, frame)]
+    said += [_measured(options, frame, missing), *_could_not(missing)]
     return [
         Section("Accuracy per millisecond", said, pictures=[picture]),
         Section("Networks, precisions, engines", tables=[_table(options, frame)]),
@@ -70,9 +76,13 @@ def _not_offered(options: InferenceParameters, frame: pd.DataFrame) -> list[str]
     return found
 
 
-def _measured(options: InferenceParameters, frame: pd.DataFrame) -> str:
-    present = [name for name in ("f32", "bf16", "int8") if (frame["precision"] == name).any()]
-    if present == ["f32"]:
+def _could_not(missing: Mapping[str, str]) -> list[str]:
+    return [f"{precision} was not timed: {why}." for precision, why in missing.items()]
+
+
+def _measured(options: InferenceParameters, frame: pd.DataFrame, missing: Mapping[str, str]) -> str:
+    present = [name for name in PRECISIONS if (frame["precision"] == name).any()]
+    if present == ["f32"] and not missing:
         return (
             "Only f32 was measured (inference.precisions): a quantised dense network may be faster "
             "than all of these. --tags frontier measures bf16 and int8, and what one would train "
@@ -88,7 +98,7 @@ def _measured(options: InferenceParameters, frame: pd.DataFrame) -> str:
 def _table(options: InferenceParameters, frame: pd.DataFrame) -> Table:
     """One row a model, network and precision."""
     batches = sorted(frame["batch"].unique())
-    measures = [name for name in ("linear", "knn", "neighbours") if frame[name].notna().any()]
+    measures = [name for name in MEASURES if frame[name].notna().any()]
     tenths: Callable[[Any, float], str] = lambda value, _: plain(value, 1)  # noqa: E731
     columns: list[Column[pd.DataFrame]] = [
         Column("form", _form, "Network", text=word, left=True),
@@ -102,13 +112,15 @@ def _table(options: InferenceParameters, frame: pd.DataFrame) -> Table:
         Column("role", _role, "role", "Offered", word),
     ]
     fastest = frame[frame["fastest"].astype(bool)]
+    # Of engines that round in different ways the worst is told, which comes first.
     rows = [
-        of.set_index("batch")
+        of.sort_values(measure_of(frame)).set_index("batch")
         for _, of in fastest.groupby(["model", "network", "precision"], sort=False)
     ]
     groups = ["", *(_HEADINGS[measure] for measure in measures), *map(batch_label, batches)]
     caption = (
-        "Accuracies on the evaluation images, measured through the engine that runs the network. "
+        "Accuracies on the evaluation images; in bf16 and int8 through the engine that runs the "
+        "network, the lowest where it is not the same one at each batch size. "
         "In brackets the 95 % interval of the difference to the dense baseline in f32, in points: "
         "over the same images, or with several seeds over these. Gain: time of the fastest dense "
         f"network of any precision that loses at most {options.max_loss:g} points over its own; "

@@ -110,10 +110,13 @@ def inference_metrics(inference: Measurements) -> dict[str, float]:
             found[f"{start}.{network}.flop_reduction"] = 1 - share
             found |= {f"{start}.{network}.{k}": v for k, v in accuracies.flat().items()}
         for form in measured.forms:
-            if form.precision != "f32":
-                at = f"{start}.{form.network}_{form.precision}"
-                found |= {f"{at}.{k}": v for k, v in form.accuracies.flat().items()}
-                found[f"{at}.offered"] = float(form.offered)
+            if form.precision == "f32":
+                continue
+            at = f"{start}.{form.network}_{form.precision}"
+            for name, value in form.accuracies.flat().items():
+                # Of engines that won at different batch sizes the lowest.
+                found[f"{at}.{name}"] = min(value, found.get(f"{at}.{name}", value))
+            found[f"{at}.offered"] = float(measured.offered(form.network, form.precision) or 0)
         if measured.gates is not None:
             channels, _, forced = measured.gates
             for name in ("changed_images", "opened_share", "changed_gates", "feature_change"):
