@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -264,6 +265,33 @@ def test_models_timed_at_different_batch_sizes_stand_in_one_report(
         ]
         legend = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
         assert {f"{title_of(name)}, gated" for name in ("dual", "vicreg_gating")} <= legend
+
+
+@pytest.fixture(scope="module")
+def beside_thin(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]], images: tuple[ImageSet, ImageSet]
+) -> tuple[pd.DataFrame, Measurement]:
+    """Times of a gated encoder and of a thin network, and what was measured of that."""
+    config = EncoderConfig(stem="cifar", width=4)
+    thin = GatedResNet18(config, branches=("dense",), image_size=16).eval()
+    measurement = MEASUREMENT.validate_python(measured(thin, images, batches="1")[0])
+    models = evaluations()
+    for key, knn in (("vicreg", 0.9), ("thin.width_4", 0.1)):
+        models[key] = dataclasses.replace(
+            evaluation("vicreg", None), branches={"dense": Accuracies(knn)}
+        )
+    inference = typed(dual=found[0]) | {"thin.width_4": measurement}
+    return inference_frame(models, inference, baseline="vicreg"), measurement
+
+
+def test_what_is_timed_as_dense_beside_a_thin_network_is_the_baseline(
+    beside_thin: tuple[pd.DataFrame, Measurement],
+) -> None:
+    frame, measurement = beside_thin
+    knn = frame.set_index(["model", "network", "batch"])["knn_top1"]
+    assert knn["thin.width_4", "dense", 1] == 0.9
+    assert knn["thin.width_4", "static", 1] == measurement.forms[0].accuracies.knn_top1
+    assert knn["dual.budget_50", "dense", 1] == 0.5  # its own dense branch
 
 
 def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
