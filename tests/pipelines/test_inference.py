@@ -294,6 +294,19 @@ def test_what_is_timed_as_dense_beside_a_thin_network_is_the_baseline(
     assert knn["dual.budget_50", "dense", 1] == 0.5  # its own dense branch
 
 
+def test_time_against_cost_is_drawn_of_models_with_gates(
+    beside_thin: tuple[pd.DataFrame, Measurement],
+) -> None:
+    frame, _ = beside_thin
+    figure = time_against_cost(frame)
+    points = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert points == ["50 %"] * 4  # gated and static, at two batch sizes
+    legend = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert legend == {"dense network", "time falls as FLOPs do", "gated", "static"}
+    alone = time_against_cost(frame[frame["model"] == "thin.width_4"])
+    assert [len(axis.texts) for axis in alone.axes] == [0]
+
+
 def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     images: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
