@@ -89,7 +89,7 @@ def _check_cut(
             shares = list(parameters.frontier.widths)
             raise ConfigError(f"{pipeline}.frontier.widths", shares, f"{what}, {without}")
         return
-    cost = cost_at(shape, parameters.image_size, parameters.gates.reduction)
+    cost = cost_at(shape, parameters.data.size, parameters.gates.reduction)
     least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
     if min(parameters.budgets) * cost.dense < least:
         what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
