@@ -307,6 +307,27 @@ def test_time_against_cost_is_drawn_of_models_with_gates(
     assert [len(axis.texts) for axis in alone.axes] == [0]
 
 
+def test_an_encoder_whose_gates_see_no_image_has_one_network_beside_the_dense(
+    images: tuple[ImageSet, ImageSet], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    blind = random_encoder(gate_input_dependent=False)
+    measurement, features = measured(blind, images, batches="1")
+    assert {form["network"] for form in measurement["forms"]} == {"dense", "gated"}
+    assert measurement["macs"].keys() == {"dense", "gated"}
+    kept = [torch.from_numpy(features[f"open.train.{n}"]) > 0 for n, _ in blind.residual_blocks()]
+    macs = blind.cost().masked([mask.float()[None] for mask in kept])
+    gates = sum(block.gate for block in blind.cost().blocks)
+    assert measurement["macs"]["gated"] == float(macs) - gates
+    frame = inference_frame(evaluations(), typed(dual=measurement), baseline="vicreg")
+    (section,) = speed_sections(evaluations(), typed(dual=measurement), frame, None)
+    assert "50 % has no static network: no gate depends on the image" in section.paragraphs[1]
+    typed_one = MEASUREMENT.validate_python(measurement)
+    report = export(given(), blind, features, typed_one, *images, tmp_path)
+    assert report.files.keys() == {"compact", "dense", "gated"}
+    assert report.static_share is None
+
+
 def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(
     images: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:

@@ -48,9 +48,9 @@ class StaticNetwork:
 
     Args:
         budget: share of the dense MACs that it may cost.
-        threshold: least share of training images on which a kept channel is open; None = there
-            is no network.
-        reason: why there is none; "" where there is.
+        threshold: least share of training images on which a kept channel is open; None = the
+            budget cannot be met.
+        reason: why there is none beside the gated network; "" where there is.
     """
 
     budget: float
@@ -228,7 +228,8 @@ class Export:
     Args:
         folder: where they lie.
         files: how far each is from the network, by "compact", "dense", "gated" and "static".
-        static_share: cost of the static network, share of the dense one's; None without one.
+        static_share: cost of the static network, share of the dense one's; None without one
+            beside the gated network.
     """
 
     folder: str
