@@ -154,6 +154,11 @@ def test_macs_are_what_the_drawn_networks_cost_on_average(momentum: float) -> No
     plain = built(passes=2, stages=2, smallest=0.6, momentum=momentum)
     by_hand = 6 * costs[-1] + (6 * costs[3] + 2 * costs[-1] * (momentum > 0)) / 2
     assert plain.macs_per_image == round(by_hand)
+    # 8 / 49 * 49 is less than 8 in floating point: stage 8 is no second stage 7 all the same.
+    many = built(passes=2, stages=49, momentum=momentum)
+    lowest = [8 - stage * 6 // 48 for stage in range(49)]
+    narrow = [6 * costs[c - 2] + 2 * costs[-1] * (momentum > 0) for c in lowest if c < 8]
+    assert many.macs_per_image == round(6 * costs[-1] + sum(narrow) / 49)
 
 
 def test_group_regularisation_is_a_weight_decay_that_falls_from_group_to_group() -> None:

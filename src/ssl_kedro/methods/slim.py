@@ -168,8 +168,11 @@ class SlimmableMethod(TwoViewMethod):
 
     def lowest_width(self, progress: float) -> int:
         """The narrowest width that may be drawn, given the share of training done, in [0, 1)."""
+        stages = self.options.stages
+        return self._lowest_of_stage(min(int(progress * stages), stages - 1))
+
+    def _lowest_of_stage(self, stage: int) -> int:
         stages, whole = self.options.stages, self.encoder.config.width
-        stage = min(int(progress * stages), stages - 1)
         reached = stage / (stages - 1) if stages > 1 else 1
         return whole - math.floor(reached * (whole - self.narrowest))
 
@@ -221,7 +224,7 @@ class SlimmableMethod(TwoViewMethod):
         total = 0.0
         for stage in range(self.options.stages):
             passes = [float(wide)]
-            lowest = self.lowest_width(stage / self.options.stages)
+            lowest = self._lowest_of_stage(stage)
             if lowest < whole:
                 narrow = [self.encoder.cost_at(c).dense for c in range(lowest, whole)]
                 drawn = sum(narrow[1:]) / max(1, len(narrow) - 1)
