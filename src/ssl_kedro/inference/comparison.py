@@ -179,15 +179,25 @@ def compare(
         raise EngineUnavailableError(
             f"no engine runs the dense network, which others are compared with ({missing}); add f32"
         )
+    timed = _in_turns(made, probes, batches, rounds, seconds)
+    return made, dataclasses.replace(timed, missing=missing)
+
+
+def _in_turns(
+    made: Mapping[str, Engine],
+    probes: Mapping[str, Probe],
+    batches: list[Tensor],
+    rounds: int,
+    seconds: float,
+) -> Comparison:
+    """Engines against each other, all offered; each of them has won a race of its own."""
     calls = {key: _cycling(engine, batches) for key, engine in made.items()}
-    times = timed_in_turns(calls, rounds, seconds)
     found = {
         key: NetworkTime(**vars(probes[key]), ms=1e3 * statistics.median(values), measured_ratio=1)
-        for key, values in times.items()
+        for key, values in timed_in_turns(calls, rounds, seconds).items()
     }
     used = next(iter(probes.values())).threads
-    timed = Comparison(batch_size, used, "dense", 1, found, missing=missing)
-    return made, timed.offering(found)
+    return Comparison(len(batches[0]), used, "dense", 1, found).offering(found)
 
 
 def timed_batches(images: np.ndarray, batch_size: int) -> list[Tensor]:
