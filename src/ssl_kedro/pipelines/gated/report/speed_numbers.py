@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from ssl_kedro.evaluation.accuracies import Accuracies
-from ssl_kedro.inference.comparison import Comparison, NetworkName
+from ssl_kedro.inference.comparison import Comparison, NetworkName, key_parts
 from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.gated.inference.records import (
     Deployment,
@@ -57,9 +57,8 @@ def _names(found: Measurement) -> set[str]:
 
 def _place(name: str) -> tuple[int, int]:
     """Dense, gated, static; each in f32 first."""
-    network, _, precision = name.partition(" ")
-    precisions = ("", *PRECISIONS)
-    return get_args(NetworkName).index(network), precisions.index(precision)
+    network, precision = key_parts(name)
+    return get_args(NetworkName).index(network), PRECISIONS.index(precision)
 
 
 def _row(
@@ -67,7 +66,7 @@ def _row(
 ) -> dict[str, Any]:
     """One network of a model at one batch size; ``dense`` is what the dense network reaches."""
     timing = compared.networks[name]
-    network: NetworkName = name.partition(" ")[0]  # type: ignore[assignment]
+    network, _ = key_parts(name)
     accuracies = dense if network == "dense" else found.accuracies.get(network)
     if timing.precision != "f32":
         form = found.form(network, timing.precision, timing.engine)
