@@ -111,7 +111,8 @@ class Form:
         network: its name.
         precision: that it computes in.
         engines: that ran it fastest at some batch size; of f32 all give the same features.
-        accuracies: on the evaluation images, through such an engine, on features of whole images.
+        accuracies: on the evaluation images, on features of whole images: of PyTorch in f32, of
+            such an engine in other precisions.
         judgement: against the same network in f32; None for that itself.
     """
 
@@ -227,7 +228,9 @@ class Export:
 
     Args:
         folder: where they lie.
-        files: how far each is from the network, by "compact", "dense", "gated" and "static".
+        files: how far each is from the network in f32, by "compact" (a folder, of encoders with
+            gates) and the names of its networks; those that hold in int8 also as "<network>_int8"
+            and, where the C++ kernel ran them, "<network>_int8_kernel" (a folder).
         static_share: cost of the static network, share of the dense one's; None without one
             beside the gated network.
     """
