@@ -191,6 +191,13 @@ def test_group_regularisation_is_a_weight_decay_that_falls_from_group_to_group()
     assert float(built().group_regularisation(0.7).detach()) == 0  # no recipe, no decay
 
 
+def test_weight_decay_in_the_loss_is_no_matter_for_adamw() -> None:
+    with pytest.raises(ConfigError, match=r"optimiser = 'adamw': expected lars, sgd or adam"):
+        parameter_groups(built(), TrainConfig(optimiser="adamw", weight_decay=0.02))
+    assert parameter_groups(built(), TrainConfig(optimiser="adamw", weight_decay=0.0))
+    assert parameter_groups(built(), TrainConfig(optimiser="adam", weight_decay=0.02))
+
+
 def test_the_target_is_a_moving_average_of_the_whole_network() -> None:
     method = built(momentum=0.9)
     assert method.target is not None

@@ -134,6 +134,20 @@ def test_what_cannot_be_pruned_is_refused_before_anything_is_trained() -> None:
     assert trained(graph(dual_gating, "frontier", data={"size": 16}, **cropped))
 
 
+def test_a_slimmable_training_by_adamw_is_refused_before_anything_is_trained() -> None:
+    adamw = {"optimiser": "adamw", "weight_decay": 0.01}
+    with pytest.raises(
+        ConfigError, match=r"gating\.train\.optimiser = 'adamw': expected lars, sgd"
+    ):
+        graph(dual_gating, "frontier", train=adamw)
+    own = {"simsiam_slim": {"train": adamw}}
+    with pytest.raises(ConfigError, match=r"methods\.simsiam_slim\.train\.optimiser = 'adamw'"):
+        graph(dynamic_channels, "frontier", methods=own)
+    graph(dynamic_channels, methods=own)  # nothing slimmable is trained
+    graph(dual_gating, "frontier", train=adamw, frontier={"models": "thin;pruned"})
+    graph(dual_gating, "frontier", train=adamw | {"weight_decay": 0.0})
+
+
 def test_peers_are_chosen_by_name_and_widths_by_share() -> None:
     few = graph(dual_gating, "frontier", frontier={"models": [], "widths": "0.5"})
     assert trained(few).keys() == {"dual_gating.vicreg", "dual_gating.budget_30"}

@@ -61,7 +61,8 @@ class SlimOptions(Config):
             distillation).
         groups: of output channels, by which weight decay differs (group regularisation).
         spread: by how much of ``train.weight_decay`` the decay falls from a group to the next.
-            Channels at the back serve few widths, and are given more freedom.
+            Channels at the back serve few widths, and are given more freedom. The decay is in the
+            loss, so that AdamW is refused: it would divide the decay by the size of gradients.
     """
 
     smallest: Annotated[float, Range(above=0, below=1)] = 0.25
