@@ -9,7 +9,7 @@ from inference.networks import random_encoder, random_usage
 from ssl_kedro.core import race
 from ssl_kedro.inference import comparison
 from ssl_kedro.inference.compact import compact, dense_network, static_network
-from ssl_kedro.inference.comparison import compare, timed_batches
+from ssl_kedro.inference.comparison import compare, key_parts, network_key, timed_batches
 from ssl_kedro.inference.engines import probe
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactNetwork
@@ -128,6 +128,14 @@ def test_batches_are_whole_and_of_real_images(count: int, batch: int, expected: 
     assert [tuple(part.shape) for part in batches] == [(batch, 3, 16, 16)] * expected
     for index, image in enumerate(torch.cat(batches)):
         assert torch.equal(image, torch.from_numpy(given[index % count]).float() / 255)
+
+
+def test_a_key_names_a_network_and_a_precision() -> None:
+    assert key_parts("dense") == ("dense", "f32")
+    assert key_parts("gated int8") == ("gated", "int8")
+    assert network_key(*key_parts("static bf16")) == "static bf16"
+    with pytest.raises(KeyError):
+        key_parts("gated f32")  # which is called "gated"
 
 
 def test_no_images() -> None:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from inference.hungry_engines import Broken, Hungry
 from inference.networks import random_encoder
+from ssl_kedro.inference import memory
 from ssl_kedro.inference.compact import dense_network
 from ssl_kedro.inference.memory import engine_maker, engine_memory_mb
+
+
+def test_a_kilobyte_of_the_system_is_1024_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = tmp_path / "status"
+    status.write_text("VmPeak:\t 9 kB\nVmRSS:\t   15625 kB\n", encoding="ascii")
+    monkeypatch.setattr(memory, "_STATUS", status)
+    assert memory._status_mb("VmRSS") == 16.0
 
 
 @pytest.mark.slow

@@ -154,6 +154,11 @@ def test_macs_are_what_the_drawn_networks_cost_on_average(momentum: float) -> No
     plain = built(passes=2, stages=2, smallest=0.6, momentum=momentum)
     by_hand = 6 * costs[-1] + (6 * costs[3] + 2 * costs[-1] * (momentum > 0)) / 2
     assert plain.macs_per_image == round(by_hand)
+    # 8 / 49 * 49 is less than 8 in floating point: stage 8 is no second stage 7 all the same.
+    many = built(passes=2, stages=49, momentum=momentum)
+    lowest = [8 - stage * 6 // 48 for stage in range(49)]
+    narrow = [6 * costs[c - 2] + 2 * costs[-1] * (momentum > 0) for c in lowest if c < 8]
+    assert many.macs_per_image == round(6 * costs[-1] + sum(narrow) / 49)
 
 
 def test_group_regularisation_is_a_weight_decay_that_falls_from_group_to_group() -> None:
@@ -184,6 +189,13 @@ def test_group_regularisation_is_a_weight_decay_that_falls_from_group_to_group()
             decay = 0.02 * (1 - 0.1 * (channel * 8 // len(weight)))
             assert torch.allclose(gradient[channel], decay * weight[channel], atol=1e-7)
     assert float(built().group_regularisation(0.7).detach()) == 0  # no recipe, no decay
+
+
+def test_weight_decay_in_the_loss_is_no_matter_for_adamw() -> None:
+    with pytest.raises(ConfigError, match=r"optimiser = 'adamw': expected lars, sgd or adam"):
+        parameter_groups(built(), TrainConfig(optimiser="adamw", weight_decay=0.02))
+    assert parameter_groups(built(), TrainConfig(optimiser="adamw", weight_decay=0.0))
+    assert parameter_groups(built(), TrainConfig(optimiser="adam", weight_decay=0.02))
 
 
 def test_the_target_is_a_moving_average_of_the_whole_network() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from ssl_kedro.pipelines.gated import derivation
 from ssl_kedro.pipelines.gated.records import Training
 
 PARAMETERS = DualGatingParameters.model_validate(
-    {"train": {"device": "cpu"}, "frontier": {"recalibration": 100}}
+    {"train": {"device": "cpu"}, "frontier": {"recalibration": 100}, "data": {"size": 16}}
 )
 # Sorted by class, as a folder is; every image of a class has its class as its grey value.
 LABELS = np.repeat(np.arange(10), 40)
@@ -35,10 +37,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     usual = derivation.pruned
 
     def watched(
-        encoder: GatedResNet18, budget: float, images: np.ndarray, **options: str
+        encoder: GatedResNet18, budget: float, images: np.ndarray, **options: Any
     ) -> Encoder:
         found.append(images)
-        return usual(encoder, budget, images, device=options["device"])
+        return usual(encoder, budget, images, **options)
 
     monkeypatch.setattr(derivation, "pruned", watched)
     return found
@@ -57,6 +59,20 @@ def test_batch_norms_see_images_of_every_class_once(seen: list[np.ndarray]) -> N
     assert max(np.bincount(first)) <= 40
     assert first == again != other
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+def test_the_budget_holds_at_the_size_of_whole_images() -> None:
+    """Views of 17 px: half of an odd side rounds up, so that stages cost other shares there."""
+    values = PARAMETERS.model_dump() | {"views": {"size": 17}}
+    parameters = DualGatingParameters.model_validate(values)
+    encoder = GatedResNet18(EncoderConfig(width=4), branches=("dense",), image_size=17)
+    whole = encoder.cost(16)
+    for budget in np.linspace(0.2, 0.9, 30):
+        trained = Training("vicreg", float(budget), 0, derived="pruned")
+        cut = derivation.derive_pruned(parameters, encoder, SET, trained=trained)
+        left = cut.cost(16).dense
+        assert left <= budget * whole.dense
+        assert left + max(block.macs_per_channel for block in whole.blocks) > budget * whole.dense
 
 
 def test_a_width_is_cut_from_a_network_for_every_width() -> None:

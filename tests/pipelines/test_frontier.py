@@ -127,6 +127,25 @@ def test_what_cannot_be_pruned_is_refused_before_anything_is_trained() -> None:
     with pytest.raises(ConfigError, match=r"dual_gating\.budgets = 0\.06: .*one channel a block"):
         graph(dual_gating, "frontier", **small)
     assert trained(graph(dual_gating, "frontier", frontier={"models": "thin"}, **small))
+    # At width 6 it leaves 10.6 % at the size of the views, but 11.3 % at that of the images.
+    cropped = {"budgets": [0.11], "encoder": {"width": 6}, "views": {"size": 16}}
+    with pytest.raises(ConfigError, match=r"budgets = 0\.11: expected at least 0\.1130"):
+        graph(dual_gating, "frontier", data={"size": 32}, **cropped)
+    assert trained(graph(dual_gating, "frontier", data={"size": 16}, **cropped))
+
+
+def test_a_slimmable_training_by_adamw_is_refused_before_anything_is_trained() -> None:
+    adamw = {"optimiser": "adamw", "weight_decay": 0.01}
+    with pytest.raises(
+        ConfigError, match=r"gating\.train\.optimiser = 'adamw': expected lars, sgd"
+    ):
+        graph(dual_gating, "frontier", train=adamw)
+    own = {"simsiam_slim": {"train": adamw}}
+    with pytest.raises(ConfigError, match=r"methods\.simsiam_slim\.train\.optimiser = 'adamw'"):
+        graph(dynamic_channels, "frontier", methods=own)
+    graph(dynamic_channels, methods=own)  # nothing slimmable is trained
+    graph(dual_gating, "frontier", train=adamw, frontier={"models": "thin;pruned"})
+    graph(dual_gating, "frontier", train=adamw | {"weight_decay": 0.0})
 
 
 def test_peers_are_chosen_by_name_and_widths_by_share() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -264,6 +265,67 @@ def test_models_timed_at_different_batch_sizes_stand_in_one_report(
         ]
         legend = {text.get_text() for text in axes[0].figure.legends[0].get_texts()}
         assert {f"{title_of(name)}, gated" for name in ("dual", "vicreg_gating")} <= legend
+
+
+@pytest.fixture(scope="module")
+def beside_thin(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]], images: tuple[ImageSet, ImageSet]
+) -> tuple[pd.DataFrame, Measurement]:
+    """Times of a gated encoder and of a thin network, and what was measured of that."""
+    config = EncoderConfig(stem="cifar", width=4)
+    thin = GatedResNet18(config, branches=("dense",), image_size=16).eval()
+    measurement = MEASUREMENT.validate_python(measured(thin, images, batches="1")[0])
+    models = evaluations()
+    for key, knn in (("vicreg", 0.9), ("thin.width_4", 0.1)):
+        models[key] = dataclasses.replace(
+            evaluation("vicreg", None), branches={"dense": Accuracies(knn)}
+        )
+    inference = typed(dual=found[0]) | {"thin.width_4": measurement}
+    return inference_frame(models, inference, baseline="vicreg"), measurement
+
+
+def test_what_is_timed_as_dense_beside_a_thin_network_is_the_baseline(
+    beside_thin: tuple[pd.DataFrame, Measurement],
+) -> None:
+    frame, measurement = beside_thin
+    knn = frame.set_index(["model", "network", "batch"])["knn_top1"]
+    assert knn["thin.width_4", "dense", 1] == 0.9
+    assert knn["thin.width_4", "static", 1] == measurement.forms[0].accuracies.knn_top1
+    assert knn["dual.budget_50", "dense", 1] == 0.5  # its own dense branch
+
+
+def test_time_against_cost_is_drawn_of_models_with_gates(
+    beside_thin: tuple[pd.DataFrame, Measurement],
+) -> None:
+    frame, _ = beside_thin
+    figure = time_against_cost(frame)
+    points = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert points == ["50 %"] * 4  # gated and static, at two batch sizes
+    legend = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert legend == {"dense network", "time falls as FLOPs do", "gated", "static"}
+    alone = time_against_cost(frame[frame["model"] == "thin.width_4"])
+    assert [len(axis.texts) for axis in alone.axes] == [0]
+
+
+def test_an_encoder_whose_gates_see_no_image_has_one_network_beside_the_dense(
+    images: tuple[ImageSet, ImageSet], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    blind = random_encoder(gate_input_dependent=False)
+    measurement, features = measured(blind, images, batches="1")
+    assert {form["network"] for form in measurement["forms"]} == {"dense", "gated"}
+    assert measurement["macs"].keys() == {"dense", "gated"}
+    kept = [torch.from_numpy(features[f"open.train.{n}"]) > 0 for n, _ in blind.residual_blocks()]
+    macs = blind.cost().masked([mask.float()[None] for mask in kept])
+    gates = sum(block.gate for block in blind.cost().blocks)
+    assert measurement["macs"]["gated"] == float(macs) - gates
+    frame = inference_frame(evaluations(), typed(dual=measurement), baseline="vicreg")
+    (section,) = speed_sections(evaluations(), typed(dual=measurement), frame, None)
+    assert "50 % has no static network: no gate depends on the image" in section.paragraphs[1]
+    typed_one = MEASUREMENT.validate_python(measurement)
+    report = export(given(), blind, features, typed_one, *images, tmp_path)
+    assert report.files.keys() == {"compact", "dense", "gated"}
+    assert report.static_share is None
 
 
 def test_a_budget_that_cannot_be_met_leaves_the_static_network_out(

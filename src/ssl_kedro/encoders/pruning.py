@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.encoders.cutting import cut_encoder, without_memory
 from ssl_kedro.encoders.folding import folded
 from ssl_kedro.encoders.gated_resnet import GatedResNet18
-from ssl_kedro.encoders.recalibration import recalibrated
 
 
 def pruned(
@@ -46,17 +46,14 @@ def pruned(
     encoder.check_branch("dense")
     kept = _kept_channels(encoder, budget, image_size)
     shape = encoder.config.thinned([len(channels) for channels in kept])
-    with torch.device("meta"):  # initial weights would be drawn from the global generator
-        thin = GatedResNet18(shape, branches=("dense",), image_size=encoder.image_size)
-    weights = {name: encoder.state_dict()[name] for name in thin.state_dict()}
+    thin, whole = without_memory(shape, encoder.image_size), encoder.state_dict()
+    weights = {name: whole[name] for name in thin.state_dict()}
     for name, channels in zip(encoder.blocks, kept, strict=True):
         for part, value in weights.items():
             if part.startswith((f"blocks.{name}.conv1.", f"blocks.{name}.bn1.")) and value.ndim:
                 weights[part] = value[channels]
         weights[f"blocks.{name}.conv2.weight"] = weights[f"blocks.{name}.conv2.weight"][:, channels]
-    own = {name: value.detach().cpu().clone() for name, value in weights.items()}
-    thin.load_state_dict(own, assign=True)
-    return recalibrated(thin, images, device=device)
+    return cut_encoder(thin, weights, images, device=device)
 
 
 def channel_norms(encoder: GatedResNet18) -> list[Tensor]:

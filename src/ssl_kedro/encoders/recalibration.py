@@ -6,6 +6,8 @@ taken that saw few of the steps, they describe maps that no longer exist (Yu & H
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +48,18 @@ class _Moments:
         norm.running_var = variance.float().to(device)
 
 
+@contextmanager
+def _observed(encoder: Encoder) -> Iterator[dict[_BatchNorm, _Moments]]:
+    """Moments of every norm outside the gates, which grow with each batch that passes."""
+    within = {id(norm) for gate in encoder.gates() for norm in gate.modules()}
+    norms = [m for m in encoder.modules() if isinstance(m, _BatchNorm) and id(m) not in within]
+    found = {norm: _Moments(norm.num_features) for norm in norms}
+    with ExitStack() as hooks:
+        for norm, moments in found.items():
+            hooks.enter_context(norm.register_forward_pre_hook(moments.observe))
+        yield found
+
+
 @torch.no_grad()
 def recalibrated(
     encoder: E,
@@ -81,20 +95,12 @@ def recalibrated(
     if not len(images):
         raise ValueError("expected images to re-estimate batch norms on, found none")
     copied = copy.deepcopy(encoder).to(device).to(memory_format=torch.channels_last).eval()
-    within = {id(norm) for gate in copied.gates() for norm in gate.modules()}
-    found: dict[_BatchNorm, _Moments] = {}
-    hooks = []
-    for norm in copied.modules():
-        if isinstance(norm, _BatchNorm) and id(norm) not in within:
-            found[norm] = _Moments(norm.num_features)
-            hooks.append(norm.register_forward_pre_hook(found[norm].observe))
-    for rows in np.array_split(np.arange(len(images)), math.ceil(len(images) / batch_size)):
-        part = slice(rows[0], rows[-1] + 1)
-        batch = torch.from_numpy(np.array(images[part])).to(device)
-        forced = masks and [(m if len(m) == 1 else m[part]).to(device) for m in masks]
-        copied.maps(batch, branch, masks=forced)
-    for hook in hooks:
-        hook.remove()
+    with _observed(copied) as found:
+        for rows in np.array_split(np.arange(len(images)), math.ceil(len(images) / batch_size)):
+            part = slice(rows[0], rows[-1] + 1)
+            batch = torch.from_numpy(np.array(images[part])).to(device)
+            forced = masks and [(m if len(m) == 1 else m[part]).to(device) for m in masks]
+            copied.maps(batch, branch, masks=forced)
     passed = {norm: moments for norm, moments in found.items() if moments.count}
     if not passed:
         raise ValueError(f"the {branch} branch of this {type(encoder).__name__} has no batch norms")

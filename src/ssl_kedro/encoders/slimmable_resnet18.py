@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.encoders.cutting import cut_encoder, without_memory
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.encoders.recalibration import recalibrated
 from ssl_kedro.gating.cost import NetworkCost
 
 
@@ -92,16 +92,12 @@ class SlimmableResNet18(GatedResNet18):
         Raises:
             ValueError: not a width from 2 to its own, or no images.
         """
-        thin = _without_memory(self.config.plain(width), self.image_size)
-        own = {name: part.detach().cpu().clone() for name, part in self._slices(width).items()}
-        thin.load_state_dict(own, assign=True)
-        for parameter in thin.parameters():
-            parameter.requires_grad_()
-        return recalibrated(thin, images, batch_size=batch_size, device=device)
+        thin = without_memory(self.config.plain(width), self.image_size)
+        return cut_encoder(thin, self._slices(width), images, batch_size=batch_size, device=device)
 
     def cost_at(self, width: int, image_size: int | None = None) -> NetworkCost:
         """Prices at a width for one square image; see :class:`~ssl_kedro.encoders.base.Encoder`."""
-        return _without_memory(self.config.plain(width), image_size or self.image_size).cost()
+        return without_memory(self.config.plain(width), image_size or self.image_size).cost()
 
     def _slices(self, width: int) -> dict[str, Tensor]:
         """Parameters and buffers of the narrow network, as views of these."""
@@ -110,11 +106,6 @@ class SlimmableResNet18(GatedResNet18):
         return {n: state[n][tuple(map(slice, shape))] for n, shape in shapes.items()}
 
 
-def _without_memory(shape: EncoderConfig, image_size: int) -> GatedResNet18:
-    with torch.device("meta"):
-        return GatedResNet18(shape, branches=("dense",), image_size=image_size)
-
-
 @functools.cache
 def _shapes(shape: EncoderConfig) -> dict[str, torch.Size]:
-    return {n: value.shape for n, value in _without_memory(shape, 32).state_dict().items()}
+    return {n: value.shape for n, value in without_memory(shape, 32).state_dict().items()}

@@ -9,7 +9,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from ssl_kedro.inference.engines.probe import (
     timed_in_turns,
 )
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.precision import Precision
+from ssl_kedro.inference.precision import PRECISIONS, Precision
 
 NetworkName = Literal["dense", "gated", "static"]
 # A gate's decision makes one image cheaper than another, so several batches take turns: at most
@@ -35,6 +35,17 @@ _BATCHES, _IMAGES = 16, 512
 def network_key(network: NetworkName, precision: Precision) -> str:
     """What a network in a precision is called: "dense" in f32, else "dense int8"."""
     return network if precision == "f32" else f"{network} {precision}"
+
+
+def key_parts(key: str) -> tuple[NetworkName, Precision]:
+    """The network and the precision that :func:`network_key` named so."""
+    return _PARTS[key]
+
+
+_PARTS: dict[str, tuple[NetworkName, Precision]] = {
+    network_key(network, precision): (network, precision)
+    for network, precision in itertools.product(get_args(NetworkName), PRECISIONS)
+}
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,7 @@ class Comparison:
 
 
 def _is(key: str, network: NetworkName) -> bool:
-    return key.partition(" ")[0] == network
+    return key_parts(key)[0] == network
 
 
 def compare(
@@ -179,15 +190,25 @@ def compare(
         raise EngineUnavailableError(
             f"no engine runs the dense network, which others are compared with ({missing}); add f32"
         )
+    timed = _in_turns(made, probes, batches, rounds, seconds)
+    return made, dataclasses.replace(timed, missing=missing)
+
+
+def _in_turns(
+    made: Mapping[str, Engine],
+    probes: Mapping[str, Probe],
+    batches: list[Tensor],
+    rounds: int,
+    seconds: float,
+) -> Comparison:
+    """Engines against each other, all offered; each of them has won a race of its own."""
     calls = {key: _cycling(engine, batches) for key, engine in made.items()}
-    times = timed_in_turns(calls, rounds, seconds)
     found = {
         key: NetworkTime(**vars(probes[key]), ms=1e3 * statistics.median(values), measured_ratio=1)
-        for key, values in times.items()
+        for key, values in timed_in_turns(calls, rounds, seconds).items()
     }
     used = next(iter(probes.values())).threads
-    timed = Comparison(batch_size, used, "dense", 1, found, missing=missing)
-    return made, timed.offering(found)
+    return Comparison(len(batches[0]), used, "dense", 1, found).offering(found)
 
 
 def timed_batches(images: np.ndarray, batch_size: int) -> list[Tensor]:

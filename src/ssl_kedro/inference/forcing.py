@@ -1,14 +1,17 @@
 """How often forced gates change a mask: on images that compaction has not seen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.plan import BlockPlan
+from ssl_kedro.inference.plan import BlockPlan, CompactPlan
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,22 @@ class ForcingReport:
         ]
 
 
+class _Tally(NamedTuple):
+    """What force does to a batch of N images.
+
+    Args:
+        gates: (C_l,) a block: images on which it overrules each gate.
+        changed: (N,) gates that it overrules.
+        followed: (1,) dependent gates that decide otherwise because of it.
+        change: (N,) |compact - gated| / |gated|.
+    """
+
+    gates: list[Tensor]
+    changed: Tensor
+    followed: Tensor
+    change: Tensor
+
+
 @torch.inference_mode()
 def forcing_report(
     encoder: Encoder,
@@ -90,8 +109,7 @@ def forcing_report(
     Raises:
         ValueError: no images, or a network of another encoder.
     """
-    plan = network.plan
-    found = [(block.name, block.channels) for block in plan.blocks]
+    found = [(block.name, block.channels) for block in network.plan.blocks]
     expected = [(block.name, block.channels) for block in encoder.cost().blocks]
     if not len(images) or found != expected:
         raise ValueError(
@@ -100,35 +118,45 @@ def forcing_report(
         )
     encoder.to(device).eval()
     network.to(device)
-    counts = [torch.zeros(block.channels, device=device) for block in plan.blocks]
-    gates, followed, changes = [], 0.0, []
+    tallies = []
     with progress_bar(len(images), "forced gates", "images") as bar:
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-            own = encoder(batch, "gated")
-            features, decided = network.decide(batch)
-            dependent = plan.dependent_masks(own.masks)
-            forced = plan.encoder_masks(dependent)
-            differ = [mask != other for mask, other in zip(own.masks, forced, strict=True)]
-            for count, part in zip(counts, differ, strict=True):
-                count.add_(part.sum(dim=0))
-            gates.append(torch.stack([part.sum(dim=1) for part in differ]).sum(dim=0))
-            followed += float((dependent != decided).sum())
-            norms = torch.linalg.vector_norm(own.features, dim=1).clamp_min(1e-12)
-            changes.append(torch.linalg.vector_norm(features - own.features, dim=1) / norms)
+            tallies.append(_tally(encoder, network, batch))
             bar.update(len(batch))
     encoder.to("cpu")
     network.to("cpu")
-    changed, change = torch.cat(gates), torch.cat(changes)
+    return _summed(network.plan, tallies)
+
+
+def _tally(encoder: Encoder, network: CompactNetwork, batch: Tensor) -> _Tally:
+    plan, own = network.plan, encoder(batch, "gated")
+    features, decided = network.decide(batch)
+    dependent = plan.dependent_masks(own.masks)
+    forced = plan.encoder_masks(dependent)
+    differ = [mask != other for mask, other in zip(own.masks, forced, strict=True)]
+    norms = torch.linalg.vector_norm(own.features, dim=1).clamp_min(1e-12)
+    return _Tally(
+        gates=[part.sum(dim=0) for part in differ],
+        changed=torch.stack([part.sum(dim=1) for part in differ]).sum(dim=0),
+        followed=(dependent != decided).sum()[None],
+        change=torch.linalg.vector_norm(features - own.features, dim=1) / norms,
+    )
+
+
+def _summed(plan: CompactPlan, tallies: Sequence[_Tally]) -> ForcingReport:
+    gates, *rest = zip(*tallies, strict=True)
+    changed, followed, change = map(torch.cat, rest)
+    counts = [torch.stack(of_block).sum(dim=0) for of_block in zip(*gates, strict=True)]
     return ForcingReport(
-        images=len(images),
+        images=len(changed),
         changed_images=int((changed > 0).sum()),
         changed_gates=float(changed.double().mean()),
-        followed_gates=followed / len(images),
+        followed_gates=int(followed.sum()) / len(changed),
         feature_change=float(change.double().mean()),
         largest_change=float(change.max()),
         blocks=tuple(
-            _forced_block(block, count.long().cpu().numpy())
+            _forced_block(block, count.cpu().numpy())
             for block, count in zip(plan.blocks, counts, strict=True)
         ),
     )

@@ -85,10 +85,10 @@ def _measure(
 
 
 def _status_mb(name: str) -> float:
-    """A line of the process' status, which is in kB."""
+    """A line of the process' status in MB (10^6 bytes); its kB are 1024 bytes (proc(5))."""
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     (found,) = [line for line in lines if line.startswith(f"{name}:")]
-    return int(found.split()[1]) / 1e3
+    return int(found.split()[1]) * 1024 / 1e6
 
 
 def engine_maker(

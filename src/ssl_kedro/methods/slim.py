@@ -61,7 +61,8 @@ class SlimOptions(Config):
             distillation).
         groups: of output channels, by which weight decay differs (group regularisation).
         spread: by how much of ``train.weight_decay`` the decay falls from a group to the next.
-            Channels at the back serve few widths, and are given more freedom.
+            Channels at the back serve few widths, and are given more freedom. The decay is in the
+            loss, so that AdamW is refused: it would divide the decay by the size of gradients.
     """
 
     smallest: Annotated[float, Range(above=0, below=1)] = 0.25
@@ -168,8 +169,11 @@ class SlimmableMethod(TwoViewMethod):
 
     def lowest_width(self, progress: float) -> int:
         """The narrowest width that may be drawn, given the share of training done, in [0, 1)."""
+        stages = self.options.stages
+        return self._lowest_of_stage(min(int(progress * stages), stages - 1))
+
+    def _lowest_of_stage(self, stage: int) -> int:
         stages, whole = self.options.stages, self.encoder.config.width
-        stage = min(int(progress * stages), stages - 1)
         reached = stage / (stages - 1) if stages > 1 else 1
         return whole - math.floor(reached * (whole - self.narrowest))
 
@@ -221,7 +225,7 @@ class SlimmableMethod(TwoViewMethod):
         total = 0.0
         for stage in range(self.options.stages):
             passes = [float(wide)]
-            lowest = self.lowest_width(stage / self.options.stages)
+            lowest = self._lowest_of_stage(stage)
             if lowest < whole:
                 narrow = [self.encoder.cost_at(c).dense for c in range(lowest, whole)]
                 drawn = sum(narrow[1:]) / max(1, len(narrow) - 1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.config import TrainConfig
 
@@ -107,15 +108,29 @@ def _adapted_gradients(group: dict[str, Any], weights: list[Tensor]) -> list[Ten
     return list(updates)
 
 
+# What a recipe is to have for methods with :meth:`Method.take_weight_decay`.
+DECAY_IN_LOSS = "lars, sgd or adam, or weight_decay = 0: the method's loss has the decay"
+
+
+def decays_in_loss(config: TrainConfig) -> bool:
+    """Whether weight decay may be in the loss: AdamW keeps it out of what it divides by."""
+    return config.optimiser != "adamw" or config.weight_decay == 0
+
+
 def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, Any]]:
     """Gates (no weight decay, own rate), constant rate, decay in the loss, and everything else.
 
     Each group carries ``lr_factor``, by which its learning rate is multiplied, and
     ``scheduled``: whether the rate follows the schedule or stays at the peak.
+
+    Raises:
+        ConfigError: AdamW, of a method whose loss has the weight decay.
     """
     gates = method.gate_parameters()
     constant = method.constant_rate_parameters()
     own = list(method.take_weight_decay(config.weight_decay))
+    if own and not decays_in_loss(config):
+        raise ConfigError("optimiser", config.optimiser, DECAY_IN_LOSS)
     special = {id(p) for p in (*gates, *constant, *own)}
     trained = [p for p in method.parameters() if p.requires_grad]
     others: list[nn.Parameter] = [p for p in trained if id(p) not in special]

@@ -25,8 +25,14 @@ def derive_pruned(
     if not isinstance(encoder, GatedResNet18) or trained.budget is None:
         raise ConfigError("encoder.architecture", type(encoder).__name__, "resnet18, to be pruned")
     seen = _recalibrated_on(parameters, images, trained.seed)
-    device = resolved_device(parameters.train.device)
-    return pruned(encoder, trained.budget, seen, device=device)
+    # Its cost is reported at the size of whole images, which views may fall short of.
+    return pruned(
+        encoder,
+        trained.budget,
+        seen,
+        image_size=parameters.data.size,
+        device=resolved_device(parameters.train.device),
+    )
 
 
 def derive_narrowed(

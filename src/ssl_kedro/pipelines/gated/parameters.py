@@ -158,6 +158,11 @@ class EncoderPipelineParameters(PipelineParameters):
         given = self.methods.get(method, MethodParameters()).train | dict(changes or {})
         return changed_recipe(self.base_train, given, f"methods.{method}.train")
 
+    def recipe_key(self, method: str, field: str) -> str:
+        """Where a field of a method's recipe is set."""
+        own = field in self.methods.get(method, MethodParameters()).train
+        return f"methods.{method}.train.{field}" if own else f"train.{field}"
+
     def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the run by the keys of ``reporting/published/recipe_*.json``."""
         train = self.base_train
@@ -181,10 +186,8 @@ class EncoderPipelineParameters(PipelineParameters):
         if node == "pretrain" and "images" in seen:
             method, count = constants["training"].method, seen["images"]
             if (size := self.train_config(method).batch_size) > count:
-                own = "batch_size" in self.methods.get(method, MethodParameters()).train
-                key = f"methods.{method}.train" if own else "train"
                 expected = f"at most {count}, the number of training images"
-                raise ConfigError(f"{key}.batch_size", size, expected)
+                raise ConfigError(self.recipe_key(method, "batch_size"), size, expected)
         count = seen.get("train_images", self.knn.k)
         if node in ("evaluate", "measure_baselines") and count < self.knn.k:
             raise ConfigError(

@@ -11,6 +11,7 @@ from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.variants import Variant
 from ssl_kedro.pipelines.parameters import budget_name, width_name
+from ssl_kedro.training.optimisers import DECAY_IN_LOSS, decays_in_loss
 
 
 def planned_peers(
@@ -75,7 +76,7 @@ def _check_cut(
     variant: Variant,
     widths: tuple[int, ...],
 ) -> None:
-    """Refuse to cut what is no ResNet-18, or narrower than it is trained for or can be."""
+    """Refuse to cut what is no ResNet-18, or narrower or otherwise trained than it can be."""
     shape = parameters.encoder
     if not isinstance(shape, EncoderConfig):
         names = ", ".join(name for name, variant in parameters.peers.items() if not variant.derived)
@@ -88,8 +89,12 @@ def _check_cut(
             what = f"shares of at least {smallest}, methods.{variant.method}.options.smallest"
             shares = list(parameters.frontier.widths)
             raise ConfigError(f"{pipeline}.frontier.widths", shares, f"{what}, {without}")
+        recipe = parameters.train_config(variant.method)
+        if not decays_in_loss(recipe):
+            key = f"{pipeline}.{parameters.recipe_key(variant.method, 'optimiser')}"
+            raise ConfigError(key, recipe.optimiser, f"{DECAY_IN_LOSS}, {without}")
         return
-    cost = cost_at(shape, parameters.image_size, parameters.gates.reduction)
+    cost = cost_at(shape, parameters.data.size, parameters.gates.reduction)
     least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
     if min(parameters.budgets) * cost.dense < least:
         what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"

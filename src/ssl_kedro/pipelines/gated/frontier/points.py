@@ -11,8 +11,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from ssl_kedro.evaluation.paired import paired_loss
-from ssl_kedro.inference.comparison import Comparison, NetworkName, network_key
-from ssl_kedro.inference.precision import Precision
+from ssl_kedro.inference.comparison import Comparison, key_parts, network_key
 from ssl_kedro.pipelines.gated.frontier.choice import Candidate, deployed, pareto_front
 from ssl_kedro.pipelines.gated.inference.records import Form, Measurement
 
@@ -87,16 +86,14 @@ def offered_comparisons(
             is its dense network in any precision that holds, or the encoder's own in one that does.
     """
 
-    def offered(key: str, precision: Precision) -> bool:
-        network: NetworkName = key.partition(" ")[0]  # type: ignore[assignment]
+    def offered(key: str) -> bool:
+        network, precision = key_parts(key)
         judges = [measurement, baseline] if network == "dense" else [measurement]
         found = [judge.offered(network, precision) for judge in judges if judge is not None]
-        return any(found) or (precision == "f32" and not any(one is False for one in found))
+        return precision == "f32" or any(found)
 
     return {
-        batch: compared.offering(
-            {key for key, timed in compared.networks.items() if offered(key, timed.precision)}
-        )
+        batch: compared.offering(set(filter(offered, compared.networks)))
         for batch, compared in measurement.batches.items()
     }
 

@@ -13,7 +13,7 @@ from ssl_kedro.evaluation.features import branch_arrays, gate_record
 from ssl_kedro.evaluation.forms import Answers, HeldOut
 from ssl_kedro.evaluation.paired import held_out_images
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.inference.comparison import Comparison, NetworkName, network_key
+from ssl_kedro.inference.comparison import Comparison, NetworkName, key_parts, network_key
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError, engine_features
 from ssl_kedro.inference.engines.packaged import onnx_bytes
 from ssl_kedro.inference.engines.probe import EngineName
@@ -229,6 +229,6 @@ def _others(name: NetworkName, timed: Timed) -> Sequence[Precision]:
         found.precision
         for compared in timed.batches.values()
         for key, found in compared.networks.items()
-        if key.partition(" ")[0] == name and found.precision != "f32"
+        if key_parts(key)[0] == name and found.precision != "f32"
     }
     return sorted(of_all)

@@ -22,15 +22,17 @@ from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.pipelines.gated.inference.records import StaticNetwork
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 
+_SAME = "no gate depends on the image, so that the gated network is static itself"
+
 
 @dataclass(frozen=True)
 class Networks:
     """The networks of one encoder.
 
     Args:
-        by_name: "dense" always; "gated" and, unless its budget cannot be met, "static" of an
-            encoder with gates; "static" is also what an encoder without gates is that is
-            narrower than the run's.
+        by_name: "dense" always; of an encoder with gates "gated" and, unless it is that itself or
+            its budget cannot be met, "static"; "static" is also what an encoder without gates is
+            that is narrower than the run's.
         own: those that were trained; any other only stands for the time of a dense network.
         macs: mean an image that is known without a pass over images.
         static: which channels the static network keeps; None without gates.
@@ -70,8 +72,12 @@ def networks_of(
         "gated": compact(gated, usage),
     }
     try:
-        found["static"], threshold = static_network(gated, usage, budget, side)
+        narrow, threshold = static_network(gated, usage, budget, side)
         static = StaticNetwork(budget, threshold, "")
+        if found["gated"].plan.dependent:
+            found["static"] = narrow
+        else:  # channel by channel the same: it would be timed, judged and exported twice
+            static = StaticNetwork(budget, threshold, _SAME)
     except BudgetError as error:
         static = StaticNetwork(budget, None, str(error))
     own = tuple(name for name in found if dense or name != "dense")

@@ -49,9 +49,9 @@ class StaticNetwork:
 
     Args:
         budget: share of the dense MACs that it may cost.
-        threshold: least share of training images on which a kept channel is open; None = there
-            is no network.
-        reason: why there is none; "" where there is.
+        threshold: least share of training images on which a kept channel is open; None = the
+            budget cannot be met.
+        reason: why there is none beside the gated network; "" where there is.
     """
 
     budget: float
@@ -112,7 +112,8 @@ class Form:
         network: its name.
         precision: that it computes in.
         engines: that ran it fastest at some batch size; of f32 all give the same features.
-        accuracies: on the evaluation images, through such an engine, on features of whole images.
+        accuracies: on the evaluation images, on features of whole images: of PyTorch in f32, of
+            such an engine in other precisions.
         judgement: against the same network in f32; None for that itself.
     """
 
@@ -244,8 +245,11 @@ class Export:
 
     Args:
         folder: where they lie.
-        files: how far each is from the network, by "compact", "dense", "gated" and "static".
-        static_share: cost of the static network, share of the dense one's; None without one.
+        files: how far each is from the network in f32, by "compact" (a folder, of encoders with
+            gates) and the names of its networks; those that hold in int8 also as "<network>_int8"
+            and, where the C++ kernel ran them, "<network>_int8_kernel" (a folder).
+        static_share: cost of the static network, share of the dense one's; None without one
+            beside the gated network.
     """
 
     folder: str

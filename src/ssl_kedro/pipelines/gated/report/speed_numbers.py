@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from ssl_kedro.evaluation.accuracies import Accuracies
-from ssl_kedro.inference.comparison import Comparison, NetworkName
+from ssl_kedro.inference.comparison import Comparison, NetworkName, key_parts
 from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.gated.inference.records import (
     Deployment,
@@ -28,8 +28,8 @@ def inference_frame(
     Args:
         models: evaluation of every model, by name.
         inference_models: what was measured, by name of a gated model.
-        baseline: name of the ungated model, which stands for the dense network of a gated
-            encoder without a dense branch.
+        baseline: name of the ungated model, which stands for the dense network of an encoder
+            that has none of the run's width.
 
     Returns:
         Columns model, budget_percent, batch, network, precision, threads, engine, ms_per_image,
@@ -38,11 +38,13 @@ def inference_frame(
         fastest of dense and gated is taken), macs, cost_share (of the dense MACs), linear_top1,
         knn_top1 (fractions; of the gated network with its gates forced).
     """
-    ungated = models[baseline].branches if baseline in models else {}
+    ungated = models[baseline].branches.get("dense") if baseline in models else None
     return pd.DataFrame(
         {"model": key, "budget_percent": budget_percent(key), "batch": int(batch)}
-        | _row(found, compared, name, (ungated | models[key].branches).get("dense"))
+        | _row(found, compared, name, models[key].branches["dense"] if own else ungated)
         for key, found in inference_models.items()
+        # The dense branch of a narrow encoder is none of the dense networks that were timed.
+        for own in [any(form.network == "dense" for form in found.forms)]
         for name in sorted(_names(found), key=_place)
         for batch, compared in found.batches.items()
         if name in compared.networks
@@ -55,9 +57,8 @@ def _names(found: Measurement) -> set[str]:
 
 def _place(name: str) -> tuple[int, int]:
     """Dense, gated, static; each in f32 first."""
-    network, _, precision = name.partition(" ")
-    precisions = ("", *PRECISIONS)
-    return get_args(NetworkName).index(network), precisions.index(precision)
+    network, precision = key_parts(name)
+    return get_args(NetworkName).index(network), PRECISIONS.index(precision)
 
 
 def _row(
@@ -65,7 +66,7 @@ def _row(
 ) -> dict[str, Any]:
     """One network of a model at one batch size; ``dense`` is what the dense network reaches."""
     timing = compared.networks[name]
-    network: NetworkName = name.partition(" ")[0]  # type: ignore[assignment]
+    network, _ = key_parts(name)
     accuracies = dense if network == "dense" else found.accuracies.get(network)
     if timing.precision != "f32":
         form = found.form(network, timing.precision, timing.engine)

@@ -19,7 +19,13 @@ from ssl_kedro.pipelines.gated.inference.records import (
 )
 from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.export_table import export_table
-from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, title_of
+from ssl_kedro.pipelines.gated.variants import (
+    budget_percent,
+    has_gates,
+    label_of,
+    name_of,
+    title_of,
+)
 from ssl_kedro.reporting import style
 from ssl_kedro.reporting.html import Picture, Section, Table
 from ssl_kedro.reporting.number_format import counted, percent, plain, signed, three_digits
@@ -69,10 +75,11 @@ def time_against_cost(table: pd.DataFrame) -> Figure:
     """One panel a batch size, all in f32; below the diagonal more time is saved than FLOPs.
 
     Args:
-        table: from :func:`~ssl_kedro.pipelines.gated.report.speed_numbers.inference_frame`.
+        table: from :func:`~ssl_kedro.pipelines.gated.report.speed_numbers.inference_frame`;
+            models without gates are left out.
     """
-    table = table[table["precision"] == "f32"]
     batches = sorted(table["batch"].unique())
+    table = table[(table["precision"] == "f32") & table["model"].map(has_gates)]
     made, axes = figure(max(5.2, 4.6 * len(batches)), 4.2, columns=len(batches))
     methods = list(dict.fromkeys(map(name_of, table["model"])))
     for axis, batch in zip(axes, batches, strict=True):
