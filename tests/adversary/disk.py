@@ -11,13 +11,13 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from adversary import results
 from adversary.battery import Case, WrongError
-from adversary.kills import SEED, check_after, reference
+from adversary.kills import SEED, check_after, check_kept, reference
 from adversary.parameters import tail
 from adversary.projects import PIPELINES, Done, asked
 
@@ -52,7 +52,7 @@ def _attempt(pipeline: str, state: str, moment: float, folder: Path) -> str:
             time.sleep(moment * known.seconds)
             _fill(disk)
         fate = _told(place.ended(process))
-        _check_kept(disk / "data", before)
+        check_kept(disk / "data", before)
         _remount(disk, "rw" if state == "read-only" else f"size={_ROOMY_BYTES}")
         done = place.run(asked(pipeline, SEED))
         if done.code != 0:
@@ -74,13 +74,6 @@ def _told(done: Done) -> str:
     if not any(word in message for word in ("space", "ead-only", "writ")):
         raise WrongError("another error than that of the disk\n" + tail(done))
     return "told: " + " ".join(message.split())[:100]
-
-
-def _check_kept(data: Path, before: Iterable[str]) -> None:
-    if faults := results.damaged(data):
-        raise WrongError("half written: " + "; ".join(faults))
-    if lost := [name for name in before if not (data / name).exists()]:
-        raise WrongError("lost: " + "; ".join(lost))
 
 
 def _fill(disk: Path) -> None:

@@ -6,7 +6,7 @@ import functools
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,13 +78,14 @@ def cases(seed: int) -> Iterator[Case]:
 def _attempt(pipeline: str, moment: float, first: bool, resume: bool, folder: Path) -> str:
     known = reference(pipeline)
     place = Place.made(folder / "p") if first else known.before.copied(folder / "p")
-    before = {name: path.read_bytes() for name, path in results.files(place.path / "data").items()}
+    before = results.files(place.path / "data")
     began = time.time()
     process = place.started(asked(pipeline, SEED))
     time.sleep(moment * known.seconds)
     killed(process)
-    # Of a finished run; the one that was killed has begun its trainings anew.
-    _check_whole(place, {n: found for n, found in before.items() if "checkpoint." not in n})
+    check_kept(place.path / "data", before)
+    if fault := results.database_fault(place.path / "mlflow.db"):
+        raise WrongError(fault)
     # As the next run says itself: without a checkpoint there is nothing to resume.
     checkpoints = (place.path / "data").rglob("checkpoint.*")
     resume = resume and any(path.stat().st_mtime >= began for path in checkpoints)
@@ -100,17 +101,18 @@ def _attempt(pipeline: str, moment: float, first: bool, resume: bool, folder: Pa
     return f"whole, and equal afterwards, {'resumed' if resume else 'run again'}"
 
 
-def _check_whole(place: Place, before: dict[str, bytes]) -> None:
-    """Nothing lost, nothing half written."""
-    data = place.path / "data"
+def check_kept(data: Path, before: Iterable[str]) -> None:
+    """Of earlier results nothing lost, nothing half written.
+
+    Checkpoints of a finished run are none: a run that begins anew forgets them.
+    """
     if faults := results.damaged(data):
         raise WrongError("half written: " + "; ".join(faults))
-    lost = [name for name in before if not (data / name).exists()]
+    results_of = (name for name in before if "checkpoint." not in name)
+    lost = [name for name in results_of if not (data / name).exists()]
     # A folder between its two names is brought back by the next run.
     if lost := [name for name in lost if not list((data / name).parent.parent.glob(".*.old"))]:
         raise WrongError("lost: " + "; ".join(lost))
-    if fault := results.database_fault(place.path / "mlflow.db"):
-        raise WrongError(fault)
 
 
 def check_after(place: Place, pipeline: str, known: Reference) -> None:
