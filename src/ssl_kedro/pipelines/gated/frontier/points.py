@@ -108,8 +108,8 @@ def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: floa
 
     Returns:
         Columns model, network, precision, batch, engine, fastest (of the engines at this batch
-        size), ms_per_image (in turns with the dense network in f32, as if that always took the
-        median over models of what it took), ratio (time of the fastest dense network within
+        size), ms_per_image (in turns with the dense networks of the run's shape, as if these took
+        what they do in the median over models), ratio (time of the fastest dense network within
         max_loss over its own; NaN of engines that are not the fastest, which did not take turns
         with it), f32_ratio (the same of the dense network in f32), linear, knn, neighbours
         (percent: of images named rightly, or without labels of held-out images with the same
@@ -119,14 +119,17 @@ def frontier_frame(models: Mapping[str, Trained], *, baseline: str, within: floa
         memory_mb, verdict and offered (of all engines that were fastest somewhere), on_front
         (none of the fastest is better), deployed.
     """
-    reference, paces = _reference(models, baseline), _dense_ms(models)
-    rows = [
-        {**row, "ms_per_image": row["ms_per_image"] * pace}
-        for trained in models.values()
-        for form in trained.first.forms
-        for row in _rows(trained, form, models, baseline, reference)
-        for pace in [paces[row["batch"]] / _own_dense_ms(trained)[row["batch"]]]
-    ]
+    reference, whole = _reference(models, baseline), _dense_ms(models)
+    rows = []
+    for trained in models.values():
+        paces = _paces(trained, whole)
+        for form in trained.first.forms:
+            key = network_key(form.network, form.precision)
+            for row in _rows(trained, form, models, baseline, reference):
+                ms = row["ms_per_image"] * paces[row["batch"]]
+                if row["fastest"]:  # the dense network is the same one in every model
+                    ms = whole[row["batch"]].get(key, ms)
+                rows.append({**row, "ms_per_image": ms})
     frame = pd.DataFrame(rows)
     frame["on_front"] = False
     for _, of in frame[frame["offered"] & frame["fastest"]].groupby("batch"):
@@ -159,19 +162,40 @@ def chosen_of(frame: pd.DataFrame, within: float) -> tuple[Candidate, Candidate]
     return deployed(candidates, within)
 
 
-def _own_dense_ms(trained: Trained) -> dict[int, float]:
-    """Of the dense network in f32, which each model takes turns with, by batch size."""
-    batches = trained.first.batches.items()
-    return {int(batch): compared.networks["dense"].ms for batch, compared in batches}
+def _own_dense_ms(trained: Trained) -> dict[int, dict[str, float]]:
+    """An image of the dense network in each precision, which all others take turns with."""
+    return {
+        int(batch): {
+            key: timed.ms / compared.batch_size
+            for key, timed in compared.networks.items()
+            if key_parts(key)[0] == "dense"
+        }
+        for batch, compared in trained.first.batches.items()
+    }
 
 
-def _dense_ms(models: Mapping[str, Trained]) -> dict[int, float]:
-    """The same as the median over models: other work on a machine slows some of them down."""
-    found: dict[int, list[float]] = {}
+def _dense_ms(models: Mapping[str, Trained]) -> dict[int, dict[str, float]]:
+    """The same as medians over models: other work on a machine slows some of them down."""
+    found: dict[int, dict[str, list[float]]] = {}
     for trained in models.values():
-        for batch, ms in _own_dense_ms(trained).items():
-            found.setdefault(batch, []).append(ms)
-    return {batch: statistics.median(values) for batch, values in found.items()}
+        for batch, own in _own_dense_ms(trained).items():
+            for key, ms in own.items():
+                found.setdefault(batch, {}).setdefault(key, []).append(ms)
+    return {
+        batch: {key: statistics.median(values) for key, values in of.items()}
+        for batch, of in found.items()
+    }
+
+
+def _paces(trained: Trained, whole: Mapping[int, Mapping[str, float]]) -> dict[int, float]:
+    """By how much times of a model are to be multiplied, by batch size.
+
+    The geometric mean over precisions: a short disturbance hits one of them.
+    """
+    return {
+        batch: statistics.geometric_mean(whole[batch][key] / ms for key, ms in own.items())
+        for batch, own in _own_dense_ms(trained).items()
+    }
 
 
 def _names(frame: pd.DataFrame) -> "pd.Series[str]":
