@@ -31,7 +31,7 @@ class FrontierParameters(PipelineParameters):
         Field(min_length=1),
     ] = (0.375, 0.4375, 0.5625, 0.6875)
     within: Annotated[float, Field(ge=0, le=100)] = 1.0
-    recalibration: Annotated[int, Field(ge=1)] = 2_000
+    recalibration: Annotated[int, Field(ge=1, le=10**6)] = 2_000
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:
