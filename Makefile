@@ -25,13 +25,13 @@ check: lint
 	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 run_base run_apart
 
 run_base:
-	$(BIN)/kedro run --pipeline dual_gating --params run=check,dual_gating.budgets=0.3
+	$(BIN)/kedro run --pipeline dual_gating --params run=check_base,dual_gating.budgets=0.3
 	$(BIN)/kedro run --pipeline retrieval_eval
 
 run_apart:
-	$(BIN)/kedro run --pipeline dynamic_channels --params run=check,dynamic_channels.train.epochs=2
+	$(BIN)/kedro run --pipeline dynamic_channels --params run=check_apart,dynamic_channels.train.epochs=2
 	$(BIN)/kedro run --pipeline saliency360 \
-		--params run=check,saliency360.train.epochs=4,saliency360.decoder_train.epochs=8
+		--params run=check_apart,saliency360.train.epochs=4,saliency360.decoder_train.epochs=8
 
 # The long tests (kills, resumes, several machines, whole runs), 11 minutes: before every merge.
 slow: install
