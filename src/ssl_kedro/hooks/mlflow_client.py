@@ -103,8 +103,7 @@ class TrackingStore:
 
     @harmless("open the store")
     def _open(self) -> None:
-        file = sqlite_file(self._uri)
-        if file is not None and not file.stat().st_size:
+        if (file := sqlite_file(self._uri)) is not None and not file.stat().st_size:
             create_database(file)
         self._client = self._mlflow.MlflowClient(self._uri)
         page, joined = "", self._config.run_id
@@ -133,8 +132,7 @@ class TrackingStore:
         """
         run, own = self._client.get_run(run_id), _source() | dict(tags)
         self._experiment_id, known = run.info.experiment_id, run.data.params
-        changed = [key for key, value in parameters.items() if known.get(key, value) != value]
-        if changed:
+        if changed := [key for key, value in parameters.items() if known.get(key, value) != value]:
             logger.warning(
                 "the run %s keeps the parameters that it was started with; others here: %s",
                 run_id,

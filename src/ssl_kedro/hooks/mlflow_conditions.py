@@ -70,17 +70,15 @@ class TrackingConfig(BaseModel):
         """Where a new experiment keeps its files; None leaves it to the server."""
         if not self.tracking_uri.startswith("sqlite:"):
             return None
-        if "://" in self.artifact_location:
-            return self.artifact_location
-        return (project_path / self.artifact_location).absolute().as_uri()
+        where = self.artifact_location
+        return where if "://" in where else (project_path / where).absolute().as_uri()
 
 
 def sqlite_file(uri: str) -> Path | None:
     """File of a sqlite store; None for a database in memory and for every other store."""
     path, _, _ = uri.removeprefix(SQLITE_PREFIX).partition("?")
-    if not uri.startswith(SQLITE_PREFIX) or path in {"", ":memory:"}:
-        return None
-    return Path(path)
+    named = uri.startswith(SQLITE_PREFIX) and path not in {"", ":memory:"}
+    return Path(path) if named else None
 
 
 @contextmanager
@@ -127,8 +125,7 @@ def probe(uri: str, timeout_s: float, *, at_start: bool) -> None:
         ValueError: its address is none.
         sqlite3.Error: the file is locked, broken, absent or may not be written.
     """
-    database = sqlite_file(uri)
-    if database is not None:
+    if (database := sqlite_file(uri)) is not None:
         _try_sqlite(database, timeout_s, create=at_start)
     elif at_start and uri.startswith(("http://", "https://")):
         _try_server(uri, timeout_s)
@@ -138,8 +135,7 @@ def _try_sqlite(path: Path, timeout_s: float, *, create: bool) -> None:
     """Take and return the write lock of a sqlite file."""
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
-    mode = "rwc" if create else "rw"
-    location = f"{path.absolute().as_uri()}?mode={mode}"
+    location = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     connection = sqlite3.connect(location, timeout=timeout_s, isolation_level=None, uri=True)
     with closing(connection):
         connection.execute("BEGIN IMMEDIATE")

@@ -126,8 +126,7 @@ class TrackingHook:
             return
         tags, parameters = run_tags(run_params), parameters_read(pipeline, catalog)
         children = store.join_run(joined, tags, parameters) or {} if joined else {}
-        run_id = joined or store.start_run(run_name(run_params), tags, parameters)
-        if not run_id:
+        if not (run_id := joined or store.start_run(run_name(run_params), tags, parameters)):
             return
         several = len(run_params.get("pipeline_names") or ()) > 1
         self._run = _OpenRun(store, run_id, bool(joined), catalog, several, tags, children)
