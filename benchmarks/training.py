@@ -43,7 +43,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.models.resnet import BasicBlock
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.seeding import torch_generator
@@ -154,7 +154,7 @@ class Ours:
         self.execution: Execution = choose_execution(method, (3, SIZE, SIZE), recipe)
         device = torch.device(self.execution.device)
         self.source = BatchSource(images, options.batch, device, seed=0)
-        self.views = TwoViews(RandomViews(ViewConfig()))
+        self.views = SeveralViews(RandomViews(ViewConfig()), method.view_count)
         self.step = TrainingStep(
             method,
             recipe,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import torch
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.core.remote import is_remote
@@ -20,7 +20,7 @@ from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig, recipe_identity
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import BatchSource, TrainingResult
+from ssl_kedro.training.loop import BatchSource, TrainingResult, some_images
 from ssl_kedro.training.loop import train as train_method
 
 M = TypeVar("M", bound=Method)
@@ -139,7 +139,7 @@ def train(
     result = train_method(
         method,
         BatchSource(images.images, recipe.batch_size, torch.device(execution.device), seed),
-        TwoViews(RandomViews(views)),
+        SeveralViews(RandomViews(views), method.view_count),
         recipe,
         execution=execution,
         label=method.name,
@@ -148,4 +148,5 @@ def train(
         | execution.identity,
         checkpoints=None if checkpoint is None else CheckpointStore(Path(checkpoint)),
     )
+    result.method.after_training(some_images(images.images, seed))
     return Trained(result.method, result.history, result.seconds)

@@ -108,7 +108,7 @@ sys.meta_path.insert(0, Forbidden())
 from pathlib import Path
 import torch
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.features import extract_features
@@ -129,7 +129,7 @@ setup = EncoderSetup(EncoderConfig(width=4), 16, mean, std)
 method = MethodPlan("dual_gating", setup, MethodConfig(ExpanderConfig(16, 16)), 0.5, 0).build()
 recipe = TrainConfig(epochs=2, batch_size=20, warmup_epochs=1, device="cpu")
 source = BatchSource(images.images, 20, torch.device("cpu"), 0)
-result = train(method, source, TwoViews(RandomViews(ViewConfig())), recipe)
+result = train(method, source, SeveralViews(RandomViews(ViewConfig())), recipe)
 folder = Path(sys.argv[1]) / "encoder"
 save_encoder(result.method.encoder, folder)
 encoder = load_encoder(folder)

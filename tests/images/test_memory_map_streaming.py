@@ -33,7 +33,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 import torch
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.images.load import DataConfig, load_images
@@ -90,7 +90,7 @@ def peaks(root, count, limit_mb, cache):
     recipe = TrainConfig(epochs=1, batch_size=50, lr=0.01, warmup_epochs=0)
     with Peak() as peak:
         source = BatchSource(images.images, 50, torch.device("cpu"), 0)
-        train(method, source, TwoViews(RandomViews(ViewConfig(size=32))), recipe)
+        train(method, source, SeveralViews(RandomViews(ViewConfig(size=32))), recipe)
     found["training"] = peak.mb
     with Peak() as peak:
         extract_features(method.encoder, images.images, "gated", batch_size=50)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from encoders.test_slimmable_resnet18 import cut_by_hand
 from outside.three_convolutions import ThreeShape
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import EncoderSetup, encoder_setup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
@@ -221,7 +221,7 @@ def test_a_resumed_training_takes_the_steps_of_one_that_never_stopped(tmp_path: 
         epochs=3, batch_size=8, optimiser="sgd", lr=0.05, warmup_epochs=0, weight_decay=0.01
     )
     source = BatchSource(IMAGES, 8, torch.device("cpu"), seed=5)
-    pair = TwoViews(RandomViews(ViewConfig()))
+    pair = SeveralViews(RandomViews(ViewConfig()))
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")
     expected = train(built(width=4), source, pair, recipe)
 

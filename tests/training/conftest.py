@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
@@ -25,8 +25,8 @@ def source(images: np.ndarray) -> BatchSource:
 
 
 @pytest.fixture
-def views() -> TwoViews:
-    return TwoViews(RandomViews(ViewConfig()))
+def views() -> SeveralViews:
+    return SeveralViews(RandomViews(ViewConfig()))
 
 
 @pytest.fixture

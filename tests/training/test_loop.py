@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
@@ -51,7 +51,7 @@ def config(**changes: object) -> TrainConfig:
 
 
 def run(
-    method: Method, source: BatchSource, views: TwoViews, recipe: TrainConfig, **options: object
+    method: Method, source: BatchSource, views: SeveralViews, recipe: TrainConfig, **options: object
 ) -> TrainingResult[Method]:
     return train(method, source, views, recipe, **options)  # type: ignore[arg-type]
 
@@ -77,7 +77,7 @@ def numbers(result: TrainingResult[Method]) -> list[dict[str, float]]:
 def test_resumed_training_equals_the_uninterrupted_one(
     tmp_path: Path,
     source: BatchSource,
-    views: TwoViews,
+    views: SeveralViews,
     new_method: NewMethod,
     optimiser: str,
     killed_at_call: int,
@@ -90,7 +90,7 @@ def test_resumed_training_equals_the_uninterrupted_one(
         run(
             new_method(),
             source,
-            TwoViews(KillAfter(views.views, killed_at_call)),
+            SeveralViews(KillAfter(views.views, killed_at_call)),
             recipe,
             checkpoints=store,
         )
@@ -110,7 +110,7 @@ def test_resumed_training_equals_the_uninterrupted_one(
 
 @pytest.mark.parametrize("name", ["seed", "byol_dual_gating", "dual_gating"])
 def test_methods_with_state_of_their_own_resume_exactly(
-    tmp_path: Path, source: BatchSource, views: TwoViews, name: str
+    tmp_path: Path, source: BatchSource, views: SeveralViews, name: str
 ) -> None:
     """SEED's queue, BYOL's target and the multiplier of dual ascent."""
     torch.manual_seed(0)
@@ -128,7 +128,11 @@ def test_methods_with_state_of_their_own_resume_exactly(
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")
     with pytest.raises(Killed):
         run(
-            fresh(), source, TwoViews(KillAfter(views.views, 15)), config(lr=0.5), checkpoints=store
+            fresh(),
+            source,
+            SeveralViews(KillAfter(views.views, 15)),
+            config(lr=0.5),
+            checkpoints=store,
         )
     again = run(fresh(), source, views, config(lr=0.5, resume=True), checkpoints=store)
     assert numbers(again) == numbers(whole)
@@ -140,7 +144,7 @@ def test_methods_with_state_of_their_own_resume_exactly(
 
 
 def test_resuming_a_finished_training_changes_nothing(
-    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     first = run(new_method(), source, views, config(), checkpoints=store)
@@ -154,7 +158,7 @@ def test_resuming_a_finished_training_changes_nothing(
 
 
 def test_same_seed_same_numbers_other_seed_other_numbers(
-    images: object, source: BatchSource, views: TwoViews, new_method: NewMethod
+    images: object, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     first = run(new_method(), source, views, config(epochs=2))
     torch.manual_seed(123)  # the global generator has no say
@@ -165,7 +169,7 @@ def test_same_seed_same_numbers_other_seed_other_numbers(
 
 
 def test_checkpoint_of_another_run_is_refused_by_name(
-    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     run(new_method(), source, views, config(), checkpoints=store, identity={"seed": 1, "lr": 2})
@@ -181,7 +185,7 @@ def test_checkpoint_of_another_run_is_refused_by_name(
 
 
 def test_damaged_checkpoint_is_named(
-    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     store.path.write_bytes(b"\x10\x00")
@@ -206,12 +210,12 @@ class Poisoned(RandomViews):
 
 
 def test_divergence_stops_before_the_weights_are_touched(
-    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "c.safetensors")
     method = new_method()
     with pytest.raises(TrainingDiverged, match="epoch 2, batch 3") as error:
-        run(method, source, TwoViews(Poisoned(views.views, 14)), config(), checkpoints=store)
+        run(method, source, SeveralViews(Poisoned(views.views, 14)), config(), checkpoints=store)
     assert "train.lr" in str(error.value)
     assert all(bool(torch.isfinite(p).all()) for p in method.parameters())
     kept = store.load()
@@ -221,7 +225,7 @@ def test_divergence_stops_before_the_weights_are_touched(
 
 
 def test_epoch_log_holds_every_epoch_and_restarts(
-    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     path = tmp_path / "epochs.jsonl"
     path.write_text("stale\n")
@@ -236,7 +240,7 @@ def test_epoch_log_holds_every_epoch_and_restarts(
 
 
 def test_checkpoints_follow_the_interval_and_the_last_epoch(
-    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     saved: list[int] = []
 
@@ -250,7 +254,7 @@ def test_checkpoints_follow_the_interval_and_the_last_epoch(
 
 
 def test_method_is_told_of_every_update(
-    new_method: NewMethod, source: BatchSource, views: TwoViews
+    new_method: NewMethod, source: BatchSource, views: SeveralViews
 ) -> None:
     method = new_method()
     told: list[float] = []
@@ -282,7 +286,7 @@ def test_method_is_told_of_every_update(
 
 
 def test_a_checkpoint_with_the_state_of_something_else_is_named(
-    tmp_path: Path, source: BatchSource, views: TwoViews, new_method: NewMethod
+    tmp_path: Path, source: BatchSource, views: SeveralViews, new_method: NewMethod
 ) -> None:
     store = CheckpointStore(tmp_path / "checkpoint.safetensors")
     history = [{"epoch": 1.0}]

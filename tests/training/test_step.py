@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
@@ -74,7 +74,7 @@ def batches(
     images: np.ndarray, device: torch.device = CPU
 ) -> Iterator[tuple[torch.Tensor, Views, torch.Tensor]]:
     """Images, both views and indices of the steps of three epochs."""
-    views = TwoViews(RandomViews(ViewConfig()))
+    views = SeveralViews(RandomViews(ViewConfig()))
     source = BatchSource(images, 8, device, seed=3)
     noise = torch.Generator(device).manual_seed(1)
     for epoch in range(3):
@@ -104,7 +104,7 @@ def test_a_late_check_changes_no_bit_of_an_ordinary_training(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str, optimiser: str
 ) -> None:
     source = BatchSource(images, 8, CPU, seed=3)
-    views = TwoViews(RandomViews(ViewConfig()))
+    views = SeveralViews(RandomViews(ViewConfig()))
     plain = train(new_method(name), source, views, recipe(optimiser))
     monkeypatch.setattr(loop, "TrainingStep", functools.partial(TrainingStep, lag=3))
     late = train(new_method(name), source, views, recipe(optimiser))
@@ -146,7 +146,7 @@ def test_a_step_that_is_not_finite_leaves_all_state_as_it_was(
 
 
 def test_an_epoch_does_not_end_before_its_last_step_was_looked_at(images: np.ndarray) -> None:
-    class LastIsPoisoned(TwoViews):
+    class LastIsPoisoned(SeveralViews):
         calls = 0
 
         def __call__(

@@ -208,18 +208,20 @@ class RandomViews:
 
 
 @dataclass(frozen=True)
-class TwoViews:
-    """Two views of one recipe, drawn independently.
+class SeveralViews:
+    """Views of one recipe, drawn independently one after the other.
 
     Args:
         views: the recipe.
+        count: views of an image.
     """
 
     views: RandomViews
+    count: int = 2
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Two random views of every image; see :class:`RandomViews`."""
-        return self.views(images, generator), self.views(images, generator)
+    def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """So many random views of every image; see :class:`RandomViews`."""
+        return tuple(self.views(images, generator) for _ in range(self.count))
 
 
 def _solarize(views: Tensor, chosen: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -55,7 +56,7 @@ class MethodConfig(Config):
     options: Config | None = None
 
 
-Views = tuple[Tensor, Tensor]  # of the same images, float (N, 3, H, W) in [0, 1]
+Views = tuple[Tensor, ...]  # of the same images, float (N, 3, H, W) in [0, 1]
 Loss = tuple[Tensor, dict[str, Tensor]]  # a scalar, and its named terms without gradient
 
 
@@ -67,13 +68,15 @@ class StepResult(NamedTuple):
 
 
 class Trainable(nn.Module, ABC):
-    """What the training loop calls: two views and the progress of training in, a loss out.
+    """What the training loop calls: views and the progress of training in, a loss out.
 
+    ``view_count``: views of an image that a step takes.
     ``recordable``: nothing in the forward pass waits for the device or takes a number from the
     host that changes from step to step, so that a step can be a CUDA graph. ``compilable``: all
     steps have the same shapes, so that they are compiled once.
     """
 
+    view_count: int = 2
     recordable: ClassVar[bool] = True
     compilable: ClassVar[bool] = True
 
@@ -84,7 +87,7 @@ class Trainable(nn.Module, ABC):
         """Loss of one batch.
 
         Args:
-            views: of the same images, float (N, 3, H, W) in [0, 1] each.
+            views: ``view_count`` of the same images, float (N, 3, H, W) in [0, 1] each.
             progress: share of training done, in [0, 1); a number, or a scalar tensor on the
                 views' device.
             generator: source of the gates' noise, on the views' device.
@@ -105,6 +108,13 @@ class Trainable(nn.Module, ABC):
         Args:
             images: uint8 (N, 3, H, W), the batch that the update came from, not augmented.
             progress: share of training done with this update, in (0, 1].
+        """
+
+    def after_training(self, images: np.ndarray) -> None:
+        """Called once when the training is over, for what is measured on the trained network.
+
+        Args:
+            images: uint8 (N, 3, H, W), some thousand of the training images, not augmented.
         """
 
     def gate_parameters(self) -> list[nn.Parameter]:

@@ -111,7 +111,7 @@ class Trial:
         self._method = method
         self._config = config
         self._device = device
-        self._shape = (2, config.batch_size, *sample_shape)
+        self._shape = (method.view_count, config.batch_size, *sample_shape)
         self.least: dict[str, float] = {}
 
     def best(self, ways: Sequence[Execution]) -> Execution:
@@ -149,14 +149,14 @@ class Trial:
 
 
 def _timed(step: TrainingStep, views: Tensor) -> float:
-    """Seconds of one step on views (2, N, 3, H, W)."""
+    """Seconds of one step on views (V, N, 3, H, W)."""
     waits = views.device.type == "cuda"
     if waits:
         torch.cuda.synchronize(views.device)
     began = time.perf_counter()
     # A step on noise that is not finite takes as long as any other.
     try:
-        step.take(views[0], (views[0], views[1]), torch.arange(views.shape[1]), 0)
+        step.take(views[0], views.unbind(), torch.arange(views.shape[1]), 0)
     except TrainingDiverged:
         logger.debug("a trial step was not finite")
     if waits:

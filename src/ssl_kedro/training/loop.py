@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.collectives import leads, own_rows
 from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.core.seeding import torch_generator
-from ssl_kedro.methods.base import Method, Trainable
+from ssl_kedro.core.seeding import numpy_generator, torch_generator
+from ssl_kedro.methods.base import Method, Trainable, Views
 from ssl_kedro.training.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -30,8 +30,8 @@ from ssl_kedro.training.checkpoints import (
 from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 from ssl_kedro.training.step import TrainingStep
 
-# A uint8 batch (N, 3, H, W) and a generator on its device -> two views, float in [0, 1].
-PairOfViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+# A uint8 batch (N, 3, H, W) and a generator on its device -> its views, float in [0, 1].
+DrawnViews = Callable[[Tensor, torch.Generator], Views]
 History = list[dict[str, float]]
 M = TypeVar("M", bound=Trainable)
 
@@ -126,7 +126,7 @@ class TrainingResult(Generic[M]):
 def train(
     method: M,
     source: BatchSource,
-    views: PairOfViews,
+    views: DrawnViews,
     config: TrainConfig,
     *,
     execution: Execution | None = None,
@@ -144,7 +144,7 @@ def train(
     Args:
         method: with its initial weights; trained in place.
         source: batches and their seed.
-        views: draws the two views of a batch.
+        views: draws as many views of a batch as the method takes.
         config: the recipe.
         execution: on the source's device; None = fp32, nothing compiled or recorded.
         label: name on the progress bar.
@@ -203,10 +203,20 @@ def train_encoder(
         WorkerError: processes were lost too often, or other machines did not come.
     """
     if training.recipe.processes == 1:
-        return train_in_process(training, training.method.build(), images, log, checkpoints)
-    from ssl_kedro.training.distributed.shared import train_shared  # noqa: PLC0415  slow to import
+        result = train_in_process(training, training.method.build(), images, log, checkpoints)
+    else:
+        from ssl_kedro.training.distributed.shared import train_shared  # noqa: PLC0415  slow
 
-    return train_shared(training, images, log, checkpoints)
+        result = train_shared(training, images, log, checkpoints)
+    result.method.after_training(some_images(images, training.seed))
+    return result
+
+
+def some_images(images: np.ndarray, seed: int, count: int = 2000) -> np.ndarray:
+    """At most so many images (N, 3, H, W): drawn, since folders keep classes together."""
+    drawn = numpy_generator(seed, "recalibration")
+    chosen = drawn.choice(len(images), min(count, len(images)), replace=False)
+    return np.asarray(images[np.sort(chosen)])
 
 
 def train_in_process(
@@ -229,7 +239,7 @@ def train_in_process(
     return train(
         method,
         BatchSource(images, recipe.batch_size, device, training.seed),
-        TwoViews(RandomViews(training.views)),
+        SeveralViews(RandomViews(training.views), method.view_count),
         recipe,
         execution=training.execution,
         label=training.label,
@@ -242,7 +252,7 @@ def train_in_process(
 def train_epoch(
     step: TrainingStep,
     source: BatchSource,
-    views: PairOfViews,
+    views: DrawnViews,
     epoch: int,
     advance: Callable[[int], object],
 ) -> dict[str, float]:

@@ -14,7 +14,7 @@ _ROUNDS = 3
 
 
 class Recording:
-    """A computation on two views that is recorded at its first call and replayed from then on.
+    """A computation on views that is recorded at its first call and replayed from then on.
 
     A graph launches its thousand kernels at once, reads its input from fixed tensors and leaves
     its output in fixed tensors, which the next call overwrites. Random draws are those that the
@@ -44,7 +44,7 @@ class Recording:
             RuntimeError: something in the computation waits for the device.
         """
         if self._views is None:
-            self._views = (views[0].clone(), views[1].clone())
+            self._views = tuple(view.clone() for view in views)
             self._rehearse(self._views)
             if views[0].device.type == "cuda":
                 self._record(self._views)

@@ -100,7 +100,7 @@ class TrainingStep:
 
         Args:
             images: uint8 (N, 3, H, W), the batch.
-            views: two of it.
+            views: of it, as many as the method takes.
             indices: int64 (N,) on the CPU, its places among the training images.
             step: counted from 0.
 

@@ -9,7 +9,7 @@ import torch
 from processes import in_processes
 from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.augment.panorama_views import PanoramaViews
-from ssl_kedro.augment.views import RandomViews, TwoViews
+from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.collectives import own_rows
 from ssl_kedro.core.seeding import torch_generator
 from ssl_kedro.core.synchronised_norm import synchronised
@@ -58,7 +58,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "global_average", lambda x: x.mean(dim=(2, 3)))
 
 
-class DoubleViews(TwoViews):
+class DoubleViews(SeveralViews):
     """Views drawn in float32 as always, handed on in float64."""
 
     def __call__(
@@ -131,11 +131,14 @@ def test_views_of_a_shared_batch_are_those_of_the_whole() -> None:
     images = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (12, 3, 32, 64), dtype=np.uint8)
     )
-    recipes = [TwoViews(RandomViews(ViewConfig(noise=0.1))), PanoramaViews(PanoramaViewConfig())]
+    recipes = [
+        SeveralViews(RandomViews(ViewConfig(noise=0.1))),
+        PanoramaViews(PanoramaViewConfig()),
+    ]
     for views in recipes:
         whole = views(images, torch_generator(1))
 
-        def own(rank: int, views: TwoViews | PanoramaViews = views) -> tuple[torch.Tensor, ...]:
+        def own(rank: int, views: SeveralViews | PanoramaViews = views) -> tuple[torch.Tensor, ...]:
             return views(own_rows(images), torch_generator(1))
 
         parts = in_processes(3, own)
