@@ -7,7 +7,6 @@ included; every layer computes its slice and nothing else. :mod:`ssl_kedro.metho
 """
 
 import dataclasses
-import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.cutting import cut_encoder, without_memory
+from ssl_kedro.encoders.cutting import (
+    cut_encoder,
+    features_by,
+    first_channels,
+    without_memory,
+)
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.cost import NetworkCost
 
@@ -56,19 +60,11 @@ class SlimmableResNet18(GatedResNet18):
     def narrow_features(self, images: Tensor, width: int) -> Tensor:
         """Features (N, 8 width) in training, with gradients to the slices alone.
 
-        Batch norms take the batch's own moments and leave the running statistics as they are; in
-        evaluation they would take slices of those, which fit no narrow network: see
-        :meth:`at_width`.
-
         Args:
             images: (N, 3, H, W), uint8 or float in [0, 1].
             width: channels of the first stage.
         """
-        sliced = self._slices(width)
-        for name in sliced.keys() & {name for name, _ in self.named_buffers()}:
-            sliced[name] = sliced[name].clone()
-        found: Tensor = torch.func.functional_call(self, sliced, (images, "dense")).features
-        return found
+        return features_by(self, first_channels(self, self.config.plain(width)), images)
 
     def at_width(
         self,
@@ -92,20 +88,10 @@ class SlimmableResNet18(GatedResNet18):
         Raises:
             ValueError: not a width from 2 to its own, or no images.
         """
-        thin = without_memory(self.config.plain(width), self.image_size)
-        return cut_encoder(thin, self._slices(width), images, batch_size=batch_size, device=device)
+        shape = self.config.plain(width)
+        thin, weights = without_memory(shape, self.image_size), first_channels(self, shape)
+        return cut_encoder(thin, weights, images, batch_size=batch_size, device=device)
 
     def cost_at(self, width: int, image_size: int | None = None) -> NetworkCost:
         """Prices at a width for one square image; see :class:`~ssl_kedro.encoders.base.Encoder`."""
         return without_memory(self.config.plain(width), image_size or self.image_size).cost()
-
-    def _slices(self, width: int) -> dict[str, Tensor]:
-        """Parameters and buffers of the narrow network, as views of these."""
-        state = self.state_dict(keep_vars=True)
-        shapes = _shapes(self.config.plain(width))
-        return {n: state[n][tuple(map(slice, shape))] for n, shape in shapes.items()}
-
-
-@functools.cache
-def _shapes(shape: EncoderConfig) -> dict[str, torch.Size]:
-    return {n: value.shape for n, value in without_memory(shape, 32).state_dict().items()}
