@@ -11,11 +11,13 @@ import torch
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.nested_resnet18 import NestedConfig, NestedResNet18
 from ssl_kedro.encoders.slimmable_resnet18 import SlimmableConfig, SlimmableResNet18
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated import derivation
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.training.loop import some_images
 
 PARAMETERS = DualGatingParameters.model_validate(
     {"train": {"device": "cpu"}, "frontier": {"recalibration": 100}, "data": {"size": 16}}
@@ -84,8 +86,23 @@ def test_a_width_is_cut_from_a_network_for_every_width() -> None:
     assert cut.cost() == plain.cost()
 
 
+def test_a_budget_is_cut_from_a_network_for_every_budget() -> None:
+    whole = NestedResNet18(NestedConfig(width=8), branches=("dense",), image_size=16)
+    trained = Training("nested", 0.4, 3, derived="budgeted")
+    cut = derivation.derive_budgeted(PARAMETERS, whole, SET, trained=trained)
+    few = some_images(SET.images, 3, PARAMETERS.frontier.recalibration)
+    again = whole.at_budget(0.4, few, image_size=PARAMETERS.data.size)
+    assert cut.config == again.config
+    assert torch.equal(cut.dense(SET.images[:4]), again.dense(SET.images[:4]))
+    share = cut.cost().dense / whole.cost().dense
+    assert 0.3 < share <= 0.4
+
+
 def test_what_cannot_be_cut_is_refused() -> None:
     plain = GatedResNet18(EncoderConfig(width=4), branches=("dense",), image_size=16)
     trained = Training("slim", None, 0, width=2, derived="narrowed")
     with pytest.raises(ConfigError, match="expected slimmable_resnet18, to be narrowed"):
         derivation.derive_narrowed(PARAMETERS, plain, SET, trained=trained)
+    trained = Training("nested", 0.5, 0, derived="budgeted")
+    with pytest.raises(ConfigError, match="expected nested_resnet18, to be cut to a budget"):
+        derivation.derive_budgeted(PARAMETERS, plain, SET, trained=trained)

@@ -121,6 +121,36 @@ def test_slim_networks_of_all_widths_come_from_one_training(
         graph(pipeline, "frontier", **narrow)
 
 
+@BOTH
+def test_nested_networks_of_all_budgets_come_from_one_training(
+    pipeline: ModuleType, dense: str, gated: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    made = graph(pipeline, "frontier", repeats=2, frontier={"budgets": "0.2;0.5"})
+    for end in ("", ".seed_1"):
+        assert {name for name in trained(made) if name.endswith(f"nested{end}")} == {
+            f"{key}.nested{end}"
+        }
+        for budget in (20, 50):
+            space = f"{key}.budget_{budget}.nested{end}"
+            (cut,) = made.only_nodes_with_outputs(f"{space}.encoder").nodes
+            assert f"{key}.nested{end}.encoder" in cut.inputs
+            assert cut.func.keywords["trained"].budget == budget / 100
+    expected = {"dual_gating": "nested", "dynamic_channels": "simsiam_nested"}
+    method = expected[key]
+    assert trained(made)[f"{key}.nested"].method == method
+    # One channel a block leaves 8.8 % at width 8.
+    small = {"encoder": {"width": 8}, "frontier": {"models": "nested", "budgets": "0.08;0.5"}}
+    with pytest.raises(ConfigError, match=r"frontier\.budgets = 0\.08: expected at least 0\.08"):
+        graph(pipeline, "frontier", **small)
+    small["frontier"] = {"models": "nested"}
+    options = {"methods": {method: {"options": {"smallest": 0.05}}}}
+    with pytest.raises(
+        ConfigError, match=rf"methods\.{method}\.options\.smallest = 0\.05: .*0\.08"
+    ):
+        graph(pipeline, "frontier", **small, **options)
+
+
 def test_what_cannot_be_pruned_is_refused_before_anything_is_trained() -> None:
     # At width 8 gates can close all but 3.4 % of the cost; one channel a block leaves 8.8 %.
     small = {"budgets": [0.06], "encoder": {"width": 8}}

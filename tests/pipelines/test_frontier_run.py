@@ -26,10 +26,15 @@ from ssl_kedro.images.load import DataConfig, load_images
 
 pytestmark = pytest.mark.slow
 # Of width 4: 2 and 3 channels.
-FEW = {"frontier.widths": "0.5;0.75", "budgets": "0.5"}
+FEW = {"frontier.widths": "0.5;0.75", "frontier.budgets": "0.3;0.5", "budgets": "0.5"}
 RUNS = {
-    "dual_gating": {**TINY, **FEW},
-    "dynamic_channels": {**TINY_DYNAMIC, **FEW, "repeats": 2},
+    "dual_gating": {**TINY, **FEW, "methods.nested.options.smallest": 0.25},
+    "dynamic_channels": {
+        **TINY_DYNAMIC,
+        **FEW,
+        "methods.simsiam_nested.options.smallest": 0.25,
+        "repeats": 2,
+    },
 }
 QUICK = {"inference.batches": "2", "inference.engines": "eager", "inference.seconds": 0.02}
 
@@ -95,6 +100,7 @@ def counted_macs(encoder: Encoder, side: int) -> int:
         ("distilled.width_3", "width_3.distilled"),
         ("slim.width_3", "width_3.slim"),
         ("pruned.budget_50", "budget_50.pruned"),
+        ("nested.budget_30", "budget_30.nested"),
     ],
 )
 def test_costs_are_those_of_the_saved_encoders(done: Done, key: str, space: str) -> None:
@@ -106,8 +112,8 @@ def test_costs_are_those_of_the_saved_encoders(done: Done, key: str, space: str)
     whole = "vicreg" if done.pipeline == "dual_gating" else "simsiam"
     share = 100 * float(row["macs"]) / counted_macs(done.encoder(whole), 16)
     assert float(row["cost_share"]) == pytest.approx(share)
-    if key.startswith("pruned"):
-        assert share <= 50
+    if ".budget_" in key:
+        assert share <= int(key[-2:])
     if key.startswith("slim"):
         assert row["macs"] == done.rows()["thin.width_3", "dense"]["macs"]
 
@@ -140,10 +146,14 @@ def test_all_that_a_peer_needs_is_counted_once(done: Done) -> None:
         assert float(taught[everything]) == pytest.approx(expected)
         cut = rows["pruned.budget_50", "dense"]
         assert (float(cut[own]), cut[everything]) == (0, dense[own])
-        whole = rows["slim", "dense"]
-        for key in ("slim.width_2", "slim.width_3"):
-            narrow = rows[key, "dense"]
-            assert (float(narrow[own]), narrow[everything]) == (0, whole[own])
+        for name, cuts in (
+            ("slim", ("width_2", "width_3")),
+            ("nested", ("budget_30", "budget_50")),
+        ):
+            whole = rows[name, "dense"]
+            for cut in cuts:
+                narrow = rows[f"{name}.{cut}", "dense"]
+                assert (float(narrow[own]), narrow[everything]) == (0, whole[own])
     manifest = json.loads((done.results / "run_manifest.json").read_text())
     trained = [
         json.loads(path.read_text())["seconds"]
@@ -159,6 +169,7 @@ def test_metrics_and_report_tell_of_them(done: Done) -> None:
         "distilled.width_3": "width_3.distilled",
         "slim.width_2": "width_2.slim",
         "pruned.budget_50": "budget_50.pruned",
+        "nested.budget_50": "budget_50.nested",
     }
     for key, space in spaces.items():  # of the first seed, which is the only one in chapter 6 here
         file = done.folder("07_model_output", space) / "evaluation.json"

@@ -1,17 +1,16 @@
 """Nodes that cut an encoder of another size from a trained one, without training."""
 
-import numpy as np
-
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.nested_resnet18 import NestedResNet18
 from ssl_kedro.encoders.pruning import pruned
 from ssl_kedro.encoders.slimmable_resnet18 import SlimmableResNet18
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.training.loop import some_images
 
 
 def derive_pruned(
@@ -24,7 +23,7 @@ def derive_pruned(
     """
     if not isinstance(encoder, GatedResNet18) or trained.budget is None:
         raise ConfigError("encoder.architecture", type(encoder).__name__, "resnet18, to be pruned")
-    seen = _recalibrated_on(parameters, images, trained.seed)
+    seen = some_images(images.images, trained.seed, parameters.frontier.recalibration)
     # Its cost is reported at the size of whole images, which views may fall short of.
     return pruned(
         encoder,
@@ -46,18 +45,29 @@ def derive_narrowed(
     if not isinstance(encoder, SlimmableResNet18) or trained.width is None:
         found = type(encoder).__name__
         raise ConfigError("encoder.architecture", found, "slimmable_resnet18, to be narrowed")
-    seen = _recalibrated_on(parameters, images, trained.seed)
+    seen = some_images(images.images, trained.seed, parameters.frontier.recalibration)
     return encoder.at_width(trained.width, seen, device=resolved_device(parameters.train.device))
 
 
+def derive_budgeted(
+    parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
+) -> Encoder:
+    """One budget of an encoder that was trained for every budget.
+
+    Raises:
+        ConfigError: it was not.
+    """
+    if not isinstance(encoder, NestedResNet18) or trained.budget is None:
+        found = type(encoder).__name__
+        raise ConfigError("encoder.architecture", found, "nested_resnet18, to be cut to a budget")
+    seen = some_images(images.images, trained.seed, parameters.frontier.recalibration)
+    return encoder.at_budget(
+        trained.budget,
+        seen,
+        image_size=parameters.data.size,
+        device=resolved_device(parameters.train.device),
+    )
+
+
 # By how an encoder is cut.
-CUTS = {"pruned": derive_pruned, "narrowed": derive_narrowed}
-
-
-def _recalibrated_on(
-    parameters: EncoderPipelineParameters, images: ImageSet, seed: int
-) -> np.ndarray:
-    """Some training images, uint8 (N, 3, H, W): drawn, since folders keep classes together."""
-    count = min(parameters.frontier.recalibration, len(images))
-    drawn = numpy_generator(seed, "recalibration").choice(len(images), count, replace=False)
-    return np.asarray(images.images[np.sort(drawn)])
+CUTS = {"pruned": derive_pruned, "narrowed": derive_narrowed, "budgeted": derive_budgeted}

@@ -96,9 +96,17 @@ def _check_cut(
         return
     cost = cost_at(shape, parameters.data.size, parameters.gates.reduction)
     least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
-    if min(parameters.budgets) * cost.dense < least:
-        what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
-        raise ConfigError(f"{pipeline}.budgets", min(parameters.budgets), f"{what}, {without}")
+    asked = {"budgets": min(parameters.budgets)}
+    if variant.derived == "budgeted":
+        options = parameters.method_config(variant.method).options
+        asked = {
+            f"methods.{variant.method}.options.smallest": getattr(options, "smallest", 0.0),
+            "frontier.budgets": min(parameters.frontier.budgets),
+        }
+    for key, smallest in asked.items():
+        if smallest * cost.dense < least:
+            what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
+            raise ConfigError(f"{pipeline}.{key}", smallest, f"{what}, {without}")
 
 
 def _of_seed(
@@ -110,12 +118,14 @@ def _of_seed(
 ) -> Iterator[PlannedModel]:
     """A variant at its widths or budgets, beside the dense baseline of its seed."""
     seed, made_from = baseline.training.seed, baseline.namespace
-    if variant.derived == "narrowed":
+    if variant.one_for_all:
         whole = _planned(name, variant, Training(variant.method, None, seed), baseline, "")
         made_from = whole.namespace
         yield whole
     narrow: tuple[int | None, ...] = widths if variant.widths else (None,)
     budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
+    if variant.derived == "budgeted":
+        budgets = parameters.frontier.budgets
     # Students take as many steps as all others, whatever their papers do.
     of_run = {name: getattr(parameters.base_train, name) for name in ("epochs", "batch_size")}
     changes = of_run if variant.student else {}

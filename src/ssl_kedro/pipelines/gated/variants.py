@@ -23,7 +23,8 @@ class Variant:
         ablation: gate parameters that the run's ``ablation`` has values for.
         widths: whether there is one of each width in ``frontier.widths``.
         derived: how it is cut from another encoder: "pruned" from the dense baseline, "narrowed"
-            from one that its method has trained for every width; "" = it is trained itself.
+            or "budgeted" from one that its method has trained for every width or budget; "" = it is
+            trained itself.
     """
 
     title: str
@@ -33,7 +34,12 @@ class Variant:
     gates: Mapping[str, float | str] = field(default_factory=dict)
     ablation: tuple[str, ...] = ()
     widths: bool = False
-    derived: Literal["", "pruned", "narrowed"] = ""
+    derived: Literal["", "pruned", "narrowed", "budgeted"] = ""
+
+    @property
+    def one_for_all(self) -> bool:
+        """Whether its method trains one encoder, of which all networks are cut."""
+        return self.derived in ("narrowed", "budgeted")
 
 
 DYNAMIC_CHANNELS = {
@@ -57,13 +63,14 @@ DUAL_GATING = {
 }
 
 
-def _peers(dense: str, gated: str, slim: str) -> dict[str, Variant]:
+def _peers(dense: str, gated: str, slim: str, nested: str) -> dict[str, Variant]:
     """What a user would take instead of a gated encoder.
 
     Args:
         dense: method of the ungated baseline.
         gated: method of the gated encoder.
         slim: method that trains one encoder for every width.
+        nested: method that trains one encoder for every budget.
     """
     return {
         "thin": Variant("thin", dense, gated=False, widths=True),
@@ -71,11 +78,12 @@ def _peers(dense: str, gated: str, slim: str) -> dict[str, Variant]:
         "learned_static": Variant("learned static", gated, gates={"input_dependent": False}),
         "slim": Variant("slim", slim, gated=False, widths=True, derived="narrowed"),
         "pruned": Variant("pruned", dense, derived="pruned"),
+        "nested": Variant("nested", nested, gated=False, derived="budgeted"),
     }
 
 
-DYNAMIC_CHANNELS_PEERS = _peers("simsiam", "simsiam_gating", "simsiam_slim")
-DUAL_GATING_PEERS = _peers("vicreg", "dual_gating", "slim")
+DYNAMIC_CHANNELS_PEERS = _peers("simsiam", "simsiam_gating", "simsiam_slim", "simsiam_nested")
+DUAL_GATING_PEERS = _peers("vicreg", "dual_gating", "slim", "nested")
 PEERS = tuple(DUAL_GATING_PEERS)
 _ALL = DYNAMIC_CHANNELS | DUAL_GATING | DUAL_GATING_PEERS
 

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines.gated.inference.parameters import ALL_MODELS, model_list
 from ssl_kedro.pipelines.gated.variants import PEERS
-from ssl_kedro.pipelines.parameters import Names, PipelineParameters, budget_list
+from ssl_kedro.pipelines.parameters import Budgets, Names, PipelineParameters, budget_list
 
 
 class FrontierParameters(PipelineParameters):
@@ -18,6 +18,8 @@ class FrontierParameters(PipelineParameters):
             of the report; "all", or "" for none.
         widths: of narrower networks, shares of ``encoder.width``; rounded to whole channels, halves
             up. Shares that become one width are one network.
+        budgets: of networks that are cut from the one training for every budget, shares of the
+            dense MACs. The defaults are at most what networks of the default widths cost.
         within: points of accuracy below the best network that what is deployed may be: of the
             others the fastest. Runs without the tag choose so among the networks they have.
         recalibration: training images that the batch norms of what is cut from a trained network
@@ -30,6 +32,7 @@ class FrontierParameters(PipelineParameters):
         BeforeValidator(budget_list),
         Field(min_length=1),
     ] = (0.375, 0.4375, 0.5625, 0.6875)
+    budgets: Budgets = (0.14, 0.19, 0.32, 0.47, 0.65)
     within: Annotated[float, Field(ge=0, le=100)] = 1.0
     recalibration: Annotated[int, Field(ge=1, le=10**6)] = 2_000
 
