@@ -23,10 +23,9 @@ CONFIG = MethodConfig(expander=ExpanderConfig(32, 16), gates=GateConfig())
 VICREG = VICRegConfig()
 
 
-def views(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def views(seed: int = 0, count: int = 2) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
-    pair = torch.rand(2, 6, 3, 16, 16, generator=generator)
-    return pair[0], pair[1]
+    return torch.rand(count, 6, 3, 16, 16, generator=generator).unbind()
 
 
 def test_the_three_methods_of_table_6_1_are_found() -> None:
@@ -91,10 +90,11 @@ def test_methods_that_read_numbers_on_the_host_say_that_they_cannot_be_recorded(
     method = MethodPlan(name, setup, config, budget, seed=0).build()
     progress = torch.tensor(0.5, dtype=torch.float64)
     method.before_step(0.5, torch.arange(6))
-    method(views(), progress, torch.Generator()).loss.backward()  # constants are made once
+    shown = views(count=method.view_count)
+    method(shown, progress, torch.Generator()).loss.backward()  # constants are made once
     method.before_step(0.5, torch.arange(6))
     with ReadsOnTheHost() as mode:
-        method(views(), progress, torch.Generator()).loss.backward()
+        method(shown, progress, torch.Generator()).loss.backward()
     assert method.recordable == (mode.count == 0), name
 
 

@@ -159,8 +159,11 @@ def test_first_views_are_those_of_every_method() -> None:
 def test_what_it_cannot_train_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"largest = 0\.1: expected more than smallest, 0\.12"):
         NestedOptions(largest=0.1)
-    with pytest.raises(ConfigError, match=r"smallest = 0\.01: expected at least 0\.\d+, what one"):
-        built(smallest=0.01)
+    few = built(smallest=0.01)
+    assert few.smallest == few.encoder.smallest_budget > 0.01
+    assert min(few.drawn_budgets(noise(), torch.device("cpu"))) >= few.smallest
+    with pytest.raises(ConfigError, match=r"largest = 0\.05: expected more than 0\.\d+, what one"):
+        built(smallest=0.01, largest=0.05)
     setup = EncoderSetup(ThreeShape(), 16, MEAN, STD)
     with pytest.raises(ConfigError, match="architecture"):
         MethodPlan("nested", setup, MethodConfig(), None, 1).build()

@@ -34,9 +34,9 @@ CONFIG = MethodConfig(expander=ExpanderConfig(32, 16), gates=GateConfig())
 VICREG = VICRegConfig()
 
 
-def views(seed: int = 0) -> tuple[Tensor, Tensor]:
-    pair = torch.rand(2, 6, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
-    return pair[0], pair[1]
+def views(seed: int = 0, count: int = 2) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 6, 3, 16, 16, generator=generator).unbind()
 
 
 def noise() -> torch.Generator:
@@ -58,7 +58,8 @@ def test_every_method_takes_a_step_that_reaches_all_it_trains() -> None:
     for name in method_classes():
         setup = dataclasses.replace(SETUP, teacher=teacher())
         method = MethodPlan(name, setup, CONFIG, None if name in gate_free else 0.3, seed=0).build()
-        result = method(views(), 0.9, noise())  # when all that comes late has begun
+        shown = views(count=method.view_count)
+        result = method(shown, 0.9, noise())  # when all that comes late has begun
         result.loss.backward()
         trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
         assert [n for n, p in trained.items() if p.grad is None] == [], name

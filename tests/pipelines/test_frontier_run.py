@@ -28,13 +28,8 @@ pytestmark = pytest.mark.slow
 # Of width 4: 2 and 3 channels.
 FEW = {"frontier.widths": "0.5;0.75", "frontier.budgets": "0.3;0.5", "budgets": "0.5"}
 RUNS = {
-    "dual_gating": {**TINY, **FEW, "methods.nested.options.smallest": 0.25},
-    "dynamic_channels": {
-        **TINY_DYNAMIC,
-        **FEW,
-        "methods.simsiam_nested.options.smallest": 0.25,
-        "repeats": 2,
-    },
+    "dual_gating": {**TINY, **FEW},
+    "dynamic_channels": {**TINY_DYNAMIC, **FEW, "repeats": 2},
 }
 QUICK = {"inference.batches": "2", "inference.engines": "eager", "inference.seconds": 0.02}
 

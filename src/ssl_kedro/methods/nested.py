@@ -41,7 +41,8 @@ class NestedOptions(Config):
     """Parameters of a nested method.
 
     Args:
-        smallest: budget of the smallest network that is trained, a share of the dense MACs.
+        smallest: budget of the smallest network that is trained, a share of the dense MACs; what
+            one channel a block costs where that is more.
         largest: of the largest one beside the whole network. Between them budgets are drawn so
             that their logarithms are even.
         narrow_views: views of an image, besides the two of the whole network, that go through
@@ -78,7 +79,7 @@ class NestedMethod(TwoViewMethod, ABC):
         """The whole network; a plain ResNet-18's shape will do.
 
         Raises:
-            ConfigError: another architecture, or budgets below what one channel a block costs.
+            ConfigError: another architecture, or one channel a block costs more than all budgets.
         """
         shape = setup.config
         if not isinstance(shape, EncoderConfig):
@@ -92,9 +93,10 @@ class NestedMethod(TwoViewMethod, ABC):
             pixel_mean=setup.pixel_mean,
             pixel_std=setup.pixel_std,
         )
-        if options.smallest < encoder.smallest_budget:
-            least = f"at least {encoder.smallest_budget:.4f}, what one channel a block costs"
-            raise ConfigError("smallest", options.smallest, least)
+        self.smallest = max(options.smallest, encoder.smallest_budget)
+        if options.largest <= self.smallest:
+            least = f"more than {self.smallest:.4f}, what one channel a block costs"
+            raise ConfigError("largest", options.largest, least)
         return encoder
 
     def forward(
@@ -121,10 +123,10 @@ class NestedMethod(TwoViewMethod, ABC):
         self, generator: torch.Generator | None, device: torch.device
     ) -> Sequence[float]:
         """A budget for each narrow view, from equal parts of the range of their logarithms."""
-        count, options = self.options.narrow_views, self.options
-        drawn = torch.rand(count, generator=generator, device=device).tolist()
-        low, high = math.log(options.smallest), math.log(options.largest)
-        return [math.exp(low + (i + u) / count * (high - low)) for i, u in enumerate(drawn)]
+        count, span = self.options.narrow_views, self.options.largest / self.smallest
+        drawn = torch.rand(count, generator=generator, device=device)
+        places = [(index + float(u)) / count for index, u in enumerate(drawn)]
+        return [self.smallest * span**place for place in places]
 
     @torch.no_grad()
     def after_training(self, images: np.ndarray) -> None:
@@ -134,7 +136,7 @@ class NestedMethod(TwoViewMethod, ABC):
     @property
     def macs_per_image(self) -> int:
         """Expected over the budgets that are drawn, as if each were met to the MAC."""
-        low, high = self.options.smallest, self.options.largest
+        low, high = self.smallest, self.options.largest
         mean = (high - low) / math.log(high / low)
         passes = 2 + self.options.narrow_views * mean
         return round(TRAINED_PASS * passes * self.encoder.cost().dense)

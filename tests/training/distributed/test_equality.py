@@ -63,19 +63,20 @@ class DoubleViews(SeveralViews):
 
     def __call__(
         self, images: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, ...]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.Tensor, "float", FLOAT)
-            view_1, view_2 = super().__call__(images, generator)
-        return view_1.double(), view_2.double()
+            views = super().__call__(images, generator)
+        return tuple(view.double() for view in views)
 
 
 def trained(name: str, wide: bool, images: np.ndarray) -> TrainingResult[Method]:
     """Two epochs of two steps."""
     recipe = TrainConfig(epochs=2, batch_size=BATCH, optimiser="sgd", lr=0.05, warmup_epochs=0)
     source = BatchSource(images, BATCH, torch.device("cpu"), seed=5)
-    views = DoubleViews(RandomViews(ViewConfig(noise=0.02)))
-    method = synchronised(method_named(name, wide).double())
+    method = method_named(name, wide)
+    views = DoubleViews(RandomViews(ViewConfig(noise=0.02)), method.view_count)
+    method = synchronised(method.double())
     assert isinstance(method, Method)
     if isinstance(method, DistillationMethod):
         method.teacher.encoder.double()

@@ -96,17 +96,12 @@ def _check_cut(
         return
     cost = cost_at(shape, parameters.data.size, parameters.gates.reduction)
     least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
-    asked = {"budgets": min(parameters.budgets)}
+    key, budgets = "budgets", parameters.budgets
     if variant.derived == "budgeted":
-        options = parameters.method_config(variant.method).options
-        asked = {
-            f"methods.{variant.method}.options.smallest": getattr(options, "smallest", 0.0),
-            "frontier.budgets": min(parameters.frontier.budgets),
-        }
-    for key, smallest in asked.items():
-        if smallest * cost.dense < least:
-            what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
-            raise ConfigError(f"{pipeline}.{key}", smallest, f"{what}, {without}")
+        key, budgets = "frontier.budgets", parameters.frontier.budgets
+    if min(budgets) * cost.dense < least:
+        what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
+        raise ConfigError(f"{pipeline}.{key}", min(budgets), f"{what}, {without}")
 
 
 def _of_seed(
