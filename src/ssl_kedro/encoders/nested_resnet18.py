@@ -65,7 +65,7 @@ class NestedResNet18(GatedResNet18):
             for norms in (block.bn1, block.bn2):
                 norms["gated"] = nn.BatchNorm2d(cast(nn.BatchNorm2d, norms["dense"]).num_features)
         # Of each calibrated budget (B,), ascending: mean and variance of every norm's input, norms
-        # one after the other, (B, 2, channels); NaN where a channel is closed.
+        # one after the other, (B, 2, channels). A closed channel has those of the next budget.
         self.register_buffer("budgets", torch.empty(0))
         self.register_buffer("statistics", torch.empty(0, 2, 0))
 
@@ -224,10 +224,11 @@ class NestedResNet18(GatedResNet18):
 
     def _statistics_at(self, budget: float) -> Tensor:
         """Mean and variance of every norm's input (2, channels), linear between two budgets."""
-        right = int(torch.searchsorted(self.budgets, budget).clamp(1, len(self.budgets) - 1))
-        low, high = self.budgets[right - 1 : right + 1].tolist()
-        share = min(1.0, max(0.0, (budget - low) / (high - low)))
-        return torch.lerp(self.statistics[right - 1], self.statistics[right], share)
+        right = min(int(torch.searchsorted(self.budgets, budget)), len(self.budgets) - 1)
+        left = max(0, right - 1)
+        low, high = float(self.budgets[left]), float(self.budgets[right])
+        share = (budget - low) / (high - low) if high > low else 0.0
+        return torch.lerp(self.statistics[left], self.statistics[right], max(0.0, share))
 
     def _order(self, cost: NetworkCost) -> np.ndarray:
         """The block of every channel but the first of each, as they are opened."""
