@@ -58,7 +58,7 @@ def test_it_is_trained_saved_evaluated_timed_and_exported(
     [
         (
             {"encoder.architecture": "four"},
-            "dual_gating.encoder.architecture = 'four': expected one of resnet18",
+            "dual_gating.encoder.architecture = 'four': expected one of nested_resnet18, resnet18",
         ),
         (
             {"encoder.wdth": 4},
