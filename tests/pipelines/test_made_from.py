@@ -13,7 +13,7 @@ from pipelines.test_retrieval_eval import TINY as TINY_RETRIEVAL
 PROGRAM = Path(__file__).with_name("parameters_read.py")
 RUNS = {
     "dual_gating": TINY,
-    "dynamic_channels": TINY_DYNAMIC,
+    "dynamic_channels": TINY_DYNAMIC | {"frontier.budgets": "0.5"},
     "retrieval_eval": TINY_RETRIEVAL,
     "saliency360": TINY_SALIENCY,
 }
