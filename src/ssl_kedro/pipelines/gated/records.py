@@ -30,8 +30,8 @@ class Training:
         gates: gate parameters that differ from the run's own.
         width: of the encoder, where it is narrower than the run's own.
         train: fields of the method's recipe that it has otherwise.
-        derived: how its encoder is cut from that of another training, "pruned" or "narrowed";
-            "" = it is trained itself.
+        derived: how its encoder is cut from that of another training, "pruned", "narrowed" or
+            "budgeted"; "" = it is trained itself.
     """
 
     method: str

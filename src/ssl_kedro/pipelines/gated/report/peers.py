@@ -239,8 +239,9 @@ def peers_section(table: pd.DataFrame | None) -> list[Section]:
         "encoder's. Parameters: numbers in the encoder's file, of all its branches. TMACs: 10¹² "
         "multiply-accumulates, a backward pass counted as two forward passes. A distilled network "
         "needs its teacher, the dense baseline of its seed. All networks of a gated encoder come "
-        "from one training; slim ones of all widths from that of the whole slim network and pruned "
-        "ones from the dense baseline's, with no training of their own. Each network is compared "
+        "from one training; slim ones of all widths and nested ones of all budgets from that "
+        "of the whole slim or nested network, and pruned ones from the dense baseline's, with no "
+        "training of their own. Each network is compared "
         "with the thin one, or the dense baseline, that has the fewest FLOPs among those that have "
         "no fewer than its own."
     )
