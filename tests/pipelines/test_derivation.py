@@ -53,7 +53,7 @@ def test_batch_norms_see_images_of_every_class_once(seen: list[np.ndarray]) -> N
     before = state(encoder)
     for seed in (0, 0, 1):
         trained = Training("vicreg", 0.5, seed, derived="pruned")
-        cut = derivation.derive_pruned(PARAMETERS, encoder, SET, trained=trained)
+        cut = derivation.derive(PARAMETERS, encoder, SET, trained=trained)
         assert cut.cost().dense <= 0.5 * encoder.cost().dense
     first, again, other = ([int(image[0, 0, 0]) // 25 for image in images] for images in seen)
     assert len(first) == 100
@@ -71,7 +71,7 @@ def test_the_budget_holds_at_the_size_of_whole_images() -> None:
     whole = encoder.cost(16)
     for budget in np.linspace(0.2, 0.9, 30):
         trained = Training("vicreg", float(budget), 0, derived="pruned")
-        cut = derivation.derive_pruned(parameters, encoder, SET, trained=trained)
+        cut = derivation.derive(parameters, encoder, SET, trained=trained)
         left = cut.cost(16).dense
         assert left <= budget * whole.dense
         assert left + max(block.macs_per_channel for block in whole.blocks) > budget * whole.dense
@@ -80,7 +80,7 @@ def test_the_budget_holds_at_the_size_of_whole_images() -> None:
 def test_a_width_is_cut_from_a_network_for_every_width() -> None:
     slim = SlimmableResNet18(SlimmableConfig(width=8), branches=("dense",), image_size=16)
     trained = Training("slim", None, 0, width=5, derived="narrowed")
-    cut = derivation.derive_narrowed(PARAMETERS, slim, SET, trained=trained)
+    cut = derivation.derive(PARAMETERS, slim, SET, trained=trained)
     plain = GatedResNet18(EncoderConfig(width=5), branches=("dense",), image_size=16)
     assert type(cut) is GatedResNet18
     assert cut.cost() == plain.cost()
@@ -89,7 +89,7 @@ def test_a_width_is_cut_from_a_network_for_every_width() -> None:
 def test_a_budget_is_cut_from_a_network_for_every_budget() -> None:
     whole = NestedResNet18(NestedConfig(width=8), branches=("dense",), image_size=16)
     trained = Training("nested", 0.4, 3, derived="budgeted")
-    cut = derivation.derive_budgeted(PARAMETERS, whole, SET, trained=trained)
+    cut = derivation.derive(PARAMETERS, whole, SET, trained=trained)
     few = some_images(SET.images, 3, PARAMETERS.frontier.recalibration)
     again = whole.at_budget(0.4, few, image_size=PARAMETERS.data.size)
     assert cut.config == again.config
@@ -102,7 +102,7 @@ def test_what_cannot_be_cut_is_refused() -> None:
     plain = GatedResNet18(EncoderConfig(width=4), branches=("dense",), image_size=16)
     trained = Training("slim", None, 0, width=2, derived="narrowed")
     with pytest.raises(ConfigError, match="expected slimmable_resnet18, to be narrowed"):
-        derivation.derive_narrowed(PARAMETERS, plain, SET, trained=trained)
+        derivation.derive(PARAMETERS, plain, SET, trained=trained)
     trained = Training("nested", 0.5, 0, derived="budgeted")
     with pytest.raises(ConfigError, match="expected nested_resnet18, to be cut to a budget"):
-        derivation.derive_budgeted(PARAMETERS, plain, SET, trained=trained)
+        derivation.derive(PARAMETERS, plain, SET, trained=trained)

@@ -1,4 +1,4 @@
-"""Nodes that cut an encoder of another size from a trained one, without training."""
+"""The node that cuts an encoder of another size from a trained one, without training."""
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
@@ -12,62 +12,35 @@ from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.training.loop import some_images
 
+# What is cut in which way.
+_FROM: dict[str, tuple[type[GatedResNet18], str]] = {
+    "pruned": (GatedResNet18, "resnet18, to be pruned"),
+    "narrowed": (SlimmableResNet18, "slimmable_resnet18, to be narrowed"),
+    "budgeted": (NestedResNet18, "nested_resnet18, to be cut to a budget"),
+}
 
-def derive_pruned(
+
+def derive(
     parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
 ) -> Encoder:
-    """The dense encoder without the channels of smallest norm, at most at the cost of the budget.
+    """A width of an encoder for every width, a budget of one for every budget, or a pruned one.
+
+    Batch norms are re-estimated on training images. A budget is met from below.
 
     Raises:
-        ConfigError: an encoder of another kind than ResNet-18.
+        ConfigError: an encoder of another kind.
     """
-    if not isinstance(encoder, GatedResNet18) or trained.budget is None:
-        raise ConfigError("encoder.architecture", type(encoder).__name__, "resnet18, to be pruned")
+    kind, expected = _FROM[trained.derived]
+    if not isinstance(encoder, kind):
+        raise ConfigError("encoder.architecture", type(encoder).__name__, expected)
     seen = some_images(images.images, trained.seed, parameters.frontier.recalibration)
+    device = resolved_device(parameters.train.device)
+    if isinstance(encoder, SlimmableResNet18) and trained.width is not None:
+        return encoder.at_width(trained.width, seen, device=device)
+    if trained.budget is None:
+        raise ValueError(f"{trained.label}: a cut network has a width or a budget")
     # Its cost is reported at the size of whole images, which views may fall short of.
-    return pruned(
-        encoder,
-        trained.budget,
-        seen,
-        image_size=parameters.data.size,
-        device=resolved_device(parameters.train.device),
-    )
-
-
-def derive_narrowed(
-    parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
-) -> Encoder:
-    """One width of an encoder that was trained for every width.
-
-    Raises:
-        ConfigError: it was not.
-    """
-    if not isinstance(encoder, SlimmableResNet18) or trained.width is None:
-        found = type(encoder).__name__
-        raise ConfigError("encoder.architecture", found, "slimmable_resnet18, to be narrowed")
-    seen = some_images(images.images, trained.seed, parameters.frontier.recalibration)
-    return encoder.at_width(trained.width, seen, device=resolved_device(parameters.train.device))
-
-
-def derive_budgeted(
-    parameters: EncoderPipelineParameters, encoder: Encoder, images: ImageSet, *, trained: Training
-) -> Encoder:
-    """One budget of an encoder that was trained for every budget.
-
-    Raises:
-        ConfigError: it was not.
-    """
-    if not isinstance(encoder, NestedResNet18) or trained.budget is None:
-        found = type(encoder).__name__
-        raise ConfigError("encoder.architecture", found, "nested_resnet18, to be cut to a budget")
-    seen = some_images(images.images, trained.seed, parameters.frontier.recalibration)
-    return encoder.at_budget(
-        trained.budget,
-        seen,
-        image_size=parameters.data.size,
-        device=resolved_device(parameters.train.device),
-    )
-
-
-# By how an encoder is cut.
-CUTS = {"pruned": derive_pruned, "narrowed": derive_narrowed, "budgeted": derive_budgeted}
+    size = parameters.data.size
+    if isinstance(encoder, NestedResNet18):
+        return encoder.at_budget(trained.budget, seen, image_size=size, device=device)
+    return pruned(encoder, trained.budget, seen, image_size=size, device=device)

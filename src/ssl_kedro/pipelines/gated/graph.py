@@ -204,7 +204,7 @@ def _training(model: PlannedModel) -> Node:
 def _cutting(model: PlannedModel) -> Node:
     return model.node(
         "derive",
-        given(derivation.CUTS[model.training.derived], trained=model.training),
+        given(derivation.derive, trained=model.training),
         named(model.made_from, "encoder") | {"images": model.images},
         f"{model.namespace}.encoder",
         model.tags,
