@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 
 # A complete run in seconds: every node, one budget, a network too small to learn much.
 TINY = {
+    "recipe": "authors",
     "data.generated": 200,
     "data.generated_eval": 60,
     "data.size": 16,

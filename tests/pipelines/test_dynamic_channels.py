@@ -34,6 +34,7 @@ from ssl_kedro.training.config import Execution
 KEY = "dynamic_channels"
 CONF = Path(__file__).parents[2] / "conf"
 TINY = {
+    "recipe": "authors",
     "data.generated": 200,
     "data.generated_eval": 60,
     "data.size": 16,
@@ -81,21 +82,34 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-def test_base_parameters_are_valid_and_name_both_recipes() -> None:
-    p = check(base())
-    assert p.base_train == p.train
-    script, text = (check(base() | {"recipe": name}).base_train for name in ("script", "text"))
-    assert (script.lr, script.weight_decay) == (0.5, 1e-5)
-    assert text.lr == 0.01
-    assert text.epochs == p.train.epochs
+def test_a_recipe_replaces_what_it_names() -> None:
+    best, authors, text = (check(base() | {"recipe": n}) for n in ("best", "authors", "text"))
+    assert (text.train.lr, text.train.weight_decay) == (0.01, 1e-5)
+    assert text.train.epochs == best.train.epochs
+    assert authors.train == best.train
+    assert text.model_dump(exclude={"train", "recipe"}) == best.model_dump(
+        exclude={"train", "recipe"}
+    )
+
+
+@pytest.mark.parametrize("earlier", ["", "script"])
+def test_earlier_words_name_the_same_recipe(earlier: str) -> None:
+    assert check(base() | {"recipe": earlier}) == check(base() | {"recipe": "authors"})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": "paper"}, r"recipe = 'paper': expected one of recipes \(script, text\)"),
-        ({"recipes": {"a": {"lr": -1}}}, r"recipes\.a\.lr = -1\.0: expected a number above 0"),
-        ({"recipes": {"a": {"rate": 1}}}, r"recipes\.a\.rate = 1"),
+        ({"recipe": "paper"}, r"recipe = 'paper': input should be 'best', 'authors' or 'text'"),
+        ({"recipes": {"a": {}}}, r"recipes\.a"),
+        (
+            {"recipes": {"text": {"train": {"lr": -1}}}},
+            r"recipes\.text\.train\.lr = -1\.0: expected a number above 0",
+        ),
+        (
+            {"recipes": {"text": {"train": {"rate": 1}}}},
+            r"recipes\.text\.train\.rate: there is no such key; .*known: .*lr",
+        ),
         ({"budgets": [0]}, r"budgets = 0\.0: expected more than 0\.0\d+ and below 1: stem"),
         ({"budgets": [1.2]}, r"budgets = 1\.2: expected more than 0\.0\d+ and below 1: stem"),
         (

@@ -25,7 +25,9 @@ RUN = {
 
 
 def test_what_differs_is_listed_and_what_agrees_is_named() -> None:
-    section = recipe_section(compared(published_recipe("6", "CIFAR-10"), RUN), published_in("6"))
+    section = recipe_section(
+        compared(published_recipe("6", "CIFAR-10"), RUN), published_in("6"), "Recipe: best."
+    )
     rows = {row[0]: tuple(row[1:]) for row in section.tables[0].rows}
     assert rows == {
         "Images": ("folder", "CIFAR-10"),
@@ -33,11 +35,12 @@ def test_what_differs_is_listed_and_what_agrees_is_named() -> None:
         "Steering of the penalty": ("dual_ascent", "fixed"),
         "Images to pre-train on": ("2,000", "50,000"),
     }
+    assert section.paragraphs[0] == "Recipe: best."
     assert section.paragraphs[-1] == "As in the thesis: learning rate for 256 images 0.3."
 
 
 def test_what_the_thesis_does_not_state_is_a_dash() -> None:
-    section = recipe_section(compared(published_recipe("6", "ImageNet-100"), RUN), "")
+    section = recipe_section(compared(published_recipe("6", "ImageNet-100"), RUN), "", "")
     assert ["Images to pre-train on", "2,000", DASH] in [list(r) for r in section.tables[0].rows]
 
 

@@ -256,7 +256,9 @@ def _explained(key: str, model: type[BaseModel], values: Mapping[str, Any], item
         return f"{name} = {cause.value!r}: expected {cause.expected}"
     name = ".".join([key, *location])
     if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        known = field_names(model, item["loc"][:-1], values)
+        # What a recipe replaces has the keys of the parameters themselves.
+        above = item["loc"][2 if location[0] == "recipes" else 0 : -1]
+        known = field_names(model, above, values)
         return f"{name}: there is no such key; {nearest(location[-1], known)}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{name} = {item['input']!r}: {message[0].lower()}{message[1:]}"

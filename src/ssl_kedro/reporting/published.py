@@ -114,16 +114,20 @@ def changes(settings: Sequence[Setting]) -> str:
     )
 
 
-def recipe_section(settings: Sequence[Setting], where: str) -> Section:
+def recipe_section(settings: Sequence[Setting], where: str, recipe: str) -> Section:
     """Table of what differs, and a sentence with what does not.
 
     Args:
         settings: from :func:`compared`.
         where: in the thesis they stand.
+        recipe: which one ran, in words.
     """
     rows = [[s.name, _text(s.run), _text(s.published)] for s in settings if not s.same]
     same = ", ".join(f"{s.name[0].lower()}{s.name[1:]} {_text(s.run)}" for s in settings if s.same)
-    paragraphs = ["A run with another set-up is another measurement than the thesis'."] * bool(rows)
+    paragraphs = [recipe]
+    paragraphs += ["A run with another set-up is another measurement than the thesis'."] * bool(
+        rows
+    )
     paragraphs += [f"As in the thesis: {same}."] * bool(same)
     tables = [Table(("", "This run", where), rows, left=3, wrap=True)] if rows else []
     return Section("What differs from the published set-up", paragraphs, tables=tables)

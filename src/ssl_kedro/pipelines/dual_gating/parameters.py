@@ -91,7 +91,8 @@ class DualGatingParameters(EncoderPipelineParameters):
     """Everything of chapter 6 that a user may want to change.
 
     Args:
-        parts: tables, figures and questions of the chapter that a run without tags makes.
+        parts: tables, figures and questions of the chapter that a run without tags makes, unless
+            its recipe is "best".
     """
 
     dense_method = "vicreg"
@@ -124,7 +125,7 @@ class DualGatingParameters(EncoderPipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """Parts of the chapter, peers and export."""
+        """Parts of the chapter, peers, the encoder for every budget, and export."""
         return (*parts(), *super().further_tags)
 
     def check_missing(self, name: str) -> None:

@@ -29,32 +29,35 @@ from ssl_kedro.pipelines.gated.gathering import (
     stages,
 )
 from ssl_kedro.pipelines.gated.graph import (
+    BEST,
+    COMPARED,
     EXPORT,
-    FRONTIER,
     Made,
     PlannedModel,
+    budget_tags,
     encoder_nodes,
     named,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
-from ssl_kedro.pipelines.parameters import budget_name
 
 
 def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ()) -> Pipeline:
     """Parts of chapter 6; what several of them need is made once.
 
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
-    that the parameters name. "frontier" is such a tag as well: what a user would take instead of a
-    gated encoder. "export" adds the nodes that write compact networks to files.
+    that the parameters name, or with `recipe: best` the one encoder for every budget. "frontier" is
+    such a tag as well: what a user would take instead of a gated encoder. "export" adds the nodes
+    that write compact networks to files.
     """
-    parts = tuple(part for part in (*known_parts(), FRONTIER) if part in asked) or parameters.parts
+    plain = (BEST,) if parameters.recipe == BEST else parameters.parts
+    parts = tuple(part for part in (*known_parts(), *COMPARED) if part in asked) or plain
     exported = EXPORT in asked
     of_chapter = planned_models(parameters, parts)
     transfers = planned_transfers(parameters, of_chapter)
     models: list[PlannedModel] = [*of_chapter]
-    if FRONTIER in parts:
+    if not set(COMPARED).isdisjoint(parts):
         models += planned_peers(parameters, of_chapter)
-    common = [*parts, *map(budget_name, parameters.budgets)]
+    common = [*parts, *budget_tags(models)]
     made = gathering(KEY, models, parameters.dense_method, exported=exported)
     made += _report(models, transfers, parts, stages(models, exported=exported))
     whole = Pipeline(

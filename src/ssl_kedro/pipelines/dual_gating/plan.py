@@ -7,7 +7,7 @@ from itertools import product
 from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
-from ssl_kedro.pipelines.gated.graph import FRONTIER, PlannedModel
+from ssl_kedro.pipelines.gated.graph import BEST, FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name
@@ -67,7 +67,8 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
 
 def _compared(part: str) -> tuple[str, ...]:
     """Names of the variants that a part compares."""
-    return ("vicreg", "dual") if part == FRONTIER else known_parts()[part].models
+    further = {FRONTIER: ("vicreg", "dual"), BEST: ("vicreg",)}
+    return further.get(part) or known_parts()[part].models
 
 
 def _planned(
@@ -84,7 +85,8 @@ def _planned(
     of_seed = [f"seed_{seed}"] * bool(repeat)
     space = [data, *key.split(".")[1:], *([name] if name != "dual" else []), *of_seed]
     label = [*key.split("."), *([source] if source else []), *of_seed]
-    budgets = parameters.budgets if budget is None else (budget,)
+    of_chapter = () if parts == (BEST,) else parameters.budgets
+    budgets = of_chapter if budget is None else (budget,)
     learns_gates = variant.gated and not variant.student
     return Model(
         name=name,
@@ -100,7 +102,10 @@ def _planned(
         tags=(*parts, variant.method, *map(budget_name, budgets)),
         repeat=repeat,
         timed=source is None
-        and (FRONTIER in parts or (repeat == 0 and _timed(parameters, name, learns_gates))),
+        and (
+            FRONTIER in parts
+            or ((repeat == 0 or BEST in parts) and _timed(parameters, name, learns_gates))
+        ),
     )
 
 

@@ -20,10 +20,13 @@ from ssl_kedro.pipelines.gated.gathering import (
     stages,
 )
 from ssl_kedro.pipelines.gated.graph import (
+    BEST,
+    COMPARED,
     EXPORT,
     FRONTIER,
     Made,
     PlannedModel,
+    budget_tags,
     encoder_nodes,
     named,
 )
@@ -35,33 +38,37 @@ KEY = "dynamic_channels"
 
 
 def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] = ()) -> Pipeline:
-    """Chapter 5; tags add to it.
+    """Chapter 5, or with `recipe: best` one encoder for every budget; tags add to it.
 
     "frontier" adds what a user would take instead of a gated encoder, and further seeds, "export"
     the nodes that write compact networks to files.
     """
     exported = EXPORT in asked
-    of_front = [FRONTIER] if FRONTIER in asked else []
-    models = planned_models(parameters, compared=bool(of_front))
-    budgets = [*map(budget_name, parameters.budgets), *of_front]
+    plain = [BEST] if parameters.recipe == BEST else []
+    parts = [tag for tag in COMPARED if tag in asked][:1] or plain
+    models = planned_models(parameters, parts)
+    of_chapter = ["table_5_1"] if BEST not in parts else []
     further = stages(models, exported=exported)
-    page = ("parameters", "metrics", "models", "histories", "run_manifest", "table_5_1")
-    figure = named(KEY, "parameters", "metrics", "table_5_1")
+    page = ("parameters", "metrics", "models", "histories", "run_manifest", *of_chapter)
     made: list[Made] = [
         *gathering(KEY, models, parameters.dense_method, exported=exported),
         (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
-        (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
-        (accuracy_against_cost, figure, "accuracy_against_cost"),
         (dynamic_channels_report, named(KEY, *page, *further, *frames(models)), "report"),
     ]
+    if of_chapter:
+        figure = named(KEY, "parameters", "metrics", "table_5_1")
+        made += [
+            (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
+            (accuracy_against_cost, figure, "accuracy_against_cost"),
+        ]
     whole = Pipeline(
         [
-            *encoder_nodes(KEY, models, budgets, exported=exported),
+            *encoder_nodes(KEY, models, [*budget_tags(models), *parts], exported=exported),
             *(
                 report_node(
                     KEY,
                     one,
-                    [] if one[2] in OF_EXPORT else of_front,
+                    [] if one[2] in OF_EXPORT else parts,
                     exported=exported,
                     prefix=f"{KEY}_",
                 )
@@ -73,21 +80,23 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
 
 
 def planned_models(
-    parameters: DynamicChannelsParameters, *, compared: bool = False
+    parameters: DynamicChannelsParameters, parts: Sequence[str] = ()
 ) -> list[PlannedModel]:
     """SimSiam without gates, which belongs to every budget, then with gates at each.
 
     Args:
         parameters: of the run.
-        compared: whether peers stand beside them, and all have several seeds.
+        parts: "frontier" = peers stand beside them; "best" = the encoder for every budget instead
+            of those with gates. With either all have several seeds.
     """
-    part = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
+    split = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
+    gated = () if BEST in parts else parameters.budgets
     found = [
-        _planned(parameters, budget, repeat, f"{KEY}.{part}_images", compared=compared)
-        for budget in (None, *parameters.budgets)
-        for repeat in range(parameters.repeats if compared else 1)
+        _planned(parameters, budget, repeat, f"{KEY}.{split}_images", gated, parts)
+        for budget in (None, *gated)
+        for repeat in range(parameters.repeats if parts else 1)
     ]
-    return [*found, *(planned_peers(parameters, found) if compared else ())]
+    return [*found, *(planned_peers(parameters, found) if parts else ())]
 
 
 def _planned(
@@ -95,13 +104,13 @@ def _planned(
     budget: float | None,
     repeat: int,
     images: str,
-    *,
-    compared: bool,
+    budgets: Sequence[float],
+    parts: Sequence[str],
 ) -> PlannedModel:
-    """One model of the chapter with its names."""
+    """One model of the chapter with its names; a dense one belongs to all budgets."""
     method = parameters.dense_method if budget is None else parameters.gated_method
     label = method if budget is None else budget_name(budget)
-    budgets, seed = parameters.budgets if budget is None else (budget,), parameters.seed + repeat
+    seed = parameters.seed + repeat
     of_seed = [f"seed_{seed}"] * bool(repeat)
     return PlannedModel(
         pipeline=KEY,
@@ -111,7 +120,7 @@ def _planned(
         training=Training(method, budget, seed),
         images=images,
         data=KEY,
-        tags=(*map(budget_name, budgets), method, *[FRONTIER] * compared),
+        tags=(*map(budget_name, budgets if budget is None else (budget,)), method, *parts),
         repeat=repeat,
-        timed=compared or parameters.inference.measures(parameters.gated_method),
+        timed=FRONTIER in parts or parameters.inference.measures(parameters.gated_method),
     )

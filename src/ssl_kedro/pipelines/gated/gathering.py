@@ -8,7 +8,8 @@ from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import nodes
 from ssl_kedro.pipelines.gated.frontier.export import export_deployment
 from ssl_kedro.pipelines.gated.frontier.nodes import collect_measurements, deployment, frontier
-from ssl_kedro.pipelines.gated.graph import EXPORT, FRONTIER, MEASURE, Made, PlannedModel, named
+from ssl_kedro.pipelines.gated.graph import COMPARED, EXPORT, MEASURE, Made, PlannedModel, named
+from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.pipelines.gated.report.page import describe_run
 from ssl_kedro.pipelines.gated.report.peers import peers_table
@@ -19,7 +20,7 @@ from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, tra
 # What follows from times.
 _AFTER_TIMING = (
     *("inference_models", "inference_table", "inference_plot"),
-    *("frontier_table", "frontier_plot", "deployment", "peers", "metrics", "report"),
+    *("frontier_table", "frontier_plot", "deployment", "peers", "peers_plot", "metrics", "report"),
 )
 # What is made of exported files alone.
 OF_EXPORT = ("exports", "deployed_files")
@@ -62,9 +63,11 @@ def gathering(
             (nodes.collect_by_model, left("export_check", timed), "exports"),
             (export_deployment, deployed, "deployed_files"),
         ]
-    if compared := [model for model in own if FRONTIER in model.tags]:
+    if compared := [model for model in own if model.compared]:
         inputs = named(pipeline, "parameters") | _of_every_seed(compared)
         found.append((peers_table, inputs, "peers"))
+        figure = named(pipeline, "parameters", "peers", "baselines")
+        found.append((accuracy_by_budget, figure, "peers_plot"))
     return found
 
 
@@ -114,11 +117,11 @@ def frames(models: Sequence[PlannedModel]) -> list[str]:
     """Names of tables over all models that a report takes beside its own."""
     timed = any(model.timed for model in models)
     tables = ["frontier_table", "inference_table"] * timed
-    return tables + ["peers"] * any(FRONTIER in m.tags for m in models)
+    return tables + ["peers"] * any(m.compared for m in models)
 
 
 def left_to_export(made: Pipeline, asked: Sequence[str]) -> Pipeline:
-    """Where both tags are asked for, files of what a run with "frontier" has left.
+    """Where both tags are asked for, files of what a run with "frontier" or "best" has left.
 
     Nothing is trained for them, as with "export" alone; that knows nothing of the peers.
 
@@ -126,7 +129,7 @@ def left_to_export(made: Pipeline, asked: Sequence[str]) -> Pipeline:
         made: of both.
         asked: tags of the run.
     """
-    return made.filter(tags=[EXPORT]) if {FRONTIER, EXPORT} <= set(asked) else made
+    return made.filter(tags=[EXPORT]) if EXPORT in asked and set(COMPARED) & set(asked) else made
 
 
 def report_node(

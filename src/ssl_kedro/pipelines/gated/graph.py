@@ -18,11 +18,14 @@ from ssl_kedro.pipelines.gated import (
 from ssl_kedro.pipelines.gated.inference.export import export
 from ssl_kedro.pipelines.gated.inference.nodes import measure_inference, race_dense_engines
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.parameters import budget_name
 
 # Tags of the stages that time encoders and write them to files.
 MEASURE, EXPORT = "inference", "export"
-# Tag that adds what a user would take instead of a gated encoder.
-FRONTIER = "frontier"
+# Tag that adds what a user would take instead of a gated encoder, and that of the one encoder which
+# `recipe: best` trains for every budget. Networks of both stand in the table of peers.
+FRONTIER, BEST = "frontier", "best"
+COMPARED = (FRONTIER, BEST)
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
 
@@ -64,6 +67,11 @@ class PlannedModel:
         """Whether it is trained on the run's own images, and evaluated on them."""
         return self.data == self.pipeline
 
+    @property
+    def compared(self) -> bool:
+        """Whether its networks stand in the table of peers."""
+        return not set(COMPARED).isdisjoint(self.tags)
+
     def node(
         self,
         action: str,
@@ -88,6 +96,12 @@ def named(space: str, *names: str) -> dict[str, str]:
     return {
         name: f"params:{space}" if name == "parameters" else f"{space}.{name}" for name in names
     }
+
+
+def budget_tags(models: Sequence[PlannedModel]) -> list[str]:
+    """Tags of all budgets that there are models for."""
+    budgets = (model.training.budget for model in models)
+    return [*dict.fromkeys(budget_name(budget) for budget in budgets if budget is not None)]
 
 
 def encoder_nodes(

@@ -2,9 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
@@ -31,6 +39,22 @@ from ssl_kedro.pipelines.parameters import (
 )
 from ssl_kedro.training.config import TrainConfig
 
+Recipe = Literal["best", "authors", "text"]
+
+
+def _recipe(value: Any) -> Any:
+    """The name of a recipe, also in the words of earlier versions."""
+    return "authors" if value in ("", "script") else value
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested parameters with some replaced."""
+    found = dict(values)
+    for key, change in changes.items():
+        nested = isinstance(change, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = merged(found[key], change) if nested else change
+    return found
+
 
 class MethodParameters(PipelineParameters):
     """What one method does differently.
@@ -48,6 +72,10 @@ class EncoderPipelineParameters(PipelineParameters):
     """What every pipeline that trains gated encoders takes.
 
     Args:
+        recipe: what a run without tags trains. "best" = one nested encoder for every budget of
+            ``frontier``; "authors" = the chapter's encoders, a training a budget, as the authors'
+            code has it; "text" = these as the thesis prints it.
+        recipes: parameters that a recipe replaces, by its name.
         seed: of weights, order, views, gate noise, subsets and probes.
         budgets: target budgets t_d, shares of the dense cost, as a list or "0.1;0.3".
         repeats: trainings of each model, with seeds seed, seed + 1, ...; the images stay those of
@@ -70,6 +98,8 @@ class EncoderPipelineParameters(PipelineParameters):
     # What `--tags frontier` compares them with, by name in reports.
     peers: ClassVar[Mapping[str, Variant]]
 
+    recipe: Annotated[Recipe, BeforeValidator(_recipe)] = "authors"
+    recipes: dict[Recipe, dict[str, Any]] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     budgets: Budgets = (0.1, 0.3, 0.5)
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
@@ -93,14 +123,30 @@ class EncoderPipelineParameters(PipelineParameters):
         return getattr(self.encoder, "stem", "own")
 
     @property
-    def base_train(self) -> TrainConfig:
-        """The training recipe, before a method's overrides."""
-        return self.train
-
-    @property
     def shared_options(self) -> dict[str, Config]:
         """Options that stand once for all methods that have them, by name."""
         return {"vicreg": VICRegConfig()}
+
+    @property
+    def for_every_budget(self) -> str:
+        """The variant that ``recipe: best`` trains once for all budgets."""
+        return next(name for name, made in self.peers.items() if made.derived == "budgeted")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_recipe(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """The parameters with what their recipe replaces; a fault in any recipe is refused."""
+        found = {"": handler(value)}
+        for name, changes in found[""].recipes.items():
+            try:
+                found[name] = handler(merged(value, changes))
+            except ValidationError as error:
+                faults = [
+                    InitErrorDetails({**fault, "loc": ("recipes", name, *fault["loc"])})  # type: ignore[typeddict-unknown-key]
+                    for fault in error.errors()
+                ]
+                raise ValidationError.from_exception_data(cls.__name__, faults) from None
+        return found.get(found[""].recipe, found[""])
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -112,8 +158,8 @@ class EncoderPipelineParameters(PipelineParameters):
         )
         checked_budgets(self.budgets, cost)
         checked_device(self.train.device)
-        checked_graphs(self.base_train)
-        checked_workers(self.base_train)
+        checked_graphs(self.train)
+        checked_workers(self.train)
         self.inference.check(self.gated_models, cost)
         known = method_classes()
         for name in self.methods:
@@ -156,7 +202,7 @@ class EncoderPipelineParameters(PipelineParameters):
             ConfigError: an override cannot be used.
         """
         given = self.methods.get(method, MethodParameters()).train | dict(changes or {})
-        return changed_recipe(self.base_train, given, f"methods.{method}.train")
+        return changed_recipe(self.train, given, f"methods.{method}.train")
 
     def recipe_key(self, method: str, field: str) -> str:
         """Where a field of a method's recipe is set."""
@@ -165,12 +211,11 @@ class EncoderPipelineParameters(PipelineParameters):
 
     def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the run by the keys of ``reporting/published/recipe_*.json``."""
-        train = self.base_train
         return {
             "data.source": self.data.source,
             **{f"encoder.{key}": value for key, value in shape_values(self.encoder).items()},
             "image_size": self.image_size,
-            **{f"train.{name}": getattr(train, name) for name in _PUBLISHED_TRAIN},
+            **{f"train.{name}": getattr(self.train, name) for name in _PUBLISHED_TRAIN},
             "expander.output": self.expander.output,
             **{f"gates.{name}": getattr(self.gates, name) for name in _PUBLISHED_GATES},
             **{f"images.{name}": n for name, n in manifest["data"]["images"].items()},
@@ -178,8 +223,8 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """The tags that add peers, and the export of compact networks."""
-        return ("frontier", "export")
+        """The tags that add peers, the encoder for every budget, and the export of networks."""
+        return ("frontier", "best", "export")
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Refuse batches and votes of more images than there are."""

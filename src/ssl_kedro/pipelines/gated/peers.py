@@ -1,4 +1,4 @@
-"""What `--tags frontier` trains beside the dense baseline and the gated encoder."""
+"""What `--tags frontier` and `recipe: best` train beside a chapter's own encoders."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import cost_at
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.pipelines.gated.graph import FRONTIER, PlannedModel
+from ssl_kedro.pipelines.gated.graph import COMPARED, FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.variants import Variant
@@ -29,7 +29,12 @@ def planned_peers(
     """
     baselines = [m for m in models if m.key == parameters.dense_method and m.own_data]
     pipeline, peers = baselines[0].pipeline, parameters.peers.items()
-    chosen = {name: variant for name, variant in peers if parameters.frontier.compares(name)}
+    several = FRONTIER in baselines[0].tags
+    chosen = {
+        name: variant
+        for name, variant in peers
+        if (parameters.frontier.compares(name) if several else name == parameters.for_every_budget)
+    }
     narrow = any(variant.widths for variant in chosen.values())
     widths = thin_widths(parameters, pipeline) if narrow else ()
     for name, variant in chosen.items():
@@ -122,7 +127,7 @@ def _of_seed(
     if variant.derived == "budgeted":
         budgets = parameters.frontier.budgets
     # Students take as many steps as all others, whatever their papers do.
-    of_run = {name: getattr(parameters.base_train, name) for name in ("epochs", "batch_size")}
+    of_run = {name: getattr(parameters.train, name) for name in ("epochs", "batch_size")}
     changes = of_run if variant.student else {}
     for width, budget in product(narrow, budgets):
         training = Training(
@@ -146,9 +151,9 @@ def _planned(
         training=training,
         images=baseline.images,
         data=baseline.data,
-        tags=(FRONTIER, name, *size),
+        tags=(*(tag for tag in baseline.tags if tag in COMPARED), name, *size),
         student={"teacher": f"{baseline.namespace}.encoder"} if variant.student else {},
         made_from=made_from,
         repeat=baseline.repeat,
-        timed=True,
+        timed=baseline.timed,
     )

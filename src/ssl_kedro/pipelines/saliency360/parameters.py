@@ -119,7 +119,7 @@ class Saliency360Parameters(PipelineParameters):
     Args:
         seed: of generated panoramas, weights, order, views, folds and draws.
         dataset: name of the data in results.
-        recipe: "fixed" (or "text": as the thesis prints it), "authors", or some of the authors'
+        recipe: "best", "text" (as the thesis prints it), "authors", or some of the authors'
             quirks by name.
         data: panoramas with maps or fixations, and unlabelled ones.
         unlabelled: further panoramas for pre-training, by name.

@@ -17,8 +17,11 @@ DECODING_QUIRKS = tuple(quirk for quirk in QUIRKS if quirk not in VIEW_QUIRKS)
 
 
 def named_quirks(value: Any) -> Any:
-    """No quirk for "text" or "fixed", all for "authors"; else their names, as a list or "a;b"."""
-    named = {"text": (), "fixed": (), "authors": QUIRKS}
+    """No quirk for "best" or "text", all for "authors"; else their names, as a list or "a;b".
+
+    "fixed" is what earlier versions called "best".
+    """
+    named = {"best": (), "text": (), "fixed": (), "authors": QUIRKS}
     return named[value] if isinstance(value, str) and value in named else name_list(value)
 
 

@@ -20,6 +20,7 @@ from ssl_kedro.pipelines.gated.inference.records import (
     why_missing,
 )
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
+from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
 from ssl_kedro.pipelines.gated.report.peers import peers_section
@@ -86,9 +87,13 @@ def dual_gating_report(
             parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
         ),
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
-        *peers_section(peers),
+        *peers_section(parameters, peers, metrics),
         *part_sections(tables, parameters),
-        *_levels_section(metrics, models, parameters, figure="table_6_1" in tables),
+        *(
+            _levels_section(metrics, models, parameters, figure="table_6_1" in tables)
+            if peers is None or "table_6_1" in tables
+            else []
+        ),
         *speed_sections(models, inference_models, inference_table, exports),
         training_section(models, histories, seeds=seeds),
         *channels_section(models, seeds=seeds),
@@ -98,19 +103,29 @@ def dual_gating_report(
         "6",
         parameters,
         run_manifest,
-        title="One encoder, trained once, usable dense and gated",
+        title=(
+            "One encoder, trained once, usable dense and gated"
+            if dual_models(models) or peers is None
+            else BUDGETS_TITLE
+        ),
         name="Dual gating",
-        lead=_lead(metrics, models),
-        cards=_cards(metrics, models, parameters),
+        lead=_lead(metrics, models, parameters, peers),
+        cards=_cards(metrics, models, parameters, peers),
         sections=sections,
         terms=_TERMS,
     )
 
 
-def _lead(metrics: Mapping[str, float], models: Evaluations) -> str:
+def _lead(
+    metrics: Mapping[str, float],
+    models: Evaluations,
+    parameters: DualGatingParameters,
+    peers: pd.DataFrame | None,
+) -> str:
     key = middle_dual_key(models)
     if key is None:
-        return f"{len(models)} encoders were trained; the tables below compare them."
+        lead = "" if peers is None else budgets_lead(parameters, peers)
+        return lead or f"{len(models)} encoders were trained; the tables below compare them."
     cost = percent(1 - metrics[f"{key}.gated.flop_reduction"], 0)
     sentence = (
         f"Trained for a budget of {percent(models[key].budget, 0)}, the gated encoder needs "
@@ -131,8 +146,13 @@ def _lead(metrics: Mapping[str, float], models: Evaluations) -> str:
 
 
 def _cards(
-    metrics: Mapping[str, float], models: Evaluations, parameters: DualGatingParameters
+    metrics: Mapping[str, float],
+    models: Evaluations,
+    parameters: DualGatingParameters,
+    peers: pd.DataFrame | None,
 ) -> list[Card]:
+    if peers is not None and not dual_models(models):
+        return budgets_cards(parameters, metrics, peers)
     cards = [cost_card(metrics, parameters, "dense")]
     if "vicreg.dense.linear_top1_mean" in metrics:
         baseline = percent(metrics["vicreg.dense.linear_top1_mean"])

@@ -15,6 +15,7 @@ from ssl_kedro.pipelines.gated.inference.records import (
     why_missing,
 )
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
+from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
@@ -54,7 +55,7 @@ def dynamic_channels_report(
     models: Evaluations,
     histories: Histories,
     run_manifest: dict[str, Any],
-    table_5_1: pd.DataFrame,
+    table_5_1: pd.DataFrame | None = None,
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
     frontier_table: pd.DataFrame | None = None,
@@ -70,7 +71,7 @@ def dynamic_channels_report(
         models: evaluation of every model.
         histories: per-epoch rows of every model.
         run_manifest: of the run.
-        table_5_1: the table.
+        table_5_1: the table; None with one encoder for every budget instead of gates.
         inference_models: what was timed, by model.
         inference_table: the same as a table.
         frontier_table: every network, precision and engine.
@@ -79,15 +80,16 @@ def dynamic_channels_report(
         peers: table of what a user would take instead.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
+    alone = peers if table_5_1 is None else None
+    of_budgets = "" if alone is None else budgets_lead(parameters, alone)
     sections = [
         *frontier_sections(
             parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
         ),
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
-        *peers_section(peers),
-        _table_section(table_5_1, parameters),
-        *([_cost_section(metrics, table_5_1, parameters)] if labelled else []),
+        *peers_section(parameters, peers, metrics),
+        *_chapter_sections(metrics, table_5_1, parameters),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
         *channels_section(models),
         training_section(models, histories),
@@ -96,10 +98,14 @@ def dynamic_channels_report(
         "5",
         parameters,
         run_manifest,
-        title="Only the channels an image needs",
+        title="Only the channels an image needs" if alone is None else BUDGETS_TITLE,
         name="Dynamic channel selection",
-        lead=_lead(metrics, parameters),
-        cards=_cards(metrics, models, parameters),
+        lead=of_budgets or _lead(metrics, parameters),
+        cards=(
+            _cards(metrics, models, parameters)
+            if alone is None
+            else budgets_cards(parameters, metrics, alone)
+        ),
         sections=sections,
         terms=_TERMS,
     )
@@ -150,6 +156,16 @@ def _collapse_section(models: Evaluations) -> list[Section]:
         "learning rate, more warm-up or fewer epochs at the peak rate usually help."
     )
     return [Section("Collapsed", (text,))]
+
+
+def _chapter_sections(
+    metrics: Mapping[str, float], table: pd.DataFrame | None, parameters: DynamicChannelsParameters
+) -> list[Section]:
+    if table is None:
+        return []
+    labelled = "simsiam.knn_top1" in metrics
+    cost = [_cost_section(metrics, table, parameters)] if labelled else []
+    return [_table_section(table, parameters), *cost]
 
 
 def _table_section(table: pd.DataFrame, parameters: DynamicChannelsParameters) -> Section:

@@ -136,7 +136,8 @@ def metrics(
     found: dict[str, float] = {"dense_macs": baseline.macs.dense, **baselines}
     if (nearest := baseline.branches["dense"].knn_top1) is not None:
         found["simsiam.knn_top1"] = nearest
-    for name in map(budget_name, parameters.budgets):
+    budgets = [one for one in parameters.budgets if f"{gated}.{budget_name(one)}" in models]
+    for name in map(budget_name, budgets):
         model = models[f"{gated}.{name}"]
         if (nearest := model.branches["gated"].knn_top1) is not None:
             found[f"{name}.knn_top1"] = nearest
@@ -147,7 +148,7 @@ def metrics(
             share = sum(getattr(block, use) for block in model.channel_usage) / channels
             found[f"{name}.channels.{use}"] = share
     found |= _peer_metrics(parameters, models)
-    chosen = operating_point(found, parameters.budgets, parameters.operating_point_within)
+    chosen = operating_point(found, budgets, parameters.operating_point_within)
     if chosen is not None:
         found["operating_point.budget"] = chosen
     # Budgets have no method's name before them here: there is one.

@@ -28,7 +28,8 @@ class InferenceParameters(PipelineParameters):
     """How trained encoders are timed, judged and exported.
 
     Args:
-        models: whose encoders, by the names of the report; "all", or "" for none.
+        models: whose encoders, by the names of the report; "all", or "" for none. Recipe "best"
+            times all that it makes, or none.
         batches: images a batch.
         engines: those that race; what is missing on a machine is passed over and reported.
         seconds: of each race of engines, and of each comparison of networks.

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ssl_kedro.pipelines.gated.frontier.names import MEASURE_TITLES, batch_label, form_label
 from ssl_kedro.pipelines.gated.frontier.points import measure_of
@@ -52,8 +52,9 @@ def _panel(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
     if rows.empty:
         return
     low, high = rows["ms_per_image"].min(), rows["ms_per_image"].max()
-    if high / low > 8:
-        axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_minor_locator(
+        LogLocator(subs=(2, 5) if high / low > 4 else (1.5, 2, 3, 4, 5, 7))
+    )
     front = rows[rows["on_front"].astype(bool)].sort_values("ms_per_image")
     _make_room(axis, front, 1.2 * high, low / 1.2)
     for precision, marker in _MARKERS.items():

@@ -16,6 +16,20 @@ from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.style import DARK, label_level, spread
 from ssl_kedro.training.config import Execution
 
+_RECIPES = {
+    "best": (
+        "Recipe: best. One nested encoder is trained for every budget, by a method that is not in "
+        "the thesis. recipe=authors trains the encoders of the thesis instead, one a budget."
+    ),
+    "authors": (
+        "Recipe: authors. Encoders and losses as the authors' code has them; recipe=best trains "
+        "one encoder for every budget instead."
+    ),
+    "text": (
+        "Recipe: text. Encoders and losses as the thesis prints them, where its authors' code "
+        "differs; recipe=best trains one encoder for every budget instead."
+    ),
+}
 _TERMS = (
     ("Budget, t_d", "The share of the dense encoder's cost that training asks the gates for."),
     (
@@ -100,9 +114,9 @@ def closing_sections(
     run = parameters.as_published(manifest)
     if parameters.published_data_is_ours:
         run["data.source"] = parameters.published
-    recipe = published_recipe(chapter, parameters.published)
+    published = compared(published_recipe(chapter, parameters.published), run)
     return [
-        recipe_section(compared(recipe, run), published_in(chapter)),
+        recipe_section(published, published_in(chapter), _RECIPES[parameters.recipe]),
         *skipped_section(manifest),
         manifest_section(manifest),
         Section("Terms", terms=(*_TERMS, *terms)),

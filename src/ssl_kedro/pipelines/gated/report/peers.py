@@ -19,8 +19,10 @@ from ssl_kedro.pipelines.gated.differences import (
 from ssl_kedro.pipelines.gated.inference.records import Measurement
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Evaluation
+from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
+from ssl_kedro.pipelines.gated.report.page import to_beat
 from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, width_of
-from ssl_kedro.reporting.html import Section
+from ssl_kedro.reporting.html import Picture, Section
 from ssl_kedro.reporting.number_format import plain, three_digits
 from ssl_kedro.reporting.table import RUN, Column, computed, seconds, shown, tera, word
 
@@ -223,11 +225,15 @@ def _networks(
         yield Peer(key, "static", of_seeds, accuracies, macs)
 
 
-def peers_section(table: pd.DataFrame | None) -> list[Section]:
-    """The table on the page; nothing without one.
+def peers_section(
+    parameters: EncoderPipelineParameters, table: pd.DataFrame | None, levels: Mapping[str, float]
+) -> list[Section]:
+    """Curve over budgets and table on the page; nothing without one.
 
     Args:
+        parameters: of the run.
         table: from :func:`peers_table`.
+        levels: what there is to beat, fractions.
     """
     if table is None:
         return []
@@ -252,4 +258,15 @@ def peers_section(table: pd.DataFrame | None) -> list[Section]:
     groups = {group: group for group in ("", RUN, _COST, _ITSELF, _ALL, _LESS_THIN)}
     frame = table.assign(name=table["model"].map(name_of))
     made = shown(columns, frame, groups, ["name"], caption)
-    return [Section("Peers: what a user would take instead", tables=[made])]
+    picture = Picture(
+        accuracy_by_budget(parameters, table, levels),
+        "Accuracy of every network over its share of the dense encoder's FLOPs",
+    )
+    return [
+        Section("All networks: accuracy against cost", _levels(levels), pictures=[picture]),
+        Section("All networks: figures", tables=[made]),
+    ]
+
+
+def _levels(levels: Mapping[str, float]) -> list[str]:
+    return [to_beat(levels)] if "chance" in levels else []

@@ -56,7 +56,7 @@ def collect(
     }
     return records.Results(
         seed=parameters.seed,
-        recipe="; ".join(parameters.recipe) or "fixed",
+        recipe="; ".join(parameters.recipe) or "best",
         image=dataclasses.asdict(parameters.image),
         intervals={"level": scored_by.confidence, "resamples": scored_by.resamples},
         datasets={
