@@ -1,14 +1,14 @@
 """Efficient self-supervised learning of images: one encoder, usable dense and gated.
 
 What a notebook needs stands here; nothing heavy is loaded before it is used. A training on
-generated textures, the encoder on disk, its features at about 30 % of the multiply-accumulates:
+generated textures, the encoder on disk, its features at 30 % of the multiply-accumulates:
 
 >>> import ssl_kedro as ssl
 >>> images = ssl.load_images("textures", split="train")
->>> method = ssl.methods.DualGating(ssl.encoders.gated_resnet18(width=8), budget=0.3)
+>>> method = ssl.methods.Nested(ssl.encoders.gated_resnet18(width=8))
 >>> result = ssl.train(method, images, ssl.Views(), ssl.Recipe(epochs=6, batch_size=32))
 >>> ssl.save_encoder(result.encoder, "encoder")
->>> features = ssl.load_encoder("encoder").gated(images[:10])
+>>> features = ssl.load_encoder("encoder").gated(images[:10], budget=0.3)
 >>> features.shape
 torch.Size([10, 64])
 """

@@ -12,6 +12,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.gated.variants import has_gates, label_of, title_of
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 
 BOTH = pytest.mark.parametrize(
@@ -208,3 +209,61 @@ def test_a_narrower_shape_keeps_the_proportions_of_its_blocks() -> None:
     shape = EncoderConfig(width=16, inner_channels=(16, 8, 32, 16, 64, 32, 128, 64))
     assert shape.narrowed(4).inner_channels == (4, 2, 8, 4, 16, 8, 32, 16)
     assert EncoderConfig(width=16).narrowed(9).inner_channels is None
+
+
+VARIANTS = {
+    "thin-longer": {"train": {"epochs": 900}},
+    "nested-wide": {"options": {"smallest": 0.2}},
+}
+
+
+@BOTH
+@pytest.mark.parametrize("recipe", ["best", "authors"])
+def test_a_named_variant_is_a_row_of_its_own(
+    pipeline: ModuleType, dense: str, gated: str, recipe: str
+) -> None:
+    key = pipeline.PIPELINE.name
+    frontier = {
+        "variants": {**VARIANTS, f"{dense}-longer": {"train": {"lr": 0.1}}},
+        "models": [],
+    }
+    asked = () if recipe == "best" else ("frontier",)
+    found = trained(graph(pipeline, *asked, recipe=recipe, frontier=frontier))
+    assert (f"{key}.{gated}" in found) == (recipe == "authors")
+    longer = found[f"{key}.width_9.thin-longer"]
+    assert (longer.width, longer.train, longer.method) == (9, {"epochs": 900}, dense)
+    assert found[f"{key}.nested-wide"].options == {"smallest": 0.2}
+    assert found[f"{key}.{dense}-longer"].train == {"lr": 0.1}
+    assert found[f"{key}.{dense}"].train == {}
+    assert "epochs 900" in longer.label
+
+
+def test_a_variant_trains_with_what_it_changes() -> None:
+    values = {**SMALL, "frontier": {"variants": {"nested-wide": {"options": {"smallest": 0.2}}}}}
+    parameters = parsed(DualGatingParameters, "dual_gating", values)
+    (variant,) = parameters.further_variants().values()
+    config = parameters.method_config(variant.method, variant.gates, variant.options)
+    assert getattr(config.options, "smallest", None) == 0.2
+    assert title_of("nested-wide") == "nested, wide"
+    assert label_of("thin-longer.width_9") == "thin, longer, width 9"
+    assert not has_gates("nested-wide.budget_32")
+    assert has_gates("dual-softer.budget_30")
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [
+        ({"wide": {}}, r"frontier\.variants = 'wide': expected a model and a word"),
+        ({"simreg-longer": {}}, r"frontier\.variants = 'simreg-longer': expected a model"),
+        ({"thin-longer": {"train": {"lrr": 1}}}, r"frontier\.variants\.thin-longer\.train\.lrr"),
+        (
+            {"thin-longer": {"train": {"lr": -1}}},
+            r"frontier\.variants\.thin-longer\.train\.lr = -1",
+        ),
+        ({"nested-a": {"options": {"small": 1}}}, r"variants\.nested-a\.options\.small = 1"),
+        ({"dual-a": {"gates": {"sparsity": -1}}}, r"variants\.dual-a\.gates\.sparsity = -1"),
+    ],
+)
+def test_faulty_variants_are_named(variants: dict[str, Any], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        parsed(DualGatingParameters, "dual_gating", {**SMALL, "frontier": {"variants": variants}})

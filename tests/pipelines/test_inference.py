@@ -39,7 +39,7 @@ from ssl_kedro.pipelines.gated.nodes import extract
 from ssl_kedro.pipelines.gated.records import Evaluations, Training
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame, inference_metrics
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections, time_against_cost
-from ssl_kedro.pipelines.gated.variants import DUAL_GATING, label_of, title_of
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING, gated_names, label_of, title_of
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.reporting.number_format import DASH
 
@@ -504,7 +504,7 @@ def test_nothing_named_is_nothing_timed(nothing: object) -> None:
 
 def test_models_that_can_be_timed_are_the_gated_ones_of_the_plan() -> None:
     gated = {name for name, v in DUAL_GATING.items() if v.gated and not v.student}
-    assert set(DualGatingParameters.gated_models) == gated
+    assert set(gated_names(DualGatingParameters.variants)) == gated
 
 
 def test_graph_times_what_is_asked_for_and_exports_by_tag() -> None:

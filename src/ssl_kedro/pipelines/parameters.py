@@ -74,6 +74,18 @@ class PipelineParameters(BaseModel):
         return _with_switches(value)
 
 
+class MethodParameters(PipelineParameters):
+    """What one method does differently.
+
+    Args:
+        train: fields of the training recipe that it overrides.
+        options: its own parameters.
+    """
+
+    train: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 # Of a training recipe: "auto", "on" or "off", of which YAML and --params make booleans.
 _SWITCHES = ("compile", "graphs")
 

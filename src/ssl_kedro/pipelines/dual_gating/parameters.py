@@ -13,7 +13,7 @@ from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.gated.variants import DUAL_GATING, DUAL_GATING_PEERS, Variant, gated_names
+from ssl_kedro.pipelines.gated.variants import DUAL_GATING, DUAL_GATING_PEERS, Variant
 from ssl_kedro.pipelines.parameters import Names, PipelineParameters, distinct, name_list
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
@@ -97,7 +97,7 @@ class DualGatingParameters(EncoderPipelineParameters):
 
     dense_method = "vicreg"
     gated_method = "dual_gating"
-    gated_models = gated_names(DUAL_GATING)
+    variants = DUAL_GATING
     peers = DUAL_GATING_PEERS
 
     parts: Annotated[

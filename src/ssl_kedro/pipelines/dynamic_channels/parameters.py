@@ -5,11 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.gated.variants import (
-    DYNAMIC_CHANNELS,
-    DYNAMIC_CHANNELS_PEERS,
-    gated_names,
-)
+from ssl_kedro.pipelines.gated.variants import DYNAMIC_CHANNELS, DYNAMIC_CHANNELS_PEERS
 
 
 class DynamicChannelsParameters(EncoderPipelineParameters):
@@ -22,7 +18,7 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
 
     dense_method = "simsiam"
     gated_method = "simsiam_gating"
-    gated_models = gated_names(DYNAMIC_CHANNELS)
+    variants = DYNAMIC_CHANNELS
     peers = DYNAMIC_CHANNELS_PEERS
 
     operating_point_within: Annotated[float, Field(ge=0, le=100)] = 4.0

@@ -90,7 +90,7 @@ def planned_method(
         pixel_std=data.pixel_std,
         teacher=teacher,
     )
-    config = parameters.method_config(training.method, training.gates)
+    config = parameters.method_config(training.method, training.gates, training.options)
     return MethodPlan(training.method, setup, config, training.budget, training.seed)
 
 
@@ -107,7 +107,9 @@ def training_identity(
     training: Training,
 ) -> dict[str, Any]:
     """What decides a training's numbers; a checkpoint of another identity is not resumed."""
-    method = dataclasses.asdict(parameters.method_config(training.method, training.gates))
+    method = dataclasses.asdict(
+        parameters.method_config(training.method, training.gates, training.options)
+    )
     # Beside the method's own options, and for every method: where checkpoints have them.
     for name, shared in parameters.shared_options.items():
         method[name] = method["options"].pop(name, dataclasses.asdict(shared))

@@ -1,6 +1,7 @@
 """Parameters of pipelines that train encoders: what chapters 5 and 6 share."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -26,9 +27,10 @@ from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.pipelines.gated.frontier.parameters import FrontierParameters
 from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
-from ssl_kedro.pipelines.gated.variants import Variant
+from ssl_kedro.pipelines.gated.variants import Variant, gated_names
 from ssl_kedro.pipelines.parameters import (
     Budgets,
+    MethodParameters,
     PipelineParameters,
     ShapeOfEncoder,
     checked_budgets,
@@ -56,18 +58,6 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-class MethodParameters(PipelineParameters):
-    """What one method does differently.
-
-    Args:
-        train: fields of the training recipe that it overrides.
-        options: its own parameters.
-    """
-
-    train: dict[str, Any] = Field(default_factory=dict)
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
 class EncoderPipelineParameters(PipelineParameters):
     """What every pipeline that trains gated encoders takes.
 
@@ -93,8 +83,8 @@ class EncoderPipelineParameters(PipelineParameters):
     # The method whose untrained encoder is the random one, and one that uses the gates.
     dense_method: ClassVar[str]
     gated_method: ClassVar[str]
-    # Names in reports of all models with gates.
-    gated_models: ClassVar[tuple[str, ...]]
+    # The chapter's own models, by name in reports.
+    variants: ClassVar[Mapping[str, Variant]]
     # What `--tags frontier` compares them with, by name in reports.
     peers: ClassVar[Mapping[str, Variant]]
 
@@ -160,23 +150,54 @@ class EncoderPipelineParameters(PipelineParameters):
         checked_device(self.train.device)
         checked_graphs(self.train)
         checked_workers(self.train)
-        self.inference.check(self.gated_models, cost)
+        self.inference.check(gated_names(self.variants), cost)
         known = method_classes()
         for name in self.methods:
             if name not in known:
                 raise ConfigError("methods", name, f"names among {', '.join(sorted(known))}")
             self.train_config(name)
             self.method_config(name)
+        for name, variant in self.further_variants().items():
+            where = f"frontier.variants.{name}"
+            self.train_config(variant.method, variant.train, where)
+            self.method_config(variant.method, variant.gates, variant.options, where)
         return self
 
+    def further_variants(self) -> dict[str, Variant]:
+        """Models of ``frontier.variants``, each with what it does otherwise than its namesake.
+
+        Raises:
+            ConfigError: one that is named after no model that stands on its own.
+        """
+        alone = {name: made for name, made in self.variants.items() if not made.student}
+        known, found = alone | dict(self.peers), {}
+        for name, changes in self.frontier.variants.items():
+            base, _, word = name.partition("-")
+            if base not in known or not re.fullmatch(r"[A-Za-z0-9_]+", word):
+                expected = f'a model and a word, "thin-longer"; models: {", ".join(known)}'
+                raise ConfigError("frontier.variants", name, expected)
+            found[name] = dataclasses.replace(
+                known[base],
+                train=changes.train,
+                options=changes.options,
+                gates={**known[base].gates, **changes.gates},
+            )
+        return found
+
     def method_config(
-        self, method: str, gates: Mapping[str, float | str] | None = None
+        self,
+        method: str,
+        gates: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        where: str = "",
     ) -> MethodConfig:
         """What a method reads: heads, gates and its own options.
 
         Args:
             method: its name.
             gates: gate parameters that differ from the run's.
+            options: options that differ from the method's own.
+            where: these stand; "" = with the method.
 
         Raises:
             ConfigError: the method's options cannot be used.
@@ -186,23 +207,29 @@ class EncoderPipelineParameters(PipelineParameters):
         given: dict[str, Any] = {
             name: value for name, value in self.shared_options.items() if name in own
         }
-        given |= self.methods.get(method, MethodParameters()).options
-        options = validated_config(kind, given, f"methods.{method}.options")
-        changed = dataclasses.replace(self.gates, **dict(gates or {}))  # type: ignore[arg-type]
-        return MethodConfig(self.expander, changed, options)
+        given |= self.methods.get(method, MethodParameters()).options | dict(options or {})
+        where = where or f"methods.{method}"
+        made = validated_config(kind, given, f"{where}.options")
+        of_gates = dataclasses.asdict(self.gates) | dict(gates or {})
+        return MethodConfig(
+            self.expander, validated_config(GateConfig, of_gates, f"{where}.gates"), made
+        )
 
-    def train_config(self, method: str, changes: Mapping[str, int] | None = None) -> TrainConfig:
+    def train_config(
+        self, method: str, changes: Mapping[str, Any] | None = None, where: str = ""
+    ) -> TrainConfig:
         """The training recipe with the method's overrides.
 
         Args:
             method: its name.
             changes: fields that count above those.
+            where: these stand; "" = with the method.
 
         Raises:
             ConfigError: an override cannot be used.
         """
         given = self.methods.get(method, MethodParameters()).train | dict(changes or {})
-        return changed_recipe(self.train, given, f"methods.{method}.train")
+        return changed_recipe(self.train, given, f"{where or f'methods.{method}'}.train")
 
     def recipe_key(self, method: str, field: str) -> str:
         """Where a field of a method's recipe is set."""
@@ -229,10 +256,11 @@ class EncoderPipelineParameters(PipelineParameters):
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Refuse batches and votes of more images than there are."""
         if node == "pretrain" and "images" in seen:
-            method, count = constants["training"].method, seen["images"]
-            if (size := self.train_config(method).batch_size) > count:
+            training, count = constants["training"], seen["images"]
+            if (size := self.train_config(training.method, training.train).batch_size) > count:
                 expected = f"at most {count}, the number of training images"
-                raise ConfigError(self.recipe_key(method, "batch_size"), size, expected)
+                key = self.recipe_key(training.method, "batch_size")
+                raise ConfigError(key, size, expected)
         count = seen.get("train_images", self.knn.k)
         if node in ("evaluate", "measure_baselines") and count < self.knn.k:
             raise ConfigError(

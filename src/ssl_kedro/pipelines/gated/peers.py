@@ -34,7 +34,7 @@ def planned_peers(
         name: variant
         for name, variant in peers
         if (parameters.frontier.compares(name) if several else name == parameters.for_every_budget)
-    }
+    } | parameters.further_variants()
     narrow = any(variant.widths for variant in chosen.values())
     widths = thin_widths(parameters, pipeline) if narrow else ()
     for name, variant in chosen.items():
@@ -89,12 +89,13 @@ def _check_cut(
         raise ConfigError(f"{pipeline}.frontier.models", list(parameters.frontier.models), what)
     without = f"or frontier.models without {variant.title}"
     if variant.derived == "narrowed":
-        smallest = getattr(parameters.method_config(variant.method).options, "smallest", 0.0)
+        config = parameters.method_config(variant.method, options=variant.options)
+        smallest = getattr(config.options, "smallest", 0.0)
         if min(widths) < smallest * shape.width:
             what = f"shares of at least {smallest}, methods.{variant.method}.options.smallest"
             shares = list(parameters.frontier.widths)
             raise ConfigError(f"{pipeline}.frontier.widths", shares, f"{what}, {without}")
-        recipe = parameters.train_config(variant.method)
+        recipe = parameters.train_config(variant.method, variant.train)
         if not decays_in_loss(recipe):
             key = f"{pipeline}.{parameters.recipe_key(variant.method, 'optimiser')}"
             raise ConfigError(key, recipe.optimiser, f"{DECAY_IN_LOSS}, {without}")
@@ -119,7 +120,10 @@ def _of_seed(
     """A variant at its widths or budgets, beside the dense baseline of its seed."""
     seed, made_from = baseline.training.seed, baseline.namespace
     if variant.one_for_all:
-        whole = _planned(name, variant, Training(variant.method, None, seed), baseline, "")
+        training = Training(
+            variant.method, None, seed, train=variant.train, options=variant.options
+        )
+        whole = _planned(name, variant, training, baseline, "")
         made_from = whole.namespace
         yield whole
     narrow: tuple[int | None, ...] = widths if variant.widths else (None,)
@@ -128,10 +132,17 @@ def _of_seed(
         budgets = parameters.frontier.budgets
     # Students take as many steps as all others, whatever their papers do.
     of_run = {name: getattr(parameters.train, name) for name in ("epochs", "batch_size")}
-    changes = of_run if variant.student else {}
+    changes = {**(of_run if variant.student else {}), **variant.train}
     for width, budget in product(narrow, budgets):
         training = Training(
-            variant.method, budget, seed, variant.gates, width, changes, variant.derived
+            variant.method,
+            budget,
+            seed,
+            gates=variant.gates,
+            width=width,
+            train=changes,
+            options=variant.options,
+            derived=variant.derived,
         )
         yield _planned(name, variant, training, baseline, made_from if variant.derived else "")
 

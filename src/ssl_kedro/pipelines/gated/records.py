@@ -30,6 +30,7 @@ class Training:
         gates: gate parameters that differ from the run's own.
         width: of the encoder, where it is narrower than the run's own.
         train: fields of the method's recipe that it has otherwise.
+        options: of the method, that it has otherwise.
         derived: how its encoder is cut from that of another training, "pruned", "narrowed" or
             "budgeted"; "" = it is trained itself.
     """
@@ -37,9 +38,10 @@ class Training:
     method: str
     budget: float | None
     seed: int
-    gates: Mapping[str, float | str] = field(default_factory=dict)
+    gates: Mapping[str, Any] = field(default_factory=dict)
     width: int | None = None
-    train: Mapping[str, int] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     derived: str = ""
 
     @property
@@ -48,7 +50,8 @@ class Training:
         at = f" {self.derived}" if self.derived else ""
         at += "" if self.budget is None else f" at {self.budget:.0%}"
         at += "" if self.width is None else f" of width {self.width}"
-        changed = "".join(f", {key} {value}" for key, value in self.gates.items())
+        differing = {**self.gates, **self.options, **self.train}
+        changed = "".join(f", {key} {value}" for key, value in differing.items())
         return f"{self.method}{at}{changed}, seed {self.seed}"
 
 

@@ -20,6 +20,8 @@ class Variant:
         student: whether it distils a teacher: among peers the dense baseline, else into the
             channels that dual gating learnt.
         gates: gate parameters that differ from the run's own.
+        train: fields of its method's recipe that it has otherwise.
+        options: options of its method that it has otherwise.
         ablation: gate parameters that the run's ``ablation`` has values for.
         widths: whether there is one of each width in ``frontier.widths``.
         derived: how it is cut from another encoder: "pruned" from the dense baseline, "narrowed"
@@ -31,7 +33,9 @@ class Variant:
     method: str
     gated: bool = True
     student: bool = False
-    gates: Mapping[str, float | str] = field(default_factory=dict)
+    gates: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     ablation: tuple[str, ...] = ()
     widths: bool = False
     derived: Literal["", "pruned", "narrowed", "budgeted"] = ""
@@ -95,15 +99,25 @@ def gated_names(variants: Mapping[str, Variant]) -> tuple[str, ...]:
 
 def has_gates(key: str) -> bool:
     """Whether a model's encoder has gates, and so gated, static and dense networks."""
-    variant = _ALL.get(name_of(key))
+    variant = variant_of(key)
     if variant is None:
         return budget_percent(key) is not None
     return variant.gated and not variant.student and not variant.derived
 
 
+def variant_of(key: str) -> Variant | None:
+    """What a model is, or what a further one ("thin-longer") is named after; None = from elsewhere.
+
+    Methods are chapter 6's.
+    """
+    return _ALL.get(name_of(key).partition("-")[0])
+
+
 def title_of(name: str) -> str:
     """Name in tables and figures; that of a model from elsewhere in words."""
-    return _ALL[name].title if name in _ALL else name.replace("_", " ")
+    base, _, word = name.partition("-")
+    title = _ALL[base].title if base in _ALL else base.replace("_", " ")
+    return f"{title}, {word.replace('_', ' ')}" if word else title
 
 
 def capitalised_title(name: object, _: float = 0.0) -> str:

@@ -1,13 +1,29 @@
 """Parameters of the comparison with what a user would take instead, `--tags frontier`."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines.gated.inference.parameters import ALL_MODELS, model_list
 from ssl_kedro.pipelines.gated.variants import PEERS
-from ssl_kedro.pipelines.parameters import Budgets, Names, PipelineParameters, budget_list
+from ssl_kedro.pipelines.parameters import (
+    Budgets,
+    MethodParameters,
+    Names,
+    PipelineParameters,
+    budget_list,
+)
+
+
+class VariantParameters(MethodParameters):
+    """What a further row of the comparison does otherwise than the model that it is named after.
+
+    Args:
+        gates: gate parameters that differ from the run's.
+    """
+
+    gates: dict[str, Any] = Field(default_factory=dict)
 
 
 class FrontierParameters(PipelineParameters):
@@ -20,6 +36,9 @@ class FrontierParameters(PipelineParameters):
             up. Shares that become one width are one network.
         budgets: of networks that are cut from the one training for every budget, shares of the
             dense MACs. The defaults are at most what networks of the default widths cost.
+        variants: further models, each a peer or one of the chapter with some of its training,
+            options or gates changed, named after it: "thin-longer". They stand beside the others
+            with ``--tags frontier`` and with recipe "best".
         within: points of accuracy below the best network that what is deployed may be: of the
             others the fastest. Runs without the tag choose so among the networks they have.
         recalibration: training images that the batch norms of what is cut from a trained network
@@ -33,6 +52,7 @@ class FrontierParameters(PipelineParameters):
         Field(min_length=1),
     ] = (0.375, 0.4375, 0.5625, 0.6875)
     budgets: Budgets = (0.14, 0.19, 0.32, 0.47, 0.65)
+    variants: dict[str, VariantParameters] = Field(default_factory=dict)
     within: Annotated[float, Field(ge=0, le=100)] = 1.0
     recalibration: Annotated[int, Field(ge=1, le=10**6)] = 2_000
 

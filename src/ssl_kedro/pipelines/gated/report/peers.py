@@ -21,7 +21,13 @@ from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Evaluation
 from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
 from ssl_kedro.pipelines.gated.report.page import to_beat
-from ssl_kedro.pipelines.gated.variants import budget_percent, label_of, name_of, width_of
+from ssl_kedro.pipelines.gated.variants import (
+    budget_percent,
+    label_of,
+    name_of,
+    variant_of,
+    width_of,
+)
 from ssl_kedro.reporting.html import Picture, Section
 from ssl_kedro.reporting.number_format import plain, three_digits
 from ssl_kedro.reporting.table import RUN, Column, computed, seconds, shown, tera, word
@@ -196,7 +202,7 @@ def _rows(
     made = [one for key in models for one in _networks(key, models[key], timed.get(key, {}))]
     thin = tuple(one for one in made if name_of(one.key) in (dense, "thin"))
     for one in made:
-        variant = parameters.peers.get(name_of(one.key))
+        variant = variant_of(one.key)
         yield replace(
             one,
             teachers=models[dense] if variant and variant.student else {},
