@@ -113,7 +113,8 @@ print(sorted(space for space in spaces if "budget" in space))
     assert names == str(sorted({"__default__", *PIPELINES}))
     base = yaml.safe_load((ROOT / "conf/base/parameters_dynamic_channels.yml").read_text())
     wanted = [
-        f"dynamic_channels.budget_{b * 100:02.0f}" for b in base["dynamic_channels"]["budgets"]
+        f"dynamic_channels.budget_{b * 100:02.0f}.nested"
+        for b in base["dynamic_channels"]["frontier"]["budgets"]
     ]
     assert budgets == str(sorted(wanted))
 

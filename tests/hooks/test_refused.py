@@ -138,7 +138,7 @@ def test_what_can_run_starts(pipeline: str, kedro: Command) -> None:
         ),
         (
             "dual_gating",
-            "data.source=folder,data.root=images,train.batch_size=10",
+            "recipe=authors,data.source=folder,data.root=images,train.batch_size=10",
             "dual_gating.parts = ['table_6_1', 'figure_6_1', 'figure_6_2']: expected parts with",
         ),
         (
@@ -203,7 +203,10 @@ def test_what_cannot_work_is_refused_before_the_first_node(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--tags pretran", "--tags pretran: there is none; did you mean 'pretrain'? known: budget"),
+        (
+            "--tags pretran",
+            "--tags pretran: there is none; did you mean 'pretrain'? known: best",
+        ),
         ("--tags pretrain,vicrg", "--tags vicrg: there is none; did you mean 'vicreg'?"),
         ("--tags table_6_9", "--tags table_6_9: there is none; did you mean 'table_6_"),
         ("--tags table_6_4,pretrain", "started"),

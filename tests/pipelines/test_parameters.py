@@ -36,7 +36,7 @@ def check(values: dict[str, Any]) -> DualGatingParameters:
 
 
 def test_base_parameters_are_valid() -> None:
-    assert check(base()).budgets == (0.1, 0.3, 0.5)
+    assert check(base()).gated_budgets == (0.1, 0.3, 0.5)
 
 
 def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from conftest import TINY, Project
 from pipelines.test_dynamic_channels import TINY as TINY_DYNAMIC
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import load_encoder
 from ssl_kedro.encoders.nested_resnet18 import NestedResNet18
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
@@ -153,3 +154,22 @@ def test_the_thesis_recipe_is_one_parameter_away() -> None:
     assert TINY["recipe"] == "authors"
     made = dual_gating.create_pipeline({**SMALL, "recipe": "authors", "budgets": [0.3]}, ())
     assert {"vicreg", "budget_30", "budget_30.vicreg_gating"} == trained(made)
+
+
+@BOTH
+def test_budgets_of_the_run_are_what_the_encoder_is_cut_to(
+    pipeline: ModuleType, dense: str
+) -> None:
+    made = trained(pipeline.create_pipeline({**SMALL, "budgets": [0.2, 0.4]}, ()))
+    assert made == {dense, "nested", "budget_20.nested", "budget_40.nested"}
+    both = trained(pipeline.create_pipeline({**SMALL, "budgets": [0.2]}, ("frontier",)))
+    assert {"budget_20", "budget_14.nested"} <= both
+    assert "budget_20.nested" not in both
+    with pytest.raises(ConfigError, match=r"budgets = 0\.05: .*or another recipe"):
+        pipeline.create_pipeline({**SMALL, "budgets": [0.05]}, ())
+
+
+def test_parts_that_are_named_are_made_with_any_recipe() -> None:
+    made = dual_gating.create_pipeline({**SMALL, "parts": ["table_6_5"]}, ())
+    assert "two_encoders" in {name.rsplit(".", 1)[-1] for name in trained(made)}
+    assert "nested" not in trained(made)

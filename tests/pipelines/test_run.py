@@ -122,6 +122,7 @@ def test_tracking_has_parent_child_and_epochs(finished: Project) -> None:
         "budget": "0.5",
         "seed": "0",
         "gates": "{}",
+        "options": "{}",
         "width": "null",  # the run's own
         "train": "{}",
         "derived": "",
@@ -277,7 +278,8 @@ def test_any_config_file_and_the_catalog_see_the_same_parameters(project: Projec
     config = project.path / "mine.yml"
     config.write_text(
         "run:\n  pipeline: dual_gating\n  tags: budget_70\n  params:\n"
-        "    dual_gating: {budgets: [0.7], data: {size: 16, generated: 40, generated_eval: 20},"
+        "    dual_gating: {recipe: authors, budgets: [0.7],"
+        " data: {size: 16, generated: 40, generated_eval: 20},"
         " encoder: {width: 4}, expander: {hidden: 8, output: 8},"
         " train: {epochs: 2, batch_size: 10, precision: fp32}, probe: {epochs: 2, runs: 1}}\n"
     )

@@ -91,8 +91,8 @@ class DualGatingParameters(EncoderPipelineParameters):
     """Everything of chapter 6 that a user may want to change.
 
     Args:
-        parts: tables, figures and questions of the chapter that a run without tags makes, unless
-            its recipe is "best".
+        parts: tables, figures and questions of the chapter that a run without tags makes; None =
+            those of its recipe.
     """
 
     dense_method = "vicreg"
@@ -100,16 +100,15 @@ class DualGatingParameters(EncoderPipelineParameters):
     variants = DUAL_GATING
     peers = DUAL_GATING_PEERS
 
-    parts: Annotated[
-        tuple[Annotated[str, AfterValidator(known_part)], ...],
-        BeforeValidator(part_list),
-        AfterValidator(distinct),
-        Field(min_length=1),
-    ] = (
-        "table_6_1",
-        "figure_6_1",
-        "figure_6_2",
-    )
+    parts: (
+        Annotated[
+            tuple[Annotated[str, AfterValidator(known_part)], ...],
+            BeforeValidator(part_list),
+            AfterValidator(distinct),
+            Field(min_length=1),
+        ]
+        | None
+    ) = None
     vicreg: VICRegConfig = VICRegConfig()
     probe: ProbeConfig = ProbeConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -117,6 +116,13 @@ class DualGatingParameters(EncoderPipelineParameters):
     distillation: DistillationParameters = DistillationParameters()
     ablation: AblationParameters = AblationParameters()
     published: PublishedData = "CIFAR-10"
+
+    @property
+    def made_parts(self) -> tuple[str, ...]:
+        """What a run without tags makes."""
+        if self.parts is not None:
+            return self.parts
+        return ("best",) if self.recipe == "best" else ("table_6_1", "figure_6_1", "figure_6_2")
 
     @property
     def shared_options(self) -> dict[str, Config]:
@@ -143,7 +149,7 @@ class DualGatingParameters(EncoderPipelineParameters):
         super().check_seen(node, constants, seen)
         if node == "embed_features" and (count := seen.get("eval_images", 4)) < 4:
             expected = f"parts without figure_6_2, which needs 4 evaluation images and has {count}"
-            raise ConfigError("parts", list(self.parts), expected)
+            raise ConfigError("parts", list(self.made_parts), expected)
 
     def gates_of(self, variant: Variant) -> dict[str, float | str]:
         """Gate parameters of a variant that differ from the run's own."""

@@ -29,7 +29,6 @@ from ssl_kedro.pipelines.gated.gathering import (
     stages,
 )
 from ssl_kedro.pipelines.gated.graph import (
-    BEST,
     COMPARED,
     EXPORT,
     Made,
@@ -45,12 +44,12 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     """Parts of chapter 6; what several of them need is made once.
 
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
-    that the parameters name, or with `recipe: best` the one encoder for every budget. "frontier" is
-    such a tag as well: what a user would take instead of a gated encoder. "export" adds the nodes
-    that write compact networks to files.
+    that the parameters name, or those of the recipe. "best" and "frontier" are such tags as well:
+    the encoder for every budget, and what a user would take instead of a gated encoder. "export"
+    adds the nodes that write compact networks to files.
     """
-    plain = (BEST,) if parameters.recipe == BEST else parameters.parts
-    parts = tuple(part for part in (*known_parts(), *COMPARED) if part in asked) or plain
+    named = tuple(part for part in (*known_parts(), *COMPARED) if part in asked)
+    parts = named or parameters.made_parts
     exported = EXPORT in asked
     of_chapter = planned_models(parameters, parts)
     transfers = planned_transfers(parameters, of_chapter)

@@ -56,7 +56,9 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
         of_source = parts if source is None else [TRANSFER]
         for name, variant in DUAL_GATING.items():
             needed = tuple(part for part in of_source if name in _compared(part))
-            budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
+            budgets: tuple[float | None, ...] = (
+                parameters.gated_budgets if variant.gated else (None,)
+            )
             for budget, repeat in product(budgets if needed else (), range(parameters.repeats)):
                 model = _planned(parameters, name, budget, repeat, source, needed)
                 if variant.student:
@@ -85,7 +87,7 @@ def _planned(
     of_seed = [f"seed_{seed}"] * bool(repeat)
     space = [data, *key.split(".")[1:], *([name] if name != "dual" else []), *of_seed]
     label = [*key.split("."), *([source] if source else []), *of_seed]
-    of_chapter = () if parts == (BEST,) else parameters.budgets
+    of_chapter = () if parts == (BEST,) else parameters.gated_budgets
     budgets = of_chapter if budget is None else (budget,)
     learns_gates = variant.gated and not variant.student
     return Model(

@@ -90,7 +90,7 @@ def planned_models(
             of those with gates. With either all have several seeds.
     """
     split = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
-    gated = () if BEST in parts else parameters.budgets
+    gated = () if BEST in parts else parameters.gated_budgets
     found = [
         _planned(parameters, budget, repeat, f"{KEY}.{split}_images", gated, parts)
         for budget in (None, *gated)

@@ -62,12 +62,14 @@ class EncoderPipelineParameters(PipelineParameters):
     """What every pipeline that trains gated encoders takes.
 
     Args:
-        recipe: what a run without tags trains. "best" = one nested encoder for every budget of
-            ``frontier``; "authors" = the chapter's encoders, a training a budget, as the authors'
+        recipe: what a run without tags trains. "best" = one nested encoder for every budget;
+            "authors" = the chapter's encoders, a training a budget, as the authors'
             code has it; "text" = these as the thesis prints it.
         recipes: parameters that a recipe replaces, by its name.
         seed: of weights, order, views, gate noise, subsets and probes.
-        budgets: target budgets t_d, shares of the dense cost, as a list or "0.1;0.3".
+        budgets: shares of the dense cost, as a list or "0.1;0.3": targets t_d of gated encoders,
+            and what that of recipe "best" is cut to. None = 10, 30 and 50 % for gated ones, those
+            of ``frontier`` for that.
         repeats: trainings of each model, with seeds seed, seed + 1, ...; the images stay those of
             the first. Tables then give mean and std over seeds; Table 5.1, whose models have one
             seed without ``--tags frontier``, is that of the first.
@@ -91,7 +93,7 @@ class EncoderPipelineParameters(PipelineParameters):
     recipe: Annotated[Recipe, BeforeValidator(_recipe)] = "authors"
     recipes: dict[Recipe, dict[str, Any]] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    budgets: Budgets = (0.1, 0.3, 0.5)
+    budgets: Budgets | None = None
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     data: DataConfig = DataConfig()
     views: ViewConfig = ViewConfig()
@@ -116,6 +118,11 @@ class EncoderPipelineParameters(PipelineParameters):
     def shared_options(self) -> dict[str, Config]:
         """Options that stand once for all methods that have them, by name."""
         return {"vicreg": VICRegConfig()}
+
+    @property
+    def gated_budgets(self) -> tuple[float, ...]:
+        """Targets of encoders that are trained for a budget each."""
+        return self.budgets or (0.1, 0.3, 0.5)
 
     @property
     def for_every_budget(self) -> str:
@@ -146,7 +153,7 @@ class EncoderPipelineParameters(PipelineParameters):
             self.gates.reduction,
             gate_input_dependent=self.gates.input_dependent,
         )
-        checked_budgets(self.budgets, cost)
+        checked_budgets(self.gated_budgets, cost)
         checked_device(self.train.device)
         checked_graphs(self.train)
         checked_workers(self.train)

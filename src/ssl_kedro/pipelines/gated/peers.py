@@ -39,7 +39,7 @@ def planned_peers(
     widths = thin_widths(parameters, pipeline) if narrow else ()
     for name, variant in chosen.items():
         if variant.derived:
-            _check_cut(parameters, pipeline, variant, widths)
+            _check_cut(parameters, baselines[0], variant, widths)
         for field, value in variant.gates.items():
             if getattr(parameters.gates, field) == value:
                 what = (
@@ -77,17 +77,19 @@ def thin_widths(parameters: EncoderPipelineParameters, pipeline: str) -> tuple[i
 
 def _check_cut(
     parameters: EncoderPipelineParameters,
-    pipeline: str,
+    baseline: PlannedModel,
     variant: Variant,
     widths: tuple[int, ...],
 ) -> None:
     """Refuse to cut what is no ResNet-18, or narrower or otherwise trained than it can be."""
-    shape = parameters.encoder
+    shape, pipeline = parameters.encoder, baseline.pipeline
     if not isinstance(shape, EncoderConfig):
         names = ", ".join(name for name, variant in parameters.peers.items() if not variant.derived)
         what = f"peers among {names}: only resnet18 is cut, this encoder is {shape.architecture}"
         raise ConfigError(f"{pipeline}.frontier.models", list(parameters.frontier.models), what)
     without = f"or frontier.models without {variant.title}"
+    if FRONTIER not in baseline.tags:
+        without = "or another recipe"
     if variant.derived == "narrowed":
         config = parameters.method_config(variant.method, options=variant.options)
         smallest = getattr(config.options, "smallest", 0.0)
@@ -102,12 +104,21 @@ def _check_cut(
         return
     cost = cost_at(shape, parameters.data.size, parameters.gates.reduction)
     least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
-    key, budgets = "budgets", parameters.budgets
-    if variant.derived == "budgeted":
-        key, budgets = "frontier.budgets", parameters.frontier.budgets
+    key, budgets = _budgets(parameters, variant, baseline)
     if min(budgets) * cost.dense < least:
         what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"
         raise ConfigError(f"{pipeline}.{key}", min(budgets), f"{what}, {without}")
+
+
+def _budgets(
+    parameters: EncoderPipelineParameters, variant: Variant, baseline: PlannedModel
+) -> tuple[str, tuple[float, ...]]:
+    """Budgets that there is a network for, and where they are set; none for one of no budget."""
+    if variant.derived != "budgeted":
+        return "budgets", parameters.gated_budgets if variant.gated else ()
+    if FRONTIER not in baseline.tags and parameters.budgets:
+        return "budgets", parameters.budgets
+    return "frontier.budgets", parameters.frontier.budgets
 
 
 def _of_seed(
@@ -127,9 +138,7 @@ def _of_seed(
         made_from = whole.namespace
         yield whole
     narrow: tuple[int | None, ...] = widths if variant.widths else (None,)
-    budgets: tuple[float | None, ...] = parameters.budgets if variant.gated else (None,)
-    if variant.derived == "budgeted":
-        budgets = parameters.frontier.budgets
+    budgets: tuple[float | None, ...] = _budgets(parameters, variant, baseline)[1] or (None,)
     # Students take as many steps as all others, whatever their papers do.
     of_run = {name: getattr(parameters.train, name) for name in ("epochs", "batch_size")}
     changes = {**(of_run if variant.student else {}), **variant.train}

@@ -32,7 +32,7 @@ def summarise_data(
 
 def select_execution(parameters: EncoderPipelineParameters, data: DataSummary) -> Execution:
     """Device, precision and way of computing that every training of this run shares."""
-    training = Training(parameters.gated_method, max(parameters.budgets), 0)
+    training = Training(parameters.gated_method, max(parameters.gated_budgets), 0)
     method = planned_method(parameters, data, training).build()
     recipe, shape = parameters.train, (3, parameters.image_size, parameters.image_size)
     with limited_threads(threads_of_each(recipe.workers)):

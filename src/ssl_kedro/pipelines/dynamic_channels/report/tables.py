@@ -136,7 +136,7 @@ def metrics(
     found: dict[str, float] = {"dense_macs": baseline.macs.dense, **baselines}
     if (nearest := baseline.branches["dense"].knn_top1) is not None:
         found["simsiam.knn_top1"] = nearest
-    budgets = [one for one in parameters.budgets if f"{gated}.{budget_name(one)}" in models]
+    budgets = [one for one in parameters.gated_budgets if f"{gated}.{budget_name(one)}" in models]
     for name in map(budget_name, budgets):
         model = models[f"{gated}.{name}"]
         if (nearest := model.branches["gated"].knn_top1) is not None:
@@ -181,7 +181,7 @@ def table_5_1(parameters: DynamicChannelsParameters, metrics: dict[str, float]) 
     """
     published = published_table("5.1")
     published = published[published["dataset"] == parameters.published]
-    percents = [None, *(round(100 * budget) for budget in sorted(parameters.budgets))]
+    percents = [None, *(round(100 * budget) for budget in sorted(parameters.gated_budgets))]
     ours = parameters.published_data_is_ours
     return computed(COLUMNS, [_Row(metrics, published, ours, percent) for percent in percents])
 
