@@ -315,7 +315,7 @@ def test_channel_titles_count_the_channels_never_open() -> None:
 def test_set_up_lists_differences_and_names_what_agrees() -> None:
     def section(batch_size: int = 64, *, comparable: bool = False) -> Section:
         made = parameters(batch_size, comparable=comparable)
-        return closing_sections("6", made, manifest([]), ())[0]
+        return closing_sections("6", made, manifest([]), ("vicreg", "dual.budget_30"), ())[0]
 
     found = section(512)
     rows = {row[0]: tuple(row[1:]) for row in found.tables[0].rows}
@@ -324,6 +324,7 @@ def test_set_up_lists_differences_and_names_what_agrees() -> None:
     assert rows["Images to pre-train on"] == ("2,000", "50,000")
     assert "Batch size" not in rows
     assert "batch size 512" in found.paragraphs[-1]
+    assert found.paragraphs[0].startswith("Recipe: authors. Encoders and losses of the thesis")
     same_data = section(comparable=True)
     assert "Images" not in {row[0] for row in same_data.tables[0].rows}
 

@@ -92,8 +92,8 @@ def test_a_recipe_replaces_what_it_names() -> None:
     )
 
 
-@pytest.mark.parametrize("earlier", ["", "script"])
-def test_earlier_words_name_the_same_recipe(earlier: str) -> None:
+@pytest.mark.parametrize("earlier", ["", None, "script"])
+def test_earlier_words_name_the_same_recipe(earlier: str | None) -> None:
     assert check(base() | {"recipe": earlier}) == check(base() | {"recipe": "authors"})
 
 
@@ -106,6 +106,11 @@ def test_earlier_words_name_the_same_recipe(earlier: str) -> None:
             {"recipes": {"text": {"train": {"lr": -1}}}},
             r"recipes\.text\.train\.lr = -1\.0: expected a number above 0",
         ),
+        (
+            {"recipes": {"text": {"budgets": [0.01]}}},
+            r"recipes\.text\.budgets = 0\.01: expected more than",
+        ),
+        ({"frontier": {"budgets": [0.3, 1.5]}}, r"frontier\.budgets = 1\.5: expected more than"),
         (
             {"recipes": {"text": {"train": {"rate": 1}}}},
             r"recipes\.text\.train\.rate: there is no such key; .*known: .*lr",

@@ -262,6 +262,12 @@ def test_a_variant_trains_with_what_it_changes() -> None:
         ),
         ({"nested-a": {"options": {"small": 1}}}, r"variants\.nested-a\.options\.small = 1"),
         ({"dual-a": {"gates": {"sparsity": -1}}}, r"variants\.dual-a\.gates\.sparsity = -1"),
+        (
+            {"pruned-a": {"train": {"epochs": 900}}},
+            r"variants\.pruned-a\.train = .*pruned has none",
+        ),
+        ({"thin-a": {"gates": {"sparsity": 1}}}, r"variants\.thin-a\.gates = .*thin has none"),
+        ({"channel_diversity-a": {}}, r"'channel_diversity-a': expected a model and a word"),
     ],
 )
 def test_faulty_variants_are_named(variants: dict[str, Any], said: str) -> None:

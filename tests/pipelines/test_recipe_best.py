@@ -165,7 +165,7 @@ def test_budgets_of_the_run_are_what_the_encoder_is_cut_to(
     both = trained(pipeline.create_pipeline({**SMALL, "budgets": [0.2]}, ("frontier",)))
     assert {"budget_20", "budget_14.nested"} <= both
     assert "budget_20.nested" not in both
-    with pytest.raises(ConfigError, match=r"budgets = 0\.05: .*or another recipe"):
+    with pytest.raises(ConfigError, match=r"budgets = 0\.05: .*or recipe = authors"):
         pipeline.create_pipeline({**SMALL, "budgets": [0.05]}, ())
 
 

@@ -179,7 +179,7 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
         ({"decoder_train__graphs": "on"}, r"decoder_train\.graphs"),
         (
             {"encoders__contrastive__recipe": "raw_bgr"},
-            r"encoders\.contrastive\.recipe = 'raw_bgr': expected fixed, authors, or some of",
+            r"encoders\.contrastive\.recipe = 'raw_bgr': expected best, text, authors, or some of",
         ),
         (
             {"models__contrastive__recipe": "centre_crop"},

@@ -164,7 +164,7 @@ def width_name(width: int) -> str:
     return f"width_{width}"
 
 
-def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost) -> None:
+def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost, key: str = "budgets") -> None:
     """Refuse budgets that share a name or lie out of reach.
 
     Raises:
@@ -173,15 +173,15 @@ def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost) -> None:
     for budget in budgets:
         if not cost.smallest_ratio < budget < 1:
             raise ConfigError(
-                "budgets",
+                key,
                 budget,
                 f"more than {cost.smallest_ratio:.4f} and below 1: stem, downsample and gates "
                 f"alone cost that share of the dense network at this encoder and image size",
             )
         if abs(100 * budget - round(100 * budget)) > 1e-6:
-            raise ConfigError("budgets", budget, "whole percents, such as 0.1 or 0.35")
+            raise ConfigError(key, budget, "whole percents, such as 0.1 or 0.35")
     if len(set(budgets)) < len(budgets):
-        raise ConfigError("budgets", list(budgets), "each budget once")
+        raise ConfigError(key, list(budgets), "each budget once")
 
 
 def checked_device(name: str) -> None:

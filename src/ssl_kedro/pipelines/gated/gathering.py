@@ -16,6 +16,7 @@ from ssl_kedro.pipelines.gated.report.peers import peers_table
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
 from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
 from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
+from ssl_kedro.pipelines.gated.variants import has_gates
 
 # What follows from times.
 _AFTER_TIMING = (
@@ -85,6 +86,7 @@ def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
 def _of_timed(pipeline: str, timed: Sequence[PlannedModel], baseline: str) -> list[Made]:
     """Times of the first seed, then the front of all of them."""
     frame = given(inference_frame, baseline=baseline)
+    gated = any(has_gates(model.key) for model in timed)
     table = {"table": f"{pipeline}.inference_table"}
     measured = {model.key: f"{model.namespace}.inference" for model in timed if not model.repeat}
     left = {
@@ -100,7 +102,7 @@ def _of_timed(pipeline: str, timed: Sequence[PlannedModel], baseline: str) -> li
             "inference_models",
         ),
         (frame, named(pipeline, "models", "inference_models"), "inference_table"),
-        (time_against_cost, table, "inference_plot"),
+        *([(time_against_cost, table, "inference_plot")] if gated else []),
         (given(frontier, baseline=baseline), run | left, "frontier_table"),
         (deployment, named(pipeline, "parameters", "frontier_table"), "deployment"),
         (frontier_figure, named(pipeline, "frontier_table"), "frontier_plot"),

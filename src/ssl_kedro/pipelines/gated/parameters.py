@@ -22,12 +22,14 @@ from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.pipelines.gated.frontier.parameters import FrontierParameters
 from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
-from ssl_kedro.pipelines.gated.variants import Variant, gated_names
+from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.variants import Variant, gated_names, has_gates
 from ssl_kedro.pipelines.parameters import (
     Budgets,
     MethodParameters,
@@ -46,7 +48,7 @@ Recipe = Literal["best", "authors", "text"]
 
 def _recipe(value: Any) -> Any:
     """The name of a recipe, also in the words of earlier versions."""
-    return "authors" if value in ("", "script") else value
+    return "authors" if value in (None, "", "script") else value
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,8 +70,8 @@ class EncoderPipelineParameters(PipelineParameters):
         recipes: parameters that a recipe replaces, by its name.
         seed: of weights, order, views, gate noise, subsets and probes.
         budgets: shares of the dense cost, as a list or "0.1;0.3": targets t_d of gated encoders,
-            and what that of recipe "best" is cut to. None = 10, 30 and 50 % for gated ones, those
-            of ``frontier`` for that.
+            and what that of recipe "best" is cut to. None = 10, 30 and 50 % for gated ones, as far
+            as they can be reached, those of ``frontier`` for that.
         repeats: trainings of each model, with seeds seed, seed + 1, ...; the images stay those of
             the first. Tables then give mean and std over seeds; Table 5.1, whose models have one
             seed without ``--tags frontier``, is that of the first.
@@ -122,38 +124,30 @@ class EncoderPipelineParameters(PipelineParameters):
     @property
     def gated_budgets(self) -> tuple[float, ...]:
         """Targets of encoders that are trained for a budget each."""
-        return self.budgets or (0.1, 0.3, 0.5)
+        reachable = (budget for budget in (0.1, 0.3, 0.5) if budget > self._cost.smallest_ratio)
+        return self.budgets or tuple(reachable) or (0.5,)
+
+    @property
+    def _cost(self) -> NetworkCost:
+        """Of the encoder with gates, at the size of the images that it is trained on."""
+        return cost_at(
+            self.encoder,
+            self.image_size,
+            self.gates.reduction,
+            gate_input_dependent=self.gates.input_dependent,
+        )
 
     @property
     def for_every_budget(self) -> str:
         """The variant that ``recipe: best`` trains once for all budgets."""
         return next(name for name, made in self.peers.items() if made.derived == "budgeted")
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _of_recipe(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """The parameters with what their recipe replaces; a fault in any recipe is refused."""
-        found = {"": handler(value)}
-        for name, changes in found[""].recipes.items():
-            try:
-                found[name] = handler(merged(value, changes))
-            except ValidationError as error:
-                faults = [
-                    InitErrorDetails({**fault, "loc": ("recipes", name, *fault["loc"])})  # type: ignore[typeddict-unknown-key]
-                    for fault in error.errors()
-                ]
-                raise ValidationError.from_exception_data(cls.__name__, faults) from None
-        return found.get(found[""].recipe, found[""])
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        cost = cost_at(
-            self.encoder,
-            self.image_size,
-            self.gates.reduction,
-            gate_input_dependent=self.gates.input_dependent,
-        )
-        checked_budgets(self.gated_budgets, cost)
+        cost = self._cost
+        if self.budgets is not None or self.recipe != "best":
+            checked_budgets(self.gated_budgets, cost)
+        checked_budgets(self.frontier.budgets, cost, "frontier.budgets")
         checked_device(self.train.device)
         checked_graphs(self.train)
         checked_workers(self.train)
@@ -170,19 +164,47 @@ class EncoderPipelineParameters(PipelineParameters):
             self.method_config(variant.method, variant.gates, variant.options, where)
         return self
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_recipe(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """The parameters with what their recipe replaces; a fault in any recipe is refused.
+
+        Defined last, so that the checks above see what each recipe makes of the parameters.
+        """
+        found = {"": handler(value)}
+        for name, changes in found[""].recipes.items():
+            try:
+                found[name] = handler(merged(value, changes))
+            except ValidationError as error:
+                faults = [
+                    InitErrorDetails({**fault, "loc": ("recipes", name, *fault["loc"])})  # type: ignore[typeddict-unknown-key]
+                    for fault in error.errors()
+                ]
+                raise ValidationError.from_exception_data(cls.__name__, faults) from None
+        return found.get(found[""].recipe, found[""])
+
     def further_variants(self) -> dict[str, Variant]:
         """Models of ``frontier.variants``, each with what it does otherwise than its namesake.
 
         Raises:
             ConfigError: one that is named after no model that stands on its own.
         """
-        alone = {name: made for name, made in self.variants.items() if not made.student}
+        alone = {
+            name: made
+            for name, made in self.variants.items()
+            if not (made.student or made.ablation)
+        }
         known, found = alone | dict(self.peers), {}
         for name, changes in self.frontier.variants.items():
             base, _, word = name.partition("-")
             if base not in known or not re.fullmatch(r"[A-Za-z0-9_]+", word):
                 expected = f'a model and a word, "thin-longer"; models: {", ".join(known)}'
                 raise ConfigError("frontier.variants", name, expected)
+            idle = ["train", "options"] if known[base].derived == "pruned" else []
+            idle += [] if has_gates(f"{base}.budget_30") else ["gates"]
+            if nothing := [field for field in idle if getattr(changes, field)]:
+                key = f"frontier.variants.{name}.{nothing[0]}"
+                raise ConfigError(key, getattr(changes, nothing[0]), f"nothing: {base} has none")
             found[name] = dataclasses.replace(
                 known[base],
                 train=changes.train,
@@ -243,6 +265,15 @@ class EncoderPipelineParameters(PipelineParameters):
         own = field in self.methods.get(method, MethodParameters()).train
         return f"methods.{method}.train.{field}" if own else f"train.{field}"
 
+    def _batch_size_key(self, training: Training) -> str:
+        """Where the batch size of a training is set."""
+        if "batch_size" not in training.train:
+            return self.recipe_key(training.method, "batch_size")
+        for name, variant in self.further_variants().items():
+            if (variant.method, variant.train) == (training.method, training.train):
+                return f"frontier.variants.{name}.train.batch_size"
+        return "train.batch_size"
+
     def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the run by the keys of ``reporting/published/recipe_*.json``."""
         return {
@@ -266,8 +297,7 @@ class EncoderPipelineParameters(PipelineParameters):
             training, count = constants["training"], seen["images"]
             if (size := self.train_config(training.method, training.train).batch_size) > count:
                 expected = f"at most {count}, the number of training images"
-                key = self.recipe_key(training.method, "batch_size")
-                raise ConfigError(key, size, expected)
+                raise ConfigError(self._batch_size_key(training), size, expected)
         count = seen.get("train_images", self.knn.k)
         if node in ("evaluate", "measure_baselines") and count < self.knn.k:
             raise ConfigError(

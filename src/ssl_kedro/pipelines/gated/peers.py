@@ -39,8 +39,8 @@ def planned_peers(
     widths = thin_widths(parameters, pipeline) if narrow else ()
     for name, variant in chosen.items():
         if variant.derived:
-            _check_cut(parameters, baselines[0], variant, widths)
-        for field, value in variant.gates.items():
+            _check_cut(parameters, baselines[0], name, variant, widths)
+        for field, value in variant.gates.items() if name in parameters.peers else ():
             if getattr(parameters.gates, field) == value:
                 what = (
                     f"another, or frontier.models without {name}, which compares it with this one"
@@ -78,29 +78,31 @@ def thin_widths(parameters: EncoderPipelineParameters, pipeline: str) -> tuple[i
 def _check_cut(
     parameters: EncoderPipelineParameters,
     baseline: PlannedModel,
+    name: str,
     variant: Variant,
     widths: tuple[int, ...],
 ) -> None:
     """Refuse to cut what is no ResNet-18, or narrower or otherwise trained than it can be."""
     shape, pipeline = parameters.encoder, baseline.pipeline
+    own = f"frontier.variants.{name}" if name in parameters.frontier.variants else ""
+    of_run = f"frontier.models without {name}" if FRONTIER in baseline.tags else "recipe = authors"
+    without = f"or no {own}" if own else f"or {of_run}"
     if not isinstance(shape, EncoderConfig):
-        names = ", ".join(name for name, variant in parameters.peers.items() if not variant.derived)
-        what = f"peers among {names}: only resnet18 is cut, this encoder is {shape.architecture}"
-        raise ConfigError(f"{pipeline}.frontier.models", list(parameters.frontier.models), what)
-    without = f"or frontier.models without {variant.title}"
-    if FRONTIER not in baseline.tags:
-        without = "or another recipe"
+        what = f"resnet18, which alone can be cut, {without}"
+        raise ConfigError(f"{pipeline}.encoder.architecture", shape.architecture, what)
     if variant.derived == "narrowed":
         config = parameters.method_config(variant.method, options=variant.options)
         smallest = getattr(config.options, "smallest", 0.0)
         if min(widths) < smallest * shape.width:
-            what = f"shares of at least {smallest}, methods.{variant.method}.options.smallest"
+            options = own if "smallest" in variant.options else f"methods.{variant.method}"
+            what = f"shares of at least {smallest}, {options}.options.smallest"
             shares = list(parameters.frontier.widths)
             raise ConfigError(f"{pipeline}.frontier.widths", shares, f"{what}, {without}")
         recipe = parameters.train_config(variant.method, variant.train)
         if not decays_in_loss(recipe):
-            key = f"{pipeline}.{parameters.recipe_key(variant.method, 'optimiser')}"
-            raise ConfigError(key, recipe.optimiser, f"{DECAY_IN_LOSS}, {without}")
+            key = parameters.recipe_key(variant.method, "optimiser")
+            key = f"{own}.train.optimiser" if "optimiser" in variant.train else key
+            raise ConfigError(f"{pipeline}.{key}", recipe.optimiser, f"{DECAY_IN_LOSS}, {without}")
         return
     cost = cost_at(shape, parameters.data.size, parameters.gates.reduction)
     least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)

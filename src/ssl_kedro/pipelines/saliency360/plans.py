@@ -73,4 +73,4 @@ def check_recipe(key: str, recipe: tuple[Quirk, ...] | None, allowed: tuple[Quir
     """Refuse quirks that would do nothing where they stand; "authors" means what applies."""
     foreign = [quirk for quirk in recipe or () if quirk not in allowed]
     if foreign and recipe != QUIRKS:
-        raise ConfigError(key, foreign[0], f"fixed, authors, or some of {', '.join(allowed)}")
+        raise ConfigError(key, foreign[0], f"best, text, authors, or some of {', '.join(allowed)}")

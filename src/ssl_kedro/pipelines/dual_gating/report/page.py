@@ -103,6 +103,7 @@ def dual_gating_report(
         "6",
         parameters,
         run_manifest,
+        models=models,
         title=(
             "One encoder, trained once, usable dense and gated"
             if dual_models(models) or peers is None

@@ -98,6 +98,7 @@ def dynamic_channels_report(
         "5",
         parameters,
         run_manifest,
+        models=models,
         title="Only the channels an image needs" if alone is None else BUDGETS_TITLE,
         name="Dynamic channel selection",
         lead=of_budgets or _lead(metrics, parameters),

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import DataSummary, Evaluation
+from ssl_kedro.pipelines.gated.variants import name_of
 from ssl_kedro.reporting.html import Card, Report, Section, rendered
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import MINUS, percent
@@ -16,20 +17,22 @@ from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.style import DARK, label_level, spread
 from ssl_kedro.training.config import Execution
 
-_RECIPES = {
-    "best": (
-        "Recipe: best. One nested encoder is trained for every budget, by a method that is not in "
-        "the thesis. recipe=authors trains the encoders of the thesis instead, one a budget."
-    ),
-    "authors": (
-        "Recipe: authors. Encoders and losses as the authors' code has them; recipe=best trains "
-        "one encoder for every budget instead."
-    ),
-    "text": (
-        "Recipe: text. Encoders and losses as the thesis prints them, where its authors' code "
-        "differs; recipe=best trains one encoder for every budget instead."
-    ),
-}
+
+def _recipe(parameters: EncoderPipelineParameters, models: Iterable[str]) -> str:
+    """Which recipe ran, and whose each kind of encoder is."""
+    names = {name_of(key).partition("-")[0] for key in models}
+    said = [f"Recipe: {parameters.recipe}."]
+    if parameters.for_every_budget in names:
+        said.append("The nested encoder, one for every budget, is not in the thesis.")
+    if names - {parameters.for_every_budget, *parameters.peers, parameters.dense_method}:
+        as_in = {"text": "as the thesis prints them, where its authors' code differs"}
+        whose = as_in.get(parameters.recipe, "as the authors' code has them")
+        said.append(f"Encoders and losses of the thesis are {whose}.")
+    else:
+        said.append("recipe=authors trains the encoders of the thesis, one a budget.")
+    return " ".join(said)
+
+
 _TERMS = (
     ("Budget, t_d", "The share of the dense encoder's cost that training asks the gates for."),
     (
@@ -65,6 +68,7 @@ def page(
     parameters: EncoderPipelineParameters,
     manifest: Mapping[str, Any],
     *,
+    models: Iterable[str],
     title: str,
     name: str,
     lead: str,
@@ -78,6 +82,7 @@ def page(
         chapter: of the thesis.
         parameters: of the run.
         manifest: of the run.
+        models: keys of all models.
         title: of the page.
         name: of what was run.
         lead: the result in one sentence.
@@ -92,7 +97,7 @@ def page(
         f"{name} (chapter {chapter}) on {run['data.source']} images, {width}{epochs}, "
         f"seed {manifest['seed']}, {manifest['created'][:10]}"
     )
-    closing = closing_sections(chapter, parameters, manifest, terms)
+    closing = closing_sections(chapter, parameters, manifest, models, terms)
     return rendered(Report(title, lead, origin, cards, [*sections, *closing]))
 
 
@@ -108,6 +113,7 @@ def closing_sections(
     chapter: str,
     parameters: EncoderPipelineParameters,
     manifest: Mapping[str, Any],
+    models: Iterable[str],
     terms: tuple[tuple[str, str], ...],
 ) -> list[Section]:
     """What differs from the thesis, skipped files, the manifest and terms."""
@@ -116,7 +122,7 @@ def closing_sections(
         run["data.source"] = parameters.published
     published = compared(published_recipe(chapter, parameters.published), run)
     return [
-        recipe_section(published, published_in(chapter), _RECIPES[parameters.recipe]),
+        recipe_section(published, published_in(chapter), _recipe(parameters, models)),
         *skipped_section(manifest),
         manifest_section(manifest),
         Section("Terms", terms=(*_TERMS, *terms)),
