@@ -10,7 +10,13 @@ from conftest import TIMED, Project
 def test_quickstart_runs_on_the_results_of_a_run(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"recipe": "best", "train.epochs": 1, "frontier.budgets": "0.3;0.5", **TIMED}
+    changes = {
+        "recipe": "best",
+        "parts": "",
+        "train.epochs": 1,
+        "frontier.budgets": "0.3;0.5",
+        **TIMED,
+    }
     done = project.run(changes)
     assert done.returncode == 0, done.stdout + done.stderr
     path = project.path / "notebooks" / "quickstart.ipynb"

@@ -62,6 +62,7 @@ def test_a_run_lands_in_the_store_with_a_child_for_each_model(folder: Path, runn
         "budget": "0.3",
         "seed": "3",
         "gates": "{}",
+        "options": "{}",
         "width": "null",
         "train": "{}",
         "derived": "",
