@@ -271,7 +271,7 @@ def test_viz_shows_budgets_side_by_side(project: Project) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     graph = json.loads((project.path / "build" / "api" / "main").read_text())
     children = {child["id"] for child in graph["modular_pipelines"]["dual_gating"]["children"]}
-    assert {f"dual_gating.budget_{percent}" for percent in (10, 30, 50)} <= children
+    assert {f"dual_gating.budget_{percent}" for percent in (14, 32, 65)} <= children
 
 
 def test_any_config_file_and_the_catalog_see_the_same_parameters(project: Project) -> None:

@@ -164,20 +164,26 @@ def width_name(width: int) -> str:
     return f"width_{width}"
 
 
-def checked_budgets(budgets: tuple[float, ...], cost: NetworkCost, key: str = "budgets") -> None:
+def checked_budgets(
+    budgets: tuple[float, ...], cost: NetworkCost | None, key: str = "budgets"
+) -> None:
     """Refuse budgets that share a name or lie out of reach.
+
+    Args:
+        budgets: shares of the dense cost.
+        cost: of the network with gates, which bounds them from below; None = 0 does.
+        key: of the parameter.
 
     Raises:
         ConfigError: naming the budget and what is allowed.
     """
+    smallest = 0.0 if cost is None else cost.smallest_ratio
+    why = ": stem, downsample and gates alone cost that share of the dense network at this encoder"
     for budget in budgets:
-        if not cost.smallest_ratio < budget < 1:
-            raise ConfigError(
-                key,
-                budget,
-                f"more than {cost.smallest_ratio:.4f} and below 1: stem, downsample and gates "
-                f"alone cost that share of the dense network at this encoder and image size",
-            )
+        if not smallest < budget < 1:
+            expected = f"more than {smallest:.4f} and below 1"
+            expected += "" if cost is None else f"{why} and image size"
+            raise ConfigError(key, budget, expected)
         if abs(100 * budget - round(100 * budget)) > 1e-6:
             raise ConfigError(key, budget, "whole percents, such as 0.1 or 0.35")
     if len(set(budgets)) < len(budgets):
