@@ -58,12 +58,12 @@ def test_it_is_trained_saved_evaluated_timed_and_exported(
     [
         (
             {"encoder.architecture": "four"},
-            "dual_gating.encoder.architecture = 'four': expected one of nested_resnet18, resnet18",
+            "dual_gating.encoder.architecture = 'four': expected one of nested_resnet18, resnet18, resnet34",
         ),
         (
             {"encoder.wdth": 4},
             "dual_gating.encoder.wdth: there is no such key; did you mean 'width'? known: "
-            "architecture, inner_channels, stem, width, zero_init_residual",
+            "architecture, inner_channels, stages, stem, width, zero_init_residual",
         ),
     ],
 )

@@ -19,6 +19,7 @@ from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.gating.cost import NetworkCost
 
 DEFAULT: type[Backbone] = GatedResNet18
+_LATER = ("stages",)
 
 
 def backbone(architecture: str) -> type[Backbone]:
@@ -45,7 +46,10 @@ def shape_values(shape: EncoderShape) -> dict[str, Any]:
     """A shape as plain values; the default architecture is not named, as it never was."""
     default = shape.architecture == DEFAULT.config_type.architecture
     named = {} if default else {"architecture": shape.architecture}
-    return named | dataclasses.asdict(shape)
+    usual = {field.name: field.default for field in dataclasses.fields(shape)}
+    values = dataclasses.asdict(shape).items()
+    # What every run had before it could be chosen has no name in theirs.
+    return named | {n: v for n, v in values if n not in _LATER or v != usual[n]}
 
 
 def shape_type(values: Mapping[str, Any]) -> type[EncoderShape]:

@@ -1,4 +1,4 @@
-"""ResNet-18 with channel gates: one set of convolutions, usable dense and gated."""
+"""ResNets of basic blocks with channel gates: one set of convolutions, usable dense and gated."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,7 +22,8 @@ from ssl_kedro.encoders.folding import STEMS, FoldedEncoder, FoldedUnit, Stem, f
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.gating.gate import Gate
 
-BLOCKS = 8
+_Blocks = Annotated[int, Range(at_least=1, at_most=64)]
+Stages = tuple[_Blocks, _Blocks, _Blocks, _Blocks]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class EncoderConfig(EncoderShape):
             authors' padding, which is why the thesis counts 7.03E8); "cifar_pad1" = the same
             with padding 1; "imagenet" = 7x7, stride 2, padding 3, then 3x3 max-pool stride 2.
         width: channels of the first stage; 64 is ResNet-18, 16 costs a sixteenth.
-        inner_channels: channels between the two convolutions of each of the eight blocks;
-            None = as many as the block puts out, which is ResNet-18. A thinner network has
-            fewer, for instance as many as learnt gates open on average.
+        inner_channels: channels between the two convolutions of each block; None = as many as the
+            block puts out, which is ResNet-18. A thinner network has fewer, for instance as many
+            as learnt gates open on average.
         zero_init_residual: start each block as its shortcut, with zeros as the weights of
             its last batch norm (Goyal et al. 2017, 5.1; SimSiam).
+        stages: blocks of each stage, each stage twice as wide as the one before: (2, 2, 2, 2) is
+            ResNet-18.
     """
 
     architecture: ClassVar[str] = "resnet18"
@@ -47,12 +50,14 @@ class EncoderConfig(EncoderShape):
     width: Annotated[int, Range(at_least=2, at_most=1024)] = 64
     inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=8192)], ...] | None = None
     zero_init_residual: bool = False
+    stages: Stages = (2, 2, 2, 2)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.inner_channels is not None and len(self.inner_channels) != BLOCKS:
+        blocks = sum(self.stages)
+        if self.inner_channels is not None and len(self.inner_channels) != blocks:
             raise ConfigError(
-                "inner_channels", list(self.inner_channels), f"one number a block, {BLOCKS} in all"
+                "inner_channels", list(self.inner_channels), f"one number a block, {blocks} in all"
             )
 
     def thinned(self, inner_channels: Sequence[int]) -> Self:
@@ -140,7 +145,7 @@ class GatedBlock(nn.Module):
 
 
 class GatedResNet18(Backbone):
-    """ResNet-18 encoder with a dense branch, a gated branch, or both on shared weights.
+    """ResNet of basic blocks with a dense branch, a gated branch, or both on shared weights.
 
     Convolutions are initialised Kaiming normal (fan out), batch norms 1 / 0, from torch's default
     generator. Arguments are those of :class:`Backbone`.
@@ -155,8 +160,8 @@ class GatedResNet18(Backbone):
         self.stem = _stem(config.stem, config.width)
         self.blocks = nn.ModuleDict()
         in_channels = config.width
-        for number in range(BLOCKS):
-            stage, index = divmod(number, 2)
+        places = [(stage, index) for stage, n in enumerate(config.stages) for index in range(n)]
+        for number, (stage, index) in enumerate(places):
             out_channels = config.width << stage
             inner = out_channels if config.inner_channels is None else config.inner_channels[number]
             gate = self.new_gate(in_channels, inner)
