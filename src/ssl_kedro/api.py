@@ -109,7 +109,8 @@ def train(
     Args:
         method: freshly built, such as ``ssl.methods.DualGating(...)``; trained in place.
         images: what it learns from; labels are not looked at.
-        views: recipe of the two random views; None = thesis 6.3.1.
+        views: recipe of the two random views; None = thesis 6.3.1. Smaller ones than the images
+            (``size``) train faster.
         recipe: epochs, batch size, optimiser; None = thesis 6.3.1. What it leaves to a trial
             ("auto") may come out differently the next time; equal numbers need it named.
         seed: of order, views and gate noise. Weights are drawn when the method is built.
@@ -118,20 +119,21 @@ def train(
 
     Raises:
         ConfigError: a recipe for several processes, which only pipelines start.
-        InputError: views of another size than the encoder was made for.
+        InputError: neither images nor views have the size that the encoder was made for.
         BatchSizeError: fewer images than a batch.
         TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
     """
     views, recipe = views or ViewConfig(), recipe or Recipe()
     if recipe.processes > 1:
         raise ConfigError("workers", recipe.processes, "1: pipelines train in several processes")
-    side = views.size or images.images.shape[-1]
-    if side != method.encoder.image_size:
+    whole = images.images.shape[-1]
+    side = views.size or whole
+    if method.encoder.image_size not in (side, whole):
         raise InputError(
             "images",
-            f"views of {side} px",
+            f"{whole} px, and views of {side} px",
             f"{method.encoder.image_size}, which the encoder was made for",
-            f"make it with image_size={side}, or load the images with another size",
+            f"make it with image_size={whole}, or load the images with another size",
         )
     method.encoder.set_pixel_statistics(*images.channel_statistics())
     execution = choose_execution(method, (3, side, side), recipe)

@@ -12,6 +12,7 @@ from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 from ssl_kedro.methods.base import (
     ExpanderConfig,
+    Method,
     MethodConfig,
     MethodPlan,
     method_classes,
@@ -144,3 +145,19 @@ def test_collapse_measure_is_one_on_the_sphere_and_zero_when_collapsed() -> None
     spread = torch.randn(4096, 32, generator=torch.Generator().manual_seed(0))
     assert float(normalised_deviation(spread)) == pytest.approx(1, abs=0.02)
     assert float(normalised_deviation(torch.ones(16, 8))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(method_classes()))
+def test_training_on_small_views_costs_what_it_costs_for_small_images(name: str) -> None:
+    teacher = GatedResNet18(SETUP.config, branches=("dense",), image_size=16).eval()
+    budget = None if name in {"vicreg", "simsiam"} else 0.5
+
+    def built(**changes: int) -> Method:
+        setup = dataclasses.replace(SETUP, teacher=teacher, **changes)
+        return MethodPlan(name, setup, CONFIG, budget, seed=0).build()
+
+    whole, small, views_alone = built(), built(image_size=8), built(view_size=8)
+    # Budgets that a nested method draws begin a little elsewhere at another size.
+    assert views_alone.macs_per_image == pytest.approx(small.macs_per_image, rel=0.03)
+    assert views_alone.macs_per_image < 0.5 * whole.macs_per_image
+    assert views_alone.encoder.image_size == whole.encoder.image_size == 16

@@ -183,7 +183,7 @@ def test_each_data_set_has_its_own_size_stem_and_budgets(
     own = dict(OWN[environment])
     macs = own.pop("macs")
     assert {path: at(parameters, path) for path in own} == own
-    cost = cost_at(parameters.encoder, parameters.image_size, parameters.gates.reduction)
+    cost = cost_at(parameters.encoder, parameters.data.size, parameters.gates.reduction)
     assert cost.dense == macs
 
 
@@ -240,6 +240,7 @@ TINY_STL10 = {name: value for name, value in TINY.items() if not name.startswith
     "train.batch_size": 10,
     "train.lr": 0.05,
     "train.warmup_epochs": 1,
+    "views.size": 48,
 }
 
 
@@ -305,11 +306,12 @@ def test_stl10_pre_trains_on_its_unlabelled_part(project: Project) -> None:
         folder = project.path / "data/stl10/06_models" / name
         encoder = load_encoder(folder / "encoder")
         assert isinstance(encoder, GatedResNet18)
+        assert encoder.image_size == 96  # that of the images, not of the views
         # Standardised with the statistics of the dark images ...
         assert encoder.pixel_mean.flatten().tolist() == pytest.approx(dark.tolist(), rel=1e-6)
         # ... and 2 epochs of all 40 of them, two views each, forward and backward.
         training = json.loads((folder / "training.json").read_text())
-        assert training["macs"] == 2 * 40 * 2 * 3 * training_macs(encoder)
+        assert training["macs"] == 2 * 40 * 2 * 3 * training_macs(encoder, 48)
 
     results = project.path / "data/stl10/08_reporting/dual_gating"
     metrics = json.loads((results / "metrics.json").read_text())

@@ -58,7 +58,8 @@ def test_it_is_trained_saved_evaluated_timed_and_exported(
     [
         (
             {"encoder.architecture": "four"},
-            "dual_gating.encoder.architecture = 'four': expected one of nested_resnet18, resnet18, resnet34",
+            "dual_gating.encoder.architecture = 'four': expected one of nested_resnet18, "
+            "resnet18, resnet34",
         ),
         (
             {"encoder.wdth": 4},

@@ -53,7 +53,7 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
     assert (p.views.saturation, p.views.hue) == (0.2, 0.1)
     assert (p.views.grey, p.views.solarize) == (0.2, 0.1)
     assert (p.probe.epochs, p.probe.batch_size, p.probe.lr, p.probe.runs) == (100, 512, 0.3, 5)
-    assert p.image_size == 32
+    assert p.view_size == 32
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ class ViewConfig(Config):
     Args:
         crop_scale: smallest and largest share of the image area that a crop covers.
         crop_ratio: smallest and largest width over height of a crop, drawn log-uniformly.
-        size: height and width of a view in pixels; None keeps those of the input.
+        size: height and width of a view in pixels; None keeps those of the input. Smaller ones
+            than the images train faster (docs/results/gates.md).
         interpolation: kernel of the resize; both widen it where they shrink the crop.
         flip: probability of a horizontal flip.
         jitter: probability of the colour jitter (the four strengths below).

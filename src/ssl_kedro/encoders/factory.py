@@ -91,10 +91,11 @@ class EncoderSetup:
 
     Args:
         config: shape of the encoder.
-        image_size: side in px of the training images.
+        image_size: side in px of the images that the encoder is for.
         pixel_mean: per channel, in [0, 1].
         pixel_std: per channel, in [0, 1].
         teacher: a trained encoder, for methods that distil; others ignore it.
+        view_size: side in px of the views it is trained on; None = that of the images.
     """
 
     config: EncoderShape
@@ -102,6 +103,7 @@ class EncoderSetup:
     pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     teacher: Encoder | None = None
+    view_size: int | None = None
 
     def build(self, branches: Sequence[Branch], gates: GateConfig) -> Backbone:
         """An encoder with these branches, its weights from torch's default generator."""
@@ -118,7 +120,8 @@ class EncoderSetup:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without the teacher."""
-        images = {n: getattr(self, n) for n in ("image_size", "pixel_mean", "pixel_std")}
+        names = ("image_size", "pixel_mean", "pixel_std", "view_size")
+        images = {name: getattr(self, name) for name in names}
         return {"encoder": shape_values(self.config)} | images
 
 
@@ -127,7 +130,7 @@ def encoder_setup(architecture: str, *, image_size: int = 32, **shape: Any) -> E
 
     Args:
         architecture: as parameters name it, "resnet18".
-        image_size: side in px of the training images.
+        image_size: side in px of the images that the encoder is for.
         shape: fields of the architecture's shape, such as ``width``.
 
     Raises:
@@ -141,4 +144,4 @@ def setup_from_json(values: Mapping[str, Any], teacher: Encoder | None) -> Encod
     """The setup that :meth:`EncoderSetup.as_json` wrote."""
     shape = restored(shape_type(values["encoder"]), own_fields(values["encoder"]))
     mean, std = tuple(values["pixel_mean"]), tuple(values["pixel_std"])
-    return EncoderSetup(shape, values["image_size"], mean, std, teacher)
+    return EncoderSetup(shape, values["image_size"], mean, std, teacher, values["view_size"])

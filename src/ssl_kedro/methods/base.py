@@ -171,6 +171,7 @@ class Method(Trainable):
         budget: float | None = None,
     ) -> None:
         super().__init__()
+        self.view_size = setup.view_size or setup.image_size
         self.encoder: Encoder = self.new_encoder(setup, config or MethodConfig())
         if config is None:
             wide = 4 * self.encoder.feature_dimensions
@@ -200,12 +201,12 @@ class Method(Trainable):
     @property
     def macs_per_image(self) -> int:
         """Of the encoder, whose channels are all computed; heads and losses are not counted."""
-        return self.encoder_passes * training_macs(self.encoder)
+        return self.encoder_passes * training_macs(self.encoder, self.view_size)
 
 
-def training_macs(encoder: Encoder) -> int:
+def training_macs(encoder: Encoder, view_size: int) -> int:
     """MACs of one forward pass in training: every channel, and the gates."""
-    cost = encoder.cost()
+    cost = encoder.cost(view_size)
     return cost.dense + sum(block.gate for block in cost.blocks)
 
 

@@ -83,5 +83,5 @@ class DistillationMethod(Method):
     @property
     def macs_per_image(self) -> int:
         """Two trained passes of the student and two questions to the teacher."""
-        asked = self.teacher.encoder.cost().dense
-        return 2 * (TRAINED_PASS * self.encoder.cost().dense + asked)
+        asked = self.teacher.encoder.cost(self.view_size).dense
+        return 2 * (TRAINED_PASS * self.encoder.cost(self.view_size).dense + asked)

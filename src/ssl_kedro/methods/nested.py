@@ -139,7 +139,7 @@ class NestedMethod(TwoViewMethod, ABC):
         low, high = self.smallest, self.options.largest
         mean = (high - low) / math.log(high / low)
         passes = 2 + self.options.narrow_views * mean
-        return round(TRAINED_PASS * passes * self.encoder.cost().dense)
+        return round(TRAINED_PASS * passes * self.encoder.cost(self.view_size).dense)
 
 
 @dataclass(frozen=True)

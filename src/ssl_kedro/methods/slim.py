@@ -221,13 +221,15 @@ class SlimmableMethod(TwoViewMethod):
     def macs_per_image(self) -> int:
         """Expected over the widths that are drawn, stage by stage; heads are not counted."""
         whole = self.encoder.config.width
-        wide = self.encoder.cost().dense
+        wide = self.encoder.cost(self.view_size).dense
         total = 0.0
         for stage in range(self.options.stages):
             passes = [float(wide)]
             lowest = self._lowest_of_stage(stage)
             if lowest < whole:
-                narrow = [self.encoder.cost_at(c).dense for c in range(lowest, whole)]
+                narrow = [
+                    self.encoder.cost_at(c, self.view_size).dense for c in range(lowest, whole)
+                ]
                 drawn = sum(narrow[1:]) / max(1, len(narrow) - 1)
                 passes += [narrow[0], *[drawn] * (self.options.passes - 2)]
                 total += 2 * wide * (self.target is not None)

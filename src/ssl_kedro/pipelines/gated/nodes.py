@@ -85,10 +85,11 @@ def planned_method(
         shape = shape.thinned(inner_channels)
     setup = EncoderSetup(
         config=shape,
-        image_size=parameters.image_size,
+        image_size=parameters.data.size,
         pixel_mean=data.pixel_mean,
         pixel_std=data.pixel_std,
         teacher=teacher,
+        view_size=parameters.view_size,
     )
     config = parameters.method_config(training.method, training.gates, training.options)
     return MethodPlan(training.method, setup, config, training.budget, training.seed)

@@ -129,10 +129,10 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @property
     def _cost(self) -> NetworkCost:
-        """Of the encoder with gates, at the size of the images that it is trained on."""
+        """Of the encoder with gates, at the size of whole images."""
         return cost_at(
             self.encoder,
-            self.image_size,
+            self.data.size,
             self.gates.reduction,
             gate_input_dependent=self.gates.input_dependent,
         )
@@ -280,7 +280,7 @@ class EncoderPipelineParameters(PipelineParameters):
         return {
             "data.source": self.data.source,
             **{f"encoder.{key}": value for key, value in shape_values(self.encoder).items()},
-            "image_size": self.image_size,
+            "image_size": self.view_size,
             **{f"train.{name}": getattr(self.train, name) for name in _PUBLISHED_TRAIN},
             "expander.output": self.expander.output,
             **{f"gates.{name}": getattr(self.gates, name) for name in _PUBLISHED_GATES},
@@ -306,8 +306,8 @@ class EncoderPipelineParameters(PipelineParameters):
             )
 
     @property
-    def image_size(self) -> int:
-        """Side in px of the images that the encoder sees in training."""
+    def view_size(self) -> int:
+        """Side in px of the views that the encoder is trained on."""
         return self.views.size or self.data.size
 
 

@@ -34,7 +34,7 @@ def select_execution(parameters: EncoderPipelineParameters, data: DataSummary) -
     """Device, precision and way of computing that every training of this run shares."""
     training = Training(parameters.gated_method, max(parameters.gated_budgets), 0)
     method = planned_method(parameters, data, training).build()
-    recipe, shape = parameters.train, (3, parameters.image_size, parameters.image_size)
+    recipe, shape = parameters.train, (3, parameters.view_size, parameters.view_size)
     with limited_threads(threads_of_each(recipe.workers)):
         return choose_execution(method, shape, recipe.of_one_process)
 

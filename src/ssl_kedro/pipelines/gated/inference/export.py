@@ -45,11 +45,11 @@ def export(
         ExportError: a file computes something else.
     """
     check_export_installed()
-    if encoder.image_size != parameters.image_size:
+    if encoder.image_size != parameters.data.size:
         raise ConfigError(
             "data.size",
-            parameters.image_size,
-            f"{encoder.image_size}, the image size that the encoder to export was trained at; "
+            parameters.data.size,
+            f"{encoder.image_size}, the image size that the encoder to export was made for; "
             "train again for another one",
         )
     side = eval_images.images.shape[-1]
