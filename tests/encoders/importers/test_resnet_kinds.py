@@ -204,13 +204,6 @@ def test_moco_drops_its_head_and_nothing_else(tmp_path: Path, head: State, found
         import_weights("moco_v2", tmp_path / "w.pth")
 
 
-def test_resnet_18_of_solo_learn_is_refused_by_name(tmp_path: Path) -> None:
-    state = {"backbone.layer1.0.conv1.weight": torch.zeros(4, 4, 3, 3)}
-    torch.save({"state_dict": state}, tmp_path / "w.ckpt")
-    with pytest.raises(WeightsError, match="ResNet-18"):
-        import_weights("solo_learn", tmp_path / "w.ckpt")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_missing_files_say_what_to_fetch_and_where(tmp_path: Path, kind: str) -> None:
     with pytest.raises(WeightsError) as caught:

@@ -186,7 +186,7 @@ def fitted(network: MapNetwork, selection: Selection, path: Path, **origin: Any)
         WeightsError: it does not fit; names the first keys at fault and counts them.
     """
     state = network.state_dict()
-    needed = {n: tuple(value.shape) for n, value in state.items() if n not in _STATISTICS}
+    needed = {n: tuple(v.shape) for n, v in state.items() if not n.endswith(_STATISTICS)}
     offered = {n: tuple(value.shape) for n, value in selection.tensors.items()}
     # Files older than PyTorch 0.4.1, and TensorFlow's, do not count batches; nothing reads it.
     missing = [n for n in needed if n not in offered and not n.endswith("num_batches_tracked")]

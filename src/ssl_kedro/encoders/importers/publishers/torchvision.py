@@ -1,7 +1,9 @@
 """torchvision's ResNets, trained with labels."""
 
+from functools import partial
 from pathlib import Path
 
+from ssl_kedro.encoders.importers.basic_resnet import basic_resnet
 from ssl_kedro.encoders.importers.kind import CLASSIFIER, Kind, Selection, resnet, selected
 from ssl_kedro.encoders.importers.torch_file import read_torch, tensors_of
 
@@ -14,6 +16,20 @@ def read_torchvision(path: Path) -> Selection:
 
 
 KINDS = {
+    "torchvision_resnet18": Kind(
+        publisher="torchvision (supervised on ImageNet)",
+        file="resnet18-f37072fd.pth (IMAGENET1K_V1)",
+        hosted=HOSTED,
+        read=read_torchvision,
+        network=partial(basic_resnet, depth=18),
+    ),
+    "torchvision_resnet34": Kind(
+        publisher="torchvision (supervised on ImageNet)",
+        file="resnet34-b627a593.pth (IMAGENET1K_V1)",
+        hosted=HOSTED,
+        read=read_torchvision,
+        network=partial(basic_resnet, depth=34),
+    ),
     "torchvision_resnet50": Kind(
         publisher="torchvision (supervised on ImageNet)",
         file="resnet50-0676ba61.pth (IMAGENET1K_V1)",

@@ -1,0 +1,106 @@
+"""ResNets of basic blocks that others trained, as encoders of this project.
+
+Files name their tensors as torchvision does ("layer1.0.conv1.weight"). The network is a
+:class:`~ssl_kedro.encoders.gated_resnet.GatedResNet18` with a dense branch alone.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from ssl_kedro.encoders.folding import Stem
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.importers.kind import CHECK_KIND, Selection, WeightsError
+from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, BranchMaps
+
+# Of the training images of CIFAR-10; networks with a 3x3 stem were trained on 32 px.
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
+_SIDES: dict[Stem, int] = {"imagenet": 224, "cifar": 32, "cifar_pad1": 32}
+_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+_NAMES = (
+    (r"conv1\.", "stem.0."),
+    (r"bn1\.", "stem.1."),
+    (r"layer(\d)\.(\d+)\.(bn[12])\.", r"blocks.layer\1_\2.\3.dense."),
+    (r"layer(\d)\.(\d+)\.", r"blocks.layer\1_\2."),
+)
+
+
+def encoder_name(name: str) -> str:
+    """Name in a dense encoder of what torchvision calls so; others stay as they are."""
+    for pattern, ours in _NAMES:
+        if re.match(pattern, name):
+            return re.sub(f"^{pattern}", ours, name)
+    return name
+
+
+def torchvision_name(name: str) -> str:
+    """Name at torchvision of a dense encoder's parameter or buffer."""
+    name = re.sub(r"^stem\.0\.", "conv1.", re.sub(r"^stem\.1\.", "bn1.", name))
+    return re.sub(r"^blocks\.layer(\d)_(\d+)\.", r"layer\1.\2.", name).replace(".dense.", ".")
+
+
+def of_basic_blocks(selection: Selection) -> bool:
+    """Whether the first block has two convolutions of 3x3, where a bottleneck has three."""
+    first = "layer1.0.conv{}.weight"
+    return first.format(2) in selection.tensors and first.format(3) not in selection.tensors
+
+
+def basic_resnet(
+    selection: Selection,
+    path: Path,
+    *,
+    depth: Literal[18, 34] | None = None,
+    small_stem: Stem = "cifar",
+) -> BranchMaps:
+    """A network as wide as the file's; renames the selection's tensors for it.
+
+    Args:
+        selection: what the file offers, under torchvision's names.
+        path: of the file, for messages.
+        depth: None = whichever of the two has the file's blocks.
+        small_stem: what a first convolution of 3x3 is: files do not tell how it pads.
+
+    Raises:
+        WeightsError: no ResNet of basic blocks.
+    """
+    stem = selection.tensors.get("conv1.weight")
+    kernels: dict[int, Stem] = {7: "imagenet", 3: small_stem}
+    if stem is None or stem.ndim != 4 or stem.shape[-1] not in kernels:
+        key = next(iter(selection.sources.values()), None)
+        found = f"keys such as {key!r}, without a first convolution of 7x7 or 3x3"
+        raise WeightsError(path, found, "a ResNet-18 or 34", CHECK_KIND)
+    kind, width = kernels[stem.shape[-1]], int(stem.shape[0])
+    if not 2 <= width <= 1024:
+        found = f"{width} channels after the first convolution"
+        raise WeightsError(path, found, "2 to 1024", CHECK_KIND)
+    stages = _STAGES[depth] if depth else _stages(selection, path)
+    shape = EncoderConfig(kind, width, stages=stages)
+    for mapping in (selection.tensors, selection.sources):
+        renamed = {f"encoder.{encoder_name(name)}": value for name, value in mapping.items()}
+        mapping.clear()
+        mapping.update(renamed)  # type: ignore[arg-type]
+    large = kind == "imagenet"
+    encoder = GatedResNet18(
+        shape,
+        branches=("dense",),
+        image_size=_SIDES[kind],
+        pixel_mean=IMAGENET_MEAN if large else CIFAR_MEAN,
+        pixel_std=IMAGENET_STD if large else CIFAR_STD,
+    )
+    return BranchMaps(encoder, "dense")
+
+
+def _stages(selection: Selection, path: Path) -> tuple[int, int, int, int]:
+    """Blocks of the four stages, of the network that has as many as the file.
+
+    Raises:
+        WeightsError: neither has.
+    """
+    names = (re.match(r"layer(\d+)\.(\d+)\.", name) for name in selection.tensors)
+    blocks = {(int(match[1]), int(match[2])) for match in names if match}
+    found = tuple(sum(stage == number for stage, _ in blocks) for number in (1, 2, 3, 4))
+    for stages in _STAGES.values():
+        if stages == found:
+            return stages
+    known = " or ".join(f"{stages} (ResNet-{depth})" for depth, stages in _STAGES.items())
+    raise WeightsError(path, f"{found} basic blocks in the four stages", known, CHECK_KIND)
