@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range, restored
+from ssl_kedro.core.errors import InputError, first_few
 from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, Gate, StaticGate, global_average
@@ -300,6 +301,45 @@ class Backbone(Normalised, Encoder):
             return StaticGate(channels, temperature=temperature)
         reduction = self.gate_reduction
         return ChannelGate(in_channels, channels, reduction=reduction, temperature=temperature)
+
+    @torch.no_grad()
+    def start_from(self, trained: Encoder) -> None:
+        """Take over a trained encoder's dense weights, as a start for a training.
+
+        The norms of both branches begin as its dense ones, and pixels are normalised as it does.
+        Gates keep their own weights: they are learnt.
+
+        Args:
+            trained: with a dense branch, of this shape; see
+                :func:`~ssl_kedro.encoders.bundle.load_encoder` and
+                :func:`~ssl_kedro.encoders.importers.import_weights`.
+
+        Raises:
+            InputError: it lacks weights that are needed here, or has them in other shapes.
+            ValueError: it has no dense branch.
+        """
+        trained.check_branch("dense")
+        offered = trained.member("dense").state_dict()
+        learnt = {id(v) for gate in self.gates() for v in gate.state_dict(keep_vars=True).values()}
+        state = self.state_dict(keep_vars=True).items()
+        # What is empty is filled after a training.
+        own = {name: v for name, v in state if id(v) not in learnt and v.numel()}
+        sources = {name: name.replace(".gated.", ".dense.") for name in own}
+        faults = [
+            f"{source} {tuple(offered[source].shape) if source in offered else 'missing'} "
+            f"for {tuple(own[name].shape)}"
+            for name, source in sources.items()
+            if source not in offered or offered[source].shape != own[name].shape
+        ]
+        if faults:
+            raise InputError(
+                "encoder to start from",
+                first_few(faults),
+                f"the weights of a {self.config.architecture} of this shape",
+                "give both encoders one architecture, stem and width",
+            )
+        for name, source in sources.items():
+            own[name].copy_(offered[source])
 
     def laid_out(self, images: Tensor, first: nn.Conv2d) -> Tensor:
         """Normalised pixels in the layout that the first layer's weight was put in."""

@@ -1,0 +1,122 @@
+"""Encoders that begin with another one's dense weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from ssl_kedro.core.errors import InputError
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.bundle import save_encoder
+from ssl_kedro.encoders.factory import encoder_setup
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.importers import import_weights
+from ssl_kedro.encoders.maps import BranchMaps
+from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.nested import Nested
+
+SHAPE = EncoderConfig("cifar_pad1", 8)
+
+
+def trained(shape: EncoderConfig = SHAPE, seed: int = 1) -> GatedResNet18:
+    """A dense encoder with norms that are not the identity."""
+    torch.manual_seed(seed)
+    encoder = GatedResNet18(shape, branches=("dense",), image_size=16, pixel_mean=(0.2, 0.3, 0.4))
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    return encoder.eval()
+
+
+def test_both_branches_begin_as_the_dense_one_and_gates_with_their_own_weights() -> None:
+    source = trained()
+    torch.manual_seed(2)
+    encoder = GatedResNet18(SHAPE, image_size=16).eval()
+    gates = [{n: v.clone() for n, v in gate.state_dict().items()} for gate in encoder.gates()]
+    encoder.start_from(source)
+    images = torch.rand(3, 3, 16, 16)
+    expected = source.dense(images)
+    assert torch.equal(encoder.dense(images), expected)
+    opened = [torch.ones(1, block.channels) for block in encoder.cost().blocks]
+    assert torch.equal(encoder(images, "gated", masks=opened).features, expected)
+    for gate, before in zip(encoder.gates(), gates, strict=True):
+        assert all(torch.equal(value, before[name]) for name, value in gate.state_dict().items())
+    # Copies: what is trained from here on leaves the source alone.
+    with torch.no_grad():
+        encoder.blocks["layer1_0"].conv1.weight.zero_()  # type: ignore[union-attr]
+    assert torch.equal(source.dense(images), expected)
+
+
+def test_a_nested_encoder_begins_so_at_its_whole_size() -> None:
+    source = trained()
+    setup = encoder_setup("resnet18", image_size=16, stem="cifar_pad1", width=8)
+    method = Nested(setup, MethodConfig(ExpanderConfig(16, 16)))
+    method.encoder.start_from(source)
+    images = torch.rand(3, 3, 16, 16)
+    assert torch.equal(method.encoder.eval().dense(images), source.dense(images))
+    assert torch.equal(
+        method.encoder.blocks["layer4_1"].bn1["gated"].running_var,  # type: ignore[index,union-attr]
+        source.blocks["layer4_1"].bn1["dense"].running_var,  # type: ignore[index,union-attr]
+    )
+
+
+def test_a_pair_gives_its_dense_member() -> None:
+    dense, gated = trained(), GatedResNet18(SHAPE, branches=("gated",), image_size=16)
+    encoder = GatedResNet18(SHAPE, image_size=16).eval()
+    encoder.start_from(EncoderPair(dense, gated))
+    images = torch.rand(2, 3, 16, 16)
+    assert torch.equal(encoder.dense(images), dense.dense(images))
+
+
+def test_published_weights_become_an_encoder_with_gates(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
+    network, _ = import_weights("torchvision_resnet18", tmp_path / "w.pth")
+    assert isinstance(network, BranchMaps)
+    setup = encoder_setup("resnet18", image_size=64, stem="imagenet")
+    encoder = setup.build(("dense", "gated"), GateConfig()).eval()
+    encoder.start_from(network.encoder)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = network(images).mean((2, 3))
+    torch.testing.assert_close(encoder.dense(images), expected, rtol=1e-5, atol=1e-6)
+    save_encoder(encoder, tmp_path / "encoder")
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        (
+            trained(EncoderConfig("cifar_pad1", 4)),
+            InputError,
+            r"stem\.0\.weight \(4, 3, 3, 3\) for \(8, 3, 3, 3\).* and \d+ more; expected the "
+            "weights of a resnet18",
+        ),
+        (
+            trained(EncoderConfig("cifar_pad1", 8, stages=(1, 1, 1, 1))),
+            InputError,
+            r"blocks\.layer1_1\.conv1\.weight missing for \(8, 8, 3, 3\)",
+        ),
+        (
+            GatedResNet18(SHAPE, branches=("gated",), image_size=16),
+            ValueError,
+            "has no 'dense' branch",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(
+    source: Encoder, error: type[Exception], words: str
+) -> None:
+    encoder = GatedResNet18(SHAPE, image_size=16)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with pytest.raises(error, match=words):
+        encoder.start_from(source)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
