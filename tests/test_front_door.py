@@ -110,6 +110,27 @@ def test_the_encoder_normalises_by_its_images(images: ImageSet) -> None:
     )
 
 
+def test_small_views_train_an_encoder_of_whole_images_and_cost_less(images: ImageSet) -> None:
+    whole, small = method(), method()
+    ssl.train(small, images, ssl.Views(size=8), recipe(epochs=1))
+    assert small.encoder.image_size == whole.encoder.image_size == 16
+    assert small.macs_per_image < 0.5 * whole.macs_per_image
+    assert small.encoder.gated(images.images[:2]).shape == (2, 32)
+    with pytest.raises(InputError, match="found 16 px, and views of 8 px; expected 12"):
+        other = ssl.methods.DualGating(
+            ssl.encoders.gated_resnet18(width=4, image_size=12), None, 0.9
+        )
+        ssl.train(other, images, ssl.Views(size=8), recipe(epochs=1))
+
+
+def test_a_training_that_begins_with_trained_weights_keeps_their_pixels(images: ImageSet) -> None:
+    start = ssl.train(method(), images, ssl.Views(), recipe(epochs=1)).encoder
+    start.pixel_mean.fill_(0.25)
+    setup = ssl.encoders.gated_resnet18(width=4, stem=start.config.stem, image_size=16, start=start)
+    again = ssl.train(ssl.methods.VICReg(setup), images, ssl.Views(), recipe(epochs=1)).encoder
+    assert again.pixel_mean.flatten().tolist() == [0.25] * 3
+
+
 def test_an_encoder_takes_what_a_person_has(images: ImageSet, tmp_path: Path) -> None:
     encoder = method().encoder.eval()
     expected = encoder.gated(images[:2])

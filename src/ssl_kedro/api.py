@@ -104,7 +104,8 @@ def train(
 ) -> Trained[M]:
     """Train a method on images, in this process.
 
-    The encoder takes over the images' mean and deviation, which it normalises its input by.
+    The encoder takes over the images' mean and deviation, which it normalises its input by, unless
+    it began with trained weights.
 
     Args:
         method: freshly built, such as ``ssl.methods.DualGating(...)``; trained in place.
@@ -135,7 +136,8 @@ def train(
             f"{method.encoder.image_size}, which the encoder was made for",
             f"make it with image_size={whole}, or load the images with another size",
         )
-    method.encoder.set_pixel_statistics(*images.channel_statistics())
+    method.set_pixel_statistics(*images.channel_statistics())
+    method.view_size = side
     execution = choose_execution(method, (3, side, side), recipe)
     described = {"views": asdict(views), "train": asdict(recipe), "method": asdict(method.config)}
     result = train_method(
@@ -147,6 +149,7 @@ def train(
         label=method.name,
         identity=recipe_identity(described)
         | {"name": method.name, "seed": seed, "images": images.fingerprint()}
+        | ({} if side == method.encoder.image_size else {"image_size": method.encoder.image_size})
         | execution.identity,
         checkpoints=None if checkpoint is None else CheckpointStore(Path(checkpoint)),
     )

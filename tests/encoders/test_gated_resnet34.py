@@ -16,6 +16,7 @@ from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import encoder_setup, new_backbone, shape_values
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.gated_resnet34 import GatedResNet34, ResNet34Config
+from ssl_kedro.encoders.importers.basic_resnet import encoder_name
 from ssl_kedro.encoders.pruning import pruned
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.inference.compact import GateUsage, compact
@@ -39,19 +40,13 @@ def randomised(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def torchvision_name(ours: str) -> str:
-    """stem.0.weight -> conv1.weight, blocks.layer1_0.bn1.dense.bias -> layer1.0.bn1.bias."""
-    name = ours.replace("stem.0.", "conv1.").replace("stem.1.", "bn1.").replace(".dense.", ".")
-    return name.replace("blocks.", "").replace("_", ".", 1) if "blocks" in name else name
-
-
 def test_it_equals_torchvision_in_outputs_macs_and_parameters() -> None:
     theirs = randomised(torchvision.models.resnet34())
     shape = ResNet34Config(stem="imagenet")
     ours = new_backbone(shape, branches=("dense",), image_size=224).eval()
     state, known = theirs.state_dict(), ours.state_dict()
-    copied = {name: state[torchvision_name(name)] for name in known if "pixel" not in name}
-    assert {torchvision_name(name) for name in copied} == {n for n in state if "fc." not in n}
+    copied = {encoder_name(name): value for name, value in state.items() if "fc." not in name}
+    assert copied.keys() == {name for name in known if "pixel" not in name}
     ours.load_state_dict(copied, strict=False)
     images = torch.rand(2, 3, 96, 96)
     body = nn.Sequential(*list(theirs.children())[:-1])
@@ -122,6 +117,7 @@ def test_pruning_keeps_its_blocks() -> None:
     found = pruned(encoder, 0.4, drawn_images(12))
     assert len(found.residual_blocks()) == 16
     assert 0.37 < found.cost().dense / encoder.cost().dense <= 0.4
+    assert found.config_type is type(found.config)
 
 
 def test_bundles_and_runs_name_it(tmp_path: Path) -> None:

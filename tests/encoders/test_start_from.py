@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,21 @@ import torchvision
 from torch import nn
 
 from ssl_kedro.core.errors import InputError
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import Backbone, Encoder
 from ssl_kedro.encoders.bundle import save_encoder
-from ssl_kedro.encoders.factory import encoder_setup
+from ssl_kedro.encoders.factory import EncoderSetup, encoder_setup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.importers import import_weights
 from ssl_kedro.encoders.maps import BranchMaps
 from ssl_kedro.encoders.pair import EncoderPair
+from ssl_kedro.encoders.starting import start_from
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.methods.nested import Nested
+from ssl_kedro.methods.slim import VICRegSlimOptions
 
 SHAPE = EncoderConfig("cifar_pad1", 8)
+_OPTIONS = {"slim": VICRegSlimOptions(momentum=0.99)}
 
 
 def trained(shape: EncoderConfig = SHAPE, seed: int = 1) -> GatedResNet18:
@@ -36,12 +40,17 @@ def trained(shape: EncoderConfig = SHAPE, seed: int = 1) -> GatedResNet18:
     return encoder.eval()
 
 
+def setup_of(source: Encoder) -> EncoderSetup:
+    """What methods make an encoder of 16 px with that begins as another."""
+    return encoder_setup("resnet18", image_size=16, start=source, stem="cifar_pad1", width=8)
+
+
 def test_both_branches_begin_as_the_dense_one_and_gates_with_their_own_weights() -> None:
     source = trained()
     torch.manual_seed(2)
     encoder = GatedResNet18(SHAPE, image_size=16).eval()
     gates = [{n: v.clone() for n, v in gate.state_dict().items()} for gate in encoder.gates()]
-    encoder.start_from(source)
+    start_from(encoder, source)
     images = torch.rand(3, 3, 16, 16)
     expected = source.dense(images)
     assert torch.equal(encoder.dense(images), expected)
@@ -57,9 +66,7 @@ def test_both_branches_begin_as_the_dense_one_and_gates_with_their_own_weights()
 
 def test_a_nested_encoder_begins_so_at_its_whole_size() -> None:
     source = trained()
-    setup = encoder_setup("resnet18", image_size=16, stem="cifar_pad1", width=8)
-    method = Nested(setup, MethodConfig(ExpanderConfig(16, 16)))
-    method.encoder.start_from(source)
+    method = Nested(setup_of(source), MethodConfig(ExpanderConfig(16, 16)))
     images = torch.rand(3, 3, 16, 16)
     assert torch.equal(method.encoder.eval().dense(images), source.dense(images))
     assert torch.equal(
@@ -71,7 +78,7 @@ def test_a_nested_encoder_begins_so_at_its_whole_size() -> None:
 def test_a_pair_gives_its_dense_member() -> None:
     dense, gated = trained(), GatedResNet18(SHAPE, branches=("gated",), image_size=16)
     encoder = GatedResNet18(SHAPE, image_size=16).eval()
-    encoder.start_from(EncoderPair(dense, gated))
+    start_from(encoder, EncoderPair(dense, gated))
     images = torch.rand(2, 3, 16, 16)
     assert torch.equal(encoder.dense(images), dense.dense(images))
 
@@ -83,7 +90,7 @@ def test_published_weights_become_an_encoder_with_gates(tmp_path: Path) -> None:
     assert isinstance(network, BranchMaps)
     setup = encoder_setup("resnet18", image_size=64, stem="imagenet")
     encoder = setup.build(("dense", "gated"), GateConfig()).eval()
-    encoder.start_from(network.encoder)
+    start_from(encoder, network.encoder)
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         expected = network(images).mean((2, 3))
@@ -91,32 +98,69 @@ def test_published_weights_become_an_encoder_with_gates(tmp_path: Path) -> None:
     save_encoder(encoder, tmp_path / "encoder")
 
 
+@pytest.mark.parametrize("name", ["byol_dual_gating", "slim", "two_encoders", "dual_gating"])
+def test_all_encoders_of_a_method_begin_so_and_stay_with_its_pixels(name: str) -> None:
+    source = trained()
+    images = torch.rand(2, 3, 16, 16)
+    expected = source.dense(images)
+    config = MethodConfig(ExpanderConfig(16, 16), options=_OPTIONS.get(name))
+    method = method_classes()[name](setup_of(source), config, 0.5).eval()
+    method.set_pixel_statistics((0.9, 0.9, 0.9), (0.1, 0.1, 0.1))
+    found = [part for part in method.modules() if isinstance(part, Backbone)]
+    assert len(found) == (1 if name == "dual_gating" else 2)
+    for encoder in found:
+        opened = [torch.ones(1, block.channels) for block in encoder.cost().blocks]
+        for branch in encoder.branches:
+            masks = opened if branch == "gated" else None
+            features = encoder(images, branch, masks=masks).features
+            torch.testing.assert_close(features, expected)
+
+
+def test_what_begins_anew_takes_the_pixels_of_its_images_in_all_encoders() -> None:
+    setup = encoder_setup("resnet18", image_size=16, stem="cifar_pad1", width=8)
+    method = method_classes()["byol_dual_gating"](setup, MethodConfig(ExpanderConfig(16, 16)), 0.5)
+    method.set_pixel_statistics((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    for part in method.modules():
+        if isinstance(part, Backbone):
+            assert part.pixel_mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+            assert part.pixel_std.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
+
+
 @pytest.mark.parametrize(
     ("source", "error", "words"),
     [
         (
-            trained(EncoderConfig("cifar_pad1", 4)),
+            lambda: trained(EncoderConfig("cifar_pad1", 4)),
             InputError,
-            r"stem\.0\.weight \(4, 3, 3, 3\) for \(8, 3, 3, 3\).* and \d+ more; expected the "
-            "weights of a resnet18",
+            r"for \(8,\), .* and \d+ more; expected the weights of a resnet18",
         ),
         (
-            trained(EncoderConfig("cifar_pad1", 8, stages=(1, 1, 1, 1))),
+            lambda: trained(EncoderConfig("cifar_pad1", 8, stages=(1, 1, 1, 1))),
             InputError,
-            r"blocks\.layer1_1\.conv1\.weight missing for \(8, 8, 3, 3\)",
+            r"blocks\.layer1_1\.bn1\.dense\.bias missing for \(8,\), .* and 43 more",
         ),
         (
-            GatedResNet18(SHAPE, branches=("gated",), image_size=16),
+            lambda: trained(EncoderConfig("cifar_pad1", 8, stages=(2, 2, 2, 3))),
+            InputError,
+            r"blocks\.layer4_2\.bn1\.dense\.bias \(64,\) for none",
+        ),
+        (
+            lambda: trained(EncoderConfig("cifar", 8)),
+            InputError,
+            "stem cifar for cifar_pad1",
+        ),
+        (
+            lambda: GatedResNet18(SHAPE, branches=("gated",), image_size=16),
             ValueError,
             "has no 'dense' branch",
         ),
     ],
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(
-    source: Encoder, error: type[Exception], words: str
+    source: Callable[[], Encoder], error: type[Exception], words: str
 ) -> None:
     encoder = GatedResNet18(SHAPE, image_size=16)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     with pytest.raises(error, match=words):
-        encoder.start_from(source)
+        start_from(encoder, source())
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())

@@ -17,7 +17,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range, restored
-from ssl_kedro.core.errors import InputError, first_few
 from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, Gate, StaticGate, global_average
@@ -63,7 +62,7 @@ class Encoding(NamedTuple):
 class Encoder(Bundled, ABC):
     """Images in, feature vectors out, through a dense branch, a gated branch, or both.
 
-    ``image_size`` is the side in px of the images it was trained on, ``feature_dimensions`` the
+    ``image_size`` is the side in px of the images it is made for, ``feature_dimensions`` the
     length of a feature vector and the number of channels of the maps.
     """
 
@@ -104,7 +103,7 @@ class Encoder(Bundled, ABC):
         """Prices of stem and blocks for one square image.
 
         Args:
-            image_size: side in px; None = the size it was trained on.
+            image_size: side in px; None = the size it is made for.
         """
 
     def gates(self) -> list[Gate]:
@@ -161,20 +160,13 @@ class Encoder(Bundled, ABC):
             float (N, D), on the encoder's device.
 
         Raises:
-            InputError: images of another size than the encoder was trained on, or no images.
+            InputError: images of another size than the encoder is made for, or no images.
             ValueError: the encoder has no such branch.
         """
         self.check_branch(branch)
         device = next(self.parameters()).device
         parts = torch.split(image_batch(images, self.image_size), _AT_ONCE)
         return torch.cat([self(part.to(device), branch).features for part in parts])
-
-    def set_pixel_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalise by these from now on, a mean and a deviation per channel, in [0, 1]."""
-        for module in self.modules():
-            if isinstance(module, Backbone):
-                module.pixel_mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
-                module.pixel_std.copy_(torch.tensor(std).view(1, 3, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -235,7 +227,7 @@ class Backbone(Normalised, Encoder):
     Args:
         config: shape, of the backbone's ``config_type``.
         branches: which branches exist; each has its own batch norms in the blocks.
-        image_size: side in px of the images it is trained on; fixes the printed costs.
+        image_size: side in px of the images it is made for; fixes the printed costs.
         pixel_mean: per channel, in [0, 1].
         pixel_std: per channel, in [0, 1].
         gate_reduction: r of the gates.
@@ -301,45 +293,6 @@ class Backbone(Normalised, Encoder):
             return StaticGate(channels, temperature=temperature)
         reduction = self.gate_reduction
         return ChannelGate(in_channels, channels, reduction=reduction, temperature=temperature)
-
-    @torch.no_grad()
-    def start_from(self, trained: Encoder) -> None:
-        """Take over a trained encoder's dense weights, as a start for a training.
-
-        The norms of both branches begin as its dense ones, and pixels are normalised as it does.
-        Gates keep their own weights: they are learnt.
-
-        Args:
-            trained: with a dense branch, of this shape; see
-                :func:`~ssl_kedro.encoders.bundle.load_encoder` and
-                :func:`~ssl_kedro.encoders.importers.import_weights`.
-
-        Raises:
-            InputError: it lacks weights that are needed here, or has them in other shapes.
-            ValueError: it has no dense branch.
-        """
-        trained.check_branch("dense")
-        offered = trained.member("dense").state_dict()
-        learnt = {id(v) for gate in self.gates() for v in gate.state_dict(keep_vars=True).values()}
-        state = self.state_dict(keep_vars=True).items()
-        # What is empty is filled after a training.
-        own = {name: v for name, v in state if id(v) not in learnt and v.numel()}
-        sources = {name: name.replace(".gated.", ".dense.") for name in own}
-        faults = [
-            f"{source} {tuple(offered[source].shape) if source in offered else 'missing'} "
-            f"for {tuple(own[name].shape)}"
-            for name, source in sources.items()
-            if source not in offered or offered[source].shape != own[name].shape
-        ]
-        if faults:
-            raise InputError(
-                "encoder to start from",
-                first_few(faults),
-                f"the weights of a {self.config.architecture} of this shape",
-                "give both encoders one architecture, stem and width",
-            )
-        for name, source in sources.items():
-            own[name].copy_(offered[source])
 
     def laid_out(self, images: Tensor, first: nn.Conv2d) -> Tensor:
         """Normalised pixels in the layout that the first layer's weight was put in."""

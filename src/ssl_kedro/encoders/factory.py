@@ -96,6 +96,8 @@ class EncoderSetup:
         pixel_std: per channel, in [0, 1].
         teacher: a trained encoder, for methods that distil; others ignore it.
         view_size: side in px of the views it is trained on; None = that of the images.
+        start: a trained encoder whose dense weights it begins with; see
+            :func:`~ssl_kedro.encoders.starting.start_from`.
     """
 
     config: EncoderShape
@@ -104,6 +106,7 @@ class EncoderSetup:
     pixel_std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     teacher: Encoder | None = None
     view_size: int | None = None
+    start: Encoder | None = None
 
     def build(self, branches: Sequence[Branch], gates: GateConfig) -> Backbone:
         """An encoder with these branches, its weights from torch's default generator."""
@@ -119,29 +122,35 @@ class EncoderSetup:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, without the teacher."""
+        """Plain values, without teacher and start."""
         names = ("image_size", "pixel_mean", "pixel_std", "view_size")
         images = {name: getattr(self, name) for name in names}
         return {"encoder": shape_values(self.config)} | images
 
 
-def encoder_setup(architecture: str, *, image_size: int = 32, **shape: Any) -> EncoderSetup:
+def encoder_setup(
+    architecture: str, *, image_size: int = 32, start: Encoder | None = None, **shape: Any
+) -> EncoderSetup:
     """What a method makes an encoder of this architecture with.
 
     Args:
         architecture: as parameters name it, "resnet18".
         image_size: side in px of the images that the encoder is for.
+        start: a trained encoder whose dense weights it begins with.
         shape: fields of the architecture's shape, such as ``width``.
 
     Raises:
         ConfigError: no such architecture, or a value that it cannot have.
         TypeError: no such field.
     """
-    return EncoderSetup(backbone(architecture).config_type(**shape), image_size)
+    return EncoderSetup(backbone(architecture).config_type(**shape), image_size, start=start)
 
 
-def setup_from_json(values: Mapping[str, Any], teacher: Encoder | None) -> EncoderSetup:
+def setup_from_json(
+    values: Mapping[str, Any], teacher: Encoder | None, start: Encoder | None = None
+) -> EncoderSetup:
     """The setup that :meth:`EncoderSetup.as_json` wrote."""
     shape = restored(shape_type(values["encoder"]), own_fields(values["encoder"]))
     mean, std = tuple(values["pixel_mean"]), tuple(values["pixel_std"])
-    return EncoderSetup(shape, values["image_size"], mean, std, teacher, values["view_size"])
+    sizes = values["image_size"], values["view_size"]
+    return EncoderSetup(shape, sizes[0], mean, std, teacher, sizes[1], start)

@@ -83,7 +83,7 @@ class FoldedEncoder:
         units: in order.
         pixel_mean: (1, 3, 1, 1), in [0, 1].
         pixel_std: likewise.
-        image_size: side in px of the images it was trained on.
+        image_size: side in px of the images it is made for.
     """
 
     stem: Stem

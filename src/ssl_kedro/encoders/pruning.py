@@ -1,12 +1,14 @@
 """Channels removed from a finished dense encoder: what toolkits offer without another training."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssl_kedro.encoders.cutting import cut_encoder, without_memory
 from ssl_kedro.encoders.folding import folded
-from ssl_kedro.encoders.gated_resnet import GatedResNet18
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 
 
 def pruned(
@@ -45,7 +47,8 @@ def pruned(
     """
     encoder.check_branch("dense")
     kept = _kept_channels(encoder, budget, image_size)
-    shape = encoder.config.thinned([len(channels) for channels in kept])
+    plain = EncoderConfig(**dataclasses.asdict(encoder.config))
+    shape = plain.thinned([len(channels) for channels in kept])
     thin, whole = without_memory(shape, encoder.image_size), encoder.state_dict()
     weights = {name: whole[name] for name in thin.state_dict()}
     for name, channels in zip(encoder.blocks, kept, strict=True):

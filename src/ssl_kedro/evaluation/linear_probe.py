@@ -167,12 +167,12 @@ def augmented_batches(
         labels: (N,) int.
         branch: "dense" or "gated".
         config: the probe's recipe.
-        crops: geometry of the views; its colour changes are switched off.
+        crops: geometry of the views, in the size of the images; colours are left as they are.
         seed: of order and views.
         device: where to compute.
     """
     encoder = encoder.to(device).eval()
-    geometry = {name: getattr(crops, name) for name in ("crop_scale", "crop_ratio", "size", "flip")}
+    geometry = {name: getattr(crops, name) for name in ("crop_scale", "crop_ratio", "flip")}
     views = RandomViews(ViewConfig(**geometry, jitter=0, grey=0, solarize=0))
     targets = torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device)
 

@@ -222,7 +222,7 @@ class BudgetPenalty(nn.Module):
     """What a gated view pays for its cost.
 
     Args:
-        cost: prices of the network at the training image size.
+        cost: prices of the network at the size of images that it is made for.
         budget: t_d, the wanted share of the dense cost.
         config: weights and switches.
 

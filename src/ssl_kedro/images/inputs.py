@@ -85,7 +85,7 @@ def _checked(images: Tensor, size: int) -> Tensor:
         height, width = batch.shape[2:]
         raise _error(
             f"{height} x {width} px",
-            f"{size} x {size}, which this encoder was trained on",
+            f"{size} x {size}, which this encoder is made for",
             f"resize them, or give files or Pillow images, which are resized to {size} px",
         )
     if batch.dtype == torch.uint8:

@@ -89,7 +89,7 @@ class CompactPlan:
     Args:
         stem: as in :data:`~ssl_kedro.encoders.folding.STEMS`.
         width: channels of the stem.
-        image_size: side in px of the images it was trained on.
+        image_size: side in px of the images it is made for.
         blocks: in order.
     """
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ssl_kedro.encoders.bundle import load_encoder, save_encoder
+from ssl_kedro.encoders.bundle import load_encoder, save_bundle
 from ssl_kedro.encoders.importers import WeightsError, import_weights
-from ssl_kedro.encoders.importers.basic_resnet import encoder_name, torchvision_name
+from ssl_kedro.encoders.importers.basic_resnet import encoder_name
 from ssl_kedro.encoders.maps import BranchMaps
 
 State = dict[str, Tensor]
@@ -71,9 +72,11 @@ def test_maps_equal_the_publishers_network(tmp_path: Path, layout: str) -> None:
     assert all("momentum" in n or "projector" in n or "classifier" in n for n in dropped)
     used = {name.removeprefix("backbone.") for name in report.used}
     assert used == {name for name in theirs.state_dict() if "fc." not in name}
-    # It is an encoder of ours from then on.
+    # It is an encoder of ours from then on, whose provenance names its weights.
     assert isinstance(network, BranchMaps)
-    save_encoder(network.encoder, tmp_path / "encoder")
+    save_bundle(network, tmp_path / "encoder", report)
+    kept = load_file(tmp_path / "encoder" / "weights.safetensors").keys()
+    assert set(report.used.values()) == {name for name in kept if "pixel_" not in name}
     again = load_encoder(tmp_path / "encoder")
     features = again(images, "dense").features
     torch.testing.assert_close(features, expected.mean((2, 3)), rtol=1e-4, atol=1e-4)
@@ -85,7 +88,7 @@ def test_maps_equal_the_publishers_network(tmp_path: Path, layout: str) -> None:
         (
             "torchvision_resnet18",
             lambda s: s.pop("layer3.1.conv2.weight"),
-            r"1 missing: encoder\.blocks\.layer3_1\.conv2\.weight",
+            r"1 missing: blocks\.layer3_1\.conv2\.weight",
         ),
         (
             "torchvision_resnet18",
@@ -95,7 +98,7 @@ def test_maps_equal_the_publishers_network(tmp_path: Path, layout: str) -> None:
         (
             "torchvision_resnet34",
             lambda _: None,
-            r"missing: encoder\.blocks\.layer1_2",
+            r"missing: blocks\.layer1_2",
         ),
         (
             "torchvision_resnet18",
@@ -136,8 +139,18 @@ def test_a_file_that_lacks_a_block_is_no_smaller_network(tmp_path: Path) -> None
         import_weights("solo_learn", tmp_path / "w.ckpt")
 
 
-def test_names_go_there_and_back() -> None:
-    for name in randomised(18).state_dict():
-        if not name.startswith("fc."):
-            assert torchvision_name(encoder_name(name)) == name != encoder_name(name)
+def test_a_block_without_its_second_convolution_is_no_bottleneck(tmp_path: Path) -> None:
+    state = dict(randomised(18).state_dict())
+    del state["layer1.0.conv2.weight"]
+    torch.save(solo_learn(state), tmp_path / "w.ckpt")
+    with pytest.raises(WeightsError, match=r"keys 1 missing: blocks\.layer1_0\.conv2\.weight;"):
+        import_weights("solo_learn", tmp_path / "w.ckpt")
+
+
+def test_a_tensor_under_two_names_is_refused(tmp_path: Path) -> None:
+    state = dict(randomised(18).state_dict())
+    state["stem.0.weight"] = state["conv1.weight"] + 1
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="one tensor under two names: conv1"):
+        import_weights("torchvision_resnet18", tmp_path / "w.pth")
     assert encoder_name("head.weight") == "head.weight"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,6 +22,10 @@ def test_every_training_comes_back_as_it_was_written(tmp_path: Path, name: str) 
     if name in {"seed", "simreg"}:
         teacher = GatedResNet18(EncoderConfig(width=4), branches=("dense",), image_size=16)
     written = training(name, teacher=teacher, workers=2)
+    start = GatedResNet18(EncoderConfig(width=4), branches=("dense",), image_size=16)
+    setup = dataclasses.replace(written.method.setup, start=start, view_size=8)
+    method = dataclasses.replace(written.method, setup=setup)
+    written = dataclasses.replace(written, method=method)
     write_job(tmp_path, written, images(), None, threads=1)
     found = read_job(tmp_path).training
     for field in ("views", "recipe", "execution", "seed", "label", "identity"):
@@ -28,6 +33,7 @@ def test_every_training_comes_back_as_it_was_written(tmp_path: Path, name: str) 
     assert found.method.config == written.method.config
     assert type(found.method.config.options) is type(written.method.config.options)
     assert found.method.setup.config == written.method.setup.config
+    assert found.method.setup.view_size == 8
     assert (found.method.name, found.method.budget) == (name, written.method.budget)
     built = found.method.build().state_dict()
     for key, value in written.method.build().state_dict().items():

@@ -48,8 +48,8 @@ def import_weights(kind: str, path: Path) -> tuple[MapNetwork, KeyReport]:
     network = found.network(selection, path)
     origin = {"kind": kind, "publisher": found.publisher, "hosted": found.hosted}
     files = {source.name: _sha256(source) for source in sources}
-    report = fitted(network, selection, path, files=files, **origin)
-    fill(network, selection, path)
+    report = fitted(network.bundled, selection, path, files=files, **origin)
+    fill(network.bundled, selection, path)
     return network.eval(), report
 
 

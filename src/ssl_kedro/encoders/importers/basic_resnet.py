@@ -15,7 +15,8 @@ from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, BranchMaps
 
 # Of the training images of CIFAR-10; networks with a 3x3 stem were trained on 32 px.
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
-_SIDES: dict[Stem, int] = {"imagenet": 224, "cifar": 32, "cifar_pad1": 32}
+_STEMS: dict[int, Stem] = {7: "imagenet", 3: "cifar"}
+_SIDES: dict[Stem, int] = {"imagenet": 224, "cifar": 32}
 _STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 _NAMES = (
     (r"conv1\.", "stem.0."),
@@ -33,50 +34,46 @@ def encoder_name(name: str) -> str:
     return name
 
 
-def torchvision_name(name: str) -> str:
-    """Name at torchvision of a dense encoder's parameter or buffer."""
-    name = re.sub(r"^stem\.0\.", "conv1.", re.sub(r"^stem\.1\.", "bn1.", name))
-    return re.sub(r"^blocks\.layer(\d)_(\d+)\.", r"layer\1.\2.", name).replace(".dense.", ".")
-
-
 def of_basic_blocks(selection: Selection) -> bool:
-    """Whether the first block has two convolutions of 3x3, where a bottleneck has three."""
-    first = "layer1.0.conv{}.weight"
-    return first.format(2) in selection.tensors and first.format(3) not in selection.tensors
+    """Whether blocks begin with a convolution of 3x3, where a bottleneck's is of 1x1."""
+    first = selection.tensors.get("layer1.0.conv1.weight")
+    return first is not None and first.ndim == 4 and first.shape[-1] == 3
 
 
 def basic_resnet(
-    selection: Selection,
-    path: Path,
-    *,
-    depth: Literal[18, 34] | None = None,
-    small_stem: Stem = "cifar",
+    selection: Selection, path: Path, *, depth: Literal[18, 34] | None = None
 ) -> BranchMaps:
     """A network as wide as the file's; renames the selection's tensors for it.
+
+    A first convolution of 3x3 is taken to pad by 2, as solo-learn's: files do not tell.
 
     Args:
         selection: what the file offers, under torchvision's names.
         path: of the file, for messages.
         depth: None = whichever of the two has the file's blocks.
-        small_stem: what a first convolution of 3x3 is: files do not tell how it pads.
 
     Raises:
         WeightsError: no ResNet of basic blocks.
     """
     stem = selection.tensors.get("conv1.weight")
-    kernels: dict[int, Stem] = {7: "imagenet", 3: small_stem}
-    if stem is None or stem.ndim != 4 or stem.shape[-1] not in kernels:
+    if stem is None or stem.ndim != 4 or stem.shape[-1] not in _STEMS:
         key = next(iter(selection.sources.values()), None)
         found = f"keys such as {key!r}, without a first convolution of 7x7 or 3x3"
         raise WeightsError(path, found, "a ResNet-18 or 34", CHECK_KIND)
-    kind, width = kernels[stem.shape[-1]], int(stem.shape[0])
+    kind, width = _STEMS[stem.shape[-1]], int(stem.shape[0])
     if not 2 <= width <= 1024:
         found = f"{width} channels after the first convolution"
         raise WeightsError(path, found, "2 to 1024", CHECK_KIND)
     stages = _STAGES[depth] if depth else _stages(selection, path)
     shape = EncoderConfig(kind, width, stages=stages)
     for mapping in (selection.tensors, selection.sources):
-        renamed = {f"encoder.{encoder_name(name)}": value for name, value in mapping.items()}
+        renamed = {encoder_name(name): value for name, value in mapping.items()}
+        if len(renamed) < len(mapping):
+            twice = sorted(
+                name for name in mapping if encoder_name(name) in mapping.keys() - {name}
+            )
+            found = f"one tensor under two names: {', '.join(twice)}"
+            raise WeightsError(path, found, "each once", CHECK_KIND)
         mapping.clear()
         mapping.update(renamed)  # type: ignore[arg-type]
     large = kind == "imagenet"

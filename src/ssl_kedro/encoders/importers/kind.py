@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet, MaxPool
+from ssl_kedro.encoders.bundled import Bundled
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, MapNetwork
 
 IMAGENET = "ImageNet mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225)"
@@ -173,7 +174,7 @@ def selected(
     return found
 
 
-def fitted(network: MapNetwork, selection: Selection, path: Path, **origin: Any) -> KeyReport:
+def fitted(network: Bundled, selection: Selection, path: Path, **origin: Any) -> KeyReport:
     """The report on a selection that a network fits.
 
     Args:
@@ -186,7 +187,7 @@ def fitted(network: MapNetwork, selection: Selection, path: Path, **origin: Any)
         WeightsError: it does not fit; names the first keys at fault and counts them.
     """
     state = network.state_dict()
-    needed = {n: tuple(v.shape) for n, v in state.items() if not n.endswith(_STATISTICS)}
+    needed = {n: tuple(value.shape) for n, value in state.items() if n not in _STATISTICS}
     offered = {n: tuple(value.shape) for n, value in selection.tensors.items()}
     # Files older than PyTorch 0.4.1, and TensorFlow's, do not count batches; nothing reads it.
     missing = [n for n in needed if n not in offered and not n.endswith("num_batches_tracked")]
@@ -224,7 +225,7 @@ def fitted(network: MapNetwork, selection: Selection, path: Path, **origin: Any)
 
 
 @torch.no_grad()
-def fill(network: MapNetwork, selection: Selection, path: Path) -> None:
+def fill(network: Bundled, selection: Selection, path: Path) -> None:
     """Copy a fitting selection into a network, as float32.
 
     Raises:

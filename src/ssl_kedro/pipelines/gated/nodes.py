@@ -120,14 +120,21 @@ def training_identity(
         "method": method,
         "train": dataclasses.asdict(parameters.train_config(training.method, training.train)),
     }
-    return recipe_identity(recipe) | {
-        "name": training.method,
-        "budget": training.budget,
-        "seed": training.seed,
-        "data": data.fingerprints["pretrain"],
-        "device": execution.device,
-        **execution.identity,
-    }
+    size = parameters.data.size
+    # Budgets are held at the size of whole images.
+    apart = {} if parameters.view_size == size else {"image_size": size}
+    return (
+        recipe_identity(recipe)
+        | apart
+        | {
+            "name": training.method,
+            "budget": training.budget,
+            "seed": training.seed,
+            "data": data.fingerprints["pretrain"],
+            "device": execution.device,
+            **execution.identity,
+        }
+    )
 
 
 def run_training(

@@ -280,7 +280,9 @@ class EncoderPipelineParameters(PipelineParameters):
         return {
             "data.source": self.data.source,
             **{f"encoder.{key}": value for key, value in shape_values(self.encoder).items()},
-            "image_size": self.view_size,
+            "encoder.architecture": self._backbone,
+            "image_size": self.data.size,
+            "view_size": self.view_size,
             **{f"train.{name}": getattr(self.train, name) for name in _PUBLISHED_TRAIN},
             "expander.output": self.expander.output,
             **{f"gates.{name}": getattr(self.gates, name) for name in _PUBLISHED_GATES},
@@ -304,6 +306,12 @@ class EncoderPipelineParameters(PipelineParameters):
             raise ConfigError(
                 "knn.k", self.knn.k, f"at most {count}, the number of training images"
             )
+
+    @property
+    def _backbone(self) -> str:
+        """The architecture, and its blocks a stage where they are not its own."""
+        stages = shape_values(self.encoder).get("stages")
+        return f"{self.encoder.architecture}{'' if stages is None else f' of {stages} blocks'}"
 
     @property
     def view_size(self) -> int:

@@ -7,6 +7,7 @@ in it: they follow from the seed, and the first process sends its own to the oth
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,9 @@ from ssl_kedro.methods.base import MethodConfig, MethodPlan, method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
 
-_JOB, _IMAGES, _TEACHER = "job.json", "images.npy", "teacher"
+_JOB, _IMAGES = "job.json", "images.npy"
+# Trained encoders that a setup may hold.
+_ENCODERS = ("teacher", "start")
 _CONFIGS = {"views": ViewConfig, "recipe": TrainConfig, "execution": Execution}
 
 
@@ -59,15 +62,17 @@ def write_job(
     if store.path.exists() and not training.recipe.resume:
         stale = store.path.stat().st_mtime_ns
     plan = training.method
-    if plan.setup.teacher is not None:
-        save_encoder(plan.setup.teacher, folder / _TEACHER)
+    given = {role: getattr(plan.setup, role) for role in _ENCODERS}
+    given = {role: encoder for role, encoder in given.items() if encoder is not None}
+    for role, encoder in given.items():
+        save_encoder(encoder, folder / role)
     mapped = _path_of_map(images)
     if mapped is None:
         np.save(folder / _IMAGES, images, allow_pickle=False)
     written = {
         "method": vars(plan)
         | {"setup": plan.setup.as_json(), "config": dataclasses.asdict(plan.config)},
-        "teacher": plan.setup.teacher is not None,
+        "encoders": list(given),
         "training": {name: value for name, value in vars(training).items() if name != "method"}
         | {name: dataclasses.asdict(getattr(training, name)) for name in _CONFIGS},
         "images": None if mapped is None else str(mapped),
@@ -82,12 +87,12 @@ def write_job(
 def read_job(folder: Path) -> Job:
     """The job that :func:`write_job` wrote; its images are mapped, not read."""
     found = json.loads((folder / _JOB).read_text(encoding="utf-8"))
-    teacher = load_encoder(folder / _TEACHER) if found["teacher"] else None
+    given = {role: load_encoder(folder / role) for role in found["encoders"]}
     configs: dict[str, Any] = {
         name: restored(kind, found["training"][name]) for name, kind in _CONFIGS.items()
     }
     training = EncoderTraining(
-        method=_plan(found["method"], teacher), **(found["training"] | configs)
+        method=_plan(found["method"], given), **(found["training"] | configs)
     )
     # An array is one that processes of one machine share; private pages, should one be written to.
     mode: Literal["c", "r"] = "c" if found["resident"] else "r"
@@ -98,12 +103,12 @@ def read_job(folder: Path) -> Job:
     return Job(training, images, store, found["stale"], found["threads"])
 
 
-def _plan(found: dict[str, Any], teacher: Encoder | None) -> MethodPlan:
+def _plan(found: dict[str, Any], given: Mapping[str, Encoder]) -> MethodPlan:
     options = found["config"].pop("options")
     if options is not None:
         options = restored(method_classes()[found["name"]].options_type, options)
     config = dataclasses.replace(restored(MethodConfig, found["config"]), options=options)
-    setup = setup_from_json(found["setup"], teacher)
+    setup = setup_from_json(found["setup"], given.get("teacher"), given.get("start"))
     return MethodPlan(**(found | {"setup": setup, "config": config}))
 
 

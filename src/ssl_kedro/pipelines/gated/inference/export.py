@@ -39,7 +39,7 @@ def export(
     What the C++ kernel reads is written where it was the fastest engine, of gated networks always.
 
     Raises:
-        ConfigError: the encoder was trained at another image size, or the static budget cannot
+        ConfigError: the encoder is made for another image size, or the static budget cannot
             be met.
         ExportNotInstalledError: the packages are missing.
         ExportError: a file computes something else.

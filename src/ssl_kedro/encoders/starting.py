@@ -1,0 +1,65 @@
+"""An encoder that begins with the dense weights of a trained one."""
+
+import torch
+from torch import Tensor
+
+from ssl_kedro.core.errors import InputError, first_few
+from ssl_kedro.encoders.base import Backbone, Encoder
+
+
+def start_from(encoder: Encoder, trained: Encoder) -> None:
+    """Take over a trained encoder's dense weights, as a start for a training.
+
+    The norms of all branches begin as its dense ones, and pixels are normalised as it does. Gates
+    keep their own weights: they are learnt.
+
+    Args:
+        encoder: changed in place.
+        trained: with a dense branch, of the same shape; left as it was.
+
+    Raises:
+        InputError: its weights are others than those that are needed here, or have other shapes.
+        ValueError: it has no dense branch.
+    """
+    trained.check_branch("dense")
+    source = trained.member("dense")
+    parts = [part for part in encoder.modules() if isinstance(part, Backbone)]
+    for part in parts:
+        _check(part, source)
+    for part in parts:
+        offered = source.state_dict()
+        with torch.no_grad():
+            for name, value in _weights(part).items():
+                value.copy_(offered[_dense(name)])
+            for name in ("pixel_mean", "pixel_std"):
+                getattr(part, name).copy_(offered[name])
+
+
+def _check(encoder: Backbone, source: Encoder) -> None:
+    """Refuse weights that are no dense branch of such an encoder; see :func:`start_from`."""
+    needed = {_dense(name): tuple(v.shape) for name, v in _weights(encoder).items()}
+    found = {n: tuple(v.shape) for n, v in _weights(source).items() if ".gated." not in n}
+    wrong = [n for n in needed.keys() | found.keys() if needed.get(n) != found.get(n)]
+    faults = [f"{n} {found.get(n, 'missing')} for {needed.get(n, 'none')}" for n in sorted(wrong)]
+    # Of one shape of weights, and not told by them: how the first convolution pads.
+    stems = [getattr(getattr(one, "config", None), "stem", None) for one in (source, encoder)]
+    if stems[0] != stems[1]:
+        faults.insert(0, f"stem {stems[0]} for {stems[1]}")
+    if faults:
+        raise InputError(
+            "encoder to start from",
+            first_few(faults),
+            f"the weights of a {encoder.config.architecture} of this shape",
+            "give both encoders one architecture, stem and width",
+        )
+
+
+def _weights(encoder: Encoder) -> dict[str, Tensor]:
+    """Those of its layers, by name, but for gates."""
+    learnt = {id(v) for gate in encoder.gates() for v in gate.state_dict(keep_vars=True).values()}
+    state = encoder.state_dict(keep_vars=True).items()
+    return {name: v for name, v in state if "." in name and id(v) not in learnt}
+
+
+def _dense(name: str) -> str:
+    return name.replace(".gated.", ".dense.")
