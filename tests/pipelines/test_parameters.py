@@ -13,6 +13,7 @@ from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.nodes import training_identity
 from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name, parsed
+from ssl_kedro.reporting.published import compared, published_recipe
 from ssl_kedro.training.config import Execution, recipe_identity
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -54,6 +55,28 @@ def test_cifar10_environment_is_the_recipe_of_6_3_1() -> None:
     assert (p.views.grey, p.views.solarize) == (0.2, 0.1)
     assert (p.probe.epochs, p.probe.batch_size, p.probe.lr, p.probe.runs) == (100, 512, 0.3, 5)
     assert p.view_size == 32
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({}, []),
+        ({"encoder": {"architecture": "resnet34"}}, [("Backbone", "resnet18", "resnet34")]),
+        (
+            {"encoder": {"stages": [1, 1, 1, 1]}},
+            [("Backbone", "resnet18", "resnet18 of (1, 1, 1, 1) blocks")],
+        ),
+        ({"views": {"size": 24}}, [("View side (px)", 32, 24)]),
+    ],
+)
+def test_a_recipe_differs_from_the_published_one_where_it_does(
+    changes: dict[str, dict[str, Any]], differs: list[tuple[str, Any, Any]]
+) -> None:
+    values = merged("cifar10")
+    parameters = check(values | {name: values[name] | more for name, more in changes.items()})
+    run = parameters.as_published({"data": {"images": {"pretrain": 50_000, "eval": 10_000}}})
+    settings = compared(published_recipe("6", "CIFAR-10"), run | {"data.source": "CIFAR-10"})
+    assert [(s.name, s.published, s.run) for s in settings if s.published != s.run] == differs
 
 
 @pytest.mark.parametrize(
