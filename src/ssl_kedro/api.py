@@ -13,6 +13,7 @@ from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.core.remote import is_remote
 from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.starting import set_pixel_statistics
 from ssl_kedro.images import load
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig
@@ -136,7 +137,8 @@ def train(
             f"{method.encoder.image_size}, which the encoder was made for",
             f"make it with image_size={whole}, or load the images with another size",
         )
-    method.set_pixel_statistics(*images.channel_statistics())
+    if not method.begins_trained:
+        set_pixel_statistics(method, *images.channel_statistics())
     method.view_size = side
     execution = choose_execution(method, (3, side, side), recipe)
     described = {"views": asdict(views), "train": asdict(recipe), "method": asdict(method.config)}

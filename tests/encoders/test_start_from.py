@@ -18,7 +18,7 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.importers import import_weights
 from ssl_kedro.encoders.maps import BranchMaps
 from ssl_kedro.encoders.pair import EncoderPair
-from ssl_kedro.encoders.starting import start_from
+from ssl_kedro.encoders.starting import set_pixel_statistics, start_from
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.methods.nested import Nested
@@ -105,7 +105,7 @@ def test_all_encoders_of_a_method_begin_so_and_stay_with_its_pixels(name: str) -
     expected = source.dense(images)
     config = MethodConfig(ExpanderConfig(16, 16), options=_OPTIONS.get(name))
     method = method_classes()[name](setup_of(source), config, 0.5).eval()
-    method.set_pixel_statistics((0.9, 0.9, 0.9), (0.1, 0.1, 0.1))
+    assert method.begins_trained
     found = [part for part in method.modules() if isinstance(part, Backbone)]
     assert len(found) == (1 if name == "dual_gating" else 2)
     for encoder in found:
@@ -119,7 +119,8 @@ def test_all_encoders_of_a_method_begin_so_and_stay_with_its_pixels(name: str) -
 def test_what_begins_anew_takes_the_pixels_of_its_images_in_all_encoders() -> None:
     setup = encoder_setup("resnet18", image_size=16, stem="cifar_pad1", width=8)
     method = method_classes()["byol_dual_gating"](setup, MethodConfig(ExpanderConfig(16, 16)), 0.5)
-    method.set_pixel_statistics((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert not method.begins_trained
+    set_pixel_statistics(method, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     for part in method.modules():
         if isinstance(part, Backbone):
             assert part.pixel_mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])

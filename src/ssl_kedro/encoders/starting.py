@@ -1,7 +1,9 @@
-"""An encoder that begins with the dense weights of a trained one."""
+"""What encoders begin a training with: the dense weights of a trained one, pixels' statistics."""
+
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_kedro.core.errors import InputError, first_few
 from ssl_kedro.encoders.base import Backbone, Encoder
@@ -33,6 +35,15 @@ def start_from(encoder: Encoder, trained: Encoder) -> None:
                 value.copy_(offered[_dense(name)])
             for name in ("pixel_mean", "pixel_std"):
                 getattr(part, name).copy_(offered[name])
+
+
+@torch.no_grad()
+def set_pixel_statistics(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Let all encoders in a network normalise by a mean and a deviation a channel, in [0, 1]."""
+    for part in network.modules():
+        if isinstance(part, Backbone):
+            part.pixel_mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
+            part.pixel_std.copy_(torch.tensor(std).view(1, 3, 1, 1))
 
 
 def _check(encoder: Backbone, source: Encoder) -> None:

@@ -15,7 +15,7 @@ from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.plugins import classes
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.base import Backbone, Branch, Encoder, Encoding
+from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.starting import start_from
 from ssl_kedro.gating.budget import BudgetPenalty, GateConfig, opening_at
@@ -197,17 +197,6 @@ class Method(Trainable):
 
     def add_heads(self) -> None:
         """Build what stands behind ``self.encoder``, as ``self.config`` says."""
-
-    @torch.no_grad()
-    def set_pixel_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalise by these from now on, a mean and a deviation per channel, in [0, 1].
-
-        An encoder that began with trained weights stays with what they were trained for.
-        """
-        for module in () if self.begins_trained else self.modules():
-            if isinstance(module, Backbone):
-                module.pixel_mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
-                module.pixel_std.copy_(torch.tensor(std).view(1, 3, 1, 1))
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """Parameters of the encoder's gates; see :class:`Trainable`."""
