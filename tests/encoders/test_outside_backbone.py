@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from oracles.norms import with_used_norms
 from outside.packages import installed_from_here
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.base import Backbone
@@ -46,14 +46,7 @@ def encoder(shape_of) -> Backbone:
     """With batch norms that are not the identity."""
     torch.manual_seed(0)
     made = new_backbone(shape_of(channels=6), image_size=16, pixel_mean=(0.4, 0.5, 0.6))
-    for module in made.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            with torch.no_grad():
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.2)
-                module.running_mean.normal_(0, 0.2)
-                module.running_var.uniform_(0.5, 2)
-    return made.eval()
+    return with_used_norms(made)
 
 
 def images(count: int = 5) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.test_recalibration import norm_inputs
+from oracles.norms import with_used_norms
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
@@ -27,14 +28,7 @@ def whole(stem: Stem = "cifar_pad1", width: int = 8) -> SlimmableResNet18:
         pixel_mean=(0.4, 0.5, 0.6),
         pixel_std=(0.2, 0.25, 0.3),
     )
-    for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            with torch.no_grad():
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.2)
-                module.running_mean.normal_(0, 0.2)
-                module.running_var.uniform_(0.5, 2)
-    return encoder
+    return with_used_norms(encoder).train()
 
 
 def cut_by_hand(encoder: SlimmableResNet18, width: int) -> GatedResNet18:

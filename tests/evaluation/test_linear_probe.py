@@ -98,7 +98,8 @@ def test_augmented_batches_are_the_encoder_on_fresh_crops() -> None:
     images = np.random.default_rng(0).integers(0, 256, (10, 3, 16, 16), dtype=np.uint8)
     labels = np.arange(10)
     config = ProbeConfig(batch_size=4, runs=2)
-    still = ViewConfig(crop_scale=(1, 1), crop_ratio=(1, 1), flip=0)
+    # Smaller views are for the training: the probe sees images as it is tested on them.
+    still = ViewConfig(size=8, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0)
     batches = augmented_batches(encoder, images, labels, "dense", config, still, seed=0)
     for x, y in batches(0):
         with torch.no_grad():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from oracles.norms import with_used_norms
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
 from ssl_kedro.evaluation.features import extract_features
@@ -29,14 +30,7 @@ def random_encoder(
         pixel_std=(0.2, 0.25, 0.3),
         gate_input_dependent=gate_input_dependent,
     )
-    for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            with torch.no_grad():
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.2)
-                module.running_mean.normal_(0, 0.2)
-                module.running_var.uniform_(0.5, 2)
-    return encoder.eval()
+    return with_used_norms(encoder)
 
 
 def random_usage(encoder: GatedResNet18, seed: int = 0) -> GateUsage:

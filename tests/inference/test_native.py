@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from inference.networks import agreeing_masks, random_encoder, random_usage
+from oracles.norms import with_used_norms
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.encoders.gated_resnet import Stem
+from ssl_kedro.encoders.gated_resnet34 import GatedResNet34, ResNet34Config
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.native.kernel import NativeNetwork, instruction_sets
@@ -53,6 +55,20 @@ def test_equals_the_network_cut_to_the_open_channels() -> None:
     for sample in range(2):
         expected, _ = sliced_forward(encoder, images[sample], [m[sample] for m in masks], "gated")
         assert torch.allclose(found[sample], expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_it_runs_more_blocks_a_stage() -> None:
+    torch.manual_seed(0)
+    shape = ResNet34Config(stem="cifar_pad1", width=8)
+    encoder = with_used_norms(GatedResNet34(shape, image_size=16))
+    usage = random_usage(encoder)
+    assert len(usage.open_counts) == 16
+    native = NativeNetwork(compact(encoder, usage), 16)
+    images, masks = torch.rand(5, 3, 16, 16), agreeing_masks(usage, 5)
+    expected = encoder(images, "gated", masks=masks).features
+    found = native(images, native.plan.dependent_masks(masks))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

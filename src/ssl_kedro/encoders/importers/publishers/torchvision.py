@@ -15,33 +15,18 @@ def read_torchvision(path: Path) -> Selection:
     return selected(tensors_of(read_torch(path), path), "", {r"fc\.": CLASSIFIER}, path)
 
 
+_kind = partial(
+    Kind, publisher="torchvision (supervised on ImageNet)", hosted=HOSTED, read=read_torchvision
+)
 KINDS = {
-    "torchvision_resnet18": Kind(
-        publisher="torchvision (supervised on ImageNet)",
-        file="resnet18-f37072fd.pth (IMAGENET1K_V1)",
-        hosted=HOSTED,
-        read=read_torchvision,
-        network=partial(basic_resnet, depth=18),
+    "torchvision_resnet18": _kind(
+        file="resnet18-f37072fd.pth (IMAGENET1K_V1)", network=partial(basic_resnet, depth=18)
     ),
-    "torchvision_resnet34": Kind(
-        publisher="torchvision (supervised on ImageNet)",
-        file="resnet34-b627a593.pth (IMAGENET1K_V1)",
-        hosted=HOSTED,
-        read=read_torchvision,
-        network=partial(basic_resnet, depth=34),
+    "torchvision_resnet34": _kind(
+        file="resnet34-b627a593.pth (IMAGENET1K_V1)", network=partial(basic_resnet, depth=34)
     ),
-    "torchvision_resnet50": Kind(
-        publisher="torchvision (supervised on ImageNet)",
-        file="resnet50-0676ba61.pth (IMAGENET1K_V1)",
-        hosted=HOSTED,
-        row="Baseline",
-        read=read_torchvision,
-    ),
-    "torchvision_resnet101": Kind(
-        publisher="torchvision (supervised on ImageNet)",
-        file="resnet101-63fe2227.pth (IMAGENET1K_V1)",
-        hosted=HOSTED,
-        read=read_torchvision,
-        network=resnet(101),
+    "torchvision_resnet50": _kind(file="resnet50-0676ba61.pth (IMAGENET1K_V1)", row="Baseline"),
+    "torchvision_resnet101": _kind(
+        file="resnet101-63fe2227.pth (IMAGENET1K_V1)", network=resnet(101)
     ),
 }
