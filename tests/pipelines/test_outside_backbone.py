@@ -62,6 +62,10 @@ def test_it_is_trained_saved_evaluated_timed_and_exported(
             "resnet18, resnet34",
         ),
         (
+            {"encoder.stages": "1;2"},
+            "dual_gating.encoder.stages = '1;2': expected a list, as [1, 2] in a parameter file",
+        ),
+        (
             {"encoder.wdth": 4},
             "dual_gating.encoder.wdth: there is no such key; did you mean 'width'? known: "
             "architecture, inner_channels, stages, stem, width, zero_init_residual",

@@ -278,6 +278,8 @@ def _explained(key: str, model: type[BaseModel], values: Mapping[str, Any], item
         above = item["loc"][2 if location[0] == "recipes" else 0 : -1]
         known = field_names(model, above, values)
         return f"{name}: there is no such key; {nearest(location[-1], known)}"
+    if item["type"] == "tuple_type":
+        return f"{name} = {item['input']!r}: expected a list, as [1, 2] in a parameter file"
     message = item["msg"].removeprefix("Value error, ")
     return f"{name} = {item['input']!r}: {message[0].lower()}{message[1:]}"
 
