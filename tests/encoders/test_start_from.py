@@ -133,17 +133,19 @@ def test_what_begins_anew_takes_the_pixels_of_its_images_in_all_encoders() -> No
         (
             lambda: trained(EncoderConfig("cifar_pad1", 4)),
             InputError,
-            r"for \(8,\), .* and \d+ more; expected the weights of a resnet18",
+            "found width 4 for 8; expected the weights of a resnet18",
         ),
         (
             lambda: trained(EncoderConfig("cifar_pad1", 8, stages=(1, 1, 1, 1))),
             InputError,
-            r"blocks\.layer1_1\.bn1\.dense\.bias missing for \(8,\), .* and 43 more",
+            r"found stages \(1, 1, 1, 1\) for \(2, 2, 2, 2\); expected",
         ),
         (
-            lambda: trained(EncoderConfig("cifar_pad1", 8, stages=(2, 2, 2, 3))),
+            lambda: trained(
+                EncoderConfig("cifar_pad1", 8, inner_channels=(4, 8, 16, 16, 32, 32, 64, 64))
+            ),
             InputError,
-            r"blocks\.layer4_2\.bn1\.dense\.bias \(64,\) for none",
+            r"blocks\.layer1_0\.bn1\.dense\.bias \(4,\) for \(8,\), .* and \d+ more",
         ),
         (
             lambda: trained(EncoderConfig("cifar", 8)),

@@ -11,8 +11,15 @@ from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
 from ssl_kedro.core.remote import is_remote
-from ssl_kedro.datasets.base import HandleDataset, SourceDataset
-from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
+from ssl_kedro.datasets.base import HandleDataset, SourceDataset, Value
+from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.frozen import (
+    FrozenEncoderConfig,
+    InitialWeights,
+    frozen_encoder,
+    place_of_weights,
+    trained_encoder,
+)
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, Split, count_images, load_images
@@ -184,7 +191,30 @@ class RetrievalSetDataset(SourceDataset[RetrievalSet]):
         return {"name": self._name}
 
 
-class FrozenEncoderDataset(SourceDataset[MapNetwork]):
+class _WeightsDataset(SourceDataset[Value]):
+    """A network from a file that the parameters name; ``config`` says where it lies, or nothing."""
+
+    config: FrozenEncoderConfig | InitialWeights | None
+
+    @property
+    def names_file(self) -> bool:
+        """Whether the parameters name a file."""
+        return getattr(self.config, "needs_file", self.config is not None)
+
+    def read_beside(self) -> bytes:
+        """What an earlier run has left in the folder of its encoder.
+
+        Raises:
+            OSError: nothing is there, as with published weights.
+        """
+        file = (self.config and self.config.file) or ""
+        return (Path(file).expanduser() / "origin.json").read_bytes()
+
+    def _exists(self) -> bool:
+        return self.config is not None and self.config.present
+
+
+class FrozenEncoderDataset(_WeightsDataset[MapNetwork]):
     """A frozen encoder, ready.
 
     Args:
@@ -195,6 +225,7 @@ class FrozenEncoderDataset(SourceDataset[MapNetwork]):
     """
 
     refusal = "a frozen encoder is read-only"
+    config: FrozenEncoderConfig
 
     def __init__(
         self,
@@ -205,31 +236,43 @@ class FrozenEncoderDataset(SourceDataset[MapNetwork]):
         **files: Any,
     ) -> None:
         super().__init__(**files)
-        self._config = TypeAdapter(FrozenEncoderConfig).validate_python(dict(encoders[name]))
+        self.config = TypeAdapter(FrozenEncoderConfig).validate_python(dict(encoders[name]))
         self._name, self._seed = name, seed
 
     def load(self) -> MapNetwork:
         """See :func:`ssl_kedro.encoders.frozen.frozen_encoder`."""
-        return frozen_encoder(self._config, self._seed, self._storage_options)
-
-    @property
-    def names_file(self) -> bool:
-        """Whether the parameters name a file."""
-        return self._config.needs_file
-
-    def read_beside(self) -> bytes:
-        """What an earlier run has left in the folder of its encoder.
-
-        Raises:
-            OSError: nothing is there, as with published weights.
-        """
-        return (Path(self._config.file or "").expanduser() / "origin.json").read_bytes()
-
-    def _exists(self) -> bool:
-        return self._config.present
+        return frozen_encoder(self.config, self._seed, self._storage_options)
 
     def _describe(self) -> dict[str, Any]:
-        return {"name": self._name, "kind": self._config.kind, "file": self._config.file}
+        return {"name": self._name, "kind": self.config.kind, "file": self.config.file}
+
+
+class InitialEncoderDataset(_WeightsDataset[Encoder]):
+    """The trained encoder whose weights others begin with.
+
+    Args:
+        encoder: of the parameters; its ``init`` says where the weights lie. Where it names a
+            catalog entry or is None, there is nothing here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
+    """
+
+    refusal = "weights to begin with are read-only"
+    config: InitialWeights | None
+
+    def __init__(self, *, encoder: dict[str, Any], **files: Any) -> None:
+        super().__init__(**files)
+        place = place_of_weights(encoder.get("init"))
+        made = TypeAdapter(InitialWeights).validate_python
+        self.config = None if place is None or isinstance(place, str) else made(place)
+
+    def load(self) -> Encoder:
+        """See :func:`ssl_kedro.encoders.frozen.trained_encoder`."""
+        if self.config is None:
+            raise DatasetError("encoder.init names no file")
+        return trained_encoder(self.config, self._storage_options)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": None if self.config is None else self.config.file}
 
 
 class CheckpointDataset(HandleDataset[CheckpointStore]):

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.core.remote import check_scheme, is_remote, local_copy
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, import_weights
 from ssl_kedro.encoders.maps import MapNetwork, load_map_network
@@ -69,11 +70,50 @@ class FrozenEncoderConfig(Config):
     @property
     def present(self) -> bool:
         """Whether its file is there, or none is needed; one elsewhere is not asked for."""
-        if not self.needs_file or is_remote(self.file):
-            return True
-        path = Path(self.file or "").expanduser()
-        # A TensorFlow checkpoint is named by what its files' names begin with.
-        return path.exists() or any(path.parent.glob(f"{path.name}*"))
+        return not self.needs_file or file_present(self.file or "")
+
+
+@dataclass(frozen=True)
+class InitialWeights(Config):
+    """Trained weights that encoders begin with.
+
+    Args:
+        file: a bundle's folder, or a file as its publisher gives it out; also elsewhere.
+        kind: "bundle", or one of ``importers.KINDS``.
+    """
+
+    file: str
+    kind: str = "bundle"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in ("bundle", *KINDS):
+            raise ConfigError("kind", self.kind, f"one of bundle, {', '.join(KINDS)}")
+        if not self.file:
+            raise ConfigError("file", self.file, "a path")
+        check_scheme("file", self.file)
+
+    @property
+    def present(self) -> bool:
+        """Whether its file is there; one elsewhere is not asked for."""
+        return file_present(self.file)
+
+
+def place_of_weights(value: Any) -> Any:
+    """Where first weights lie, with a path alone as a bundle's; a catalog name stays as it is.
+
+    A catalog name is text without a slash, "dual_gating.vicreg.encoder", that no folder is called.
+    """
+    if isinstance(value, str) and ("/" in value or Path(value).expanduser().exists()):
+        return {"file": value}
+    return value
+
+
+def file_present(file: str) -> bool:
+    """Whether a file or folder is there; one elsewhere is not asked for."""
+    path = Path(file).expanduser()
+    # A TensorFlow checkpoint is named by what its files' names begin with.
+    return is_remote(file) or path.exists() or any(path.parent.glob(f"{path.name}*"))
 
 
 def frozen_encoder(
@@ -97,10 +137,43 @@ def frozen_encoder(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "random encoder", config.depth, config.width))
             return BottleneckResNet(BottleneckConfig(config.depth, config.width)).eval()
-    path = local_copy(config.file or "", storage_options)
-    if config.kind == "bundle":
-        return load_map_network(path, config.branch)
-    return import_weights(config.kind, path)[0]
+    return _from_file(config.kind, config.file or "", config.branch, storage_options)
+
+
+def trained_encoder(
+    weights: InitialWeights, storage_options: Mapping[str, Any] | None = None
+) -> Encoder:
+    """An encoder of this project with these weights in its dense branch.
+
+    Raises:
+        RemoteError, BundleError, WeightsError: as :func:`frozen_encoder`.
+        InputError: a network of another kind, that no encoder here can begin with.
+    """
+    network = _from_file(weights.kind, weights.file, "dense", storage_options).bundled
+    if isinstance(network, Encoder):
+        return network
+    raise InputError(
+        weights.file,
+        type(network).__name__,
+        "an encoder whose shape can be trained here",
+        "name the weights of an architecture that encoder.architecture knows",
+    )
+
+
+def _from_file(
+    kind: str, file: str, branch: Branch, storage_options: Mapping[str, Any] | None
+) -> MapNetwork:
+    path = local_copy(file, storage_options)
+    if kind == "bundle":
+        return load_map_network(path, branch)
+    return import_weights(kind, path)[0]
+
+
+def origin_of(kind: str) -> str:
+    """Where files of a kind come from, for messages."""
+    if kind == "bundle":
+        return "the dual_gating or dynamic_channels pipeline, which writes it"
+    return f"{KINDS[kind].hosted} ({KINDS[kind].file})"
 
 
 def check_present(encoders: Mapping[str, FrozenEncoderConfig]) -> None:
@@ -112,9 +185,7 @@ def check_present(encoders: Mapping[str, FrozenEncoderConfig]) -> None:
     absent = {name: config for name, config in encoders.items() if not config.present}
     if not absent:
         return
-    origins = {name: f"{kind.hosted} ({kind.file})" for name, kind in KINDS.items()}
-    origins["bundle"] = "the dual_gating or dynamic_channels pipeline, which writes it"
-    lines = [f"\n    {n}: {c.file}, from {origins[c.kind]}" for n, c in absent.items()]
+    lines = [f"\n    {n}: {c.file}, from {origin_of(c.kind)}" for n, c in absent.items()]
     raise ConfigError(
         "encoders",
         list(absent),

@@ -52,11 +52,15 @@ def _check(encoder: Backbone, source: Encoder) -> None:
     found = {n: tuple(v.shape) for n, v in _weights(source).items() if ".gated." not in n}
     wrong = [n for n in needed.keys() | found.keys() if needed.get(n) != found.get(n)]
     faults = [f"{n} {found.get(n, 'missing')} for {needed.get(n, 'none')}" for n in sorted(wrong)]
-    # Of one shape of weights, and not told by them: how the first convolution pads.
-    stems = [getattr(getattr(one, "config", None), "stem", None) for one in (source, encoder)]
-    if stems[0] != stems[1]:
-        faults.insert(0, f"stem {stems[0]} for {stems[1]}")
-    if faults:
+    # No weight tells how the first convolution pads, and a hundred tell another width.
+    told = {
+        name: [getattr(getattr(one, "config", None), name, None) for one in (source, encoder)]
+        for name in ("width", "stem", "stages")
+    }
+    named = [
+        f"{name} {a} for {b}" for name, (a, b) in told.items() if a != b and None not in (a, b)
+    ]
+    if faults := named or faults:
         raise InputError(
             "encoder to start from",
             first_few(faults),

@@ -301,7 +301,7 @@ def field_names(kind: Any, location: Sequence[Any] = (), values: Any = None) -> 
         if dataclasses.is_dataclass(one):
             return sorted(field.name for field in dataclasses.fields(one))
         if fields := getattr(one, "model_fields", None):
-            return sorted(fields)
+            return sorted(field.alias or name for name, field in fields.items())
     return []
 
 
@@ -319,6 +319,8 @@ def _field_type(kind: Any, name: str) -> Any:
     """Type of a field of a model or dataclass, or of any value of a mapping."""
     if typing.get_origin(kind) is dict:
         return typing.get_args(kind)[1]
+    fields = getattr(kind, "model_fields", {})
+    name = next((own for own, field in fields.items() if field.alias == name), name)
     return (
         typing.get_type_hints(kind, include_extras=True).get(name)
         if isinstance(kind, type)

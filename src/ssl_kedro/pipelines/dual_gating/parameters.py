@@ -135,7 +135,8 @@ class DualGatingParameters(EncoderPipelineParameters):
         return (*parts(), *super().further_tags)
 
     def check_missing(self, name: str) -> None:
-        """Refuse a teacher that nobody knows."""
+        """As for all, and refuse a teacher that nobody knows."""
+        super().check_missing(name)
         if name == self.distillation.teacher:
             raise ConfigError(
                 "distillation.teacher",

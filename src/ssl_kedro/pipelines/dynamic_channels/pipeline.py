@@ -63,7 +63,13 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
         ]
     whole = Pipeline(
         [
-            *encoder_nodes(KEY, models, [*budget_tags(models), *parts], exported=exported),
+            *encoder_nodes(
+                KEY,
+                models,
+                [*budget_tags(models), *parts],
+                parameters.initial(KEY),
+                exported=exported,
+            ),
             *(
                 report_node(
                     KEY,

@@ -105,7 +105,12 @@ def budget_tags(models: Sequence[PlannedModel]) -> list[str]:
 
 
 def encoder_nodes(
-    pipeline: str, models: Sequence[PlannedModel], tags: Sequence[str], *, exported: bool
+    pipeline: str,
+    models: Sequence[PlannedModel],
+    tags: Sequence[str],
+    start: str = "",
+    *,
+    exported: bool,
 ) -> list[Node]:
     """Data summaries, arithmetic, baselines; training, evaluation, speed and files of each model.
 
@@ -113,6 +118,8 @@ def encoder_nodes(
         pipeline: its key.
         models: all trainings.
         tags: of what every model needs.
+        start: catalog name of the encoder that others begin with; "" = there is none. Where the run
+            trains it, each begins with that of its own seed and data.
         exported: whether compact networks are written to files.
 
     Raises:
@@ -126,16 +133,20 @@ def encoder_nodes(
             raise ConfigError(
                 f"{pipeline}.inference.models", [], 'the models to export, or "all"; none is named'
             )
+    starts = _starts(models, start)
+    # Where the run trains it, that waits for the choice of how to compute.
+    made = {f"{model.namespace}.encoder" for model in models}
+    given_start = {"start": start} if start and start not in made else {}
     data = {"data": f"{pipeline}.data_summary"}
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
-    made: list[tuple[Made, Sequence[str]]] = [
-        ((preparation.select_execution, run | data, "execution"), tags),
+    shared: list[tuple[Made, Sequence[str]]] = [
+        ((preparation.select_execution, run | data | given_start, "execution"), tags),
         ((preparation.measure_baselines, run | data | images, "baselines"), tags),
     ]
     if timed:
         inputs = named(pipeline, "parameters", "eval_images")
         race = (race_dense_engines, inputs, "dense_engines")
-        made.append((race, [*tags, MEASURE]))
+        shared.append((race, [*tags, MEASURE]))
     return [
         *(
             node(
@@ -149,16 +160,35 @@ def encoder_nodes(
         ),
         *(
             node(function, inputs, f"{pipeline}.{output}", name=function.__name__, tags=of_node)
-            for (function, inputs, output), of_node in made
+            for (function, inputs, output), of_node in shared
         ),
-        *(made for model in models for made in _model_nodes(model, exported=exported)),
+        *(
+            made
+            for model in models
+            for made in _model_nodes(model, starts[model.namespace], exported=exported)
+        ),
     ]
 
 
-def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
+def _starts(models: Sequence[PlannedModel], start: str) -> dict[str, str]:
+    """Catalog name of what each model begins with, by namespace; "" = random weights."""
+    made = {f"{model.namespace}.encoder": model for model in models}
+    origin, found = made.get(start), {}
+    for model in models:
+        own = start
+        if origin is not None:
+            of_seed = (origin.key, model.repeat, model.data)
+            same = (n for n, m in made.items() if (m.key, m.repeat, m.data) == of_seed)
+            own = next(same, "")
+        fits = model.training.width is None and not model.student
+        found[model.namespace] = own if fits and own != f"{model.namespace}.encoder" else ""
+    return found
+
+
+def _model_nodes(model: PlannedModel, start: str, *, exported: bool) -> Iterator[Node]:
     """Training of one model; features and evaluation on the pipeline's own images; speed, files."""
     pipeline, space, tags = model.pipeline, model.namespace, model.tags
-    yield _cutting(model) if model.made_from else _training(model)
+    yield _cutting(model) if model.made_from else _training(model, start)
     if not model.own_data:
         return
     images = named(pipeline, "train_images", "eval_images")
@@ -197,8 +227,8 @@ def _model_nodes(model: PlannedModel, *, exported: bool) -> Iterator[Node]:
         )
 
 
-def _training(model: PlannedModel) -> Node:
-    space = model.namespace
+def _training(model: PlannedModel, start: str) -> Node:
+    space, begun = model.namespace, {"start": start} if start else {}
     return model.node(
         "distil" if model.student else "pretrain",
         given(nodes.pretrain, training=model.training),
@@ -209,6 +239,7 @@ def _training(model: PlannedModel) -> Node:
             "checkpoints": f"{space}.checkpoint",
             "log": f"{space}.epoch_log",
             **model.student,
+            **begun,
         },
         [f"{space}.encoder", f"{space}.training"],
         [*model.tags, "pretrain"],

@@ -52,13 +52,14 @@ def pretrain(
     log: EpochLog,
     teacher: Encoder | None = None,
     gate_features: Arrays | None = None,
+    start: Encoder | None = None,
     *,
     training: Training,
 ) -> tuple[Encoder, TrainingRecord]:
     """Train one method; returns its encoder and how the training went.
 
     A student distils a ``teacher``, and has the channels that the gates of another training open on
-    average where that has left ``gate_features``.
+    average where that has left ``gate_features``. Weights begin as those of ``start``.
     """
     identity = training_identity(parameters, data, execution, training)
     channels = None
@@ -67,7 +68,11 @@ def pretrain(
         identity |= {"inner_channels": list(channels)}
     if teacher is not None:
         identity |= {"teacher": weight_fingerprint(teacher)}
-    plan = planned_method(parameters, data, training, teacher=teacher, inner_channels=channels)
+    if start is not None:
+        identity |= {"start": weight_fingerprint(start)}
+    plan = planned_method(
+        parameters, data, training, teacher=teacher, inner_channels=channels, start=start
+    )
     return run_training(parameters, execution, images, checkpoints, log, training, plan, identity)
 
 
@@ -78,6 +83,7 @@ def planned_method(
     *,
     teacher: Encoder | None = None,
     inner_channels: tuple[int, ...] | None = None,
+    start: Encoder | None = None,
 ) -> MethodPlan:
     """A method for the images that ``data`` describes, before it is built with fresh weights."""
     shape = shape_of(parameters, training)
@@ -90,6 +96,7 @@ def planned_method(
         pixel_std=data.pixel_std,
         teacher=teacher,
         view_size=parameters.view_size,
+        start=start,
     )
     config = parameters.method_config(training.method, training.gates, training.options)
     return MethodPlan(training.method, setup, config, training.budget, training.seed)

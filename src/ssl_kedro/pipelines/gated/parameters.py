@@ -9,8 +9,10 @@ from pydantic import (
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import InitErrorDetails
@@ -19,6 +21,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.core.errors import nearest
 from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
+from ssl_kedro.encoders.frozen import InitialWeights, origin_of, place_of_weights
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
@@ -51,6 +54,19 @@ def _recipe(value: Any) -> Any:
     return "authors" if value in (None, "", "script") else value
 
 
+def _initial(value: Any) -> Any:
+    """Where an encoder's first weights lie, checked; None, or text that is a catalog name."""
+    place = place_of_weights(value)
+    if isinstance(place, Mapping):
+        return TypeAdapter(InitialWeights).validate_python(dict(place))
+    if place is None or isinstance(place, str):
+        return place
+    raise ValueError("expected a path, file and kind, or the catalog name of an encoder")
+
+
+Initial = Annotated[InitialWeights | str | None, BeforeValidator(_initial)]
+
+
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested parameters with some replaced."""
     found = dict(values)
@@ -76,6 +92,9 @@ class EncoderPipelineParameters(PipelineParameters):
             the first. Tables then give mean and std over seeds; Table 5.1, whose models have one
             seed without ``--tags frontier``, is that of the first.
         probe: recipe of the linear evaluation; None = there is none.
+        init: trained weights that encoders of the run's own width begin with, ``encoder.init`` in
+            files: a bundle's folder, ``file`` and ``kind`` (one of ``importers.KINDS``), or the
+            catalog name of an encoder, also of one that the run trains. None = random ones.
         methods: what single methods do differently, by name.
         inference: how trained gated encoders are timed and exported.
         frontier: what ``--tags frontier`` compares gated encoders with.
@@ -100,6 +119,8 @@ class EncoderPipelineParameters(PipelineParameters):
     data: DataConfig = DataConfig()
     views: ViewConfig = ViewConfig()
     encoder: ShapeOfEncoder = DEFAULT.config_type()
+    # Stands beside the shape in files, and is none of it: an encoder does not depend on its past.
+    init: Annotated[Initial, Field(alias="encoder.init")] = None
     expander: ExpanderConfig = ExpanderConfig()
     gates: GateConfig = GateConfig()
     train: TrainConfig = TrainConfig()
@@ -164,6 +185,23 @@ class EncoderPipelineParameters(PipelineParameters):
             self.train_config(variant.method, variant.train, where)
             self.method_config(variant.method, variant.gates, variant.options, where)
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_the_shape(cls, value: Any) -> Any:
+        """Parameters with ``encoder.init`` by that name, which files have inside ``encoder``."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("encoder"), Mapping):
+            return value
+        shape = dict(value["encoder"])
+        return {**value, "encoder.init": shape.pop("init", None), "encoder": shape}
+
+    @model_serializer(mode="wrap")
+    def _inside_the_shape(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plain values as files have them."""
+        values: dict[str, Any] = write(self)
+        if (init := values.pop("init")) is not None:
+            values["encoder"] = {**values["encoder"], "init": init}
+        return values
 
     @model_validator(mode="wrap")
     @classmethod
@@ -293,6 +331,24 @@ class EncoderPipelineParameters(PipelineParameters):
     def further_tags(self) -> Sequence[str]:
         """The tags that add peers, the encoder for every budget, and the export of networks."""
         return ("frontier", "best", "export")
+
+    def initial(self, pipeline: str) -> str:
+        """Catalog name of the encoder that others of a pipeline begin with; "" = none."""
+        from_file = f"{pipeline}.start" if self.init else ""
+        return self.init if isinstance(self.init, str) else from_file
+
+    def check_missing(self, name: str) -> None:
+        """Refuse weights to begin with that are not there."""
+        if isinstance(self.init, InitialWeights) and name.endswith(".start"):
+            where = origin_of(self.init.kind)
+            expected = f"a file that exists, from {where}"
+            raise ConfigError("encoder.init.file", self.init.file, expected)
+        if name == self.init:
+            expected = (
+                "a path with a slash, or the catalog name of an encoder that this run trains or an "
+                'earlier one has left, such as "dual_gating.vicreg.encoder"'
+            )
+            raise ConfigError("encoder.init", name, expected)
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Refuse batches and votes of more images than there are."""

@@ -1,6 +1,7 @@
 """Nodes that come before any training: what there is to train on, how to compute, what to beat."""
 
 from ssl_kedro.core.devices import limited_threads, threads_of_each
+from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.nodes import evaluator, planned_method
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
@@ -30,10 +31,15 @@ def summarise_data(
     )
 
 
-def select_execution(parameters: EncoderPipelineParameters, data: DataSummary) -> Execution:
-    """Device, precision and way of computing that every training of this run shares."""
+def select_execution(
+    parameters: EncoderPipelineParameters, data: DataSummary, start: Encoder | None = None
+) -> Execution:
+    """Device, precision and way of computing that every training of this run shares.
+
+    Weights to ``start`` from that do not fit are refused here, before the first training.
+    """
     training = Training(parameters.gated_method, max(parameters.gated_budgets), 0)
-    method = planned_method(parameters, data, training).build()
+    method = planned_method(parameters, data, training, start=start).build()
     recipe, shape = parameters.train, (3, parameters.view_size, parameters.view_size)
     with limited_threads(threads_of_each(recipe.workers)):
         return choose_execution(method, shape, recipe.of_one_process)

@@ -30,6 +30,12 @@ def _recipe(parameters: EncoderPipelineParameters, models: Iterable[str]) -> str
         said.append(f"Encoders and losses of the thesis are {whose}.")
     else:
         said.append("recipe=authors trains the encoders of the thesis, one a budget.")
+    if parameters.init:
+        where = getattr(parameters.init, "file", parameters.init)
+        said.append(
+            f"Encoders of the run's own width began with the weights of {where}: their epochs and "
+            "seconds are those that came on top."
+        )
     return " ".join(said)
 
 
