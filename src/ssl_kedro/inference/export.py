@@ -1,17 +1,21 @@
 """Compact and static networks as folders and as ONNX files, checked."""
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssl_kedro.core.files import replaced_file
-from ssl_kedro.encoders.base import SIDE, Encoder
+from ssl_kedro.encoders.base import SIDE, Backbone, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
+from ssl_kedro.encoders.torchvision_names import named_architecture, torchvision_weights
 from ssl_kedro.gating.gate import global_average
+from ssl_kedro.inference import plain_module
 from ssl_kedro.inference.int8 import Int8Network, int8_network
 from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactGate, CompactNetwork
@@ -93,6 +97,8 @@ def export_compact(
 def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> FileReport:
     """The folder that the C++ kernel computes in float32, read again and compared.
 
+    Beside the weights stands ``model.py``, which computes them with PyTorch alone.
+
     Args:
         network: static or dense.
         folder: to be written.
@@ -103,11 +109,45 @@ def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> 
     """
     batch = compared_images(images, *images.shape[2:])
     save_bundle(network, folder)
+    shutil.copyfile(plain_module.__file__, folder / "model.py")
     with torch.inference_mode():
-        found, expected = load_bundle(folder, CompactNetwork)(batch), network(batch)
-    difference = checked_difference(folder, found, expected, "features", "write it again")
+        expected = network(batch)
+        difference = max(
+            checked_difference(folder, again(batch), expected, "features", "write it again")
+            for again in (load_bundle(folder, CompactNetwork), plain_module.load(folder))
+        )
     largest = float(expected.abs().max())
     return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+
+
+def export_torchvision(encoder: Encoder, path: Path, images: np.ndarray) -> FileReport:
+    """The dense branch as weights for torchvision's and timm's network of its name, without ``fc``.
+
+    The file is read into torchvision's network and compared.
+
+    Args:
+        encoder: of a shape that they have.
+        path: of the file to be written, ``.safetensors``.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+
+    Raises:
+        InputError: they have no network of its shape.
+        ExportError: their network computes something else.
+    """
+    from torchvision.models import get_model  # noqa: PLC0415  takes a second
+
+    weights, dense = torchvision_weights(encoder), cast(Backbone, encoder.member("dense"))
+    with replaced_file(path) as temporary:
+        save_file(weights, temporary)
+    network = get_model(named_architecture(encoder))
+    network.fc = nn.Identity()
+    network.load_state_dict(load_file(path))
+    batch = compared_images(images, *images.shape[2:])
+    with torch.inference_mode():
+        expected = dense.eval().dense(batch)
+        found = network.eval()((batch - dense.pixel_mean) / dense.pixel_std)
+    difference = checked_difference(path, found, expected, "features", "write it again")
+    return FileReport(path, path.stat().st_size, len(batch), difference, float(expected.max()))
 
 
 def _folder_bytes(folder: Path) -> int:

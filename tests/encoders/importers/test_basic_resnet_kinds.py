@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ssl_kedro.encoders.bundle import load_encoder, save_bundle
 from ssl_kedro.encoders.importers import WeightsError, import_weights
-from ssl_kedro.encoders.importers.basic_resnet import encoder_name
 from ssl_kedro.encoders.maps import BranchMaps
+from ssl_kedro.encoders.torchvision_names import encoder_name
 
 State = dict[str, Tensor]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -12,26 +12,13 @@ from ssl_kedro.encoders.folding import Stem
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.importers.kind import CHECK_KIND, Selection, WeightsError
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, BranchMaps
+from ssl_kedro.encoders.torchvision_names import encoder_name
 
 # Of the training images of CIFAR-10; networks with a 3x3 stem were trained on 32 px.
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 _STEMS: dict[int, Stem] = {7: "imagenet", 3: "cifar"}
 _SIDES: dict[Stem, int] = {"imagenet": 224, "cifar": 32}
 _STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-_NAMES = (
-    (r"conv1\.", "stem.0."),
-    (r"bn1\.", "stem.1."),
-    (r"layer(\d)\.(\d+)\.(bn[12])\.", r"blocks.layer\1_\2.\3.dense."),
-    (r"layer(\d)\.(\d+)\.", r"blocks.layer\1_\2."),
-)
-
-
-def encoder_name(name: str) -> str:
-    """Name in a dense encoder of what torchvision calls so; others stay as they are."""
-    for pattern, ours in _NAMES:
-        if re.match(pattern, name):
-            return re.sub(f"^{pattern}", ours, name)
-    return name
 
 
 def of_basic_blocks(selection: Selection) -> bool:

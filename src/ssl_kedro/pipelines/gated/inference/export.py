@@ -6,6 +6,7 @@ import numpy as np
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.torchvision_names import named_architecture
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.inference.export import (
     ExportReport,
@@ -14,6 +15,7 @@ from ssl_kedro.inference.export import (
     export_compact,
     export_compact_onnx,
     export_int8_compact,
+    export_torchvision,
 )
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.pipelines.gated.inference.forms import calibration_images
@@ -36,7 +38,7 @@ def export(
 ) -> Export:
     """Files of one encoder's networks, each compared with PyTorch; in int8 those that hold.
 
-    What the C++ kernel reads is written where it was the fastest engine, of gated networks always.
+    What the C++ kernel reads in float32 is also read by plain PyTorch, and so always written.
 
     Raises:
         ConfigError: the encoder is made for another image size, or the static budget cannot
@@ -68,10 +70,11 @@ def export(
     for name in networks.own:
         path = folder / f"{name}.onnx"
         files[name] = export_compact_onnx(networks.by_name[name], path, side, images=images)
-        in_f32 = inference.form(name, "f32", "native")
-        if name != "gated" and in_f32 is not None and "native" in in_f32.engines:
+        if name != "gated":
             kernel = folder / f"{name}_kernel"
             files[kernel.name] = export_bundle(networks.by_name[name], kernel, images)
+    if theirs := named_architecture(encoder):
+        files["torchvision"] = export_torchvision(encoder, folder / f"{theirs}.safetensors", images)
     files |= _in_int8(parameters, networks, inference, train_images, images, folder)
     share = None
     if "static" in networks.own:
