@@ -52,6 +52,17 @@ def test_all_encoders_of_the_run_s_width_begin_with_a_file(
     assert not starts(pipeline.create_pipeline({"encoder": {"width": 16}}, ()))
 
 
+def test_a_method_begins_otherwise_than_the_run() -> None:
+    own = {"methods": {"nested": {"init": "dual_gating.vicreg.encoder"}}}
+    made = dual_gating.create_pipeline({"encoder": {"width": 16}, **own}, ("frontier",))
+    assert starts(made) == {"dual_gating.nested": "dual_gating.vicreg.encoder"}
+    parameters = DualGatingParameters.model_validate(own)
+    assert parameters.begins_with_dense("nested")
+    assert not parameters.begins_with_dense("slim")
+    with pytest.raises(ConfigError, match=r"methods\.nested\.init = 'dual_gating\.vicreg\.enc"):
+        parameters.check_missing("dual_gating.vicreg.encoder")
+
+
 def test_what_the_run_trains_itself_is_begun_with_seed_by_seed() -> None:
     values = {"encoder": {"width": 16, "init": "dual_gating.vicreg.encoder"}, "recipe": "best"}
     made = dual_gating.create_pipeline({**values, "repeats": 2}, ())

@@ -80,10 +80,13 @@ class MethodParameters(PipelineParameters):
     Args:
         train: fields of the training recipe that it overrides.
         options: its own parameters.
+        init: catalog name of the encoder that its own begin with, such as the run's dense one;
+            None = as ``encoder.init`` says.
     """
 
     train: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
+    init: Annotated[str, Field(min_length=1)] | None = None
 
 
 # Of a training recipe: "auto", "on" or "off", of which YAML and --params make booleans.

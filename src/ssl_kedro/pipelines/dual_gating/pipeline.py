@@ -61,7 +61,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     made += _report(models, transfers, parts, stages(models, exported=exported))
     whole = Pipeline(
         [
-            *encoder_nodes(KEY, models, common, parameters.initial(KEY), exported=exported),
+            *encoder_nodes(KEY, models, common, parameters.initial, exported=exported),
             *(_transfer_node(parameters, transfer) for transfer in transfers),
             *(
                 report_node(KEY, one, _tags_of_parts(one[2], parts), exported=exported)

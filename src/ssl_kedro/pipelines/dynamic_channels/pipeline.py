@@ -67,7 +67,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
                 KEY,
                 models,
                 [*budget_tags(models), *parts],
-                parameters.initial(KEY),
+                parameters.initial,
                 exported=exported,
             ),
             *(

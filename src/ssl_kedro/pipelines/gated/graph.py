@@ -108,7 +108,7 @@ def encoder_nodes(
     pipeline: str,
     models: Sequence[PlannedModel],
     tags: Sequence[str],
-    start: str = "",
+    initial: Callable[[str, str], str],
     *,
     exported: bool,
 ) -> list[Node]:
@@ -118,8 +118,8 @@ def encoder_nodes(
         pipeline: its key.
         models: all trainings.
         tags: of what every model needs.
-        start: catalog name of the encoder that others begin with; "" = there is none. Where the run
-            trains it, each begins with that of its own seed and data.
+        initial: catalog name of the encoder that those of a pipeline's method begin with, or "".
+            Where the run trains it, each begins with that of its own seed and data.
         exported: whether compact networks are written to files.
 
     Raises:
@@ -133,10 +133,11 @@ def encoder_nodes(
             raise ConfigError(
                 f"{pipeline}.inference.models", [], 'the models to export, or "all"; none is named'
             )
-    starts = _starts(models, start)
-    # Where the run trains it, that waits for the choice of how to compute.
-    made = {f"{model.namespace}.encoder" for model in models}
-    given_start = {"start": start} if start and start not in made else {}
+    made = {f"{model.namespace}.encoder": model for model in models}
+    starts = {m.namespace: _start(m, initial(pipeline, m.training.method), made) for m in models}
+    # What the run trains itself waits for the choice of how to compute.
+    ready = sorted({start for start in starts.values() if start and start not in made})
+    given_start = {"start": ready[0]} if ready else {}
     data = {"data": f"{pipeline}.data_summary"}
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
     shared: list[tuple[Made, Sequence[str]]] = [
@@ -170,19 +171,21 @@ def encoder_nodes(
     ]
 
 
-def _starts(models: Sequence[PlannedModel], start: str) -> dict[str, str]:
-    """Catalog name of what each model begins with, by namespace; "" = random weights."""
-    made = {f"{model.namespace}.encoder": model for model in models}
-    origin, found = made.get(start), {}
-    for model in models:
-        own = start
-        if origin is not None:
-            of_seed = (origin.key, model.repeat, model.data)
-            same = (n for n, m in made.items() if (m.key, m.repeat, m.data) == of_seed)
-            own = next(same, "")
-        fits = model.training.width is None and not model.student
-        found[model.namespace] = own if fits and own != f"{model.namespace}.encoder" else ""
-    return found
+def _start(model: PlannedModel, start: str, made: Mapping[str, PlannedModel]) -> str:
+    """Catalog name of the encoder that a model's own begins with; "" = random weights.
+
+    Args:
+        model: to be trained.
+        start: as parameters name it.
+        made: all models of the run, by the names of their encoders.
+    """
+    if model.training.width is not None or model.student or model.made_from:
+        return ""
+    if (origin := made.get(start)) is not None:
+        of_seed = (origin.key, model.repeat, model.data)
+        same = (n for n, m in made.items() if (m.key, m.repeat, m.data) == of_seed)
+        start = next(same, "")
+    return "" if start == f"{model.namespace}.encoder" else start
 
 
 def _model_nodes(model: PlannedModel, start: str, *, exported: bool) -> Iterator[Node]:

@@ -332,23 +332,35 @@ class EncoderPipelineParameters(PipelineParameters):
         """The tags that add peers, the encoder for every budget, and the export of networks."""
         return ("frontier", "best", "export")
 
-    def initial(self, pipeline: str) -> str:
-        """Catalog name of the encoder that others of a pipeline begin with; "" = none."""
-        from_file = f"{pipeline}.start" if self.init else ""
-        return self.init if isinstance(self.init, str) else from_file
+    def initial(self, pipeline: str, method: str) -> str:
+        """Catalog name of the encoder that a method's own begin with; "" = none."""
+        init = self._init(method)
+        from_file = f"{pipeline}.start" if init else ""
+        return init if isinstance(init, str) else from_file
+
+    def begins_with_dense(self, method: str) -> bool:
+        """Whether a method's encoders begin with the run's own dense baseline."""
+        init = self._init(method)
+        of_dense = isinstance(init, str) and init.split(".")[1:2] == [self.dense_method]
+        return of_dense and method != self.dense_method
+
+    def _init(self, method: str) -> InitialWeights | str | None:
+        return self.methods.get(method, MethodParameters()).init or self.init
 
     def check_missing(self, name: str) -> None:
         """Refuse weights to begin with that are not there."""
         if isinstance(self.init, InitialWeights) and name.endswith(".start"):
-            where = origin_of(self.init.kind)
-            expected = f"a file that exists, from {where}"
+            expected = f"a file that exists, from {origin_of(self.init.kind)}"
             raise ConfigError("encoder.init.file", self.init.file, expected)
-        if name == self.init:
+        keys = {"encoder.init": self.init}
+        keys |= {f"methods.{of}.init": found.init for of, found in self.methods.items()}
+        for key in (key for key, init in keys.items() if init == name):
+            path = "a path with a slash, or " * (key == "encoder.init")
             expected = (
-                "a path with a slash, or the catalog name of an encoder that this run trains or an "
-                'earlier one has left, such as "dual_gating.vicreg.encoder"'
+                f"{path}the catalog name of an encoder that this run trains or an earlier one has "
+                'left, such as "dual_gating.vicreg.encoder"'
             )
-            raise ConfigError("encoder.init", name, expected)
+            raise ConfigError(key, name, expected)
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Refuse batches and votes of more images than there are."""

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import DataSummary, Evaluation
-from ssl_kedro.pipelines.gated.variants import name_of
+from ssl_kedro.pipelines.gated.variants import name_of, title_of
 from ssl_kedro.reporting.html import Card, Report, Section, rendered
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.number_format import MINUS, percent
@@ -30,12 +30,15 @@ def _recipe(parameters: EncoderPipelineParameters, models: Iterable[str]) -> str
         said.append(f"Encoders and losses of the thesis are {whose}.")
     else:
         said.append("recipe=authors trains the encoders of the thesis, one a budget.")
-    if parameters.init:
-        where = getattr(parameters.init, "file", parameters.init)
-        said.append(
-            f"Encoders of the run's own width began with the weights of {where}: their epochs and "
-            "seconds are those that came on top."
-        )
+    begun = {"Encoders of the run's own width": parameters.init} | {
+        title_of(name): found.init for name, found in parameters.methods.items() if name in names
+    }
+    for who, init in begun.items():
+        if init:
+            where = getattr(init, "file", init)
+            said.append(
+                f"{who} began with the weights of {where}: epochs and seconds are those on top."
+            )
     return " ".join(said)
 
 

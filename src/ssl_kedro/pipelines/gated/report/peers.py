@@ -49,7 +49,7 @@ class Peer:
         evaluations: by seed.
         accuracies: the same.
         macs: mean an image, the same.
-        teachers: evaluations of what taught it, the same; empty where nothing did.
+        needed: evaluations of what taught it, or what it began with, the same; empty without.
         thin: narrower networks by the dense method and the baseline itself, to compare with.
         derived: whether it was cut from another encoder, whose training the evaluations tell of.
     """
@@ -59,7 +59,7 @@ class Peer:
     evaluations: Mapping[int, Evaluation]
     accuracies: Mapping[int, Accuracies]
     macs: Mapping[int, float]
-    teachers: Mapping[int, Evaluation] = field(default_factory=dict)
+    needed: Mapping[int, Evaluation] = field(default_factory=dict)
     thin: tuple["Peer", ...] = ()
     derived: bool = False
 
@@ -90,7 +90,7 @@ class Peer:
         """Mean over seeds of what its training took, or that with all that it needs."""
         if itself and self.derived:
             return 0.0
-        spent = [] if itself else [self.teachers]
+        spent = [] if itself else [self.needed]
         return mean_and_std(
             sum(getattr(of[seed].training, quantity) for of in (self.evaluations, *spent) if of)
             for seed in self.evaluations
@@ -202,10 +202,12 @@ def _rows(
     made = [one for key in models for one in _networks(key, models[key], timed.get(key, {}))]
     thin = tuple(one for one in made if name_of(one.key) in (dense, "thin"))
     for one in made:
-        variant = variant_of(one.key)
+        variant, method = variant_of(one.key), next(iter(one.evaluations.values())).method
+        # To teach it, or to begin with.
+        needs_dense = bool(variant and variant.student) or parameters.begins_with_dense(method)
         yield replace(
             one,
-            teachers=models[dense] if variant and variant.student else {},
+            needed=models[dense] if needs_dense else {},
             thin=() if one in thin else thin,
             derived=bool(variant and variant.derived) and one.key != name_of(one.key),
         )
@@ -250,7 +252,8 @@ def peers_section(
         f"{spread}. FLOPs: MACs, mean over the evaluation images, and their share of the dense "
         "encoder's. Parameters: numbers in the encoder's file, of all its branches. TMACs: 10¹² "
         "multiply-accumulates, a backward pass counted as two forward passes. A distilled network "
-        "needs its teacher, the dense baseline of its seed. All networks of a gated encoder come "
+        "needs its teacher, the dense baseline of its seed, and so does what begins with its "
+        "weights. All networks of a gated encoder come "
         "from one training; slim ones of all widths and nested ones of all budgets from that "
         "of the whole slim or nested network, and pruned ones from the dense baseline's, with no "
         "training of their own. Each network is compared "
