@@ -221,30 +221,3 @@ def test_it_is_a_backbone_by_name_and_draws_nothing_when_it_is_cut() -> None:
     encoder.narrow_features(torch.rand(2, 3, 16, 16, generator=torch.Generator()), 0.3)
     encoder.calibrate(IMAGES, (0.3,))
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_weights_that_were_trained_whole_are_put_in_order_of_their_filters_norms() -> None:
-    encoder = whole().eval()
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    images = torch.from_numpy(IMAGES[:3])
-    expected = encoder.dense(images)
-    encoder.put_in_order()
-    torch.testing.assert_close(encoder.dense(images), expected, rtol=1e-5, atol=1e-5)
-    for name in encoder.blocks:
-        at = f"blocks.{name}"
-        old, new = before[f"{at}.conv1.weight"], encoder.state_dict()[f"{at}.conv1.weight"]
-        scale = (
-            before[f"{at}.bn1.dense.weight"] / (before[f"{at}.bn1.dense.running_var"] + 1e-5).sqrt()
-        )
-        strength = [float((scale[k] * old[k]).norm()) for k in range(len(old))]
-        order = sorted(range(len(old)), key=lambda k: -strength[k])
-        assert order != list(range(len(old)))
-        assert torch.equal(new, old[order])
-        for norm in ("dense", "gated"):
-            for part in ("weight", "bias", "running_mean", "running_var"):
-                key = f"{at}.bn1.{norm}.{part}"
-                assert torch.equal(encoder.state_dict()[key], before[key][order])
-    # In order already: nothing moves.
-    again = {name: value.clone() for name, value in encoder.state_dict().items()}
-    encoder.put_in_order()
-    assert all(torch.equal(value, again[name]) for name, value in encoder.state_dict().items())

@@ -23,7 +23,6 @@ from ssl_kedro.encoders.cutting import (
     without_memory,
 )
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.encoders.pruning import channel_norms
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.images.inputs import ImageInput
 
@@ -69,21 +68,6 @@ class NestedResNet18(GatedResNet18):
         # one after the other, (B, 2, channels). A closed channel has those of the next budget.
         self.register_buffer("budgets", torch.empty(0))
         self.register_buffer("statistics", torch.empty(0, 2, 0))
-
-    @torch.no_grad()
-    def put_in_order(self) -> None:
-        """Let the inner channels of each block stand by falling norm, strongest first.
-
-        For weights that were trained whole: small budgets then begin with what matters most. The
-        whole network computes what it did. The norm is that by which channels are pruned.
-        """
-        for (_, block), norms in zip(self.residual_blocks(), channel_norms(self), strict=True):
-            order = norms.argsort(descending=True)
-            for part in (block.conv1, *block.bn1.values()):
-                for value in part.state_dict().values():
-                    if value.ndim:
-                        value.copy_(value[order])
-            block.conv2.weight.copy_(block.conv2.weight[:, order])
 
     @property
     def smallest_budget(self) -> float:

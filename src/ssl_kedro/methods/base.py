@@ -176,7 +176,7 @@ class Method(Trainable):
         self.encoder: Encoder = self.new_encoder(setup, config or MethodConfig())
         self.begins_trained = setup.start is not None
         if setup.start is not None:
-            self.begin_with(setup.start)
+            start_from(self.encoder, setup.start)
         if config is None:
             wide = 4 * self.encoder.feature_dimensions
             config = MethodConfig(ExpanderConfig(wide, wide))
@@ -191,10 +191,6 @@ class Method(Trainable):
     @abstractmethod
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
         """The encoder with the branches that the method trains."""
-
-    def begin_with(self, trained: Encoder) -> None:
-        """Take over a trained encoder's dense weights."""
-        start_from(self.encoder, trained)
 
     def limit_cost(self, budget: float | None) -> None:
         """Take notice of the budget; there is nothing to do without gates."""

@@ -21,7 +21,7 @@ import torch
 
 from ssl_kedro.core.config import WEIGHT, Config, ConfigError, Range
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.base import Branch
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.encoders.nested_resnet18 import NestedResNet18, nested
@@ -98,12 +98,6 @@ class NestedMethod(TwoViewMethod, ABC):
             least = f"more than {self.smallest:.4f}, what one channel a block costs"
             raise ConfigError("largest", options.largest, least)
         return encoder
-
-    def begin_with(self, trained: Encoder) -> None:
-        """As for all; channels that were trained without an order are put into one."""
-        super().begin_with(trained)
-        if not isinstance(trained, NestedResNet18):
-            self.encoder.put_in_order()
 
     def forward(
         self,
