@@ -131,7 +131,7 @@ class DualGatingParameters(EncoderPipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """Parts of the chapter, peers, the encoder for every budget, and export."""
+        """Parts of the chapter, and what any pipeline of gated encoders has."""
         return (*parts(), *super().further_tags)
 
     def check_missing(self, name: str) -> None:

@@ -28,6 +28,7 @@ from ssl_kedro.pipelines.gated.gathering import (
     report_node,
     stages,
 )
+from ssl_kedro.pipelines.gated.given_encoder import EVALUATE, evaluation_nodes
 from ssl_kedro.pipelines.gated.graph import (
     COMPARED,
     EXPORT,
@@ -46,8 +47,11 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
     that the parameters name, or those of the recipe. "best" and "frontier" are such tags as well:
     the encoder for every budget, and what a user would take instead of a gated encoder. "export"
-    adds the nodes that write compact networks to files.
+    adds the nodes that write compact networks to files. "evaluate" does nothing but evaluate the
+    encoder of ``encoder.init``.
     """
+    if EVALUATE in asked:
+        return Pipeline(evaluation_nodes(KEY, parameters))
     named = tuple(part for part in (*known_parts(), *COMPARED) if part in asked)
     parts = named or parameters.made_parts
     exported = EXPORT in asked

@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.gated.gathering import (
     report_node,
     stages,
 )
+from ssl_kedro.pipelines.gated.given_encoder import EVALUATE, evaluation_nodes
 from ssl_kedro.pipelines.gated.graph import (
     BEST,
     COMPARED,
@@ -41,8 +42,11 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     """Chapter 5, or with `recipe: best` one encoder for every budget; tags add to it.
 
     "frontier" adds what a user would take instead of a gated encoder, and further seeds, "export"
-    the nodes that write compact networks to files.
+    the nodes that write compact networks to files. "evaluate" does nothing but evaluate the
+    encoder of ``encoder.init``.
     """
+    if EVALUATE in asked:
+        return Pipeline(evaluation_nodes(KEY, parameters))
     exported = EXPORT in asked
     plain = [BEST] if parameters.recipe == BEST else []
     parts = [tag for tag in COMPARED if tag in asked][:1] or plain

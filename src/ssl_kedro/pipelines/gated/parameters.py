@@ -329,8 +329,8 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """The tags that add peers, the encoder for every budget, and the export of networks."""
-        return ("frontier", "best", "export")
+        """Peers, the encoder for every budget, the export of networks, and an encoder as it is."""
+        return ("frontier", "best", "export", "evaluate")
 
     def initial(self, pipeline: str, method: str) -> str:
         """Catalog name of the encoder that a method's own begin with; "" = none."""

@@ -1,0 +1,92 @@
+"""``--tags evaluate``: an encoder that is there already, evaluated without training."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Project
+from oracles.norms import with_used_norms
+from ssl_kedro.api import load_images
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.bundle import save_encoder
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.pipelines import dual_gating, dynamic_channels
+from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.gated.given_encoder import few_labels
+
+BOTH = pytest.mark.parametrize("pipeline", [dual_gating, dynamic_channels])
+
+
+@BOTH
+def test_the_graph_holds_that_and_nothing_else(pipeline: ModuleType) -> None:
+    name = pipeline.__name__.rpartition(".")[2]
+    made = pipeline.create_pipeline({"encoder": {"init": "some/folder"}}, ("evaluate",))
+    assert all(node.tags == {"evaluate"} for node in made.nodes)
+    assert not any("pretrain" in node.name for node in made.nodes)
+    assert f"{name}.start" in made.inputs()
+    assert {
+        f"{name}.given.{what}" for what in ("evaluation", "few_labels", "inference", "report")
+    } < (made.all_outputs())
+    untimed = {"encoder": {"init": "a.encoder"}, "inference": {"models": []}}
+    made = pipeline.create_pipeline(untimed, ("evaluate",))
+    assert f"{name}.given.inference" not in made.all_outputs()
+    assert "a.encoder" in made.inputs()
+
+
+@BOTH
+def test_without_an_encoder_the_parameter_is_named(pipeline: ModuleType) -> None:
+    with pytest.raises(
+        ConfigError, match=r"encoder\.init = None: expected the encoder to evaluate"
+    ):
+        pipeline.create_pipeline({}, ("evaluate",))
+
+
+@pytest.mark.parametrize(("share", "reached"), [(0.02, 1.0), (0.0001, 1.0)])
+def test_few_labels_are_as_many_of_each_class_and_one_at_least(
+    share: float, reached: float
+) -> None:
+    """Classes are directions: one image of each tells them apart."""
+    parameters = DualGatingParameters.model_validate({"probe": {"epochs": 30, "runs": 2}})
+    labels = np.arange(200, dtype=np.int64) % 4
+    features = 10 * np.eye(4, dtype=np.float32)[labels]
+    found = few_labels(parameters, (features, labels), (features[:20], labels[:20]), share)
+    assert found == [reached, reached]
+    # All but the class that is named wrongly in training.
+    wrong = np.where(labels == 3, 2, labels)
+    found = few_labels(parameters, (features, wrong), (features[:20], labels[:20]), share)
+    assert found == [0.75, 0.75]
+
+
+def test_a_run_evaluates_a_bundle_and_trains_nothing(project: Project) -> None:
+    torch.manual_seed(0)
+    shape = EncoderConfig("cifar_pad1", 6)
+    encoder = with_used_norms(GatedResNet18(shape, image_size=16))
+    save_encoder(encoder, project.path / "mine")
+    changes = {"encoder.init": str(project.path / "mine"), "probe.epochs": 20}
+    done = project.run(changes, "--tags", "evaluate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = project.path / "data/07_model_output/dual_gating.given"
+    found = json.loads((folder / "evaluation.json").read_text())
+    assert found["macs"]["own"] == encoder.cost(16).dense
+    assert found["training"]["epochs"] == 0
+    assert not list((project.path / "data/06_models").glob("**/training.json"))
+    sets = [
+        load_images("textures", split, size=16, generated=200, generated_eval=60)
+        for split in ("train", "eval")
+    ]
+    with torch.inference_mode():
+        known, asked = (encoder.dense(torch.from_numpy(part.images)) for part in sets)
+    nearest = torch.cdist(asked, known).argmin(dim=1).numpy()
+    expected = float((sets[0].labels[nearest] == sets[1].labels).mean())
+    assert found["branches"]["dense"]["knn_top1"] == pytest.approx(expected, abs=1 / 60)
+    few = json.loads((folder / "few_labels.json").read_text())
+    assert set(few) == {"dense", "gated"}
+    assert all(len(few[branch][share]) == 2 for branch in few for share in ("0.01", "0.1"))
+    page = (project.results.parent / "dual_gating.given/report.html").read_text()
+    assert "Linear, 1\xa0% of the labels" in page
+    assert f"{found['parameters']:,}" in page
