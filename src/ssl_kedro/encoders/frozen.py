@@ -20,6 +20,10 @@ from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.importers import KINDS, import_weights
 from ssl_kedro.encoders.maps import MapNetwork, load_map_network
+from ssl_kedro.encoders.onnx_maps import OnnxMaps
+from ssl_kedro.encoders.timm_maps import TimmMaps
+
+Positive = Annotated[float, Range(above=0, at_most=1000)]
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,18 @@ class FrozenEncoderConfig(Config):
 
     Args:
         kind: "bundle" = a folder that this project wrote; "random" = ResNet-50 or 101 as it
-            is initialised; "pixels" = the image itself, made small; or one of
-            ``importers.KINDS``: a file as its publisher gives it out.
+            is initialised; "pixels" = the image itself, made small; "onnx" = an ONNX
+            file; "timm" = a network of timm; or one of ``importers.KINDS``: a file as its publisher
+            gives it out.
         file: the bundle's folder or the published file, also elsewhere (``s3://...``).
         branch: of a bundle: "dense" or "gated".
         depth: of "random": 50 or 101.
         width: of "random": channels of the first stage; 64 is ResNet-50.
         side: of "pixels": px.
+        model: of "timm": its name there.
+        pixel_mean: of "onnx": that its file expects pixels to be normalised by, per channel, in
+            [0, 1]; ImageNet's are (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225).
+        pixel_std: the same.
         adapt_batch_norm: take batch statistics of the images to be searched before the
             extraction (thesis 3.4.1).
         image_size: side in px of the images it sees; None = that of the run.
@@ -48,6 +57,9 @@ class FrozenEncoderConfig(Config):
     depth: Literal[50, 101] = 50
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
     side: Annotated[int, Range(at_least=2, at_most=64)] = 16
+    model: str = ""
+    pixel_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pixel_std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
     adapt_batch_norm: bool = True
     image_size: Annotated[int, Range(at_least=8, at_most=4096)] | None = None
     row: str = ""
@@ -56,11 +68,14 @@ class FrozenEncoderConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_scheme("file", self.file)
-        known = ("random", "pixels", "bundle", *KINDS)
+        known = ("random", "pixels", "bundle", "onnx", "timm", *KINDS)
         if self.kind not in known:
             raise ConfigError("kind", self.kind, f"one of {', '.join(known)}")
         if self.needs_file and not self.file:
             raise ConfigError("file", self.file, f'a path, which kind "{self.kind}" needs')
+
+        if self.kind == "timm" and not self.model:
+            raise ConfigError("model", self.model, 'a name that timm knows, such as "resnet50"')
 
     @property
     def needs_file(self) -> bool:
@@ -130,6 +145,7 @@ def frozen_encoder(
         RemoteError: the file lies elsewhere and cannot be reached.
         BundleError: the bundle cannot be used.
         WeightsError: the published file is missing or not what its kind says.
+        InputError: an ONNX file or timm's weights cannot be used.
     """
     if config.kind == "pixels":
         return PixelMaps(config.side)
@@ -137,6 +153,11 @@ def frozen_encoder(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "random encoder", config.depth, config.width))
             return BottleneckResNet(BottleneckConfig(config.depth, config.width)).eval()
+    if config.kind in ("onnx", "timm"):
+        path = local_copy(config.file or "", storage_options)
+        if config.kind == "timm":
+            return TimmMaps(config.model, path)
+        return OnnxMaps(path, config.pixel_mean, config.pixel_std)
     return _from_file(config.kind, config.file or "", config.branch, storage_options)
 
 
@@ -173,6 +194,8 @@ def origin_of(kind: str) -> str:
     """Where files of a kind come from, for messages."""
     if kind == "bundle":
         return "the dual_gating or dynamic_channels pipeline, which writes it"
+    if kind not in KINDS:
+        return "whoever trained it"
     return f"{KINDS[kind].hosted} ({KINDS[kind].file})"
 
 

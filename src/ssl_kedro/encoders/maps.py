@@ -129,6 +129,8 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     Raises:
         ValueError: no images.
     """
+    if not _norms(network):
+        return
     # A copy with the same weights, so that nothing of the network has to be put back.
     copied = copy.deepcopy(network, {id(weight): weight for weight in network.parameters()}).eval()
     norms = _norms(copied)
@@ -148,7 +150,7 @@ def adapt_batch_norm(network: MapNetwork, batches: Iterable[Tensor]) -> None:
     for images in batches:
         if len(images) > 1:
             copied(images)
-    if norms and not any(moments.count for moments in found.values()):
+    if not any(moments.count for moments in found.values()):
         raise ValueError(
             "expected at least one batch of two or more images to take statistics from, found none"
         )
