@@ -399,7 +399,9 @@ def test_export_is_checked_and_refuses_another_size(
         [
             *("compact", "dense", "gated", "static"),
             # The kernel's int8 was judged for both, that of ONNX Runtime for one of them.
-            *("dense_kernel", "dense_int8_kernel", "static_int8", "static_int8_kernel"),
+            *("dense_int8_kernel", "static_int8", "static_int8_kernel"),
+            # Plain PyTorch reads these, whatever engine won.
+            *("dense_kernel", "static_kernel"),
         ],
         20,
     )
@@ -518,7 +520,7 @@ def test_graph_times_what_is_asked_for_and_exports_by_tag() -> None:
     assert not any("export" in name for name in both)
     exported = nodes("export", models="dual")
     short = {name.rsplit(".", 1)[-1] for name in exported}
-    written = {"export_vicreg", "export_dual_budget_30", "exports", "deployed_files"}
+    written = {"export_vicreg", "export_dual_budget_30", "exports", "deployed_files", "hub"}
     assert short == {*written, "metrics", "report"}
     # With the peers, of what their run has left.
     of_peers = {name.rsplit(".", 1)[-1] for name in nodes("frontier", "export", models="dual")}

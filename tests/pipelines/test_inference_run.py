@@ -101,6 +101,8 @@ def test_export_trains_nothing_and_stands_in_metrics_and_report(
     report = (exported.results / "report.html").read_text()
     assert "Exported files" in report
     assert "dual_gating.budget_50/export/static.onnx" in report
+    hub = json.loads((exported.results / "hub.json").read_text())
+    assert (hub["file"] is None) == bool(hub["why"])
 
 
 @pytest.mark.parametrize("name", ["compact", "gated", "static"])

@@ -91,7 +91,7 @@ def export_compact(
     save_bundle(network, folder)
     again = load_bundle(folder, CompactNetwork)
     difference, largest = _compact_difference(again, encoder, folder, batch)
-    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+    return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)
 
 
 def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> FileReport:
@@ -117,7 +117,7 @@ def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> 
             for again in (load_bundle(folder, CompactNetwork), plain_module.load(folder))
         )
     largest = float(expected.abs().max())
-    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+    return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)
 
 
 def export_torchvision(encoder: Encoder, path: Path, images: np.ndarray) -> FileReport:
@@ -150,7 +150,8 @@ def export_torchvision(encoder: Encoder, path: Path, images: np.ndarray) -> File
     return FileReport(path, path.stat().st_size, len(batch), difference, float(expected.max()))
 
 
-def _folder_bytes(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
+    """Of all files in a folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
@@ -201,7 +202,7 @@ def export_int8_compact(
     with torch.inference_mode():
         expected = network(batch)
     difference, largest = float((after - expected).abs().max()), float(expected.abs().max())
-    return FileReport(folder, _folder_bytes(folder), len(batch), difference, largest)
+    return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)
 
 
 def export_compact_onnx(

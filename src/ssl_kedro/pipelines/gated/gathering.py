@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline, node
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import nodes
 from ssl_kedro.pipelines.gated.frontier.export import export_deployment
+from ssl_kedro.pipelines.gated.frontier.hub import export_hub
 from ssl_kedro.pipelines.gated.frontier.nodes import collect_measurements, deployment, frontier
 from ssl_kedro.pipelines.gated.graph import COMPARED, EXPORT, MEASURE, Made, PlannedModel, named
 from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
@@ -24,7 +25,7 @@ _AFTER_TIMING = (
     *("frontier_table", "frontier_plot", "deployment", "peers", "peers_plot", "metrics", "report"),
 )
 # What is made of exported files alone.
-OF_EXPORT = ("exports", "deployed_files")
+OF_EXPORT = ("exports", "deployed_files", "hub")
 
 
 def gathering(
@@ -60,9 +61,12 @@ def gathering(
     if exported:
         deployed = named(pipeline, "deployment", "exports")
         deployed |= {"folder": f"{pipeline}.deployment_folder"}
+        page = named(pipeline, "parameters", "deployment", "exports", "frontier_table")
+        page |= named(pipeline, "run_manifest") | {"folder": f"{pipeline}.hub_folder"}
         found += [
             (nodes.collect_by_model, left("export_check", timed), "exports"),
             (export_deployment, deployed, "deployed_files"),
+            (export_hub, page, "hub"),
         ]
     if compared := [model for model in own if model.compared]:
         inputs = named(pipeline, "parameters") | _of_every_seed(compared)

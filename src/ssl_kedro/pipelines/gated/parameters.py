@@ -390,7 +390,7 @@ class EncoderPipelineParameters(PipelineParameters):
 _PUBLISHED_TRAIN = ("epochs", "batch_size", "optimiser", "lr")
 _PUBLISHED_GATES = ("sparsity", "bound", "warmup", "steering")
 # One choice for all trainings of a run.
-_OF_THE_RUN = (
+OF_THE_RUN = (
     *("device", "precision", "memory_format", "compile", "graphs", "resume"),
     *("workers", "nodes", "rendezvous"),
 )
@@ -402,7 +402,7 @@ def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str
     Raises:
         ConfigError: a field cannot be used, or belongs to the run as a whole.
     """
-    for name in _OF_THE_RUN:
+    for name in OF_THE_RUN:
         if name in changes:
             raise ConfigError(
                 f"{location}.{name}", changes[name], "nothing: it is set for the whole run in train"

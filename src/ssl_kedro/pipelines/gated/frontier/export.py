@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.files import replaced_folder
+from ssl_kedro.inference.export import FileReport
 from ssl_kedro.inference.onnx_file import ExportError
 from ssl_kedro.pipelines.gated.inference.records import DeployedFiles, Deployment, Exports
 
@@ -58,14 +60,7 @@ def export_deployment(deployment: Deployment, exports: Exports, folder: Path) ->
         ConfigError: there is nothing to choose by, or the model has no files yet.
         ExportError: a copy differs from its source.
     """
-    if deployment.model not in exports:
-        found = deployment.model or deployment.why
-        raise ConfigError(
-            "deployment.model",
-            found,
-            f"one of the models whose files are written ({', '.join(exports)}); after a run with "
-            "--tags frontier write those of all of them: --tags frontier,export",
-        )
+    files_of(deployment, exports)
     wanted = _wanted(deployment, exports)
     described = dataclasses.asdict(deployment) | {
         "files": {role: source.name for role, source in wanted.items()}
@@ -77,6 +72,22 @@ def export_deployment(deployment: Deployment, exports: Exports, folder: Path) ->
         (temporary / "deployment.json").write_text(text + "\n", encoding="utf-8")
         (temporary / "features.py").write_text(_PROGRAM, encoding="utf-8")
     return DeployedFiles(str(folder), described["files"], _size(folder))
+
+
+def files_of(deployment: Deployment, exports: Exports) -> Mapping[str, FileReport]:
+    """Files of the model to deploy, by name.
+
+    Raises:
+        ConfigError: there is nothing to choose by, or the model has no files yet.
+    """
+    if deployment.model in exports:
+        return exports[deployment.model].files
+    raise ConfigError(
+        "deployment.model",
+        deployment.model or deployment.why,
+        f"one of the models whose files are written ({', '.join(exports)}); after a run with "
+        "--tags frontier write those of all of them: --tags frontier,export",
+    )
 
 
 def _wanted(deployment: Deployment, exports: Exports) -> dict[str, Path]:

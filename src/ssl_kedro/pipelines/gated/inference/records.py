@@ -286,6 +286,23 @@ class DeployedFiles:
     bytes: int
 
 
+@dataclass(frozen=True)
+class HubFolder:
+    """The network to deploy as a folder of the Hugging Face Hub.
+
+    Args:
+        folder: where it lies.
+        file: its check; None = nothing was written.
+        why: nothing was.
+        sent: address of the page that it was sent to; "" = it was not.
+    """
+
+    folder: str
+    file: FileReport | None = None
+    why: str = ""
+    sent: str = ""
+
+
 # Of all models, by their names in the metrics, "dual.budget_30".
 Measurements = dict[str, Measurement]
 Exports = dict[str, Export]
