@@ -324,7 +324,7 @@ def test_an_encoder_whose_gates_see_no_image_has_one_network_beside_the_dense(
     assert "50 % has no static network: no gate depends on the image" in section.paragraphs[1]
     typed_one = MEASUREMENT.validate_python(measurement)
     report = export(given(), blind, features, typed_one, *images, tmp_path)
-    assert report.files.keys() == {"compact", "dense", "gated"}
+    assert report.files.keys() == {"compact", "dense", "dense_kernel", "gated"}
     assert report.static_share is None
 
 
