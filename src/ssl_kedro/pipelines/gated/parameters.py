@@ -3,14 +3,12 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
-    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
-    TypeAdapter,
     ValidationError,
     model_serializer,
     model_validator,
@@ -19,9 +17,8 @@ from pydantic_core import InitErrorDetails
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
-from ssl_kedro.core.errors import nearest
 from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
-from ssl_kedro.encoders.frozen import InitialWeights, origin_of, place_of_weights
+from ssl_kedro.encoders.frozen import InitialWeights, origin_of
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
@@ -31,6 +28,13 @@ from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.pipelines.gated.frontier.parameters import FrontierParameters
 from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.recipes import (
+    Initial,
+    Recipe,
+    changed_recipe,
+    merged,
+    validated_config,
+)
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.variants import Variant, gated_names, has_gates
 from ssl_kedro.pipelines.parameters import (
@@ -42,38 +46,8 @@ from ssl_kedro.pipelines.parameters import (
     checked_device,
     checked_graphs,
     checked_workers,
-    field_names,
 )
 from ssl_kedro.training.config import TrainConfig
-
-Recipe = Literal["best", "authors", "text"]
-
-
-def _recipe(value: Any) -> Any:
-    """The name of a recipe, also in the words of earlier versions."""
-    return "authors" if value in (None, "", "script") else value
-
-
-def _initial(value: Any) -> Any:
-    """Where an encoder's first weights lie, checked; None, or text that is a catalog name."""
-    place = place_of_weights(value)
-    if isinstance(place, Mapping):
-        return TypeAdapter(InitialWeights).validate_python(dict(place))
-    if place is None or isinstance(place, str):
-        return place
-    raise ValueError("expected a path, file and kind, or the catalog name of an encoder")
-
-
-Initial = Annotated[InitialWeights | str | None, BeforeValidator(_initial)]
-
-
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested parameters with some replaced."""
-    found = dict(values)
-    for key, change in changes.items():
-        nested = isinstance(change, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = merged(found[key], change) if nested else change
-    return found
 
 
 class EncoderPipelineParameters(PipelineParameters):
@@ -111,7 +85,7 @@ class EncoderPipelineParameters(PipelineParameters):
     # What `--tags frontier` compares them with, by name in reports.
     peers: ClassVar[Mapping[str, Variant]]
 
-    recipe: Annotated[Recipe, BeforeValidator(_recipe)] = "authors"
+    recipe: Recipe = "authors"
     recipes: dict[Recipe, dict[str, Any]] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     budgets: Budgets | None = None
@@ -389,46 +363,3 @@ class EncoderPipelineParameters(PipelineParameters):
 
 _PUBLISHED_TRAIN = ("epochs", "batch_size", "optimiser", "lr")
 _PUBLISHED_GATES = ("sparsity", "bound", "warmup", "steering")
-# One choice for all trainings of a run.
-OF_THE_RUN = (
-    *("device", "precision", "memory_format", "compile", "graphs", "resume"),
-    *("workers", "nodes", "rendezvous"),
-)
-
-
-def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str) -> TrainConfig:
-    """A training recipe with some fields replaced.
-
-    Raises:
-        ConfigError: a field cannot be used, or belongs to the run as a whole.
-    """
-    for name in OF_THE_RUN:
-        if name in changes:
-            raise ConfigError(
-                f"{location}.{name}", changes[name], "nothing: it is set for the whole run in train"
-            )
-    return validated_config(TrainConfig, dataclasses.asdict(train) | dict(changes), location)
-
-
-C = TypeVar("C", bound=Config)
-
-
-def validated_config(kind: type[C], values: Mapping[str, Any], location: str) -> C:
-    """A configuration of some kind from plain values.
-
-    Raises:
-        ConfigError: a value cannot be used; the error names the whole key.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join([location, *map(str, first["loc"])])
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, ConfigError):
-            raise ConfigError(f"{location}.{cause.field}", cause.value, cause.expected) from None
-        expected = first["msg"].lower()
-        if first["type"] == "unexpected_keyword_argument":
-            known = field_names(kind, first["loc"][:-1])
-            expected = f"one of the keys there; {nearest(str(first['loc'][-1]), known)}"
-        raise ConfigError(name, first["input"], expected) from None

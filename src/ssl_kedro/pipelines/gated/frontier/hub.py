@@ -12,7 +12,8 @@ from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.pipelines.gated.frontier.choice import pareto_front
 from ssl_kedro.pipelines.gated.frontier.export import files_of
 from ssl_kedro.pipelines.gated.inference.records import Deployment, Exports, HubFolder
-from ssl_kedro.pipelines.gated.parameters import OF_THE_RUN, EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.recipes import OF_THE_RUN
 from ssl_kedro.pipelines.gated.variants import label_of, name_of
 from ssl_kedro.reporting.number_format import percent, plain, three_digits
 

@@ -1,0 +1,88 @@
+"""Recipes, and what single methods do otherwise: plain values into checked configurations."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+
+from ssl_kedro.core.config import Config, ConfigError
+from ssl_kedro.core.errors import nearest
+from ssl_kedro.encoders.frozen import InitialWeights, place_of_weights
+from ssl_kedro.pipelines.parameters import field_names
+from ssl_kedro.training.config import TrainConfig
+
+
+def _recipe(value: Any) -> Any:
+    """The name of a recipe, also in the words of earlier versions."""
+    return "authors" if value in (None, "", "script") else value
+
+
+Recipe = Annotated[Literal["best", "authors", "text"], BeforeValidator(_recipe)]
+
+
+def _initial(value: Any) -> Any:
+    """Where an encoder's first weights lie, checked; None, or text that is a catalog name."""
+    place = place_of_weights(value)
+    if isinstance(place, Mapping):
+        return TypeAdapter(InitialWeights).validate_python(dict(place))
+    if place is None or isinstance(place, str):
+        return place
+    raise ValueError("expected a path, file and kind, or the catalog name of an encoder")
+
+
+Initial = Annotated[InitialWeights | str | None, BeforeValidator(_initial)]
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested parameters with some replaced."""
+    found = dict(values)
+    for key, change in changes.items():
+        nested = isinstance(change, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = merged(found[key], change) if nested else change
+    return found
+
+
+# One choice for all trainings of a run.
+OF_THE_RUN = (
+    *("device", "precision", "memory_format", "compile", "graphs", "resume"),
+    *("workers", "nodes", "rendezvous"),
+)
+
+
+def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str) -> TrainConfig:
+    """A training recipe with some fields replaced.
+
+    Raises:
+        ConfigError: a field cannot be used, or belongs to the run as a whole.
+    """
+    for name in OF_THE_RUN:
+        if name in changes:
+            raise ConfigError(
+                f"{location}.{name}", changes[name], "nothing: it is set for the whole run in train"
+            )
+    return validated_config(TrainConfig, dataclasses.asdict(train) | dict(changes), location)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def validated_config(kind: type[C], values: Mapping[str, Any], location: str) -> C:
+    """A configuration of some kind from plain values.
+
+    Raises:
+        ConfigError: a value cannot be used; the error names the whole key.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join([location, *map(str, first["loc"])])
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, ConfigError):
+            raise ConfigError(f"{location}.{cause.field}", cause.value, cause.expected) from None
+        expected = first["msg"].lower()
+        if first["type"] == "unexpected_keyword_argument":
+            known = field_names(kind, first["loc"][:-1])
+            expected = f"one of the keys there; {nearest(str(first['loc'][-1]), known)}"
+        raise ConfigError(name, first["input"], expected) from None
