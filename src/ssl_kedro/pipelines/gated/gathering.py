@@ -12,12 +12,13 @@ from ssl_kedro.pipelines.gated.frontier.nodes import collect_measurements, deplo
 from ssl_kedro.pipelines.gated.graph import COMPARED, EXPORT, MEASURE, Made, PlannedModel, named
 from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
+from ssl_kedro.pipelines.gated.report.gate_section import gate_plot, gate_responses
 from ssl_kedro.pipelines.gated.report.page import describe_run
 from ssl_kedro.pipelines.gated.report.peers import peers_table
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
 from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
 from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
-from ssl_kedro.pipelines.gated.variants import has_gates
+from ssl_kedro.pipelines.gated.variants import has_gates, name_of
 
 # What follows from times.
 _AFTER_TIMING = (
@@ -56,6 +57,7 @@ def gathering(
     ]
     if any(model.training.budget and not model.student for model in trained):
         found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
+    found += [made for model in with_responses(models) for made in _of_gates(model)]
     if timed:
         found += _of_timed(pipeline, timed, baseline)
     if exported:
@@ -74,6 +76,37 @@ def gathering(
         figure = named(pipeline, "parameters", "peers", "baselines")
         found.append((accuracy_by_budget, figure, "peers_plot"))
     return found
+
+
+def with_responses(models: Sequence[PlannedModel]) -> list[PlannedModel]:
+    """The one model whose gates are looked at: of those that learn any, the middle one."""
+    gated = [
+        model
+        for model in models
+        if model.own_data
+        and not model.repeat
+        and not model.student
+        and not model.made_from
+        and model.training.budget is not None
+    ]
+    # Chapter 6 compares its own with other ways to learn gates.
+    names = [name_of(model.key) for model in gated]
+    chosen = "dual" if "dual" in names else (names or [""])[0]
+    same = [model for model, name in zip(gated, names, strict=True) if name == chosen]
+    return same[len(same) // 2 :][:1]
+
+
+def _of_gates(model: PlannedModel) -> list[Made]:
+    """What they respond to, and pictures of that."""
+    pipeline, space = model.pipeline, model.namespace
+    images = named(pipeline, "eval_images", "train_images")
+    look = given(gate_responses, model=model.key)
+    seen = named(pipeline, "parameters") | named(space, "encoder", "features") | images
+    shown = {"responses": f"{pipeline}.gate_responses", "images": f"{pipeline}.eval_images"}
+    return [
+        (look, seen, "gate_responses"),
+        (gate_plot, shown, "gate_pictures"),
+    ]
 
 
 def _of_every_seed(models: Sequence[PlannedModel]) -> dict[str, str]:
@@ -123,6 +156,7 @@ def frames(models: Sequence[PlannedModel]) -> list[str]:
     """Names of tables over all models that a report takes beside its own."""
     timed = any(model.timed for model in models)
     tables = ["frontier_table", "inference_table"] * timed
+    tables += ["gate_responses", "eval_images"] * bool(with_responses(models))
     return tables + ["peers"] * any(m.compared for m in models)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from ssl_kedro.evaluation.gate_responses import GateResponses
+from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.report.figures import (
     LEGEND_CLASSES,
@@ -22,6 +24,7 @@ from ssl_kedro.pipelines.gated.inference.records import (
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
+from ssl_kedro.pipelines.gated.report.gate_section import gate_section
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
@@ -62,6 +65,8 @@ def dual_gating_report(
     exports: Exports | None = None,
     embedding: pd.DataFrame | None = None,
     peers: pd.DataFrame | None = None,
+    gate_responses: GateResponses | None = None,
+    eval_images: ImageSet | None = None,
     **tables: pd.DataFrame,
 ) -> str:
     """Self-contained HTML with the results of whatever parts of chapter 6 were run.
@@ -79,6 +84,8 @@ def dual_gating_report(
         exports: checks of exported files, by model.
         embedding: 2-D points of every model and branch; None without Fig. 6.2.
         peers: table of what a user would take instead.
+        gate_responses: what the gates of one encoder look at; None without gates.
+        eval_images: those that its pictures are of.
         tables: those that were made, by part; accuracy against cost goes with "table_6_1".
     """
     seeds = has_several_seeds(metrics)
@@ -97,6 +104,7 @@ def dual_gating_report(
         *speed_sections(models, inference_models, inference_table, exports),
         training_section(models, histories, seeds=seeds),
         *channels_section(models, seeds=seeds),
+        *gate_section(gate_responses, eval_images),
         *([] if embedding is None else [_embedding_section(embedding)]),
     ]
     return page(

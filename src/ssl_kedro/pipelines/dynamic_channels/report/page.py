@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ssl_kedro.evaluation.gate_responses import GateResponses
+from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
 from ssl_kedro.pipelines.gated.inference.records import (
@@ -17,6 +19,7 @@ from ssl_kedro.pipelines.gated.inference.records import (
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
+from ssl_kedro.pipelines.gated.report.gate_section import gate_section
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
     levels_to_beat,
@@ -62,6 +65,8 @@ def dynamic_channels_report(
     deployment: Deployment | None = None,
     exports: Exports | None = None,
     peers: pd.DataFrame | None = None,
+    gate_responses: GateResponses | None = None,
+    eval_images: ImageSet | None = None,
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
@@ -78,6 +83,8 @@ def dynamic_channels_report(
         deployment: what to deploy of these.
         exports: checks of exported files, by model.
         peers: table of what a user would take instead.
+        gate_responses: what the gates of one encoder look at; None without gates.
+        eval_images: those that its pictures are of.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     alone = peers if table_5_1 is None else None
@@ -92,6 +99,7 @@ def dynamic_channels_report(
         *_chapter_sections(metrics, table_5_1, parameters),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
         *channels_section(models),
+        *gate_section(gate_responses, eval_images),
         training_section(models, histories),
     ]
     return page(
