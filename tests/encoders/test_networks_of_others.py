@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from oracles.norms import with_used_norms
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
+from ssl_kedro.encoders.maps import adapt_batch_norm
 from ssl_kedro.encoders.onnx_maps import OnnxMaps
 from ssl_kedro.encoders.timm_maps import TimmMaps
+from ssl_kedro.retrieval.extraction import network_fingerprint
 
 IMAGES = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,13 +64,41 @@ def test_onnx_files_that_are_no_such_network_are_refused(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"expected one input of images \(N, 3, H, W\)"):
         OnnxMaps(grey, MEAN, STD)
     tokens = written(nn.Flatten(2), tmp_path / "tokens.onnx", (1, 3, 8, 8))
-    with pytest.raises(InputError, match=r"output of shape \(1, 3, 4096\); expected maps"):
+    with pytest.raises(InputError, match=r"output of shape \(1, 3, 50176\); expected maps"):
         OnnxMaps(tokens, MEAN, STD)
     fixed = written(nn.Conv2d(3, 5, 3), tmp_path / "fixed.onnx", (1, 3, 16, 16), free=False)
     network = OnnxMaps(fixed, MEAN, STD)
     assert network(torch.rand(2, 3, 16, 16)).shape == (2, 5, 14, 14)
+    wide = nn.Sequential(nn.Conv2d(3, 5, 300), nn.Flatten(2))
+    large = written(wide, tmp_path / "large.onnx", (1, 3, 310, 310))
+    with pytest.raises(InputError, match="export it with free sides"):
+        OnnxMaps(large, MEAN, STD)
     with pytest.raises(InputError, match="set this encoder's image_size"):
         network(torch.rand(2, 3, 20, 20))
+
+
+def test_a_file_that_fixes_the_number_of_images_is_run_so_often(tmp_path: Path) -> None:
+    network = nn.Conv2d(3, 5, 3)
+    torch.onnx.export(
+        network, (torch.rand(2, 3, 16, 16),), tmp_path / "two.onnx", dynamo=False,
+        input_names=["images"], output_names=["out"],
+    )  # fmt: skip
+    images = torch.rand(5, 3, 16, 16)
+    found = OnnxMaps(tmp_path / "two.onnx", (0, 0, 0), (1, 1, 1))(images)
+    torch.testing.assert_close(found, network(images), rtol=1e-5, atol=1e-5)
+
+
+def test_two_files_are_two_networks_and_copies_are_one(tmp_path: Path) -> None:
+    marks = []
+    for name in ("a", "b"):
+        torch.manual_seed(len(marks))
+        path = written(nn.Conv2d(3, 5, 3), tmp_path / f"{name}.onnx", (1, 3, 16, 16))
+        network = OnnxMaps(path, MEAN, STD)
+        adapt_batch_norm(network, [torch.rand(2, 3, 16, 16)])
+        assert copy.deepcopy(network) is network
+        marks.append(network_fingerprint(network))
+    assert marks[0] != marks[1]
+    assert network_fingerprint(OnnxMaps(tmp_path / "a.onnx", MEAN, STD)) == marks[0]
 
 
 def test_a_network_of_timm_gives_the_maps_that_timm_pools(tmp_path: Path) -> None:
@@ -98,6 +129,26 @@ def test_patches_of_a_transformer_stand_where_they_were(tmp_path: Path) -> None:
         tokens = theirs.forward_features(pixels)
     assert maps.shape == (2, 192, 14, 14)
     assert torch.equal(maps[1, :, 3, 5], tokens[1, 1 + 3 * 14 + 5])
+    with pytest.raises(InputError, match="set this encoder's image_size"):
+        network(torch.rand(1, 3, 48, 48))
+
+
+def test_a_tag_says_how_pixels_are_normalised_and_heads_of_any_name_are_left_out(
+    tmp_path: Path,
+) -> None:
+    torch.save(timm.create_model("levit_128s").state_dict(), tmp_path / "levit.pth")
+    assert TimmMaps("levit_128s", tmp_path / "levit.pth").map_channels == 384
+    name = "vit_tiny_patch16_224"
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "vit.pth")
+    network = TimmMaps(f"{name}.augreg_in21k", tmp_path / "vit.pth")
+    assert network.pixel_mean.flatten().tolist() == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_features_that_are_no_grid_are_refused(tmp_path: Path) -> None:
+    torch.save(timm.create_model("xcit_nano_12_p16_224").state_dict(), tmp_path / "xcit.pth")
+    network = TimmMaps("xcit_nano_12_p16_224", tmp_path / "xcit.pth")
+    with pytest.raises(InputError, match="use kind: onnx"):
+        network(torch.rand(1, 3, 224, 224))
 
 
 def test_maps_with_channels_last_are_turned(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_it_is_sent_where_a_repository_is_named(
 
     monkeypatch.setattr("ssl_kedro.pipelines.gated.frontier.hub.push_to_hub", push)
     chosen, exports, _ = exported(tmp_path, "dense")
-    values = {"inference": {"hub": {"repository": "me/model", "licence": "mit"}}}
+    values = {"hub": {"repository": "me/model", "licence": "mit"}}
     parameters = DualGatingParameters.model_validate(values)
     found = export_hub(parameters, chosen, exports, TABLE, MANIFEST, tmp_path / "hub")
     assert sent == [(tmp_path / "hub", "me/model", True)]
@@ -132,5 +132,5 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("repository", "no slash"), ("licence", "M I T")])
 def test_names_that_no_hub_takes_are_refused(field: str, value: str) -> None:
-    with pytest.raises(ParameterError, match=rf"inference\.hub\.{field} = '{value}'"):
-        parsed(DualGatingParameters, "dual_gating", {"inference": {"hub": {field: value}}})
+    with pytest.raises(ParameterError, match=rf"hub\.{field} = '{value}'"):
+        parsed(DualGatingParameters, "dual_gating", {"hub": {field: value}})

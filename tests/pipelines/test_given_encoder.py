@@ -15,6 +15,7 @@ from ssl_kedro.api import load_images
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.evaluation.linear_probe import linear_probe_right
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.given_encoder import few_labels
@@ -46,20 +47,35 @@ def test_without_an_encoder_the_parameter_is_named(pipeline: ModuleType) -> None
         pipeline.create_pipeline({}, ("evaluate",))
 
 
-@pytest.mark.parametrize(("share", "reached"), [(0.02, 1.0), (0.0001, 1.0)])
+@pytest.mark.parametrize(("share", "kept"), [(0.1, 20), (0.04, 8), (0.0001, 4)])
 def test_few_labels_are_as_many_of_each_class_and_one_at_least(
-    share: float, reached: float
+    monkeypatch: pytest.MonkeyPatch, share: float, kept: int
 ) -> None:
     """Classes are directions: one image of each tells them apart."""
     parameters = DualGatingParameters.model_validate({"probe": {"epochs": 30, "runs": 2}})
     labels = np.arange(200, dtype=np.int64) % 4
     features = 10 * np.eye(4, dtype=np.float32)[labels]
+    features += np.arange(200, dtype=np.float32)[:, None] * 1e-4
+    seen = []
+
+    def probe(*sides: np.ndarray, **options: object) -> np.ndarray:
+        seen.append(sides[:2])
+        return linear_probe_right(*sides, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("ssl_kedro.pipelines.gated.given_encoder.linear_probe_right", probe)
     found = few_labels(parameters, (features, labels), (features[:20], labels[:20]), share)
-    assert found == [reached, reached]
-    # All but the class that is named wrongly in training.
-    wrong = np.where(labels == 3, 2, labels)
-    found = few_labels(parameters, (features, wrong), (features[:20], labels[:20]), share)
-    assert found == [0.75, 0.75]
+    assert found == [1.0, 1.0]
+    [(used, of)] = seen
+    assert np.bincount(of).tolist() == [kept // 4] * 4
+    places = np.rint((used.sum(axis=1) - 10) / 4e-4).astype(int)
+    assert np.array_equal(labels[places], of)
+    assert len(set(places)) == kept
+
+
+@BOTH
+def test_other_tags_beside_it_are_refused(pipeline: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="--tags = 'evaluate,export': expected evaluate alone"):
+        pipeline.create_pipeline({"encoder": {"init": "a/b"}}, ("evaluate", "export"))
 
 
 def test_a_run_evaluates_a_bundle_and_trains_nothing(project: Project) -> None:
@@ -88,5 +104,5 @@ def test_a_run_evaluates_a_bundle_and_trains_nothing(project: Project) -> None:
     assert set(few) == {"dense", "gated"}
     assert all(len(few[branch][share]) == 2 for branch in few for share in ("0.01", "0.1"))
     page = (project.results.parent / "dual_gating.given/report.html").read_text()
-    assert "Linear, 1\xa0% of the labels" in page
+    assert "Linear, 10 labels" in page and "Linear, 20 labels" in page
     assert f"{found['parameters']:,}" in page

@@ -21,6 +21,7 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.importers import import_weights
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.gated.report.page import _recipe
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 
 BOTH = pytest.mark.parametrize(
@@ -31,9 +32,11 @@ BOTH = pytest.mark.parametrize(
 def starts(made: Any) -> dict[str, str]:
     """What each training, and the choice of how to compute, begins with."""
     return {
-        str(node.namespace or node.name): node._inputs["start"]
+        str(node.namespace or node.name): name
         for node in made.nodes
-        if isinstance(node._inputs, dict) and "start" in node._inputs
+        if isinstance(node._inputs, dict)
+        for argument, name in node._inputs.items()
+        if argument in ("start", "start_0", "start_1")
     }
 
 
@@ -61,6 +64,48 @@ def test_a_method_begins_otherwise_than_the_run() -> None:
     assert not parameters.begins_with_dense("slim")
     with pytest.raises(ConfigError, match=r"methods\.nested\.init = 'dual_gating\.vicreg\.enc"):
         parameters.check_missing("dual_gating.vicreg.encoder")
+
+
+@pytest.mark.parametrize(
+    ("values", "tags", "words"),
+    [
+        (
+            {"encoder": {"init": "dual_gating.budget_30.vicreg_gating.encoder"}, "budgets": [0.3]},
+            (),
+            "expected an encoder of the run's own width that is trained dense",
+        ),
+        (
+            {"encoder": {"width": 16, "init": "dual_gating.width_9.thin.encoder"}},
+            ("frontier",),
+            "expected an encoder of the run's own width that is trained dense",
+        ),
+        (
+            {
+                "encoder": {"init": "dual_gating.budget_30.encoder"},
+                "budgets": [0.3],
+                "methods": {"dual_gating": {"init": "dual_gating.vicreg.encoder"}},
+            },
+            (),
+            "expected no circle",
+        ),
+    ],
+)
+def test_starts_that_cannot_be_are_refused_before_anything_runs(
+    values: dict[str, Any], tags: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        dual_gating.create_pipeline(values, tags)
+
+
+def test_the_page_says_who_began_with_what() -> None:
+    values = {"methods": {"dual_gating": {"init": "dual_gating.vicreg.encoder"}}}
+    parameters = DualGatingParameters.model_validate(values)
+    said = _recipe(parameters, ["vicreg", "dual.budget_30", "vicreg_gating.budget_30"])
+    assert "Began with the weights of dual_gating.vicreg.encoder: dual gating. Epochs" in said
+    values = {"encoder": {"init": "dual_gating.vicreg.encoder"}}
+    parameters = DualGatingParameters.model_validate(values)
+    said = _recipe(parameters, ["vicreg", "nested", "simreg.budget_30", "thin.width_9"])
+    assert "of dual_gating.vicreg.encoder: nested. Epochs" in said
 
 
 def test_what_the_run_trains_itself_is_begun_with_seed_by_seed() -> None:
@@ -91,18 +136,36 @@ def test_a_path_a_file_or_a_name_is_told_and_written_as_files_have_it(
     parameters = DualGatingParameters.model_validate({"encoder": {"init": given}})
     assert parameters.init == expected
     again = parameters.model_dump(mode="json")
-    assert ("init" in again["encoder"]) == (given is not None)
+    assert (again["encoder"]["init"] is None) == (given is None)
     assert DualGatingParameters.model_validate(again) == parameters
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"encoder": {"init": 7}}, r"encoder\.init = 7: expected a path, file and kind, or the"),
+        (
+            {"encoder": {"init": 7}},
+            r"encoder\.init = 7: expected a path with a slash",
+        ),
         ({"encoder": {"init": {"kind": "vgg", "file": "a"}}}, r"init\.kind = 'vgg': expected one"),
         ({"encoder": {"init": {"file": ""}}}, r"init\.file = '': expected a path"),
         ({"encoder": {"init": {"path": "a"}}}, r"init\.path: there is no such key; .*file, kind"),
         ({"init": "a/b"}, "did you mean 'encoder.init'"),
+        ({"encoder": {"inti": "a/b"}}, "did you mean 'init'"),
+        (
+            {"encoder": {"init": "dual_gating.metrics"}},
+            "or the catalog name of an encoder",
+        ),
+        (
+            {"methods": {"simreg": {"init": "a.encoder"}}},
+            r"simreg\.init = .*: expected null",
+        ),
+        ({"methods": {"nested": {"init": "a.metrics"}}}, r"methods\.nested\.init"),
+        ({"frontier": {"variants": {"thin-x": {"init": "a.encoder"}}}}, "there is no such key"),
+        (
+            {"recipes": {"text": {"encoder": {"init": "a/b"}}}},
+            r"recipes\.text\.encoder\.init = .*: expected a catalog name; files are named in enc",
+        ),
     ],
 )
 def test_what_names_no_weights_is_refused(values: dict[str, Any], words: str) -> None:
@@ -118,9 +181,9 @@ def test_what_is_not_there_is_named_with_where_it_comes_from(tmp_path: Path) -> 
         ConfigError, match=r"init\.file = .*, from https://github\.com/vturrisi/solo-learn"
     ):
         parameters.check_missing("dual_gating.start")
-    parameters = DualGatingParameters.model_validate({"encoder": {"init": "vicreg"}})
-    with pytest.raises(ConfigError, match=r"encoder\.init = 'vicreg': expected a path with a sl"):
-        parameters.check_missing("vicreg")
+    parameters = DualGatingParameters.model_validate({"encoder": {"init": "my.encoder"}})
+    with pytest.raises(ConfigError, match=r"encoder\.init = 'my\.encoder': expected a path with"):
+        parameters.check_missing("my.encoder")
 
 
 def test_the_dataset_gives_an_encoder_from_bundles_and_published_files(tmp_path: Path) -> None:
@@ -149,7 +212,7 @@ def test_a_run_begins_with_its_own_dense_encoder_and_another_with_what_that_left
     done = project.run({"encoder.init": "dual_gating.vicreg.encoder", "train.epochs": 2})
     assert done.returncode == 0, done.stdout + done.stderr
     assert (
-        "began with the weights of dual_gating.vicreg.encoder"
+        "Began with the weights of dual_gating.vicreg.encoder"
         in (project.results / "report.html").read_text()
     )
     losses = {

@@ -18,6 +18,8 @@ from ssl_kedro.core.remote import check_scheme, is_remote, local_copy
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
+from ssl_kedro.encoders.bundle import load_bundle
+from ssl_kedro.encoders.bundled import Bundled
 from ssl_kedro.encoders.importers import KINDS, import_weights
 from ssl_kedro.encoders.maps import MapNetwork, load_map_network
 from ssl_kedro.encoders.onnx_maps import OnnxMaps
@@ -153,24 +155,31 @@ def frozen_encoder(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "random encoder", config.depth, config.width))
             return BottleneckResNet(BottleneckConfig(config.depth, config.width)).eval()
-    if config.kind in ("onnx", "timm"):
-        path = local_copy(config.file or "", storage_options)
-        if config.kind == "timm":
-            return TimmMaps(config.model, path)
+    path = local_copy(config.file or "", storage_options)
+    if config.kind == "timm":
+        return TimmMaps(config.model, path)
+    if config.kind == "onnx":
         return OnnxMaps(path, config.pixel_mean, config.pixel_std)
-    return _from_file(config.kind, config.file or "", config.branch, storage_options)
+    if config.kind == "bundle":
+        return load_map_network(path, config.branch)
+    return import_weights(config.kind, path)[0]
 
 
 def trained_encoder(
     weights: InitialWeights, storage_options: Mapping[str, Any] | None = None
 ) -> Encoder:
-    """An encoder of this project with these weights in its dense branch.
+    """An encoder of this project with these weights, with the branches that it has.
 
     Raises:
         RemoteError, BundleError, WeightsError: as :func:`frozen_encoder`.
         InputError: a network of another kind, that no encoder here can begin with.
     """
-    network = _from_file(weights.kind, weights.file, "dense", storage_options).bundled
+    path = local_copy(weights.file, storage_options)
+    network: Bundled
+    if weights.kind == "bundle":
+        network = load_bundle(path, MapNetwork, Encoder)
+    else:
+        network = import_weights(weights.kind, path)[0].bundled
     if isinstance(network, Encoder):
         return network
     raise InputError(
@@ -179,15 +188,6 @@ def trained_encoder(
         "an encoder whose shape can be trained here",
         "name the weights of an architecture that encoder.architecture knows",
     )
-
-
-def _from_file(
-    kind: str, file: str, branch: Branch, storage_options: Mapping[str, Any] | None
-) -> MapNetwork:
-    path = local_copy(file, storage_options)
-    if kind == "bundle":
-        return load_map_network(path, branch)
-    return import_weights(kind, path)[0]
 
 
 def origin_of(kind: str) -> str:

@@ -1,13 +1,15 @@
 """A network in an ONNX file as one of maps: whatever computes features, from wherever."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.errors import InputError, first_line
 from ssl_kedro.encoders.bundled import Normalised
 from ssl_kedro.encoders.maps import MapNetwork
 
@@ -16,6 +18,8 @@ _REMEDY = "export the network again, with features or maps as its first output"
 
 class OnnxMaps(Normalised, MapNetwork):
     """Maps (N, C, h, w), or features (N, C) as maps of one place, by ONNX Runtime on the CPU.
+
+    A file that fixes the number of images is run so many times.
 
     Args:
         path: of the file: one input, images (N, 3, H, W) in float32; of several outputs the first.
@@ -34,19 +38,34 @@ class OnnxMaps(Normalised, MapNetwork):
             missing = "ONNX Runtime is not installed", "it, to read this file"
             raise InputError(path, *missing, 'pip install "ssl_kedro[export]"') from None
         try:
+            content = path.read_bytes()
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # of the library's own kinds, which have no common base
-            reason = str(error).splitlines()[0]
-            raise InputError(path, reason, "a network in an ONNX file", _REMEDY) from error
+            raise InputError(
+                path, first_line(error), "a network in an ONNX file", _REMEDY
+            ) from error
+        # What tells one network from another: its weights are not ours to look at.
+        digest = torch.frombuffer(bytearray(hashlib.sha256(content).digest()), dtype=torch.uint8)
+        self.register_buffer("file_digest", digest)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape
         if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (3, "3") or not outputs:
             found = f"inputs {[(one.name, one.shape) for one in inputs]}"
             raise InputError(path, found, "one input of images (N, 3, H, W)", _REMEDY)
         self._path, self._input, self._output = path, inputs[0].name, outputs[0].name
-        # A side that the file fixes is the only one that it takes.
-        side = next((size for size in shape[2:] if isinstance(size, int)), 64)
-        self.map_channels = int(self(torch.zeros(1, 3, side, side)).shape[1])
+        self._batch = shape[0] if isinstance(shape[0], int) else None
+        self.map_channels = self._channels(outputs[0].shape, shape[2:])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: nothing in it is ever changed, and a session cannot be copied."""
+        return self
+
+    def _channels(self, promised: Sequence[Any] | None, sides: Sequence[Any]) -> int:
+        """C, as the file says it, or else of images of a size that it takes."""
+        if promised is not None and len(promised) in (2, 4) and isinstance(promised[1], int):
+            return promised[1]
+        rows, columns = (side if isinstance(side, int) else 224 for side in sides)
+        return int(self(torch.zeros(1, 3, rows, columns)).shape[1])
 
     def forward(self, images: Tensor) -> Tensor:
         """See :class:`MapNetwork`.
@@ -55,16 +74,24 @@ class OnnxMaps(Normalised, MapNetwork):
             InputError: the file takes no images of this size, or gives neither maps nor features.
         """
         pixels = self.normalised(images).float().cpu().numpy()
-        try:
-            found = np.asarray(self._session.run([self._output], {self._input: pixels})[0])
-        except Exception as error:  # as above
-            reason = str(error).splitlines()[0]
-            expected = f"images as the file takes them, not {tuple(images.shape)}"
-            raise InputError(
-                self._path, reason, expected, "set this encoder's image_size"
-            ) from error
-        if found.ndim not in (2, 4) or len(found) != len(pixels):
-            expected = "maps (N, C, h, w) or features (N, C)"
-            raise InputError(self._path, f"an output of shape {found.shape}", expected, _REMEDY)
+        size = self._batch or len(pixels)
+        found = np.concatenate(
+            [self._run(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+        )
         maps = torch.from_numpy(found).to(images.device)
         return maps if maps.ndim == 4 else maps[:, :, None, None]
+
+    def _run(self, pixels: np.ndarray) -> np.ndarray:
+        """One batch, filled up where the file fixes how many there are."""
+        missing = (self._batch or len(pixels)) - len(pixels)
+        filled = np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        try:
+            found = np.asarray(self._session.run([self._output], {self._input: filled})[0])
+        except Exception as error:  # as above
+            expected = f"a file that takes images {pixels.shape}"
+            remedy = "set this encoder's image_size, or export it with free sides"
+            raise InputError(self._path, first_line(error), expected, remedy) from error
+        if found.ndim not in (2, 4) or len(found) != len(filled):
+            expected = "maps (N, C, h, w) or features (N, C)"
+            raise InputError(self._path, f"an output of shape {found.shape}", expected, _REMEDY)
+        return found[: len(pixels)]

@@ -20,10 +20,16 @@ def start_from(encoder: Encoder, trained: Encoder) -> None:
         trained: with a dense branch, of the same shape; left as it was.
 
     Raises:
-        InputError: its weights are others than those that are needed here, or have other shapes.
-        ValueError: it has no dense branch.
+        InputError: it has no dense branch, or its weights are others than those that are needed
+            here, or have other shapes.
     """
-    trained.check_branch("dense")
+    if "dense" not in trained.branches:
+        raise InputError(
+            "encoder to start from",
+            f"{type(trained).__name__} has no 'dense' branch",
+            "an encoder that was trained dense, alone or beside a gated branch",
+            "name another one",
+        )
     source = trained.member("dense")
     parts = [part for part in encoder.modules() if isinstance(part, Backbone)]
     for part in parts:

@@ -16,7 +16,7 @@ class TimmMaps(Normalised, MapNetwork):
     Tokens of a transformer stand where their patches do; class and register tokens are left out.
 
     Args:
-        name: "resnet50", "vit_small_patch16_224", ...
+        name: "resnet50", "vit_small_patch16_224.dino", ...; its tag says how pixels are normalised.
         path: of its weights, under timm's names, with or without a classifier.
 
     Raises:
@@ -31,7 +31,8 @@ class TimmMaps(Normalised, MapNetwork):
         except ImportError:
             missing = "timm is not installed", "it, for this kind"
             raise InputError(path, *missing, 'pip install "ssl_kedro[timm]"') from None
-        if name not in (known := timm.list_models()):
+        if not timm.is_model(name):
+            known = timm.list_models()
             raise InputError("model", repr(name), "a network of timm", nearest(name, known))
         made: Any = timm.create_model(name, num_classes=0)
         super().__init__(made.pretrained_cfg["mean"], made.pretrained_cfg["std"])
@@ -40,8 +41,9 @@ class TimmMaps(Normalised, MapNetwork):
         except Exception as error:  # files of any library's making
             raise InputError(path, first_line(error), "weights", "give another file") from error
         head = made.pretrained_cfg.get("classifier") or ()
-        heads = tuple(f"{one}." for one in ([head] if isinstance(head, str) else head))
-        state = {key: value for key, value in state.items() if not key.startswith(heads)}
+        heads = {one.split(".")[0] for one in ([head] if isinstance(head, str) else head)}
+        kept = made.state_dict().keys()
+        state = {k: v for k, v in state.items() if k in kept or k.split(".")[0] not in heads}
         try:
             made.load_state_dict(state)
         except RuntimeError as error:
@@ -49,13 +51,29 @@ class TimmMaps(Normalised, MapNetwork):
             raise InputError(
                 path, " ".join(str(error).split()), expected, "name its own"
             ) from error
-        self.network, self.map_channels = made.eval(), int(made.num_features)
+        self.network, self.map_channels, self._name = made.eval(), int(made.num_features), name
 
     def forward(self, images: Tensor) -> Tensor:
-        """See :class:`MapNetwork`."""
-        found: Tensor = self.network.forward_features(self.normalised(images))
+        """See :class:`MapNetwork`.
+
+        Raises:
+            InputError: the network takes no images of this size, or its features are no grid.
+        """
+        try:
+            found: Tensor = self.network.forward_features(self.normalised(images))
+        except Exception as error:  # assertions of the library's
+            size = self.network.pretrained_cfg.get("input_size")
+            expected = f"images that it takes, made for {size}, not {tuple(images.shape)}"
+            remedy = "set this encoder's image_size"
+            raise InputError(self._name, first_line(error), expected, remedy) from error
         if found.ndim == 4:
             channels_last = found.shape[1] != self.map_channels
             return found.permute(0, 3, 1, 2) if channels_last else found
-        patches = found[:, self.network.num_prefix_tokens :].transpose(1, 2)
-        return patches.reshape(*patches.shape[:2], *self.network.patch_embed.grid_size)
+        prefix = getattr(self.network, "num_prefix_tokens", 0)
+        grid = getattr(getattr(self.network, "patch_embed", None), "grid_size", None)
+        if found.ndim != 3 or grid is None or found.shape[1] - prefix != grid[0] * grid[1]:
+            expected = "maps, or tokens of patches"
+            remedy = "export it to ONNX with features as its output, and use kind: onnx"
+            raise InputError(self._name, f"features {tuple(found.shape)}", expected, remedy)
+        patches = found[:, prefix:].transpose(1, 2)
+        return patches.reshape(*patches.shape[:2], *grid)

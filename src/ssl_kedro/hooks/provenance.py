@@ -16,6 +16,7 @@ from kedro.pipeline import Pipeline
 from pydantic_core import to_jsonable_python
 
 from ssl_kedro.core.errors import UserError, first_few
+from ssl_kedro.hooks.catalog import layers
 from ssl_kedro.hooks.flat_parameters import flattened, parameters_read
 from ssl_kedro.reporting.manifest import git_commit
 from ssl_kedro.training.config import IRRELEVANT
@@ -101,11 +102,12 @@ class ProvenanceHook:
         """Origins of files that parameters name, such as encoders from elsewhere."""
         from ssl_kedro.datasets.origin import read_origin  # noqa: PLC0415  loads NumPy
 
-        datasets = {name: self._catalog.get(name) for name in sorted(names)}
+        datasets = {name: layers(self._catalog.get(name)) for name in sorted(names)}
         return {
-            name: read_origin(dataset)
-            for name, dataset in datasets.items()
-            if dataset is not None and getattr(dataset, "names_file", False)
+            name: read_origin(layer)
+            for name, found in datasets.items()
+            for layer in found
+            if getattr(layer, "names_file", False)
         }
 
     @hook_impl

@@ -86,7 +86,7 @@ class MethodParameters(PipelineParameters):
 
     train: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
-    init: Annotated[str, Field(min_length=1)] | None = None
+    init: Annotated[str, Field(pattern=r"encoder$")] | None = None
 
 
 # Of a training recipe: "auto", "on" or "off", of which YAML and --params make booleans.
@@ -300,7 +300,7 @@ def field_names(kind: Any, location: Sequence[Any] = (), values: Any = None) -> 
         values = values.get(part) if isinstance(values, Mapping) else None
     for one in _members(kind):
         if one is EncoderShape and isinstance(values, Mapping):
-            return sorted(["architecture", *field_names(shape_type(values))])
+            return sorted(["architecture", "init", *field_names(shape_type(values))])
         if dataclasses.is_dataclass(one):
             return sorted(field.name for field in dataclasses.fields(one))
         if fields := getattr(one, "model_fields", None):

@@ -51,7 +51,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     encoder of ``encoder.init``.
     """
     if EVALUATE in asked:
-        return Pipeline(evaluation_nodes(KEY, parameters))
+        return Pipeline(evaluation_nodes(KEY, parameters, asked))
     named = tuple(part for part in (*known_parts(), *COMPARED) if part in asked)
     parts = named or parameters.made_parts
     exported = EXPORT in asked

@@ -46,7 +46,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     encoder of ``encoder.init``.
     """
     if EVALUATE in asked:
-        return Pipeline(evaluation_nodes(KEY, parameters))
+        return Pipeline(evaluation_nodes(KEY, parameters, asked))
     exported = EXPORT in asked
     plain = [BEST] if parameters.recipe == BEST else []
     parts = [tag for tag in COMPARED if tag in asked][:1] or plain

@@ -4,7 +4,7 @@ It is the one that ``encoder.init`` names; its shape is its own, whatever the pa
 """
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,19 +41,24 @@ _UNTRAINED = TrainingRecord(
 )
 
 
-def evaluation_nodes(pipeline: str, parameters: EncoderPipelineParameters) -> list[Node]:
+def evaluation_nodes(
+    pipeline: str, parameters: EncoderPipelineParameters, asked: Sequence[str] = (EVALUATE,)
+) -> list[Node]:
     """Features, accuracies, cost and time of the given encoder, and a page of its own.
 
     Args:
         pipeline: its key.
         parameters: of the run.
+        asked: tags of the run.
 
     Raises:
-        ConfigError: no encoder is given.
+        ConfigError: no encoder is given, or other tags are.
     """
+    if others := sorted({*asked} & {*parameters.further_tags} - {EVALUATE}):
+        raise ConfigError("--tags", f"{EVALUATE},{','.join(others)}", f"{EVALUATE} alone")
     if not (start := parameters.initial(pipeline, "")):
         expected = "the encoder to evaluate: a path, file and kind, or the name of an encoder"
-        raise ConfigError("encoder.init", None, expected)
+        raise ConfigError(f"{pipeline}.encoder.init", None, expected)
     space = f"{pipeline}.given"
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
     data, encoder = {"data": f"{pipeline}.data_summary"}, {"encoder": start}
@@ -139,6 +144,11 @@ def evaluate_given(
     }
 
 
+def label_count(share: float, images: int, classes: int) -> int:
+    """How many labels a share of them is: one a class at least."""
+    return max(round(share * images), classes)
+
+
 def few_labels(
     parameters: EncoderPipelineParameters, known: Labelled, asked: Labelled, share: float
 ) -> list[float]:
@@ -151,7 +161,7 @@ def few_labels(
         share: of the known, of each class as many as of the others and at least one.
     """
     features, labels = known
-    count = max(round(share * len(labels)), len(np.unique(labels)))
+    count = label_count(share, len(labels), len(np.unique(labels)))
     kept = balanced_subset(
         labels, count, numpy_generator(parameters.seed, "few labels", str(share))
     )
@@ -219,7 +229,9 @@ def given_report(
 ) -> str:
     """A page on one encoder: how good its features are, what they cost, how long they take."""
     where = getattr(parameters.init, "file", parameters.init)
-    sections = [_accuracies(evaluation, few_labels, baselines)]
+    images, classes = data.images["train"], len(data.class_names)
+    counts = {share: label_count(share, images, classes) for share in FEW_LABELS}
+    sections = [_accuracies(evaluation, few_labels, baselines, counts)]
     if inference is not None:
         sections.append(_times(inference))
     branch, found = next(iter(evaluation.branches.items()))
@@ -232,15 +244,20 @@ def given_report(
         Card(f"{evaluation.parameters:,}", "numbers in the encoder"),
         *(Card(percent(v), _WORDS[n]) for n, v in flat.items()),
     ]
-    counts = f"{data.images['train']:,} training and {data.images['eval']:,} evaluation images"
-    origin = f"{data.source}: {counts}; {size}"
+    seen = f"{images:,} training and {data.images['eval']:,} evaluation images"
+    origin = f"{data.source}: {seen}; {size}"
     return rendered(Report("An encoder as it is", lead, origin, cards, sections))
 
 
 _WORDS = {"knn_top1": "1-NN", "linear_top1_mean": "linear"}
 
 
-def _accuracies(evaluation: Evaluation, few: FewLabels, baselines: Mapping[str, float]) -> Section:
+def _accuracies(
+    evaluation: Evaluation,
+    few: FewLabels,
+    baselines: Mapping[str, float],
+    counts: Mapping[float, int],
+) -> Section:
     """A row a branch, with what there is to beat."""
     rows = []
     for branch, found in evaluation.branches.items():
@@ -250,7 +267,7 @@ def _accuracies(evaluation: Evaluation, few: FewLabels, baselines: Mapping[str, 
         mean = evaluation.macs.own if branch == "dense" else evaluation.macs.gated_mean
         cost = DASH if mean is None else three_digits(mean / 1e6)
         rows.append([branch, *(DASH if v is None else percent(v) for v in values), cost])
-    shares = [f"Linear, {percent(share, 0)} of the labels" for share in FEW_LABELS]
+    shares = [f"Linear, {count:,} labels" for count in counts.values()]
     columns = ["Branch", "1-NN", *shares, "Linear, all labels", "FLOPs (M)"]
     said = [to_beat(baselines)] if "chance" in baselines else []
     return Section("How good its features are", said, [Table(columns, rows)])

@@ -9,6 +9,7 @@ from kedro.pipeline import Node, node
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.inference.precision import PRECISIONS
+from ssl_kedro.methods.base import method_classes
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import (
     derivation,
@@ -135,13 +136,14 @@ def encoder_nodes(
             )
     made = {f"{model.namespace}.encoder": model for model in models}
     starts = {m.namespace: _start(m, initial(pipeline, m.training.method), made) for m in models}
+    _check_starts(pipeline, starts, made)
     # What the run trains itself waits for the choice of how to compute.
     ready = sorted({start for start in starts.values() if start and start not in made})
-    given_start = {"start": ready[0]} if ready else {}
+    given_starts = {f"start_{number}": start for number, start in enumerate(ready)}
     data = {"data": f"{pipeline}.data_summary"}
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
     shared: list[tuple[Made, Sequence[str]]] = [
-        ((preparation.select_execution, run | data | given_start, "execution"), tags),
+        ((preparation.select_execution, run | data | given_starts, "execution"), tags),
         ((preparation.measure_baselines, run | data | images, "baselines"), tags),
     ]
     if timed:
@@ -186,6 +188,30 @@ def _start(model: PlannedModel, start: str, made: Mapping[str, PlannedModel]) ->
         same = (n for n, m in made.items() if (m.key, m.repeat, m.data) == of_seed)
         start = next(same, "")
     return "" if start == f"{model.namespace}.encoder" else start
+
+
+def _check_starts(
+    pipeline: str, starts: Mapping[str, str], made: Mapping[str, PlannedModel]
+) -> None:
+    """Refuse starts of this run that cannot be: without a dense branch, narrower, or in a circle.
+
+    Raises:
+        ConfigError: naming the encoder.
+    """
+    for space, start in starts.items():
+        origin, seen = made.get(start), [space]
+        if origin is None:
+            continue
+        branches = getattr(method_classes()[origin.training.method], "view_branches", ("dense",))
+        if "dense" not in branches or origin.training.width or origin.made_from or origin.student:
+            expected = "an encoder of the run's own width that is trained dense, not cut or taught"
+            raise ConfigError(f"{pipeline}.encoder.init", start, expected)
+        while origin is not None:
+            if origin.namespace in seen:
+                expected = f"no circle: {', '.join(seen)} begin with each other"
+                raise ConfigError(f"{pipeline}.encoder.init", start, expected)
+            seen.append(origin.namespace)
+            origin = made.get(starts[origin.namespace])
 
 
 def _model_nodes(model: PlannedModel, start: str, *, exported: bool) -> Iterator[Node]:

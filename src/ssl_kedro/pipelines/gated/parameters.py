@@ -18,7 +18,7 @@ from pydantic_core import InitErrorDetails
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
-from ssl_kedro.encoders.frozen import InitialWeights, origin_of
+from ssl_kedro.encoders.frozen import InitialWeights, origin_of, place_of_weights
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
@@ -27,7 +27,7 @@ from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
 from ssl_kedro.pipelines.gated.frontier.parameters import FrontierParameters
-from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
+from ssl_kedro.pipelines.gated.inference.parameters import HubParameters, InferenceParameters
 from ssl_kedro.pipelines.gated.recipes import (
     Initial,
     Recipe,
@@ -72,6 +72,7 @@ class EncoderPipelineParameters(PipelineParameters):
         methods: what single methods do differently, by name.
         inference: how trained gated encoders are timed and exported.
         frontier: what ``--tags frontier`` compares gated encoders with.
+        hub: the folder of what is to be deployed that ``--tags export`` writes for a model hub.
         published: data set of the thesis whose figures stand beside the measured ones.
         published_data_is_ours: whether the measured data is that data set, so that
             differences mean something.
@@ -103,6 +104,7 @@ class EncoderPipelineParameters(PipelineParameters):
     methods: dict[str, MethodParameters] = Field(default_factory=dict)
     inference: InferenceParameters = InferenceParameters()
     frontier: FrontierParameters = FrontierParameters()
+    hub: HubParameters = HubParameters()
     published: str = "CIFAR-10"
     published_data_is_ours: bool = False
 
@@ -154,6 +156,10 @@ class EncoderPipelineParameters(PipelineParameters):
                 raise ConfigError("methods", name, f"names among {', '.join(sorted(known))}")
             self.train_config(name)
             self.method_config(name)
+        students = {one.method for one in {**self.variants, **self.peers}.values() if one.student}
+        for name, found in self.methods.items():
+            if found.init and name in students:
+                raise ConfigError(f"methods.{name}.init", found.init, "null: its teacher trains it")
         for name, variant in self.further_variants().items():
             where = f"frontier.variants.{name}"
             self.train_config(variant.method, variant.train, where)
@@ -167,14 +173,14 @@ class EncoderPipelineParameters(PipelineParameters):
         if not isinstance(value, Mapping) or not isinstance(value.get("encoder"), Mapping):
             return value
         shape = dict(value["encoder"])
-        return {**value, "encoder.init": shape.pop("init", None), "encoder": shape}
+        init = shape.pop("init", value.get("encoder.init"))
+        return {**value, "encoder.init": init, "encoder": shape}
 
     @model_serializer(mode="wrap")
     def _inside_the_shape(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Plain values as files have them."""
         values: dict[str, Any] = write(self)
-        if (init := values.pop("init")) is not None:
-            values["encoder"] = {**values["encoder"], "init": init}
+        values["encoder"] = {**values["encoder"], "init": values.pop("init")}
         return values
 
     @model_validator(mode="wrap")
@@ -186,6 +192,12 @@ class EncoderPipelineParameters(PipelineParameters):
         """
         found = {"": handler(value)}
         for name, changes in found[""].recipes.items():
+            # The catalog reads the run's own, whatever the recipe.
+            shape = changes.get("encoder")
+            place = place_of_weights(shape.get("init")) if isinstance(shape, Mapping) else None
+            if isinstance(place, Mapping):
+                expected = "a catalog name; files are named in encoder.init"
+                raise ConfigError(f"recipes.{name}.encoder.init", dict(place), expected)
             try:
                 found[name] = handler(merged(value, changes))
             except ValidationError as error:
@@ -308,18 +320,22 @@ class EncoderPipelineParameters(PipelineParameters):
 
     def initial(self, pipeline: str, method: str) -> str:
         """Catalog name of the encoder that a method's own begin with; "" = none."""
-        init = self._init(method)
+        init = self.methods.get(method, MethodParameters()).init or self.init
         from_file = f"{pipeline}.start" if init else ""
         return init if isinstance(init, str) else from_file
 
     def begins_with_dense(self, method: str) -> bool:
         """Whether a method's encoders begin with the run's own dense baseline."""
-        init = self._init(method)
-        of_dense = isinstance(init, str) and init.split(".")[1:2] == [self.dense_method]
-        return of_dense and method != self.dense_method
+        return self._of_dense(self.init_of(method))
 
-    def _init(self, method: str) -> InitialWeights | str | None:
-        return self.methods.get(method, MethodParameters()).init or self.init
+    def init_of(self, method: str) -> InitialWeights | str | None:
+        """Where the weights lie that a method's encoders begin with; not those of its own."""
+        init = self.methods.get(method, MethodParameters()).init or self.init
+        itself = method == self.dense_method and self._of_dense(init)
+        return None if itself else init
+
+    def _of_dense(self, init: InitialWeights | str | None) -> bool:
+        return isinstance(init, str) and init.split(".")[1:2] == [self.dense_method]
 
     def check_missing(self, name: str) -> None:
         """Refuse weights to begin with that are not there."""
@@ -344,7 +360,7 @@ class EncoderPipelineParameters(PipelineParameters):
                 expected = f"at most {count}, the number of training images"
                 raise ConfigError(self._batch_size_key(training), size, expected)
         count = seen.get("train_images", self.knn.k)
-        if node in ("evaluate", "measure_baselines") and count < self.knn.k:
+        if _judges(node) and count < self.knn.k:
             raise ConfigError(
                 "knn.k", self.knn.k, f"at most {count}, the number of training images"
             )
@@ -363,3 +379,8 @@ class EncoderPipelineParameters(PipelineParameters):
 
 _PUBLISHED_TRAIN = ("epochs", "batch_size", "optimiser", "lr")
 _PUBLISHED_GATES = ("sparsity", "bound", "warmup", "steering")
+
+
+def _judges(node: str) -> bool:
+    """Whether a node names images by their neighbours."""
+    return node in ("evaluate", "measure_baselines", "evaluate_given", "measure_given_baselines")

@@ -32,14 +32,16 @@ def summarise_data(
 
 
 def select_execution(
-    parameters: EncoderPipelineParameters, data: DataSummary, start: Encoder | None = None
+    parameters: EncoderPipelineParameters, data: DataSummary, **starts: Encoder
 ) -> Execution:
     """Device, precision and way of computing that every training of this run shares.
 
-    Weights to ``start`` from that do not fit are refused here, before the first training.
+    Encoders that trainings begin with and do not fit are refused here, before the first one.
     """
     training = Training(parameters.gated_method, max(parameters.gated_budgets), 0)
-    method = planned_method(parameters, data, training, start=start).build()
+    for start in starts.values():
+        planned_method(parameters, data, training, start=start).build()
+    method = planned_method(parameters, data, training).build()
     recipe, shape = parameters.train, (3, parameters.view_size, parameters.view_size)
     with limited_threads(threads_of_each(recipe.workers)):
         return choose_execution(method, shape, recipe.of_one_process)

@@ -26,9 +26,12 @@ def _initial(value: Any) -> Any:
     place = place_of_weights(value)
     if isinstance(place, Mapping):
         return TypeAdapter(InitialWeights).validate_python(dict(place))
-    if place is None or isinstance(place, str):
+    if place is None or (isinstance(place, str) and place.endswith("encoder")):
         return place
-    raise ValueError("expected a path, file and kind, or the catalog name of an encoder")
+    raise ValueError(
+        "expected a path with a slash, file and kind, or the catalog name of an encoder, such as "
+        '"dual_gating.vicreg.encoder"'
+    )
 
 
 Initial = Annotated[InitialWeights | str | None, BeforeValidator(_initial)]

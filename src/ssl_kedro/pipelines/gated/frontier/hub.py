@@ -45,10 +45,10 @@ def export_hub(
         return HubFolder(str(folder), why=why)
     network = load_bundle(files[f"{deployment.network}_kernel"].path, CompactNetwork)
     method = exported_method(parameters, deployment.model)
-    licence = parameters.inference.hub.licence
+    licence = parameters.hub.licence
     card = model_card(deployment, method, frontier_table, run_manifest, licence)
     file = write_hub_folder(network, folder, card)
-    repository = parameters.inference.hub.repository
+    repository = parameters.hub.repository
     return HubFolder(str(folder), file, sent=push_to_hub(folder, repository) if repository else "")
 
 

@@ -9,20 +9,25 @@ from ssl_kedro.pipelines.gated.inference.parameters import ALL_MODELS, model_lis
 from ssl_kedro.pipelines.gated.variants import PEERS
 from ssl_kedro.pipelines.parameters import (
     Budgets,
-    MethodParameters,
     Names,
     PipelineParameters,
     budget_list,
 )
 
 
-class VariantParameters(MethodParameters):
+class VariantParameters(PipelineParameters):
     """What a further row of the comparison does otherwise than the model that it is named after.
 
+    It begins with the same weights: ``methods.NAME.init`` holds for all rows of a method.
+
     Args:
+        train: fields of the training recipe that it overrides.
+        options: parameters of its method.
         gates: gate parameters that differ from the run's.
     """
 
+    train: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
     gates: dict[str, Any] = Field(default_factory=dict)
 
 

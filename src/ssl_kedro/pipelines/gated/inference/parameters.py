@@ -56,7 +56,6 @@ class InferenceParameters(PipelineParameters):
         held_out: share of the labelled training images that losses are judged on: they neither
             calibrate nor stand in the bank and in the probe's training for that.
         held_out_limit: at most so many.
-        hub: the folder that a model hub takes.
     """
 
     models: Annotated[Names, BeforeValidator(model_list)] = (ALL_MODELS,)
@@ -84,7 +83,6 @@ class InferenceParameters(PipelineParameters):
     max_loss: Annotated[float, Field(ge=0, le=100)] = 0.5
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
     held_out_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
-    hub: HubParameters = HubParameters()
 
     @model_validator(mode="after")
     def _check_precisions(self) -> Self:

@@ -30,15 +30,16 @@ def _recipe(parameters: EncoderPipelineParameters, models: Iterable[str]) -> str
         said.append(f"Encoders and losses of the thesis are {whose}.")
     else:
         said.append("recipe=authors trains the encoders of the thesis, one a budget.")
-    begun = {"Encoders of the run's own width": parameters.init} | {
-        title_of(name): found.init for name, found in parameters.methods.items() if name in names
-    }
-    for who, init in begun.items():
-        if init:
-            where = getattr(init, "file", init)
-            said.append(
-                f"{who} began with the weights of {where}: epochs and seconds are those on top."
-            )
+    begun: dict[str, list[str]] = {}
+    for name in sorted(names):
+        variant = {**parameters.variants, **parameters.peers}.get(name)
+        begins = variant is not None and not variant.student and not variant.widths
+        if variant is not None and begins and (init := parameters.init_of(variant.method)):
+            begun.setdefault(str(getattr(init, "file", init)), []).append(title_of(name))
+    said += [
+        f"Began with the weights of {where}: {', '.join(who)}. Epochs and seconds are those on top."
+        for where, who in begun.items()
+    ]
     return " ".join(said)
 
 
