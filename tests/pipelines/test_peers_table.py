@@ -126,6 +126,22 @@ def test_a_student_costs_what_its_teacher_of_the_same_seed_did_as_well(
         assert dual["training_seconds"] == dual["total_training_seconds"] == 120
 
 
+def test_what_begins_with_the_dense_baseline_costs_that_as_well() -> None:
+    values = {"methods": {"nested": {"init": "dual_gating.vicreg.encoder"}}}
+    made = {
+        "vicreg.seed_0.evaluation": model("vicreg", DENSE, 0.5, seconds=100, macs=10_000),
+        "nested.seed_0.evaluation": model("nested", DENSE, 0.5, seconds=30, macs=3_000),
+        "nested.budget_32.seed_0.evaluation": model("nested", 3, 0.5, seconds=30, macs=3_000),
+        "slim.seed_0.evaluation": model("slim", DENSE, 0.5, seconds=40, macs=4_000),
+    }
+    table = peers_table(DualGatingParameters.model_validate(values), **made)
+    for key, itself, total in (
+        ("vicreg", 100, 100), ("nested", 30, 130), ("nested.budget_32", 0, 130), ("slim", 40, 40),
+    ):  # fmt: skip
+        found = row(table, key)
+        assert (found["training_seconds"], found["total_training_seconds"]) == (itself, total)
+
+
 def test_what_is_cut_from_another_encoder_trains_nothing_itself(table: pd.DataFrame) -> None:
     cut = row(table, "pruned.budget_30")
     assert (cut["training_seconds"], cut["training_macs"]) == (0, 0)
