@@ -15,10 +15,12 @@ from ssl_kedro.api import load_images
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.nested_resnet18 import NestedConfig, NestedResNet18
 from ssl_kedro.evaluation.linear_probe import linear_probe_right
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
-from ssl_kedro.pipelines.gated.given_encoder import few_labels
+from ssl_kedro.pipelines.gated.given_encoder import _budgets, evaluate_budgets, few_labels
+from ssl_kedro.pipelines.gated.preparation import summarise_data
 
 BOTH = pytest.mark.parametrize("pipeline", [dual_gating, dynamic_channels])
 
@@ -76,6 +78,37 @@ def test_few_labels_are_as_many_of_each_class_and_one_at_least(
 def test_other_tags_beside_it_are_refused(pipeline: ModuleType) -> None:
     with pytest.raises(ConfigError, match="--tags = 'evaluate,export': expected evaluate alone"):
         pipeline.create_pipeline({"encoder": {"init": "a/b"}}, ("evaluate", "export"))
+
+
+def test_a_nested_encoder_is_evaluated_at_budgets_as_well() -> None:
+    torch.manual_seed(0)
+    sets = [
+        load_images("textures", split, size=16, generated=60, generated_eval=30)
+        for split in ("train", "eval")
+    ]
+    values = {"probe": {"epochs": 2, "runs": 1}, "data": {"size": 16}, "budgets": [0.1, 0.3, 0.6]}
+    parameters = DualGatingParameters.model_validate(values)
+    data = summarise_data(sets[0], *sets)
+    made = NestedResNet18(NestedConfig("cifar_pad1", 4), branches=("dense",), image_size=16)
+    with_used_norms(made)
+    assert evaluate_budgets(parameters, data, made, *sets) == {}  # not calibrated
+    made.calibrate(sets[0].images)
+    found = evaluate_budgets(parameters, data, made, *sets)
+    assert set(found) == {"0.3", "0.6"}  # one channel a block costs more than a tenth
+    assert made.smallest_budget > 0.1
+    for budget, one in found.items():
+        light = made.at_budget(float(budget))
+        assert one["macs"] == light.cost(16).dense
+        known, asked = (light.dense(torch.from_numpy(part.images)) for part in sets)
+        nearest = torch.cdist(asked, known).argmin(dim=1).numpy()
+        expected = float((sets[0].labels[nearest] == sets[1].labels).mean())
+        assert one["knn_top1"] == pytest.approx(expected, abs=1 / 30)
+        assert 0 <= one["linear_top1_mean"] <= 1
+    [section] = _budgets(found)
+    assert [row[0] for row in section.tables[0].rows] == ["30\xa0%", "60\xa0%"]
+    plain = GatedResNet18(EncoderConfig("cifar_pad1", 4), branches=("dense",), image_size=16)
+    assert evaluate_budgets(parameters, data, plain, *sets) == {}
+    assert _budgets({}) == []
 
 
 def test_a_run_evaluates_a_bundle_and_trains_nothing(project: Project) -> None:

@@ -14,6 +14,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.encoders.base import Backbone, Encoder
+from ssl_kedro.encoders.nested_resnet18 import NestedResNet18
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_right
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.subsets import balanced_subset
@@ -35,6 +36,8 @@ EVALUATE = "evaluate"
 FEW_LABELS = (0.01, 0.1)
 # Accuracies of linear probes by branch and share of the labels, one a run.
 FewLabels = dict[str, dict[str, list[float]]]
+# Accuracies and MACs by budget.
+AtBudgets = dict[str, dict[str, float]]
 Labelled = tuple[np.ndarray, np.ndarray]
 _UNTRAINED = TrainingRecord(
     epochs=0, seconds=0.0, images_per_second=0.0, macs=0, collapsed=False, history=[]
@@ -64,7 +67,8 @@ def evaluation_nodes(
     data, encoder = {"data": f"{pipeline}.data_summary"}, {"encoder": start}
     features, engines = named(space, "features"), named(space, "dense_engines")
     timed = bool(parameters.inference.models)
-    found = named(space, "evaluation", "few_labels", "baselines", *["inference"] * timed)
+    results = ("evaluation", "few_labels", "at_budgets", "baselines")
+    found = named(space, *results, *["inference"] * timed)
     seen = {"pretrain_images": f"{pipeline}.train_images"}
     training = Training("given", None, parameters.seed)
     judged = run | data | encoder | features | images
@@ -72,6 +76,7 @@ def evaluation_nodes(
         (preparation.summarise_data, seen | images, data["data"]),
         (nodes.extract, run | encoder | images, features["features"]),
         (evaluate_given, judged, [found["evaluation"], found["few_labels"]]),
+        (evaluate_budgets, run | data | encoder | images, found["at_budgets"]),
         (measure_given_baselines, run | data | encoder | images, found["baselines"]),
         (given_report, run | data | encoder | found, f"{space}.report"),
     ]
@@ -177,6 +182,28 @@ def few_labels(
     return found
 
 
+def evaluate_budgets(
+    parameters: EncoderPipelineParameters,
+    data: DataSummary,
+    encoder: Encoder,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+) -> AtBudgets:
+    """Accuracies and cost of a nested encoder at the budgets of the front; of others nothing."""
+    if not isinstance(encoder, NestedResNet18) or not len(encoder.budgets) or not data.labelled:
+        return {}
+    evaluator = nodes.evaluator(parameters, train_images, eval_images, parameters.seed)
+    found: AtBudgets = {}
+    for budget in sorted(parameters.budgets or parameters.frontier.budgets):
+        if budget < encoder.smallest_budget:
+            continue
+        light = encoder.at_budget(budget)
+        features = nodes.extract(parameters, light, train_images, eval_images)
+        accuracies = evaluator.accuracies(light, "dense", features).flat()
+        found[str(budget)] = {**accuracies, "macs": float(light.cost(data.image_size).dense)}
+    return found
+
+
 def measure_given_baselines(
     parameters: EncoderPipelineParameters,
     data: DataSummary,
@@ -224,6 +251,7 @@ def given_report(
     encoder: Encoder,
     evaluation: Evaluation,
     few_labels: FewLabels,
+    at_budgets: AtBudgets,
     baselines: Mapping[str, float],
     inference: Measurement | None = None,
 ) -> str:
@@ -231,7 +259,7 @@ def given_report(
     where = getattr(parameters.init, "file", parameters.init)
     images, classes = data.images["train"], len(data.class_names)
     counts = {share: label_count(share, images, classes) for share in FEW_LABELS}
-    sections = [_accuracies(evaluation, few_labels, baselines, counts)]
+    sections = [_accuracies(evaluation, few_labels, baselines, counts), *_budgets(at_budgets)]
     if inference is not None:
         sections.append(_times(inference))
     branch, found = next(iter(evaluation.branches.items()))
@@ -271,6 +299,22 @@ def _accuracies(
     columns = ["Branch", "1-NN", *shares, "Linear, all labels", "FLOPs (M)"]
     said = [to_beat(baselines)] if "chance" in baselines else []
     return Section("How good its features are", said, [Table(columns, rows)])
+
+
+def _budgets(found: AtBudgets) -> list[Section]:
+    """Rows of a nested encoder's networks; nothing for others."""
+    rows = [
+        [
+            percent(float(budget), 0),
+            percent(one["knn_top1"]),
+            percent(one["linear_top1_mean"]) if "linear_top1_mean" in one else DASH,
+            three_digits(one["macs"] / 1e6),
+        ]
+        for budget, one in found.items()
+    ]
+    said = "It serves any budget, a share of the dense FLOPs (MACs), without another training."
+    columns = ["Budget", "1-NN", "Linear, all labels", "FLOPs (M)"]
+    return [Section("At smaller budgets", [said], [Table(columns, rows)])] if rows else []
 
 
 def _times(inference: Measurement) -> Section:
