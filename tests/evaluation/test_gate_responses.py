@@ -68,6 +68,11 @@ def test_a_channel_that_follows_a_class_is_found_with_its_rates() -> None:
     assert opened[NAMES.index(first.least) == LABELS].mean() == pytest.approx(first.least_rate)
     assert opened[list(first.opened)].all()
     assert not opened[list(first.closed)].any()
+    # Spread over all images, which may stand class by class.
+    for places, state in ((first.opened, True), (first.closed, False)):
+        all_of_them = np.flatnonzero(opened == state)
+        assert len(places) == min(8, len(all_of_them))
+        assert (places[0], places[-1]) == (all_of_them[0], all_of_them[-1])
 
 
 def test_places_are_those_of_all_images_where_some_were_looked_at() -> None:

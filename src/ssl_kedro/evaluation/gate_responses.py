@@ -210,9 +210,17 @@ def _class_channels(
         channel = int(np.argmax(rates.max(axis=0) - rates.min(axis=0)))
         most, least = int(rates[:, channel].argmax()), int(rates[:, channel].argmin())
         difference = rates[most, channel] - rates[least, channel]
-        sides = (np.flatnonzero(opened[:, channel] == state)[:shown] for state in (True, False))
+        sides = (_some(opened[:, channel] == state, shown) for state in (True, False))
         told = [(class_names[present[one]], float(rates[one, channel])) for one in (most, least)]
         one = ClassChannel(name, channel, *told[0], *told[1], *(tuple(s.tolist()) for s in sides))
         found.append((float(difference), one))
     ordered = sorted(found, key=lambda pair: -pair[0])
     return tuple(one for difference, one in ordered[:count] if difference > 0)
+
+
+def _some(chosen: np.ndarray, count: int) -> np.ndarray:
+    """Places of some, spread evenly: images often stand class by class."""
+    places = np.flatnonzero(chosen)
+    if len(places) <= count:
+        return places
+    return places[np.linspace(0, len(places) - 1, count).astype(int)]
