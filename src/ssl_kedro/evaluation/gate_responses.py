@@ -223,4 +223,5 @@ def _some(chosen: np.ndarray, count: int) -> np.ndarray:
     places = np.flatnonzero(chosen)
     if len(places) <= count:
         return places
-    return places[np.linspace(0, len(places) - 1, count).astype(int)]
+    kept: np.ndarray = places[np.linspace(0, len(places) - 1, count).astype(int)]
+    return kept
