@@ -49,6 +49,7 @@ def test_files_are_json_and_safetensors_only(tmp_path: Path) -> None:
         "inner_channels": None,
         "zero_init_residual": False,
         "stages": [2, 2, 2, 2],
+        "block": "basic",
     }
 
 

@@ -130,7 +130,7 @@ def test_compaction_leaves_a_plain_network_that_forcing_never_changes(tmp_path: 
         expected = encoder(shown, "gated").features
         assert torch.allclose(network(shown), expected, atol=1e-5)
     opened = [int((gate.logit >= 0).sum()) for gate in encoder.gates()]
-    assert [len(block.kept) for block in network.plan.blocks] == opened
+    assert [len(layer.kept) for layer in network.plan.layers] == opened
     masks = [torch.ones(1, n) for n in opened]
     own = [(gate.logit.detach()[None] >= 0).float() for gate in encoder.gates()]
     cost = network.plan.cost()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from oracles.norms import with_used_norms
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
+from ssl_kedro.encoders.gated_resnet import BlockKind, EncoderConfig, GatedResNet18, Stem
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.inference.compact import GateUsage
 
@@ -20,9 +20,10 @@ def random_encoder(
     inner: tuple[int, ...] | None = None,
     seed: int = 0,
     gate_input_dependent: bool = True,
+    block: BlockKind = "basic",
 ) -> GatedResNet18:
     torch.manual_seed(seed)
-    config = EncoderConfig(stem=stem, width=width, inner_channels=inner)
+    config = EncoderConfig(stem=stem, width=width, inner_channels=inner, block=block)
     encoder = GatedResNet18(
         config,
         image_size=size,
@@ -37,9 +38,9 @@ def random_usage(encoder: GatedResNet18, seed: int = 0) -> GateUsage:
     """About a third of the channels never open, a third always, a third on some of 10 images."""
     generator = torch.Generator().manual_seed(seed)
     names, counts = [], []
-    for name, block in encoder.residual_blocks():
-        kind = torch.randint(0, 3, (block.conv1.out_channels,), generator=generator)
-        names.append(name)
+    for block in encoder.cost().blocks:
+        kind = torch.randint(0, 3, (block.channels,), generator=generator)
+        names.append(block.name)
         counts.append(torch.tensor([0, 10, 4])[kind].numpy())
     return GateUsage("made up", 10, tuple(names), tuple(counts))
 

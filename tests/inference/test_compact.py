@@ -46,7 +46,7 @@ def test_on_the_images_of_the_usage_nothing_changes() -> None:
     assert torch.allclose(features, encoding.features, atol=1e-5)
     for full, mask in zip(network.plan.encoder_masks(applied), encoding.masks, strict=True):
         assert torch.equal(full, mask)
-    for block, count in zip(network.plan.blocks, counts, strict=True):
+    for block, count in zip(network.plan.layers, counts, strict=True):
         assert block.kept[: block.always_on] == tuple(np.flatnonzero(count == 6))
         assert set(block.kept) == set(np.flatnonzero(count))
 
@@ -55,7 +55,7 @@ def test_on_the_images_of_the_usage_nothing_changes() -> None:
 def test_only_what_is_dependent_has_logits() -> None:
     encoder = random_encoder()
     network = compact(encoder, random_usage(encoder))
-    for block, plan in zip(network.compact_blocks(), network.plan.blocks, strict=True):
+    for block, plan in zip(network.compact_blocks(), network.plan.layers, strict=True):
         assert block.gate is not None
         assert block.gate.expand.out_features == plan.dependent < plan.channels
 
@@ -97,9 +97,9 @@ def test_cost_of_a_mask_is_the_encoders_less_the_removed_gates(stem: Stem, size:
     usage = random_usage(encoder)
     plan = compact(encoder, usage).plan
     masks = agreeing_masks(usage, 5)
-    kept = [mask[:, list(block.kept)] for mask, block in zip(masks, plan.blocks, strict=True)]
+    kept = [mask[:, list(block.kept)] for mask, block in zip(masks, plan.layers, strict=True)]
     expected = encoder.cost().masked(masks)
-    for block, gate in zip(plan.blocks, encoder.gates(), strict=True):
+    for block, gate in zip(plan.layers, encoder.gates(), strict=True):
         expected -= gate.squeeze.out_features * (block.channels - block.dependent)
     assert torch.equal(plan.cost().masked(kept), expected)
 
@@ -114,9 +114,19 @@ def test_plan_survives_json_and_refuses_what_it_does_not_know() -> None:
         plan_from_json(values | {"format": 9})
     with pytest.raises(PlanError, match="incomplete"):
         plan_from_json({"format": values["format"]})
-    values["blocks"][0]["kept"][0] = 99
+    values["blocks"][0]["layers"][0]["kept"][0] = 99
     with pytest.raises(PlanError, match="between 0 and 7"):
         plan_from_json(values)
+
+
+def test_a_plan_from_before_there_were_bottlenecks_is_read() -> None:
+    plan = compact(random_encoder(), random_usage(random_encoder())).plan
+    values = json.loads(json.dumps(dataclasses.asdict(plan) | {"format": FORMAT}))
+    values["blocks"] = [
+        {name: value for name, value in block.items() if name != "layers"} | block["layers"][0]
+        for block in values["blocks"]
+    ]
+    assert plan_from_json(values) == plan
 
 
 def test_usage_of_another_encoder_is_refused() -> None:

@@ -51,8 +51,8 @@ def clocked(
 
     def build(network: CompactNetwork, engines: tuple[str, ...], *_: object) -> object:
         name = "gated" if network.plan.dependent else "static"
-        if sum(len(block.kept) for block in network.plan.blocks) == sum(
-            block.channels for block in network.plan.blocks
+        if sum(len(block.kept) for block in network.plan.layers) == sum(
+            block.channels for block in network.plan.layers
         ):
             name = "dense"
         built = {engine: made[name, engine] for engine in engines if (name, engine) in made}

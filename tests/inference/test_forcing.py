@@ -96,7 +96,7 @@ def test_as_an_encoder_it_has_one_branch_and_its_own_cost() -> None:
     encoding, own = wrapped(batch, "gated"), encoder(batch, "gated")
     assert torch.allclose(encoding.features, own.features, atol=1e-5)
     for kept, full, block in zip(
-        encoding.masks, own.masks, wrapped.network.plan.blocks, strict=True
+        encoding.masks, own.masks, wrapped.network.plan.layers, strict=True
     ):
         assert torch.equal(kept, full[:, list(block.kept)])
     assert torch.allclose(wrapped(batch, "gated", masks=encoding.masks).features, encoding.features)

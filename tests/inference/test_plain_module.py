@@ -48,7 +48,7 @@ def test_a_static_network_needs_no_file_of_the_project(tmp_path: Path) -> None:
     names = tuple(block.name for block in blocks)
     usage = GateUsage("images", 100, names, tuple(counts))
     network, _ = static_network(source, usage, 0.6)
-    assert any(not block.kept for block in network.plan.blocks)
+    assert any(not block.kept for block in network.plan.layers)
     export_bundle(network, tmp_path / "static", IMAGES)
     np.save(tmp_path / "images.npy", IMAGES)
     text = (

@@ -29,7 +29,7 @@ def test_costs_what_the_sliced_network_counts_and_computes_the_same(budget: floa
     assert macs - gates == network.plan.cost().dense
     assert macs - gates <= budget * encoder.cost().dense
     assert torch.allclose(network(image[None])[0], expected, atol=1e-5)
-    assert [len(b.kept) for b in network.plan.blocks] == [int(mask.sum()) for mask in masks]
+    assert [len(b.kept) for b in network.plan.layers] == [int(mask.sum()) for mask in masks]
     assert network.plan.dependent == 0
 
 

@@ -72,7 +72,7 @@ def int8_forward(network: Int8Network, images: Tensor, masks: Tensor) -> Tensor:
         x = bytes_of_words(words, factor)
     imposed = torch.split(masks.float(), [block.dependent for block in plan.blocks], dim=1)
     for index, (block, part) in enumerate(zip(plan.blocks, imposed, strict=True)):
-        mask = functional.pad(part, (block.always_on, 0), value=1.0)
+        mask = functional.pad(part, (block.layers[0].always_on, 0), value=1.0)
         words = block_forward(blocks[index], x, byte, words, block.stride, mask)
         word = blocks[index].word.double()
         if index + 1 < len(blocks):

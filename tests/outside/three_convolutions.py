@@ -112,10 +112,9 @@ class ThreeConvolutions(Backbone):
                 FoldedUnit(
                     name=name,
                     stride=pair.step,
-                    first=folded(pair.gated_conv, norms[0]),
-                    second=folded(pair.second, norms[1]),
+                    layers=(folded(pair.gated_conv, norms[0]), folded(pair.second, norms[1])),
                     shortcut=across,
-                    gate=folded_gate(self.gates()[index] if self.gates() else None),
+                    gates=(folded_gate(self.gates()[index] if self.gates() else None),),
                 )
             )
         first = folded(self.first, self.first_norm)

@@ -1,10 +1,12 @@
 """A branch of an encoder as plain weights, batch norms folded in: what compaction works with.
 
-A backbone that can be compacted is a stem and a row of gated residual units, unit l being
-relu(conv2(m_l relu(conv1(x))) + shortcut(x)) with 3x3 convolutions and the mask m_l of its gate;
-features are the mean over the last map.
+A backbone that can be compacted is a stem and a row of gated residual units: basic ones,
+relu(conv2(m relu(conv1(x))) + shortcut(x)) with 3x3 convolutions and the mask m of a gate, or
+bottlenecks, relu(conv3(m' relu(conv2(m relu(conv1(x))))) + shortcut(x)) with 1x1, 3x3 and 1x1.
+Features are the mean over the last map.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -20,6 +22,8 @@ STEMS: dict[Stem, tuple[int, int, int]] = {
     "cifar_pad1": (3, 1, 1),
     "imagenet": (7, 2, 3),
 }
+# Kernels of a residual unit's convolutions, by how many masks it has.
+KERNELS: dict[int, tuple[int, ...]] = {1: (3, 3), 2: (1, 3, 1)}
 
 
 class Layer(NamedTuple):
@@ -41,36 +45,38 @@ class FoldedUnit:
     """One gated residual unit.
 
     Args:
-        name: as in the encoder's cost, e.g. "layer1.0".
-        stride: of the first convolution and of the shortcut.
-        first: (C_l, C_in, 3, 3), padding 1.
-        second: (C_out, C_l, 3, 3), padding 1, stride 1.
+        name: as in the encoder, "layer1.0".
+        stride: of the first 3x3 convolution and of the shortcut.
+        layers: convolutions, (C_l, C_l-1, k, k), with the kernels of :data:`KERNELS`.
         shortcut: (C_out, C_in, 1, 1); None = the identity.
-        gate: None where no image decides which channels are computed.
+        gates: of the channels behind each convolution but the last; None where no image decides
+            which of them are computed.
 
     Raises:
-        ValueError: convolutions of another size.
+        ValueError: other convolutions, or some that do not follow each other.
     """
 
     name: str
     stride: int
-    first: Layer
-    second: Layer
+    layers: tuple[Layer, ...]
     shortcut: Layer | None
-    gate: FoldedGate | None
+    gates: tuple[FoldedGate | None, ...]
 
     def __post_init__(self) -> None:
-        shapes = [tuple(layer.weight.shape) for layer in (self.first, self.second)]
-        if any(shape[2:] != (3, 3) for shape in shapes) or shapes[0][0] != shapes[1][1]:
+        shapes = [tuple(layer.weight.shape) for layer in self.layers]
+        kernels = KERNELS.get(len(self.gates), ())
+        follow = all(a[0] == b[1] for a, b in itertools.pairwise(shapes))
+        if not follow or [shape[2:] for shape in shapes] != [(side, side) for side in kernels]:
             raise ValueError(
-                f"unit {self.name}: expected two 3x3 convolutions, the second of as many channels "
-                f"as the first gives; found {shapes[0]} and {shapes[1]}"
+                f"unit {self.name}: expected two 3x3 convolutions and a gate, or 1x1, 3x3, 1x1 and "
+                f"two gates, each reading the channels that the one before gives; found {shapes} "
+                f"and {len(self.gates)} gates"
             )
 
     @property
-    def channels(self) -> int:
-        """Length of the unit's mask."""
-        return len(self.first.bias)
+    def channels(self) -> list[int]:
+        """Lengths of the unit's masks."""
+        return [len(layer.bias) for layer in self.layers[:-1]]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""ResNets of basic blocks with channel gates: one set of convolutions, usable dense and gated."""
+"""ResNets with channel gates: one set of convolutions, usable dense and gated."""
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self, Unpack, cast
+from typing import Annotated, ClassVar, Literal, Self, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,21 @@ from ssl_kedro.encoders.base import (
     Masked,
     Noise,
 )
-from ssl_kedro.encoders.folding import STEMS, FoldedEncoder, FoldedUnit, Stem, folded, folded_gate
-from ssl_kedro.gating.cost import BlockCost, NetworkCost
+from ssl_kedro.encoders.folding import (
+    KERNELS,
+    STEMS,
+    FoldedEncoder,
+    FoldedUnit,
+    Stem,
+    folded,
+    folded_gate,
+)
+from ssl_kedro.gating.cost import BlockCost, NetworkCost, residual_costs
 from ssl_kedro.gating.gate import Gate
 
 _Blocks = Annotated[int, Range(at_least=1, at_most=64)]
 Stages = tuple[_Blocks, _Blocks, _Blocks, _Blocks]
+BlockKind = Literal["basic", "bottleneck"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +44,15 @@ class EncoderConfig(EncoderShape):
             authors' padding, which is why the thesis counts 7.03E8); "cifar_pad1" = the same
             with padding 1; "imagenet" = 7x7, stride 2, padding 3, then 3x3 max-pool stride 2.
         width: channels of the first stage; 64 is ResNet-18, 16 costs a sixteenth.
-        inner_channels: channels between the two convolutions of each block; None = as many as the
-            block puts out, which is ResNet-18. A thinner network has fewer, for instance as many
-            as learnt gates open on average.
+        inner_channels: channels between the convolutions of each block, one number for a basic
+            block, two for a bottleneck; None = those of a ResNet. A thinner network has fewer, for
+            instance as many as learnt gates open on average.
         zero_init_residual: start each block as its shortcut, with zeros as the weights of
             its last batch norm (Goyal et al. 2017, 5.1; SimSiam).
         stages: blocks of each stage, each stage twice as wide as the one before: (2, 2, 2, 2) is
             ResNet-18.
+        block: "basic" = two 3x3 convolutions; "bottleneck" = 1x1, 3x3 and 1x1, the last to four
+            times as many channels, with the stride in the 3x3 (He et al. 2016, Fig. 5; "v1.5").
     """
 
     architecture: ClassVar[str] = "resnet18"
@@ -51,14 +62,37 @@ class EncoderConfig(EncoderShape):
     inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=8192)], ...] | None = None
     zero_init_residual: bool = False
     stages: Stages = (2, 2, 2, 2)
+    block: BlockKind = "basic"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        blocks = sum(self.stages)
-        if self.inner_channels is not None and len(self.inner_channels) != blocks:
+        masks = self.masks_a_block * sum(self.stages)
+        if self.inner_channels is not None and len(self.inner_channels) != masks:
+            numbers = "one number" if self.masks_a_block == 1 else "two numbers"
             raise ConfigError(
-                "inner_channels", list(self.inner_channels), f"one number a block, {blocks} in all"
+                "inner_channels", list(self.inner_channels), f"{numbers} a block, {masks} in all"
             )
+
+    @property
+    def masks_a_block(self) -> int:
+        """Layers of a block whose channels can be masked: all but the last."""
+        return 1 if self.block == "basic" else 2
+
+    @property
+    def feature_dimensions(self) -> int:
+        """Channels of the last block."""
+        return self.channels_out(3)
+
+    def channels_out(self, stage: int) -> int:
+        """Channels that blocks of a stage (from 0) put out."""
+        return (self.width << stage) * (1 if self.block == "basic" else 4)
+
+    def channels_inside(self, number: int, stage: int) -> tuple[int, ...]:
+        """Channels between the convolutions of a block, the number-th (from 0) of the network."""
+        masks = self.masks_a_block
+        if self.inner_channels is None:
+            return (self.width << stage,) * masks
+        return self.inner_channels[number * masks : (number + 1) * masks]
 
     def thinned(self, inner_channels: Sequence[int]) -> Self:
         """The shape with so many channels between the convolutions of each block."""
@@ -73,79 +107,124 @@ class EncoderConfig(EncoderShape):
 
 
 class GatedBlock(nn.Module):
-    """Residual basic block whose inner channels a gate can switch off per sample.
+    """Residual block whose inner channels gates can switch off per sample.
 
-    Each branch has batch norms of its own for both convolutions; the downsample's is shared
-    (thesis 6.3.1, after slimmable networks). The mask multiplies ReLU(BN(conv1(x))), so a
-    masked channel need be neither computed by conv1 nor read by conv2.
+    A basic block has one mask, between its two 3x3 convolutions; a bottleneck has two, around its
+    3x3 convolution. Each is decided by a gate of its own, from the block's input. A mask multiplies
+    ReLU(BN(conv(x))), so a masked channel need be neither computed by the convolution before it
+    nor read by the one behind.
+
+    Each branch has batch norms of its own for all convolutions; the downsample's is shared (thesis
+    6.3.1, after slimmable networks).
+
+    Args:
+        channels: of the input, of each mask, and of the output.
+        stride: of the first 3x3 convolution.
+        branches: which there are.
+        gates: one for each mask, or None where there is no gated branch.
     """
+
+    conv1: nn.Conv2d
+    gate: Gate | None
+    gate2: Gate | None
+    downsample: nn.Sequential | None
 
     def __init__(
         self,
-        in_channels: int,
-        inner_channels: int,
-        out_channels: int,
+        channels: Sequence[int],
         stride: int,
         branches: Sequence[Branch],
-        gate: Gate | None,
+        gates: Sequence[Gate | None],
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, inner_channels, 3, stride, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(inner_channels, out_channels, 3, padding=1, bias=False)
-        self.bn1 = nn.ModuleDict({branch: nn.BatchNorm2d(inner_channels) for branch in branches})
-        self.bn2 = nn.ModuleDict({branch: nn.BatchNorm2d(out_channels) for branch in branches})
-        self.gate = gate
-        self.downsample: nn.Sequential | None = None
-        if stride != 1 or in_channels != out_channels:
+        kernels = KERNELS[len(gates)]
+        strides = [1] * len(kernels)
+        strides[kernels.index(3)] = stride
+        sizes = zip(channels, channels[1:], kernels, strides, strict=False)
+        convs = [nn.Conv2d(a, b, k, s, padding=k // 2, bias=False) for a, b, k, s in sizes]
+        for number, conv in enumerate(convs, 1):
+            self.add_module(f"conv{number}", conv)
+        for number, width in enumerate(channels[1:], 1):
+            norms = nn.ModuleDict({branch: nn.BatchNorm2d(width) for branch in branches})
+            self.add_module(f"bn{number}", norms)
+        self.masks = len(gates)
+        for place, gate in zip(("gate", "gate2"), gates, strict=False):
+            self.register_module(place, gate)
+        self.downsample = None
+        if stride != 1 or channels[0] != channels[-1]:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
+                nn.Conv2d(channels[0], channels[-1], 1, stride, bias=False),
+                nn.BatchNorm2d(channels[-1]),
             )
 
-    def forward(
-        self, x: Tensor, branch: Branch, generator: Noise, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Output (N, C_out, H', W'), the mask that was applied and the gate's decision.
+    def layers(self) -> list[tuple[nn.Conv2d, nn.ModuleDict]]:
+        """Convolutions and their norms by branch, in order."""
+        found = [(f"conv{number}", f"bn{number}") for number in range(1, self.masks + 2)]
+        return [
+            (cast(nn.Conv2d, getattr(self, conv)), cast(nn.ModuleDict, getattr(self, norms)))
+            for conv, norms in found
+        ]
 
-        Both are None when dense; a forced mask is its own decision.
+    def gates(self) -> list[Gate | None]:
+        """The gate of each mask."""
+        return [self.gate] if self.masks == 1 else [self.gate, self.gate2]
+
+    def forward(
+        self, x: Tensor, branch: Branch, generator: Noise, masks: Sequence[Tensor] | None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Output (N, C_out, H', W'), the masks that were applied and the gates' decisions.
+
+        There are none when dense; a forced mask is its own decision.
         """
-        decision = None if mask is None else mask > 0
-        if branch == "gated" and mask is None and self.gate is not None:
-            logits = self.gate.logits(x)
-            mask, decision = self.gate.sample(logits, generator), logits.detach() >= 0
-        inner = torch.relu_(self.bn1[branch](self.conv1(x)))
-        if mask is not None:
-            inner = inner * mask.to(inner.dtype)[:, :, None, None]
-        out = self.bn2[branch](self.conv2(inner))
+        applied, decided = list(masks or ()), [mask > 0 for mask in masks or ()]
+        if branch == "gated" and masks is None:
+            for gate in self.gates():
+                if gate is not None:
+                    logits = gate.logits(x)
+                    applied.append(gate.sample(logits, generator))
+                    decided.append(logits.detach() >= 0)
+        out = x
+        for index, (conv, norms) in enumerate(self.layers()):
+            out = norms[branch](conv(out))
+            if index == self.masks:
+                break
+            out = torch.relu_(out)
+            if applied:
+                out = out * applied[index].to(out.dtype)[:, :, None, None]
         shortcut = x if self.downsample is None else self.downsample(x)
         # In place: neither batch norm nor sum needs its output for the gradient.
-        return torch.relu_(out.add_(shortcut)), mask, decision
+        return torch.relu_(out.add_(shortcut)), applied, decided
 
-    def cost(self, name: str, side: int) -> BlockCost:
-        """Prices at a square output map of a side in px."""
-        pixels, given, returned = side * side, self.conv1.in_channels, self.conv2.out_channels
-        return BlockCost(
-            name=name,
-            channels=self.conv1.out_channels,
-            macs_per_channel=9 * pixels * (given + returned),
-            shortcut=0 if self.downsample is None else pixels * given * returned,
-            gate=0 if self.gate is None else self.gate.macs,
+    def cost(self, name: str, side: int) -> tuple[list[BlockCost], int]:
+        """Prices at a square input map of a side in px, and the side of the output map."""
+        convs = [conv for conv, _ in self.layers()]
+        sides = [side]
+        for conv in convs:
+            sides.append(_after(sides[-1], conv))
+        given, returned, pixels = convs[0].in_channels, convs[-1].out_channels, sides[-1] ** 2
+        sizes = [(c.kernel_size[0], side**2) for c, side in zip(convs, sides[1:], strict=True)]
+        costs = residual_costs(
+            name,
+            sizes,
+            [given, *(conv.out_channels for conv in convs)],
+            0 if self.downsample is None else pixels * given * returned,
+            [0 if gate is None else gate.macs for gate in self.gates()],
         )
+        return costs, sides[-1]
 
     def folded(self, name: str, branch: Branch) -> FoldedUnit:
         """The block as plain weights."""
         return FoldedUnit(
             name=name,
-            stride=self.conv1.stride[0],
-            first=folded(self.conv1, self.bn1[branch]),
-            second=folded(self.conv2, self.bn2[branch]),
+            stride=max(conv.stride[0] for conv, _ in self.layers()),
+            layers=tuple(folded(conv, norms[branch]) for conv, norms in self.layers()),
             shortcut=None if self.downsample is None else folded(*self.downsample),
-            gate=folded_gate(self.gate),
+            gates=tuple(folded_gate(gate) for gate in self.gates()),
         )
 
 
 class GatedResNet18(Backbone):
-    """ResNet of basic blocks with a dense branch, a gated branch, or both on shared weights.
+    """ResNet with a dense branch, a gated branch, or both on shared weights.
 
     Convolutions are initialised Kaiming normal (fan out), batch norms 1 / 0, from torch's default
     generator. Arguments are those of :class:`Backbone`.
@@ -156,20 +235,19 @@ class GatedResNet18(Backbone):
 
     def __init__(self, config: EncoderConfig, **options: Unpack[BackboneOptions]) -> None:
         super().__init__(config, **options)
-        self.feature_dimensions = 8 * config.width
+        self.feature_dimensions = config.feature_dimensions
         self.stem = _stem(config.stem, config.width)
         self.blocks = nn.ModuleDict()
-        in_channels = config.width
+        given = config.width
         places = [(stage, index) for stage, n in enumerate(config.stages) for index in range(n)]
         for number, (stage, index) in enumerate(places):
-            out_channels = config.width << stage
-            inner = out_channels if config.inner_channels is None else config.inner_channels[number]
-            gate = self.new_gate(in_channels, inner)
+            inner, returned = config.channels_inside(number, stage), config.channels_out(stage)
+            gates = [self.new_gate(given, channels) for channels in inner]
             stride = 2 if stage > 0 and index == 0 else 1
             self.blocks[f"layer{stage + 1}_{index}"] = GatedBlock(
-                in_channels, inner, out_channels, stride, self.branches, gate
+                (given, *inner, returned), stride, self.branches, gates
             )
-            in_channels = out_channels
+            given = returned
         for module in self.modules():
             # A network without memory, of which only the cost is asked, has no values to draw;
             # PyTorch would load its compiler, over a second, to draw none.
@@ -177,7 +255,7 @@ class GatedResNet18(Backbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if config.zero_init_residual:
             for _, block in self.residual_blocks():
-                for norm in block.bn2.values():
+                for norm in block.layers()[-1][1].values():
                     nn.init.zeros_(cast(nn.BatchNorm2d, norm).weight)
 
     def residual_blocks(self) -> list[tuple[str, GatedBlock]]:
@@ -193,17 +271,17 @@ class GatedResNet18(Backbone):
     def maps(
         self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
     ) -> Masked:
-        """Maps of the last block (N, 8 width, h, w); see :class:`Encoder`."""
+        """Maps of the last block, (N, D, h, w); see :class:`Encoder`."""
         self.check_branch(branch)
         x = self.stem(self.laid_out(images, self._stem_conv))
         applied: list[Tensor] = []
         decided: list[Tensor] = []
+        count = self.config.masks_a_block
         for index, (_, block) in enumerate(self.residual_blocks()):
-            forced = None if masks is None else masks[index]
-            x, mask, decision = block(x, branch, generator, forced)
-            if mask is not None and decision is not None:
-                applied.append(mask)
-                decided.append(decision)
+            forced = None if masks is None else masks[index * count : (index + 1) * count]
+            x, of_block, decisions = block(x, branch, generator, forced)
+            applied += of_block
+            decided += decisions
         return x, tuple(applied), tuple(decided)
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
@@ -215,8 +293,8 @@ class GatedResNet18(Backbone):
             side = (side + 2 - 3) // 2 + 1
         costs = []
         for name, block in self.residual_blocks():
-            side = _after(side, block.conv1)
-            costs.append(block.cost(name, side))
+            of_block, side = block.cost(name, side)
+            costs += of_block
         return NetworkCost(stem, tuple(costs))
 
     def folded(self, branch: Branch) -> FoldedEncoder:

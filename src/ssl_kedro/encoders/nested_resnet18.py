@@ -62,7 +62,7 @@ class NestedResNet18(GatedResNet18):
     def __init__(self, config: EncoderConfig, **options: Unpack[BackboneOptions]) -> None:
         super().__init__(config, **options)
         for _, block in self.residual_blocks():
-            for norms in (block.bn1, block.bn2):
+            for _, norms in block.layers():
                 norms["gated"] = nn.BatchNorm2d(cast(nn.BatchNorm2d, norms["dense"]).num_features)
         # Of each calibrated budget (B,), ascending: mean and variance of every norm's input, norms
         # one after the other, (B, 2, channels). A closed channel has those of the next budget.
@@ -231,18 +231,18 @@ class NestedResNet18(GatedResNet18):
         return torch.lerp(self.statistics[left], self.statistics[right], max(0.0, share))
 
     def _order(self, cost: NetworkCost) -> np.ndarray:
-        """The block of every channel but the first of each, as they are opened."""
+        """The mask of every channel but the first of each, as they are opened."""
         ranks = [(np.arange(1, block.channels) + 0.5) / block.channels for block in cost.blocks]
         blocks = np.repeat(np.arange(len(ranks)), [len(rank) for rank in ranks])
         return blocks[np.argsort(np.concatenate(ranks), kind="stable")]
 
     def _costs(self, cost: NetworkCost) -> np.ndarray:
         """MACs with one channel a block, and after each channel that is opened."""
-        prices = np.array([block.macs_per_channel for block in cost.blocks], dtype=np.int64)
-        least = cost.dense - sum(
-            block.macs_per_channel * (block.channels - 1) for block in cost.blocks
-        )
-        return least + np.concatenate([[0], np.cumsum(prices[self._order(cost)])])
+        opened = self._order(cost)
+        counts = [
+            1 + np.concatenate([[0], np.cumsum(opened == b)]) for b in range(len(cost.blocks))
+        ]
+        return cost.at(counts)
 
 
 def _norms(encoder: GatedResNet18) -> list[tuple[str, nn.BatchNorm2d]]:

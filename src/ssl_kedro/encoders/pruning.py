@@ -1,6 +1,7 @@
 """Channels removed from a finished dense encoder: what toolkits offer without another training."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def pruned(
         device: where to re-estimate batch norms.
 
     Returns:
-        The encoder, of which each block keeps at least one channel, in evaluation mode.
+        The encoder, of which each layer keeps at least one channel, in evaluation mode.
 
     Raises:
         ValueError: the budget is no share, or below what one channel a block costs.
@@ -51,19 +52,23 @@ def pruned(
     shape = plain.thinned([len(channels) for channels in kept])
     thin, whole = without_memory(shape, encoder.image_size), encoder.state_dict()
     weights = {name: whole[name] for name in thin.state_dict()}
-    for name, channels in zip(encoder.blocks, kept, strict=True):
+    layers = itertools.product(encoder.blocks, range(1, encoder.config.masks_a_block + 1))
+    for (name, number), channels in zip(layers, kept, strict=True):
+        block = f"blocks.{name}"
         for part, value in weights.items():
-            if part.startswith((f"blocks.{name}.conv1.", f"blocks.{name}.bn1.")) and value.ndim:
+            if part.startswith((f"{block}.conv{number}.", f"{block}.bn{number}.")) and value.ndim:
                 weights[part] = value[channels]
-        weights[f"blocks.{name}.conv2.weight"] = weights[f"blocks.{name}.conv2.weight"][:, channels]
+        behind = f"{block}.conv{number + 1}.weight"
+        weights[behind] = weights[behind][:, channels]
     return cut_encoder(thin, weights, images, device=device)
 
 
 def channel_norms(encoder: GatedResNet18) -> list[Tensor]:
-    """Norm of every inner channel relative to its layer's root mean square, (C_l,) a block."""
+    """Norm of every inner channel relative to its layer's root mean square, (C_l,) a mask."""
     norms = []
-    for _, block in encoder.residual_blocks():
-        filters = folded(block.conv1, block.bn1["dense"]).weight.flatten(1)
+    layers = (layer for _, block in encoder.residual_blocks() for layer in block.layers()[:-1])
+    for conv, of_branch in layers:
+        filters = folded(conv, of_branch["dense"]).weight.flatten(1)
         own = torch.linalg.vector_norm(filters, dim=1)
         norms.append(own / own.square().mean().sqrt().clamp(min=1e-12))
     return norms
@@ -72,7 +77,7 @@ def channel_norms(encoder: GatedResNet18) -> list[Tensor]:
 def _kept_channels(
     encoder: GatedResNet18, budget: float, image_size: int | None
 ) -> list[list[int]]:
-    """Channels of each block, ascending, that are left when the cost has come down to the budget.
+    """Channels behind each mask, ascending, that are left once the cost meets the budget.
 
     Raises:
         ValueError: it cannot.
@@ -89,7 +94,7 @@ def _kept_channels(
         if macs <= budget * cost.dense:
             break
         kept[block].remove(channel)
-        macs -= cost.blocks[block].macs_per_channel
+        macs = cost.at([len(channels) for channels in kept])
     if macs > budget * cost.dense:
         raise ValueError(
             f"budget = {budget}: with one channel a block the encoder still costs "

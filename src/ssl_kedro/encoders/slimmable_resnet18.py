@@ -58,7 +58,7 @@ class SlimmableResNet18(GatedResNet18):
     config: SlimmableConfig
 
     def narrow_features(self, images: Tensor, width: int) -> Tensor:
-        """Features (N, 8 width) in training, with gradients to the slices alone.
+        """Features (N, D of the width) in training, with gradients to the slices alone.
 
         Args:
             images: (N, 3, H, W), uint8 or float in [0, 1].

@@ -61,7 +61,7 @@ def _check(encoder: Backbone, source: Encoder) -> None:
     # No weight tells how the first convolution pads, and a hundred tell another width.
     told = {
         name: [getattr(getattr(one, "config", None), name, None) for one in (source, encoder)]
-        for name in ("width", "stem", "stages")
+        for name in ("width", "stem", "stages", "block")
     }
     named = [
         f"{name} {a} for {b}" for name, (a, b) in told.items() if a != b and None not in (a, b)

@@ -1,4 +1,4 @@
-"""ResNets of basic blocks under the names of torchvision and timm, which have the same layers."""
+"""ResNets under the names of torchvision and timm, which have the same layers."""
 
 import re
 
@@ -10,18 +10,24 @@ from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.gated_resnet import GatedResNet18
 
 # Their name of each by its blocks a stage; of 64 channels, which their names mean.
-ARCHITECTURES = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
+ARCHITECTURES = {
+    ("basic", (2, 2, 2, 2)): "resnet18",
+    ("basic", (3, 4, 6, 3)): "resnet34",
+    ("bottleneck", (3, 4, 6, 3)): "resnet50",
+    ("bottleneck", (3, 4, 23, 3)): "resnet101",
+    ("bottleneck", (3, 8, 36, 3)): "resnet152",
+}
 WIDTH = 64
 _OURS = (
     (r"conv1\.", "stem.0."),
     (r"bn1\.", "stem.1."),
-    (r"layer(\d)\.(\d+)\.(bn[12])\.", r"blocks.layer\1_\2.\3.dense."),
+    (r"layer(\d)\.(\d+)\.(bn[123])\.", r"blocks.layer\1_\2.\3.dense."),
     (r"layer(\d)\.(\d+)\.", r"blocks.layer\1_\2."),
 )
 _THEIRS = (
     (r"stem\.0\.", "conv1."),
     (r"stem\.1\.", "bn1."),
-    (r"blocks\.layer(\d)_(\d+)\.(bn[12])\.dense\.", r"layer\1.\2.\3."),
+    (r"blocks\.layer(\d)_(\d+)\.(bn[123])\.dense\.", r"layer\1.\2.\3."),
     (r"blocks\.layer(\d)_(\d+)\.", r"layer\1.\2."),
 )
 
@@ -38,7 +44,7 @@ def named_architecture(encoder: Encoder) -> str:
     if shape is None or shape.inner_channels is not None:
         return ""
     whole = (shape.stem, shape.width) == ("imagenet", WIDTH)
-    return ARCHITECTURES.get(shape.stages, "") if whole else ""
+    return ARCHITECTURES.get((shape.block, shape.stages), "") if whole else ""
 
 
 @torch.no_grad()
@@ -65,13 +71,13 @@ def torchvision_weights(encoder: Encoder) -> dict[str, Tensor]:
             "encoder to write for torchvision and timm",
             str(shape or type(encoder).__name__),
             f"one that they have: stem imagenet, width {WIDTH}, all channels, "
-            + " or ".join(f"stages {stages}" for stages in ARCHITECTURES),
+            f"with the blocks of {', '.join(ARCHITECTURES.values())}",
             "write it with code of its own: ssl_kedro.inference.export.export_bundle",
         )
     return {
         _renamed(name, _THEIRS): value.detach().cpu().clone().contiguous()
         for name, value in encoder.member("dense").state_dict().items()
-        if "." in name and ".gated." not in name and ".gate." not in name
+        if "." in name and not re.search(r"\.(gated|gate2?)\.", name)
     }
 
 

@@ -8,14 +8,16 @@ on other images how often that changes a mask.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.folding import FoldedEncoder, FoldedUnit, Layer
-from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.plan import BlockPlan, CompactPlan
+from ssl_kedro.gating.cost import layer_name
+from ssl_kedro.inference.network import CompactNetwork, first_convolution
+from ssl_kedro.inference.plan import BlockPlan, CompactPlan, LayerPlan
 
 
 class BudgetError(ValueError):
@@ -29,8 +31,8 @@ class GateUsage:
     Args:
         source: name of the data set, for reports.
         images: how many there were.
-        block_names: the residual blocks in order.
-        open_counts: per block, (C_l,) integers: on how many images each channel was open.
+        block_names: the masks in order, as the encoder's cost names them.
+        open_counts: of each, (C_l,) integers: on how many images each channel was open.
     """
 
     source: str
@@ -119,28 +121,37 @@ def dense_network(encoder: Encoder, branch: Branch = "dense") -> CompactNetwork:
         ValueError: the encoder has no such branch.
     """
     source = encoder.folded(branch)
-    return build(source, [(list(range(unit.channels)), unit.channels) for unit in source.units])
+    return build(source, [(list(range(n)), n) for unit in source.units for n in unit.channels])
 
 
 @torch.no_grad()
 def build(source: FoldedEncoder, kept: list[tuple[list[int], int]]) -> CompactNetwork:
-    """A compact network from a branch and, for each unit, kept channels and how many are on."""
-    blocks = tuple(_block_plan(u, k, on) for u, (k, on) in zip(source.units, kept, strict=True))
+    """A compact network from a branch and, for each mask, kept channels and how many are on."""
+    remaining = iter(kept)
+    blocks = tuple(
+        _block_plan(unit, list(islice(remaining, len(unit.gates)))) for unit in source.units
+    )
     tensors = {"pixel_mean": source.pixel_mean, "pixel_std": source.pixel_std}
     layers = {"stem": source.first}
     for index, (unit, block) in enumerate(zip(source.units, blocks, strict=True)):
-        place, channels = f"blocks.{index}", list(block.kept)
-        if channels:
-            layers[f"{place}.conv1"] = Layer(*(part[channels] for part in unit.first))
-            layers[f"{place}.conv2"] = Layer(unit.second.weight[:, channels], unit.second.bias)
-        else:
-            tensors[f"{place}.constant"] = unit.second.bias
+        place, first = f"blocks.{index}", first_convolution(block)
+        cut = [
+            Layer(
+                weight[_channels(block, number + 1)][:, _channels(block, number)],
+                bias[_channels(block, number + 1)],
+            )
+            for number, (weight, bias) in enumerate(unit.layers)
+        ]
+        layers |= {f"{place}.conv{n + 1}": cut[n] for n in range(first, len(cut))}
+        if first:
+            tensors[f"{place}.constant"] = cut[first - 1].bias
         if unit.shortcut is not None:
             layers[f"{place}.downsample"] = unit.shortcut
-        if unit.gate is not None and block.dependent:
-            layers[f"{place}.gate.squeeze"] = unit.gate.squeeze
-            rows = unit.gate.expand[channels[block.always_on :]]
-            tensors[f"{place}.gate.expand.weight"] = rows
+        for name, gate, decided in zip(("gate", "gate2"), unit.gates, block.layers, strict=False):
+            if gate is not None and decided.dependent:
+                layers[f"{place}.{name}.squeeze"] = gate.squeeze
+                rows = gate.expand[list(decided.kept[decided.always_on :])]
+                tensors[f"{place}.{name}.expand.weight"] = rows
     for name, layer in layers.items():
         tensors[f"{name}.weight"], tensors[f"{name}.bias"] = layer
     # Without initial weights, which would be drawn from the global generator.
@@ -150,6 +161,12 @@ def build(source: FoldedEncoder, kept: list[tuple[list[int], int]]) -> CompactNe
     own = {n: t.cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     network.load_state_dict(own, assign=True)
     return network
+
+
+def _channels(block: BlockPlan, number: int) -> slice | list[int]:
+    """Of what the number-th convolution (from 0) reads, those that are left."""
+    inner = 0 < number <= len(block.layers)
+    return list(block.layers[number - 1].kept) if inner else slice(None)
 
 
 def check_usage(encoder: Encoder, usage: GateUsage) -> None:
@@ -167,24 +184,31 @@ def check_usage(encoder: Encoder, usage: GateUsage) -> None:
 def _ratio(encoder: Encoder, usage: GateUsage, least: int, image_size: int | None) -> float:
     """MACs over the dense ones when channels that were open ``least`` times are kept."""
     cost = encoder.cost(image_size)
-    macs = cost.stem
-    for block, counts in zip(cost.blocks, usage.open_counts, strict=True):
-        macs += block.shortcut + int((counts >= least).sum()) * block.macs_per_channel
-    return macs / cost.dense
+    return cost.at([int((counts >= least).sum()) for counts in usage.open_counts]) / cost.dense
 
 
-def _block_plan(unit: FoldedUnit, kept: list[int], always_on: int) -> BlockPlan:
-    hidden = 0
-    if len(kept) > always_on and unit.gate is not None:
-        hidden = len(unit.gate.squeeze.bias)
+def _block_plan(unit: FoldedUnit, kept: list[tuple[list[int], int]]) -> BlockPlan:
+    if not all(channels for channels, _ in kept):
+        # Behind a layer without channels stands a constant: nothing reads the layers before it.
+        last = max(index for index, (channels, _) in enumerate(kept) if not channels)
+        kept = [([], 0)] * last + kept[last:]
+    named = zip(unit.gates, unit.channels, kept, strict=True)
+    layers = []
+    for index, (gate, channels, (left, always_on)) in enumerate(named):
+        decided = gate is not None and len(left) > always_on
+        layers.append(
+            LayerPlan(
+                name=layer_name(unit.name, index, len(kept)),
+                channels=channels,
+                kept=tuple(left),
+                always_on=always_on,
+                hidden=len(gate.squeeze.bias) if gate is not None and decided else 0,
+            )
+        )
     return BlockPlan(
-        name=unit.name,
-        in_channels=unit.first.weight.shape[1],
-        out_channels=len(unit.second.bias),
+        in_channels=unit.layers[0].weight.shape[1],
+        out_channels=len(unit.layers[-1].bias),
         stride=unit.stride,
         downsample=unit.shortcut is not None,
-        channels=unit.channels,
-        kept=tuple(kept),
-        always_on=always_on,
-        hidden=hidden,
+        layers=tuple(layers),
     )

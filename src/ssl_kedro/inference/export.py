@@ -286,7 +286,7 @@ def _content(
 def _decided(network: CompactNetwork, images: Tensor) -> Tensor:
     """Whether every gate of an image is clear of its threshold, (N,) boolean."""
     clear = torch.ones(len(images), dtype=torch.bool)
-    gates = [block.gate for block in network.compact_blocks() if block.gate is not None]
+    gates = [gate for block in network.compact_blocks() for gate in block.gates() if gate]
 
     def look(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
         gate = cast(CompactGate, module)

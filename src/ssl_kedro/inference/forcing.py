@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.plan import BlockPlan, CompactPlan
+from ssl_kedro.inference.plan import CompactPlan, LayerPlan
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def forcing_report(
     Raises:
         ValueError: no images, or a network of another encoder.
     """
-    found = [(block.name, block.channels) for block in network.plan.blocks]
+    found = [(block.name, block.channels) for block in network.plan.layers]
     expected = [(block.name, block.channels) for block in encoder.cost().blocks]
     if not len(images) or found != expected:
         raise ValueError(
@@ -157,12 +157,12 @@ def _summed(plan: CompactPlan, tallies: Sequence[_Tally]) -> ForcingReport:
         largest_change=float(change.max()),
         blocks=tuple(
             _forced_block(block, count.cpu().numpy())
-            for block, count in zip(plan.blocks, counts, strict=True)
+            for block, count in zip(plan.layers, counts, strict=True)
         ),
     )
 
 
-def _forced_block(block: BlockPlan, counts: np.ndarray) -> ForcedBlock:
+def _forced_block(block: LayerPlan, counts: np.ndarray) -> ForcedBlock:
     off = tuple(sorted(set(range(block.channels)) - set(block.kept)))
     on = block.kept[: block.always_on]
     return ForcedBlock(block.name, off, counts[list(off)], on, counts[list(on)])

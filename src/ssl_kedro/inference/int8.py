@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.errors import UserError
 from ssl_kedro.encoders.folding import STEMS
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.network import CompactBlock, CompactGate, CompactNetwork, Planned
 from ssl_kedro.inference.plan import BlockPlan, CompactPlan
 
@@ -77,15 +78,15 @@ class Int8Block(nn.Module):
 
     def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
-        kept = len(plan.kept)
-        self.conv1 = Int8Layer(kept, plan.in_channels, 3, 3)
-        self.conv2 = Int8Layer(plan.out_channels, kept, 3, 3)
+        given, kept, returned = plan.widths
+        self.conv1 = Int8Layer(kept, given, 3, 3)
+        self.conv2 = Int8Layer(returned, kept, 3, 3)
         self.downsample: Int8Layer | None = None
         if plan.downsample:
-            self.downsample = Int8Layer(plan.out_channels, plan.in_channels, 1, 1)
+            self.downsample = Int8Layer(returned, given, 1, 1)
         self.gate: CompactGate | None = None
         if plan.dependent:
-            self.gate = CompactGate(plan.in_channels, plan.hidden, plan.dependent)
+            self.gate = CompactGate(given, plan.layers[0].hidden, plan.dependent)
         self.register_buffer("input_factor", torch.zeros((), dtype=torch.int16))
         self.register_buffer("inner_scale", torch.ones(()))
         self.register_buffer("word", torch.ones(()))
@@ -156,7 +157,12 @@ def int8_network(network: CompactNetwork, images: np.ndarray, batch_size: int = 
 
     Raises:
         CalibrationError: no images, or maps that are not finite.
+        EngineUnavailableError: bottlenecks, which the kernel computes in float32 alone.
     """
+    if any(len(block.layers) > 1 for block in network.plan.blocks):
+        raise EngineUnavailableError(
+            "the kernel computes bottlenecks in f32 only; use it in f32, or another engine in int8"
+        )
     maps, inner = _largest(network, images, batch_size)
     made = Int8Network(network.plan)
     mean, std = network.pixel_mean.double(), network.pixel_std.double()

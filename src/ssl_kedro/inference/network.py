@@ -37,51 +37,97 @@ class CompactGate(nn.Module):
 class CompactBlock(nn.Module):
     """Residual block whose kept inner channels are ordered [always on, dependent].
 
-    A block that keeps none is its shortcut plus a constant.
+    A block is as far from its input as the last layer that keeps no channel: behind it stands a
+    constant, of the last convolution that is left or of the block.
     """
+
+    conv1: nn.Conv2d | None
+    conv2: nn.Conv2d | None
+    conv3: nn.Conv2d | None
+    constant: nn.Parameter | None
+    gate: CompactGate | None
+    gate2: CompactGate | None
+    downsample: nn.Conv2d | None
 
     def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
-        kept = len(plan.kept)
         self.plan = plan
-        self.conv1: nn.Conv2d | None = None
-        self.conv2: nn.Conv2d | None = None
-        self.constant: nn.Parameter | None = None
-        if kept:
-            self.conv1 = nn.Conv2d(plan.in_channels, kept, 3, plan.stride, padding=1)
-            self.conv2 = nn.Conv2d(kept, plan.out_channels, 3, padding=1)
-        else:
-            self.constant = nn.Parameter(torch.zeros(plan.out_channels))
-        self.downsample: nn.Conv2d | None = None
+        self.first = first_convolution(plan)
+        widths = plan.widths
+        for index, (kernel, stride) in enumerate(zip(plan.kernels, plan.strides, strict=True)):
+            conv = None
+            if index >= self.first:
+                given, returned = widths[index : index + 2]
+                conv = nn.Conv2d(given, returned, kernel, stride, padding=kernel // 2)
+            self.register_module(f"conv{index + 1}", conv)
+        self.constant = nn.Parameter(torch.zeros(widths[self.first])) if self.first else None
+        self.downsample = None
         if plan.downsample:
             self.downsample = nn.Conv2d(plan.in_channels, plan.out_channels, 1, plan.stride)
-        self.gate: CompactGate | None = None
-        if plan.dependent:
-            self.gate = CompactGate(plan.in_channels, plan.hidden, plan.dependent)
+        for place, layer in zip(("gate", "gate2"), plan.layers, strict=False):
+            gate = None
+            if layer.dependent:
+                gate = CompactGate(plan.in_channels, layer.hidden, layer.dependent)
+            self.register_module(place, gate)
+
+    def convolutions(self) -> list[nn.Conv2d]:
+        """Those that are left, in order."""
+        found = (self._modules[f"conv{index + 1}"] for index in range(len(self.plan.kernels)))
+        return [cast(nn.Conv2d, conv) for conv in found if conv is not None]
+
+    def gates(self) -> list[CompactGate | None]:
+        """The gate of each layer."""
+        return [self.gate] if len(self.plan.layers) == 1 else [self.gate, self.gate2]
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Output (N, C_out, H', W') and the mask (N, dependent) that was applied.
 
         Args:
             x: (N, C_in, H, W).
-            mask: imposed, (N or 1, dependent); None leaves it to the gate.
+            mask: imposed, (N or 1, dependent); None leaves it to the gates.
         """
+        imposed: list[Tensor | None] = [None] * len(self.plan.layers)
+        if mask is not None:
+            imposed = [*torch.split(mask, [layer.dependent for layer in self.plan.layers], dim=1)]
+        applied = [
+            None if gate is None else _decided(gate, x, wanted)
+            for gate, wanted in zip(self.gates(), imposed, strict=True)
+        ]
         shortcut = x if self.downsample is None else self.downsample(x)
-        if self.conv1 is None or self.conv2 is None:
-            constant = cast(nn.Parameter, self.constant)
-            return torch.relu(shortcut + constant[:, None, None]), None
-        inner = torch.relu(self.conv1(x))
-        applied: Tensor | None = None
-        if self.gate is not None:
-            logits = self.gate(x)
-            if mask is not None:
-                # Imposed by moving logits rather than by passing the gate over: a network under
-                # imposed masks takes the time that it takes with its own.
-                logits = logits.clamp(-1, 1) + (4 * mask.to(logits.dtype) - 2)
-            applied = (logits >= 0).to(inner.dtype)
-            whole = nn.functional.pad(applied, (self.plan.always_on, 0), value=1.0)
-            inner = inner * whole[:, :, None, None]
-        return torch.relu(self.conv2(inner) + shortcut), applied
+        out = x
+        if self.constant is not None:
+            out = self.constant[:, None, None].expand(len(x), -1, *shortcut.shape[2:])
+            out = self._masked(out, self.first - 1, applied)
+        for index, conv in enumerate(self.convolutions(), self.first):
+            out = self._masked(conv(out), index, applied)
+        found = [part for part in applied if part is not None]
+        return torch.relu(out + shortcut), torch.cat(found, dim=1) if found else None
+
+    def _masked(self, x: Tensor, index: int, applied: list[Tensor | None]) -> Tensor:
+        """What stands behind a convolution (from 0): a ReLU and a mask, behind the last nothing."""
+        if index == len(self.plan.layers):
+            return x
+        mask = applied[index]
+        if mask is None:
+            return torch.relu(x)
+        whole = nn.functional.pad(mask, (self.plan.layers[index].always_on, 0), value=1.0)
+        return torch.relu(x) * whole.to(x.dtype)[:, :, None, None]
+
+
+def first_convolution(plan: BlockPlan) -> int:
+    """Number (from 0) of the first convolution with an input, behind all that keep none."""
+    empty = [index for index, layer in enumerate(plan.layers) if not layer.kept]
+    return empty[-1] + 2 if empty else 0
+
+
+def _decided(gate: CompactGate, x: Tensor, wanted: Tensor | None) -> Tensor:
+    """A gate's mask (N, dependent), or the one that is wanted."""
+    logits: Tensor = gate(x)
+    if wanted is not None:
+        # Imposed by moving logits rather than by passing the gate over: a network under
+        # imposed masks takes the time that it takes with its own.
+        logits = logits.clamp(-1, 1) + (4 * wanted.to(logits.dtype) - 2)
+    return (logits >= 0).to(x.dtype)
 
 
 class Planned(Bundled):
@@ -159,7 +205,7 @@ class CompactEncoder(Encoder):
 
     Has the one branch "gated" if channels depend on the image, else the one branch "dense".
 
-    Masks and costs are those of the kept channels, in the plan's order.
+    Masks and costs are those of the kept channels of each layer, in the plan's order.
 
     Args:
         network: compact, static or dense.
@@ -179,20 +225,20 @@ class CompactEncoder(Encoder):
         generator: Noise = None,  # noqa: ARG002  there is no training
         masks: Forced = None,
     ) -> Masked:
-        """Maps of the last block; forced masks are of the kept channels, (N or 1, kept) a block."""
+        """Maps of the last block; forced masks are of the kept channels, (N or 1, kept) a layer."""
         self.check_branch(branch)
-        blocks = self.network.plan.blocks
+        layers = self.network.plan.layers
         imposed = None
         if masks is not None:
-            parts = [m[:, b.always_on :] for m, b in zip(masks, blocks, strict=True)]
+            parts = [m[:, layer.always_on :] for m, layer in zip(masks, layers, strict=True)]
             imposed = torch.cat(parts, dim=1)
         x, decided = self.network.maps(images, imposed)
         if branch == "dense":
             return x, (), ()
-        parts = list(torch.split(decided, [block.dependent for block in blocks], dim=1))
+        parts = list(torch.split(decided, [layer.dependent for layer in layers], dim=1))
         applied = tuple(
-            torch.nn.functional.pad(part.expand(len(x), -1), (block.always_on, 0), value=1.0)
-            for part, block in zip(parts, blocks, strict=True)
+            torch.nn.functional.pad(part.expand(len(x), -1), (layer.always_on, 0), value=1.0)
+            for part, layer in zip(parts, layers, strict=True)
         )
         return x, applied, tuple(mask > 0 for mask in applied)
 

@@ -80,17 +80,34 @@ def compact_onnx(
 
 
 def _block(writer: _Writer, block: CompactBlock, x: str, imposed: str) -> str:
+    masks: list[str] = []
+    start = 0
+    for gate, layer in zip(block.gates(), block.plan.layers, strict=True):
+        mask, end = "", start + layer.dependent
+        if gate is not None:
+            wanted = writer.node("Slice", imposed, [start], [end], [1]) if imposed else ""
+            mask = _mask(writer, gate, x, wanted)
+            if layer.always_on:
+                mask = writer.node("Pad", mask, [0, layer.always_on, 0, 0], 1.0)
+        masks.append(mask)
+        start = end
+
+    def behind(convolved: str, index: int) -> str:
+        """What follows a convolution (from 0) of the block but for the last."""
+        if index == len(masks):
+            return convolved
+        out = writer.node("Relu", convolved)
+        mask = masks[index]
+        return writer.node("Mul", out, writer.node("Unsqueeze", mask, [2, 3])) if mask else out
+
     shortcut = x if block.downsample is None else writer.conv(x, block.downsample)
-    if block.conv1 is None or block.conv2 is None:
+    out, convolutions = x, block.convolutions()
+    if block.constant is not None:
         constant = torch.as_tensor(block.constant).view(1, -1, 1, 1)
-        return writer.node("Relu", writer.node("Add", shortcut, constant))
-    inner = writer.node("Relu", writer.conv(x, block.conv1))
-    if block.gate is not None:
-        mask = _mask(writer, block.gate, x, imposed)
-        if block.plan.always_on:
-            mask = writer.node("Pad", mask, [0, block.plan.always_on, 0, 0], 1.0)
-        inner = writer.node("Mul", inner, writer.node("Unsqueeze", mask, [2, 3]))
-    return writer.node("Relu", writer.node("Add", writer.conv(inner, block.conv2), shortcut))
+        out = behind(writer.constant(constant), block.first - 1)
+    for index, conv in enumerate(convolutions, block.first):
+        out = behind(writer.conv(out, conv), index)
+    return writer.node("Relu", writer.node("Add", out, shortcut))
 
 
 def _mask(writer: _Writer, gate: CompactGate, x: str, imposed: str) -> str:
@@ -128,6 +145,10 @@ class _Writer:
         name = output or f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(onnx.helper.make_node(kind, names, [name], name=name, **given))
         return name
+
+    def constant(self, value: Tensor) -> str:
+        """A tensor's name."""
+        return self._tensor(value)
 
     def conv(self, x: str, layer: nn.Conv2d) -> str:
         """A convolution with its bias."""

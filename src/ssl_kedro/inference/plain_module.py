@@ -5,8 +5,8 @@
     network = load()
     features = network(images)  # (N, 3, H, W), uint8 or float in [0, 1], RGB -> (N, D)
 
-Run as a program it says what the network is. Residual blocks of two convolutions, with batch norms
-folded into them and without the channels that the network does not compute.
+Run as a program it says what the network is. Residual blocks with batch norms folded into their
+convolutions and without the channels that the network does not compute.
 """
 
 import json
@@ -27,25 +27,41 @@ WEIGHTS = ("model.safetensors", "weights.safetensors")
 
 
 class Block(nn.Module):
-    """relu(conv2(relu(conv1(x))) + shortcut(x)); a constant where no inner channel is left."""
+    """Residual block: convolutions with a ReLU between them, a shortcut, a ReLU.
+
+    Basic blocks have two of 3x3, bottlenecks 1x1, 3x3 and 1x1. Where a layer keeps no channel, a
+    constant stands for the convolutions up to the one behind it.
+    """
+
+    constant: Tensor | None
 
     def __init__(self, plan: dict[str, Any]) -> None:
         super().__init__()
-        given, inner, returned = plan["in_channels"], len(plan["kept"]), plan["out_channels"]
-        if inner:
-            self.conv1 = nn.Conv2d(given, inner, 3, plan["stride"], 1)
-            self.conv2 = nn.Conv2d(inner, returned, 3, 1, 1)
-        else:
-            self.constant = nn.Parameter(torch.zeros(returned))
+        inner = [len(layer["kept"]) for layer in plan["layers"]]
+        widths = [plan["in_channels"], *inner, plan["out_channels"]]
+        kernels = (3, 3) if len(inner) == 1 else (1, 3, 1)
+        empty = [index for index, count in enumerate(inner) if not count]
+        self.first, self.last = (empty[-1] + 2 if empty else 0), len(inner)
+        self.constant = nn.Parameter(torch.zeros(widths[self.first])) if self.first else None
+        for index in range(self.first, len(kernels)):
+            stride = plan["stride"] if index == kernels.index(3) else 1
+            kernel, (given, returned) = kernels[index], widths[index : index + 2]
+            conv = nn.Conv2d(given, returned, kernel, stride, kernel // 2)
+            self.add_module(f"conv{index + 1}", conv)
+        given, returned = widths[0], widths[-1]
         shrinks = plan["downsample"]
         self.downsample = nn.Conv2d(given, returned, 1, plan["stride"]) if shrinks else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C_in, H, W) to (N, C_out, H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        if hasattr(self, "constant"):
-            return torch.relu(shortcut + self.constant[:, None, None])
-        return torch.relu(self.conv2(torch.relu(self.conv1(x))) + shortcut)
+        if self.constant is not None:
+            x = self.constant[:, None, None].expand(len(x), -1, *shortcut.shape[2:])
+            x = torch.relu(x) if self.first <= self.last else x
+        for index in range(self.first, self.last + 1):
+            x = getattr(self, f"conv{index + 1}")(x)
+            x = torch.relu(x) if index < self.last else x
+        return torch.relu(x + shortcut)
 
 
 class Network(nn.Module):

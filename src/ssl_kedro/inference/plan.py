@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ssl_kedro.core.config import restored
 from ssl_kedro.encoders.base import SIDE
-from ssl_kedro.encoders.folding import STEMS, Stem
-from ssl_kedro.gating.cost import BlockCost, NetworkCost
+from ssl_kedro.encoders.folding import KERNELS, STEMS, Stem
+from ssl_kedro.gating.cost import BlockCost, NetworkCost, residual_costs
 
 FORMAT = "ssl_kedro compact_resnet18 v1"
 
@@ -24,16 +24,12 @@ class PlanError(ValueError):
 
 
 @dataclass(frozen=True)
-class BlockPlan:
-    """One residual block after compaction.
+class LayerPlan:
+    """Channels behind a convolution of a residual block, all convolutions but the last.
 
     Args:
-        name: the encoder's name of it, e.g. "layer1.0".
-        in_channels: of the block's input.
-        out_channels: of its output.
-        stride: of the first convolution and of the downsample.
-        downsample: whether the shortcut is a 1x1 convolution rather than the identity.
-        channels: inner channels that the encoder had.
+        name: the encoder's name of the mask, e.g. "layer1.0".
+        channels: that the encoder had.
         kept: which of them are left, in the order of the compact weights: always on first,
             then dependent, ascending in each part.
         always_on: how many of ``kept`` are computed for every image.
@@ -41,23 +37,14 @@ class BlockPlan:
     """
 
     name: str
-    in_channels: int
-    out_channels: int
-    stride: int
-    downsample: bool
     channels: int
     kept: tuple[int, ...]
     always_on: int
     hidden: int
 
     def __post_init__(self) -> None:
-        if min(self.in_channels, self.out_channels, self.stride, self.channels) < 1:
-            raise PlanError(f"block {self.name}: expected channels and stride to be at least 1")
-        if not self.downsample and (self.in_channels != self.out_channels or self.stride != 1):
-            raise PlanError(
-                f"block {self.name}: an identity shortcut from {self.in_channels} to "
-                f"{self.out_channels} channels at stride {self.stride} is impossible"
-            )
+        if self.channels < 1:
+            raise PlanError(f"block {self.name}: expected at least 1 channel")
         if len(set(self.kept)) != len(self.kept) or not all(
             0 <= channel < self.channels for channel in self.kept
         ):
@@ -80,6 +67,64 @@ class BlockPlan:
     def dependent(self) -> int:
         """How many kept channels the gate decides."""
         return len(self.kept) - self.always_on
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """One residual block after compaction.
+
+    Args:
+        in_channels: of the block's input.
+        out_channels: of its output.
+        stride: of its first 3x3 convolution and of the downsample.
+        downsample: whether the shortcut is a 1x1 convolution rather than the identity.
+        layers: one between the two convolutions of a basic block, two in a bottleneck.
+    """
+
+    in_channels: int
+    out_channels: int
+    stride: int
+    downsample: bool
+    layers: tuple[LayerPlan, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.layers) not in KERNELS:
+            raise PlanError(f"expected blocks of 1 or 2 inner layers, found {len(self.layers)}")
+        if min(self.in_channels, self.out_channels, self.stride) < 1:
+            raise PlanError(f"block {self.name}: expected channels and stride to be at least 1")
+        if not self.downsample and (self.in_channels != self.out_channels or self.stride != 1):
+            raise PlanError(
+                f"block {self.name}: an identity shortcut from {self.in_channels} to "
+                f"{self.out_channels} channels at stride {self.stride} is impossible"
+            )
+
+    @property
+    def name(self) -> str:
+        """The encoder's name of it, "layer1.0"."""
+        name = self.layers[0].name
+        return name if len(self.layers) == 1 else name.rpartition(".")[0]
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """Sides of its convolutions' kernels."""
+        return KERNELS[len(self.layers)]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of its convolutions."""
+        first = self.kernels.index(3)
+        return tuple(self.stride if i == first else 1 for i in range(len(self.kernels)))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the input, kept ones of each layer, channels of the output."""
+        inner = (len(layer.kept) for layer in self.layers)
+        return (self.in_channels, *inner, self.out_channels)
+
+    @property
+    def dependent(self) -> int:
+        """How many kept channels its gates decide."""
+        return sum(layer.dependent for layer in self.layers)
 
 
 @dataclass(frozen=True)
@@ -121,27 +166,32 @@ class CompactPlan:
         return self.blocks[-1].out_channels
 
     @property
+    def layers(self) -> tuple[LayerPlan, ...]:
+        """Those of all blocks: one for each mask of the encoder."""
+        return tuple(layer for block in self.blocks for layer in block.layers)
+
+    @property
     def dependent(self) -> int:
         """Channels that are decided per image, in the whole network."""
-        return sum(block.dependent for block in self.blocks)
+        return sum(layer.dependent for layer in self.layers)
 
     def dependent_masks(self, masks: Sequence[Tensor]) -> Tensor:
         """The dependent channels' part of the encoder's masks, (N, dependent).
 
         Args:
-            masks: one (N, C_l) a block; what they say of other channels is not read.
+            masks: one (N, C_l) a layer; what they say of other channels is not read.
         """
-        places = [list(block.kept[block.always_on :]) for block in self.blocks]
+        places = [list(layer.kept[layer.always_on :]) for layer in self.layers]
         return torch.cat([m[:, p] for m, p in zip(masks, places, strict=True)], dim=1)
 
     def encoder_masks(self, masks: Tensor) -> list[Tensor]:
-        """The encoder's masks, (N, C_l) a block, of those of the dependent channels."""
+        """The encoder's masks, (N, C_l) a layer, of those of the dependent channels."""
         found = []
-        parts = torch.split(masks, [block.dependent for block in self.blocks], dim=1)
-        for block, part in zip(self.blocks, parts, strict=True):
-            full = part.new_zeros(len(part), block.channels)
-            full[:, list(block.kept[: block.always_on])] = 1
-            full[:, list(block.kept[block.always_on :])] = part
+        parts = torch.split(masks, [layer.dependent for layer in self.layers], dim=1)
+        for layer, part in zip(self.layers, parts, strict=True):
+            full = part.new_zeros(len(part), layer.channels)
+            full[:, list(layer.kept[: layer.always_on])] = 1
+            full[:, list(layer.kept[layer.always_on :])] = part
             found.append(full)
         return found
 
@@ -157,18 +207,18 @@ class CompactPlan:
         stem = side * side * self.width * 3 * kernel**2
         if self.stem == "imagenet":
             side = (side - 1) // 2 + 1
-        costs = []
+        costs: list[BlockCost] = []
         for block in self.blocks:
-            side = (side - 1) // block.stride + 1
-            pixels = side * side
-            costs.append(
-                BlockCost(
-                    name=block.name,
-                    channels=len(block.kept),
-                    macs_per_channel=9 * pixels * (block.in_channels + block.out_channels),
-                    shortcut=pixels * block.in_channels * block.out_channels * block.downsample,
-                    gate=block.hidden * (block.in_channels + block.dependent),
-                )
+            sides = []
+            for stride in block.strides:
+                side = (side - 1) // stride + 1
+                sides.append(side)
+            costs += residual_costs(
+                block.name,
+                [(kernel, side**2) for kernel, side in zip(block.kernels, sides, strict=True)],
+                block.widths,
+                side**2 * block.in_channels * block.out_channels * block.downsample,
+                [layer.hidden * (block.in_channels + layer.dependent) for layer in block.layers],
             )
         return NetworkCost(stem, tuple(costs))
 
@@ -187,8 +237,18 @@ def plan_from_json(values: Mapping[str, Any]) -> CompactPlan:
         )
     known = {field.name: values.get(field.name) for field in dataclasses.fields(CompactPlan)}
     try:
+        known["blocks"] = [_with_layers(block) for block in values["blocks"]]
         return restored(CompactPlan, known)
-    except (TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise PlanError(
             f"the plan of a compact network is incomplete ({error!r}): export it again"
         ) from error
+
+
+def _with_layers(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A block as it is written today; once it had one layer, whose values were its own."""
+    if "layers" in block:
+        return block
+    layer = [field.name for field in dataclasses.fields(LayerPlan)]
+    own = {name: value for name, value in block.items() if name not in layer}
+    return own | {"layers": [{name: block[name] for name in layer}]}

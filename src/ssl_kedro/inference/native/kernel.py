@@ -232,8 +232,11 @@ def _shape(plan: CompactPlan, image_size: int) -> list[int]:
     pooled = int(plan.stem == "imagenet")
     shape = [len(plan.blocks), kernel, stride, padding, pooled, plan.width, image_size, 0]
     for block in plan.blocks:
-        shape += [block.in_channels, len(block.kept), block.always_on, block.out_channels]
-        shape += [block.stride, block.hidden, int(block.downsample)]
+        if len(block.layers) > 1:
+            raise EngineUnavailableError("the kernel computes basic blocks, no bottlenecks")
+        (layer,) = block.layers
+        shape += [block.in_channels, len(layer.kept), layer.always_on, block.out_channels]
+        shape += [block.stride, layer.hidden, int(block.downsample)]
     return shape
 
 

@@ -105,7 +105,7 @@ def _check_cut(
             raise ConfigError(f"{pipeline}.{key}", recipe.optimiser, f"{DECAY_IN_LOSS}, {without}")
         return
     cost = cost_at(shape, parameters.data.size, parameters.gates.reduction)
-    least = cost.stem + sum(block.shortcut + block.macs_per_channel for block in cost.blocks)
+    least = cost.at([1] * len(cost.blocks))
     key, budgets = _budgets(parameters, variant, baseline)
     if min(budgets) * cost.dense < least:
         what = f"at least {least / cost.dense:.4f}, what one channel a block leaves"

@@ -34,7 +34,7 @@ class ChannelCounts:
     @classmethod
     def of(cls, network: CompactNetwork) -> "ChannelCounts":
         """Counts of one network."""
-        blocks = network.plan.blocks
+        blocks = network.plan.layers
         return cls(
             all=sum(block.channels for block in blocks),
             always_on=sum(block.always_on for block in blocks),
