@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights, get_model
+from torch import Tensor
+from torchvision.models import ResNet50_Weights
 
 from inference.networks import random_encoder
 from oracles.sliced_resnet import sliced_forward
@@ -21,7 +21,6 @@ from ssl_kedro.encoders.gated_resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.nested_resnet18 import NestedResNet18, nested
 from ssl_kedro.encoders.pruning import pruned
 from ssl_kedro.encoders.slimmable_resnet18 import SlimmableResNet18, slimmable
-from ssl_kedro.encoders.torchvision_names import named_architecture, torchvision_weights
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16), dtype=np.uint8)
@@ -31,12 +30,6 @@ def bottlenecks(stem: Stem = "cifar", width: int = 8, size: int = 16) -> GatedRe
     return random_encoder(stem, width, size, block="bottleneck")
 
 
-def torchvision_network() -> nn.Module:
-    network: nn.Module = get_model("resnet50")
-    network.fc = nn.Identity()
-    return network
-
-
 def test_cost_and_parameters_are_those_that_torchvision_publishes() -> None:
     """4.089 billion MACs and 25,557,032 parameters, of which a classifier of 1000 classes."""
     meta = ResNet50_Weights.IMAGENET1K_V2.meta
@@ -44,20 +37,6 @@ def test_cost_and_parameters_are_those_that_torchvision_publishes() -> None:
     assert round((dense.cost().dense + 2048 * 1000) / 1e9, 3) == meta["_ops"] == 4.089
     parameters = sum(value.numel() for value in dense.parameters())
     assert parameters + 2048 * 1000 + 1000 == meta["num_params"]
-
-
-@torch.no_grad()
-def test_torchvision_and_timm_give_the_same_features_of_the_same_weights() -> None:
-    timm = pytest.importorskip("timm")
-    torch.manual_seed(0)
-    encoder = GatedResNet50(ResNet50Config("imagenet"), image_size=64)
-    x = torch.rand(2, 3, 64, 64)
-    pixels = (x - encoder.pixel_mean) / encoder.pixel_std
-    expected = encoder.eval().dense(x)
-    assert named_architecture(encoder) == "resnet50"
-    for network in (torchvision_network(), timm.create_model("resnet50", num_classes=0)):
-        network.load_state_dict(torchvision_weights(encoder))
-        assert torch.equal(network.eval()(pixels), expected)
 
 
 @pytest.mark.parametrize(("stem", "size"), [("cifar", 16), ("imagenet", 65), ("cifar_pad1", 15)])

@@ -22,18 +22,22 @@ from ssl_kedro.encoders.torchvision_names import named_architecture, torchvision
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.inference.export import export_torchvision
 
-BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+SHAPES = {
+    "resnet18": EncoderConfig("imagenet"),
+    "resnet34": EncoderConfig("imagenet", stages=(3, 4, 6, 3)),
+    "resnet50": EncoderConfig("imagenet", stages=(3, 4, 6, 3), block="bottleneck"),
+    "resnet101": EncoderConfig("imagenet", stages=(3, 4, 23, 3), block="bottleneck"),
+}
 
 
-def encoder(stages: tuple[int, int, int, int]) -> GatedResNet18:
+def encoder(shape: EncoderConfig) -> GatedResNet18:
     torch.manual_seed(0)
-    shape = EncoderConfig("imagenet", 64, stages=stages)
     return with_used_norms(GatedResNet18(shape, image_size=64))
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", SHAPES)
 def test_torchvision_and_timm_compute_the_same_features(name: str, tmp_path: Path) -> None:
-    source = encoder(BLOCKS[name])
+    source = encoder(SHAPES[name])
     images = torch.rand(3, 3, 64, 64)
     expected = source.dense(images)
     pixels = (images - source.pixel_mean) / source.pixel_std
@@ -54,7 +58,7 @@ def test_torchvision_and_timm_compute_the_same_features(name: str, tmp_path: Pat
 
 
 def test_the_file_is_read_into_torchvision_s_network_and_compared(tmp_path: Path) -> None:
-    source = encoder((2, 2, 2, 2))
+    source = encoder(SHAPES["resnet18"])
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
     report = export_torchvision(source, tmp_path / "resnet18.safetensors", images)
     assert report.difference == 0
@@ -63,7 +67,7 @@ def test_the_file_is_read_into_torchvision_s_network_and_compared(tmp_path: Path
 
 
 def test_a_round_trip_gives_the_same_encoder(tmp_path: Path) -> None:
-    source = encoder((2, 2, 2, 2))
+    source = encoder(SHAPES["resnet18"])
     torch.save(torchvision_weights(source), tmp_path / "resnet18.pth")
     network, report = import_weights("torchvision_resnet18", tmp_path / "resnet18.pth")
     again = network.bundled

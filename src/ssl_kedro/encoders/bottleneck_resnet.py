@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
+from ssl_kedro.core.errors import InputError
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stages
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
+from ssl_kedro.encoders.torchvision_names import encoder_name
 
 MaxPool = Literal["symmetric", "same"]
-_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+BLOCKS: dict[int, Stages] = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 _EXPANSION = 4
 
 
@@ -96,7 +99,7 @@ class BottleneckResNet(NormalisedMaps):
         self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(config.width)
         channels = config.width
-        for stage, count in enumerate(_BLOCKS[config.depth]):
+        for stage, count in enumerate(BLOCKS[config.depth]):
             layer, channels = bottlenecks(channels, config.width << stage, count, 1 + (stage > 0))
             self.add_module(f"layer{stage + 1}", layer)
         self.map_channels = channels
@@ -110,6 +113,27 @@ class BottleneckResNet(NormalisedMaps):
         for stage in range(4):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return x
+
+    @property
+    def encoder(self) -> GatedResNet18:
+        """The same network as an encoder with a dense branch, for images of 224 px.
+
+        Raises:
+            InputError: its stem pools as TensorFlow does.
+        """
+        if self.config.max_pool != "symmetric":
+            raise InputError(
+                "encoder to start from",
+                f"a ResNet-{self.config.depth} whose stem pools as TensorFlow does",
+                "one that pads its pooling on both sides, as PyTorch does",
+                "name other weights; these serve retrieval_eval",
+            )
+        shape = EncoderConfig(
+            "imagenet", self.config.width, stages=BLOCKS[self.config.depth], block="bottleneck"
+        )
+        encoder = GatedResNet18(shape, branches=("dense",), image_size=224)
+        encoder.load_state_dict({encoder_name(name): v for name, v in self.state_dict().items()})
+        return encoder.train(self.training)
 
     def _pooled(self, x: Tensor) -> Tensor:
         if self.config.max_pool == "symmetric":

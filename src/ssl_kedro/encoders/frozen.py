@@ -180,6 +180,8 @@ def trained_encoder(
         network = load_bundle(path, MapNetwork, Encoder)
     else:
         network = import_weights(weights.kind, path)[0].bundled
+    if isinstance(network, BottleneckResNet):
+        network = network.encoder
     if isinstance(network, Encoder):
         return network
     raise InputError(

@@ -14,8 +14,12 @@ from torch import Tensor
 
 from encoders.importers.resnet_oracle import maps, random_state, relative_error
 from outside.packages import installed
-from ssl_kedro.encoders.bottleneck_resnet import BottleneckResNet
+from ssl_kedro.core.errors import InputError
+from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
+from ssl_kedro.encoders.frozen import InitialWeights, trained_encoder
+from ssl_kedro.encoders.gated_resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
+from ssl_kedro.encoders.starting import start_from
 
 State = dict[str, Tensor]
 HEAD_1 = {"fc.weight": torch.zeros(5, 3), "fc.bias": torch.zeros(5)}
@@ -114,6 +118,29 @@ def test_maps_equal_an_independent_network(tmp_path: Path, layout: str, zipped: 
     saved = saved.get("state_dict", saved.get("model", saved))
     assert set(saved) <= set(report.used) | set(report.dropped)
     assert report.files == {"weights.pth": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@torch.no_grad()
+def test_gated_bottlenecks_begin_with_them(tmp_path: Path, layout: str) -> None:
+    kind, content = LAYOUTS[layout]
+    depth = 101 if "101" in kind or kind == "gem_ap" else 50
+    state = random_state(depth, width=4, seed=len(layout))
+    torch.save(content(state), tmp_path / "weights.pth")
+    trained = trained_encoder(InitialWeights(str(tmp_path / "weights.pth"), kind))
+    stages = (3, 4, 6, 3) if depth == 50 else (3, 4, 23, 3)
+    dual = GatedResNet50(ResNet50Config("imagenet", 4, stages=stages), image_size=64).eval()
+    start_from(dual, trained)
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    expected = maps(state, images / 255, depth).mean(dim=(2, 3))
+    every = [torch.ones(1, block.channels) for block in dual.cost().blocks]
+    for found in (dual.dense(images), dual(images, "gated", masks=every).features):
+        assert relative_error(found, expected) < 1e-5
+
+
+def test_a_stem_that_pools_otherwise_is_refused_as_a_start() -> None:
+    with pytest.raises(InputError, match="pools as TensorFlow does"):
+        _ = BottleneckResNet(BottleneckConfig(width=2, max_pool="same")).encoder
 
 
 def test_uint8_and_unit_floats_are_the_same_images(tmp_path: Path) -> None:
