@@ -50,10 +50,17 @@ def test_an_onnx_file_gives_maps_or_features_of_normalised_pixels(
     config = FrozenEncoderConfig("onnx", str(path), pixel_mean=MEAN, pixel_std=STD)
     found = frozen_encoder(config, 0)
     assert found.map_channels == 5
+    assert found.weights == 5 * 3 * 9 + 5
     expected = network(normalised(IMAGES))
     expected = expected if expected.ndim == 4 else expected[:, :, None, None]
     torch.testing.assert_close(found(IMAGES), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found(IMAGES / 255.0), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_only_an_onnx_file_is_told_how_pixels_are_normalised() -> None:
+    for kind, more in (("timm", {"model": "resnet18"}), ("bundle", {}), ("moco_v2", {})):
+        with pytest.raises(ConfigError, match=f"none with kind {kind}"):
+            FrozenEncoderConfig(kind, "file", pixel_mean=MEAN, **more)
 
 
 def test_onnx_files_that_are_no_such_network_are_refused(tmp_path: Path) -> None:

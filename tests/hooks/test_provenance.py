@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
 from ssl_kedro.datasets.files import WholeFileDataset
-from ssl_kedro.datasets.sources import FrozenEncoderDataset
+from ssl_kedro.datasets.sources import FrozenEncoderDataset, InitialEncoderDataset
+from ssl_kedro.encoders.bundle import save_encoder
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.hooks import provenance
 from ssl_kedro.hooks.project import mendable_message
 from ssl_kedro.hooks.provenance import MixedResultsError, ProvenanceHook
@@ -231,6 +234,22 @@ def test_encoders_that_parameters_name_show_when_they_were_made(
         "own.ours.network": origin["made"],
         "own.published.network": "unknown",
     }
+
+
+def test_weights_to_begin_with_are_known_by_what_they_are(tmp_path: Path) -> None:
+    marks = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        shape = EncoderConfig("cifar_pad1", 2)
+        save_encoder(GatedResNet18(shape, branches=("dense",), image_size=8), tmp_path / "start")
+        start = InitialEncoderDataset(encoder={"init": str(tmp_path / "start")}).load()
+        marks.append(start.fingerprint)
+    assert marks[0] == marks[1] != marks[2]
+    hook = ProvenanceHook()
+    node_of = node(lambda start: start, "own.start", "own.made")
+    hook._catalog = DataCatalog({"own.made": MemoryDataset()})
+    hook.before_node_run(node_of, {"own.start": start})
+    assert hook._images == {"own.start": marks[2]}
 
 
 def test_a_run_that_makes_everything_takes_nothing_over(room: Room) -> None:

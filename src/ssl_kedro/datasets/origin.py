@@ -24,7 +24,7 @@ class Origin:
         commit: of the project; recorded, not compared.
         shared: parameters that went into it and into what it was made from, by dotted key, as
             text. Results that stand together must agree in them, as in version and images.
-        images: fingerprints of the images that went in, by catalog name.
+        images: fingerprints of the images that went in, and of first weights, by catalog name.
         own: what may differ between results that stand together: method, budget, seed.
         inputs: fingerprints of the results it was made from, by catalog name.
     """

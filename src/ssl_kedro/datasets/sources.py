@@ -34,7 +34,7 @@ from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
 from ssl_kedro.saliency.store import PanoramaStore
-from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 
 
 class ImageSourceDataset(SourceDataset[ImageSet]):
@@ -269,7 +269,11 @@ class InitialEncoderDataset(_WeightsDataset[Encoder]):
         """See :func:`ssl_kedro.encoders.frozen.trained_encoder`."""
         if self.config is None:
             raise DatasetError("encoder.init names no file")
-        return trained_encoder(self.config, self._storage_options)
+        encoder: Any = trained_encoder(self.config, self._storage_options)
+        # What results say they were made from: another file may come to lie in its place.
+        encoder.fingerprint = weight_fingerprint(encoder)
+        found: Encoder = encoder
+        return found
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": None if self.config is None else self.config.file}

@@ -75,9 +75,12 @@ class FrozenEncoderConfig(Config):
             raise ConfigError("kind", self.kind, f"one of {', '.join(known)}")
         if self.needs_file and not self.file:
             raise ConfigError("file", self.file, f'a path, which kind "{self.kind}" needs')
-
         if self.kind == "timm" and not self.model:
             raise ConfigError("model", self.model, 'a name that timm knows, such as "resnet50"')
+        usual = (type(self).pixel_mean, type(self).pixel_std)
+        if self.kind != "onnx" and (self.pixel_mean, self.pixel_std) != usual:
+            expected = f"none with kind {self.kind}, whose networks normalise as they were trained"
+            raise ConfigError("pixel_mean, pixel_std", [self.pixel_mean, self.pixel_std], expected)
 
     @property
     def needs_file(self) -> bool:

@@ -31,6 +31,11 @@ class MapNetwork(Bundled, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """Maps of the last convolution, after its activation."""
 
+    @property
+    def weights(self) -> int:
+        """How many numbers a training has set."""
+        return sum(value.numel() for value in self.parameters())
+
     def used_modules(self) -> Iterable[nn.Module]:
         """Modules that maps are made with; all, where nothing else is said."""
         return self.modules()

@@ -1,6 +1,7 @@
 """A network in an ONNX file as one of maps: whatever computes features, from wherever."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -27,23 +28,29 @@ class OnnxMaps(Normalised, MapNetwork):
         pixel_std: the same.
 
     Raises:
-        InputError: ONNX Runtime is not installed, or the file is no such network.
+        InputError: onnx or onnxruntime is not installed, or the file is no such network.
     """
 
     def __init__(self, path: Path, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
         super().__init__(pixel_mean, pixel_std)
         try:
+            import onnx  # noqa: PLC0415  optional
             import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
-        except ImportError:
-            missing = "ONNX Runtime is not installed", "it, to read this file"
+        except ImportError as error:
+            missing = f"{error.name} is not installed", "it, to read this file"
             raise InputError(path, *missing, 'pip install "ssl_kedro[export]"') from None
         try:
             content = path.read_bytes()
+            tensors = onnx.load(path, load_external_data=False).graph.initializer
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # of the library's own kinds, which have no common base
             raise InputError(
                 path, first_line(error), "a network in an ONNX file", _REMEDY
             ) from error
+        kinds = onnx.TensorProto
+        real = (kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.INT8)
+        shapes = [tensor.dims for tensor in tensors if tensor.data_type in real and tensor.dims]
+        self._weights: int = sum(math.prod(shape) for shape in shapes)
         # What tells one network from another: its weights are not ours to look at.
         digest = torch.frombuffer(bytearray(hashlib.sha256(content).digest()), dtype=torch.uint8)
         self.register_buffer("file_digest", digest)
@@ -59,6 +66,11 @@ class OnnxMaps(Normalised, MapNetwork):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself: nothing in it is ever changed, and a session cannot be copied."""
         return self
+
+    @property
+    def weights(self) -> int:
+        """Numbers in the file: all tensors that are real and no scalars."""
+        return self._weights
 
     def _channels(self, promised: Sequence[Any] | None, sides: Sequence[Any]) -> int:
         """C, as the file says it, or else of images of a size that it takes."""

@@ -112,10 +112,10 @@ class ProvenanceHook:
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: Mapping[str, Any]) -> None:
-        """Look at the images that a node is given.
+        """Look at the images, and the weights to begin with, that a node is given.
 
         Raises:
-            MixedResultsError: results that it is given as well were made from other images.
+            MixedResultsError: results that it is given as well were made from others.
         """
         for name in inputs.keys() - self._images.keys():
             mark = getattr(inputs[name], "fingerprint", None)

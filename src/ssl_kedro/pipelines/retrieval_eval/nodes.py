@@ -112,7 +112,7 @@ def extract(
         for name, (photographs, store, _) in parts.items()
         if photographs is not None
     ]
-    return Extraction(sum(p.numel() for p in network.parameters()), *made)
+    return Extraction(network.weights, *made)
 
 
 def learn_whitening(extraction: Extraction, database_vectors: VectorStore) -> Arrays:  # noqa: ARG001
