@@ -17,6 +17,7 @@ from ssl_kedro.encoders.base import (
     Forced,
     Masked,
     Noise,
+    mask_and_decision,
 )
 from ssl_kedro.encoders.folding import STEMS, FoldedEncoder, FoldedUnit, Stem, folded, folded_gate
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
@@ -109,10 +110,7 @@ class GatedBlock(nn.Module):
 
         Both are None when dense; a forced mask is its own decision.
         """
-        decision = None if mask is None else mask > 0
-        if branch == "gated" and mask is None and self.gate is not None:
-            logits = self.gate.logits(x)
-            mask, decision = self.gate.sample(logits, generator), logits.detach() >= 0
+        mask, decision = mask_and_decision(self.gate, x, branch, generator, mask)
         inner = torch.relu_(self.bn1[branch](self.conv1(x)))
         if mask is not None:
             inner = inner * mask.to(inner.dtype)[:, :, None, None]
