@@ -64,7 +64,7 @@ def test_an_unknown_architecture_is_named_with_those_there_are(shape_of) -> None
     with pytest.raises(
         ConfigError,
         match="expected one of nested_resnet18, resnet18, resnet34, slimmable_resnet18, "
-        "three_convolutions",
+        "three_convolutions, vit_small, vit_tiny",
     ):
         backbone("vgg")
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from ssl_kedro.core.errors import InputError, first_few
 from ssl_kedro.encoders.base import Backbone, Encoder
 
-_STATISTICS = ("pixel_mean", "pixel_std")
 # Fields of shapes, where both have them.
 _TOLD = ("width", "stem", "stages", "patch", "depth", "pooling", "layer_scale")
 
@@ -45,7 +44,7 @@ def start_from(encoder: Encoder, trained: Encoder) -> None:
         for part, weights in zip(parts, offered, strict=True):
             for name, value in _weights(part).items():
                 value.copy_(weights[_dense(name)])
-            for name in _STATISTICS:
+            for name in ("pixel_mean", "pixel_std"):
                 getattr(part, name).copy_(source.get_buffer(name))
 
 
@@ -83,10 +82,17 @@ def _check(encoder: Backbone, source: Encoder, offered: Mapping[str, Tensor]) ->
 
 
 def _weights(encoder: Encoder) -> dict[str, Tensor]:
-    """Those of its layers, by name, but for gates."""
+    """Its parameters and what layers keep, by name, but for gates.
+
+    Buffers of the encoder itself, such as statistics of pixels, are none of its weights.
+    """
     learnt = {id(v) for gate in encoder.gates() for v in gate.state_dict(keep_vars=True).values()}
     state = encoder.state_dict(keep_vars=True).items()
-    return {name: v for name, v in state if name not in _STATISTICS and id(v) not in learnt}
+    return {name: v for name, v in state if id(v) not in learnt and _is_weight(name, v)}
+
+
+def _is_weight(name: str, value: Tensor) -> bool:
+    return "." in name or isinstance(value, nn.Parameter)
 
 
 def _dense(name: str) -> str:

@@ -108,6 +108,16 @@ class InferenceParameters(PipelineParameters):
         """Whether a model is timed and exported."""
         return ALL_MODELS in self.models or model in self.models
 
+    def check_shape(self, shape: EncoderShape) -> None:
+        """Refuse to time encoders of a backbone that is not made faster.
+
+        Raises:
+            ConfigError: naming key, value and what is allowed.
+        """
+        if self.models and not shape.compactable:
+            expected = f"none (inference.models=): a {shape.architecture} is not made faster"
+            raise ConfigError("inference.models", list(self.models), expected)
+
     def check(self, known: tuple[str, ...], cost: NetworkCost, shape: EncoderShape) -> None:
         """Refuse models that a pipeline does not have or cannot time, and budgets out of reach.
 
@@ -123,11 +133,7 @@ class InferenceParameters(PipelineParameters):
             raise ConfigError(
                 "inference.models", unknown, f'"all", or gated models among {", ".join(known)}'
             )
-        if self.models and not shape.compactable:
-            expected = (
-                f"none (inference.models=): a {shape.architecture} is not made faster or exported"
-            )
-            raise ConfigError("inference.models", list(self.models), expected)
+        self.check_shape(shape)
         smallest = (cost.stem + sum(block.shortcut for block in cost.blocks)) / cost.dense
         if self.static_budget is not None and self.static_budget <= smallest:
             raise ConfigError(
