@@ -31,6 +31,7 @@ from ssl_kedro.gating.gate import Gate
 HEAD = 64
 # Hidden units of a block's MLP over its width.
 MLP_RATIO = 4
+_Width = Annotated[int, Range(at_least=HEAD, at_most=4096)]
 _LAYER_SCALE = 1e-5
 _DEVIATION = 0.02
 
@@ -57,7 +58,7 @@ class ViTConfig(EncoderShape):
     architecture: ClassVar[str] = "vit_tiny"
     compactable: ClassVar[bool] = False
 
-    width: Annotated[int, Range(at_least=HEAD, at_most=4096)] = 192
+    width: _Width = 192
     patch: Annotated[int, Range(at_least=1, at_most=64)] = 4
     depth: Annotated[int, Range(at_least=1, at_most=64)] = 12
     inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=16384)], ...] | None = None
@@ -105,7 +106,7 @@ class ViTSmallConfig(ViTConfig):
 
     architecture: ClassVar[str] = "vit_small"
 
-    width: Annotated[int, Range(at_least=HEAD, at_most=4096)] = 384
+    width: _Width = 384
 
 
 class Attention(nn.Module):
@@ -224,9 +225,10 @@ class GatedViT(Backbone):
 
     Pre-norm, with a class token and learnt positions (Dosovitskiy et al. 2021). Masks come in
     pairs: block l has the units "blocks.l.attn", of its heads, and "blocks.l.mlp", of its MLP's
-    hidden units. Layers are called as timm calls them, and begin as there: linear weights, class
-    token and positions from normal distributions cut at two units, biases 0. Arguments are those
-    of :class:`Backbone`; images of another size than ``image_size`` get positions in between.
+    hidden units. Layers are called as timm calls them and begin as there: positions and linear
+    weights normal with deviation 0.02, the class token with 1e-6, biases 0, the patches' embedding
+    and gates as PyTorch has them. Arguments are those of :class:`Backbone`; images of another size
+    than ``image_size`` get interpolated positions.
 
     Raises:
         ConfigError: ``image_size`` is no multiple of the patch.
@@ -338,7 +340,8 @@ class GatedViTSmall(GatedViT):
 def resampled(positions: Tensor, rows: int, columns: int) -> Tensor:
     """Positions (1, 1 + s^2, D) of a square grid for another, (1, 1 + rows columns, D).
 
-    Bicubic and antialiased, as timm has it; the first, of the class token, stays.
+    Bicubic and antialiased, as timm has it (DINOv2's own code does not antialias); the first, of
+    the class token, stays.
     """
     side = math.isqrt(positions.shape[1] - 1)
     if (rows, columns) == (side, side):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from oracles.drawn import with_drawn_values
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_encoder, save_bundle
 from ssl_kedro.encoders.factory import encoder_setup
@@ -31,23 +32,10 @@ from ssl_kedro.gating.budget import GateConfig
 State = dict[str, Tensor]
 
 
-@torch.no_grad()
-def randomised(name: str, **options: Any) -> nn.Module:
-    """timm's network by its name, no value of which is 0 or 1."""
-    torch.manual_seed(0)
-    network = timm.create_model(name, **options)
-    for key, value in network.named_parameters():
-        value.normal_(0, 0.05)
-        if "norm" in key and key.endswith("weight"):
-            value.add_(1)
-        if "gamma" in key:
-            value.uniform_(0.5, 1.5)
-    return network.eval()  # type: ignore[no-any-return]
-
-
 def tiny(**options: Any) -> nn.Module:
     """Of two blocks."""
-    return randomised("vit_tiny_patch16_224", img_size=32, depth=2, **options)
+    network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, **options)
+    return with_drawn_values(network)  # type: ignore[no-any-return]
 
 
 def dino_checkpoint(state: State) -> Any:
@@ -79,7 +67,7 @@ LAYOUTS: dict[str, tuple[str, str, dict[str, Any], Callable[[State], Any], int]]
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_outputs_are_those_of_the_publishers_network(tmp_path: Path, layout: str) -> None:
     kind, name, options, content, side = LAYOUTS[layout]
-    theirs: Any = randomised(name, **options)
+    theirs: Any = with_drawn_values(timm.create_model(name, **options))
     torch.save(content(theirs.state_dict()), tmp_path / "w.pth")
     network, report = import_weights(kind, tmp_path / "w.pth")
     assert isinstance(network, BranchMaps)
