@@ -63,9 +63,8 @@ def usage_of(encoder: Backbone) -> GateUsage:
 def test_an_unknown_architecture_is_named_with_those_there_are(shape_of) -> None:
     with pytest.raises(
         ConfigError,
-        match="expected one of nested_resnet18, resnet18, resnet34, resnet50, "
-        "slimmable_resnet18, "
-        "three_convolutions",
+        match="expected one of nested_resnet18, resnet18, resnet34, resnet50, slimmable_resnet18, "
+        "three_convolutions, vit_small, vit_tiny",
     ):
         backbone("vgg")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("gated_") or name == "gated_resnet":
+    if not name.startswith("gated_") or name in ("gated_resnet", "gated_vit"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     factory = importlib.import_module("ssl_kedro.encoders.factory")
     return partial(factory.encoder_setup, name.removeprefix("gated_"))

@@ -75,7 +75,7 @@ class Encoder(Bundled, ABC):
     def maps(
         self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
     ) -> Masked:
-        """Maps of the last block (N, D, h, w), whose mean is the feature vector.
+        """Maps of the last block (N, D, h, w); features are their mean, or what a backbone says.
 
         With them the masks that were applied and the gates' decisions, as in :class:`Encoding`;
         arguments are those of :meth:`forward`.
@@ -173,10 +173,27 @@ class Encoder(Bundled, ABC):
 class EncoderShape(Config):
     """Shape of a backbone, as parameters give it under ``encoder``.
 
-    ``architecture`` is the backbone's name there.
+    ``architecture`` is the backbone's name there, ``compactable`` whether its trained networks can
+    be made fast and exported (:meth:`Encoder.folded`).
     """
 
     architecture: ClassVar[str]
+    compactable: ClassVar[bool] = True
+
+    @property
+    def side_step(self) -> int:
+        """What images' sides are multiples of, in px."""
+        return 1
+
+    def check_side(self, key: str, side: int) -> None:
+        """Refuse images of a side in px that the backbone cannot take.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        if side % self.side_step:
+            expected = f"a multiple of the encoder's patch, {self.side_step} px"
+            raise ConfigError(key, side, expected)
 
     def thinned(self, inner_channels: Sequence[int]) -> Self:  # noqa: ARG002
         """The shape with so many channels in each block, for students of distillation.
@@ -259,6 +276,7 @@ class Backbone(Normalised, Encoder):
         if not branches or set(branches) - {"dense", "gated"}:
             raise ValueError(f"branches = {tuple(branches)}: expected dense, gated or both")
         _Limits(image_size, gate_reduction, gate_temperature, gate_input_dependent)
+        config.check_side("image_size", image_size)
         self.config = config
         self.branches: tuple[Branch, ...] = tuple(branches)
         self.image_size = image_size
@@ -294,8 +312,35 @@ class Backbone(Normalised, Encoder):
         reduction = self.gate_reduction
         return ChannelGate(in_channels, channels, reduction=reduction, temperature=temperature)
 
+    def adopted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Dense weights of another encoder by name, as one of this shape would have them.
+
+        What does not fit stays as it is, for whoever compares the shapes.
+        """
+        return dict(weights)
+
     def laid_out(self, images: Tensor, first: nn.Conv2d) -> Tensor:
         """Normalised pixels in the layout that the first layer's weight was put in."""
         channels_last = first.weight.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         return self.normalised(images).contiguous(memory_format=layout)
+
+
+def mask_and_decision(
+    gate: Gate | None, x: Tensor, branch: Branch, generator: Noise, mask: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """The mask of a unit and its gate's decision; both None when dense.
+
+    Args:
+        gate: of the unit.
+        x: its input, (N, C, H, W).
+        branch: that x goes through.
+        generator: source of the gate's training noise.
+        mask: a forced one, which is its own decision.
+    """
+    if mask is not None:
+        return mask, mask > 0
+    if branch != "gated" or gate is None:
+        return None, None
+    logits = gate.logits(x)
+    return gate.sample(logits, generator), logits.detach() >= 0

@@ -17,6 +17,7 @@ from ssl_kedro.encoders.base import (
     Forced,
     Masked,
     Noise,
+    mask_and_decision,
 )
 from ssl_kedro.encoders.folding import (
     KERNELS,
@@ -176,23 +177,23 @@ class GatedBlock(nn.Module):
 
         There are none when dense; a forced mask is its own decision.
         """
-        applied, decided = list(masks or ()), [mask > 0 for mask in masks or ()]
-        if branch == "gated" and masks is None:
-            for gate in self.gates():
-                if gate is not None:
-                    logits = gate.logits(x)
-                    applied.append(gate.sample(logits, generator))
-                    decided.append(logits.detach() >= 0)
+        given: Sequence[Tensor | None] = masks or [None] * self.masks
+        found = [
+            mask_and_decision(gate, x, branch, generator, mask)
+            for gate, mask in zip(self.gates(), given, strict=True)
+        ]
         out = x
         for index, (conv, norms) in enumerate(self.layers()):
             out = norms[branch](conv(out))
             if index == self.masks:
                 break
-            out = torch.relu_(out)
-            if applied:
-                out = out * applied[index].to(out.dtype)[:, :, None, None]
+            out, mask = torch.relu_(out), found[index][0]
+            if mask is not None:
+                out = out * mask.to(out.dtype)[:, :, None, None]
         shortcut = x if self.downsample is None else self.downsample(x)
         # In place: neither batch norm nor sum needs its output for the gradient.
+        applied = [mask for mask, _ in found if mask is not None]
+        decided = [decision for _, decision in found if decision is not None]
         return torch.relu_(out.add_(shortcut)), applied, decided
 
     def cost(self, name: str, side: int) -> tuple[list[BlockCost], int]:

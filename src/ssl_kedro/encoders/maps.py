@@ -85,7 +85,7 @@ class BranchMaps(MapNetwork):
         self.map_channels = encoder.feature_dimensions
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps before the global average: their mean is the encoder's feature vector."""
+        """Maps that the encoder's features are pooled from."""
         return self.encoder.maps(images, self.branch)[0]
 
     @property
@@ -94,9 +94,11 @@ class BranchMaps(MapNetwork):
         return self.encoder
 
     def used_modules(self) -> Iterable[nn.Module]:
-        """All but the batch norms of the other branch."""
+        """All but the norms of the other branch, and the gates where nothing is gated."""
+        gates = [] if self.branch == "gated" else self.encoder.gates()
+        idle = {part for gate in gates for part in gate.modules()}
         for name, module in self.encoder.named_modules():
-            if {"dense", "gated"}.intersection(name.split(".")) <= {self.branch}:
+            if module not in idle and {"dense", "gated"} & {*name.split(".")} <= {self.branch}:
                 yield module
 
 

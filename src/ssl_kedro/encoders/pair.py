@@ -6,7 +6,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
-from ssl_kedro.encoders.base import Backbone, Branch, Encoder, Forced, Masked, Noise
+from ssl_kedro.encoders.base import Backbone, Branch, Encoder, Encoding, Forced, Masked, Noise
 from ssl_kedro.encoders.bundled import kinds_of
 from ssl_kedro.encoders.folding import FoldedEncoder
 from ssl_kedro.gating.cost import NetworkCost
@@ -48,6 +48,13 @@ class EncoderPair(Encoder):
     ) -> Masked:
         """Maps of the branch's encoder; see :class:`Encoder`."""
         return self.member(branch).maps(images, branch, generator, masks)
+
+    def forward(
+        self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
+    ) -> Encoding:
+        """Features of the branch's encoder; see :class:`Encoder`."""
+        found: Encoding = self.member(branch)(images, branch, generator, masks)
+        return found
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
         """Prices of the gated encoder; its dense total is the dense encoder's too."""

@@ -17,11 +17,12 @@ from sklearn.decomposition import PCA
 
 from encoders.importers.resnet_oracle import random_state
 from ssl_kedro.core.pickles import InertObject
+from ssl_kedro.encoders.gated_vit import GatedViT, ViTConfig
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
 from ssl_kedro.encoders.importers.torch_file import read_inert, read_torch
 
 PICKLED = [kind for kind in KINDS if not kind.startswith("simclr")]
-TOLERANT = ("gem_ap", "solo_learn")
+TOLERANT = ("dino", "gem_ap", "solo_learn")
 
 
 class MakesFolder:
@@ -35,6 +36,14 @@ class MakesFolder:
 
 
 def malicious(kind: str, trap: Path) -> dict[str, Any]:
+    if kind == "dino":
+        vit = GatedViT(ViTConfig(width=64, depth=1), branches=("dense",), image_size=8)
+        teacher = {
+            f"backbone.{name.replace('.dense.', '.')}": value
+            for name, value in vit.state_dict().items()
+            if not name.startswith("pixel_")
+        }
+        return {"teacher": teacher, "args": MakesFolder(trap)}
     state = random_state(101 if kind in ("gem_ap", "torchvision_resnet101") else 50, 4)
     names = {"solo_learn": "backbone.", "moco_v1": "module.encoder_q."}
     state = {names.get(kind, "") + name: value for name, value in state.items()}

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ssl_kedro.encoders.folding import Stem
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.encoders.importers.kind import CHECK_KIND, Selection, WeightsError
+from ssl_kedro.encoders.importers.kind import CHECK_KIND, Selection, WeightsError, rename
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, BranchMaps
 from ssl_kedro.encoders.torchvision_names import encoder_name
 
@@ -53,16 +53,7 @@ def basic_resnet(
         raise WeightsError(path, found, "2 to 1024", CHECK_KIND)
     stages = _STAGES[depth] if depth else _stages(selection, path)
     shape = EncoderConfig(kind, width, stages=stages)
-    for mapping in (selection.tensors, selection.sources):
-        renamed = {encoder_name(name): value for name, value in mapping.items()}
-        if len(renamed) < len(mapping):
-            twice = sorted(
-                name for name in mapping if encoder_name(name) in mapping.keys() - {name}
-            )
-            found = f"one tensor under two names: {', '.join(twice)}"
-            raise WeightsError(path, found, "each once", CHECK_KIND)
-        mapping.clear()
-        mapping.update(renamed)  # type: ignore[arg-type]
+    rename(selection, encoder_name, path)
     large = kind == "imagenet"
     encoder = GatedResNet18(
         shape,

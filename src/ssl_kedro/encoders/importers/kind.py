@@ -174,6 +174,27 @@ def selected(
     return found
 
 
+def rename(selection: Selection, named: Callable[[str], str], path: Path) -> None:
+    """Give a selection's tensors other names.
+
+    Args:
+        selection: changed in place.
+        named: name -> the other one.
+        path: for messages.
+
+    Raises:
+        WeightsError: two tensors would have one name.
+    """
+    for mapping in (selection.tensors, selection.sources):
+        renamed = {named(name): value for name, value in mapping.items()}
+        if len(renamed) < len(mapping):
+            twice = sorted(name for name in mapping if named(name) in mapping.keys() - {name})
+            found = f"one tensor under two names: {', '.join(twice)}"
+            raise WeightsError(path, found, "each once", CHECK_KIND)
+        mapping.clear()
+        mapping.update(renamed)  # type: ignore[arg-type]
+
+
 def fitted(network: Bundled, selection: Selection, path: Path, **origin: Any) -> KeyReport:
     """The report on a selection that a network fits.
 

@@ -105,10 +105,15 @@ def _of(model: type[EncoderPipelineParameters], function: Callable[..., Any]) ->
 
 
 def shaped(parameters: EncoderPipelineParameters, encoder: Encoder) -> EncoderPipelineParameters:
-    """The parameters with the shape of an encoder that is there already."""
+    """The parameters with the shape of an encoder that is there already.
+
+    Raises:
+        ConfigError: they ask for times of networks that there are none of for this shape.
+    """
     member = encoder.member(encoder.branches[0])
     if not isinstance(member, Backbone):
         return parameters
+    parameters.inference.check_shape(member.config)
     return parameters.model_copy(update={"encoder": member.config})
 
 

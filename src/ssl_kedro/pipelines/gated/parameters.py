@@ -141,6 +141,8 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        for key, side in (("data.size", self.data.size), ("views.size", self.view_size)):
+            self.encoder.check_side(key, side)
         cost = self._cost
         if self.budgets is not None or self.recipe != "best":
             checked_budgets(self.gated_budgets, cost)
@@ -149,7 +151,7 @@ class EncoderPipelineParameters(PipelineParameters):
         checked_device(self.train.device)
         checked_graphs(self.train)
         checked_workers(self.train)
-        self.inference.check(gated_names(self.variants), cost)
+        self.inference.check(gated_names(self.variants), cost, self.encoder)
         known = method_classes()
         for name in self.methods:
             if name not in known:

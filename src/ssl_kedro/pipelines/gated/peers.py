@@ -24,12 +24,16 @@ def planned_peers(
         models: the chapter's own, the dense baseline of every seed among them.
 
     Raises:
-        ConfigError: the encoder cannot be so narrow, or not be cut, or a peer is what it is to be
-            compared with.
+        ConfigError: the encoder cannot be so narrow, not be cut or not be timed, or a peer is what
+            it is to be compared with.
     """
     baselines = [m for m in models if m.key == parameters.dense_method and m.own_data]
     pipeline, peers = baselines[0].pipeline, parameters.peers.items()
     several = FRONTIER in baselines[0].tags
+    if several and not parameters.encoder.compactable:
+        expected = "one that is made faster: --tags frontier times all networks"
+        name = parameters.encoder.architecture
+        raise ConfigError(f"{pipeline}.encoder.architecture", name, expected)
     chosen = {
         name: variant
         for name, variant in peers

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.base import EncoderShape
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.inference.engines.probe import EngineName, why_unavailable
 from ssl_kedro.inference.precision import Precision
@@ -107,12 +108,23 @@ class InferenceParameters(PipelineParameters):
         """Whether a model is timed and exported."""
         return ALL_MODELS in self.models or model in self.models
 
-    def check(self, known: tuple[str, ...], cost: NetworkCost) -> None:
-        """Refuse models that a pipeline does not have and budgets that no network can meet.
+    def check_shape(self, shape: EncoderShape) -> None:
+        """Refuse to time encoders of a backbone that is not made faster.
+
+        Raises:
+            ConfigError: naming key, value and what is allowed.
+        """
+        if self.models and not shape.compactable:
+            expected = f"none (inference.models=): a {shape.architecture} is not made faster"
+            raise ConfigError("inference.models", list(self.models), expected)
+
+    def check(self, known: tuple[str, ...], cost: NetworkCost, shape: EncoderShape) -> None:
+        """Refuse models that a pipeline does not have or cannot time, and budgets out of reach.
 
         Args:
             known: names of the pipeline's gated models.
             cost: of their encoder.
+            shape: of their encoder.
 
         Raises:
             ConfigError: naming key, value and what is allowed.
@@ -121,6 +133,7 @@ class InferenceParameters(PipelineParameters):
             raise ConfigError(
                 "inference.models", unknown, f'"all", or gated models among {", ".join(known)}'
             )
+        self.check_shape(shape)
         smallest = (cost.stem + sum(block.shortcut for block in cost.blocks)) / cost.dense
         if self.static_budget is not None and self.static_budget <= smallest:
             raise ConfigError(
