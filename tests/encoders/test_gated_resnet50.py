@@ -13,11 +13,12 @@ from torchvision.models import ResNet50_Weights
 
 from inference.networks import random_encoder
 from oracles.sliced_resnet import sliced_forward
+from ssl_kedro import encoders
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import EncoderSetup, backbone, setup_from_json, shape_values
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
-from ssl_kedro.encoders.gated_resnet50 import GatedResNet50, ResNet50Config
+from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.nested_resnet18 import NestedResNet18, nested
 from ssl_kedro.encoders.pruning import pruned
 from ssl_kedro.encoders.slimmable_resnet18 import SlimmableResNet18, slimmable
@@ -198,3 +199,12 @@ def test_a_slimmable_one_is_sliced_to_any_width() -> None:
     features.sum().backward()
     grad = encoder.residual_blocks()[-1][1].conv2.weight.grad
     assert float(grad[:32, :32].abs().sum()) > 0 == float(grad[32:].abs().sum())
+
+
+def test_every_architecture_is_a_factory_even_after_a_search_for_all_of_them() -> None:
+    with pytest.raises(ConfigError, match="expected one of"):
+        backbone("none")
+    known = ("resnet18", "resnet34", "resnet50", "vit_tiny", "vit_small", "nested_resnet18")
+    for name in known:
+        setup = getattr(encoders, f"gated_{name}")(width=64)
+        assert setup.config.architecture == name

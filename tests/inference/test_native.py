@@ -10,7 +10,7 @@ from inference.networks import agreeing_masks, random_encoder, random_usage
 from oracles.norms import with_used_norms
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.encoders.gated_resnet import Stem
-from ssl_kedro.encoders.gated_resnet34 import GatedResNet34, ResNet34Config
+from ssl_kedro.encoders.resnet34 import GatedResNet34, ResNet34Config
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.native.kernel import NativeNetwork, instruction_sets
