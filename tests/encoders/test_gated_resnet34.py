@@ -16,8 +16,8 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import encoder_setup, new_backbone, shape_values
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.encoders.resnet34 import GatedResNet34, ResNet34Config
 from ssl_kedro.encoders.pruning import pruned
+from ssl_kedro.encoders.resnet34 import GatedResNet34, ResNet34Config
 from ssl_kedro.encoders.torchvision_names import encoder_name
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.inference.compact import GateUsage, compact

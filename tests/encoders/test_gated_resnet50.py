@@ -18,9 +18,9 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import EncoderSetup, backbone, setup_from_json, shape_values
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
-from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.nested_resnet18 import NestedResNet18, nested
 from ssl_kedro.encoders.pruning import pruned
+from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.slimmable_resnet18 import SlimmableResNet18, slimmable
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 

@@ -17,8 +17,8 @@ from outside.packages import installed
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.frozen import InitialWeights, trained_encoder
-from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
+from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.starting import start_from
 
 State = dict[str, Tensor]
