@@ -15,8 +15,8 @@ class GateRecord:
     """What the gates of one branch did over a set of images.
 
     Args:
-        block_names: the residual blocks in order.
-        open_counts: per block, (C_l,) int64: on how many images each channel was open.
+        block_names: the masks in order, as the encoder's cost names them.
+        open_counts: of each, (C_l,) int64: on how many images each channel was open.
         macs: (N,) float64, multiply-accumulates of each image, gates included.
     """
 
@@ -133,13 +133,13 @@ def gate_record(arrays: Mapping[str, np.ndarray], part: str) -> GateRecord:
 
 @dataclass(frozen=True)
 class BlockUsage:
-    """Channel usage of one residual block over a set of images (thesis Fig. 5.1).
+    """Usage of the channels that one mask switches over a set of images (thesis Fig. 5.1).
 
     Always off is an observation on these images, not a property of the network.
 
     Args:
-        block: name, e.g. "layer1.0".
-        channels: inner channels.
+        block: name, e.g. "layer1.0" or "layer1.0.conv2".
+        channels: length of the mask.
         always_on: open on every image.
         always_off: open on none.
         dependent: the rest.
@@ -155,7 +155,7 @@ class BlockUsage:
 
 
 def channel_usage(record: GateRecord) -> list[BlockUsage]:
-    """Usage of every block, in order."""
+    """Usage of every mask, in order."""
     images = len(record.macs)
     usage = []
     for name, counts in zip(record.block_names, record.open_counts, strict=True):
@@ -168,10 +168,11 @@ def channel_usage(record: GateRecord) -> list[BlockUsage]:
 
 
 def mean_open_channels(record: GateRecord) -> tuple[int, ...]:
-    """How many channels of each block are open on average, rounded, at least one.
+    """How many channels each mask opens on average, rounded, at least one.
 
-    A dense network with these inner channels costs what the gated one does on these images,
-    less its gates: cost is linear in the number of open channels.
+    A dense network with these inner channels costs what the gated one does on these images, less its
+    gates, where cost is linear in open channels. In bottlenecks it is off by as much as a block's
+    two masks vary together.
     """
     images = len(record.macs)
     return tuple(max(1, round(float(counts.sum()) / images)) for counts in record.open_counts)

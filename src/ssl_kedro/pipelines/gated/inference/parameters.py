@@ -134,7 +134,7 @@ class InferenceParameters(PipelineParameters):
                 "inference.models", unknown, f'"all", or gated models among {", ".join(known)}'
             )
         self.check_shape(shape)
-        smallest = (cost.stem + sum(block.shortcut for block in cost.blocks)) / cost.dense
+        smallest = cost.at([0] * len(cost.blocks)) / cost.dense
         if self.static_budget is not None and self.static_budget <= smallest:
             raise ConfigError(
                 "inference.static_budget",
