@@ -232,11 +232,11 @@ def _shape(plan: CompactPlan, image_size: int) -> list[int]:
     pooled = int(plan.stem == "imagenet")
     shape = [len(plan.blocks), kernel, stride, padding, pooled, plan.width, image_size, 0]
     for block in plan.blocks:
-        if len(block.layers) > 1:
-            raise EngineUnavailableError("the kernel computes basic blocks, no bottlenecks")
-        (layer,) = block.layers
+        layer = block.layers[0]
         shape += [block.in_channels, len(layer.kept), layer.always_on, block.out_channels]
         shape += [block.stride, layer.hidden, int(block.downsample)]
+        second = [(len(inner.kept), inner.always_on, inner.hidden) for inner in block.layers[1:]]
+        shape += second[0] if second else (-1, 0, 0)
     return shape
 
 
