@@ -23,6 +23,15 @@ Rows read_rows(Reader<float> &reader, int64_t out, int64_t length) {
   return rows;
 }
 
+Rows read_blocks(Reader<float> &reader, int64_t out, int64_t in) {
+  Rows rows;
+  rows.row = in * ROW_BLOCK;
+  rows.blocked = 1;
+  rows.weights = packed_columns(reader.take(out * in), out, in, 1, ROW_BLOCK);
+  rows.bias = copied(reader.take(out), out, out + 1);
+  return rows;
+}
+
 // Every stride-th pixel from (top, left) on, where there is one; `lines` and `columns` of them.
 void pick_pixels(const float *from, const Planes &map, int64_t stride, int64_t top, int64_t left,
                  float *to, int64_t pitch, int64_t lines, int64_t columns) {
@@ -80,8 +89,8 @@ void BottleneckNetwork::read(const Shape &shape, const float *weights) {
   for (Bottleneck &b : blocks_) {
     b.convolutions[0] = read_rows(reader, b.kept, b.in);
     b.convolutions[1] = read_rows(reader, b.kept2, 9 * b.kept);
-    b.convolutions[2] = read_rows(reader, b.out, b.kept2);
-    if (b.downsample) b.shortcut = read_rows(reader, b.out, b.in);
+    b.convolutions[2] = read_blocks(reader, b.out, b.kept2);
+    if (b.downsample) b.shortcut = read_blocks(reader, b.out, b.in);
     if (b.hidden) b.gate = Gate(reader, b.in, b.from.channels, b.hidden, b.kept - b.on);
     if (b.hidden2) b.gate2 = Gate(reader, b.in, b.from.channels, b.hidden2, b.kept2 - b.on2);
     most = std::max({most, b.in, b.kept, b.kept2, b.out});
@@ -171,6 +180,7 @@ PlanesTask BottleneckNetwork::task(const Rows &rows, int to, Share places, Share
   PlanesTask task = {};
   task.weights = rows.weights.at();
   task.row = rows.row;
+  task.blocked = rows.blocked;
   task.bias = rows.bias.at();
   task.in = task.list = everything_.data();
   task.taps = everything_.data();  // none but the pixel itself
@@ -251,7 +261,8 @@ void BottleneckNetwork::block(size_t index, BottleneckWorkspace &space, const Ca
                               int64_t image, int64_t count, int64_t slot) const {
   const Bottleneck &b = blocks_[index];
   auto in_turns = [&](int64_t channels, int64_t row, auto convolve) {
-    const int64_t part = count > 1 ? std::max<int64_t>(16, PART_FLOATS / row) : channels;
+    const int64_t whole = std::max<int64_t>(1, PART_FLOATS / row / ROW_BLOCK) * ROW_BLOCK;
+    const int64_t part = count > 1 ? whole : channels;
     for (int64_t start = 0; start < channels; start += part)
       for (int64_t i = 0; i < count; ++i) convolve(int(i), start, std::min(channels, start + part));
   };
@@ -267,7 +278,7 @@ void BottleneckNetwork::block(size_t index, BottleneckWorkspace &space, const Ca
   in_turns(b.kept2, b.convolutions[1].row, [&](int i, int64_t start, int64_t end) {
     second(b, space, i, places_between(space.openings[i].lists[1], start, end), after);
   });
-  in_turns(b.out, b.convolutions[2].row + b.shortcut.row, [&](int i, int64_t start, int64_t end) {
+  in_turns(b.out, b.kept2 + (b.downsample ? b.in : 0), [&](int i, int64_t start, int64_t end) {
     third(b, space, map(space, b.source, slot + i), map(space, b.target, slot + i), i, {start, end},
           after);
   });
@@ -308,7 +319,7 @@ int BottleneckNetwork::prepare_step(int step, const Call &call, int64_t image) {
   BottleneckWorkspace &space = spaces_[0];
   if (convolution == 0) open(index, space, map(space, b.source, 0), 0, call, image);
   if (by_pixels(b, convolution)) return 2 * threads();
-  const int64_t rows = tiles_->rows_of_planes;
+  const int64_t rows = step_of(convolution);
   const int64_t channels = convolution == 2 ? b.out : int64_t(space.openings[0].lists[convolution].size());
   return int(std::clamp<int64_t>((channels + rows - 1) / rows, 1, 4 * threads()));
 }
@@ -334,7 +345,7 @@ void BottleneckNetwork::do_item(int, int step, int item, int items, const Call &
   const int64_t channels = convolution == 2 ? b.out : int64_t(space.openings[0].lists[convolution].size());
   const bool whole = by_pixels(b, convolution);
   const Share pixels = whole ? share(run, item, items, 16) : Share{0, run};
-  const Share places = whole ? Share{0, channels} : share(channels, item, items, tiles_->rows_of_planes);
+  const Share places = whole ? Share{0, channels} : share(channels, item, items, step_of(convolution));
   const float *from = map(space, b.source, 0);
   if (convolution == 0) {
     pick(b, space, from, 0, share(b.in, item, items));

@@ -17,9 +17,9 @@ struct Planes {
   size_t values() const { return size_t(channels * plane()); }
 };
 
-// A convolution: its weights as rows, [out][in][taps].
+// A convolution: weights [out][in][taps] where outputs are chosen, else [out / 16][in][16].
 struct Rows {
-  int64_t row = 0;
+  int64_t row = 0, blocked = 0;
   Floats weights, bias;
 };
 
@@ -80,6 +80,7 @@ class BottleneckNetwork : public Layout<Bottleneck, Planes, Map> {
   void features(BottleneckWorkspace &space, int64_t slot, const Call &call, int64_t image) const;
   // Whether all threads share out a convolution of one image by pixels, rather than by channels.
   bool by_pixels(const Bottleneck &block, int convolution) const;
+  int64_t step_of(int convolution) const { return convolution == 2 ? ROW_BLOCK : tiles_->rows_of_planes; }
   float *map(BottleneckWorkspace &space, int map, int64_t slot) const {
     return space.maps[map][slots_[map] > 1 ? slot : 0].at(maps_[map].lead());
   }

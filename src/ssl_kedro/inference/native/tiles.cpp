@@ -205,14 +205,16 @@ void columns(const ColumnsTask *task) {
   } while (first < t.count);
 }
 
-template <int TAPS, int CHANNELS, int VECTORS>
+template <int TAPS, bool BLOCKED, int CHANNELS, int VECTORS>
 void planes_tile(const PlanesTask &t, int64_t first, int64_t last, int64_t place, int64_t pixel) {
   Vector sums[CHANNELS][VECTORS];
-  const float *w[CHANNELS];
+  // Weights of the first input channel, and of those that are needed next.
+  const float *w[CHANNELS], *next[CHANNELS];
   float *out = t.out + place * t.out_plane + pixel;
   UNROLL for (int c = 0; c < CHANNELS; ++c) {
-    const int64_t row = t.list[place + c];
-    w[c] = t.weights + row * t.row;
+    const int64_t at = place + c, row = t.list[at];
+    w[c] = t.weights + (BLOCKED ? at / ROW_BLOCK * t.row + at % ROW_BLOCK : row * t.row);
+    next[c] = BLOCKED ? w[c] + t.row : t.weights + t.list[at + CHANNELS < t.last ? at + CHANNELS : at] * t.row;
     const Vector start = Vector{} + (first ? 0 : t.bias[row]);
     UNROLL for (int v = 0; v < VECTORS; ++v) {
       sums[c][v] = start;
@@ -221,13 +223,20 @@ void planes_tile(const PlanesTask &t, int64_t first, int64_t last, int64_t place
   }
   const float *x = t.x + first * t.x_plane + pixel;
   for (int64_t i = first; i < last; ++i, x += t.x_plane) {
-    const int64_t at = t.in[i] * TAPS;
+    const int64_t at = t.in[i] * (BLOCKED ? ROW_BLOCK : TAPS);
+    if (BLOCKED) __builtin_prefetch(next[0] + at);
+    else if (TAPS > 1 || i % 16 == 0) {
+      UNROLL for (int c = 0; c < CHANNELS; ++c) {
+        __builtin_prefetch(next[c] + at);
+        if (TAPS > 1) __builtin_prefetch(next[c] + at + TAPS - 1);
+      }
+    }
     for (int tap = 0; tap < TAPS; ++tap) {
       const float *from = TAPS == 1 ? x : x + t.taps[tap];
       Vector values[VECTORS];
       UNROLL for (int v = 0; v < VECTORS; ++v) values[v] = load(from + v * LANES);
       UNROLL for (int c = 0; c < CHANNELS; ++c) {
-        const Vector weight = Vector{} + w[c][at + tap];
+        const float weight = BLOCKED ? w[0][at + c] : w[c][at + tap];
         UNROLL for (int v = 0; v < VECTORS; ++v) sums[c][v] += values[v] * weight;
       }
     }
@@ -243,25 +252,29 @@ void planes_tile(const PlanesTask &t, int64_t first, int64_t last, int64_t place
   }
 }
 
-template <int TAPS, int VECTORS>
+template <int TAPS, bool BLOCKED, int VECTORS>
 void planes_strip(const PlanesTask &t, int64_t first, int64_t last, int64_t pixel) {
-  const int64_t places = t.last - t.first, tiles = (places + PLANE_ROWS - 1) / PLANE_ROWS;
-  int64_t place = t.first;
-  for (int64_t i = 0; i < tiles; ++i) {
-    const int64_t end = t.first + places * (i + 1) / tiles;
-    switch (end - place) {
+  const int64_t block = BLOCKED ? ROW_BLOCK : t.last - t.first;
+  for (int64_t start = t.first; start < t.last; start += block) {
+    const int64_t places = t.last - start < block ? t.last - start : block;
+    const int64_t tiles = (places + PLANE_ROWS - 1) / PLANE_ROWS;
+    int64_t place = start;
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t end = start + places * (i + 1) / tiles;
+      switch (end - place) {
 #define CASE(n) \
   case n:       \
-    if constexpr (n <= PLANE_ROWS) planes_tile<TAPS, n, VECTORS>(t, first, last, place, pixel); \
+    if constexpr (n <= PLANE_ROWS) planes_tile<TAPS, BLOCKED, n, VECTORS>(t, first, last, place, pixel); \
     break;
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
+      }
+      place = end;
     }
-    place = end;
   }
 }
 
-template <int TAPS>
+template <int TAPS, bool BLOCKED>
 void planes_of(const PlanesTask &t) {
   const int64_t vectors = (t.last_pixel - t.first_pixel) / LANES, most = TAPS == 1 ? CACHED_RUNS : CACHED_PLANES;
   const int64_t tiles = (vectors + PLANE_VECTORS - 1) / PLANE_VECTORS;
@@ -272,10 +285,10 @@ void planes_of(const PlanesTask &t) {
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t end = vectors * (i + 1) / tiles, pixel = t.first_pixel + vector * LANES;
       switch (end - vector) {
-        case 1: planes_strip<TAPS, 1>(t, first, last, pixel); break;
-        case 2: planes_strip<TAPS, 2>(t, first, last, pixel); break;
-        case 3: planes_strip<TAPS, 3>(t, first, last, pixel); break;
-        case 4: planes_strip<TAPS, PLANE_VECTORS>(t, first, last, pixel); break;
+        case 1: planes_strip<TAPS, BLOCKED, 1>(t, first, last, pixel); break;
+        case 2: planes_strip<TAPS, BLOCKED, 2>(t, first, last, pixel); break;
+        case 3: planes_strip<TAPS, BLOCKED, 3>(t, first, last, pixel); break;
+        case 4: planes_strip<TAPS, BLOCKED, PLANE_VECTORS>(t, first, last, pixel); break;
       }
       vector = end;
     }
@@ -284,8 +297,9 @@ void planes_of(const PlanesTask &t) {
 }
 
 void planes(const PlanesTask *task) {
-  if (task->tap_count == 1) planes_of<1>(*task);
-  else planes_of<9>(*task);
+  if (task->blocked) planes_of<1, true>(*task);
+  else if (task->tap_count == 1) planes_of<1, false>(*task);
+  else planes_of<9, false>(*task);
 }
 
 void plane_means(const float *x, int64_t plane, int64_t planes, int64_t pixels, float scale,

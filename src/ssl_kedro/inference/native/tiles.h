@@ -44,6 +44,8 @@ struct ColumnsTask {
   int64_t first_pixel, last_pixel;
 };
 
+constexpr int64_t ROW_BLOCK = 16;
+
 // Convolution whose input and output channels are both chosen. Each channel is a plane of its
 // own, the pixels of its rows one after the other with a column of zeros between them: the weights
 // of a pair of channels lie together, and each is multiplied with a run of pixels.
@@ -54,11 +56,13 @@ struct PlanesTask {
   int64_t tap_count;         // 1 or 9
   const float *weights;      // row c at c * row: [input channel][tap]
   int64_t row;
+  int64_t blocked;           // instead, block b of ROW_BLOCK rows at b * row, with one tap: [input
+                             // channel][ROW_BLOCK]; all rows are listed
   const float *bias;         // of row c
   const int32_t *in;         // the input channel of each place
   int64_t count;             // places
   const int32_t *list;       // the open rows
-  int64_t first, last;       // places in the list to compute
+  int64_t first, last;       // places in the list to compute; whole blocks
   float *out;                // the run of the first place's plane
   int64_t out_plane;
   const int32_t *inside;     // of each pixel of the run: all bits set, or none in the border
