@@ -91,8 +91,8 @@ void BottleneckNetwork::read(const Shape &shape, const float *weights) {
     b.convolutions[1] = read_rows(reader, b.kept2, 9 * b.kept);
     b.convolutions[2] = read_blocks(reader, b.out, b.kept2);
     if (b.downsample) b.shortcut = read_blocks(reader, b.out, b.in);
-    if (b.hidden) b.gate = Gate(reader, b.in, b.from.channels, b.hidden, b.kept - b.on);
-    if (b.hidden2) b.gate2 = Gate(reader, b.in, b.from.channels, b.hidden2, b.kept2 - b.on2);
+    if (b.hidden) b.gates[0] = Gate(reader, b.in, b.from.channels, b.hidden, b.kept - b.on);
+    if (b.hidden2) b.gates[1] = Gate(reader, b.in, b.from.channels, b.hidden2, b.kept2 - b.on2);
     most = std::max({most, b.in, b.kept, b.kept2, b.out});
   }
   for (int64_t i = 0; i < most; ++i) everything_.push_back(int32_t(i));
@@ -152,28 +152,27 @@ void BottleneckNetwork::stem(BottleneckWorkspace &space, float *planes, int part
     }
 }
 
-// The open channels of a block: of both layers always on, then those whose logit is at least 0.
-void BottleneckNetwork::open(size_t index, BottleneckWorkspace &space, const float *map, int slot,
-                             const Call &call, int64_t image) const {
-  const Bottleneck &b = blocks_[index];
-  float *pooled = space.pooled.at();
+void BottleneckNetwork::pool(const Bottleneck &b, BottleneckWorkspace &space, const float *map) const {
   if (b.hidden || b.hidden2)
     tiles_->plane_means(map, b.from.plane(), b.from.channels, b.from.run(),
-                        1 / float(b.from.height * b.from.width), pooled);
-  const Gate *gates[] = {&b.gate, &b.gate2};
-  const int64_t on[] = {b.on, b.on2}, hidden[] = {b.hidden, b.hidden2};
-  int64_t at = masks_at_[index];
-  for (int layer = 0; layer < 2; ++layer) {
-    auto &list = space.openings[slot].lists[layer];
-    list.assign(everything_.begin(), everything_.begin() + on[layer]);
-    if (!hidden[layer]) continue;
-    gates[layer]->logits(tiles_, 1, pooled, space.hidden.at(), space.logits.at());
-    const uint8_t *wanted = forced(call, image);
-    gates[layer]->add_open(space.logits.at(), on[layer], wanted ? wanted + at : nullptr, list);
-    if (uint8_t *masks = this->masks(call, image))
-      for (size_t i = size_t(on[layer]); i < list.size(); ++i) masks[at + list[i] - on[layer]] = 1;
-    at += gates[layer]->dependent();
-  }
+                        1 / float(b.from.height * b.from.width), space.pooled.at());
+}
+
+// The open channels of a layer: always on, then those whose logit is at least 0.
+void BottleneckNetwork::open(size_t index, int layer, BottleneckWorkspace &space, int slot,
+                             const Call &call, int64_t image) const {
+  const Bottleneck &b = blocks_[index];
+  const Gate &gate = b.gates[layer];
+  const int64_t on = layer ? b.on2 : b.on;
+  const int64_t at = masks_at_[index] + (layer ? b.kept - b.on : 0);
+  auto &list = space.openings[slot].lists[layer];
+  list.assign(everything_.begin(), everything_.begin() + on);
+  if (!(layer ? b.hidden2 : b.hidden)) return;
+  gate.logits(tiles_, 1, space.pooled.at(), space.hidden.at(), space.logits.at());
+  const uint8_t *wanted = forced(call, image);
+  gate.add_open(space.logits.at(), on, wanted ? wanted + at : nullptr, list);
+  if (uint8_t *masks = this->masks(call, image))
+    for (size_t i = size_t(on); i < list.size(); ++i) masks[at + list[i] - on] = 1;
 }
 
 PlanesTask BottleneckNetwork::task(const Rows &rows, int to, Share places, Share pixels) const {
@@ -266,9 +265,10 @@ void BottleneckNetwork::block(size_t index, BottleneckWorkspace &space, const Ca
     for (int64_t start = 0; start < channels; start += part)
       for (int64_t i = 0; i < count; ++i) convolve(int(i), start, std::min(channels, start + part));
   };
-  const Share before = {0, b.from.run()}, after = {0, b.to.run()};
+  const Share before = {0, b.from.end()}, after = {0, b.to.end()};
   for (int64_t i = 0; i < count; ++i) {
-    open(index, space, map(space, b.source, slot + i), int(i), call, image + i);
+    pool(b, space, map(space, b.source, slot + i));
+    for (int layer = 0; layer < 2; ++layer) open(index, layer, space, int(i), call, image + i);
     pick(b, space, map(space, b.source, slot + i), int(i), {0, b.in});
   }
   in_turns(b.kept, b.convolutions[0].row, [&](int i, int64_t start, int64_t end) {
@@ -309,7 +309,8 @@ void BottleneckNetwork::samples(int thread, const Call &call, int64_t first, int
 }
 
 // One sample on all threads, in steps: pixels, stem, perhaps pooling, then for each block its three
-// convolutions. Returns how many items a step has; the first of a block is where its gates decide.
+// convolutions. Returns how many items a step has; before the first convolution its gate decides,
+// and beside it the gate of the second, as an item of its own.
 int BottleneckNetwork::prepare_step(int step, const Call &call, int64_t image) {
   const int first = pooled_ ? 3 : 2;
   if (step < first) return 2 * threads();
@@ -317,44 +318,49 @@ int BottleneckNetwork::prepare_step(int step, const Call &call, int64_t image) {
   const int convolution = (step - first) % 3;
   const Bottleneck &b = blocks_[index];
   BottleneckWorkspace &space = spaces_[0];
-  if (convolution == 0) open(index, space, map(space, b.source, 0), 0, call, image);
-  if (by_pixels(b, convolution)) return 2 * threads();
-  const int64_t rows = step_of(convolution);
-  const int64_t channels = convolution == 2 ? b.out : int64_t(space.openings[0].lists[convolution].size());
-  return int(std::clamp<int64_t>((channels + rows - 1) / rows, 1, 4 * threads()));
+  if (convolution == 0) {
+    pool(b, space, map(space, b.source, 0));
+    open(index, 0, space, 0, call, image);
+  }
+  const int64_t step_of_it = step_of(convolution), channels = channels_of(b, convolution);
+  const int64_t steps = by_pixels(b, convolution) ? 4 * threads() : (channels + step_of_it - 1) / step_of_it;
+  return int(std::clamp<int64_t>(steps, 1, 4 * threads())) + (convolution == 0);
 }
 
+// Whether all threads share out a convolution of one image by pixels, rather than by channels.
 bool BottleneckNetwork::by_pixels(const Bottleneck &b, int convolution) const {
   const Planes &map = convolution ? b.to : b.from;
   return map.run() >= SHARED_PIXELS * threads() && (convolution || !b.phases);
 }
 
 void BottleneckNetwork::do_item(int, int step, int item, int items, const Call &call,
-                                int64_t index) {
+                                int64_t image) {
   const int first_step = pooled_ ? 3 : 2;
   BottleneckWorkspace &space = spaces_[0];
   if (step == 0)
-    return stem_.normalise(image(call, index), call.bytes, space.image.at(), item, items);
+    return stem_.normalise(this->image(call, image), call.bytes, space.image.at(), item, items);
   if (step + 1 < first_step)
     return stem_.convolve(space.image.at(), space.stem.at(),
                           share(stem_map_.height * stem_map_.width, item, items));
   if (step < first_step) return stem(space, map(space, 0, 0), item, items);
-  const Bottleneck &b = blocks_[size_t(step - first_step) / 3];
+  const size_t index = size_t(step - first_step) / 3;
   const int convolution = (step - first_step) % 3;
-  const int64_t run = (convolution ? b.to : b.from).run();
-  const int64_t channels = convolution == 2 ? b.out : int64_t(space.openings[0].lists[convolution].size());
-  const bool whole = by_pixels(b, convolution);
-  const Share pixels = whole ? share(run, item, items, 16) : Share{0, run};
-  const Share places = whole ? Share{0, channels} : share(channels, item, items, step_of(convolution));
+  const Bottleneck &b = blocks_[index];
   const float *from = map(space, b.source, 0);
   if (convolution == 0) {
+    if (item == 0) return open(index, 1, space, 0, call, image);
+    --item, --items;
     pick(b, space, from, 0, share(b.in, item, items));
-    return first(b, space, from, 0, places, pixels);
   }
-  if (convolution == 1) return second(b, space, 0, places, pixels);
-  third(b, space, from, map(space, b.target, 0), 0, places, pixels);
+  const int64_t end = (convolution ? b.to : b.from).end(), channels = channels_of(b, convolution);
+  const bool whole = by_pixels(b, convolution);
+  const Share pixels = whole ? share(end, item, items, 16) : Share{0, end};
+  const Share places = whole ? Share{0, channels} : share(channels, item, items, step_of(convolution));
+  if (convolution == 0) first(b, space, from, 0, places, pixels);
+  if (convolution == 1) second(b, space, 0, places, pixels);
+  if (convolution == 2) third(b, space, from, map(space, b.target, 0), 0, places, pixels);
 }
 
-void BottleneckNetwork::finish(const Call &call, int64_t index) {
-  features(spaces_[0], 0, call, index);
+void BottleneckNetwork::finish(const Call &call, int64_t image) {
+  features(spaces_[0], 0, call, image);
 }

@@ -11,6 +11,7 @@
 struct Planes {
   int64_t height = 0, width = 0, channels = 0;
   int64_t pitch() const { return width + 1; }
+  int64_t end() const { return height * pitch() - 1; }  // behind the last pixel of the run
   int64_t run() const { return rounded(height * pitch(), 16); }
   int64_t lead() const { return rounded(pitch() + 1, 16); }
   int64_t plane() const { return odd_lines(run() + 2 * lead()); }
@@ -24,7 +25,7 @@ struct Rows {
 };
 
 struct Bottleneck : BlockLayout<Planes> {
-  Gate gate2;
+  Gate gates[2];
   Rows convolutions[3], shortcut;
   // At a stride the middle convolution reads planes of every stride-th pixel, `phases` in both
   // directions, each so many floats.
@@ -54,14 +55,16 @@ class BottleneckNetwork : public Layout<Bottleneck, Planes, Map> {
 
  private:
   void samples(int thread, const Call &call, int64_t first, int64_t last) override;
-  int prepare_step(int step, const Call &call, int64_t index) override;
+  int prepare_step(int step, const Call &call, int64_t image) override;
   void do_item(int thread, int step, int item, int items, const Call &call,
-               int64_t index) override;
-  void finish(const Call &call, int64_t index) override;
+               int64_t image) override;
+  void finish(const Call &call, int64_t image) override;
   void read(const Shape &shape, const float *weights);
   void prepare(BottleneckWorkspace &space) const;
   void stem(BottleneckWorkspace &space, float *planes, int part, int parts) const;
-  void open(size_t index, BottleneckWorkspace &space, const float *map, int slot, const Call &call,
+  // Means of a block's input, which its two gates read one after the other.
+  void pool(const Bottleneck &block, BottleneckWorkspace &space, const float *map) const;
+  void open(size_t index, int layer, BottleneckWorkspace &space, int slot, const Call &call,
             int64_t image) const;
   // A 1x1 convolution into a map's planes.
   PlanesTask task(const Rows &rows, int to, Share places, Share pixels) const;
@@ -78,9 +81,12 @@ class BottleneckNetwork : public Layout<Bottleneck, Planes, Map> {
   void block(size_t index, BottleneckWorkspace &space, const Call &call, int64_t image,
              int64_t count, int64_t slot) const;
   void features(BottleneckWorkspace &space, int64_t slot, const Call &call, int64_t image) const;
-  // Whether all threads share out a convolution of one image by pixels, rather than by channels.
+  // One image on all threads: outputs of a convolution, and how they are shared out.
   bool by_pixels(const Bottleneck &block, int convolution) const;
   int64_t step_of(int convolution) const { return convolution == 2 ? ROW_BLOCK : tiles_->rows_of_planes; }
+  int64_t channels_of(const Bottleneck &block, int convolution) const {
+    return convolution == 2 ? block.out : int64_t(spaces_[0].openings[0].lists[convolution].size());
+  }
   float *map(BottleneckWorkspace &space, int map, int64_t slot) const {
     return space.maps[map][slots_[map] > 1 ? slot : 0].at(maps_[map].lead());
   }

@@ -11,7 +11,6 @@ class Gate {
   }
 
   Gate() = default;
-  int64_t dependent() const { return dependent_; }
   // channels: of the pooled input, those of the map.
   Gate(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent)
       : channels_(channels), hidden_(hidden), dependent_(dependent) {

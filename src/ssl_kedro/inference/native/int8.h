@@ -49,6 +49,7 @@ struct Reading {
 };
 
 struct Int8Block : BlockLayout<ByteMap> {
+  Gate gate;
   float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
   int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
   Reading reading;          // of conv1

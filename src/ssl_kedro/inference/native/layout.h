@@ -9,7 +9,6 @@ template <class Map>
 struct BlockLayout {
   int64_t in, kept, on, out, stride, hidden, downsample;
   int64_t kept2, on2, hidden2;         // of a bottleneck
-  Gate gate;
   Map from, to;
   int source, target;                  // which maps of an image it reads and writes
   std::vector<int32_t> from_pixels;    // of each output pixel: input pixel, first tap

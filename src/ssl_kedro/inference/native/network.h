@@ -5,6 +5,7 @@
 #include "tiles.h"
 
 struct Block : BlockLayout<Map> {
+  Gate gate;
   Floats rows, rows_bias;                  // conv1: [kept][3][3 x in]
   Floats columns, columns_bias;            // conv2: [out block][kept][9][block]
   Floats shortcut, shortcut_bias;          // downsample: [out block][in][block]

@@ -276,7 +276,8 @@ void planes_strip(const PlanesTask &t, int64_t first, int64_t last, int64_t pixe
 
 template <int TAPS, bool BLOCKED>
 void planes_of(const PlanesTask &t) {
-  const int64_t vectors = (t.last_pixel - t.first_pixel) / LANES, most = TAPS == 1 ? CACHED_RUNS : CACHED_PLANES;
+  const int64_t most = TAPS == 1 ? CACHED_RUNS : CACHED_PLANES;
+  const int64_t vectors = (t.last_pixel - t.first_pixel + LANES - 1) / LANES;
   const int64_t tiles = (vectors + PLANE_VECTORS - 1) / PLANE_VECTORS;
   int64_t first = 0;
   do {  // once also where no input channel is open: bias and ReLU remain

@@ -68,7 +68,7 @@ struct PlanesTask {
   const int32_t *inside;     // of each pixel of the run: all bits set, or none in the border
   int64_t add;               // whether what is in the output planes is added
   int64_t relu;
-  int64_t first_pixel, last_pixel;  // of the run, multiples of 16
+  int64_t first_pixel, last_pixel;  // of the run; the first is a multiple of 16
 };
 
 struct Tiles {
