@@ -1,14 +1,14 @@
 """Wall-clock of gated and static encoders against the best dense one of any precision.
 
-Run ``python benchmarks/gated_inference.py [--densities .1 .3 .5 1 --batches 1 32 256 --sizes 32
-96 224 --threads 2 --width 64 --architecture resnet18 --precisions f32 bf16 int8]``. For each size and batch it races the
-dense network with folded batch norms in each precision on every engine there is (the C++ kernel,
-PyTorch eager in channels_last, torch.compile with frozen weights, ONNX Runtime, OpenVINO), and the
-same for two networks of each density:
+Run ``python benchmarks/gated_inference.py [--architecture resnet18 --densities .1 .3 .5 1 --batches
+1 32 256 --sizes 32 96 224 --threads 2 --width 64 --precisions f32 bf16 int8]``. For each size and
+batch it races the dense network with folded batch norms in each precision on every engine there is
+(the C++ kernel, PyTorch eager in channels_last, torch.compile with frozen weights, ONNX Runtime,
+OpenVINO), and the same for two networks of each density:
 
-gated: ResNet-18 or ResNet-50 with random weights; of each mask a share of its closed channels is closed for
-every image (``--off``, which compaction removes), the others are closed at random for each image,
-so that exactly ``density`` of the channels is open. Gates are computed all the same.
+gated: ResNet-18 or ResNet-50 with random weights; of each mask a share of the closed channels is
+closed for every image (``--off``, which compaction removes), the others are closed at random for
+each image, so that exactly ``density`` of the channels is open. Gates are computed all the same.
 static: as many channels, the same for every image, without gates.
 
 At density 1 every channel is always on: the network is the dense one. Then all of them take turns,
@@ -34,6 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.encoders.folding import Stem
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.gated_resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
@@ -54,7 +55,7 @@ ARCHITECTURES = {
 def encoder_of(size: int, width: int, architecture: str = "resnet18") -> GatedResNet18:
     """Untrained encoder with the stem that fits the size."""
     torch.manual_seed(0)
-    stem = "cifar" if size <= 32 else "imagenet"
+    stem: Stem = "cifar" if size <= 32 else "imagenet"
     made, config = ARCHITECTURES[architecture]
     return made(config(stem=stem, width=width), image_size=size).eval()
 
@@ -222,8 +223,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(
-        f"{arguments.architecture}, width {arguments.width}, {arguments.threads} threads; of the closed channels "
-        f"{arguments.off:.0%} are closed for every image"
+        f"{arguments.architecture}, width {arguments.width}, {arguments.threads} threads; of the "
+        f"closed channels {arguments.off:.0%} are closed for every image"
     )
     for size in arguments.sizes:
         for batch in arguments.batches:
