@@ -14,6 +14,8 @@ from ssl_kedro.encoders.gated_resnet34 import GatedResNet34, ResNet34Config
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.native.kernel import NativeNetwork, instruction_sets
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.plan import BlockPlan, CompactPlan, LayerPlan
 
 try:
     SETS = instruction_sets()
@@ -137,6 +139,21 @@ def test_bottlenecks_without_channels_in_some_layers(empty: tuple[int, ...], thr
     expected = encoder(images, "gated", masks=masks).features
     found = native(images, native.plan.dependent_masks(masks))
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [3, 4, 5])
+@torch.no_grad()
+def test_bottlenecks_at_any_stride(stride: int) -> None:
+    layers = (
+        LayerPlan("a.0", 9, tuple(range(9)), 9, 0),
+        LayerPlan("a.1", 7, tuple(range(7)), 7, 0),
+    )
+    blocks = (BlockPlan(6, 20, stride, True, layers), BlockPlan(20, 20, 1, False, layers))
+    network = CompactNetwork(CompactPlan("cifar_pad1", 6, 17, blocks))
+    images = torch.rand(2, 3, 17, 17)
+    for threads in (1, 2):
+        found = NativeNetwork(network, 17, threads)(images)
+        assert torch.allclose(found, network(images), atol=1e-5)
 
 
 @torch.no_grad()

@@ -73,7 +73,8 @@ BottleneckNetwork::BottleneckNetwork(const Shape &shape, const float *weights, i
     for (int64_t y = 0; y < 3; ++y)
       for (int64_t x = 0; x < 3; ++x)
         b.taps.push_back(int32_t(
-            b.phases ? (y % stride * b.phases + x % stride) * b.phase + y / stride * pitch + x / stride
+            b.phases ? (y % stride * b.phases + x % stride) * b.phase + y / stride * pitch +
+                           x / stride
                      : (y - 1) * pitch + x - 1));
   }
   read(shape, weights);
@@ -101,12 +102,13 @@ void BottleneckNetwork::read(const Shape &shape, const float *weights) {
 void BottleneckNetwork::prepare(BottleneckWorkspace &space) const {
   space.image = Floats(stem_.image_floats());
   space.stem = Floats(stem_map_.values());
-  if (pooled_) space.map = Floats(Map{maps_[0].height, maps_[0].width, stem_map_.channels}.values());
+  if (pooled_)
+    space.map = Floats(Map{maps_[0].height, maps_[0].width, stem_map_.channels}.values());
   const size_t maps = maps_.size();
   space.maps.resize(maps), space.first.resize(maps), space.phases.resize(maps);
   for (size_t m = 0; m < maps; ++m)
     for (int64_t slot = 0; slot < slots_[m]; ++slot) space.maps[m].emplace_back(maps_[m].values());
-  // What lies between convolutions has no border of its own to keep, or keeps it for good.
+  // The border of what the middle convolution reads is never written: each map has its own.
   std::vector<size_t> first(maps), phases(maps), images(maps, 1);
   size_t widest = 16, hidden = 16, second = 1, picked = 1;
   for (const Bottleneck &b : blocks_) {
@@ -142,7 +144,9 @@ void BottleneckNetwork::stem(BottleneckWorkspace &space, float *planes, int part
   const Map from = {to.height, to.width, stem_map_.channels};
   const Share lines = share(to.height, part, parts);
   if (pooled_) stem_.pool(space.stem.at(), from, space.map.at(), lines);
-  else stem_.convolve(space.image.at(), space.stem.at(), {lines.first * to.width, lines.last * to.width});
+  else
+    stem_.convolve(space.image.at(), space.stem.at(),
+                   {lines.first * to.width, lines.last * to.width});
   const float *map = (pooled_ ? space.map : space.stem).at();
   for (int64_t y = lines.first; y < lines.last; ++y)
     for (int64_t c = 0; c < width_; ++c) {
@@ -152,7 +156,8 @@ void BottleneckNetwork::stem(BottleneckWorkspace &space, float *planes, int part
     }
 }
 
-void BottleneckNetwork::pool(const Bottleneck &b, BottleneckWorkspace &space, const float *map) const {
+void BottleneckNetwork::pool(const Bottleneck &b, BottleneckWorkspace &space,
+                             const float *map) const {
   if (b.hidden || b.hidden2)
     tiles_->plane_means(map, b.from.plane(), b.from.channels, b.from.run(),
                         1 / float(b.from.height * b.from.width), space.pooled.at());
@@ -201,11 +206,13 @@ void BottleneckNetwork::first(const Bottleneck &b, BottleneckWorkspace &space, c
   task.list = space.openings[slot].lists[0].data();
   task.out = space.first[b.source][slot].at(b.from.lead());
   tiles_->planes(&task);
-  for (int64_t p = b.phases ? places.first : places.last; p < places.last; ++p)
+  if (!b.phases) return;
+  float *phases = space.phases[b.source][slot].at();
+  for (int64_t p = places.first; p < places.last; ++p)
     for (int64_t y = 0; y < b.phases; ++y)
       for (int64_t x = 0; x < b.phases; ++x)
         pick_pixels(task.out + p * task.out_plane, b.from, b.stride, y - 1, x - 1,
-                    space.phases[b.source][slot].at(p * b.phase_plane() + (y * b.phases + x) * b.phase),
+                    phases + p * b.phase_plane() + (y * b.phases + x) * b.phase,
                     b.to.pitch(), b.to.height + 1, b.to.width + 1);
 }
 
@@ -222,7 +229,8 @@ void BottleneckNetwork::second(const Bottleneck &b, BottleneckWorkspace &space, 
                                Share places, Share pixels) const {
   const Openings &open = space.openings[slot];
   PlanesTask task = this->task(b.convolutions[1], b.target, places, pixels);
-  task.x = b.phases ? space.phases[b.source][slot].at() : space.first[b.source][slot].at(b.from.lead());
+  task.x = b.phases ? space.phases[b.source][slot].at()
+                    : space.first[b.source][slot].at(b.from.lead());
   task.x_plane = b.phases ? b.phase_plane() : b.from.plane();
   task.taps = b.taps.data();
   task.tap_count = 9;
@@ -323,7 +331,8 @@ int BottleneckNetwork::prepare_step(int step, const Call &call, int64_t image) {
     open(index, 0, space, 0, call, image);
   }
   const int64_t step_of_it = step_of(convolution), channels = channels_of(b, convolution);
-  const int64_t steps = by_pixels(b, convolution) ? 4 * threads() : (channels + step_of_it - 1) / step_of_it;
+  const int64_t steps =
+      by_pixels(b, convolution) ? 4 * threads() : (channels + step_of_it - 1) / step_of_it;
   return int(std::clamp<int64_t>(steps, 1, 4 * threads())) + (convolution == 0);
 }
 
@@ -355,7 +364,8 @@ void BottleneckNetwork::do_item(int, int step, int item, int items, const Call &
   const int64_t end = (convolution ? b.to : b.from).end(), channels = channels_of(b, convolution);
   const bool whole = by_pixels(b, convolution);
   const Share pixels = whole ? share(end, item, items, 16) : Share{0, end};
-  const Share places = whole ? Share{0, channels} : share(channels, item, items, step_of(convolution));
+  const Share places =
+      whole ? Share{0, channels} : share(channels, item, items, step_of(convolution));
   if (convolution == 0) first(b, space, from, 0, places, pixels);
   if (convolution == 1) second(b, space, 0, places, pixels);
   if (convolution == 2) third(b, space, from, map(space, b.target, 0), 0, places, pixels);

@@ -1,7 +1,7 @@
 // The gated network of bottlenecks: each channel of a map is a plane of its own (NCHW).
 //
 // Inputs and outputs of the 3x3 convolution are both chosen, and weights of closed channels are
-// neither read nor gathered: one weight at a time is multiplied with a run of pixels. See PlanesTask.
+// neither read nor gathered: one weight at a time is multiplied with a run of pixels.
 #pragma once
 #include "layout.h"
 #include "stem.h"
@@ -31,7 +31,7 @@ struct Bottleneck : BlockLayout<Planes> {
   // directions, each so many floats.
   int64_t phases, phase;
   int64_t phase_plane() const { return odd_lines(phases * phases * phase); }
-  std::vector<int32_t> taps;
+  std::vector<int32_t> taps;           // of the middle convolution
 };
 
 // Of an image in hand: the open channels of the block at hand.
@@ -83,7 +83,9 @@ class BottleneckNetwork : public Layout<Bottleneck, Planes, Map> {
   void features(BottleneckWorkspace &space, int64_t slot, const Call &call, int64_t image) const;
   // One image on all threads: outputs of a convolution, and how they are shared out.
   bool by_pixels(const Bottleneck &block, int convolution) const;
-  int64_t step_of(int convolution) const { return convolution == 2 ? ROW_BLOCK : tiles_->rows_of_planes; }
+  int64_t step_of(int convolution) const {
+    return convolution == 2 ? ROW_BLOCK : tiles_->rows_of_planes;
+  }
   int64_t channels_of(const Bottleneck &block, int convolution) const {
     return convolution == 2 ? block.out : int64_t(spaces_[0].openings[0].lists[convolution].size());
   }

@@ -1,5 +1,6 @@
-// The gated network of basic blocks in int8: weights signed with a scale for each output channel, inputs of
-// convolutions unsigned with a scale for each map. What blocks add up is kept as words of 16 bits.
+// The gated network of basic blocks in int8: weights signed with a scale for each output channel,
+// inputs of convolutions unsigned with a scale for each map. What blocks add up is kept as words of
+// 16 bits.
 #pragma once
 #include "int8_tiles.h"
 #include "layout.h"

@@ -89,8 +89,8 @@ class NativeNetwork(Engine):
             see :func:`~ssl_kedro.inference.int8.int8_network`.
 
     Raises:
-        EngineUnavailableError: no compiler, an instruction set that the machine lacks, or no
-            memory.
+        EngineUnavailableError: no compiler, an instruction set that the machine lacks, bottlenecks
+            in int8, or no memory.
         ValueError: an image size or number of threads below 1 or beyond all use, or int8 without
             calibration.
     """
@@ -227,7 +227,7 @@ def _created(
 
 
 def _shape(plan: CompactPlan, image_size: int) -> list[int]:
-    """Numbers in the order in which the library reads them."""
+    """Numbers in the order in which the library reads them; a second layer of -1 is none."""
     kernel, stride, padding = STEMS[plan.stem]
     pooled = int(plan.stem == "imagenet")
     shape = [len(plan.blocks), kernel, stride, padding, pooled, plan.width, image_size, 0]

@@ -11,7 +11,11 @@ Floats packed_columns(const float *weights, int64_t out, int64_t in, int64_t tap
 }
 
 Stem::Stem(Reader<float> &reader, const Shape &shape, const Map &to, const Tiles *tiles)
-    : tiles_(tiles), side_(shape.side()), padding_(shape.padding()), width_(shape.width()), to_(to) {
+    : tiles_(tiles),
+      side_(shape.side()),
+      padding_(shape.padding()),
+      width_(shape.width()),
+      to_(to) {
   const float *mean = reader.take(3), *deviation = reader.take(3);
   for (int c = 0; c < 3; ++c) {
     scale_[c] = 1 / deviation[c];
@@ -45,7 +49,7 @@ void Stem::normalise(const void *image, bool bytes, float *pixels, int part, int
   }
 }
 
-void Stem::convolve(const float *pixels, float *map, Share share) const {
+void Stem::convolve(const float *pixels, float *map, Share some) const {
   static const int32_t colours[3] = {0, 1, 2};
   ColumnsTask task = {};
   task.x = pixels;
@@ -58,7 +62,7 @@ void Stem::convolve(const float *pixels, float *map, Share share) const {
   task.relu = 1;
   task.out_pixels = to_pixels_.data();
   task.out_channels = to_.channels;
-  task.first_pixel = share.first, task.last_pixel = share.last;
+  task.first_pixel = some.first, task.last_pixel = some.last;
   for (int64_t start = 0; start < width_; start += tiles_->block) {
     task.weights = weights_.at(start * 3 * task.tap_count);
     task.bias = bias_.at(start);

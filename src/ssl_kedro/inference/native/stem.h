@@ -11,11 +11,11 @@ class Stem {
   Stem(Reader<float> &reader, const Shape &shape, const Map &to, const Tiles *tiles);
   // Floats that an image takes with its border.
   size_t image_floats() const { return pitch() * pitch() * 3; }
-  // Each of them does one of some parts: an image, bytes or floats, as normalised pixels; ...
+  // Part of an image, bytes or floats, as normalised pixels.
   void normalise(const void *image, bool bytes, float *pixels, int part, int parts) const;
-  // ... those of `share`, convolved; ...
-  void convolve(const float *pixels, float *map, Share share) const;
-  // ... lines of the map, pooled.
+  // Some pixels of the map.
+  void convolve(const float *pixels, float *map, Share some) const;
+  // Some lines of the pooled map.
   void pool(const float *map, const Map &to, float *pooled, Share lines) const;
 
  private:

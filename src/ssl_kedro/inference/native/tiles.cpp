@@ -214,7 +214,8 @@ void planes_tile(const PlanesTask &t, int64_t first, int64_t last, int64_t place
   UNROLL for (int c = 0; c < CHANNELS; ++c) {
     const int64_t at = place + c, row = t.list[at];
     w[c] = t.weights + (BLOCKED ? at / ROW_BLOCK * t.row + at % ROW_BLOCK : row * t.row);
-    next[c] = BLOCKED ? w[c] + t.row : t.weights + t.list[at + CHANNELS < t.last ? at + CHANNELS : at] * t.row;
+    next[c] = BLOCKED ? w[c] + t.row
+                      : t.weights + t.list[at + CHANNELS < t.last ? at + CHANNELS : at] * t.row;
     const Vector start = Vector{} + (first ? 0 : t.bias[row]);
     UNROLL for (int v = 0; v < VECTORS; ++v) {
       sums[c][v] = start;
@@ -243,7 +244,8 @@ void planes_tile(const PlanesTask &t, int64_t first, int64_t last, int64_t place
   }
   const bool end = last == t.count;
   UNROLL for (int v = 0; v < VECTORS; ++v) {
-    const Bits inside = end ? *reinterpret_cast<const Bits *>(t.inside + pixel + v * LANES) : ~Bits{};
+    const auto *bits = reinterpret_cast<const Bits *>(t.inside + pixel + v * LANES);
+    const Bits inside = end ? *bits : ~Bits{};
     UNROLL for (int c = 0; c < CHANNELS; ++c) {
       Vector sum = sums[c][v];
       if (end && t.relu) sum = sum < 0 ? Vector{} : sum;
