@@ -1,14 +1,14 @@
 """Wall-clock of gated and static encoders against the best dense one of any precision.
 
-Run ``python benchmarks/gated_inference.py [--densities .1 .3 .5 1 --batches 1 32 256 --sizes 32
-96 224 --threads 2 --width 64 --precisions f32 bf16 int8]``. For each size and batch it races the
-dense network with folded batch norms in each precision on every engine there is (the C++ kernel,
-PyTorch eager in channels_last, torch.compile with frozen weights, ONNX Runtime, OpenVINO), and the
-same for two networks of each density:
+Run ``python benchmarks/gated_inference.py [--architecture resnet18 --densities .1 .3 .5 1 --batches
+1 32 256 --sizes 32 96 224 --threads 2 --width 64 --precisions f32 bf16 int8]``. For each size and
+batch it races the dense network with folded batch norms in each precision on every engine there is
+(the C++ kernel, PyTorch eager in channels_last, torch.compile with frozen weights, ONNX Runtime,
+OpenVINO), and the same for two networks of each density:
 
-gated: ResNet-18 with random weights; in each block a share of its closed channels is closed for
-every image (``--off``, which compaction removes), the others are closed at random for each image,
-so that exactly ``density`` of the channels is open. Gates are computed all the same.
+gated: ResNet-18 or ResNet-50 with random weights; of each mask a share of the closed channels is
+closed for every image (``--off``, which compaction removes), the others are closed at random for
+each image, so that exactly ``density`` of the channels is open. Gates are computed all the same.
 static: as many channels, the same for every image, without gates.
 
 At density 1 every channel is always on: the network is the dense one. Then all of them take turns,
@@ -34,7 +34,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.encoders.folding import Stem
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.gated_resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
@@ -44,24 +46,31 @@ from ssl_kedro.inference.precision import PRECISIONS
 Call = tuple[Engine, Tensor, Tensor | None]
 
 
-def encoder_of(size: int, width: int) -> GatedResNet18:
+ARCHITECTURES = {
+    "resnet18": (GatedResNet18, EncoderConfig),
+    "resnet50": (GatedResNet50, ResNet50Config),
+}
+
+
+def encoder_of(size: int, width: int, architecture: str = "resnet18") -> GatedResNet18:
     """Untrained encoder with the stem that fits the size."""
     torch.manual_seed(0)
-    stem = "cifar" if size <= 32 else "imagenet"
-    return GatedResNet18(EncoderConfig(stem=stem, width=width), image_size=size).eval()
+    stem: Stem = "cifar" if size <= 32 else "imagenet"
+    made, config = ARCHITECTURES[architecture]
+    return made(config(stem=stem, width=width), image_size=size).eval()
 
 
 def imposed(
     encoder: GatedResNet18, density: float, off: float, batch: int
 ) -> tuple[CompactNetwork, Tensor]:
-    """Compact network and masks (batch, dependent) with ``density`` of each block open.
+    """Compact network and masks (batch, dependent) with ``density`` of each mask open.
 
     Of the closed share of the channels, ``off`` is closed for every image.
     """
     generator = torch.Generator().manual_seed(1)
     names, counts, masks = [], [], []
-    for name, block in encoder.residual_blocks():
-        channels = block.conv1.out_channels
+    for layer in encoder.cost().blocks:
+        channels = layer.channels
         opened = round(density * channels)
         removed = round(off * (channels - opened))
         order = torch.randperm(channels, generator=generator)
@@ -71,7 +80,7 @@ def imposed(
         mask[:, left] = (rank < opened).float()
         count = np.full(channels, 1 if density < 1 else 2)
         count[order[:removed].numpy()] = 0
-        names.append(name)
+        names.append(layer.name)
         counts.append(count)
         masks.append(mask)
     network = compact(encoder, GateUsage("imposed", 2, tuple(names), tuple(counts)))
@@ -99,12 +108,11 @@ def interleaved(
 
 
 def static(encoder: GatedResNet18, density: float) -> CompactNetwork:
-    """Without gates, with ``density`` of the channels of each block."""
+    """Without gates, with ``density`` of the channels of each mask."""
     names, counts = [], []
-    for name, block in encoder.residual_blocks():
-        channels = block.conv1.out_channels
-        names.append(name)
-        counts.append(2 * (np.arange(channels) < round(density * channels)))
+    for layer in encoder.cost().blocks:
+        names.append(layer.name)
+        counts.append(2 * (np.arange(layer.channels) < round(density * layer.channels)))
     return compact(encoder, GateUsage("imposed", 2, tuple(names), tuple(counts)))
 
 
@@ -147,7 +155,7 @@ def fastest_in_each(
 
 def measure(size: int, batch: int, arguments: argparse.Namespace) -> None:
     """One size and batch at all densities."""
-    encoder = encoder_of(size, arguments.width)
+    encoder = encoder_of(size, arguments.width, arguments.architecture)
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(2))
     print(f"{size} px, batch {batch}:", flush=True)
     raced = partial(fastest_in_each, images=images, arguments=arguments)
@@ -210,12 +218,13 @@ def main() -> None:
     parser = options(__doc__.splitlines()[0])
     parser.add_argument("--densities", type=float, nargs="+", default=[0.1, 0.3, 0.5, 1.0])
     parser.add_argument("--dense-engines", nargs="+", choices=ENGINES, help="of the dense network")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="resnet18")
     parser.add_argument("--cpu-time", action="store_true", help="of the process; with --threads 1")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(
-        f"width {arguments.width}, {arguments.threads} threads; of the closed channels "
-        f"{arguments.off:.0%} are closed for every image"
+        f"{arguments.architecture}, width {arguments.width}, {arguments.threads} threads; of the "
+        f"closed channels {arguments.off:.0%} are closed for every image"
     )
     for size in arguments.sizes:
         for batch in arguments.batches:

@@ -12,6 +12,10 @@ from ssl_kedro.encoders.gated_resnet import BlockKind, EncoderConfig, GatedResNe
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.inference.compact import GateUsage
 
+# Which masks of bottlenecks have no channels: none; a block's first; its second; both; one's first
+# and the next one's second.
+EMPTY = [(), (0,), (5,), (2, 3), (6, 9)]
+
 
 def random_encoder(
     stem: Stem = "cifar",
@@ -64,3 +68,9 @@ def gate_usage(
     record = extract_features(encoder, images, "gated", batch_size=batch_size).gates
     assert record is not None
     return GateUsage(source, len(images), record.block_names, record.open_counts)
+
+
+def without(usage: GateUsage, places: tuple[int, ...]) -> GateUsage:
+    """The usage with some masks never open."""
+    counts = [np.zeros_like(c) if i in places else c for i, c in enumerate(usage.open_counts)]
+    return GateUsage(usage.source, usage.images, usage.block_names, tuple(counts))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.networks import agreeing_masks, random_encoder, random_usage
+from inference.networks import EMPTY, agreeing_masks, random_encoder, random_usage, without
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.gated_resnet import GatedResNet18, Stem
@@ -24,16 +24,6 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 16, 16), dtype=np.uint
 
 def bottlenecks(stem: Stem = "cifar", size: int = 16) -> GatedResNet18:
     return random_encoder(stem, size=size, block="bottleneck")
-
-
-def without(usage: GateUsage, places: tuple[int, ...]) -> GateUsage:
-    """The usage with some masks never open."""
-    counts = [np.zeros_like(c) if i in places else c for i, c in enumerate(usage.open_counts)]
-    return GateUsage(usage.source, usage.images, usage.block_names, tuple(counts))
-
-
-# Of blocks: none; the first mask; the second; both; the first of one and the second of the next.
-EMPTY = [(), (0,), (5,), (2, 3), (6, 9)]
 
 
 @pytest.mark.parametrize("empty", EMPTY)

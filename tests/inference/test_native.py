@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from inference.networks import agreeing_masks, random_encoder, random_usage
+from inference.networks import EMPTY, agreeing_masks, random_encoder, random_usage, without
 from oracles.norms import with_used_norms
 from oracles.sliced_resnet import sliced_forward
-from ssl_kedro.encoders.gated_resnet import Stem
+from ssl_kedro.encoders.gated_resnet import BlockKind, Stem
 from ssl_kedro.encoders.resnet34 import GatedResNet34, ResNet34Config
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.native.kernel import NativeNetwork, instruction_sets
+from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.plan import BlockPlan, CompactPlan, LayerPlan
 
 try:
     SETS = instruction_sets()
@@ -21,6 +23,10 @@ except EngineUnavailableError as unavailable:
     pytest.skip(str(unavailable), allow_module_level=True)
 
 
+BLOCKS = pytest.mark.parametrize("block", ["basic", "bottleneck"])
+
+
+@BLOCKS
 @pytest.mark.parametrize("chosen", SETS)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize(
@@ -29,9 +35,9 @@ except EngineUnavailableError as unavailable:
 )
 @torch.no_grad()
 def test_equals_the_masked_encoder(
-    stem: Stem, size: int, width: int, threads: int, chosen: str
+    stem: Stem, size: int, width: int, threads: int, chosen: str, block: BlockKind
 ) -> None:
-    encoder = random_encoder(stem, width, size)
+    encoder = random_encoder(stem, width, size, block=block)
     usage = random_usage(encoder)
     native = NativeNetwork(compact(encoder, usage), size, threads, chosen)
     images = torch.rand(5, 3, size, size)
@@ -40,14 +46,15 @@ def test_equals_the_masked_encoder(
     expected = encoder(images, "gated", masks=masks).features
     found, applied = native.decide(images, imposed)
     assert torch.equal(applied.float(), imposed)
-    assert float((found - expected).abs().max()) < 1e-5
+    assert torch.allclose(found, expected, atol=1e-5)
     # One image goes another way through the threads than many.
     assert torch.allclose(native(images[:1], imposed[:1]), expected[:1], atol=1e-5)
 
 
+@BLOCKS
 @torch.no_grad()
-def test_equals_the_network_cut_to_the_open_channels() -> None:
-    encoder = random_encoder(width=16, size=32)
+def test_equals_the_network_cut_to_the_open_channels(block: BlockKind) -> None:
+    encoder = random_encoder(width=16, size=32, block=block)
     usage = random_usage(encoder)
     native = NativeNetwork(compact(encoder, usage), 32)
     images, masks = torch.rand(2, 3, 32, 32), agreeing_masks(usage, 2)
@@ -71,12 +78,18 @@ def test_it_runs_more_blocks_a_stage() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@BLOCKS
 @torch.no_grad()
-def test_its_own_gates_decide_as_the_encoders() -> None:
-    encoder = random_encoder(width=16, inner=(5, 16, 3, 40, 1, 70, 17, 128))
-    every = [np.full(block.channels, 1) for block in encoder.cost().blocks]
-    names = tuple(name for name, _ in encoder.residual_blocks())
-    native = NativeNetwork(compact(encoder, GateUsage("x", 2, names, tuple(every))), 16)
+def test_its_own_gates_decide_as_the_encoders(block: BlockKind) -> None:
+    inner = (5, 16, 3, 40, 1, 70, 17, 128)
+    second = (7, 1, 30, 16, 33, 2, 50, 9)
+    if block == "bottleneck":
+        inner = tuple(n for pair in zip(inner, second, strict=True) for n in pair)
+    encoder = random_encoder(width=16, inner=inner, block=block)
+    layers = encoder.cost().blocks
+    every = tuple(np.full(layer.channels, 1) for layer in layers)
+    usage = GateUsage("x", 2, tuple(layer.name for layer in layers), every)
+    native = NativeNetwork(compact(encoder, usage), 16)
     images = torch.randint(0, 256, (19, 3, 16, 16), dtype=torch.uint8)
     encoding = encoder(images, "gated")
     features, masks = native.decide(images)
@@ -85,9 +98,10 @@ def test_its_own_gates_decide_as_the_encoders() -> None:
     assert torch.allclose(native(images.float() / 255), features, atol=1e-5)
 
 
+@BLOCKS
 @torch.no_grad()
-def test_wide_blocks_that_take_many_samples_at_a_time() -> None:
-    encoder = random_encoder(width=64, size=8)
+def test_wide_blocks_that_take_many_samples_at_a_time(block: BlockKind) -> None:
+    encoder = random_encoder(width=64, size=8, block=block)
     usage = random_usage(encoder)
     native = NativeNetwork(compact(encoder, usage), 8, 2)
     images, masks = torch.rand(37, 3, 8, 8), agreeing_masks(usage, 37)
@@ -96,10 +110,11 @@ def test_wide_blocks_that_take_many_samples_at_a_time() -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@BLOCKS
 @pytest.mark.parametrize("fill", [0, 10])
 @torch.no_grad()
-def test_blocks_without_gates_or_without_channels(fill: int) -> None:
-    encoder = random_encoder()
+def test_blocks_without_gates_or_without_channels(fill: int, block: BlockKind) -> None:
+    encoder = random_encoder(block=block)
     usage = random_usage(encoder)
     counts = tuple(np.full_like(count, fill) for count in usage.open_counts)
     usage = GateUsage("x", 10, usage.block_names, counts)
@@ -107,6 +122,38 @@ def test_blocks_without_gates_or_without_channels(fill: int) -> None:
     images, masks = torch.rand(3, 3, 16, 16), agreeing_masks(usage, 3)
     expected = encoder(images, "gated", masks=masks).features
     assert torch.allclose(NativeNetwork(network, 16, 2)(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("empty", EMPTY)
+@torch.no_grad()
+def test_bottlenecks_without_channels_in_some_layers(empty: tuple[int, ...], threads: int) -> None:
+    encoder = random_encoder("imagenet", size=65, block="bottleneck")
+    usage = without(random_usage(encoder), empty)
+    native = NativeNetwork(compact(encoder, usage), 65, threads)
+    images, masks = torch.rand(3, 3, 65, 65), agreeing_masks(usage, 3)
+    # Open for some images only, and for this one none is.
+    masks = [
+        mask * torch.from_numpy(c == 10) for mask, c in zip(masks, usage.open_counts, strict=True)
+    ]
+    expected = encoder(images, "gated", masks=masks).features
+    found = native(images, native.plan.dependent_masks(masks))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [3, 4, 5])
+@torch.no_grad()
+def test_bottlenecks_at_any_stride(stride: int) -> None:
+    layers = (
+        LayerPlan("a.0", 9, tuple(range(9)), 9, 0),
+        LayerPlan("a.1", 7, tuple(range(7)), 7, 0),
+    )
+    blocks = (BlockPlan(6, 20, stride, True, layers), BlockPlan(20, 20, 1, False, layers))
+    network = CompactNetwork(CompactPlan("cifar_pad1", 6, 17, blocks))
+    images = torch.rand(2, 3, 17, 17)
+    for threads in (1, 2):
+        found = NativeNetwork(network, 17, threads)(images)
+        assert torch.allclose(found, network(images), atol=1e-5)
 
 
 @torch.no_grad()
@@ -145,9 +192,10 @@ def test_wrong_sizes_are_refused_before_the_call() -> None:
         NativeNetwork(native_source(), 16, 1, "neon")
 
 
+@BLOCKS
 @torch.no_grad()
-def test_what_is_not_a_number_stays_so_and_where_it_is() -> None:
-    network = dense_network(random_encoder("imagenet", size=32))
+def test_what_is_not_a_number_stays_so_and_where_it_is(block: BlockKind) -> None:
+    network = dense_network(random_encoder("imagenet", size=32, block=block))
     images = torch.rand(3, 3, 32, 32)
     expected = network(images)
     images[1, 0, 5, 5] = torch.nan

@@ -1,1 +1,1 @@
-"""The gated ResNet-18 in C++: closed channels are neither computed nor read."""
+"""Gated residual networks in C++: closed channels are neither computed nor read."""

@@ -14,66 +14,6 @@ constexpr int64_t SHARED_PIXELS = 64;
 
 }  // namespace
 
-void Network::normalise(Workspace &space, const void *image, bool bytes, int part,
-                        int parts) const {
-  const int64_t pitch = side_ + 2 * padding_, plane = side_ * side_;
-  const Share lines = share(side_, part, parts);
-  for (int64_t y = lines.first; y < lines.last; ++y) {
-    float *out = space.image.at(((y + padding_) * pitch + padding_) * 3);
-    for (int64_t c = 0; c < 3; ++c) {
-      const int64_t start = c * plane + y * side_;
-      if (bytes) {
-        const uint8_t *in = static_cast<const uint8_t *>(image) + start;
-        const float scale = scale_[c] / 255;
-        for (int64_t x = 0; x < side_; ++x) out[x * 3 + c] = in[x] * scale + shift_[c];
-      } else {
-        const float *in = static_cast<const float *>(image) + start;
-        for (int64_t x = 0; x < side_; ++x) out[x * 3 + c] = in[x] * scale_[c] + shift_[c];
-      }
-    }
-  }
-}
-
-void Network::convolve_stem(Workspace &space, float *map, int part, int parts) const {
-  const Share pixels = share(stem_map_.height * stem_map_.width, part, parts);
-  ColumnsTask task = {};
-  task.x = space.image.at();
-  task.x_pixels = stem_from_.data();
-  task.channels = 3;
-  task.taps = stem_taps_.data();
-  task.tap_count = kernel_ * kernel_;
-  task.list = everything_.data();
-  task.count = 3;
-  task.relu = 1;
-  task.out_pixels = stem_to_.data();
-  task.out_channels = stem_map_.channels;
-  task.first_pixel = pixels.first, task.last_pixel = pixels.last;
-  for (int64_t start = 0; start < width_; start += tiles_->block) {
-    task.weights = stem_weights_.at(start * 3 * task.tap_count);
-    task.bias = stem_bias_.at(start);
-    task.half = stem_map_.channels - start < tiles_->block;
-    task.out = (pooled_ ? space.stem.at() : map) + start;
-    tiles_->columns(&task);
-  }
-}
-
-// Maximum of 3x3 at stride 2; the border of zeros does no harm behind a ReLU.
-void Network::pool_stem(Workspace &space, float *map, int part, int parts) const {
-  const Map &to = maps_[0];
-  const int64_t channels = to.channels, pitch = stem_map_.pitch() * channels;
-  const Share lines = share(to.height, part, parts);
-  for (int64_t y = lines.first; y < lines.last; ++y)
-    for (int64_t x = 0; x < to.width; ++x) {
-      const float *in = space.stem.at(2 * y * pitch + 2 * x * channels);
-      float *out = map + ((y + 1) * to.pitch() + x + 1) * channels;
-      std::copy(in, in + channels, out);
-      for (int tap = 1; tap < 9; ++tap) {
-        const float *other = in + tap / 3 * pitch + tap % 3 * channels;
-        for (int64_t c = 0; c < channels; ++c) out[c] = other[c] > out[c] || other[c] != other[c] ? other[c] : out[c];
-      }
-    }
-}
-
 void Network::mean(const Block &block, const float *map, float *means) const {
   const int64_t channels = block.to.channels;
   std::fill(means, means + channels, 0.f);
@@ -116,7 +56,7 @@ void Network::rows(const Block &block, const float *map, const std::vector<int32
   task.first = first, task.last = last;
   task.out = inner;
   task.out_pixels = block.to_pixels.data();
-  task.out_channels = inner_channels(int64_t(list.size()));
+  task.out_channels = odd_lines(int64_t(list.size()));
   task.first_pixel = first_pixel, task.last_pixel = last_pixel;
   tiles_->rows(&task);
 }
@@ -125,7 +65,7 @@ void Network::columns(const Block &block, const float *map, const std::vector<in
                       const float *inner, float *target, int64_t out_block, int64_t first_pixel,
                       int64_t last_pixel) const {
   const int64_t start = out_block * tiles_->block, open = int64_t(list.size());
-  const int64_t channels = inner_channels(open);
+  const int64_t channels = odd_lines(open);
   ColumnsTask task = {};
   task.half = block.to.channels - start < tiles_->block;
   task.out = target + start;
@@ -163,7 +103,7 @@ void Network::columns(const Block &block, const float *map, const std::vector<in
 }
 
 void Network::clear_border(const Block &block, float *inner, size_t count) const {
-  const size_t open = inner_channels(int64_t(count));
+  const size_t open = odd_lines(int64_t(count));
   const size_t pitch = block.to.pitch() * open, last = block.to.height + 1;
   std::fill(inner, inner + pitch, 0.f);
   std::fill(inner + last * pitch, inner + (last + 1) * pitch, 0.f);
@@ -212,9 +152,10 @@ void Network::samples(int thread, const Call &call, int64_t first, int64_t last)
   while (early < blocks_.size() && !blocks_[early].late) ++early;
   for (int64_t s = first; s < last; ++s) {
     auto slot = [&](int map) { return space.maps[map][slots_[map] > 1 ? s - first : 0].at(); };
-    normalise(space, image(call, s), call.bytes, 0, 1);
-    convolve_stem(space, slot(0), 0, 1);
-    if (pooled_) pool_stem(space, slot(0), 0, 1);
+    stem_.normalise(image(call, s), call.bytes, space.image.at(), 0, 1);
+    stem_.convolve(space.image.at(), pooled_ ? space.stem.at() : slot(0),
+                   {0, stem_map_.height * stem_map_.width});
+    if (pooled_) stem_.pool(space.stem.at(), maps_[0], slot(0), {0, maps_[0].height});
     for (size_t b = 0; b < early; ++b) {
       const Block &block = blocks_[b];
       auto &list = space.lists[0];
@@ -263,9 +204,13 @@ void Network::do_item(int, int step, int item, int items, const Call &call, int6
   const int first = pooled_ ? 3 : 2;
   Workspace &space = spaces_[0];
   auto map = [&](int m) { return space.maps[m][0].at(); };
-  if (step == 0) return normalise(space, image(call, index), call.bytes, item, items);
-  if (step == 1) return convolve_stem(space, map(0), item, items);
-  if (step < first) return pool_stem(space, map(0), item, items);
+  if (step == 0)
+    return stem_.normalise(image(call, index), call.bytes, space.image.at(), item, items);
+  if (step == 1)
+    return stem_.convolve(space.image.at(), pooled_ ? space.stem.at() : map(0),
+                          share(stem_map_.height * stem_map_.width, item, items));
+  if (step < first)
+    return stem_.pool(space.stem.at(), maps_[0], map(0), share(maps_[0].height, item, items));
   const Block &block = blocks_[size_t(step - first) / 2];
   const auto &list = space.lists[0];
   const int64_t open = int64_t(list.size()), pixels = block.pixels();

@@ -1,5 +1,6 @@
-// The gated ResNet-18 in int8: weights signed with a scale for each output channel, inputs of
-// convolutions unsigned with a scale for each map. What blocks add up is kept as words of 16 bits.
+// The gated network of basic blocks in int8: weights signed with a scale for each output channel,
+// inputs of convolutions unsigned with a scale for each map. What blocks add up is kept as words of
+// 16 bits.
 #pragma once
 #include "int8_tiles.h"
 #include "layout.h"
@@ -49,6 +50,7 @@ struct Reading {
 };
 
 struct Int8Block : BlockLayout<ByteMap> {
+  Gate gate;
   float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
   int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
   Reading reading;          // of conv1

@@ -83,6 +83,7 @@ Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, con
     : Layout(shape, threads, LATE_BYTES), tiles_(tiles), int8_(int8) {
   int64_t most = stem_map_.height * stem_map_.width;
   for (Int8Block &block : blocks_) {
+    block.find_pixels();
     const int64_t h = block.to.height, w = block.to.width, pitch = block.to.pitch();
     block.flat_pixels = pixel_places(h, pitch, 1, pitch, pitch + 1);
     block.tiles[int(Way::by_row)] = tiles_of(h, w);

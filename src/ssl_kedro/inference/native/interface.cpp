@@ -4,6 +4,7 @@
 #include <cpuid.h>
 #endif
 
+#include "bottleneck.h"
 #include "int8.h"
 #include "network.h"
 #if defined(__linux__)
@@ -90,18 +91,20 @@ void *gated_create(const int64_t *shape, int64_t shape_count, const float *weigh
       Network::floats(found) != weight_count)
     return nullptr;
   try {
+    if (found.bottlenecks())
+      return static_cast<Executor *>(new BottleneckNetwork(found, weights, threads, tiles(set)));
     return static_cast<Executor *>(new Network(found, weights, threads, tiles(set)));
   } catch (...) {
     return nullptr;
   }
 }
 
-// The same in int8: weights, and floats that scale them.
+// The same in int8, for basic blocks: weights, and floats that scale them.
 void *gated_create_int8(const int64_t *shape, int64_t shape_count, const int8_t *weights,
                         int64_t weight_count, const float *floats, int64_t float_count,
                         int threads, int set) {
   const Shape found{shape};
-  if (!int8_available(set) || threads < 1 || !found.readable(shape_count) ||
+  if (!int8_available(set) || threads < 1 || !found.readable(shape_count) || found.bottlenecks() ||
       Int8Arrays::weight_count(found) != weight_count ||
       Int8Arrays::float_count(found) != float_count)
     return nullptr;

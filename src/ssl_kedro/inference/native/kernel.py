@@ -89,8 +89,8 @@ class NativeNetwork(Engine):
             see :func:`~ssl_kedro.inference.int8.int8_network`.
 
     Raises:
-        EngineUnavailableError: no compiler, an instruction set that the machine lacks, or no
-            memory.
+        EngineUnavailableError: no compiler, an instruction set that the machine lacks, bottlenecks
+            in int8, or no memory.
         ValueError: an image size or number of threads below 1 or beyond all use, or int8 without
             calibration.
     """
@@ -227,16 +227,16 @@ def _created(
 
 
 def _shape(plan: CompactPlan, image_size: int) -> list[int]:
-    """Numbers in the order in which the library reads them."""
+    """Numbers in the order in which the library reads them; a second layer of -1 is none."""
     kernel, stride, padding = STEMS[plan.stem]
     pooled = int(plan.stem == "imagenet")
     shape = [len(plan.blocks), kernel, stride, padding, pooled, plan.width, image_size, 0]
     for block in plan.blocks:
-        if len(block.layers) > 1:
-            raise EngineUnavailableError("the kernel computes basic blocks, no bottlenecks")
-        (layer,) = block.layers
+        layer = block.layers[0]
         shape += [block.in_channels, len(layer.kept), layer.always_on, block.out_channels]
         shape += [block.stride, layer.hidden, int(block.downsample)]
+        second = [(len(inner.kept), inner.always_on, inner.hidden) for inner in block.layers[1:]]
+        shape += second[0] if second else (-1, 0, 0)
     return shape
 
 

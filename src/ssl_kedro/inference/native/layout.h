@@ -8,7 +8,7 @@
 template <class Map>
 struct BlockLayout {
   int64_t in, kept, on, out, stride, hidden, downsample;
-  Gate gate;
+  int64_t kept2, on2, hidden2;         // of a bottleneck
   Map from, to;
   int source, target;                  // which maps of an image it reads and writes
   std::vector<int32_t> from_pixels;    // of each output pixel: input pixel, first tap
@@ -17,15 +17,25 @@ struct BlockLayout {
   std::vector<int32_t> source_pixels;  // of each input pixel: pixel in `from`
   bool late;                           // weights outweigh the maps: many images at a time
   int64_t pixels() const { return to.height * to.width; }
+
+  // The places of pixels in maps with a border of one pixel.
+  void find_pixels() {
+    const int64_t h = to.height, w = to.width, pitch = to.pitch();
+    from_pixels = pixel_places(h, w, stride, from.pitch(), 0);
+    inner_pixels = pixel_places(h, w, 1, pitch, 0);
+    to_pixels = pixel_places(h, w, 1, pitch, pitch + 1);
+    source_pixels = pixel_places(from.height, from.width, 1, from.pitch(), from.pitch() + 1);
+  }
 };
 
 // Block derives from BlockLayout<Map>; a map has height, width, channels, pitch() and values().
-template <class Block, class Map>
+template <class Block, class Map, class StemMap = Map>
 class Layout : public Executor {
  protected:
   // late_weights: a block with more of them is computed for many images at a time.
   Layout(const Shape &shape, int threads, int64_t late_weights)
-      : Executor(threads, int((shape.pooled() ? 3 : 2) + 2 * shape.blocks())),
+      : Executor(threads, int((shape.pooled() ? 3 : 2) +
+                              (shape.bottlenecks() ? 3 : 2) * shape.blocks())),
         kernel_(shape.kernel()), step_(shape.step()), padding_(shape.padding()),
         pooled_(shape.pooled()), width_(shape.width()) {
     side_ = shape.side();
@@ -38,10 +48,10 @@ class Layout : public Executor {
     for (size_t b = 0; b < blocks_.size(); ++b) {
       Block &block = blocks_[b];
       lay_out(block, shape.block(int64_t(b)));
-      block.late = 9 * block.kept * (block.in + block.out) > late_weights ||
-                   (b > 0 && blocks_[b - 1].late);
+      const Shape::Block s = shape.block(int64_t(b));
+      block.late = s.weights() > late_weights || (b > 0 && blocks_[b - 1].late);
       masks_at_.push_back(decided_);
-      decided_ += block.kept - block.on;
+      decided_ += s.dependent() + s.dependent2();
     }
     out_ = blocks_.back().out;
   }
@@ -59,7 +69,7 @@ class Layout : public Executor {
   }
 
   int64_t kernel_, step_, padding_, pooled_, width_;
-  Map stem_map_;                    // before the pooling
+  StemMap stem_map_;                // before the pooling
   std::vector<int32_t> stem_to_;    // of each pixel of it: its place
   std::vector<Block> blocks_;
   std::vector<Map> maps_;
@@ -70,6 +80,7 @@ class Layout : public Executor {
   void lay_out(Block &block, const Shape::Block &s) {
     block.in = s.in, block.kept = s.kept, block.on = s.on, block.out = s.out;
     block.stride = s.stride, block.hidden = s.hidden, block.downsample = s.downsample;
+    block.kept2 = s.kept2, block.on2 = s.on2, block.hidden2 = s.hidden2;
     block.source = int(maps_.size()) - 1;
     block.from = maps_.back();
     if (block.downsample) {
@@ -78,11 +89,5 @@ class Layout : public Executor {
     }
     block.to = maps_.back();
     block.target = int(maps_.size()) - 1;
-    const int64_t h = block.to.height, w = block.to.width, pitch = block.to.pitch();
-    const int64_t from = block.from.pitch();
-    block.from_pixels = pixel_places(h, w, block.stride, from, 0);
-    block.inner_pixels = pixel_places(h, w, 1, pitch, 0);
-    block.to_pixels = pixel_places(h, w, 1, pitch, pitch + 1);
-    block.source_pixels = pixel_places(block.from.height, block.from.width, 1, from, from + 1);
   }
 };

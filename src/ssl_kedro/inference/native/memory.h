@@ -52,6 +52,10 @@ struct Map {
 
 inline int64_t rounded(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
+// So many floats in whole cache lines, an odd number of them: where things lie a power of two
+// apart, all share a few places of the cache.
+inline int64_t odd_lines(int64_t floats) { return ((floats + 15) / 16 | 1) * 16; }
+
 // Takes arrays one after the other.
 template <class T>
 struct Reader {

@@ -1,13 +1,11 @@
-// The gated ResNet-18: packed weights, geometry of the maps, memory of a thread.
+// The gated network of basic blocks: packed weights, geometry of the maps, memory of a thread.
 #pragma once
 #include "layout.h"
+#include "stem.h"
 #include "tiles.h"
 
-// Floats of a pixel between the convolutions when so many channels are open: whole cache lines,
-// an odd number of them, since at powers of two all pixels would share a few places of the cache.
-inline int64_t inner_channels(int64_t open) { return ((open + 15) / 16 | 1) * 16; }
-
 struct Block : BlockLayout<Map> {
+  Gate gate;
   Floats rows, rows_bias;                  // conv1: [kept][3][3 x in]
   Floats columns, columns_bias;            // conv2: [out block][kept][9][block]
   Floats shortcut, shortcut_bias;          // downsample: [out block][in][block]
@@ -23,7 +21,7 @@ struct Workspace {
 class Network : public Layout<Block, Map> {
  public:
   Network(const Shape &shape, const float *weights, int threads, const Tiles *tiles);
-  // Floats that the weights of a shape take.
+  // Floats that the weights of a shape take, of either kind of blocks.
   static int64_t floats(const Shape &shape);
 
  private:
@@ -32,11 +30,8 @@ class Network : public Layout<Block, Map> {
   void do_item(int thread, int step, int item, int items, const Call &call,
                int64_t index) override;
   void finish(const Call &call, int64_t index) override;
-  void pack(const float *weights);
+  void pack(const Shape &shape, const float *weights);
   void prepare(Workspace &space) const;
-  void normalise(Workspace &space, const void *image, bool bytes, int part, int parts) const;
-  void convolve_stem(Workspace &space, float *map, int part, int parts) const;
-  void pool_stem(Workspace &space, float *map, int part, int parts) const;
   void gate(size_t index, Workspace &space, const float *map, const uint8_t *forced,
             std::vector<int32_t> &list) const;
   void rows(const Block &block, const float *map, const std::vector<int32_t> &list, float *inner,
@@ -50,9 +45,7 @@ class Network : public Layout<Block, Map> {
   void record(size_t index, const std::vector<int32_t> &list, uint8_t *masks) const;
 
   const Tiles *tiles_;
-  float scale_[3], shift_[3];               // of the pixels
-  Floats stem_weights_, stem_bias_;
-  std::vector<int32_t> stem_from_, stem_taps_;
+  Stem stem_;
   size_t inner_floats_ = 0;
   std::vector<int32_t> everything_;         // 0, 1, 2 ...
   std::vector<Workspace> spaces_;

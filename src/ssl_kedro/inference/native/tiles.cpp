@@ -18,11 +18,15 @@ constexpr int REGISTERS = LANES == 16 ? 32 : 16;
 constexpr int ROW_PIXELS[5] = {0, LANES == 16 ? 12 : 8, LANES == 16 ? 12 : 6,
                                LANES == 16 ? 8 : 4, LANES == 16 ? 6 : 3};
 constexpr int COLUMN_PIXELS = (REGISTERS - 4) / 2;
+constexpr int PLANE_ROWS = LANES == 16 ? 6 : 4, PLANE_VECTORS = LANES == 16 ? 4 : 3;
+constexpr int64_t CACHED_PLANES = 24;    // under a 3x3 kernel, should stay in the L1 cache
+constexpr int64_t CACHED_RUNS = 96;      // the same under a 1x1 kernel
 constexpr int64_t CACHED_FLOATS = 6144;  // weights of a block that should stay in the L1 cache
 
 constexpr int AHEAD = 4;  // input channels between a weight's prefetch and its use
 
 typedef float Vector __attribute__((vector_size(4 * LANES), may_alias));
+typedef int Bits __attribute__((vector_size(4 * LANES), may_alias));
 typedef float Loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float Quad __attribute__((vector_size(16), may_alias));
 typedef float LooseQuad __attribute__((vector_size(16), aligned(4), may_alias));
@@ -201,6 +205,116 @@ void columns(const ColumnsTask *task) {
   } while (first < t.count);
 }
 
+template <int TAPS, bool BLOCKED, int CHANNELS, int VECTORS>
+void planes_tile(const PlanesTask &t, int64_t first, int64_t last, int64_t place, int64_t pixel) {
+  Vector sums[CHANNELS][VECTORS];
+  // Weights of the first input channel, and of those that are needed next.
+  const float *w[CHANNELS], *next[CHANNELS];
+  float *out = t.out + place * t.out_plane + pixel;
+  UNROLL for (int c = 0; c < CHANNELS; ++c) {
+    const int64_t at = place + c, row = t.list[at];
+    w[c] = t.weights + (BLOCKED ? at / ROW_BLOCK * t.row + at % ROW_BLOCK : row * t.row);
+    next[c] = BLOCKED ? w[c] + t.row
+                      : t.weights + t.list[at + CHANNELS < t.last ? at + CHANNELS : at] * t.row;
+    const Vector start = Vector{} + (first ? 0 : t.bias[row]);
+    UNROLL for (int v = 0; v < VECTORS; ++v) {
+      sums[c][v] = start;
+      if (t.add || first) sums[c][v] += load(out + c * t.out_plane + v * LANES);
+    }
+  }
+  const float *x = t.x + first * t.x_plane + pixel;
+  for (int64_t i = first; i < last; ++i, x += t.x_plane) {
+    const int64_t at = t.in[i] * (BLOCKED ? ROW_BLOCK : TAPS);
+    if (BLOCKED) __builtin_prefetch(next[0] + at);
+    else if (TAPS > 1 || i % 16 == 0) {
+      UNROLL for (int c = 0; c < CHANNELS; ++c) {
+        __builtin_prefetch(next[c] + at);
+        if (TAPS > 1) __builtin_prefetch(next[c] + at + TAPS - 1);
+      }
+    }
+    for (int tap = 0; tap < TAPS; ++tap) {
+      const float *from = TAPS == 1 ? x : x + t.taps[tap];
+      Vector values[VECTORS];
+      UNROLL for (int v = 0; v < VECTORS; ++v) values[v] = load(from + v * LANES);
+      UNROLL for (int c = 0; c < CHANNELS; ++c) {
+        const float weight = BLOCKED ? w[0][at + c] : w[c][at + tap];
+        UNROLL for (int v = 0; v < VECTORS; ++v) sums[c][v] += values[v] * weight;
+      }
+    }
+  }
+  const bool end = last == t.count;
+  UNROLL for (int v = 0; v < VECTORS; ++v) {
+    const auto *bits = reinterpret_cast<const Bits *>(t.inside + pixel + v * LANES);
+    const Bits inside = end ? *bits : ~Bits{};
+    UNROLL for (int c = 0; c < CHANNELS; ++c) {
+      Vector sum = sums[c][v];
+      if (end && t.relu) sum = sum < 0 ? Vector{} : sum;
+      store(out + c * t.out_plane + v * LANES, (Vector)((Bits)sum & inside));
+    }
+  }
+}
+
+template <int TAPS, bool BLOCKED, int VECTORS>
+void planes_strip(const PlanesTask &t, int64_t first, int64_t last, int64_t pixel) {
+  const int64_t block = BLOCKED ? ROW_BLOCK : t.last - t.first;
+  for (int64_t start = t.first; start < t.last; start += block) {
+    const int64_t places = t.last - start < block ? t.last - start : block;
+    const int64_t tiles = (places + PLANE_ROWS - 1) / PLANE_ROWS;
+    int64_t place = start;
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t end = start + places * (i + 1) / tiles;
+      switch (end - place) {
+#define CASE(n) \
+  case n:       \
+    if constexpr (n <= PLANE_ROWS) planes_tile<TAPS, BLOCKED, n, VECTORS>(t, first, last, place, pixel); \
+    break;
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#undef CASE
+      }
+      place = end;
+    }
+  }
+}
+
+template <int TAPS, bool BLOCKED>
+void planes_of(const PlanesTask &t) {
+  const int64_t most = TAPS == 1 ? CACHED_RUNS : CACHED_PLANES;
+  const int64_t vectors = (t.last_pixel - t.first_pixel + LANES - 1) / LANES;
+  const int64_t tiles = (vectors + PLANE_VECTORS - 1) / PLANE_VECTORS;
+  int64_t first = 0;
+  do {  // once also where no input channel is open: bias and ReLU remain
+    const int64_t last = first + most < t.count ? first + most : t.count;
+    int64_t vector = 0;
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t end = vectors * (i + 1) / tiles, pixel = t.first_pixel + vector * LANES;
+      switch (end - vector) {
+        case 1: planes_strip<TAPS, BLOCKED, 1>(t, first, last, pixel); break;
+        case 2: planes_strip<TAPS, BLOCKED, 2>(t, first, last, pixel); break;
+        case 3: planes_strip<TAPS, BLOCKED, 3>(t, first, last, pixel); break;
+        case 4: planes_strip<TAPS, BLOCKED, PLANE_VECTORS>(t, first, last, pixel); break;
+      }
+      vector = end;
+    }
+    first = last;
+  } while (first < t.count);
+}
+
+void planes(const PlanesTask *task) {
+  if (task->blocked) planes_of<1, true>(*task);
+  else if (task->tap_count == 1) planes_of<1, false>(*task);
+  else planes_of<9, false>(*task);
+}
+
+void plane_means(const float *x, int64_t plane, int64_t planes, int64_t pixels, float scale,
+                 float *means) {
+  for (int64_t c = 0; c < planes; ++c, x += plane) {
+    Vector sum = {};
+    for (int64_t p = 0; p < pixels; p += LANES) sum += load(x + p);
+    const Quad quad = quad_sums(sum);
+    means[c] = (quad[0] + quad[1] + quad[2] + quad[3]) * scale;
+  }
+}
+
 void add_pixels(const float *map, const int32_t *pixels, int64_t first, int64_t last,
                 int64_t channels, float *sums) {
   for (int64_t c = 0; c < channels; c += LANES) {
@@ -231,7 +345,7 @@ void products(const float *x, const float *weights, const float *bias, int64_t r
   }
 }
 
-const Tiles TABLE = {TEXT(TILES_NAME), BLOCK, rows, columns, add_pixels, products};
+const Tiles TABLE = {TEXT(TILES_NAME), BLOCK, PLANE_ROWS, rows, columns, planes, add_pixels, plane_means, products};
 
 }  // namespace
 
