@@ -15,10 +15,10 @@ from ssl_kedro.encoders.base import SIDE, Backbone, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.torchvision_names import named_architecture, torchvision_weights
 from ssl_kedro.gating.gate import global_average
-from ssl_kedro.inference import plain_module
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.int8 import Int8Network, int8_network
 from ssl_kedro.inference.native.kernel import NativeNetwork
-from ssl_kedro.inference.network import CompactGate, CompactNetwork
+from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import (
     OPSET,
     ExportError,
@@ -28,6 +28,7 @@ from ssl_kedro.inference.onnx_file import (
     run_onnx,
 )
 from ssl_kedro.inference.onnx_graph import compact_onnx
+from ssl_kedro.inference.planned import CompactGate, PlannedNetwork
 from ssl_kedro.inference.precision import Precision
 from ssl_kedro.inference.quantisation import quantised_onnx
 
@@ -71,7 +72,7 @@ class ExportReport(FileReport):
 
 
 def export_compact(
-    network: CompactNetwork, encoder: Encoder, folder: Path, images: np.ndarray
+    network: PlannedNetwork, encoder: Encoder, folder: Path, images: np.ndarray
 ) -> FileReport:
     """The folder written, read again and compared with the encoder.
 
@@ -89,13 +90,13 @@ def export_compact(
     batch = compared_images(images, *images.shape[2:])
     _compact_difference(network, encoder, folder, batch)
     save_bundle(network, folder)
-    again = load_bundle(folder, CompactNetwork)
+    again = load_bundle(folder, type(network))
     difference, largest = _compact_difference(again, encoder, folder, batch)
     return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)
 
 
-def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> FileReport:
-    """The folder that the C++ kernel computes in float32, read again and compared.
+def export_bundle(network: PlannedNetwork, folder: Path, images: np.ndarray) -> FileReport:
+    """The network's folder, read again and compared; that of residual ones the C++ kernel computes.
 
     Beside the weights stands ``model.py``, which computes them with PyTorch alone.
 
@@ -109,12 +110,12 @@ def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> 
     """
     batch = compared_images(images, *images.shape[2:])
     save_bundle(network, folder)
-    shutil.copyfile(plain_module.__file__, folder / "model.py")
+    shutil.copyfile(network.plain.__file__, folder / "model.py")
     with torch.inference_mode():
         expected = network(batch)
         difference = max(
             checked_difference(folder, again(batch), expected, "features", "write it again")
-            for again in (load_bundle(folder, CompactNetwork), plain_module.load(folder))
+            for again in (load_bundle(folder, type(network)), network.plain.load(folder))
         )
     largest = float(expected.abs().max())
     return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)
@@ -157,7 +158,7 @@ def folder_bytes(folder: Path) -> int:
 
 @torch.inference_mode()
 def _compact_difference(
-    network: CompactNetwork, encoder: Encoder, folder: Path, batch: Tensor
+    network: PlannedNetwork, encoder: Encoder, folder: Path, batch: Tensor
 ) -> tuple[float, float]:
     """Largest difference from the encoder under the masks that the network decides.
 
@@ -175,7 +176,7 @@ def _compact_difference(
 
 
 def export_int8_compact(
-    network: CompactNetwork, folder: Path, images: np.ndarray, calibration: np.ndarray
+    network: PlannedNetwork, folder: Path, images: np.ndarray, calibration: np.ndarray
 ) -> FileReport:
     """The folder that the C++ kernel computes in int8, read again and run.
 
@@ -193,6 +194,8 @@ def export_int8_compact(
         EngineUnavailableError: the kernel cannot be used here, or not in int8.
         ExportError: the kernel gives other features after reading than before writing.
     """
+    if not isinstance(network, CompactNetwork):
+        raise EngineUnavailableError("the kernel computes residual networks")
     made = int8_network(network, calibration)
     batch = compared_images(images, *images.shape[2:])
     before = NativeNetwork(made, batch.shape[-1])(batch)
@@ -206,7 +209,7 @@ def export_int8_compact(
 
 
 def export_compact_onnx(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     path: Path,
     image_size: int | None = None,
     *,
@@ -267,7 +270,7 @@ def export_compact_onnx(
 
 
 def _content(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     side: int,
     opset: int,
     precision: Precision,
@@ -283,10 +286,10 @@ def _content(
     return quantised_onnx(network, calibration, image_size=side, opset=opset)
 
 
-def _decided(network: CompactNetwork, images: Tensor) -> Tensor:
+def _decided(network: PlannedNetwork, images: Tensor) -> Tensor:
     """Whether every gate of an image is clear of its threshold, (N,) boolean."""
     clear = torch.ones(len(images), dtype=torch.bool)
-    gates = [gate for block in network.compact_blocks() for gate in block.gates() if gate]
+    gates = [module for module in network.modules() if isinstance(module, CompactGate)]
 
     def look(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
         gate = cast(CompactGate, module)

@@ -1,6 +1,7 @@
 """A compact network as an ONNX file in int8, by ONNX Runtime's post-training quantisation.
 
-Convolutions, residual sums and poolings compute on bytes; gates decide in float32.
+Convolutions, residual sums and poolings compute on bytes, of transformers the products of matrices;
+gates decide in float32.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ import numpy as np
 import torch
 
 from ssl_kedro.inference.int8 import CalibrationError
-from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import OPSET
 from ssl_kedro.inference.onnx_graph import INPUT, MASKS, compact_onnx
+from ssl_kedro.inference.planned import PlannedNetwork
+from ssl_kedro.inference.vit import CompactViT
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+# Kinds of nodes that are quantised, in residual networks and in transformers.
+_QUANTISED = ["Conv", "Relu", "Add", "MaxPool"], ["Conv", "MatMul"]
 # Images of a calibration pass at a time.
 _BATCH = 32
 
 
 def quantised_onnx(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     images: np.ndarray,
     *,
     image_size: int | None = None,
@@ -74,7 +78,7 @@ def quantised_onnx(
                 path,
                 _Reader(network, images, masks=masks),
                 quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool"],
+                op_types_to_quantize=_QUANTISED[isinstance(network, CompactViT)],
                 nodes_to_exclude=_in_gates(model),
                 per_channel=True,
                 weight_type=quantization.QuantType.QInt8,
@@ -92,13 +96,13 @@ def quantised_onnx(
 class _Reader:
     """Calibration batches as ONNX Runtime asks for them; imposed masks are the gates' own."""
 
-    def __init__(self, network: CompactNetwork, images: np.ndarray, *, masks: bool) -> None:
+    def __init__(self, network: PlannedNetwork, images: np.ndarray, *, masks: bool) -> None:
         self._batches = self._feeds(network, images, masks)
 
     @staticmethod
     @torch.inference_mode()
     def _feeds(
-        network: CompactNetwork, images: np.ndarray, masks: bool
+        network: PlannedNetwork, images: np.ndarray, masks: bool
     ) -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, len(images), _BATCH):
             batch = torch.from_numpy(np.array(images[start : start + _BATCH])).float() / 255
