@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.encoders.base import SIDE, Backbone, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
+from ssl_kedro.encoders.factory import new_backbone
+from ssl_kedro.encoders.timm_names import encoder_name, timm_weights
 from ssl_kedro.encoders.torchvision_names import named_architecture, torchvision_weights
 from ssl_kedro.gating.gate import global_average
 from ssl_kedro.inference.engines.base import EngineUnavailableError
@@ -149,6 +151,35 @@ def export_torchvision(encoder: Encoder, path: Path, images: np.ndarray) -> File
         found = network.eval()((batch - dense.pixel_mean) / dense.pixel_std)
     difference = checked_difference(path, found, expected, "features", "write it again")
     return FileReport(path, path.stat().st_size, len(batch), difference, float(expected.max()))
+
+
+def export_timm(encoder: Encoder, path: Path, images: np.ndarray) -> FileReport:
+    """The dense branch as weights for timm's network of its name, without a classifier.
+
+    The file is read into a new encoder and compared.
+
+    Args:
+        encoder: of a shape that timm has.
+        path: of the file to be written, ``.safetensors``.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+
+    Raises:
+        InputError: timm has no network of its shape.
+        ExportError: what the file holds computes something else.
+    """
+    weights, dense = timm_weights(encoder), cast(Backbone, encoder.member("dense"))
+    with replaced_file(path) as temporary:
+        save_file(weights, temporary)
+    again = new_backbone(dense.config, branches=("dense",), image_size=dense.image_size)
+    known = {name: dense.state_dict()[name] for name in ("pixel_mean", "pixel_std")}
+    again.load_state_dict(
+        known | {encoder_name(name): value for name, value in load_file(path).items()}
+    )
+    batch = compared_images(images, *images.shape[2:])
+    expected, found = dense.eval().dense(batch), again.eval().dense(batch)
+    difference = checked_difference(path, found, expected, "features", "write it again")
+    largest = float(expected.abs().max())
+    return FileReport(path, path.stat().st_size, len(batch), difference, largest)
 
 
 def folder_bytes(folder: Path) -> int:
