@@ -59,23 +59,16 @@ def _step(writer: GraphWriter, step: CompactStep, x: str, imposed: str) -> str:
 def _attention(writer: GraphWriter, step: CompactStep, x: str, mask: str) -> str:
     """What heads give (N, T, heads 64) of normed tokens, under a mask (N, heads) or none."""
     first, heads = _linear_of(step), len(step.plan.kept)
-    whole = len(first.bias) // 3
+    parts = zip(first.weight.chunk(3), first.bias.chunk(3), (HEAD**-0.5, 1, 1), strict=True)
     # Queries are divided by 8 = sqrt(64) in the weights, which is exact.
-    scale = torch.ones(3 * whole, 1)
-    scale[:whole] = 1 / math.sqrt(HEAD)
-    found = _product(writer, x, first.weight * scale, first.bias * scale[:, 0])
     query, key, value = (
         writer.node(
-            "Transpose",
-            writer.node(
-                "Reshape",
-                writer.node("Slice", found, [whole * part], [whole * (part + 1)], [2]),
-                [0, 0, heads, HEAD],
-            ),
-            perm=[0, 2, 3, 1] if part == 1 else [0, 2, 1, 3],
+            "Reshape", _product(writer, x, weight * scale, bias * scale), [0, 0, heads, HEAD]
         )
-        for part in range(3)
+        for weight, bias, scale in parts
     )
+    query, value = (writer.node("Transpose", part, perm=[0, 2, 1, 3]) for part in (query, value))
+    key = writer.node("Transpose", key, perm=[0, 2, 3, 1])
     shares = writer.node("Softmax", writer.node("MatMul", query, key), axis=-1)
     found = writer.node("MatMul", shares, value)
     if mask:

@@ -226,13 +226,12 @@ def _time_table(table: pd.DataFrame) -> Table:
     caption = (
         "FLOPs: MACs as a share of the dense network's. Dense: the encoder's dense branch, or the "
         "ungated baseline where it has none. Gated: the C++ kernel does not compute what gates "
-        "close, other engines mask it; what was never open on the training images is removed, what "
-        "always was has no gate. Static: no gates, what was most often open at the same cost. Gain: "
-        "time of the fastest dense network that holds, of any precision that was measured, over its own; "
-        "“dense” where the gated network was slower, and what runs is the dense one. A dash: this "
-        "model was timed at other batch sizes. Linear "
-        "accuracies of gated and static networks: on features of whole images, whatever "
-        "probe.features is."
+        "close, other engines mask it; what was never open on the training images is removed, "
+        "what always was has no gate. Static: no gates, what was most often open at the same cost. "
+        "Gain: time of the fastest dense network that holds, of any precision that was measured, "
+        "over its own; “dense” where the gated network was slower, and what runs is the dense one. "
+        "A dash: this model was timed at other batch sizes. Linear accuracies of gated and static "
+        "networks: on features of whole images, whatever probe.features is."
     )
     groups = {group: group for group in ("", "Top-1 (%)", *map(batch_label, batches))}
     return shown(columns, computed(columns, rows), groups, ["model"], caption)
