@@ -36,7 +36,7 @@ from torch import Tensor
 
 from ssl_kedro.encoders.folding import Stem
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.encoders.gated_resnet50 import GatedResNet50, ResNet50Config
+from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine

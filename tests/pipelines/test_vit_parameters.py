@@ -53,8 +53,8 @@ def test_a_run_of_the_thesis_encoders_can_be_of_it() -> None:
     [
         ({"encoder": {**SHAPE, "width": 8}}, "encoder.width = 8: expected a multiple of 64"),
         (
-            {"inference": {"models": "all"}},
-            r"inference.models = \['all'\]: expected none \(inference.models=\): a vit_tiny",
+            {"inference": {"models": "all", "engines": "native"}},
+            r"inference.engines = \['native'\]: expected one that computes a vit_tiny, such as",
         ),
         ({"data": {"size": 36}}, "data.size = 36: expected a multiple of the encoder's patch, 8"),
         ({"views": {"size": 20}}, "views.size = 20: expected a multiple of the encoder's patch, 8"),
@@ -73,7 +73,17 @@ def test_parameters_that_cannot_be(changes: dict[str, Any], words: str) -> None:
             (),
             "'vit_tiny': expected resnet18, which alone can be cut, or recipe",
         ),
-        ({}, ("frontier",), "'vit_tiny': expected one that is made faster: --tags frontier"),
+        (
+            {},
+            ("frontier",),
+            r"without slim, pruned, nested: thin;distilled;learned_static$",
+        ),
+        ({"frontier": {"models": "pruned"}}, ("frontier",), "without pruned: none$"),
+        (
+            {"frontier": {"models": "thin"}},
+            ("frontier",),
+            r"frontier.widths = .*a multiple of 64",
+        ),
         ({}, ("export",), "the models to export"),
     ],
 )
@@ -85,12 +95,23 @@ def test_graphs_that_cannot_be(changes: dict[str, Any], tags: Any, words: str) -
         pipeline_5.create_pipeline(found, tags)
 
 
-def test_an_encoder_that_is_given_is_not_timed_either() -> None:
-    resnet = parameters({"encoder": {"architecture": "resnet18"}, "inference": {"models": "all"}})
+def test_its_networks_are_timed_exported_and_compared_with_peers() -> None:
+    timed = {"inference": {"models": "all"}, "encoder": {**SHAPE, "width": 192}}
+    names = {node.name for node in create_pipeline(parameters(timed), ("export",)).nodes}
+    assert any("export_dual_budget_30" in name for name in names)
+    several = timed | {"frontier": {"models": "thin;distilled;learned_static", "widths": "0.3333"}}
+    names = {node.name for node in create_pipeline(parameters(several), ("frontier",)).nodes}
+    for peer in ("thin_width_64", "distilled_width_64", "learned_static_budget_30"):
+        assert any(f"inference_{peer}" in name for name in names), sorted(names)
+
+
+def test_an_encoder_that_is_given_is_timed_by_engines_that_compute_it() -> None:
     torch.manual_seed(0)
     setup = encoder_setup("vit_tiny", image_size=16, width=64, depth=1)
     encoder = setup.build(("dense",), GateConfig())
-    with pytest.raises(ConfigError, match="a vit_tiny is not made faster"):
-        shaped(resnet, encoder)
-    untimed = parameters({"encoder": {"architecture": "resnet18"}})
-    assert shaped(untimed, encoder).encoder == setup.config
+    resnet = {"encoder": {"architecture": "resnet18"}}
+    of_all = parameters(resnet | {"inference": {"models": "all"}})
+    assert shaped(of_all, encoder).encoder == setup.config
+    native = parameters(resnet | {"inference": {"models": "all", "engines": "native"}})
+    with pytest.raises(ConfigError, match="kernel computes residual networks"):
+        shaped(native, encoder)

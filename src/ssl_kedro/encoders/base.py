@@ -24,6 +24,7 @@ from ssl_kedro.images.inputs import ImageInput, image_batch
 
 if TYPE_CHECKING:
     from ssl_kedro.encoders.folding import FoldedEncoder
+    from ssl_kedro.encoders.vit_folding import FoldedViT
 
 Branch = Literal["dense", "gated"]
 # Source of the gates' training noise; None is torch's default generator.
@@ -110,16 +111,16 @@ class Encoder(Bundled, ABC):
         """The gates in the order of the blocks; empty without a gated branch."""
         return [module for module in self.modules() if isinstance(module, Gate)]
 
-    def folded(self, branch: Branch) -> FoldedEncoder:  # noqa: ARG002
-        """A branch as a stem and gated residual units, for compaction.
+    def folded(self, branch: Branch) -> FoldedEncoder | FoldedViT:  # noqa: ARG002
+        """A branch as plain weights of gated residual units or of a transformer, for compaction.
 
         Raises:
             TypeError: it is made of something else.
             ValueError: the encoder has no such branch.
         """
         raise TypeError(
-            f"expected an encoder of gated residual units, found a {type(self).__name__}; only "
-            "gated encoders are made faster"
+            "expected an encoder of gated residual units or a vision transformer, found a "
+            f"{type(self).__name__}; only gated encoders are made faster"
         )
 
     def member(self, branch: Branch) -> Encoder:  # noqa: ARG002
@@ -173,12 +174,12 @@ class Encoder(Bundled, ABC):
 class EncoderShape(Config):
     """Shape of a backbone, as parameters give it under ``encoder``.
 
-    ``architecture`` is the backbone's name there, ``compactable`` whether its trained networks can
-    be made fast and exported (:meth:`Encoder.folded`).
+    ``architecture`` is the backbone's name there, ``native`` whether it is made of residual units,
+    which alone the C++ kernel computes.
     """
 
     architecture: ClassVar[str]
-    compactable: ClassVar[bool] = True
+    native: ClassVar[bool] = True
 
     @property
     def side_step(self) -> int:

@@ -1,18 +1,18 @@
 """Vision transformers whose heads and hidden units gates can switch off, dense and gated."""
 
 import dataclasses
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self, Unpack, cast
+from typing import Annotated, ClassVar, Self, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_kedro.core.config import ConfigError, Range
-from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import (
     Backbone,
     BackboneOptions,
@@ -24,11 +24,21 @@ from ssl_kedro.encoders.base import (
     Noise,
     mask_and_decision,
 )
+from ssl_kedro.encoders.folding import Layer
+from ssl_kedro.encoders.tokens import (
+    EPSILON,
+    HEAD,
+    Pooling,
+    as_maps,
+    check_sides,
+    placed,
+    pooled,
+    resampled,
+)
+from ssl_kedro.encoders.vit_folding import FoldedViT, folded_step
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.gating.gate import Gate
 
-# Channels of a head in all of them, from ViT-Ti to ViT-g.
-HEAD = 64
 # Hidden units of a block's MLP over its width.
 MLP_RATIO = 4
 _Width = Annotated[int, Range(at_least=HEAD, at_most=4096)]
@@ -56,13 +66,13 @@ class ViTConfig(EncoderShape):
     """
 
     architecture: ClassVar[str] = "vit_tiny"
-    compactable: ClassVar[bool] = False
+    native: ClassVar[bool] = False
 
     width: _Width = 192
     patch: Annotated[int, Range(at_least=1, at_most=64)] = 4
     depth: Annotated[int, Range(at_least=1, at_most=64)] = 12
     inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=16384)], ...] | None = None
-    pooling: Literal["class", "mean"] = "class"
+    pooling: Pooling = "class"
     layer_scale: bool = False
 
     def __post_init__(self) -> None:
@@ -265,31 +275,21 @@ class GatedViT(Backbone):
         """
         tokens, applied, decided = self._tokens(images, branch, generator, masks)
         grid = [side // self.config.patch for side in images.shape[2:]]
-        return tokens[:, 1:].transpose(1, 2).reshape(len(images), -1, *grid), applied, decided
+        return as_maps(tokens, *grid), applied, decided
 
     def forward(
         self, images: Tensor, branch: Branch, generator: Noise = None, masks: Forced = None
     ) -> Encoding:
         """Encode images; features are what the shape's ``pooling`` says. See :class:`Encoder`."""
         tokens, applied, decided = self._tokens(images, branch, generator, masks)
-        pooled = tokens[:, :1] if self.config.pooling == "class" else tokens[:, 1:]
-        return Encoding(pooled.mean(dim=1, dtype=torch.float32), applied, decided)
+        return Encoding(pooled(tokens, self.config.pooling), applied, decided)
 
     def _tokens(self, images: Tensor, branch: Branch, generator: Noise, masks: Forced) -> Masked:
         """All tokens after the last norm, (N, 1 + h w, width), the class token first."""
         self.check_branch(branch)
         pixels = self.laid_out(images, cast(nn.Conv2d, self.patch_embed.proj))
-        patch = self.config.patch
-        if any(side % patch or not side for side in pixels.shape[2:]):
-            raise InputError(
-                "images",
-                "{} x {} px".format(*pixels.shape[2:]),
-                f"sides that are multiples of {patch} px, which a patch has",
-                "resize them",
-            )
-        patches = self.patch_embed(pixels)
-        x = torch.cat([self.cls_token.expand(len(pixels), -1, -1), _in_a_row(patches)], dim=1)
-        x = x + resampled(self.pos_embed, *patches.shape[2:])
+        check_sides(pixels, self.config.patch)
+        x = placed(self.patch_embed(pixels), self.cls_token, self.pos_embed)
         told: list[tuple[Tensor, Tensor]] = []
         for index, block in enumerate(self.blocks):
             forced = None if masks is None else masks[2 * index : 2 * index + 2]
@@ -316,6 +316,38 @@ class GatedViT(Backbone):
         ]
         return NetworkCost(stem, tuple(units))
 
+    @torch.no_grad()
+    def folded(self, branch: Branch) -> FoldedViT:
+        """A branch as plain weights; see :class:`Encoder`."""
+        self.check_branch(branch)
+        norm = cast(nn.LayerNorm, self.norm[branch])
+        patches = cast(nn.Conv2d, self.patch_embed.proj)
+        steps = (cast(TransformerBlock, block).steps() for block in self.blocks)
+        units = []
+        for index, (norms, unit, scale) in enumerate(itertools.chain.from_iterable(steps)):
+            attends = isinstance(unit, Attention)
+            layers = (unit.qkv, unit.proj) if isinstance(unit, Attention) else (unit.fc1, unit.fc2)
+            units.append(
+                folded_step(
+                    f"blocks.{index // 2}.{'attn' if attends else 'mlp'}",
+                    cast(nn.LayerNorm, norms[branch]),
+                    *layers,
+                    scale.gamma if isinstance(scale, LayerScale) else None,
+                    unit.gate,
+                )
+            )
+        return FoldedViT(
+            patches=Layer(patches.weight, torch.as_tensor(patches.bias)),
+            class_token=self.cls_token,
+            positions=self.pos_embed,
+            units=tuple(units),
+            norm=Layer(norm.weight, norm.bias),
+            pooling=self.config.pooling,
+            pixel_mean=self.pixel_mean,
+            pixel_std=self.pixel_std,
+            image_size=self.image_size,
+        )
+
     def adopted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """With the positions of another grid brought to this one's; see :class:`Backbone`."""
         found, side = dict(weights), math.isqrt(self.pos_embed.shape[1])
@@ -337,32 +369,13 @@ class GatedViTSmall(GatedViT):
     config: ViTSmallConfig
 
 
-def resampled(positions: Tensor, rows: int, columns: int) -> Tensor:
-    """Positions (1, 1 + s^2, D) of a square grid for another, (1, 1 + rows columns, D).
-
-    Bicubic and antialiased, as timm has it (DINOv2's own code does not antialias); the first, of
-    the class token, stays.
-    """
-    side = math.isqrt(positions.shape[1] - 1)
-    if (rows, columns) == (side, side):
-        return positions
-    grid = positions[:, 1:].float().transpose(1, 2).reshape(1, -1, side, side)
-    grid = functional.interpolate(grid, (rows, columns), mode="bicubic", antialias=True)
-    return torch.cat([positions[:, :1], _in_a_row(grid).to(positions.dtype)], dim=1)
-
-
 def _is_grid(tokens: int) -> bool:
     """Whether these are a square grid and one more."""
     return tokens > 1 and math.isqrt(tokens - 1) ** 2 == tokens - 1
 
 
-def _in_a_row(maps: Tensor) -> Tensor:
-    """Maps (N, D, h, w) as tokens (N, h w, D)."""
-    return maps.flatten(2).transpose(1, 2)
-
-
 def _norms(width: int, branches: Sequence[Branch]) -> nn.ModuleDict:
-    return nn.ModuleDict({branch: nn.LayerNorm(width, eps=1e-6) for branch in branches})
+    return nn.ModuleDict({branch: nn.LayerNorm(width, eps=EPSILON) for branch in branches})
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ssl_kedro.encoders.base import Backbone, Branch, Encoder, Encoding, Forced, Masked, Noise
 from ssl_kedro.encoders.bundled import kinds_of
 from ssl_kedro.encoders.folding import FoldedEncoder
+from ssl_kedro.encoders.vit_folding import FoldedViT
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import Gate
 
@@ -64,7 +65,7 @@ class EncoderPair(Encoder):
         """The gated encoder's gates."""
         return self.member("gated").gates()
 
-    def folded(self, branch: Branch) -> FoldedEncoder:
+    def folded(self, branch: Branch) -> FoldedEncoder | FoldedViT:
         """A branch of the branch's encoder as plain weights."""
         return self.member(branch).folded(branch)
 

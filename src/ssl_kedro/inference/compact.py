@@ -15,9 +15,12 @@ import torch
 
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.folding import FoldedEncoder, FoldedUnit, Layer
+from ssl_kedro.encoders.vit_folding import FoldedViT
 from ssl_kedro.gating.cost import layer_name
 from ssl_kedro.inference.network import CompactNetwork, first_convolution
 from ssl_kedro.inference.plan import BlockPlan, CompactPlan, LayerPlan
+from ssl_kedro.inference.planned import PlannedNetwork, filled
+from ssl_kedro.inference.vit import vit_network
 
 
 class BudgetError(ValueError):
@@ -51,7 +54,7 @@ class GateUsage:
                 )
 
 
-def compact(encoder: Encoder, usage: GateUsage) -> CompactNetwork:
+def compact(encoder: Encoder, usage: GateUsage) -> PlannedNetwork:
     """The gated branch with gates forced as they were observed.
 
     Channels that were never open are removed, channels that were always open need no gate, and
@@ -76,7 +79,7 @@ def compact(encoder: Encoder, usage: GateUsage) -> CompactNetwork:
 
 def static_network(
     encoder: Encoder, usage: GateUsage, budget: float, image_size: int | None = None
-) -> tuple[CompactNetwork, float]:
+) -> tuple[PlannedNetwork, float]:
     """Channels by how often they were open, as many as the budget pays for, computed always.
 
     One threshold on the opening frequency holds for the whole network, the lowest that the
@@ -114,7 +117,7 @@ def static_network(
     return network, fitting[0] / usage.images
 
 
-def dense_network(encoder: Encoder, branch: Branch = "dense") -> CompactNetwork:
+def dense_network(encoder: Encoder, branch: Branch = "dense") -> PlannedNetwork:
     """A branch with every channel computed and batch norms folded: what others must beat.
 
     Raises:
@@ -124,9 +127,14 @@ def dense_network(encoder: Encoder, branch: Branch = "dense") -> CompactNetwork:
     return build(source, [(list(range(n)), n) for unit in source.units for n in unit.channels])
 
 
-@torch.no_grad()
-def build(source: FoldedEncoder, kept: list[tuple[list[int], int]]) -> CompactNetwork:
+def build(source: FoldedEncoder | FoldedViT, kept: list[tuple[list[int], int]]) -> PlannedNetwork:
     """A compact network from a branch and, for each mask, kept channels and how many are on."""
+    return vit_network(source, kept) if isinstance(source, FoldedViT) else _residual(source, kept)
+
+
+@torch.no_grad()
+def _residual(source: FoldedEncoder, kept: list[tuple[list[int], int]]) -> CompactNetwork:
+    """One of residual blocks."""
     remaining = iter(kept)
     blocks = tuple(
         _block_plan(unit, list(islice(remaining, len(unit.gates)))) for unit in source.units
@@ -152,15 +160,10 @@ def build(source: FoldedEncoder, kept: list[tuple[list[int], int]]) -> CompactNe
                 layers[f"{place}.{name}.squeeze"] = gate.squeeze
                 rows = gate.expand[list(decided.kept[decided.always_on :])]
                 tensors[f"{place}.{name}.expand.weight"] = rows
-    for name, layer in layers.items():
-        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = layer
-    # Without initial weights, which would be drawn from the global generator.
     with torch.device("meta"):
         width = len(source.first.bias)
         network = CompactNetwork(CompactPlan(source.stem, width, source.image_size, blocks))
-    own = {n: t.cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
-    network.load_state_dict(own, assign=True)
-    return network
+    return filled(network, layers, tensors)
 
 
 def _channels(block: BlockPlan, number: int) -> slice | list[int]:

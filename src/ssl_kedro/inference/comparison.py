@@ -23,7 +23,7 @@ from ssl_kedro.inference.engines.probe import (
     fastest_engine,
     timed_in_turns,
 )
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.planned import PlannedNetwork
 from ssl_kedro.inference.precision import PRECISIONS, Precision
 
 NetworkName = Literal["dense", "gated", "static"]
@@ -125,7 +125,7 @@ def _is(key: str, network: NetworkName) -> bool:
 
 
 def compare(
-    networks: Mapping[NetworkName, CompactNetwork],
+    networks: Mapping[NetworkName, PlannedNetwork],
     batch_size: int,
     images: np.ndarray,
     *,

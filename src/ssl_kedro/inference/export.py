@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.encoders.base import SIDE, Backbone, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
+from ssl_kedro.encoders.factory import new_backbone
+from ssl_kedro.encoders.timm_names import encoder_name, timm_weights
 from ssl_kedro.encoders.torchvision_names import named_architecture, torchvision_weights
 from ssl_kedro.gating.gate import global_average
-from ssl_kedro.inference import plain_module
+from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.int8 import Int8Network, int8_network
 from ssl_kedro.inference.native.kernel import NativeNetwork
-from ssl_kedro.inference.network import CompactGate, CompactNetwork
+from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import (
     OPSET,
     ExportError,
@@ -28,6 +30,7 @@ from ssl_kedro.inference.onnx_file import (
     run_onnx,
 )
 from ssl_kedro.inference.onnx_graph import compact_onnx
+from ssl_kedro.inference.planned import CompactGate, PlannedNetwork
 from ssl_kedro.inference.precision import Precision
 from ssl_kedro.inference.quantisation import quantised_onnx
 
@@ -71,7 +74,7 @@ class ExportReport(FileReport):
 
 
 def export_compact(
-    network: CompactNetwork, encoder: Encoder, folder: Path, images: np.ndarray
+    network: PlannedNetwork, encoder: Encoder, folder: Path, images: np.ndarray
 ) -> FileReport:
     """The folder written, read again and compared with the encoder.
 
@@ -89,13 +92,13 @@ def export_compact(
     batch = compared_images(images, *images.shape[2:])
     _compact_difference(network, encoder, folder, batch)
     save_bundle(network, folder)
-    again = load_bundle(folder, CompactNetwork)
+    again = load_bundle(folder, type(network))
     difference, largest = _compact_difference(again, encoder, folder, batch)
     return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)
 
 
-def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> FileReport:
-    """The folder that the C++ kernel computes in float32, read again and compared.
+def export_bundle(network: PlannedNetwork, folder: Path, images: np.ndarray) -> FileReport:
+    """The network's folder, read again and compared; that of residual ones the C++ kernel computes.
 
     Beside the weights stands ``model.py``, which computes them with PyTorch alone.
 
@@ -109,12 +112,12 @@ def export_bundle(network: CompactNetwork, folder: Path, images: np.ndarray) -> 
     """
     batch = compared_images(images, *images.shape[2:])
     save_bundle(network, folder)
-    shutil.copyfile(plain_module.__file__, folder / "model.py")
+    shutil.copyfile(network.plain.__file__, folder / "model.py")
     with torch.inference_mode():
         expected = network(batch)
         difference = max(
             checked_difference(folder, again(batch), expected, "features", "write it again")
-            for again in (load_bundle(folder, CompactNetwork), plain_module.load(folder))
+            for again in (load_bundle(folder, type(network)), network.plain.load(folder))
         )
     largest = float(expected.abs().max())
     return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)
@@ -150,6 +153,35 @@ def export_torchvision(encoder: Encoder, path: Path, images: np.ndarray) -> File
     return FileReport(path, path.stat().st_size, len(batch), difference, float(expected.max()))
 
 
+def export_timm(encoder: Encoder, path: Path, images: np.ndarray) -> FileReport:
+    """The dense branch as weights for timm's network of its name, without a classifier.
+
+    The file is read into a new encoder and compared.
+
+    Args:
+        encoder: of a shape that timm has.
+        path: of the file to be written, ``.safetensors``.
+        images: real ones to compare with besides noise, uint8 (N, 3, side, side).
+
+    Raises:
+        InputError: timm has no network of its shape.
+        ExportError: what the file holds computes something else.
+    """
+    weights, dense = timm_weights(encoder), cast(Backbone, encoder.member("dense"))
+    with replaced_file(path) as temporary:
+        save_file(weights, temporary)
+    again = new_backbone(dense.config, branches=("dense",), image_size=dense.image_size)
+    known = {name: dense.state_dict()[name] for name in ("pixel_mean", "pixel_std")}
+    again.load_state_dict(
+        known | {encoder_name(name): value for name, value in load_file(path).items()}
+    )
+    batch = compared_images(images, *images.shape[2:])
+    expected, found = dense.eval().dense(batch), again.eval().dense(batch)
+    difference = checked_difference(path, found, expected, "features", "write it again")
+    largest = float(expected.abs().max())
+    return FileReport(path, path.stat().st_size, len(batch), difference, largest)
+
+
 def folder_bytes(folder: Path) -> int:
     """Of all files in a folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
@@ -157,7 +189,7 @@ def folder_bytes(folder: Path) -> int:
 
 @torch.inference_mode()
 def _compact_difference(
-    network: CompactNetwork, encoder: Encoder, folder: Path, batch: Tensor
+    network: PlannedNetwork, encoder: Encoder, folder: Path, batch: Tensor
 ) -> tuple[float, float]:
     """Largest difference from the encoder under the masks that the network decides.
 
@@ -175,7 +207,7 @@ def _compact_difference(
 
 
 def export_int8_compact(
-    network: CompactNetwork, folder: Path, images: np.ndarray, calibration: np.ndarray
+    network: PlannedNetwork, folder: Path, images: np.ndarray, calibration: np.ndarray
 ) -> FileReport:
     """The folder that the C++ kernel computes in int8, read again and run.
 
@@ -193,6 +225,8 @@ def export_int8_compact(
         EngineUnavailableError: the kernel cannot be used here, or not in int8.
         ExportError: the kernel gives other features after reading than before writing.
     """
+    if not isinstance(network, CompactNetwork):
+        raise EngineUnavailableError("the kernel computes residual networks")
     made = int8_network(network, calibration)
     batch = compared_images(images, *images.shape[2:])
     before = NativeNetwork(made, batch.shape[-1])(batch)
@@ -206,7 +240,7 @@ def export_int8_compact(
 
 
 def export_compact_onnx(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     path: Path,
     image_size: int | None = None,
     *,
@@ -267,7 +301,7 @@ def export_compact_onnx(
 
 
 def _content(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     side: int,
     opset: int,
     precision: Precision,
@@ -283,10 +317,10 @@ def _content(
     return quantised_onnx(network, calibration, image_size=side, opset=opset)
 
 
-def _decided(network: CompactNetwork, images: Tensor) -> Tensor:
+def _decided(network: PlannedNetwork, images: Tensor) -> Tensor:
     """Whether every gate of an image is clear of its threshold, (N,) boolean."""
     clear = torch.ones(len(images), dtype=torch.bool)
-    gates = [gate for block in network.compact_blocks() for gate in block.gates() if gate]
+    gates = [module for module in network.modules() if isinstance(module, CompactGate)]
 
     def look(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
         gate = cast(CompactGate, module)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.plan import CompactPlan, LayerPlan
+from ssl_kedro.inference.plan import LayerPlan, NetworkPlan
+from ssl_kedro.inference.planned import PlannedNetwork
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _Tally(NamedTuple):
 @torch.inference_mode()
 def forcing_report(
     encoder: Encoder,
-    network: CompactNetwork,
+    network: PlannedNetwork,
     images: np.ndarray,
     *,
     batch_size: int = 128,
@@ -129,7 +129,7 @@ def forcing_report(
     return _summed(network.plan, tallies)
 
 
-def _tally(encoder: Encoder, network: CompactNetwork, batch: Tensor) -> _Tally:
+def _tally(encoder: Encoder, network: PlannedNetwork, batch: Tensor) -> _Tally:
     plan, own = network.plan, encoder(batch, "gated")
     features, decided = network.decide(batch)
     dependent = plan.dependent_masks(own.masks)
@@ -144,7 +144,7 @@ def _tally(encoder: Encoder, network: CompactNetwork, batch: Tensor) -> _Tally:
     )
 
 
-def _summed(plan: CompactPlan, tallies: Sequence[_Tally]) -> ForcingReport:
+def _summed(plan: NetworkPlan, tallies: Sequence[_Tally]) -> ForcingReport:
     gates, *rest = zip(*tallies, strict=True)
     changed, followed, change = map(torch.cat, rest)
     counts = [torch.stack(of_block).sum(dim=0) for of_block in zip(*gates, strict=True)]

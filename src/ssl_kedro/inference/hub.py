@@ -16,10 +16,9 @@ from safetensors.torch import save_file
 from ssl_kedro.core.errors import InputError, first_line
 from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.encoders.bundle import CONFIG_NAME
-from ssl_kedro.inference import plain_module
 from ssl_kedro.inference.export import FileReport, folder_bytes
-from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import checked_difference, compared_images
+from ssl_kedro.inference.planned import PlannedNetwork
 
 _USE = """```python
 import torch
@@ -87,7 +86,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_hub_folder(
-    network: CompactNetwork, folder: Path, card: ModelCard, images: np.ndarray | None = None
+    network: PlannedNetwork, folder: Path, card: ModelCard, images: np.ndarray | None = None
 ) -> FileReport:
     """The folder, replaced only when complete, and compared with the network.
 
@@ -117,12 +116,12 @@ def write_hub_folder(
     with replaced_folder(folder, sum(value.nbytes for value in weights.values())) as temporary:
         _write_json(temporary / CONFIG_NAME, {"model_type": network.bundle_format, **described})
         _write_json(temporary / "preprocessor_config.json", preprocessing)
-        save_file(weights, temporary / plain_module.WEIGHTS[0])
-        shutil.copyfile(plain_module.__file__, temporary / "model.py")
+        save_file(weights, temporary / network.plain.WEIGHTS[0])
+        shutil.copyfile(network.plain.__file__, temporary / "model.py")
         text = card.text(side, network.plan.feature_dimensions)
         (temporary / "README.md").write_text(text, encoding="utf-8")
         with torch.inference_mode():
-            found, expected = plain_module.load(temporary)(batch), network(batch)
+            found, expected = network.plain.load(temporary)(batch), network(batch)
         difference = checked_difference(folder, found, expected, "features", "write it again")
     largest = float(expected.abs().max())
     return FileReport(folder, folder_bytes(folder), len(batch), difference, largest)

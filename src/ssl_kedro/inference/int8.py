@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from ssl_kedro.core.errors import UserError
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.inference.engines.base import EngineUnavailableError
-from ssl_kedro.inference.network import CompactBlock, CompactGate, CompactNetwork, Planned
+from ssl_kedro.inference.network import CompactBlock, CompactNetwork
 from ssl_kedro.inference.plan import BlockPlan, CompactPlan
+from ssl_kedro.inference.planned import CompactGate, Planned
 
 _LEVELS, _LARGEST_WEIGHT = 255, 127
 # Words for a byte in the map of the largest values; as much again is left above them.
@@ -119,6 +120,8 @@ class Int8Network(Planned):
 
     bundle_format = "ssl_kedro compact_int8_resnet18 v1"
     bundle_name = "compact network in int8"
+    plan_type = CompactPlan
+    plan: CompactPlan
     pixel_levels: Tensor
     word: Tensor
 

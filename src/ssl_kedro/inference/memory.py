@@ -22,7 +22,7 @@ from ssl_kedro.inference.engines.packaged import (
 )
 from ssl_kedro.inference.engines.probe import EngineName
 from ssl_kedro.inference.native.kernel import NativeNetwork
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.planned import PlannedNetwork
 from ssl_kedro.inference.precision import Precision
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -93,7 +93,7 @@ def _status_mb(name: str) -> float:
 
 def engine_maker(
     engine: EngineName,
-    network: CompactNetwork,
+    network: PlannedNetwork,
     file: bytes | None,
     batch_size: int,
     image_size: int,

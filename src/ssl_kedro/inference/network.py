@@ -1,37 +1,16 @@
-"""The compact network as a PyTorch module; without dependent channels it is a dense ResNet.
+"""The compact network as a PyTorch module; without dependent channels it is a dense ResNet."""
 
-Masks are one tensor (N, dependent): the dependent channels of all blocks side by side, in the
-order of the plan. :meth:`~ssl_kedro.inference.plan.CompactPlan.dependent_masks` makes it of the
-encoder's masks.
-"""
-
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.encoders.base import Branch, Encoder, Forced, Masked, Noise
-from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
+from ssl_kedro.encoders.base import Branch, Encoder, Encoding, Forced, Masked, Noise
 from ssl_kedro.encoders.folding import STEMS
 from ssl_kedro.gating.cost import NetworkCost
-from ssl_kedro.gating.gate import global_average
-from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan, plan_from_json
-
-
-class CompactGate(nn.Module):
-    """Gate with its batch norm folded in; logits of the dependent channels only."""
-
-    def __init__(self, in_channels: int, hidden: int, dependent: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(in_channels, hidden)
-        self.expand = nn.Linear(hidden, dependent, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, dependent) of a block's input (N, C_in, H, W)."""
-        logits: Tensor = self.expand(torch.relu(self.squeeze(global_average(x))))
-        return logits
+from ssl_kedro.inference import plain_module
+from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan
+from ssl_kedro.inference.planned import CompactGate, PlannedNetwork, decided
 
 
 class CompactBlock(nn.Module):
@@ -90,7 +69,7 @@ class CompactBlock(nn.Module):
         if mask is not None:
             imposed = [*torch.split(mask, [layer.dependent for layer in self.plan.layers], dim=1)]
         applied = [
-            None if gate is None else _decided(gate, x, wanted)
+            None if gate is None else decided(gate, x, wanted)
             for gate, wanted in zip(self.gates(), imposed, strict=True)
         ]
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -120,66 +99,26 @@ def first_convolution(plan: BlockPlan) -> int:
     return empty[-1] + 2 if empty else 0
 
 
-def _decided(gate: CompactGate, x: Tensor, wanted: Tensor | None) -> Tensor:
-    """A gate's mask (N, dependent), or the one that is wanted."""
-    logits: Tensor = gate(x)
-    if wanted is not None:
-        # Imposed by moving logits rather than by passing the gate over: a network under
-        # imposed masks takes the time that it takes with its own.
-        logits = logits.clamp(-1, 1) + (4 * wanted.to(logits.dtype) - 2)
-    return (logits >= 0).to(x.dtype)
-
-
-class Planned(Bundled):
-    """What a bundle says of a network that a plan describes, and that is built from it."""
-
-    plan: CompactPlan
-
-    def description(self) -> dict[str, Any]:
-        """The plan, and what readers of the file may want to know."""
-        notes = {"feature_dimensions": self.plan.feature_dimensions, "input": INPUT}
-        return dataclasses.asdict(self.plan) | notes
-
-    @classmethod
-    def from_description(cls, values: Mapping[str, Any]) -> Self:
-        """Without memory: what a damaged plan asks for is only checked against the file."""
-        with torch.device("meta"):
-            return cls(plan_from_json({**values, "format": FORMAT}))
-
-
-class CompactNetwork(Planned, Normalised):
-    """Images in, features out, with folded batch norms and the channels of a plan.
+class CompactNetwork(PlannedNetwork):
+    """Residual blocks with folded batch norms and the channels of a plan.
 
     Args:
         plan: the shape; weights are to be loaded or filled in afterwards.
     """
 
     bundle_format = FORMAT
-    bundle_name = "compact network"
+    plan_type = CompactPlan
+    plain: ClassVar[Any] = plain_module
+    plan: CompactPlan
 
     def __init__(self, plan: CompactPlan) -> None:
-        super().__init__((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        self.plan = plan
+        super().__init__(plan)
         kernel, stride, padding = STEMS[plan.stem]
         self.stem = nn.Conv2d(3, plan.width, kernel, stride, padding)
         self.pool = nn.MaxPool2d(3, 2, 1) if plan.stem == "imagenet" else nn.Identity()
         self.blocks = nn.ModuleList(CompactBlock(block) for block in plan.blocks)
         self.requires_grad_(False)
         self.eval()
-
-    def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Features (N, D).
-
-        Args:
-            images: (N, 3, H, W), uint8 or float in [0, 1].
-            masks: (N or 1, dependent), imposed instead of what the gates decide.
-        """
-        return self.decide(images, masks)[0]
-
-    def decide(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Features (N, D) and the masks (N, dependent) that were applied."""
-        maps, applied = self.maps(images, masks)
-        return global_average(maps), applied
 
     def maps(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Maps of the last block (N, D, h, w) and the masks (N, dependent) that were applied."""
@@ -190,9 +129,9 @@ class CompactNetwork(Planned, Normalised):
             imposed = [*torch.split(masks, [b.dependent for b in self.plan.blocks], dim=1)]
         applied = []
         for block, mask in zip(self.blocks, imposed, strict=True):
-            x, decided = block(x, mask)
-            if decided is not None:
-                applied.append(decided)
+            x, found = block(x, mask)
+            if found is not None:
+                applied.append(found)
         return x, torch.cat(applied, dim=1) if applied else x.new_zeros(x.shape[0], 0)
 
     def compact_blocks(self) -> list[CompactBlock]:
@@ -208,10 +147,10 @@ class CompactEncoder(Encoder):
     Masks and costs are those of the kept channels of each layer, in the plan's order.
 
     Args:
-        network: compact, static or dense.
+        network: gated, static or dense.
     """
 
-    def __init__(self, network: CompactNetwork) -> None:
+    def __init__(self, network: PlannedNetwork) -> None:
         super().__init__()
         self.network = network
         self.branches = ("gated",) if network.plan.dependent else ("dense",)
@@ -226,14 +165,31 @@ class CompactEncoder(Encoder):
         masks: Forced = None,
     ) -> Masked:
         """Maps of the last block; forced masks are of the kept channels, (N or 1, kept) a layer."""
+        return self._told(*self.network.maps(images, self._imposed(branch, masks)))
+
+    def forward(
+        self,
+        images: Tensor,
+        branch: Branch,
+        generator: Noise = None,  # noqa: ARG002  there is no training
+        masks: Forced = None,
+    ) -> Encoding:
+        """Features as the network has them; masks as those of :meth:`maps`."""
+        return Encoding(*self._told(*self.network.decide(images, self._imposed(branch, masks))))
+
+    def _imposed(self, branch: Branch, masks: Forced) -> Tensor | None:
+        """The network's masks, of those of the kept channels."""
         self.check_branch(branch)
+        if masks is None:
+            return None
         layers = self.network.plan.layers
-        imposed = None
-        if masks is not None:
-            parts = [m[:, layer.always_on :] for m, layer in zip(masks, layers, strict=True)]
-            imposed = torch.cat(parts, dim=1)
-        x, decided = self.network.maps(images, imposed)
-        if branch == "dense":
+        parts = [m[:, layer.always_on :] for m, layer in zip(masks, layers, strict=True)]
+        return torch.cat(parts, dim=1)
+
+    def _told(self, x: Tensor, decided: Tensor) -> Masked:
+        """What a network gives, with masks of the kept channels; without any where none depends."""
+        layers = self.network.plan.layers
+        if not self.network.plan.dependent:
             return x, (), ()
         parts = list(torch.split(decided, [layer.dependent for layer in layers], dim=1))
         applied = tuple(

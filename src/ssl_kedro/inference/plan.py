@@ -4,9 +4,10 @@ Plain values that go to JSON and back; the weights stand beside them as named te
 """
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -25,10 +26,13 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """Channels behind a convolution of a residual block, all convolutions but the last.
+    """What a mask of the encoder switches.
+
+    In a residual block these are channels behind a convolution, all convolutions but the last; in a
+    transformer heads or hidden units of an MLP.
 
     Args:
-        name: the encoder's name of the mask, e.g. "layer1.0".
+        name: the encoder's name of the mask, e.g. "layer1.0" or "blocks.0.attn".
         channels: that the encoder had.
         kept: which of them are left, in the order of the compact weights: always on first,
             then dependent, ascending in each part.
@@ -127,9 +131,83 @@ class BlockPlan:
         return sum(layer.dependent for layer in self.layers)
 
 
+class NetworkPlan(ABC):
+    """What plans of all kinds of networks tell; ``image_size`` is a side in px."""
+
+    image_size: int
+
+    @property
+    @abstractmethod
+    def feature_dimensions(self) -> int:
+        """Length of a feature vector."""
+
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[LayerPlan, ...]:
+        """Those of all blocks: one for each mask of the encoder."""
+
+    @abstractmethod
+    def cost(self, image_size: int | None = None) -> NetworkCost:
+        """Prices with the kept channels only, gates included, for one square image.
+
+        Args:
+            image_size: side in px; None = that of the training images.
+        """
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The plan that ``dataclasses.asdict`` and JSON made these of.
+
+        Args:
+            values: others among them are not looked at.
+
+        Raises:
+            PlanError: values are missing or contradict each other.
+        """
+        kind: Any = cls
+        known = {field.name: values.get(field.name) for field in dataclasses.fields(kind)}
+        try:
+            known["blocks"] = [cls.block_values(block) for block in values["blocks"]]
+            return restored(kind, known)  # type: ignore[no-any-return]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(
+                f"the plan of a compact network is incomplete ({error!r}): export it again"
+            ) from error
+
+    @staticmethod
+    def block_values(block: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A block as it is written today."""
+        return block
+
+    @property
+    def dependent(self) -> int:
+        """Channels that are decided per image, in the whole network."""
+        return sum(layer.dependent for layer in self.layers)
+
+    def dependent_masks(self, masks: Sequence[Tensor]) -> Tensor:
+        """The dependent channels' part of the encoder's masks, (N, dependent).
+
+        Args:
+            masks: one (N, C_l) a layer; what they say of other channels is not read.
+        """
+        places = [list(layer.kept[layer.always_on :]) for layer in self.layers]
+        return torch.cat([m[:, p] for m, p in zip(masks, places, strict=True)], dim=1)
+
+    def encoder_masks(self, masks: Tensor) -> list[Tensor]:
+        """The encoder's masks, (N, C_l) a layer, of those of the dependent channels."""
+        found = []
+        parts = torch.split(masks, [layer.dependent for layer in self.layers], dim=1)
+        for layer, part in zip(self.layers, parts, strict=True):
+            full = part.new_zeros(len(part), layer.channels)
+            full[:, list(layer.kept[: layer.always_on])] = 1
+            full[:, list(layer.kept[layer.always_on :])] = part
+            found.append(full)
+        return found
+
+
 @dataclass(frozen=True)
-class CompactPlan:
-    """A whole compact network.
+class CompactPlan(NetworkPlan):
+    """A whole compact network of residual blocks.
 
     Args:
         stem: as in :data:`~ssl_kedro.encoders.folding.STEMS`.
@@ -162,45 +240,25 @@ class CompactPlan:
 
     @property
     def feature_dimensions(self) -> int:
-        """Length of a feature vector."""
+        """See :class:`NetworkPlan`."""
         return self.blocks[-1].out_channels
 
     @property
     def layers(self) -> tuple[LayerPlan, ...]:
-        """Those of all blocks: one for each mask of the encoder."""
+        """See :class:`NetworkPlan`."""
         return tuple(layer for block in self.blocks for layer in block.layers)
 
-    @property
-    def dependent(self) -> int:
-        """Channels that are decided per image, in the whole network."""
-        return sum(layer.dependent for layer in self.layers)
-
-    def dependent_masks(self, masks: Sequence[Tensor]) -> Tensor:
-        """The dependent channels' part of the encoder's masks, (N, dependent).
-
-        Args:
-            masks: one (N, C_l) a layer; what they say of other channels is not read.
-        """
-        places = [list(layer.kept[layer.always_on :]) for layer in self.layers]
-        return torch.cat([m[:, p] for m, p in zip(masks, places, strict=True)], dim=1)
-
-    def encoder_masks(self, masks: Tensor) -> list[Tensor]:
-        """The encoder's masks, (N, C_l) a layer, of those of the dependent channels."""
-        found = []
-        parts = torch.split(masks, [layer.dependent for layer in self.layers], dim=1)
-        for layer, part in zip(self.layers, parts, strict=True):
-            full = part.new_zeros(len(part), layer.channels)
-            full[:, list(layer.kept[: layer.always_on])] = 1
-            full[:, list(layer.kept[layer.always_on :])] = part
-            found.append(full)
-        return found
+    @staticmethod
+    def block_values(block: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A block as it is written today; once it had one layer, whose values were its own."""
+        if "layers" in block:
+            return block
+        layer = [field.name for field in dataclasses.fields(LayerPlan)]
+        own = {name: value for name, value in block.items() if name not in layer}
+        return own | {"layers": [{name: block[name] for name in layer}]}
 
     def cost(self, image_size: int | None = None) -> NetworkCost:
-        """Prices with the kept channels only, gates included, for one square image.
-
-        Args:
-            image_size: side in px; None = that of the training images.
-        """
+        """See :class:`NetworkPlan`."""
         kernel, stride, padding = STEMS[self.stem]
         side = (image_size or self.image_size) + 2 * padding - kernel
         side = side // stride + 1
@@ -235,20 +293,4 @@ def plan_from_json(values: Mapping[str, Any]) -> CompactPlan:
             f"format = {found!r}: expected {FORMAT!r}; the file is not a compact "
             "network, or another version wrote it: export it again"
         )
-    known = {field.name: values.get(field.name) for field in dataclasses.fields(CompactPlan)}
-    try:
-        known["blocks"] = [_with_layers(block) for block in values["blocks"]]
-        return restored(CompactPlan, known)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PlanError(
-            f"the plan of a compact network is incomplete ({error!r}): export it again"
-        ) from error
-
-
-def _with_layers(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A block as it is written today; once it had one layer, whose values were its own."""
-    if "layers" in block:
-        return block
-    layer = [field.name for field in dataclasses.fields(LayerPlan)]
-    own = {name: value for name, value in block.items() if name not in layer}
-    return own | {"layers": [{name: block[name] for name in layer}]}
+    return CompactPlan.from_values(values)

@@ -1,6 +1,7 @@
 """A compact network as an ONNX file in int8, by ONNX Runtime's post-training quantisation.
 
-Convolutions, residual sums and poolings compute on bytes; gates decide in float32.
+Convolutions, residual sums and poolings compute on bytes; gates decide in float32. In transformers
+the patches' embedding and linear layers compute on bytes, and all between them in float32.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ import numpy as np
 import torch
 
 from ssl_kedro.inference.int8 import CalibrationError
-from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.onnx_file import OPSET
 from ssl_kedro.inference.onnx_graph import INPUT, MASKS, compact_onnx
+from ssl_kedro.inference.planned import PlannedNetwork
+from ssl_kedro.inference.vit import CompactViT
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+# Kinds of nodes that are quantised, in residual networks and in transformers.
+_RESIDUAL, _TRANSFORMER = ["Conv", "Relu", "Add", "MaxPool"], ["Conv", "MatMul"]
 # Images of a calibration pass at a time.
 _BATCH = 32
 
 
 def quantised_onnx(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     images: np.ndarray,
     *,
     image_size: int | None = None,
@@ -65,6 +69,11 @@ def quantised_onnx(
             f"expected images to calibrate on as uint8 (N, 3, {side}, {side}), found "
             f"{images.dtype} {images.shape}; give some hundred of the training images"
         )
+    kinds, options = _RESIDUAL, {}
+    if isinstance(network, CompactViT):
+        # What its layers give is added up or passes a GELU in float32; as bytes before that it
+        # would be slower and twice as far off.
+        kinds, options = _TRANSFORMER, {"OpTypesToExcludeOutputQuantization": _TRANSFORMER}
     model = onnx.load_from_string(compact_onnx(network, side, masks=masks, opset=opset))
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "quantised.onnx"
@@ -74,8 +83,9 @@ def quantised_onnx(
                 path,
                 _Reader(network, images, masks=masks),
                 quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool"],
-                nodes_to_exclude=_in_gates(model),
+                op_types_to_quantize=kinds,
+                nodes_to_exclude=_in_gates(model) + _products(model),
+                extra_options=options,
                 per_channel=True,
                 weight_type=quantization.QuantType.QInt8,
                 activation_type=quantization.QuantType.QUInt8,
@@ -92,13 +102,13 @@ def quantised_onnx(
 class _Reader:
     """Calibration batches as ONNX Runtime asks for them; imposed masks are the gates' own."""
 
-    def __init__(self, network: CompactNetwork, images: np.ndarray, *, masks: bool) -> None:
+    def __init__(self, network: PlannedNetwork, images: np.ndarray, *, masks: bool) -> None:
         self._batches = self._feeds(network, images, masks)
 
     @staticmethod
     @torch.inference_mode()
     def _feeds(
-        network: CompactNetwork, images: np.ndarray, masks: bool
+        network: PlannedNetwork, images: np.ndarray, masks: bool
     ) -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, len(images), _BATCH):
             batch = torch.from_numpy(np.array(images[start : start + _BATCH])).float() / 255
@@ -116,6 +126,13 @@ def _in_gates(model: ModelProto) -> list[str]:
     """Names of nodes of gates that are of a kind which is quantised elsewhere."""
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     return [n.name for n in model.graph.node if makers.get(n.input[0]) in {"Gemm", "Clip"}]
+
+
+def _products(model: ModelProto) -> list[str]:
+    """Names of products in which no factor is a weight: attention's, slower on bytes."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    return [node.name for node in products if weights.isdisjoint(node.input)]
 
 
 @contextmanager

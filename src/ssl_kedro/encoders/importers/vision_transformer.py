@@ -20,6 +20,7 @@ from ssl_kedro.encoders.gated_vit import GatedViT, GatedViTSmall
 from ssl_kedro.encoders.importers.kind import CHECK_KIND, Selection, WeightsError, rename
 from ssl_kedro.encoders.importers.torch_file import read_torch
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, BranchMaps, MapNetwork
+from ssl_kedro.encoders.timm_names import encoder_name
 
 
 def read_file(path: Path, *, foreign_objects: bool = False) -> object:
@@ -76,7 +77,7 @@ def vision_transformer(
         except ConfigError as error:
             found = f"{error.field} = {error.value}"
             raise WeightsError(path, found, error.expected, CHECK_KIND) from error
-        rename(selection, _encoder_name, path)
+        rename(selection, encoder_name, path)
         return BranchMaps(encoder, "dense")
 
     return build
@@ -101,8 +102,3 @@ def _grid(tensors: Mapping[str, Tensor], path: Path) -> int:
         expected = "one of each patch of a square and one of the class token"
         raise WeightsError(path, f"positions pos_embed {shape or 'missing'}", expected, CHECK_KIND)
     return side
-
-
-def _encoder_name(name: str) -> str:
-    """Name in a dense encoder of what timm calls so; others stay as they are."""
-    return re.sub(r"^((?:blocks\.\d+\.)?norm[12]?)\.(weight|bias)$", r"\1.dense.\2", name)

@@ -19,18 +19,19 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.network import CompactBlock
 from ssl_kedro.inference.onnx_file import onnx_session
 from ssl_kedro.inference.onnx_graph import compact_onnx
+from ssl_kedro.inference.planned import CompactGate, PlannedNetwork
 from ssl_kedro.inference.precision import Precision
 from ssl_kedro.inference.quantisation import quantised_onnx
 
 # Files in int8 of networks that are still in use.
-_QUANTISED: WeakKeyDictionary[CompactNetwork, dict[Hashable, bytes]] = WeakKeyDictionary()
+_QUANTISED: WeakKeyDictionary[PlannedNetwork, dict[Hashable, bytes]] = WeakKeyDictionary()
 
 
 def onnx_bytes(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     image_size: int,
     *,
     masks: bool = False,
@@ -158,13 +159,13 @@ class TorchEngine(BatchEngine):
     """The module in f32 or bf16, in channels_last, which oneDNN convolves fastest."""
 
     def __init__(
-        self, network: CompactNetwork, batch_size: int, threads: int, precision: Precision = "f32"
+        self, network: PlannedNetwork, batch_size: int, threads: int, precision: Precision = "f32"
     ) -> None:
         super().__init__("torch eager", batch_size, precision)
         self._threads = threads
         laid_out = copy.deepcopy(network).to(memory_format=torch.channels_last)
         if precision == "bf16":
-            _convolve_in_bf16(laid_out)
+            _multiply_in_bf16(laid_out)
         self._call: Callable[..., Tensor] = laid_out
 
     def run(self, images: Tensor, masks: Tensor | None) -> Tensor:
@@ -174,14 +175,18 @@ class TorchEngine(BatchEngine):
             return self._call(images) if masks is None else self._call(images, masks)
 
 
-def _convolve_in_bf16(network: CompactNetwork) -> None:
-    """Convert all but statistics of pixels and gates, which decide in float32."""
+def _multiply_in_bf16(network: PlannedNetwork) -> None:
+    """Convert convolutions and linear layers but those of gates, which decide in float32.
+
+    What transformers add up, and their norms, stay in float32 as well.
+    """
+    gates = [module for module in network.modules() if isinstance(module, CompactGate)]
+    deciding = {layer for gate in gates for layer in gate.modules()}
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Linear) and module not in deciding:
             module.bfloat16()
-    for block in network.compact_blocks():
-        if block.constant is not None:
-            block.constant.data = block.constant.data.bfloat16()
+        if isinstance(module, CompactBlock) and module.constant is not None:
+            module.constant.data = module.constant.data.bfloat16()
 
 
 class CompiledEngine(TorchEngine):
@@ -193,7 +198,7 @@ class CompiledEngine(TorchEngine):
 
     def __init__(
         self,
-        network: CompactNetwork,
+        network: PlannedNetwork,
         batch_size: int,
         threads: int,
         example: tuple[Tensor, ...],

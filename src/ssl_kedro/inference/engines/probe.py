@@ -25,7 +25,7 @@ from ssl_kedro.inference.engines.packaged import (
 )
 from ssl_kedro.inference.native import build
 from ssl_kedro.inference.native.kernel import NativeNetwork
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.planned import PlannedNetwork
 from ssl_kedro.inference.precision import PRECISIONS, Precision, processor_lacks
 
 K = TypeVar("K", bound=str)
@@ -91,7 +91,7 @@ class Probe:
 
 
 def fastest_engine(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     batch_size: int,
     image_size: int,
     *,
@@ -164,7 +164,7 @@ def fastest_engine(
 
 
 def build_engines(
-    network: CompactNetwork,
+    network: PlannedNetwork,
     engines: Sequence[EngineName],
     example: tuple[Tensor, ...],
     threads: int,

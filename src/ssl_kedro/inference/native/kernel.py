@@ -18,6 +18,7 @@ from ssl_kedro.inference.int8 import Int8Network, int8_network
 from ssl_kedro.inference.native.build import INSTRUCTION_SETS, INT8_SETS, library_path
 from ssl_kedro.inference.network import CompactNetwork
 from ssl_kedro.inference.plan import CompactPlan
+from ssl_kedro.inference.planned import PlannedNetwork
 
 # The largest images that a source gives; buffers grow with the square.
 _SIDE, _THREADS = Range(at_least=1, at_most=1024), Range(at_least=1, at_most=1024)
@@ -89,15 +90,15 @@ class NativeNetwork(Engine):
             see :func:`~ssl_kedro.inference.int8.int8_network`.
 
     Raises:
-        EngineUnavailableError: no compiler, an instruction set that the machine lacks, bottlenecks
-            in int8, or no memory.
+        EngineUnavailableError: no compiler, an instruction set that the machine lacks, no memory,
+            a transformer, or bottlenecks in int8.
         ValueError: an image size or number of threads below 1 or beyond all use, or int8 without
             calibration.
     """
 
     def __init__(
         self,
-        network: CompactNetwork | Int8Network,
+        network: PlannedNetwork | Int8Network,
         image_size: int,
         threads: int = 1,
         instruction_set: str | None = None,
@@ -111,6 +112,8 @@ class NativeNetwork(Engine):
             )
         if isinstance(network, Int8Network):
             precision = "int8"
+        elif not isinstance(network, CompactNetwork):
+            raise EngineUnavailableError("the kernel computes residual networks")
         self.instruction_set = _chosen_set(precision, instruction_set)
         if isinstance(network, CompactNetwork) and precision == "int8":
             if calibration is None:

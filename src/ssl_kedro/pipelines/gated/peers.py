@@ -1,7 +1,8 @@
 """What `--tags frontier` and `recipe: best` train beside a chapter's own encoders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import cast
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import cost_at
@@ -30,15 +31,12 @@ def planned_peers(
     baselines = [m for m in models if m.key == parameters.dense_method and m.own_data]
     pipeline, peers = baselines[0].pipeline, parameters.peers.items()
     several = FRONTIER in baselines[0].tags
-    if several and not parameters.encoder.compactable:
-        expected = "one that is made faster: --tags frontier times all networks"
-        name = parameters.encoder.architecture
-        raise ConfigError(f"{pipeline}.encoder.architecture", name, expected)
     chosen = {
         name: variant
         for name, variant in peers
         if (parameters.frontier.compares(name) if several else name == parameters.for_every_budget)
     } | parameters.further_variants()
+    _check_kind(parameters, baselines[0], chosen)
     narrow = any(variant.widths for variant in chosen.values())
     widths = thin_widths(parameters, pipeline) if narrow else ()
     for name, variant in chosen.items():
@@ -79,6 +77,24 @@ def thin_widths(parameters: EncoderPipelineParameters, pipeline: str) -> tuple[i
     return found
 
 
+def _check_kind(
+    parameters: EncoderPipelineParameters, baseline: PlannedModel, chosen: Mapping[str, Variant]
+) -> None:
+    """Refuse to cut what is no ResNet-18, and name the peers that need no cutting."""
+    shape, cut = parameters.encoder, [name for name, of in chosen.items() if of.derived]
+    if isinstance(shape, EncoderConfig) or not cut:
+        return
+    if own := [name for name in cut if name in parameters.frontier.variants]:
+        without = f"no frontier.variants.{own[0]}"
+    elif FRONTIER in baseline.tags:
+        left = ";".join(name for name in chosen if name not in cut) or "none"
+        without = f"frontier.models without {', '.join(cut)}: {left}"
+    else:
+        without = "recipe = authors"
+    what = f"resnet18, which alone can be cut, or {without}"
+    raise ConfigError(f"{baseline.pipeline}.encoder.architecture", shape.architecture, what)
+
+
 def _check_cut(
     parameters: EncoderPipelineParameters,
     baseline: PlannedModel,
@@ -86,14 +102,11 @@ def _check_cut(
     variant: Variant,
     widths: tuple[int, ...],
 ) -> None:
-    """Refuse to cut what is no ResNet-18, or narrower or otherwise trained than it can be."""
-    shape, pipeline = parameters.encoder, baseline.pipeline
+    """Refuse to cut a ResNet-18 that is narrower or otherwise trained than it can be."""
+    shape, pipeline = cast(EncoderConfig, parameters.encoder), baseline.pipeline
     own = f"frontier.variants.{name}" if name in parameters.frontier.variants else ""
     of_run = f"frontier.models without {name}" if FRONTIER in baseline.tags else "recipe = authors"
     without = f"or no {own}" if own else f"or {of_run}"
-    if not isinstance(shape, EncoderConfig):
-        what = f"resnet18, which alone can be cut, {without}"
-        raise ConfigError(f"{pipeline}.encoder.architecture", shape.architecture, what)
     if variant.derived == "narrowed":
         config = parameters.method_config(variant.method, options=variant.options)
         smallest = getattr(config.options, "smallest", 0.0)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ssl_kedro.encoders.bundle import load_bundle
 from ssl_kedro.inference.hub import ModelCard, push_to_hub, write_hub_folder
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.planned import PlannedNetwork
 from ssl_kedro.pipelines.gated.frontier.choice import pareto_front
 from ssl_kedro.pipelines.gated.frontier.export import files_of
 from ssl_kedro.pipelines.gated.inference.records import Deployment, Exports, HubFolder
@@ -43,7 +43,8 @@ def export_hub(
     if deployment.network == "gated":
         why = "the network to deploy looks at each image, which plain code does not compute"
         return HubFolder(str(folder), why=why)
-    network = load_bundle(files[f"{deployment.network}_kernel"].path, CompactNetwork)
+    source = files[f"{deployment.network}_kernel"].path
+    network = load_bundle(source, PlannedNetwork)  # type: ignore[type-abstract]
     method = exported_method(parameters, deployment.model)
     licence = parameters.hub.licence
     card = model_card(deployment, method, frontier_table, run_manifest, licence)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.timm_names import timm_architecture
 from ssl_kedro.encoders.torchvision_names import named_architecture
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.inference.export import (
@@ -15,6 +16,7 @@ from ssl_kedro.inference.export import (
     export_compact,
     export_compact_onnx,
     export_int8_compact,
+    export_timm,
     export_torchvision,
 )
 from ssl_kedro.inference.onnx_file import check_export_installed
@@ -38,7 +40,8 @@ def export(
 ) -> Export:
     """Files of one encoder's networks, each compared with PyTorch; in int8 those that hold.
 
-    What the C++ kernel reads in float32 is also read by plain PyTorch, and so always written.
+    What the C++ kernel reads in float32 is also read by plain PyTorch, and so always written: of a
+    transformer for that alone.
 
     Raises:
         ConfigError: the encoder is made for another image size, or the static budget cannot
@@ -75,6 +78,8 @@ def export(
             files[kernel.name] = export_bundle(networks.by_name[name], kernel, images)
     if theirs := named_architecture(encoder):
         files["torchvision"] = export_torchvision(encoder, folder / f"{theirs}.safetensors", images)
+    if theirs := timm_architecture(encoder):
+        files["timm"] = export_timm(encoder, folder / f"{theirs}.safetensors", images)
     files |= _in_int8(parameters, networks, inference, train_images, images, folder)
     share = None
     if "static" in networks.own:

@@ -18,7 +18,8 @@ from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError, eng
 from ssl_kedro.inference.engines.packaged import onnx_bytes
 from ssl_kedro.inference.engines.probe import EngineName
 from ssl_kedro.inference.memory import engine_maker, engine_memory_mb
-from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
+from ssl_kedro.inference.network import CompactEncoder
+from ssl_kedro.inference.planned import PlannedNetwork
 from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.gated.inference.networks import Networks
 from ssl_kedro.pipelines.gated.inference.records import Footprint, Form
@@ -137,7 +138,7 @@ class Judge:
         return form, self._kept(right, found), None
 
     def _in_f32(
-        self, name: NetworkName, network: CompactNetwork, features: Mapping[str, np.ndarray]
+        self, name: NetworkName, network: PlannedNetwork, features: Mapping[str, np.ndarray]
     ) -> tuple[_Sides, float | None]:
         """Features of a network, and its mean MACs where its gates decide them."""
         if name == "dense" or "gated.eval" not in features:

@@ -18,7 +18,7 @@ from ssl_kedro.inference.compact import (
     static_network,
 )
 from ssl_kedro.inference.comparison import NetworkName
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.planned import PlannedNetwork
 from ssl_kedro.pipelines.gated.inference.records import StaticNetwork
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 
@@ -38,7 +38,7 @@ class Networks:
         static: which channels the static network keeps; None without gates.
     """
 
-    by_name: dict[NetworkName, CompactNetwork]
+    by_name: dict[NetworkName, PlannedNetwork]
     own: tuple[NetworkName, ...]
     macs: dict[NetworkName, float]
     static: StaticNetwork | None = None
@@ -67,7 +67,7 @@ def networks_of(
     # Without a dense branch the dense network is the gated one with every channel computed, which
     # was not trained for that.
     dense = "dense" in encoder.branches
-    found: dict[NetworkName, CompactNetwork] = {
+    found: dict[NetworkName, PlannedNetwork] = {
         "dense": dense_network(encoder, "dense" if dense else "gated"),
         "gated": compact(gated, usage),
     }
@@ -85,21 +85,21 @@ def networks_of(
 
 
 def _without_gates(
-    parameters: EncoderPipelineParameters, network: CompactNetwork, side: int
+    parameters: EncoderPipelineParameters, network: PlannedNetwork, side: int
 ) -> Networks:
     """The run's dense network, or a narrower one beside the time of that."""
     own = float(network.plan.cost(side).dense)
     whole = float(cost_at(parameters.encoder, side, parameters.gates.reduction).dense)
     if own == whole:
         return Networks({"dense": network}, ("dense",), {"dense": own})
-    both: dict[NetworkName, CompactNetwork] = {
+    both: dict[NetworkName, PlannedNetwork] = {
         "dense": reference_network(parameters, side),
         "static": network,
     }
     return Networks(both, ("static",), {"dense": whole, "static": own})
 
 
-def reference_network(parameters: EncoderPipelineParameters, side: int) -> CompactNetwork:
+def reference_network(parameters: EncoderPipelineParameters, side: int) -> PlannedNetwork:
     """A dense network of the run's shape.
 
     Weights are random: they make no difference to the time of a dense network.

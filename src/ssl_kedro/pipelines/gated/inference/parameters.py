@@ -109,14 +109,17 @@ class InferenceParameters(PipelineParameters):
         return ALL_MODELS in self.models or model in self.models
 
     def check_shape(self, shape: EncoderShape) -> None:
-        """Refuse to time encoders of a backbone that is not made faster.
+        """Refuse to time encoders that none of the engines computes.
 
         Raises:
             ConfigError: naming key, value and what is allowed.
         """
-        if self.models and not shape.compactable:
-            expected = f"none (inference.models=): a {shape.architecture} is not made faster"
-            raise ConfigError("inference.models", list(self.models), expected)
+        usable = [name for name in self.engines if name != "native" and not why_unavailable(name)]
+        if self.models and not shape.native and not usable:
+            expected = f"one that computes a {shape.architecture}, such as eager: the C++ kernel"
+            raise ConfigError(
+                "inference.engines", list(self.engines), f"{expected} computes residual networks"
+            )
 
     def check(self, known: tuple[str, ...], cost: NetworkCost, shape: EncoderShape) -> None:
         """Refuse models that a pipeline does not have or cannot time, and budgets out of reach.

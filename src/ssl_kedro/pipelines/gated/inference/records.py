@@ -10,7 +10,7 @@ from ssl_kedro.inference.comparison import Comparison, NetworkName
 from ssl_kedro.inference.engines.probe import EngineName, Probe
 from ssl_kedro.inference.export import ExportReport, FileReport
 from ssl_kedro.inference.forcing import ForcingReport
-from ssl_kedro.inference.network import CompactNetwork
+from ssl_kedro.inference.planned import PlannedNetwork
 from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.gated.records import WrittenAccuracies
 
@@ -32,7 +32,7 @@ class ChannelCounts:
     removed: int
 
     @classmethod
-    def of(cls, network: CompactNetwork) -> "ChannelCounts":
+    def of(cls, network: PlannedNetwork) -> "ChannelCounts":
         """Counts of one network."""
         blocks = network.plan.layers
         return cls(

@@ -32,8 +32,8 @@ def export_table(exports: Exports, chosen: float | None) -> Table:
         "the network in f32, over noise and evaluation images: in int8 what quantisation costs. "
         "“compact” is a folder of safetensors and JSON with gates, “gated” the same as ONNX, "
         "“static” the plain narrow network as ONNX, “dense” that with every channel; “int8 kernel” "
-        "a folder for the C++ kernel, “kernel” one for that and, by model.py, for plain PyTorch, "
-        "“torchvision” weights under the names of torchvision and timm. "
+        "a folder for the C++ kernel, “kernel” one for plain PyTorch, by model.py, and, of "
+        "residual networks, for that, “torchvision” and “timm” weights under their names. "
         "Whole paths: exports.json; what to deploy: deployment/."
     )
     return Table(columns, rows, left=3, breaks=breaks[1:], caption=caption)

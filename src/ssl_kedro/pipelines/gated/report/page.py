@@ -47,8 +47,8 @@ _TERMS = (
     ("Budget, t_d", "The share of the dense encoder's cost that training asks the gates for."),
     (
         "FLOPs (MACs)",
-        "Multiply-accumulates of convolutions (stem, blocks, downsample, gates) for one image; "
-        "batch norm, ReLU and pooling are free. The thesis calls them FLOPs.",
+        "Multiply-accumulates of convolutions and matrices (stem, blocks, downsample, gates) for "
+        "one image; norms, activations and pooling are free. The thesis calls them FLOPs.",
     ),
     ("FLOP reduction", f"1 {MINUS} mean gated MACs / dense MACs over the evaluation images."),
     ("1-NN", "Top-1 accuracy of naming the class of the nearest training image in feature space."),

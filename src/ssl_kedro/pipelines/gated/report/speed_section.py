@@ -225,14 +225,13 @@ def _time_table(table: pd.DataFrame) -> Table:
     rows = [of.set_index("batch") for _, of in forms]
     caption = (
         "FLOPs: MACs as a share of the dense network's. Dense: the encoder's dense branch, or the "
-        "ungated baseline where it has none. Gated: closed channels are not computed; gates that "
-        "never opened on the training images are removed, gates that were always open computed "
-        "always. Static: no gates, the channels most often open at the same cost. Gain: time of "
-        "the fastest dense network that holds, of any precision that was measured, over its own; "
-        "“dense” where the gated network was slower, and what runs is the dense one. A dash: this "
-        "model was timed at other batch sizes. Linear "
-        "accuracies of gated and static networks: on features of whole images, whatever "
-        "probe.features is."
+        "ungated baseline where it has none. Gated: the C++ kernel does not compute what gates "
+        "close, other engines mask it; what was never open on the training images is removed, "
+        "what always was has no gate. Static: no gates, what was most often open at the same cost. "
+        "Gain: time of the fastest dense network that holds, of any precision that was measured, "
+        "over its own; “dense” where the gated network was slower, and what runs is the dense one. "
+        "A dash: this model was timed at other batch sizes. Linear accuracies of gated and static "
+        "networks: on features of whole images, whatever probe.features is."
     )
     groups = {group: group for group in ("", "Top-1 (%)", *map(batch_label, batches))}
     return shown(columns, computed(columns, rows), groups, ["model"], caption)
@@ -296,7 +295,7 @@ def _forced_table(models: Evaluations, inference: Gated) -> Table:
     columns += ["removed gates that would open", "gates changed an image"]
     columns += ["mean", "at most", "as trained", "forced"]
     images = counted(next(gates.forced.images for _, gates in inference.values()))
-    groups = [("", 1), ("Channels (%)", 3), (f"Forced gates on {images} evaluation images", 3)]
+    groups = [("", 1), ("Gates (%)", 3), (f"Forced gates on {images} evaluation images", 3)]
     groups += [("Features changed by", 2), ("1\N{NON-BREAKING HYPHEN}NN (%)", 2)]
     caption = (
         "“Removed” and “always on” are observations on the training images. On images held out "

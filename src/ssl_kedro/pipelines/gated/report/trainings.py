@@ -202,14 +202,14 @@ def channels_section(models: Evaluations, *, seeds: bool = False) -> list[Sectio
     if not any(model.channel_usage for model in models.values()):
         return []
     sentence = (
-        "Per residual block, the share of channels that the gates open for every evaluation "
-        "image, for some, and for none (thesis, Fig. 5.1). “Always off” is an observation on "
-        "these images." + " Shown is the first seed." * seeds
+        "Per mask, the share of channels that the gates open for every evaluation image, for "
+        "some, and for none (thesis, Fig. 5.1). In transformers these are heads and hidden units. "
+        "“Always off” is an observation on these images." + " Shown is the first seed." * seeds
     )
     picture = Picture(
         channel_usage_figure(models),
-        "Stacked bars of channel usage for each residual block and model: always on, depends on "
-        "the image, always off",
+        "Stacked bars of channel usage for each mask and model: always on, depends on the image, "
+        "always off",
     )
     return [Section("Channels", (sentence,), pictures=[picture])]
 
@@ -235,7 +235,8 @@ def channel_usage_figure(models: Evaluations) -> Figure:
         if index % columns == 0:
             axis.set_ylabel("channels (%)")
         if index >= len(gated) - columns:
-            axis.set_xlabel("residual block (stage.block)")
+            attends = any(".attn" in block.block for block in models[key].channel_usage)
+            axis.set_xlabel("block, unit" if attends else "residual block (stage.block)")
     handles = [Patch(color=colour, label=label) for _, label, colour in _USAGE]
     made.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return made
@@ -248,6 +249,10 @@ _USAGE = (
 )
 
 
+# Masks whose names have room beside each other.
+_MOST_UPRIGHT = 8
+
+
 def _usage_panel(axis: Axes, usage: Sequence[BlockUsage], name: str) -> None:
     position = np.arange(len(usage))
     bottom = np.zeros(len(usage))
@@ -257,6 +262,9 @@ def _usage_panel(axis: Axes, usage: Sequence[BlockUsage], name: str) -> None:
         bottom += share
     channels = sum(block.channels for block in usage)
     off = 100 * sum(block.always_off for block in usage) / channels
-    axis.set_xticks(position, [block.block.removeprefix("layer") for block in usage])
+    names = [block.block.removeprefix("layer").removeprefix("blocks.") for block in usage]
+    axis.set_xticks(position, names)
+    if len(names) > _MOST_UPRIGHT:
+        axis.tick_params(axis="x", rotation=90, labelsize=6)
     axis.set_ylim(0, 100)
     title(axis, f"{name}: {off:.0f} % always off")
