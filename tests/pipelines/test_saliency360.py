@@ -188,7 +188,7 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
         ({"ablations": ["lambda"]}, "ablations = 'lambda': expected one of all, architecture"),
         ({"models": {"equator": {"encoder": "random"}}}, "models = 'equator'.*other than uniform"),
         ({"models": {"m": {"encoder": "nobody"}}}, r"models\.m\.encoder = 'nobody'"),
-        ({"encoders__old": {"kind": "file"}}, r"encoders\.old\.file = None: expected a bundle"),
+        ({"encoders__old": {"kind": "file"}}, r"encoders\.old\.file = None: expected a path"),
         ({"data__source": "photos"}, r"data\.source"),
         ({"train__gate_lr_factor": 2}, r"train\.gate_lr_factor = 2.*there are no gates"),
         ({"contrast__local_weigth": 0.5}, r"did you mean 'local_weight'"),

@@ -89,9 +89,12 @@ class BranchMaps(MapNetwork):
         return self.encoder
 
     def used_modules(self) -> Iterable[nn.Module]:
-        """All but the batch norms of the other branch."""
+        """All but the batch norms of the other branch, and gates where nothing is gated."""
+        gates = self.encoder.gates() if self.branch == "dense" else ()
+        unused = {part for gate in gates for part in gate.modules()}
         for name, module in self.encoder.named_modules():
-            if {"dense", "gated"}.intersection(name.split(".")) <= {self.branch}:
+            other = {"dense", "gated"}.intersection(name.split(".")) - {self.branch}
+            if not other and module not in unused:
                 yield module
 
 
