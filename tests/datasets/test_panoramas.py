@@ -20,7 +20,6 @@ from ssl_kedro.datasets.sources import (
     PanoramaSourceDataset,
     PanoramaStoreDataset,
 )
-from ssl_kedro.encoders.bundle import BundleError
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoder,
     PanoramaEncoderConfig,
@@ -141,7 +140,7 @@ def test_an_earlier_encoder_is_read_from_where_the_parameters_say(tmp_path: Path
     network, folder = encoder(), tmp_path / "bundle"
     dataset = GivenEncoderDataset(name="old", encoders={"old": {"file": str(folder)}})
     assert not dataset.exists()
-    with pytest.raises(BundleError, match=r"config\.json is missing"):
+    with pytest.raises(DatasetError, match=r"config\.json is missing"):
         dataset.load()
     PanoramaEncoderDataset(filepath=str(folder)).save(network)
     assert dataset.exists()
