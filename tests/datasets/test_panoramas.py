@@ -11,11 +11,11 @@ from kedro.io import AbstractDataset, DatasetError
 from PIL import Image
 
 from ssl_kedro.datasets.files import (
-    EarlierEncoderDataset,
     PanoramaEncoderDataset,
     SaliencyModelDataset,
 )
 from ssl_kedro.datasets.sources import (
+    GivenEncoderDataset,
     OutputPathDataset,
     PanoramaSourceDataset,
     PanoramaStoreDataset,
@@ -94,7 +94,7 @@ def test_an_unknown_option_of_a_source_is_named() -> None:
         source("mine"),
         PanoramaStoreDataset(filepath="store"),
         OutputPathDataset(filepath="out.onnx"),
-        EarlierEncoderDataset(name="old", encoders={"old": {"file": "bundle"}}),
+        GivenEncoderDataset(name="old", encoders={"old": {"file": "bundle"}}),
     ],
 )
 def test_what_a_node_writes_or_nobody_is_not_saved(dataset: AbstractDataset) -> None:
@@ -138,7 +138,7 @@ def test_an_encoder_comes_back_as_it_was(tmp_path: Path, changes: dict[str, obje
 
 def test_an_earlier_encoder_is_read_from_where_the_parameters_say(tmp_path: Path) -> None:
     network, folder = encoder(), tmp_path / "bundle"
-    dataset = EarlierEncoderDataset(name="old", encoders={"old": {"file": str(folder)}})
+    dataset = GivenEncoderDataset(name="old", encoders={"old": {"file": str(folder)}})
     assert not dataset.exists()
     with pytest.raises(DatasetError, match=r"config\.json is missing"):
         dataset.load()
@@ -147,7 +147,7 @@ def test_an_earlier_encoder_is_read_from_where_the_parameters_say(tmp_path: Path
     with torch.no_grad():
         assert torch.equal(dataset.load()(IMAGES), network(IMAGES))
     for encoders in ({}, {"old": None}, {"old": {"kind": "random"}}):
-        without = EarlierEncoderDataset(name="old", encoders=encoders)
+        without = GivenEncoderDataset(name="old", encoders=encoders)
         assert not without.exists()
         with pytest.raises(DatasetError, match=r"set encoders\.old\.file"):
             without.load()

@@ -188,7 +188,7 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
         ({"ablations": ["lambda"]}, "ablations = 'lambda': expected one of all, architecture"),
         ({"models": {"equator": {"encoder": "random"}}}, "models = 'equator'.*other than uniform"),
         ({"models": {"m": {"encoder": "nobody"}}}, r"models\.m\.encoder = 'nobody'"),
-        ({"encoders__old": {"kind": "file"}}, r"encoders\.old\.file = None: expected a bundle"),
+        ({"encoders__old": {"kind": "file"}}, r"encoders\.old\.file = None: expected a path"),
         ({"data__source": "photos"}, r"data\.source"),
         ({"train__gate_lr_factor": 2}, r"train\.gate_lr_factor = 2.*there are no gates"),
         ({"contrast__local_weigth": 0.5}, r"did you mean 'local_weight'"),
@@ -224,7 +224,7 @@ def test_a_vgg_needs_maps_that_can_be_halved(height: int) -> None:
 def test_the_report_says_all_that_differs_from_the_thesis() -> None:
     # Notes read the scenes of the data and the histories of the encoders alone.
     scenes = SimpleNamespace(scenes=99)
-    encoders: dict[str, Any] = {"random": SimpleNamespace(history=[])}
+    encoders: dict[str, Any] = {"random": SimpleNamespace(history=[], kind="random")}
     many: Any = SimpleNamespace(
         datasets={"generated": scenes, "salient360": scenes}, encoders=encoders
     )
@@ -246,7 +246,9 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
         "Pre-training, with the thesis' value behind: negatives 8 (16,000)."
     ]
     last = {"global_loss": 7.0}
-    encoders["own"] = SimpleNamespace(history=[last], temperature=0.18, chance_loss=6.5)
+    encoders["own"] = SimpleNamespace(
+        history=[last], kind="contrastive", temperature=0.18, chance_loss=6.5
+    )
     said = " ".join(notes(check(merged()), many))
     assert "a temperature of 0.180" in said
     assert "The pre-training of own does not tell panoramas apart: its global loss is 7.0" in said

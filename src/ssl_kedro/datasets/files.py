@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset
 from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
@@ -16,7 +16,7 @@ from ssl_kedro.datasets.base import FileDataset, FolderDataset
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.bundled import B
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.encoders.panorama_encoder import PanoramaNetwork
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 
 Arrays = dict[str, np.ndarray]
@@ -192,34 +192,13 @@ class EncoderBundleDataset(_BundleDataset[Encoder]):
     holds, kind = "an encoder", Encoder
 
 
-class PanoramaEncoderDataset(_BundleDataset[PanoramaEncoder]):
+class PanoramaEncoderDataset(_BundleDataset[PanoramaNetwork]):
     """An encoder of panoramas."""
 
-    holds, kind = "an encoder", PanoramaEncoder
+    holds, kind = "an encoder", PanoramaNetwork
 
 
 class SaliencyModelDataset(_BundleDataset[SaliencyModel]):
     """Encoder and decoder together."""
 
     holds, kind = "a saliency model", SaliencyModel
-
-
-class EarlierEncoderDataset(PanoramaEncoderDataset):
-    """An encoder that an earlier run left, wherever the parameters say it lies; read-only.
-
-    Args:
-        name: of the encoder.
-        encoders: configurations by name; that of this one has its folder under "file".
-        file: how it is reached; see :class:`ssl_kedro.datasets.base.FileDataset`.
-    """
-
-    holds = "the folder of an encoder"
-
-    def __init__(self, *, name: str, encoders: dict[str, Any], **file: Any) -> None:
-        super().__init__(filepath=(encoders.get(name) or {}).get("file"), **file)
-        self.unset = f"set encoders.{name}.file"
-        self.names_file = self._given
-
-    def write(self, value: PanoramaEncoder, path: Path) -> None:  # noqa: ARG002
-        """Refused."""
-        raise DatasetError("an earlier run's encoder is read-only")

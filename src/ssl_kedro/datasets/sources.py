@@ -247,6 +247,38 @@ class FrozenEncoderDataset(_WeightsDataset[MapNetwork]):
         return {"name": self._name, "kind": self.config.kind, "file": self.config.file}
 
 
+class GivenEncoderDataset(_WeightsDataset[MapNetwork]):
+    """A trained encoder that parameters name among others that are made; read-only.
+
+    Args:
+        name: of the encoder.
+        encoders: configurations by name; without a file there is nothing here.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
+    """
+
+    refusal = "an earlier run's encoder is read-only"
+    config: FrozenEncoderConfig | None
+
+    def __init__(self, *, name: str, encoders: dict[str, Any], **files: Any) -> None:
+        super().__init__(**files)
+        values = encoders.get(name) or {}
+        self.config = FrozenEncoderConfig.among(values) if values.get("file") else None
+        self._name = name
+
+    def load(self) -> MapNetwork:
+        """See :func:`ssl_kedro.encoders.frozen.frozen_encoder`."""
+        if self.config is None:
+            raise DatasetError(f"there is no file: set encoders.{self._name}.file")
+        return frozen_encoder(self.config, 0, self._storage_options)
+
+    def look(self) -> MapNetwork | None:
+        """As loaded; None where it would have to be downloaded."""
+        return None if self.config is None or is_remote(self.config.file) else self.load()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"name": self._name, "filepath": self.config and self.config.file}
+
+
 class InitialEncoderDataset(_WeightsDataset[Encoder]):
     """The trained encoder whose weights others begin with.
 

@@ -98,6 +98,8 @@ class BottleneckResNet(NormalisedMaps):
         self.config = config
         self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(config.width)
+        # A module, which wraps around panoramas as others do; of no weight.
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = config.width
         for stage, count in enumerate(BLOCKS[config.depth]):
             layer, channels = bottlenecks(channels, config.width << stage, count, 1 + (stage > 0))
@@ -137,7 +139,8 @@ class BottleneckResNet(NormalisedMaps):
 
     def _pooled(self, x: Tensor) -> Tensor:
         if self.config.max_pool == "symmetric":
-            return nn.functional.max_pool2d(x, 3, stride=2, padding=1)
+            pooled: Tensor = self.maxpool(x)
+            return pooled
         pads = []
         for side in (x.shape[3], x.shape[2]):
             needed = max((-(-side // 2) - 1) * 2 + 3 - side, 0)

@@ -4,10 +4,11 @@ They come from the project's own bundles, from files that others publish, with r
 or are no network at all.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,19 @@ class FrozenEncoderConfig(Config):
         if self.kind != "onnx" and (self.pixel_mean, self.pixel_std) != usual:
             expected = f"none with kind {self.kind}, whose networks normalise as they were trained"
             raise ConfigError("pixel_mean, pixel_std", [self.pixel_mean, self.pixel_std], expected)
+
+    @classmethod
+    def among(cls, values: Mapping[str, Any]) -> Self:
+        """That of parameters that say more than where weights come from.
+
+        Args:
+            values: by name, those of others among them; "file" is an older word for a bundle.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        own = {name: v for name, v in values.items() if name in names and v is not None}
+        return cls(
+            **own | {"kind": {"file": "bundle"}.get(kind := own.get("kind", "bundle"), kind)}
+        )
 
     @property
     def needs_file(self) -> bool:

@@ -3,6 +3,7 @@
 Beside them the layers that know that a panorama has no left and right edge.
 """
 
+from abc import abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
-from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
+from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, MapNetwork, NormalisedMaps
 
 LongitudePadding = Literal["zeros", "circular"]
 STRIDE = 16
@@ -46,7 +47,19 @@ def scaled(channels: int, width: float) -> int:
     return max(8, -(-round(channels * width) // 8) * 8)
 
 
-class PanoramaEncoder(NormalisedMaps):
+class PanoramaNetwork(MapNetwork):
+    """Panoramas (N, 3, H, W), H and W multiples of 16, to maps (N, C, H / 16, W / 16).
+
+    ``architecture`` is what tables call it.
+    """
+
+    @property
+    @abstractmethod
+    def architecture(self) -> str:
+        """Such as "resnet50"."""
+
+
+class PanoramaEncoder(NormalisedMaps, PanoramaNetwork):
     """Panoramas float (N, 3, H, W) in [0, 1], or uint8, to maps (N, C, H / 16, W / 16).
 
     Weights are as drawn from torch's generator.
@@ -74,6 +87,11 @@ class PanoramaEncoder(NormalisedMaps):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         continue_longitude(self, config.longitude_padding)
+
+    @property
+    def architecture(self) -> str:
+        """That of its shape."""
+        return self.config.architecture
 
     def description(self) -> dict[str, Any]:
         """Shape, and what readers of the file may want to know."""
@@ -192,18 +210,20 @@ def continue_longitude(module: nn.Module, padding: LongitudePadding) -> None:
         return
     for child in list(module.modules()):
         for name, layer in list(child.named_children()):
-            if type(layer) is nn.Conv2d and layer.padding[0] != 0:
+            if type(layer) is nn.Conv2d and layer.padding[1] != 0:
                 wrapped = LongitudeConv2d(
                     layer.in_channels,
                     layer.out_channels,
                     layer.kernel_size,  # type: ignore[arg-type]
                     layer.stride,  # type: ignore[arg-type]
                     layer.padding,  # type: ignore[arg-type]
+                    layer.dilation,  # type: ignore[arg-type]
+                    layer.groups,
                     bias=layer.bias is not None,
                 )
                 wrapped.weight, wrapped.bias = layer.weight, layer.bias
                 setattr(child, name, wrapped)
-            elif type(layer) is nn.MaxPool2d and layer.padding:
+            elif type(layer) is nn.MaxPool2d and layer.padding and not layer.ceil_mode:
                 pooling = LongitudeMaxPool2d(layer.kernel_size, layer.stride, layer.padding)
                 setattr(child, name, pooling)
 

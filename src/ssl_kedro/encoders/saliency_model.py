@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.encoders.bundled import Bundled
+from ssl_kedro.encoders.bundled import Bundled, kinds_of
 from ssl_kedro.encoders.panorama_encoder import (
     INPUT,
     STRIDE,
     LongitudePadding,
     PanoramaEncoder,
+    PanoramaNetwork,
     continue_longitude,
     enlarged,
     macs_by_hooks,
@@ -182,7 +183,7 @@ class SaliencyModel(Bundled):
 
     bundle_format = "ssl_kedro saliency model v1"
 
-    def __init__(self, encoder: PanoramaEncoder, decoder: SaliencyDecoder) -> None:
+    def __init__(self, encoder: PanoramaNetwork, decoder: SaliencyDecoder) -> None:
         super().__init__()
         if encoder.map_channels != decoder.in_channels:
             raise ValueError(
@@ -207,16 +208,28 @@ class SaliencyModel(Bundled):
     def description(self) -> dict[str, Any]:
         """Both shapes, and what readers of the file may want to know."""
         return {
-            "encoder": dataclasses.asdict(self.encoder.config),
+            "encoder": self._encoder_description(),
             "decoder": dataclasses.asdict(self.decoder.config),
             "input": INPUT,
             "output": "float (N, 1, H, W) in (0, 1), density per solid angle up to its scale",
         }
 
+    def _encoder_description(self) -> dict[str, Any]:
+        """A shape alone is that of a panorama encoder; others say of what format they are."""
+        if isinstance(self.encoder, PanoramaEncoder):
+            return dataclasses.asdict(self.encoder.config)
+        return {"format": self.encoder.bundle_format} | self.encoder.description()
+
     @classmethod
     def from_description(cls, values: Mapping[str, Any]) -> Self:
         """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
-        encoder = PanoramaEncoder.from_description(values)
+        described = values["encoder"]
+        encoder: PanoramaNetwork
+        if found := described.get("format"):
+            kinds = kinds_of(PanoramaNetwork, found=found)  # type: ignore[type-abstract]
+            encoder = kinds[found].from_description(described)
+        else:
+            encoder = PanoramaEncoder.from_description(values)
         decoder = build_decoder(DecoderConfig(**values["decoder"]), encoder.map_channels)
         return cls(encoder, decoder)
 

@@ -1,12 +1,13 @@
 """Networks of the library timm as ones of maps, with weights from a file of this machine."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
 from ssl_kedro.core.errors import InputError, first_line, nearest
-from ssl_kedro.encoders.bundled import Normalised
+from ssl_kedro.encoders.bundled import INPUT, Normalised
 from ssl_kedro.encoders.maps import MapNetwork
 
 
@@ -17,25 +18,36 @@ class TimmMaps(Normalised, MapNetwork):
 
     Args:
         name: "resnet50", "vit_small_patch16_224.dino", ...; its tag says how pixels are normalised.
-        path: of its weights, under timm's names, with or without a classifier.
+        path: of its weights, under timm's names, with or without a classifier; None = to be
+            loaded from a bundle.
 
     Raises:
         InputError: timm is not installed, has no such network, or the weights are another's.
     """
 
+    bundle_format = "ssl_kedro timm maps v1"
     network: Any
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path | None) -> None:
         try:
             import timm  # noqa: PLC0415  an optional dependency
         except ImportError:
             missing = "timm is not installed", "it, for this kind"
-            raise InputError(path, *missing, 'pip install "ssl_kedro[timm]"') from None
+            raise InputError(path or name, *missing, 'pip install "ssl_kedro[timm]"') from None
         if not timm.is_model(name):
             known = timm.list_models()
             raise InputError("model", repr(name), "a network of timm", nearest(name, known))
         made: Any = timm.create_model(name, num_classes=0)
         super().__init__(made.pretrained_cfg["mean"], made.pretrained_cfg["std"])
+        if path is not None:
+            self._fill(made, name, path)
+        self.network, self.map_channels, self.called = made.eval(), int(made.num_features), name
+
+    @staticmethod
+    def _fill(made: Any, name: str, path: Path) -> None:
+        """Load a file's weights."""
+        import timm  # noqa: PLC0415
+
         try:
             state = timm.models.load_state_dict(str(path))
         except Exception as error:  # files of any library's making
@@ -51,7 +63,15 @@ class TimmMaps(Normalised, MapNetwork):
             raise InputError(
                 path, " ".join(str(error).split()), expected, "name its own"
             ) from error
-        self.network, self.map_channels, self._name = made.eval(), int(made.num_features), name
+
+    def description(self) -> dict[str, Any]:
+        """Its name in timm, and what readers of the file may want to know."""
+        return {"model": self.called, "map_channels": self.map_channels, "input": INPUT}
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        return cls(values["model"], None)
 
     def forward(self, images: Tensor) -> Tensor:
         """See :class:`MapNetwork`.
@@ -65,7 +85,7 @@ class TimmMaps(Normalised, MapNetwork):
             size = self.network.pretrained_cfg.get("input_size")
             expected = f"images that it takes, made for {size}, not {tuple(images.shape)}"
             remedy = "set this encoder's image_size"
-            raise InputError(self._name, first_line(error), expected, remedy) from error
+            raise InputError(self.called, first_line(error), expected, remedy) from error
         if found.ndim == 4:
             channels_last = found.shape[1] != self.map_channels
             return found.permute(0, 3, 1, 2) if channels_last else found
@@ -74,6 +94,6 @@ class TimmMaps(Normalised, MapNetwork):
         if found.ndim != 3 or grid is None or found.shape[1] - prefix != grid[0] * grid[1]:
             expected = "maps, or tokens of patches"
             remedy = "export it to ONNX with features as its output, and use kind: onnx"
-            raise InputError(self._name, f"features {tuple(found.shape)}", expected, remedy)
+            raise InputError(self.called, f"features {tuple(found.shape)}", expected, remedy)
         patches = found[:, prefix:].transpose(1, 2)
         return patches.reshape(*patches.shape[:2], *grid)

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.encoders.panorama_encoder import PanoramaNetwork, macs_by_hooks
+from ssl_kedro.encoders.panorama_maps import PanoramaMaps
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.methods.saliency_decoding import DecodingConfig, SaliencyDecoding, Tune
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
@@ -139,6 +141,21 @@ def predicted_maps(
     found = [model(batch)[:, 0].float().cpu().numpy() for batch in _batches(images, device, label)]
     model.to("cpu")
     return np.concatenate(found) if found else np.empty((0, *images.shape[2:]), np.float32)
+
+
+@torch.inference_mode()
+def encoder_macs(encoder: PanoramaNetwork, images: np.ndarray, device: torch.device) -> np.ndarray:
+    """Multiply-accumulates of each panorama, float64 (N,): what masks leave, where there are any.
+
+    Products of attention are not counted.
+    """
+    if not isinstance(encoder, PanoramaMaps) or not encoder.masked:
+        return np.full(len(images), macs_by_hooks(encoder, images.shape[1:]), dtype=np.float64)
+    encoder.to(device).eval()
+    batches = _batches(images, device, "encoder's cost")
+    found = [encoder.masked_macs(batch).numpy() for batch in batches]
+    encoder.to("cpu")
+    return np.concatenate(found) if found else np.empty(0)
 
 
 def _batches(images: np.ndarray, device: torch.device, label: str) -> Iterator[Tensor]:

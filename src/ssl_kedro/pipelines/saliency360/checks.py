@@ -4,7 +4,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.errors import first_line
+from ssl_kedro.encoders.maps import BranchMaps, MapNetwork
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaNetwork
+from ssl_kedro.encoders.panorama_maps import panorama_network
 from ssl_kedro.saliency.folds import part
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.inputs import found_input
@@ -56,6 +62,34 @@ def check_seen(parameters: "Saliency360Parameters", node: str, seen: Mapping[str
         *sources
     }:
         _check_pretraining(parameters, list(sources.values()))
+
+
+def checked_network(
+    parameters: "Saliency360Parameters", name: str, network: MapNetwork
+) -> PanoramaNetwork:
+    """A trained network as the encoder that the parameters ask for, tried on one panorama.
+
+    Raises:
+        ConfigError: it takes no panoramas of the run's size, has no such branch, or cannot be used
+            with an error of the authors' code that a model is to make.
+    """
+    plan, height, width = parameters.encoders[name], *parameters.image.size
+    if plan.branch == "gated" and not isinstance(network, BranchMaps):
+        expected = f'"dense": {plan.file} is a {type(network).__name__}, without branches'
+        raise ConfigError(f"encoders.{name}.branch", plan.branch, expected)
+    made = panorama_network(network, parameters.encoder_config(name).longitude_padding).eval()
+    for model, of in parameters.models.items():
+        raw = of.encoder == name and "raw_bgr" in parameters.recipe_of(model)
+        if raw and not isinstance(made, PanoramaEncoder):
+            expected = f"without raw_bgr, which encoders.{name} knows nothing of"
+            raise ConfigError(f"models.{model}.recipe", "raw_bgr", expected)
+    try:
+        with torch.no_grad():
+            made(torch.zeros(1, 3, height, width))
+    except Exception as error:  # networks of others say in their own ways what they take
+        expected = f"a size that encoders.{name} takes: {first_line(error)}"
+        raise ConfigError("image", f"{height} x {width}", expected) from error
+    return made
 
 
 def _check_parts(parameters: "Saliency360Parameters", own: PanoramaSource) -> None:

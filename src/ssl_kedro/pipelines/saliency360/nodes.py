@@ -16,16 +16,18 @@ from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.core.config import Config
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.seeding import derived_seed
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaNetwork
+from ssl_kedro.encoders.panorama_maps import PanoramaMaps
 from ssl_kedro.encoders.saliency_model import SaliencyModel, build_decoder
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.methods.panorama_contrast import PanoramaContrast
 from ssl_kedro.methods.saliency_decoding import Tune
 from ssl_kedro.pipelines.entrance import nested
-from ssl_kedro.pipelines.saliency360 import records
+from ssl_kedro.pipelines.saliency360 import checks, records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows
-from ssl_kedro.saliency.fitting import fit_decoder, predicted_maps, prior_at
+from ssl_kedro.saliency.fitting import encoder_macs, fit_decoder, predicted_maps, prior_at
 from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
@@ -109,9 +111,13 @@ def random_encoder(parameters: Saliency360Parameters, *, encoder: str) -> dict[s
     return {"network": _new_encoder(parameters, encoder).eval(), "training": records.Training()}
 
 
-def earlier_encoder(file: PanoramaEncoder) -> dict[str, Any]:
-    """An encoder that an earlier run trained."""
-    return {"network": file, "training": records.Training()}
+def given_encoder(
+    parameters: Saliency360Parameters, file: MapNetwork, *, encoder: str
+) -> dict[str, Any]:
+    """An encoder that was trained elsewhere: by an earlier run, or by others."""
+    # A copy, since a network is changed where it is to wrap around panoramas.
+    network = checks.checked_network(parameters, encoder, copy.deepcopy(file))
+    return {"network": network, "training": records.Training()}
 
 
 @contextmanager
@@ -189,7 +195,7 @@ def _warn_of_chance(encoder: str, reached: float, negatives: int) -> None:
 
 def fit(
     parameters: Saliency360Parameters,
-    network: PanoramaEncoder,
+    network: PanoramaNetwork,
     stored: StoredPanoramas,
     store: PanoramaStore,
     truth: Arrays,
@@ -205,7 +211,7 @@ def fit(
     with _drawn(parameters, "decoder"):
         decoder = build_decoder(parameters.decoder_config(model), network.map_channels)
     recipe, decoding = parameters.recipe_of(model), parameters.decoding_of(model)
-    if "raw_bgr" in recipe:
+    if "raw_bgr" in recipe and isinstance(network, PanoramaEncoder):
         network.config = dataclasses.replace(network.config, raw_bgr=True)
     fitted = SaliencyModel(network, decoder)
     rows = part_of(parameters, stored, part_name).train
@@ -222,6 +228,9 @@ def fit(
         truth=dataclasses.asdict(parameters.truth),
         names=[stored.names[row] for row in rows],
     )
+    if isinstance(network, PanoramaMaps):
+        # Both branches of a bundle have the same weights.
+        identity |= {"maps": [network.architecture, network.longitude_padding]}
     found = fit_decoder(
         fitted,
         np.array(store.images()[rows]),
@@ -257,17 +266,23 @@ def predict_tested(
     """Each tested panorama by the model that has not seen its scene; see :func:`tested_rows`.
 
     Returns:
-        "maps": float32 (T, H, W); "rows": int64 (T,), which of the stored panoramas.
+        "maps": float32 (T, H, W); "rows": int64 (T,), which of the stored panoramas;
+        "encoder_macs": float64 (T,), what the encoder costs each.
     """
     device, images = resolved_device(parameters.decoder_train.device), store.images()
     tested = tested_rows(parameters, stored, own=own)
-    maps, rows = [], []
+    maps, rows, macs = [], [], []
     for name, model in nested(models)["models"].items():
         # All of another data set stay on disk: they may be the frames of many videos.
         chosen = np.array(images[tested[name]]) if own else images
         maps.append(predicted_maps(model, chosen, device, label))
+        macs.append(encoder_macs(model.encoder, chosen, device))
         rows.append(tested[name])
-    return {"maps": np.concatenate(maps), "rows": np.concatenate(rows)}
+    return {
+        "maps": np.concatenate(maps),
+        "rows": np.concatenate(rows),
+        "encoder_macs": np.concatenate(macs),
+    }
 
 
 def measure_runtime(

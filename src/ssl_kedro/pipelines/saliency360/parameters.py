@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.augment.config import PanoramaViewConfig
 from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.encoders.frozen import origin_of
+from ssl_kedro.encoders.importers import KINDS
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
 from ssl_kedro.encoders.saliency_model import DecoderConfig
 from ssl_kedro.methods.panorama_contrast import ContrastConfig
@@ -192,9 +194,6 @@ class Saliency360Parameters(PipelineParameters):
             checks.check_names(f"models.{name}.part", (model.part,))
             plans.check_recipe(f"models.{name}.recipe", model.recipe, plans.DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
-            if (encoder.kind == "file") != (encoder.file is not None):
-                expected = 'a bundle folder, with kind "file" only'
-                raise ConfigError(f"encoders.{name}.file", encoder.file, expected)
             self.contrast_of(name)
             plans.check_recipe(f"encoders.{name}.recipe", encoder.recipe, plans.VIEW_QUIRKS)
         parts = sorted({model.part for model in self.models.values()} - {plans.MAIN})
@@ -216,12 +215,17 @@ class Saliency360Parameters(PipelineParameters):
             expected = f"a model of this run ({known}), of its ablations, or of an earlier run"
             raise ConfigError("deploy", self.deploy, expected)
         if kind == "encoders" and name.endswith(".file"):
+            plan = self.encoders[item]
             expected = "a bundle folder that exists"
-            raise ConfigError(f"encoders.{item}.file", self.encoders[item].file, expected)
+            if plan.kind in KINDS:
+                expected = f"a file that exists, from {origin_of(plan.kind)}"
+            raise ConfigError(f"encoders.{item}.file", plan.file, expected)
 
-    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """See :func:`~ssl_kedro.pipelines.saliency360.checks.check_seen`."""
         checks.check_seen(self, node, seen)
+        if node == "given_encoder" and "file" in seen:
+            checks.checked_network(self, constants["encoder"], seen["file"])
 
     def chosen_models(self, asked: tuple[str, ...] = ()) -> dict[str, plans.ModelPlan]:
         """Models of the run: the main ones and those of ablations that are asked for."""
@@ -251,7 +255,7 @@ class Saliency360Parameters(PipelineParameters):
 
     def encoder_config(self, name: str) -> PanoramaEncoderConfig:
         """Shape of an encoder."""
-        return _changed(self.encoder, self.encoders[name], "architecture")
+        return _changed(self.encoder, self.encoders[name], "architecture", "longitude_padding")
 
     def check_size(self, name: str) -> None:
         """Refuse to pre-train an encoder on images that its heads cannot halve once more.

@@ -121,9 +121,10 @@ def _encoder_node(parameters: Saliency360Parameters, encoder: str) -> Node:
     if kind == "random":
         function = given(nodes.random_encoder, encoder=encoder)
         return _node(function, ONLY, outputs, f"random_{encoder}", space)
-    if kind == "file":
-        inputs = _of(space, "file")
-        return _node(nodes.earlier_encoder, inputs, outputs, f"load_{encoder}", space)
+    if kind != "contrastive":
+        inputs = ONLY | _of(space, "file")
+        function = given(nodes.given_encoder, encoder=encoder)
+        return _node(function, inputs, outputs, f"load_{encoder}", space)
     truths = {f"truths.{name}": f"{KEY}.data.{name}.truth_summary" for name in parameters.datasets}
     inputs = ONLY | _stored("pretraining") | _of(PRETRAINING, "store") | truths
     inputs |= _of(space, "checkpoint", "epoch_log")

@@ -1,13 +1,20 @@
 """Encoders and models of a run of chapter 4, and the authors' errors they may be made with."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.frozen import FrozenEncoderConfig
+from ssl_kedro.encoders.importers import KINDS
+from ssl_kedro.encoders.panorama_encoder import LongitudePadding
 from ssl_kedro.pipelines.parameters import PipelineParameters, name_list
 
 MAIN = "main"
+# Kinds of encoders that a run makes; others are trained networks of maps, from files.
+MADE = ("contrastive", "random")
+GIVEN = ("file", "bundle", "timm", *KINDS)
 Quirk = Literal["centre_crop", "nearest_projection", "last_sample_loss", "raw_bgr", "tuned_norms"]
 QUIRKS: tuple[Quirk, ...] = get_args(Quirk)
 # Those that concern the pre-training of an encoder.
@@ -33,21 +40,47 @@ class EncoderPlan(PipelineParameters):
     """One encoder of the run, and what differs from the pipeline's settings.
 
     Args:
-        kind: "contrastive" (pre-trained here), "random" (its weights as drawn), or "file" (a
-            bundle that an earlier run left).
-        file: of the bundle.
-        architecture, projections: instead of the one of ``encoder``, of ``views``.
+        kind: "contrastive" (pre-trained here), "random" (its weights as drawn), "bundle" (what
+            an earlier run of any pipeline left; "file" is the same), "timm", or one of
+            ``importers.KINDS``: a file as its publisher gives it out.
+        file: the bundle's folder or the published file.
+        branch: of a bundle with several: "dense" or "gated".
+        model: of "timm": its name there.
+        architecture, longitude_padding: instead of those of ``encoder``; a trained network has
+            its architecture, one of a saliency360 run its padding too.
+        projections: instead of the one of ``views``.
         local_weight, attention: instead of those of ``contrast``; the weight is lambda.
         recipe: instead of the pipeline's; of the quirks, those of the views concern an encoder.
     """
 
-    kind: Literal["contrastive", "random", "file"] = "contrastive"
+    kind: str = "contrastive"
     file: str | None = None
+    branch: Branch = "dense"
+    model: str = ""
+    longitude_padding: LongitudePadding | None = None
     architecture: Literal["resnet50", "vgg16"] | None = None
     local_weight: Annotated[float | None, Field(ge=0, le=1)] = None
     attention: bool | None = None
     projections: bool | None = None
     recipe: OwnRecipe = None
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.kind not in (*MADE, *GIVEN):
+            known = f"one of {', '.join((*MADE, *GIVEN))}"
+            only = "; an ONNX file has no layers to keep in a model's bundle, or to train"
+            raise ConfigError("kind", self.kind, known + only * (self.kind == "onnx"))
+        if self.given is None and self.file is not None:
+            expected = f'none: kind "{self.kind}" reads no weights; a bundle has kind "bundle"'
+            raise ConfigError("file", self.file, expected)
+        if self.branch == "gated" and self.kind not in ("file", "bundle"):
+            raise ConfigError("branch", self.branch, '"dense": bundles alone have a gated branch')
+        return self
+
+    @property
+    def given(self) -> FrozenEncoderConfig | None:
+        """Where a trained network comes from; None of one that the run makes."""
+        return None if self.kind in MADE else FrozenEncoderConfig.among(self.model_dump())
 
 
 class ModelPlan(PipelineParameters):

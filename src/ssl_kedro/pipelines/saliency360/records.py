@@ -60,12 +60,13 @@ class Training:
 class Scored:
     """Scores of one model or baseline on single panoramas, by mode and metric.
 
-    There is one a panorama, None where it has none.
+    There is one a panorama, None where it has none. ``encoder_macs`` is a model's mean over them.
     """
 
     names: list[str]
     scenes: list[str]
     scores: Scores
+    encoder_macs: float | None = None
 
 
 Baselines = dict[str, Scored]
@@ -112,17 +113,24 @@ class TestedData:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderResult(Training):
-    """An encoder, how it was pre-trained, and what it costs a panorama."""
+    """An encoder, how it was pre-trained, and what it costs a panorama.
+
+    Args:
+        width: share of the thesis' channels; None of a network from elsewhere.
+        macs: mean over the tested panoramas.
+        masked: they are what the masks of a gated branch leave.
+    """
 
     kind: str
     architecture: str
-    width: float
+    width: float | None
     local_weight: float
     attention: bool
     projections: bool
     chance_loss: float
     macs: int
     parameters: int
+    masked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

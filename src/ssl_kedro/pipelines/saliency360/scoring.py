@@ -1,5 +1,7 @@
 """Nodes of chapter 4 that score predictions and the baselines beside them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
@@ -78,7 +80,9 @@ def score_model(
     rows, panoramas, _ = truths_of_tested(parameters, stored, truth, priors, own=own)
     at = {int(row): index for index, row in enumerate(predictions["rows"])}
     maps = (predictions["maps"][at[row]] for row in rows)
-    return _described(stored, rows, score_all(maps, panoramas, parameters.score.modes))
+    scored = _described(stored, rows, score_all(maps, panoramas, parameters.score.modes))
+    macs = predictions.get("encoder_macs")  # earlier versions left none
+    return scored if macs is None else replace(scored, encoder_macs=float(macs.mean()))
 
 
 def score_baselines(

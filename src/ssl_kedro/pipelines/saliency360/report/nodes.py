@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.encoders.panorama_maps import PanoramaMaps
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.losses.memory_nce import chance_loss
 from ssl_kedro.pipelines.entrance import nested
@@ -110,21 +112,33 @@ def _dataset(
 
 
 def _encoder(parameters: Saliency360Parameters, name: str, of: Found) -> records.EncoderResult:
-    config, contrast = parameters.encoder_config(name), parameters.contrast_of(name)
+    contrast = parameters.contrast_of(name)
     networks: dict[str, SaliencyModel] = of["networks"]
-    model = next(m for n, m in networks.items() if parameters.models[n].encoder == name)
+    model = next(n for n in networks if parameters.models[n].encoder == name)
+    network = networks[model].encoder
+    used = {p for module in network.used_modules() for p in module.parameters(recurse=False)}
     return records.EncoderResult(
         **vars(of["pretrained"][name]),
         kind=parameters.encoders[name].kind,
-        architecture=config.architecture,
-        width=config.width,
+        architecture=network.architecture,
+        width=network.config.width if isinstance(network, PanoramaEncoder) else None,
         local_weight=contrast.local_weight,
         attention=contrast.attention,
         projections=parameters.views_of(name).projections,
         chance_loss=chance_loss(contrast.negatives),
-        macs=model.macs(*parameters.image.size)["encoder"],
-        parameters=sum(p.numel() for p in model.encoder.parameters()),
+        macs=_encoder_macs(parameters, model, of),
+        parameters=sum(p.numel() for p in used),
+        masked=isinstance(network, PanoramaMaps) and network.masked,
     )
+
+
+def _encoder_macs(parameters: Saliency360Parameters, model: str, of: Found) -> int:
+    """Mean over the panoramas that a model was tested on."""
+    found: float | None = of["scores"][parameters.dataset][model].encoder_macs
+    if found is None:  # scored by an earlier version, which had no gated encoders
+        network: SaliencyModel = of["networks"][model]
+        found = network.macs(*parameters.image.size)["encoder"]
+    return round(found)
 
 
 def _model(parameters: Saliency360Parameters, name: str, of: Found) -> records.ModelResult:
@@ -137,7 +151,7 @@ def _model(parameters: Saliency360Parameters, name: str, of: Found) -> records.M
         fine_tune=parameters.models[name].fine_tune,
         recipe=[*parameters.recipe_of(name)],
         decoder_macs=macs["decoder"],
-        encoder_macs=macs["encoder"],
+        encoder_macs=_encoder_macs(parameters, name, of),
         decoder_parameters=sum(p.numel() for p in model.decoder.parameters()),
     )
 

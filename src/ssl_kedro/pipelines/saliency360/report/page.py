@@ -199,7 +199,7 @@ def _cost_section(results: Results) -> Section:
     for name, model in results.models.items():
         encoder = results.encoders[model.encoder]
         numbers = (
-            *(encoder.macs / 1e9, model.decoder_macs / 1e9, model.decoder_parameters / 1e6),
+            *(model.encoder_macs / 1e9, model.decoder_macs / 1e9, model.decoder_parameters / 1e6),
             *(encoder.seconds, model.seconds),
         )
         on = f"{model.encoder} ({encoder.architecture})"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.plans import GIVEN
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import FEW_SCENES, Difference, judged_model
 from ssl_kedro.reporting.number_format import listed, percent, plain, three_digits
@@ -156,9 +157,10 @@ def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
     scenes = results.datasets[parameters.dataset].scenes
     quirks = ", ".join(parameters.recipe).replace("_", " ")
     found = [
-        f"Networks have {parameters.encoder.width:g} times the thesis' channels."
+        f"Networks made here have {parameters.encoder.width:g} times the thesis' channels."
         * (parameters.encoder.width != 1),
         f"They see {size[0]} x {size[1]} px; thesis 160 x 320." * (size != (160, 320)),
+        *_given_notes(results),
     ]
     for name, stage in (("Pre-training", "pretraining"), ("Decoding", "decoding")):
         thesis = published_recipe(f"4_{stage}")
@@ -177,6 +179,21 @@ def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
         * (scenes < _FEW_FOR_INTERVALS),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def _given_notes(results: Results) -> Iterator[str]:
+    """Encoders that were trained elsewhere, and what the cost of gated ones counts."""
+    given = {n: one for n, one in results.encoders.items() if one.kind in GIVEN}
+    if given:
+        named = listed([f"{name} ({one.architecture}; {one.kind})" for name, one in given.items()])
+        yield (
+            f"Not trained in this run: {named}. Maps of another stride than 16 are resized to it."
+        )
+    if masked := [name for name, one in given.items() if one.masked]:
+        yield (
+            f"The multiply-accumulates of {listed(masked)} are those that the masks leave, gates "
+            "included, as a mean over the tested panoramas; times are of every channel."
+        )
 
 
 def _pretraining_notes(parameters: Saliency360Parameters, results: Results) -> Iterator[str]:
