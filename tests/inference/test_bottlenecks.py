@@ -17,6 +17,7 @@ from ssl_kedro.inference.compact import GateUsage, compact, dense_network, stati
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.export import export_bundle, export_compact_onnx
 from ssl_kedro.inference.int8 import int8_network
+from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 16, 16), dtype=np.uint8)
@@ -119,3 +120,16 @@ def test_bundles_keep_two_gates_a_block(tmp_path: Path) -> None:
 def test_the_kernel_says_that_it_has_no_int8_for_them() -> None:
     with pytest.raises(EngineUnavailableError, match="bottlenecks in f32 only"):
         int8_network(dense_network(bottlenecks()), IMAGES)
+
+
+@pytest.mark.parametrize("size", [64, 66])
+@torch.no_grad()
+def test_files_pool_as_tensorflow_does_where_the_encoder_does(tmp_path: Path, size: int) -> None:
+    pytest.importorskip("onnxruntime")
+    encoder = bottlenecks("imagenet_same", size)
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, size, size), dtype=np.uint8)
+    network = dense_network(encoder)
+    export_bundle(network, tmp_path / "plain", images)
+    assert export_compact_onnx(network, tmp_path / "file", images=images).difference < 1e-4
+    with pytest.raises(EngineUnavailableError, match="pooling"):
+        NativeNetwork(network, size)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.core.errors import InputError
+from ssl_kedro.encoders.folding import Stem, stem_pool
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stages
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
 from ssl_kedro.encoders.torchvision_names import encoder_name
@@ -37,6 +37,11 @@ class BottleneckConfig(Config):
     depth: Literal[50, 101] = 50
     width: Annotated[int, Range(at_least=1, at_most=1024)] = 64
     max_pool: MaxPool = "symmetric"
+
+    @property
+    def stem(self) -> Stem:
+        """What encoders of this project call it."""
+        return "imagenet" if self.max_pool == "symmetric" else "imagenet_same"
 
 
 class Bottleneck(nn.Module):
@@ -99,7 +104,7 @@ class BottleneckResNet(NormalisedMaps):
         self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(config.width)
         # A module, which wraps around panoramas as others do; of no weight.
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.maxpool: nn.Module = stem_pool(config.stem) or nn.Identity()
         channels = config.width
         for stage, count in enumerate(BLOCKS[config.depth]):
             layer, channels = bottlenecks(channels, config.width << stage, count, 1 + (stage > 0))
@@ -111,39 +116,18 @@ class BottleneckResNet(NormalisedMaps):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps of the last block; see :class:`MapNetwork`."""
-        x = self._pooled(torch.relu_(self.bn1(self.conv1(self.normalised(images)))))
+        x: Tensor = self.maxpool(torch.relu_(self.bn1(self.conv1(self.normalised(images)))))
         for stage in range(4):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return x
 
     @property
     def encoder(self) -> GatedResNet18:
-        """The same network as an encoder with a dense branch, for images of 224 px.
-
-        Raises:
-            InputError: its stem pools as TensorFlow does.
-        """
-        if self.config.max_pool != "symmetric":
-            raise InputError(
-                "encoder to start from",
-                f"a ResNet-{self.config.depth} whose stem pools as TensorFlow does",
-                "one that pads its pooling on both sides, as PyTorch does",
-                "name other weights; these serve retrieval_eval",
-            )
+        """The same network as an encoder with a dense branch, for images of 224 px."""
+        stages = BLOCKS[self.config.depth]
         shape = EncoderConfig(
-            "imagenet", self.config.width, stages=BLOCKS[self.config.depth], block="bottleneck"
+            self.config.stem, self.config.width, stages=stages, block="bottleneck"
         )
         encoder = GatedResNet18(shape, branches=("dense",), image_size=224)
         encoder.load_state_dict({encoder_name(name): v for name, v in self.state_dict().items()})
         return encoder.train(self.training)
-
-    def _pooled(self, x: Tensor) -> Tensor:
-        if self.config.max_pool == "symmetric":
-            pooled: Tensor = self.maxpool(x)
-            return pooled
-        pads = []
-        for side in (x.shape[3], x.shape[2]):
-            needed = max((-(-side // 2) - 1) * 2 + 3 - side, 0)
-            pads += [needed // 2, needed - needed // 2]
-        # After a ReLU, zeros never win over what is there.
-        return nn.functional.max_pool2d(nn.functional.pad(x, pads), 3, stride=2)

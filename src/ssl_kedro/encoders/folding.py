@@ -15,15 +15,41 @@ from torch import Tensor, nn
 
 from ssl_kedro.gating.gate import ChannelGate, Gate
 
-Stem = Literal["cifar", "cifar_pad1", "imagenet"]
-# Kernel side, stride and padding of a stem's convolution; "imagenet" is pooled as well.
+Stem = Literal["cifar", "cifar_pad1", "imagenet", "imagenet_same"]
+# Kernel side, stride and padding of a stem's convolution.
 STEMS: dict[Stem, tuple[int, int, int]] = {
     "cifar": (3, 1, 2),
     "cifar_pad1": (3, 1, 1),
     "imagenet": (7, 2, 3),
+    "imagenet_same": (7, 2, 3),
 }
 # Kernels of a residual unit's convolutions, by how many masks it has.
 KERNELS: dict[int, tuple[int, ...]] = {1: (3, 3), 2: (1, 3, 1)}
+
+
+def stem_pool(stem: Stem) -> nn.MaxPool2d | None:
+    """The pooling behind a stem's convolution, 3x3 of stride 2; None where there is none."""
+    if stem == "imagenet_same":
+        return SameMaxPool()
+    return nn.MaxPool2d(3, stride=2, padding=1) if stem == "imagenet" else None
+
+
+class SameMaxPool(nn.MaxPool2d):
+    """3x3 of stride 2 on values of at least 0, padded as TensorFlow does: as much as is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, h / 2, w / 2), rounded up."""
+        pads = [*same_padding(x.shape[3]), *same_padding(x.shape[2])]
+        return nn.functional.max_pool2d(nn.functional.pad(x, pads), 3, 2)
+
+
+def same_padding(side: int) -> tuple[int, int]:
+    """Zeros before and after a side that TensorFlow pools by 3 in steps of 2."""
+    needed = max((-(-side // 2) - 1) * 2 + 3 - side, 0)
+    return needed // 2, needed - needed // 2
 
 
 class Layer(NamedTuple):

@@ -27,6 +27,7 @@ from ssl_kedro.encoders.folding import (
     Stem,
     folded,
     folded_gate,
+    stem_pool,
 )
 from ssl_kedro.gating.cost import BlockCost, NetworkCost, residual_costs
 from ssl_kedro.gating.gate import Gate
@@ -43,7 +44,8 @@ class EncoderConfig(EncoderShape):
     Args:
         stem: "cifar" = 3x3, stride 1, padding 2, no pooling (32 px -> 34x34 maps; the
             authors' padding, which is why the thesis counts 7.03E8); "cifar_pad1" = the same
-            with padding 1; "imagenet" = 7x7, stride 2, padding 3, then 3x3 max-pool stride 2.
+            with padding 1; "imagenet" = 7x7, stride 2, padding 3, then 3x3 max-pool stride 2;
+            "imagenet_same" = the same, with a pooling that is padded as TensorFlow does (SimCLR).
         width: channels of the first stage; 64 is ResNet-18, 16 costs a sixteenth.
         inner_channels: channels between the convolutions of each block, one number for a basic
             block, two for a bottleneck; None = those of a ResNet. A thinner network has fewer, for
@@ -290,8 +292,8 @@ class GatedResNet18(Backbone):
         first = self._stem_conv
         side = _after(image_size or self.image_size, first)
         stem = side * side * first.out_channels * first.in_channels * first.kernel_size[0] ** 2
-        if self.config.stem == "imagenet":
-            side = (side + 2 - 3) // 2 + 1
+        if stem_pool(self.config.stem):
+            side = (side - 1) // 2 + 1
         costs = []
         for name, block in self.residual_blocks():
             of_block, side = block.cost(name, side)
@@ -323,6 +325,6 @@ def _stem(kind: Stem, width: int) -> nn.Sequential:
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     ]
-    if kind == "imagenet":
-        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+    if pool := stem_pool(kind):
+        layers.append(pool)
     return nn.Sequential(*layers)

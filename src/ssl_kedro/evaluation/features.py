@@ -170,9 +170,9 @@ def channel_usage(record: GateRecord) -> list[BlockUsage]:
 def mean_open_channels(record: GateRecord) -> tuple[int, ...]:
     """How many channels each mask opens on average, rounded, at least one.
 
-    A dense network with these inner channels costs what the gated one does on these images, less its
-    gates, where cost is linear in open channels. In bottlenecks it is off by as much as a block's
-    two masks vary together.
+    A dense network with these inner channels costs what the gated one does on these images, less
+    its gates, where cost is linear in open channels. In bottlenecks it is off by as much as a
+    block's two masks vary together.
     """
     images = len(record.macs)
     return tuple(max(1, round(float(counts.sum()) / images)) for counts in record.open_counts)

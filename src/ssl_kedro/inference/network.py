@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding, Forced, Masked, Noise
-from ssl_kedro.encoders.folding import STEMS
+from ssl_kedro.encoders.folding import STEMS, stem_pool
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.inference import plain_module
 from ssl_kedro.inference.plan import FORMAT, BlockPlan, CompactPlan
@@ -115,7 +115,7 @@ class CompactNetwork(PlannedNetwork):
         super().__init__(plan)
         kernel, stride, padding = STEMS[plan.stem]
         self.stem = nn.Conv2d(3, plan.width, kernel, stride, padding)
-        self.pool = nn.MaxPool2d(3, 2, 1) if plan.stem == "imagenet" else nn.Identity()
+        self.pool = stem_pool(plan.stem) or nn.Identity()
         self.blocks = nn.ModuleList(CompactBlock(block) for block in plan.blocks)
         self.requires_grad_(False)
         self.eval()

@@ -12,6 +12,7 @@ import itertools
 import torch
 from torch import nn
 
+from ssl_kedro.encoders.folding import STEMS, SameMaxPool, same_padding
 from ssl_kedro.inference.network import CompactBlock, CompactNetwork
 from ssl_kedro.inference.onnx_file import OPSET, check_opset
 from ssl_kedro.inference.onnx_vit import write_vit
@@ -59,7 +60,7 @@ def compact_onnx(
     if isinstance(network, CompactViT):
         write_vit(writer, network, x, side // network.plan.patch, parts, OUTPUT)
     elif isinstance(network, CompactNetwork):
-        _write_residual(writer, network, x, parts)
+        _write_residual(writer, network, x, parts, side)
     else:
         raise TypeError(f"expected residual blocks or a transformer, found {type(network)}")
     real = onnx.TensorProto.FLOAT
@@ -87,10 +88,17 @@ def _imposed(writer: GraphWriter, plan: NetworkPlan) -> list[str]:
     ]
 
 
-def _write_residual(writer: GraphWriter, network: CompactNetwork, x: str, parts: list[str]) -> None:
+def _write_residual(
+    writer: GraphWriter, network: CompactNetwork, x: str, parts: list[str], side: int
+) -> None:
     x = writer.node("Relu", writer.conv(x, network.stem))
     if isinstance(network.pool, nn.MaxPool2d):
-        x = writer.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        before, after = 1, 1
+        if isinstance(network.pool, SameMaxPool):
+            kernel, stride, padding = STEMS[network.plan.stem]
+            before, after = same_padding((side + 2 * padding - kernel) // stride + 1)
+        pads = [before, before, after, after]
+        x = writer.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=pads)
     remaining = iter(parts)
     for block in network.compact_blocks():
         x = _block(writer, block, x, list(itertools.islice(remaining, len(block.plan.layers))))

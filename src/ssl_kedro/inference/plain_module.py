@@ -19,7 +19,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 # Kernel, stride and padding of the first convolution.
-STEMS = {"cifar": (3, 1, 2), "cifar_pad1": (3, 1, 1), "imagenet": (7, 2, 3)}
+STEMS = {
+    "cifar": (3, 1, 2),
+    "cifar_pad1": (3, 1, 1),
+    "imagenet": (7, 2, 3),
+    "imagenet_same": (7, 2, 3),
+}
 
 
 # What the folder calls its weights; the first is what model hubs know.
@@ -79,14 +84,22 @@ class Network(nn.Module):
         self.register_buffer("pixel_mean", torch.zeros(1, 3, 1, 1))
         self.register_buffer("pixel_std", torch.ones(1, 3, 1, 1))
         self.stem = nn.Conv2d(3, plan["width"], kernel, stride, padding)
-        self.pool = nn.MaxPool2d(3, 2, 1) if plan["stem"] == "imagenet" else nn.Identity()
+        self.pool: nn.Module = nn.Identity()
+        if plan["stem"].startswith("imagenet"):
+            self.pool = nn.MaxPool2d(3, 2, 1)
+        self.same = plan["stem"] == "imagenet_same"
         self.blocks = nn.Sequential(*map(Block, plan["blocks"]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Mean of the last maps, (N, D)."""
         scale = 255.0 if images.dtype == torch.uint8 else 1.0
         pixels = (images / scale - self.pixel_mean) / self.pixel_std
-        maps: Tensor = self.blocks(self.pool(torch.relu(self.stem(pixels))))
+        x = torch.relu(self.stem(pixels))
+        if self.same and x.shape[2] % 2 == 0:  # TensorFlow pads an even side behind it alone
+            x = nn.functional.max_pool2d(nn.functional.pad(x, (0, 1, 0, 1)), 3, 2)
+        else:
+            x = self.pool(x)
+        maps: Tensor = self.blocks(x)
         return maps.mean(dim=(2, 3))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ssl_kedro.core.config import restored
 from ssl_kedro.encoders.base import SIDE
-from ssl_kedro.encoders.folding import KERNELS, STEMS, Stem
+from ssl_kedro.encoders.folding import KERNELS, STEMS, Stem, stem_pool
 from ssl_kedro.gating.cost import BlockCost, NetworkCost, residual_costs
 
 FORMAT = "ssl_kedro compact_resnet18 v1"
@@ -263,7 +263,7 @@ class CompactPlan(NetworkPlan):
         side = (image_size or self.image_size) + 2 * padding - kernel
         side = side // stride + 1
         stem = side * side * self.width * 3 * kernel**2
-        if self.stem == "imagenet":
+        if stem_pool(self.stem):
             side = (side - 1) // 2 + 1
         costs: list[BlockCost] = []
         for block in self.blocks:

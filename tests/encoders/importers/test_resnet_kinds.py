@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from encoders.importers.resnet_oracle import maps, random_state, relative_error
+from oracles.norms import with_used_norms
 from outside.packages import installed
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
@@ -20,6 +22,8 @@ from ssl_kedro.encoders.frozen import InitialWeights, trained_encoder
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
 from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
 from ssl_kedro.encoders.starting import start_from
+from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.inference.compact import dense_network
 
 State = dict[str, Tensor]
 HEAD_1 = {"fc.weight": torch.zeros(5, 3), "fc.bias": torch.zeros(5)}
@@ -138,9 +142,25 @@ def test_gated_bottlenecks_begin_with_them(tmp_path: Path, layout: str) -> None:
         assert relative_error(found, expected) < 1e-5
 
 
-def test_a_stem_that_pools_otherwise_is_refused_as_a_start() -> None:
-    with pytest.raises(InputError, match="pools as TensorFlow does"):
-        _ = BottleneckResNet(BottleneckConfig(width=2, max_pool="same")).encoder
+@pytest.mark.parametrize("side", [64, 66])  # maps of 32 and of 33 px behind the convolution
+@torch.no_grad()
+def test_one_that_pools_as_tensorflow_does_begins_with_the_same_pooling(side: int) -> None:
+    torch.manual_seed(0)
+    theirs = with_used_norms(BottleneckResNet(BottleneckConfig(width=2, max_pool="same")))
+    images = torch.rand(2, 3, side, side)
+    expected = theirs(images).mean(dim=(2, 3))
+    dual = GatedResNet50(ResNet50Config("imagenet_same", 2), image_size=side).eval()
+    start_from(dual, theirs.encoder)
+    torch.testing.assert_close(dual.dense(images), expected)
+    network = dense_network(dual)
+    torch.testing.assert_close(network(images), expected)
+    assert network.plan.cost() == without_gates(dual.cost())
+    with pytest.raises(InputError, match="stem imagenet_same for imagenet"):
+        start_from(GatedResNet50(ResNet50Config("imagenet", 2)), theirs.encoder)
+
+
+def without_gates(cost: NetworkCost) -> NetworkCost:
+    return NetworkCost(cost.stem, tuple(dataclasses.replace(b, gate=0) for b in cost.blocks))
 
 
 def test_uint8_and_unit_floats_are_the_same_images(tmp_path: Path) -> None:

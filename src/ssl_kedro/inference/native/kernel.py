@@ -231,6 +231,8 @@ def _created(
 
 def _shape(plan: CompactPlan, image_size: int) -> list[int]:
     """Numbers in the order in which the library reads them; a second layer of -1 is none."""
+    if plan.stem == "imagenet_same":
+        raise EngineUnavailableError("the kernel pads a stem's pooling on both sides alone")
     kernel, stride, padding = STEMS[plan.stem]
     pooled = int(plan.stem == "imagenet")
     shape = [len(plan.blocks), kernel, stride, padding, pooled, plan.width, image_size, 0]
