@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ssl_kedro.pipelines.saliency360.plans import GIVEN
 from ssl_kedro.pipelines.saliency360.records import BASELINES, Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
@@ -200,7 +201,8 @@ def _cost_section(results: Results) -> Section:
         encoder = results.encoders[model.encoder]
         numbers = (
             *(model.encoder_macs / 1e9, model.decoder_macs / 1e9, model.decoder_parameters / 1e6),
-            *(encoder.seconds, model.seconds),
+            # How long others trained is not known.
+            *(None if encoder.kind in GIVEN else encoder.seconds, model.seconds),
         )
         on = f"{model.encoder} ({encoder.architecture})"
         rows.append([name, on, model.decoder, *map(three_digits, numbers)])
