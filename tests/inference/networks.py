@@ -38,7 +38,7 @@ def random_encoder(
     return with_used_norms(encoder)
 
 
-def random_usage(encoder: GatedResNet18, seed: int = 0) -> GateUsage:
+def random_usage(encoder: Encoder, seed: int = 0) -> GateUsage:
     """About a third of the channels never open, a third always, a third on some of 10 images."""
     generator = torch.Generator().manual_seed(seed)
     names, counts = [], []

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from inference.networks import agreeing_masks, gate_usage, random_usage
 from oracles.drawn import with_drawn_values
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bundle import BundleError, load_bundle, save_bundle
 from ssl_kedro.encoders.factory import new_backbone
 from ssl_kedro.encoders.gated_vit import GatedViT, ViTConfig
@@ -232,6 +233,15 @@ def test_a_race_passes_over_the_kernel() -> None:
     assert probe.engine == "eager"
     assert probe.timings[0].reason == "the kernel computes residual networks"
     torch.testing.assert_close(engine(pixels(2)), network(pixels(2)), rtol=0, atol=1e-5)
+
+
+def test_sizes_that_patches_do_not_fill_are_refused() -> None:
+    network = dense_network(encoder_of())
+    pytest.importorskip("onnx")
+    with pytest.raises(ValueError, match="image_size = 18: expected a multiple of the patch, 4 px"):
+        compact_onnx(network, 18)
+    with pytest.raises(InputError, match="18 x 18 px"):
+        network(pixels(1, 18))
 
 
 def test_compiled_it_gives_the_same() -> None:

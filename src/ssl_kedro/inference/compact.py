@@ -1,4 +1,6 @@
-"""Compaction: batch norms folded, channels that were never open removed, the rest ordered.
+"""Compaction: norms folded, channels that were never open removed, the rest ordered.
+
+Channels are what gates decide: in transformers heads and hidden units.
 
 The static variant is a plain narrow network that meets a budget without any gate.
 

@@ -47,7 +47,7 @@ def compact_onnx(
 
     Raises:
         ModuleNotFoundError: onnx is not installed.
-        ValueError: an opset below 18.
+        ValueError: an opset below 18, or a size that a transformer's patches do not fill.
     """
     import onnx  # noqa: PLC0415  optional
 
@@ -58,6 +58,9 @@ def compact_onnx(
     x = writer.node("Div", x, network.pixel_std)
     parts = _imposed(writer, network.plan) if masks else [""] * len(network.plan.layers)
     if isinstance(network, CompactViT):
+        if side % network.plan.patch:
+            expected = f"expected a multiple of the patch, {network.plan.patch} px"
+            raise ValueError(f"image_size = {side}: {expected}")
         write_vit(writer, network, x, side // network.plan.patch, parts, OUTPUT)
     elif isinstance(network, CompactNetwork):
         _write_residual(writer, network, x, parts, side)

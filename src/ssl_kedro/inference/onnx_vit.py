@@ -53,12 +53,14 @@ def _step(writer: GraphWriter, step: CompactStep, x: str, imposed: str) -> str:
     width = step.last.out_features
     normed = _normed(writer, x, torch.ones(width), torch.zeros(width))
     inner = _attention if isinstance(step, CompactAttention) else _mlp
-    return writer.node("Add", x, _linear(writer, inner(writer, step, normed, mask), step.last))
+    return writer.node(
+        "Add", x, _linear(writer, inner(writer, step.first, normed, mask), step.last)
+    )
 
 
-def _attention(writer: GraphWriter, step: CompactStep, x: str, mask: str) -> str:
+def _attention(writer: GraphWriter, first: nn.Linear, x: str, mask: str) -> str:
     """What heads give (N, T, heads 64) of normed tokens, under a mask (N, heads) or none."""
-    first, heads = _linear_of(step), len(step.plan.kept)
+    heads = first.out_features // (3 * HEAD)
     parts = zip(first.weight.chunk(3), first.bias.chunk(3), (HEAD**-0.5, 1, 1), strict=True)
     # Queries are divided by 8 = sqrt(64) in the weights, which is exact.
     query, key, value = (
@@ -77,19 +79,13 @@ def _attention(writer: GraphWriter, step: CompactStep, x: str, mask: str) -> str
     return writer.node("Reshape", found, [0, 0, heads * HEAD])
 
 
-def _mlp(writer: GraphWriter, step: CompactStep, x: str, mask: str) -> str:
+def _mlp(writer: GraphWriter, first: nn.Linear, x: str, mask: str) -> str:
     """Hidden units (N, T, kept) of normed tokens, under a mask (N, kept) or none."""
-    x = _linear(writer, x, _linear_of(step))
+    x = _linear(writer, x, first)
     shares = writer.node("Erf", writer.node("Div", x, math.sqrt(2)))
     x = writer.node("Mul", x, writer.node("Add", shares, 1.0))
     x = writer.node("Mul", x, 0.5)
     return writer.node("Mul", x, writer.node("Unsqueeze", mask, [1])) if mask else x
-
-
-def _linear_of(step: CompactStep) -> nn.Linear:
-    if step.first is None:
-        raise ValueError("expected a step that keeps something")
-    return step.first
 
 
 def _normed(writer: GraphWriter, x: str, weight: Tensor, bias: Tensor) -> str:
