@@ -30,17 +30,27 @@ stems = {"cifar": (1, 2), "cifar_pad1": (1, 1), "imagenet": (2, 3)}
 x = conv(x, "stem", *stems[plan["stem"]]).relu()
 x = F.max_pool2d(x, 3, 2, 1) if plan["stem"] == "imagenet" else x
 for index, block in enumerate(plan["blocks"]):
-    at = f"blocks.{index}"
+    at, layers = f"blocks.{index}", block["layers"]
+    kernels = (3, 3) if len(layers) == 1 else (1, 3, 1)
     shortcut = conv(x, f"{at}.downsample", block["stride"]) if block["downsample"] else x
-    if not block["kept"]:
-        x = (shortcut + weights[f"{at}.constant"][:, None, None]).relu()
-        continue
-    inner = conv(x, f"{at}.conv1", block["stride"], 1).relu()
-    if block["hidden"]:
-        squeeze = weights[f"{at}.gate.squeeze.weight"], weights[f"{at}.gate.squeeze.bias"]
-        hidden = F.linear(x.mean((2, 3)), *squeeze).relu()
-        opened = F.linear(hidden, weights[f"{at}.gate.expand.weight"]) >= 0
-        inner[:, block["always_on"] :] *= opened[:, :, None, None]
-    x = (conv(inner, f"{at}.conv2", padding=1) + shortcut).relu()
+    # Behind the last layer that keeps no channel stands a constant.
+    empty = [number for number, layer in enumerate(layers) if not layer["kept"]]
+    out, first = x, empty[-1] + 2 if empty else 0
+    if first:
+        out = weights[f"{at}.constant"][:, None, None].expand(len(x), -1, *shortcut.shape[2:])
+    for number in range(max(first - 1, 0), len(kernels)):
+        if number >= first:
+            stride = block["stride"] if number == kernels.index(3) else 1
+            out = conv(out, f"{at}.conv{number + 1}", stride, kernels[number] // 2)
+        if number == len(layers):
+            break
+        out, layer, gate = out.relu(), layers[number], f"{at}.gate{'2' * number}"
+        if layer["hidden"]:
+            squeeze = weights[f"{gate}.squeeze.weight"], weights[f"{gate}.squeeze.bias"]
+            hidden = F.linear(x.mean((2, 3)), *squeeze).relu()
+            opened = F.linear(hidden, weights[f"{gate}.expand.weight"]) >= 0
+            always = opened.new_ones(len(x), layer["always_on"])
+            out = out * torch.cat([always, opened], dim=1)[:, :, None, None]
+    x = (out + shortcut).relu()
 np.save(target, x.mean((2, 3)).numpy())
 print(f"{target}: {len(x)} features of length {x.shape[1]}")

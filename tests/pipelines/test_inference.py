@@ -157,7 +157,7 @@ def _forced_features(
         mask = (block.gate.logits(x) >= 0).float()
         mask[:, torch.from_numpy(count == 0)] = 0
         mask[:, torch.from_numpy(count == 80)] = 1
-        x, _, _ = block(x, "gated", None, mask)
+        x, _, _ = block(x, "gated", None, [mask])
     return x.mean(dim=(2, 3)).numpy()
 
 
