@@ -105,7 +105,11 @@ def manifest(skipped: list[tuple[str, str]]) -> dict[str, Any]:
 def parameters(batch_size: int = 64, *, comparable: bool = False) -> DualGatingParameters:
     return DualGatingParameters.model_validate(
         {
-            "data": {"source": "folder", "size": 32},
+            "data": {
+                "source": "cifar10" if comparable else "folder",
+                "root": "anywhere",
+                "size": 32,
+            },
             "encoder": {"width": 8, "stem": "cifar"},
             "train": {"epochs": 3, "warmup_epochs": 1, "batch_size": batch_size},
             "expander": {"output": 64},

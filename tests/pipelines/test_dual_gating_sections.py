@@ -27,6 +27,7 @@ def parameters(published: str = "CIFAR-100", *, comparable: bool = True) -> Dual
             "encoder": {"width": 8, "stem": "cifar"},
             "train": {"epochs": 3, "warmup_epochs": 1},
             "published": published,
+            "data": {"source": published.lower().replace("-", ""), "root": "anywhere"},
             "published_data_is_ours": comparable,
         }
     )
@@ -42,7 +43,7 @@ def made(part: str, rows: list[Row], setup: DualGatingParameters = SETUP) -> pd.
     common = Common(
         frame(rows),
         dataset=setup.published,
-        is_that_dataset=setup.published_data_is_ours,
+        is_that_dataset=setup.on_published_data,
         published_names={"a": "CIFAR-100", "b": "CIFAR-10"},
     )
     table = parts()[part].table(common)
@@ -299,3 +300,11 @@ def test_channel_panels_keep_the_budgets_of_a_model_in_a_row(
 )
 def test_quantities_have_three_significant_digits(value: float, text: str) -> None:
     assert three_digits(value) == text
+
+
+def test_a_folder_in_place_of_an_environments_data_is_not_what_was_published() -> None:
+    setup = parameters("CIFAR-10")
+    assert setup.on_published_data
+    data = setup.data.__class__(source="folder", root="anywhere")
+    assert not setup.model_copy(update={"data": data}).on_published_data
+    assert not parameters("CIFAR-10", comparable=False).on_published_data

@@ -12,7 +12,8 @@ BUDGETS = (0.5, 0.1, 0.3)
 
 
 def given(published: str = "CIFAR-10", **changes: object) -> DynamicChannelsParameters:
-    values = {"budgets": BUDGETS, "published": published, **changes}
+    data = {"source": published.lower().replace("-", ""), "root": "anywhere"}
+    values = {"budgets": BUDGETS, "published": published, "data": data, **changes}
     return DynamicChannelsParameters.model_validate(values)
 
 

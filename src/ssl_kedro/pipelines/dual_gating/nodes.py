@@ -69,7 +69,7 @@ def part_table(parameters: DualGatingParameters, rows: pd.DataFrame, *, part: st
     common = Row(
         rows,
         dataset=parameters.published,
-        is_that_dataset=parameters.published_data_is_ours,
+        is_that_dataset=parameters.on_published_data,
         published_names=parameters.transfer.published,
         own_teacher=parameters.distillation.teacher == "vicreg",
     )

@@ -74,8 +74,8 @@ class EncoderPipelineParameters(PipelineParameters):
         frontier: what ``--tags frontier`` compares gated encoders with.
         hub: the folder of what is to be deployed that ``--tags export`` writes for a model hub.
         published: data set of the thesis whose figures stand beside the measured ones.
-        published_data_is_ours: whether the measured data is that data set, so that
-            differences mean something.
+        published_data_is_ours: whether an environment's own data is that data set, so that
+            differences mean something; see :attr:`on_published_data`.
     """
 
     # The method whose untrained encoder is the random one, and one that uses the gates.
@@ -107,6 +107,15 @@ class EncoderPipelineParameters(PipelineParameters):
     hub: HubParameters = HubParameters()
     published: str = "CIFAR-10"
     published_data_is_ours: bool = False
+
+    @property
+    def on_published_data(self) -> bool:
+        """Whether the measured data is the published data set: not where its source was changed.
+
+        Environments say so of their own source; a run may name a folder in its place.
+        """
+        source = self.published.lower().replace("-", "")
+        return self.published_data_is_ours and self.data.source == source
 
     @property
     def stem(self) -> str:

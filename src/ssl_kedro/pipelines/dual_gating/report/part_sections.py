@@ -127,7 +127,7 @@ def _published(part: Part, frame: pd.DataFrame, parameters: DualGatingParameters
         found.append(
             f"It has no figures for {parameters.published}, so the nearest stand beside for scale."
         )
-    elif not parameters.published_data_is_ours:
+    elif not parameters.on_published_data:
         found.append(
             f"This run did not use {beside}, so it takes no difference: they stand beside for "
             "scale."

@@ -181,7 +181,7 @@ def _table_section(table: pd.DataFrame, parameters: DynamicChannelsParameters) -
     beside = parameters.published
     explained = (
         ""
-        if parameters.published_data_is_ours
+        if parameters.on_published_data
         else f" This run did not use {beside}, so it takes no difference to the published "
         "figures: they stand beside for scale."
     )

@@ -182,7 +182,7 @@ def table_5_1(parameters: DynamicChannelsParameters, metrics: dict[str, float]) 
     published = published_table("5.1")
     published = published[published["dataset"] == parameters.published]
     percents = [None, *(round(100 * budget) for budget in sorted(parameters.gated_budgets))]
-    ours = parameters.published_data_is_ours
+    ours = parameters.on_published_data
     return computed(COLUMNS, [_Row(metrics, published, ours, percent) for percent in percents])
 
 

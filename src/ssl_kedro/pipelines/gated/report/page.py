@@ -128,7 +128,7 @@ def closing_sections(
 ) -> list[Section]:
     """What differs from the thesis, skipped files, the manifest and terms."""
     run = parameters.as_published(manifest)
-    if parameters.published_data_is_ours:
+    if parameters.on_published_data:
         run["data.source"] = parameters.published
     published = compared(published_recipe(chapter, parameters.published), run)
     return [
