@@ -19,6 +19,7 @@ from ssl_kedro.encoders.bundle import save_bundle, save_encoder
 from ssl_kedro.encoders.frozen import InitialWeights
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.importers import import_weights
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.report.page import _recipe
@@ -198,10 +199,14 @@ def test_the_dataset_gives_an_encoder_from_bundles_and_published_files(tmp_path:
         assert found.config == shape
     torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "resnet50.pth")
     network, report = import_weights("torchvision_resnet50", tmp_path / "resnet50.pth")
-    save_bundle(network, tmp_path / "other", report)
+    save_bundle(network, tmp_path / "maps", report)
+    bottlenecks = InitialEncoderDataset(encoder={"init": str(tmp_path / "maps")}).load()
+    assert isinstance(bottlenecks, GatedResNet18)
+    assert (bottlenecks.config.block, bottlenecks.config.stages) == ("bottleneck", (3, 4, 6, 3))
+    save_bundle(PanoramaEncoder(PanoramaEncoderConfig(width=0.1)), tmp_path / "other")
     other = InitialEncoderDataset(encoder={"init": str(tmp_path / "other")})
     with pytest.raises(
-        DatasetError, match="found BottleneckResNet; expected an encoder whose shape"
+        DatasetError, match="found PanoramaEncoder; expected an encoder whose shape"
     ):
         other.load()
 
