@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 
 folder, source, target = (Path(argument) for argument in sys.argv[1:])
 plan = json.loads((folder / "config.json").read_text())
+if "resnet" not in plan["format"] or plan["stem"] == "imagenet_same":
+    sys.exit(f"{folder}: expected residual blocks and a stem of the thesis; use model.py beside it")
 weights = load_file(folder / "weights.safetensors")
 
 
@@ -30,7 +32,7 @@ stems = {"cifar": (1, 2), "cifar_pad1": (1, 1), "imagenet": (2, 3)}
 x = conv(x, "stem", *stems[plan["stem"]]).relu()
 x = F.max_pool2d(x, 3, 2, 1) if plan["stem"] == "imagenet" else x
 for index, block in enumerate(plan["blocks"]):
-    at, layers = f"blocks.{index}", block["layers"]
+    at, layers = f"blocks.{index}", block.get("layers", [block])  # earlier files had one layer
     kernels = (3, 3) if len(layers) == 1 else (1, 3, 1)
     shortcut = conv(x, f"{at}.downsample", block["stride"]) if block["downsample"] else x
     # Behind the last layer that keeps no channel stands a constant.

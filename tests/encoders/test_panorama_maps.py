@@ -15,7 +15,6 @@ from oracles.norms import with_used_norms
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.gated_resnet import GatedResNet18
-from ssl_kedro.encoders.gated_resnet50 import GatedResNet50
 from ssl_kedro.encoders.maps import BranchMaps, MapNetwork
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from ssl_kedro.encoders.panorama_maps import (
@@ -24,6 +23,7 @@ from ssl_kedro.encoders.panorama_maps import (
     panorama_network,
     resized,
 )
+from ssl_kedro.encoders.resnet50 import GatedResNet50
 from ssl_kedro.encoders.saliency_model import DecoderConfig, SaliencyModel, build_decoder
 from ssl_kedro.encoders.timm_maps import TimmMaps
 from ssl_kedro.methods.saliency_decoding import DecodingConfig, SaliencyDecoding
@@ -162,7 +162,7 @@ def counted(network: BranchMaps, image: Tensor) -> float:
 
 
 @pytest.mark.parametrize("kind", [GatedResNet18, GatedResNet50])
-@pytest.mark.parametrize("stem", ["cifar_pad1", "imagenet"])
+@pytest.mark.parametrize("stem", ["cifar", "cifar_pad1", "imagenet", "imagenet_same"])
 def test_a_gated_branch_costs_what_its_masks_leave(kind: Any, stem: str) -> None:
     network = PanoramaMaps(BranchMaps(encoder(kind, stem=stem), "gated")).eval()
     images = (IMAGES.numpy() * 255).astype(np.uint8)

@@ -107,3 +107,21 @@ def test_as_an_encoder_it_has_one_branch_and_its_own_cost() -> None:
     static = CompactEncoder(compact(encoder, GateUsage("x", 6, usage.block_names, everything)))
     assert static.branches == ("dense",)
     assert static(batch, "dense").masks == ()
+
+
+def test_gates_that_nothing_reads_change_no_mask() -> None:
+    """A bottleneck whose second mask is never open computes nothing, whatever its first decides."""
+    encoder = random_encoder(block="bottleneck")
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
+    _, block = encoder.residual_blocks()[2]
+    with torch.no_grad():
+        block.gate2.norm.weight.zero_()
+        block.gate2.norm.bias.fill_(1)
+        block.gate2.expand.weight.fill_(-1)
+    network = compact(encoder, gate_usage(encoder, images, "these"))
+    layers = network.plan.blocks[2].layers
+    assert [len(layer.kept) for layer in layers] == [0, 0]
+    assert network.plan.unread == {"layer2.0.conv1"}
+    report = forcing_report(encoder, network, images)
+    assert (report.changed_images, report.changed_gates) == (0, 0)
+    assert report.largest_change < 1e-5

@@ -253,7 +253,7 @@ def test_what_cannot_be_narrowed_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"spread = 0\.2: expected at most 1 / 7"):
         SlimOptions(spread=0.2)
     three = EncoderSetup(ThreeShape(), 16)
-    with pytest.raises(ConfigError, match="'three_convolutions': expected resnet18"):
+    with pytest.raises(ConfigError, match="'three_convolutions': expected a ResNet"):
         Slim(three)
 
 

@@ -37,13 +37,17 @@ def stem_pool(stem: Stem) -> nn.MaxPool2d | None:
 class SameMaxPool(nn.MaxPool2d):
     """3x3 of stride 2 on values of at least 0, padded as TensorFlow does: as much as is needed."""
 
+    # How columns go on: "constant" = zeros, "circular" = with those of the other side.
+    columns = "constant"
+
     def __init__(self) -> None:
         super().__init__(3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h / 2, w / 2), rounded up."""
-        pads = [*same_padding(x.shape[3]), *same_padding(x.shape[2])]
-        return nn.functional.max_pool2d(nn.functional.pad(x, pads), 3, 2)
+        x = nn.functional.pad(x, (0, 0, *same_padding(x.shape[2])))
+        x = nn.functional.pad(x, (*same_padding(x.shape[3]), 0, 0), mode=self.columns)
+        return nn.functional.max_pool2d(x, 3, 2)
 
 
 def same_padding(side: int) -> tuple[int, int]:

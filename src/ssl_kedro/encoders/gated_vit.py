@@ -31,9 +31,11 @@ from ssl_kedro.encoders.tokens import (
     Pooling,
     as_maps,
     check_sides,
+    head_macs,
     placed,
     pooled,
     resampled,
+    unit_macs,
 )
 from ssl_kedro.encoders.vit_folding import FoldedViT, folded_step
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
@@ -44,6 +46,8 @@ MLP_RATIO = 4
 _Width = Annotated[int, Range(at_least=HEAD, at_most=4096)]
 _LAYER_SCALE = 1e-5
 _DEVIATION = 0.02
+# Patches a side: of more the products of attention cost more than all else.
+_MOST_PATCHES = 48
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,16 @@ class ViTConfig(EncoderShape):
     def side_step(self) -> int:
         """The patch, in px."""
         return self.patch
+
+    def check_side(self, key: str, side: int) -> None:
+        """Refuse sides that are no multiple of the patch, and patches far too small for a side."""
+        super().check_side(key, side)
+        if side > _MOST_PATCHES * self.patch:
+            larger = (
+                f"patches of at least {-(-side // _MOST_PATCHES)} px (encoder.patch), or images"
+            )
+            expected = f"{larger} of at most {_MOST_PATCHES * self.patch} px"
+            raise ConfigError(key, side, expected)
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -143,9 +157,8 @@ class Attention(nn.Module):
         return added
 
     def cost(self, name: str, tokens: int) -> BlockCost:
-        """Prices for so many tokens: a head's rows of qkv, two products, and columns of proj."""
-        width = self.proj.out_features
-        head = tokens * HEAD * (3 * width + 2 * tokens + width)
+        """Prices of its heads for so many tokens."""
+        head = head_macs(self.proj.out_features, tokens)
         return BlockCost(name, self.heads, head, 0, 0 if self.gate is None else self.gate.macs)
 
 
@@ -170,8 +183,8 @@ class Mlp(nn.Module):
         return added
 
     def cost(self, name: str, tokens: int) -> BlockCost:
-        """Prices for so many tokens: a unit's row of fc1 and column of fc2."""
-        unit = tokens * (self.fc1.in_features + self.fc2.out_features)
+        """Prices of its hidden units for so many tokens."""
+        unit = unit_macs(self.fc1.in_features, tokens)
         gate = 0 if self.gate is None else self.gate.macs
         return BlockCost(name, self.fc1.out_features, unit, 0, gate)
 

@@ -85,7 +85,7 @@ class BranchMaps(MapNetwork):
         self.map_channels = encoder.feature_dimensions
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps that the encoder's features are pooled from."""
+        """Maps of the last block; of a transformer its patches, whatever features are."""
         return self.encoder.maps(images, self.branch)[0]
 
     @property

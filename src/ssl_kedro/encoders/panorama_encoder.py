@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
+from ssl_kedro.encoders.folding import SameMaxPool
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, MapNetwork, NormalisedMaps
 
 LongitudePadding = Literal["zeros", "circular"]
@@ -209,6 +210,8 @@ def continue_longitude(module: nn.Module, padding: LongitudePadding) -> None:
     if padding == "zeros":
         return
     for child in list(module.modules()):
+        if isinstance(child, SameMaxPool):
+            child.columns = "circular"
         for name, layer in list(child.named_children()):
             if type(layer) is nn.Conv2d and layer.padding[1] != 0:
                 wrapped = LongitudeConv2d(

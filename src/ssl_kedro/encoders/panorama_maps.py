@@ -20,11 +20,8 @@ from ssl_kedro.encoders.panorama_encoder import (
     PanoramaNetwork,
     continue_longitude,
 )
-from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.gating.gate import Gate
-
-# Side in px at which a square's prices are taken: all strides of the networks here divide it.
-_SQUARE = 64
 
 
 class PanoramaMaps(PanoramaNetwork):
@@ -167,24 +164,23 @@ def resized(maps: Tensor, size: tuple[int, int], padding: LongitudePadding) -> T
 def cost_at_size(encoder: Encoder, height: int, width: int) -> NetworkCost:
     """Prices of an encoder for images that are not square.
 
-    Those of a square, but for the gates', which look at one mean a channel, grow with the number
-    of pixels. Exact where all strides divide the sides; else a map's last row and column, which
-    are only begun, count for what is in them.
+    Each price is of pixels of one map, so that it is the geometric mean of those of the two
+    squares; the gates', which look at one mean a channel, do not depend on the size.
     """
-    square = encoder.cost(_SQUARE)
+    tall, wide = encoder.cost(height), encoder.cost(width)
 
-    def grown(macs: int) -> int:
-        return macs * height * width // _SQUARE**2
+    def between(name: str, *costs: NetworkCost | BlockCost) -> int:
+        return math.isqrt(math.prod(getattr(cost, name) for cost in costs))
 
     return NetworkCost(
-        grown(square.stem),
+        between("stem", tall, wide),
         tuple(
             dataclasses.replace(
-                block,
-                macs_per_channel=grown(block.macs_per_channel),
-                shortcut=grown(block.shortcut),
-                macs_per_pair=grown(block.macs_per_pair),
+                one,
+                macs_per_channel=between("macs_per_channel", one, other),
+                macs_per_pair=between("macs_per_pair", one, other),
+                shortcut=between("shortcut", one, other),
             )
-            for block in square.blocks
+            for one, other in zip(tall.blocks, wide.blocks, strict=True)
         ),
     )

@@ -72,6 +72,10 @@ def _check(encoder: Backbone, source: Encoder, offered: Mapping[str, Tensor]) ->
     named = [
         f"{name} {a} for {b}" for name, (a, b) in told.items() if a != b and None not in (a, b)
     ]
+    shapes = [getattr(one, "config", None) for one in (source, encoder)]
+    kinds = [type(shape).__dataclass_fields__.keys() for shape in shapes if shape is not None]
+    if kinds[1:] and kinds[0] != kinds[1]:
+        named = [" for ".join(f"a {getattr(shape, 'architecture', '')}" for shape in shapes)]
     if faults := named or faults:
         raise InputError(
             "encoder to start from",

@@ -17,6 +17,16 @@ EPSILON = 1e-6
 Pooling = Literal["class", "mean"]
 
 
+def head_macs(width: int, tokens: int) -> int:
+    """Of a head: its rows of queries, keys and values, two products, its columns behind them."""
+    return tokens * HEAD * (4 * width + 2 * tokens)
+
+
+def unit_macs(width: int, tokens: int) -> int:
+    """Of a hidden unit of an MLP: its row of the first layer and its column of the second."""
+    return tokens * 2 * width
+
+
 def check_sides(images: Tensor, patch: int) -> None:
     """Raise InputError where patches of so many px do not fill images (N, 3, H, W)."""
     if any(side % patch or not side for side in images.shape[2:]):
@@ -24,7 +34,7 @@ def check_sides(images: Tensor, patch: int) -> None:
             "images",
             "{} x {} px".format(*images.shape[2:]),
             f"sides that are multiples of {patch} px, which a patch has",
-            "resize them",
+            "resize them, or set the image_size of this encoder",
         )
 
 

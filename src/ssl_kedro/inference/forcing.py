@@ -134,7 +134,10 @@ def _tally(encoder: Encoder, network: PlannedNetwork, batch: Tensor) -> _Tally:
     features, decided = network.decide(batch)
     dependent = plan.dependent_masks(own.masks)
     forced = plan.encoder_masks(dependent)
-    differ = [mask != other for mask, other in zip(own.masks, forced, strict=True)]
+    # What nothing reads is overruled without any effect.
+    read = [layer.name not in plan.unread for layer in plan.layers]
+    triples = zip(own.masks, forced, read, strict=True)
+    differ = [(mask != other) & matters for mask, other, matters in triples]
     norms = torch.linalg.vector_norm(own.features, dim=1).clamp_min(1e-12)
     return _Tally(
         gates=[part.sum(dim=0) for part in differ],

@@ -4,6 +4,7 @@ Plain values that go to JSON and back; the weights stand beside them as named te
 """
 
 import dataclasses
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -180,6 +181,11 @@ class NetworkPlan(ABC):
         return block
 
     @property
+    def unread(self) -> frozenset[str]:
+        """Names of layers whose channels nothing reads: a later one of the block keeps none."""
+        return frozenset()
+
+    @property
     def dependent(self) -> int:
         """Channels that are decided per image, in the whole network."""
         return sum(layer.dependent for layer in self.layers)
@@ -242,6 +248,16 @@ class CompactPlan(NetworkPlan):
     def feature_dimensions(self) -> int:
         """See :class:`NetworkPlan`."""
         return self.blocks[-1].out_channels
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """See :class:`NetworkPlan`."""
+        return frozenset(
+            before.name
+            for block in self.blocks
+            for before, layer in itertools.pairwise(block.layers)
+            if not layer.kept
+        )
 
     @property
     def layers(self) -> tuple[LayerPlan, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ssl_kedro.encoders.base import SIDE
-from ssl_kedro.encoders.tokens import HEAD, Pooling
+from ssl_kedro.encoders.tokens import Pooling, head_macs, unit_macs
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.inference.plan import LayerPlan, NetworkPlan, PlanError
 
@@ -67,13 +67,12 @@ class ViTPlan(NetworkPlan):
         """See :class:`NetworkPlan`."""
         patches = ((image_size or self.image_size) // self.patch) ** 2
         tokens = patches + 1
-        # A head has rows of qkv, two products and columns of proj; a unit a row and a column.
-        prices = HEAD * (4 * self.width + 2 * tokens), 2 * self.width
+        prices = head_macs(self.width, tokens), unit_macs(self.width, tokens)
         costs = [
             BlockCost(
                 layer.name,
                 len(layer.kept),
-                tokens * prices[index % 2],
+                prices[index % 2],
                 0,
                 layer.hidden * (self.width + layer.dependent),
             )

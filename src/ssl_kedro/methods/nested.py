@@ -83,7 +83,7 @@ class NestedMethod(TwoViewMethod, ABC):
         """
         shape = setup.config
         if not isinstance(shape, EncoderConfig):
-            raise ConfigError("architecture", shape.architecture, "resnet18, to be cut to budgets")
+            raise ConfigError("architecture", shape.architecture, "a ResNet, to be cut to budgets")
         options = config.options if isinstance(config.options, NestedOptions) else NestedOptions()
         self.view_count = 2 + options.narrow_views
         encoder = NestedResNet18(

@@ -112,7 +112,7 @@ class SlimmableMethod(TwoViewMethod):
         """
         shape = setup.config
         if not isinstance(shape, EncoderConfig):
-            raise ConfigError("architecture", shape.architecture, "resnet18, to be cut to widths")
+            raise ConfigError("architecture", shape.architecture, "a ResNet, to be cut to widths")
         options = config.options if isinstance(config.options, SlimOptions) else SlimOptions()
         self.narrowest = max(_NARROWEST, math.ceil(options.smallest * shape.width))
         if self.narrowest >= shape.width:

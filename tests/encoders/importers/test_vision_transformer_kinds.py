@@ -153,6 +153,10 @@ def test_retrieval_and_trainings_take_it_by_its_kind(tmp_path: Path) -> None:
             lambda s: s.update({"patch_embed.proj.weight": torch.zeros(100, 3, 16, 16)}),
             "found width = 100; expected a multiple of 64",
         ),
+        (
+            lambda s: s.update({"patch_embed.proj.weight": torch.zeros(1280, 3, 14, 14)}),
+            "found 1280 channels a token, whose heads have another size than 64",
+        ),
         (lambda s: s.pop("pos_embed"), "positions pos_embed missing"),
         (lambda s: s.update(pos_embed=torch.zeros(1, 4, 192)), r"pos_embed \(1, 4, 192\); expec"),
         (lambda s: [s.pop(n) for n in [*s] if "blocks" in n], "found depth = 0"),

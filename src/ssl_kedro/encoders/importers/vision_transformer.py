@@ -42,6 +42,10 @@ def read_file(path: Path, *, foreign_objects: bool = False) -> object:
         raise WeightsError(path, found, "safetensors", "fetch the file again") from error
 
 
+# Up to ViT-L heads have 64 channels; ViT-H and g have others, and no weight tells.
+_WIDEST = 1024
+
+
 def vision_transformer(
     mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
 ) -> Callable[[Selection, Path], MapNetwork]:
@@ -57,6 +61,9 @@ def vision_transformer(
     def build(selection: Selection, path: Path) -> MapNetwork:
         tensors = selection.tensors
         width, patch = _patches(selection, path)
+        if width > _WIDEST:
+            found = f"{width} channels a token, whose heads have another size than 64"
+            raise WeightsError(path, found, f"ViT-L, of {_WIDEST}, or a smaller one", CHECK_KIND)
         side = _grid(tensors, path)
         blocks = {name.split(".")[1] for name in tensors if re.match(r"blocks\.\d+\.", name)}
         kind = GatedViTSmall if width == GatedViTSmall.config_type.width else GatedViT

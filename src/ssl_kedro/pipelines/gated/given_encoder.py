@@ -113,6 +113,7 @@ def shaped(parameters: EncoderPipelineParameters, encoder: Encoder) -> EncoderPi
     member = encoder.member(encoder.branches[0])
     if not isinstance(member, Backbone):
         return parameters
+    member.config.check_side("data.size", parameters.data.size)
     parameters.inference.check_shape(member.config)
     return parameters.model_copy(update={"encoder": member.config})
 

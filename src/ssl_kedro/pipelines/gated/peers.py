@@ -91,7 +91,7 @@ def _check_kind(
         without = f"frontier.models without {', '.join(cut)}: {left}"
     else:
         without = "recipe = authors"
-    what = f"resnet18, which alone can be cut, or {without}"
+    what = f"a ResNet (resnet18, resnet34, resnet50), which alone can be cut, or {without}"
     raise ConfigError(f"{baseline.pipeline}.encoder.architecture", shape.architecture, what)
 
 

@@ -75,6 +75,12 @@ class EncoderPlan(PipelineParameters):
             raise ConfigError("file", self.file, expected)
         if self.branch == "gated" and self.kind not in ("file", "bundle"):
             raise ConfigError("branch", self.branch, '"dense": bundles alone have a gated branch')
+        if self.model and self.kind != "timm":
+            raise ConfigError("model", self.model, 'none: kind "timm" alone names one')
+        own = ("architecture", "local_weight", "attention", "projections", "recipe")
+        for name in own if self.given is not None else ():
+            if (value := getattr(self, name)) is not None:
+                raise ConfigError(name, value, f'none with kind "{self.kind}", trained elsewhere')
         return self
 
     @property
