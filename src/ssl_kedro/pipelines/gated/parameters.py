@@ -119,8 +119,9 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @property
     def stem(self) -> str:
-        """The encoder's first layers, which costs depend on."""
-        return getattr(self.encoder, "stem", "own")
+        """The encoder's first layers, which costs depend on, in words: "“cifar” stem"."""
+        patch, stem = (getattr(self.encoder, name, None) for name in ("patch", "stem"))
+        return f"patches of {patch} px" if patch else f"“{stem or 'own'}” stem"
 
     @property
     def shared_options(self) -> dict[str, Config]:

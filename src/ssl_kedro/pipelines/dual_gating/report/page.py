@@ -193,7 +193,7 @@ def _levels_section(
     if not figure:
         return [Section("Baselines", (levels,))]
     how = (
-        f"Cost is in FLOPs (MACs) with the “{parameters.stem}” stem, relative to the dense "
+        f"Cost is in FLOPs (MACs) with {parameters.stem}, relative to the dense "
         "encoder. The left axis is magnified and does not start at zero."
     )
     picture = Picture(

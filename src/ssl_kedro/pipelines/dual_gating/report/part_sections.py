@@ -109,7 +109,7 @@ def _caption(part: Part, frame: pd.DataFrame, parameters: DualGatingParameters) 
         "Accuracies, shares and FLOPs (MACs) reductions in percent, differences in percentage "
         f"points; {spread}."
     ]
-    sentences += [f"Costs are those of the “{parameters.stem}” stem."] if part.costs else []
+    sentences += [f"Costs are those with {parameters.stem}."] if part.costs else []
     sentences += [part.note] if part.note else []
     return [*sentences, *(_published(part, frame, parameters) if part.number else [])]
 

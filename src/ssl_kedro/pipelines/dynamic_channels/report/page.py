@@ -187,7 +187,7 @@ def _table_section(table: pd.DataFrame, parameters: DynamicChannelsParameters) -
     )
     caption = (
         "1-NN top-1, FLOP reductions and channel shares in percent, differences in percentage "
-        f"points; FLOPs are MACs with the “{parameters.stem}” stem. Published: thesis, Table 5.1."
+        f"points; FLOPs are MACs with {parameters.stem}. Published: thesis, Table 5.1."
         f"{explained}"
     )
     groups = {group: group for group in GROUPS} | {PUBLISHED: published_heading("5", beside)}

@@ -115,7 +115,7 @@ def cost_card(
     metrics: Mapping[str, float], parameters: EncoderPipelineParameters, encoder: str
 ) -> Card:
     """What an image costs without gates."""
-    label = f"FLOPs (MACs) an image, {encoder} encoder, “{parameters.stem}” stem"
+    label = f"FLOPs (MACs) an image, {encoder} encoder, {parameters.stem}"
     return Card(f"{metrics['dense_macs'] / 1e6:,.1f} M", label)
 
 
