@@ -230,12 +230,12 @@ void pack_rows(const int8_t *weights, int64_t count, const int32_t *list, int64_
 // Four rows are interleaved byte by byte; half of it by shifts, which another port does.
 void pack_columns(const ColumnsPacking *packing) {
   const ColumnsPacking &t = *packing;
-  const int64_t quads = (t.count + 3) / 4, taps = t.gathered ? 9 : 3;
+  const int64_t quads = (t.count + 3) / 4, taps = t.gathered ? t.taps : 3;
   const int64_t rows = lines(taps * quads * 4) * 16;  // a segment
   const __m512i low = _mm512_set1_epi32(0xffff);
   int8_t *out = t.packed;
-  const int64_t pair = 9 / taps * rows * 2 * LINE;
-  for (int64_t tap = 0; tap < 9; ++tap) {
+  const int64_t pair = t.taps / taps * rows * 2 * LINE;
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
     const int8_t *weights = t.weights + tap * t.channels * LINE;
     for (int64_t q = 0; q < quads; ++q, out += 2 * LINE) {
       const int8_t *w[4];
