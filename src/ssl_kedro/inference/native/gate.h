@@ -3,25 +3,28 @@
 #include "memory.h"
 #include "tiles.h"
 
-class Gate {
+template <class Weight, class Kernels>
+class GateOf {
  public:
   // Floats that one takes.
   static int64_t floats(int64_t in, int64_t hidden, int64_t dependent) {
     return hidden * (in + 1 + dependent);
   }
 
-  Gate() = default;
-  // channels: of the pooled input, those of the map.
-  Gate(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent)
+  GateOf() = default;
+  // channels: of the pooled input, those of the map; keep: makes weights of floats.
+  template <class Keep>
+  GateOf(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent,
+         Keep keep)
       : channels_(channels), hidden_(hidden), dependent_(dependent) {
-    squeeze_ = packed_rows(reader.take(hidden * in), hidden, in, 1, channels);
+    squeeze_ = keep(packed_rows(reader.take(hidden * in), hidden, in, 1, channels));
     squeeze_bias_ = copied(reader.take(hidden), hidden, hidden);
-    expand_ = packed_rows(reader.take(dependent * hidden), dependent, hidden, 1, length());
+    expand_ = keep(packed_rows(reader.take(dependent * hidden), dependent, hidden, 1, length()));
   }
 
   // Logits of images whose means lie one after the other; some rows of the weights serve all of
   // them in turn. hidden has room for `length()` numbers an image, logits for `dependent`.
-  void logits(const Tiles *tiles, int64_t count, const float *pooled, float *hidden,
+  void logits(const Kernels *tiles, int64_t count, const float *pooled, float *hidden,
               float *logits) const {
     const int64_t step = 16;
     for (int64_t r = 0; r < hidden_; r += step)
@@ -50,5 +53,13 @@ class Gate {
   int64_t length() const { return rounded(hidden_, 16); }
 
   int64_t channels_ = 0, hidden_ = 0, dependent_ = 0;
-  Floats squeeze_, squeeze_bias_, expand_;
+  Buffer<Weight> squeeze_, expand_;
+  Floats squeeze_bias_;
+};
+
+// Of a network in floats.
+struct Gate : GateOf<float, Tiles> {
+  Gate() = default;
+  Gate(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent)
+      : GateOf(reader, in, channels, hidden, dependent, [](Floats weights) { return weights; }) {}
 };

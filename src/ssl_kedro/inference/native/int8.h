@@ -5,6 +5,8 @@
 #include "int8_tiles.h"
 #include "layout.h"
 
+// Weights of gates are read once for each image, and are more than those of open channels.
+using HalfGate = GateOf<uint16_t, Int8Tiles>;
 using Bytes = Buffer<uint8_t>;
 using Weights = Buffer<int8_t>;
 using Words = Buffer<int16_t>;
@@ -50,7 +52,7 @@ struct Reading {
 };
 
 struct Int8Block : BlockLayout<ByteMap> {
-  Gate gates[2];
+  HalfGate gates[2];
   float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
   int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
   Reading reading;          // of conv1
@@ -126,8 +128,7 @@ struct Int8Workspace {
 
 class Int8Network : public Layout<Int8Block, ByteMap> {
  public:
-  Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Tiles *tiles,
-              const Int8Tiles *int8);
+  Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Int8Tiles *int8);
 
  private:
   void begin(int) override { int8_->begin(); }
@@ -149,6 +150,7 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
   void read_block(Int8Arrays &arrays, Int8Block &block);
   void read_bottleneck(Int8Arrays &arrays, Int8Block &block);
   void read_shortcut(Int8Arrays &arrays, Int8Block &block);
+  void read_gates(Int8Arrays &arrays, Int8Block &block);
   void fix(Int8Block &block);
   void fix_columns(Int8Block &block, const Reading &how, int64_t taps, int64_t kept);
   void prepare(Int8Workspace &space) const;
@@ -181,10 +183,11 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
                Share out_blocks, Share tiles, int64_t serial) const;
   void shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                 Share out_blocks) const;
-  // Of a bottleneck: which channels are open, and its convolutions. The image's maps lie in one
-  // slot, its openings in another.
-  void open_both(size_t index, Int8Workspace &space, int slot, const Call &call, int64_t image,
-                 int at) const;
+  // Of a bottleneck: which channels are open, and its convolutions. Maps of an image
+  // lie in one slot, its openings in another.
+  void open_both(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
+                 int64_t image) const;
+  void scale(const Int8Block &block, Opening &opening, int layer) const;
   void first(const Int8Block &block, const uint8_t *map, Int8Workspace &space, Int8Workspace &own,
              int at, Share pairs, Share tiles, int64_t serial) const;
   void second(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int at,
@@ -218,7 +221,6 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
     return space.openings[layer][block.late ? slot : 0];
   }
 
-  const Tiles *tiles_;
   const Int8Tiles *int8_;
   int64_t stack_;                          // rows of pixels that lie together
   uint32_t nothing_;                       // a pixel of 0 after normalisation

@@ -43,7 +43,7 @@ void Int8Network::open(size_t index, Int8Workspace &space, int slot, int count, 
   const Int8Block &block = blocks_[index];
   for (int s = 0; block.hidden && s < count; ++s)
     pool(block, space, slot + s, space.pooled.at(s * block.from.channels));
-  block.gates[0].logits(tiles_, block.hidden ? count : 0, space.pooled.at(), space.hidden.at(),
+  block.gates[0].logits(int8_, block.hidden ? count : 0, space.pooled.at(), space.hidden.at(),
                         space.logits.at());
   for (int s = 0; s < count; ++s) {
     Opening &opening = this->opening(block, space, slot + s);

@@ -25,42 +25,54 @@ ProductTask pointwise_task(const uint8_t *x, const int32_t *places, int64_t chan
 }  // namespace
 
 // Both gates look at the input of the block.
-void Int8Network::open_both(size_t index, Int8Workspace &space, int slot, const Call &call,
-                            int64_t image, int at) const {
+void Int8Network::open_both(size_t index, Int8Workspace &space, int slot, int count,
+                            const Call &call, int64_t image) const {
   const Int8Block &block = blocks_[index];
-  if (block.hidden || block.hidden2) pool(block, space, slot, space.pooled.at());
+  for (int i = 0; (block.hidden || block.hidden2) && i < count; ++i)
+    pool(block, space, slot + i, space.pooled.at(i * block.from.channels));
   for (int layer = 0; layer < 2; ++layer) {
-    Opening &opening = this->opening(block, space, at, layer);
+    const HalfGate &gate = block.gates[layer];
     const int64_t kept = layer ? block.kept2 : block.kept, on = layer ? block.on2 : block.on;
-    const int64_t mask = masks_at_[index] + (layer ? block.kept - block.on : 0);
-    auto &list = opening.list;
-    list.assign(everything_.begin(), everything_.begin() + on);
-    if (layer ? block.hidden2 : block.hidden) {
-      const Gate &gate = block.gates[layer];
-      gate.logits(tiles_, 1, space.pooled.at(), space.hidden.at(), space.logits.at());
-      const uint8_t *wanted = forced(call, image);
-      gate.add_open(space.logits.at(), on, wanted ? wanted + mask : nullptr, list);
-      uint8_t *told = masks(call, image);
-      for (size_t i = size_t(on); told && i < list.size(); ++i) told[mask + list[i] - on] = 1;
+    const int64_t at = masks_at_[index] + (layer ? block.kept - block.on : 0);
+    const bool gated = kept > on;
+    gate.logits(int8_, gated ? count : 0, space.pooled.at(), space.hidden.at(), space.logits.at());
+    for (int i = 0; i < count; ++i) {
+      Opening &opening = this->opening(block, space, i, layer);
+      opening.list.assign(everything_.begin(), everything_.begin() + on);
+      const uint8_t *wanted = forced(call, image + i);
+      if (gated)
+        gate.add_open(space.logits.at(i * (kept - on)), on, wanted ? wanted + at : nullptr,
+                      opening.list);
+      uint8_t *told = masks(call, image + i);
+      for (size_t c = size_t(on); told && c < opening.list.size(); ++c)
+        told[at + opening.list[c] - on] = 1;
+      scale(block, opening, layer);
     }
-    const int64_t count = int64_t(list.size());
-    opening.bits.assign(lines(kept), 0);
-    const Floats &scale = layer ? block.middle_scale : block.rows_scale;
-    const Floats &bias = layer ? block.middle_bias : block.rows_bias;
-    std::fill(opening.scale.at(count), opening.scale.at(rounded(count, PAIR_CHANNELS)), 0.f);
-    std::fill(opening.bias.at(count), opening.bias.at(rounded(count, PAIR_CHANNELS)), 0.f);
-    for (int64_t i = 0; i < count; ++i) {
-      *opening.scale.at(i) = *scale.at(list[i]);
-      *opening.bias.at(i) = *bias.at(list[i]);
-      opening.bits[list[i] / LINE] |= uint64_t(1) << list[i] % LINE;
-    }
-    opening.channels = rounded(count, 4);
   }
-  Opening &before = opening(block, space, at, 0), &behind = opening(block, space, at, 1);
-  before.reading = reading_of(block, before.channels, (int64_t(behind.list.size()) + 15) / 16,
-                              block.stride == 1);
-  behind.reading = pointwise(behind.channels);
-  clear_frame(block.from, before);
+  for (int i = 0; i < count; ++i) {
+    Opening &before = opening(block, space, i, 0), &behind = opening(block, space, i, 1);
+    before.reading = reading_of(block, before.channels, (int64_t(behind.list.size()) + 15) / 16,
+                                block.stride == 1);
+    behind.reading = pointwise(behind.channels);
+    clear_frame(block.from, before);
+  }
+}
+
+// Scales of the open channels.
+void Int8Network::scale(const Int8Block &block, Opening &opening, int layer) const {
+  const auto &list = opening.list;
+  const int64_t count = int64_t(list.size());
+  const Floats &scale = layer ? block.middle_scale : block.rows_scale;
+  const Floats &bias = layer ? block.middle_bias : block.rows_bias;
+  opening.bits.assign(lines(layer ? block.kept2 : block.kept), 0);
+  std::fill(opening.scale.at(count), opening.scale.at(rounded(count, PAIR_CHANNELS)), 0.f);
+  std::fill(opening.bias.at(count), opening.bias.at(rounded(count, PAIR_CHANNELS)), 0.f);
+  for (int64_t i = 0; i < count; ++i) {
+    *opening.scale.at(i) = *scale.at(list[i]);
+    *opening.bias.at(i) = *bias.at(list[i]);
+    opening.bits[list[i] / LINE] |= uint64_t(1) << list[i] % LINE;
+  }
+  opening.channels = rounded(count, 4);
 }
 
 void Int8Network::first(const Int8Block &block, const uint8_t *map, Int8Workspace &space,
@@ -104,7 +116,7 @@ void Int8Network::third(const Int8Block &block, Int8Workspace &space, Int8Worksp
 void Int8Network::bottleneck(size_t index, Int8Workspace &space, const Call &call, int64_t image,
                              int count, int slot) const {
   const Int8Block &block = blocks_[index];
-  for (int i = 0; i < count; ++i) open_both(index, space, slot + i, call, image + i, i);
+  open_both(index, space, slot, count, call, image);
   for (int i = 0; i < count; ++i)
     first(block, narrow(space, block.source, slot + i), space, space, i,
           {0, opening(block, space, i, 0).pairs()}, {0, int64_t(block.first_tiles.size())}, -1);

@@ -185,7 +185,7 @@ int Int8Network::prepare_step(int step, const Call &call, int64_t index) {
   const size_t b = size_t(step - start) / convolutions();
   const int convolution = (step - start) % convolutions();
   const Int8Block &block = blocks_[b];
-  if (convolution == 0 && block.bottleneck()) open_both(b, spaces_[0], 0, call, index, 0);
+  if (convolution == 0 && block.bottleneck()) open_both(b, spaces_[0], 0, 1, call, index);
   else if (convolution == 0) open(b, spaces_[0], 0, 1, call, index);
   const Split parts = split(block, spaces_[0], convolution);
   const int64_t beside = convolution || !block.downsample ? 0 : block.out_blocks();

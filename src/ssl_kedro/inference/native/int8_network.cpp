@@ -91,15 +91,14 @@ int64_t Int8Arrays::float_count(const Shape &shape) {
     const Shape::Block s = shape.block(b);
     count += 3 + 2 * s.kept + 2 * s.out + (s.downsample ? 2 * s.out : 0);
     if (s.bottleneck()) count += 2 * s.kept2;
-    count += Gate::floats(s.in, s.hidden, s.dependent());
-    count += Gate::floats(s.in, s.hidden2, s.dependent2());
+    count += HalfGate::floats(s.in, s.hidden, s.dependent());
+    count += HalfGate::floats(s.in, s.hidden2, s.dependent2());
   }
   return count;
 }
 
-Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Tiles *tiles,
-                         const Int8Tiles *int8)
-    : Layout(shape, threads, LATE_BYTES), tiles_(tiles), int8_(int8) {
+Int8Network::Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Int8Tiles *int8)
+    : Layout(shape, threads, LATE_BYTES), int8_(int8) {
   int64_t most = stem_map_.height * stem_map_.width;
   for (Int8Block &block : blocks_) {
     find_places(block);
@@ -197,6 +196,19 @@ void Int8Network::read_shortcut(Int8Arrays &arrays, Int8Block &b) {
   b.shortcut_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
 }
 
+void Int8Network::read_gates(Int8Arrays &arrays, Int8Block &b) {
+  auto halves = [&](const Floats &weights) {
+    Buffer<uint16_t> made(weights.size());
+    int8_->halve(weights.at(), int64_t(weights.size()), made.at());
+    return made;
+  };
+  const int64_t channels = b.from.channels;
+  if (b.hidden)
+    b.gates[0] = HalfGate(arrays.floats, b.in, channels, b.hidden, b.kept - b.on, halves);
+  if (b.hidden2)
+    b.gates[1] = HalfGate(arrays.floats, b.in, channels, b.hidden2, b.kept2 - b.on2, halves);
+}
+
 void Int8Network::read_bottleneck(Int8Arrays &arrays, Int8Block &b) {
   b.byte = *arrays.floats.take(1);
   b.from_factor = int16_t(lrintf(*arrays.floats.take(1)));
@@ -213,9 +225,7 @@ void Int8Network::read_bottleneck(Int8Arrays &arrays, Int8Block &b) {
   b.columns_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   b.columns_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   if (b.downsample) read_shortcut(arrays, b);
-  if (b.hidden) b.gates[0] = Gate(arrays.floats, b.in, b.from.channels, b.hidden, b.kept - b.on);
-  if (b.hidden2)
-    b.gates[1] = Gate(arrays.floats, b.in, b.from.channels, b.hidden2, b.kept2 - b.on2);
+  read_gates(arrays, b);
   if (!b.hidden) pack_all(int8_, b.rows, b.kept, lines(b.in), everything_, b.fixed_rows);
   if (!b.hidden && !b.hidden2) {
     const int64_t channels = rounded(b.kept, 4);
@@ -239,7 +249,7 @@ void Int8Network::read_block(Int8Arrays &arrays, Int8Block &b) {
   b.columns_scale = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   b.columns_bias = copied(arrays.floats.take(b.out), b.out, rounded(b.out, PAIR_CHANNELS));
   if (b.downsample) read_shortcut(arrays, b);
-  if (b.hidden) b.gates[0] = Gate(arrays.floats, b.in, b.from.channels, b.hidden, b.kept - b.on);
+  read_gates(arrays, b);
   if (!b.hidden || b.late) fix(b);
 }
 

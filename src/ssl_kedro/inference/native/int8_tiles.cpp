@@ -304,6 +304,37 @@ void sum_words(const int16_t *map, const int32_t *pixels, int64_t count, int64_t
   }
 }
 
+void halve(const float *x, int64_t count, uint16_t *out) {
+  const __m512 most = _mm512_set1_ps(65504);
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 there = count - i >= 16 ? 0xffff : __mmask16((1 << (count - i)) - 1);
+    const __m512 value = _mm512_max_ps(_mm512_min_ps(_mm512_maskz_loadu_ps(there, x + i), most),
+                                       _mm512_sub_ps(_mm512_setzero_ps(), most));
+    _mm256_mask_storeu_epi16(out + i, there, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+  }
+}
+
+// Four rows at a time; they are read once, and the next four asked for meanwhile.
+void products(const float *x, const uint16_t *weights, const float *bias, int64_t rows,
+              int64_t length, float *out) {
+  for (int64_t r = 0; r < rows; r += 4) {
+    const int64_t count = rows - r < 4 ? rows - r : 4;
+    const uint16_t *w[4];
+    UNROLL for (int64_t i = 0; i < 4; ++i) w[i] = weights + (r + (i < count ? i : 0)) * length;
+    __m512 sums[4] = {};
+    for (int64_t k = 0; k < length; k += 16) {
+      const __m512 value = _mm512_loadu_ps(x + k);
+      UNROLL for (int i = 0; i < 4; ++i) {
+        if (k % 32 == 0) __builtin_prefetch(w[i] + 4 * length + k);
+        const __m512 row = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w[i] + k)));
+        sums[i] = _mm512_fmadd_ps(row, value, sums[i]);
+      }
+    }
+    for (int64_t i = 0; i < count; ++i)
+      out[r + i] = _mm512_reduce_add_ps(sums[i]) + (bias ? bias[r + i] : 0);
+  }
+}
+
 void stack(const uint8_t *const *planes, int64_t count, int64_t step, uint32_t *out) {
   const __m512i places = _mm512_mullo_epi32(
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
@@ -350,7 +381,7 @@ void pool_row(const uint8_t *map, int64_t pitch, int64_t channels, int64_t width
 }
 
 const Int8Tiles TABLE = {PIXELS_OF_PRODUCT, BYTES_OF_PRODUCT, CYCLES_OF_PRODUCT, begin, end, product, pack_rows, pack_columns,
-                         gather, sum_bytes, sum_words, stack, round, pool_row};
+                         gather, sum_bytes, sum_words, halve, products, stack, round, pool_row};
 
 }  // namespace
 

@@ -100,6 +100,12 @@ struct Int8Tiles {
   // The same of words.
   void (*sum_words)(const int16_t *map, const int32_t *pixels, int64_t count, int64_t channels,
                     int32_t *sums);
+  // Floats in half precision, cut to what that can say.
+  void (*halve)(const float *x, int64_t count, uint16_t *out);
+  // out[r] = bias[r] + weights[r] . x, weights in half precision; length is a multiple of 16; bias
+  // may be null
+  void (*products)(const float *x, const uint16_t *weights, const float *bias, int64_t rows,
+                   int64_t length, float *out);
   // Red, green and blue of pixels as the bytes of one number, `step` numbers from one to the next.
   void (*stack)(const uint8_t *const *planes, int64_t count, int64_t step, uint32_t *out);
   // out[i] = 255 x[i], rounded, 0 to 255

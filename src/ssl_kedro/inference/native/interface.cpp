@@ -110,7 +110,7 @@ void *gated_create_int8(const int64_t *shape, int64_t shape_count, const int8_t 
     return nullptr;
   try {
     return static_cast<Executor *>(
-        new Int8Network(found, {{weights}, {floats}}, threads, tiles(2), int8_tiles(set)));
+        new Int8Network(found, {{weights}, {floats}}, threads, int8_tiles(set)));
   } catch (...) {
     return nullptr;
   }
