@@ -7,7 +7,7 @@ namespace {
 
 // So many images in hand pay for reading the weights of closed channels.
 constexpr int MANY = 4;
-// Pairs of conv1 that are packed together: one, or more if they stay in the L1 cache.
+// Pairs that are packed together: one, or more if they stay in the L1 cache.
 int64_t row_group(const Reading &how) {
   return CACHED_PAIRS / std::clamp<int64_t>(how.count(), 1, CACHED_PAIRS);
 }
@@ -211,18 +211,21 @@ void Int8Network::column_blocks(const Int8Block &block, ProductTask task, const 
   task.wide_channels = wide_channels(block.to);
   task.factor = block.to_factor;
   const bool back = &block == &blocks_.back();
-  for (int64_t b = out_blocks.first; b < out_blocks.last; ++b) {
-    const int64_t first = b * COLUMN_BLOCK, bytes = 2 * how.count() * PAIR;
+  const int64_t bytes = 2 * how.count() * PAIR, group = (row_group(how) + 1) / 2;
+  for (int64_t b = out_blocks.first; b < out_blocks.last; b += group) {
+    const int64_t first = b * COLUMN_BLOCK, end = std::min(b + group, out_blocks.last);
     task.weights = chosen.fixed ? block.fixed_columns.at(b * bytes) : own.packed.at();
-    const Made of = {serial, b, b};
-    if (!chosen.fixed && (serial < 0 || !(own.packed_of == of))) {
-      const ColumnsPacking packing = {
-          block.columns.at(b * chosen.kept * chosen.taps * COLUMN_BLOCK), chosen.taps, chosen.kept,
-          inputs.list.data(), int64_t(inputs.list.size()), how.gathered(), own.packed.at()};
-      int8_->pack_columns(&packing);
-    }
+    const Made of = {serial, b, end};
+    if (!chosen.fixed && (serial < 0 || !(own.packed_of == of)))
+      for (int64_t o = b; o < end; ++o) {
+        const ColumnsPacking packing = {
+            block.columns.at(o * chosen.kept * chosen.taps * COLUMN_BLOCK), chosen.taps,
+            chosen.kept, inputs.list.data(), int64_t(inputs.list.size()), how.gathered(),
+            own.packed.at((o - b) * bytes)};
+        int8_->pack_columns(&packing);
+      }
     own.packed_of = of;
-    task.channels = std::min(block.to.channels - first, COLUMN_BLOCK);
+    task.channels = std::min(block.to.channels, end * COLUMN_BLOCK) - first;
     task.scale = block.columns_scale.at(first), task.bias = block.columns_bias.at(first);
     task.narrow = back ? nullptr : narrow(space, block.target, slot) + first;
     task.wide = wide(space, block.target, slot) + first;
