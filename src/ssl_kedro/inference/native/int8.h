@@ -183,10 +183,11 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
                Share out_blocks, Share tiles, int64_t serial) const;
   void shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                 Share out_blocks) const;
-  // Of a bottleneck: which channels are open, and its convolutions. Maps of an image
-  // lie in one slot, its openings in another.
+  // Of a bottleneck: which channels are open, and its convolutions. Maps of an image lie in one
+  // slot, its openings in another.
   void open_both(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
                  int64_t image) const;
+  // Scales of its open channels, and which these are.
   void scale(const Int8Block &block, Opening &opening, int layer) const;
   void first(const Int8Block &block, const uint8_t *map, Int8Workspace &space, Int8Workspace &own,
              int at, Share pairs, Share tiles, int64_t serial) const;

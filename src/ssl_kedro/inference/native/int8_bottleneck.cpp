@@ -58,7 +58,6 @@ void Int8Network::open_both(size_t index, Int8Workspace &space, int slot, int co
   }
 }
 
-// Scales of the open channels.
 void Int8Network::scale(const Int8Block &block, Opening &opening, int layer) const {
   const auto &list = opening.list;
   const int64_t count = int64_t(list.size());

@@ -19,6 +19,7 @@ std::vector<PixelTile> tiles_of(int64_t rows, int64_t length) {
   return tiles;
 }
 
+// That tiles take, of 16 channels.
 int64_t products(const std::vector<PixelTile> &tiles, int64_t pixels) {
   int64_t count = 0;
   for (const PixelTile &tile : tiles) count += (tile.count + pixels - 1) / pixels;
@@ -143,7 +144,9 @@ void Int8Network::find_places(Int8Block &block) const {
 }
 
 int64_t Int8Network::cost(const Int8Block &block, const Reading &how) const {
-  return products(block.tiles[int(how.way)], int8_->pixels) * how.segments() * ((how.quads * 4 + int8_->bytes - 1) / int8_->bytes) * int8_->cycles;
+  const int64_t steps = (how.quads * 4 + int8_->bytes - 1) / int8_->bytes;
+  return products(block.tiles[int(how.way)], int8_->pixels) * how.segments() * steps *
+         int8_->cycles;
 }
 
 Reading Int8Network::reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles,

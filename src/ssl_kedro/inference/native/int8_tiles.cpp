@@ -314,7 +314,7 @@ void halve(const float *x, int64_t count, uint16_t *out) {
   }
 }
 
-// Four rows at a time; they are read once, and the next four asked for meanwhile.
+// Four rows at a time; they are read once, and later ones asked for meanwhile.
 void products(const float *x, const uint16_t *weights, const float *bias, int64_t rows,
               int64_t length, float *out) {
   for (int64_t r = 0; r < rows; r += 4) {
@@ -325,7 +325,7 @@ void products(const float *x, const uint16_t *weights, const float *bias, int64_
     for (int64_t k = 0; k < length; k += 16) {
       const __m512 value = _mm512_loadu_ps(x + k);
       UNROLL for (int i = 0; i < 4; ++i) {
-        if (k % 32 == 0) __builtin_prefetch(w[i] + 4 * length + k);
+        if (k % 32 == 0) __builtin_prefetch(w[i] + 8 * length + k);
         const __m512 row = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w[i] + k)));
         sums[i] = _mm512_fmadd_ps(row, value, sums[i]);
       }
