@@ -148,6 +148,26 @@ def test_odd_inner_widths_and_gates_that_decide(
     assert float((same - expected).norm() / expected.norm()) < 0.03
 
 
+@KINDS
+@torch.no_grad()
+def test_gates_decide_alike_whatever_the_size_of_their_weights(block: BlockKind) -> None:
+    encoder = random_encoder(block=block)
+    layers = encoder.cost().blocks
+    every = tuple(np.ones(layer.channels, dtype=np.int64) for layer in layers)
+    source = compact(encoder, GateUsage("x", 2, tuple(layer.name for layer in layers), every))
+    images = pixels(20, 16)
+    network = int8_network(source, images.numpy())
+    expected = NativeNetwork(network, 16).decide(images)[1]
+    assert 0 < int(expected.sum()) < expected.numel()
+    for squeeze, expand in ((2.0**30, 2.0**-50), (2.0**-40, 2.0**40)):
+        for gate in (gate for part in network.int8_blocks() for gate in part.gates()):
+            assert gate is not None
+            gate.squeeze.weight *= squeeze
+            gate.squeeze.bias *= squeeze
+            gate.expand.weight *= expand
+        assert torch.equal(NativeNetwork(network, 16).decide(images)[1], expected)
+
+
 @torch.no_grad()
 def test_weights_are_rounded_by_channel_and_maps_reach_255() -> None:
     source = dense_network(random_encoder())

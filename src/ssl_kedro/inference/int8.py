@@ -11,8 +11,8 @@ What blocks add up, bytes would round again and again. It is kept as words of 16
 
     byte = min(255, (word * factor + 2 ** 14) >> 15)
 
-Gates decide in float32, with weights that
-:class:`~ssl_kedro.inference.native.kernel.NativeNetwork`, which computes it, keeps in half precision.
+:class:`~ssl_kedro.inference.native.kernel.NativeNetwork` computes it. Gates decide in float32, with
+weights that it keeps in half precision.
 """
 
 from collections.abc import Iterator

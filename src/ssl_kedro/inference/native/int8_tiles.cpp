@@ -305,11 +305,9 @@ void sum_words(const int16_t *map, const int32_t *pixels, int64_t count, int64_t
 }
 
 void halve(const float *x, int64_t count, uint16_t *out) {
-  const __m512 most = _mm512_set1_ps(65504);
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 there = count - i >= 16 ? 0xffff : __mmask16((1 << (count - i)) - 1);
-    const __m512 value = _mm512_max_ps(_mm512_min_ps(_mm512_maskz_loadu_ps(there, x + i), most),
-                                       _mm512_sub_ps(_mm512_setzero_ps(), most));
+    const __m512 value = _mm512_maskz_loadu_ps(there, x + i);
     _mm256_mask_storeu_epi16(out + i, there, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
   }
 }

@@ -100,7 +100,7 @@ struct Int8Tiles {
   // The same of words.
   void (*sum_words)(const int16_t *map, const int32_t *pixels, int64_t count, int64_t channels,
                     int32_t *sums);
-  // Floats in half precision, cut to what that can say.
+  // Floats in half precision.
   void (*halve)(const float *x, int64_t count, uint16_t *out);
   // out[r] = bias[r] + weights[r] . x, weights in half precision; length is a multiple of 16; bias
   // may be null
