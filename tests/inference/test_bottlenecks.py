@@ -16,7 +16,6 @@ from ssl_kedro.inference import plain_module
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network, static_network
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.export import export_bundle, export_compact_onnx
-from ssl_kedro.inference.int8 import int8_network
 from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 
@@ -115,11 +114,6 @@ def test_bundles_keep_two_gates_a_block(tmp_path: Path) -> None:
     images = torch.from_numpy(IMAGES)
     for found, expected in zip(again.decide(images), network.decide(images), strict=True):
         assert torch.equal(found, expected)
-
-
-def test_the_kernel_says_that_it_has_no_int8_for_them() -> None:
-    with pytest.raises(EngineUnavailableError, match="bottlenecks in f32 only"):
-        int8_network(dense_network(bottlenecks()), IMAGES)
 
 
 @pytest.mark.parametrize("size", [64, 66])

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.networks import agreeing_masks, random_encoder, random_usage
+from inference.networks import EMPTY, agreeing_masks, random_encoder, random_usage, without
 from oracles.int8_resnet import int8_forward
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
-from ssl_kedro.encoders.gated_resnet import Stem
+from ssl_kedro.encoders.gated_resnet import BlockKind, Stem
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.int8 import CalibrationError, Int8Network, int8_network
@@ -33,6 +33,10 @@ def pixels(count: int, side: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
 
 
+KINDS = pytest.mark.parametrize("block", ["basic", "bottleneck"])
+
+
+@KINDS
 @pytest.mark.parametrize(
     ("stem", "size", "width", "count"),
     [
@@ -45,8 +49,10 @@ def pixels(count: int, side: int, seed: int = 0) -> Tensor:
     ],
 )
 @torch.no_grad()
-def test_equals_the_arithmetic_written_out(stem: Stem, size: int, width: int, count: int) -> None:
-    encoder = random_encoder(stem, width, size)
+def test_equals_the_arithmetic_written_out(
+    stem: Stem, size: int, width: int, count: int, block: BlockKind
+) -> None:
+    encoder = random_encoder(stem, width, size, block=block)
     usage = random_usage(encoder)
     images = pixels(count, size)
     network = int8_network(compact(encoder, usage), images.numpy())
@@ -64,10 +70,11 @@ def test_equals_the_arithmetic_written_out(stem: Stem, size: int, width: int, co
             assert torch.equal(native(images.float() / 255, masks), found)
 
 
+@KINDS
 @pytest.mark.parametrize("fill", [0, 10])
 @torch.no_grad()
-def test_blocks_without_gates_or_without_channels(fill: int) -> None:
-    encoder = random_encoder()
+def test_blocks_without_gates_or_without_channels(fill: int, block: BlockKind) -> None:
+    encoder = random_encoder(block=block)
     usage = random_usage(encoder)
     counts = tuple(np.full_like(count, fill) for count in usage.open_counts)
     images = pixels(5, 16)
@@ -79,9 +86,24 @@ def test_blocks_without_gates_or_without_channels(fill: int) -> None:
         assert torch.allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("empty", EMPTY)
 @torch.no_grad()
-def test_wide_blocks_that_take_many_images_at_a_time() -> None:
-    encoder = random_encoder(width=64, size=8)
+def test_bottlenecks_with_layers_without_channels(empty: tuple[int, ...]) -> None:
+    encoder = random_encoder(block="bottleneck")
+    usage = without(random_usage(encoder), empty)
+    images = pixels(5, 16)
+    network = int8_network(compact(encoder, usage), images.numpy())
+    masks = network.plan.dependent_masks(agreeing_masks(usage, 5))
+    expected = int8_forward(network, images, masks)
+    for chosen in SETS:
+        found = NativeNetwork(network, 16, 2, chosen)(images, masks)
+        assert torch.allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@KINDS
+@torch.no_grad()
+def test_wide_blocks_that_take_many_images_at_a_time(block: BlockKind) -> None:
+    encoder = random_encoder(width=64, size=8, block=block)
     usage = random_usage(encoder)
     images = pixels(21, 8)
     network = int8_network(compact(encoder, usage), images.numpy())
@@ -92,11 +114,25 @@ def test_wide_blocks_that_take_many_images_at_a_time() -> None:
         assert torch.allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("block", "inner", "agreeing"),
+    [
+        ("basic", (5, 16, 3, 40, 1, 70, 17, 128), 0.97),
+        (
+            "bottleneck",
+            (5, 16, 3, 40, 1, 70, 17, 128, 66, 9, 31, 33, 130, 2, 64, 20),
+            0.93,
+        ),  # twice as deep
+    ],
+)
 @torch.no_grad()
-def test_odd_inner_widths_and_gates_that_decide() -> None:
-    encoder = random_encoder(width=16, inner=(5, 16, 3, 40, 1, 70, 17, 128))
-    every = [np.full(block.channels, 1) for block in encoder.cost().blocks]
-    names = tuple(name for name, _ in encoder.residual_blocks())
+def test_odd_inner_widths_and_gates_that_decide(
+    block: BlockKind, inner: tuple[int, ...], agreeing: float
+) -> None:
+    encoder = random_encoder(width=16, inner=inner, block=block)
+    layers = encoder.cost().blocks
+    every = [np.full(layer.channels, 1) for layer in layers]
+    names = tuple(layer.name for layer in layers)
     source = compact(encoder, GateUsage("x", 2, names, tuple(every)))
     images = pixels(40, 16)
     network = int8_network(source, images.numpy())
@@ -107,9 +143,29 @@ def test_odd_inner_widths_and_gates_that_decide() -> None:
     share = wanted.mean(dim=0)
     varying = (share > 0) & (share < 1)
     assert int(varying.sum()) > 50
-    assert float((masks == wanted)[:, varying].float().mean()) > 0.97
+    assert float((masks == wanted)[:, varying].float().mean()) > agreeing
     same = native(images, wanted)
     assert float((same - expected).norm() / expected.norm()) < 0.03
+
+
+@KINDS
+@torch.no_grad()
+def test_gates_decide_alike_whatever_the_size_of_their_weights(block: BlockKind) -> None:
+    encoder = random_encoder(block=block)
+    layers = encoder.cost().blocks
+    every = tuple(np.ones(layer.channels, dtype=np.int64) for layer in layers)
+    source = compact(encoder, GateUsage("x", 2, tuple(layer.name for layer in layers), every))
+    images = pixels(20, 16)
+    network = int8_network(source, images.numpy())
+    expected = NativeNetwork(network, 16).decide(images)[1]
+    assert 0 < int(expected.sum()) < expected.numel()
+    for squeeze, expand in ((2.0**30, 2.0**-50), (2.0**-40, 2.0**40)):
+        for gate in (gate for part in network.int8_blocks() for gate in part.gates()):
+            assert gate is not None
+            gate.squeeze.weight *= squeeze
+            gate.squeeze.bias *= squeeze
+            gate.expand.weight *= expand
+        assert torch.equal(NativeNetwork(network, 16).decide(images)[1], expected)
 
 
 @torch.no_grad()
@@ -140,9 +196,10 @@ def test_weights_are_rounded_by_channel_and_maps_reach_255() -> None:
         x, _ = module(x, None)
 
 
+@KINDS
 @torch.no_grad()
-def test_what_is_lost_is_what_eight_bits_cost() -> None:
-    source = dense_network(random_encoder("cifar_pad1", 16, 32))
+def test_what_is_lost_is_what_eight_bits_cost(block: BlockKind) -> None:
+    source = dense_network(random_encoder("cifar_pad1", 16, 32, block=block))
     images = pixels(20, 32)
     expected = source(images)
     found = NativeNetwork(source, 32, precision="int8", calibration=images.numpy())(images)
@@ -150,9 +207,10 @@ def test_what_is_lost_is_what_eight_bits_cost() -> None:
     assert 1e-4 < float((found - expected).norm() / expected.norm()) < 0.03
 
 
+@KINDS
 @torch.no_grad()
-def test_a_file_gives_the_same_network(tmp_path: Path) -> None:
-    encoder = random_encoder()
+def test_a_file_gives_the_same_network(tmp_path: Path, block: BlockKind) -> None:
+    encoder = random_encoder(block=block)
     images = pixels(3, 16)
     network = int8_network(compact(encoder, random_usage(encoder)), images.numpy())
     save_bundle(network, tmp_path / "int8")
@@ -160,9 +218,10 @@ def test_a_file_gives_the_same_network(tmp_path: Path) -> None:
     assert torch.equal(NativeNetwork(network, 16)(images), NativeNetwork(again, 16)(images))
 
 
+@KINDS
 @torch.no_grad()
-def test_what_is_not_a_number_stays_so_and_where_it_is() -> None:
-    source = dense_network(random_encoder("imagenet", size=32))
+def test_what_is_not_a_number_stays_so_and_where_it_is(block: BlockKind) -> None:
+    source = dense_network(random_encoder("imagenet", size=32, block=block))
     images = torch.rand(3, 3, 32, 32)
     native = NativeNetwork(
         source, 32, 2, precision="int8", calibration=(255 * images).byte().numpy()
@@ -174,12 +233,13 @@ def test_what_is_not_a_number_stays_so_and_where_it_is() -> None:
     assert torch.equal(found[::2], expected[::2])
 
 
+@KINDS
 @torch.no_grad()
-def test_calls_from_several_threads_and_a_fork() -> None:
-    source = dense_network(random_encoder())
+def test_calls_from_several_threads_and_a_fork(block: BlockKind) -> None:
+    source = dense_network(random_encoder(block=block))
     images = pixels(8, 16)
     native = NativeNetwork(source, 16, 2, precision="int8", calibration=images.numpy())
-    assert native(images[:0]).shape == (0, 64)
+    assert native(images[:0]).shape == (0, source.plan.feature_dimensions)
     expected = native(images)
     wrong = []
 

@@ -39,7 +39,9 @@ def bytes_of_words(words: Tensor, factor: Tensor) -> Tensor:
 def block_forward(
     block: Int8Block, x: Tensor, byte: Tensor, words: Tensor, stride: int, mask: Tensor
 ) -> Tensor:
-    """Words of the output; x are bytes, words those of the input."""
+    """Words of the output; x are bytes, words those of the input, the mask is of all layers."""
+    if hasattr(block, "conv3"):
+        return bottleneck_forward(block, x, byte, words, stride, mask)
     inner_scale, word = block.inner_scale.double(), block.word.double()
     scale, bias = block.conv1.scale.double() * byte / inner_scale, block.conv1.bias.double()
     inner = to_bytes(scaled(sums(x, block.conv1, stride, 1), scale, bias / inner_scale))
@@ -50,6 +52,26 @@ def block_forward(
     scale, bias = block.conv2.scale.double() * inner_scale / word, block.conv2.bias.double() / word
     second = to_words(scaled(sums(inner, block.conv2, 1, 1), scale, bias))
     return (second + words).clamp(0, 2**15 - 1)
+
+
+def bottleneck_forward(
+    block: Int8Block, x: Tensor, byte: Tensor, words: Tensor, stride: int, mask: Tensor
+) -> Tensor:
+    conv1, conv2, conv3 = block.conv1, block.conv2, block.get_submodule("conv3")
+    assert isinstance(conv3, Int8Layer)
+    byte1, byte2 = block.inner_scale.double(), block.get_buffer("inner_scale2").double()
+    word, mask = block.word.double(), mask[:, :, None, None]
+    first, second = mask.split([len(conv1.bias), len(conv2.bias)], dim=1)
+    scale, bias = conv1.scale.double() * byte / byte1, conv1.bias.double() / byte1
+    y = to_bytes(scaled(sums(x, conv1, 1, 0), scale, bias)) * first
+    scale, bias = conv2.scale.double() * byte1 / byte2, conv2.bias.double() / byte2
+    total = sums(y, conv2, stride, 1)
+    y = to_bytes(scaled(total, scale, bias)) * second
+    if block.downsample is not None:
+        scale, bias = block.downsample.scale.double() * byte / word, block.downsample.bias.double()
+        words = to_words(scaled(sums(x, block.downsample, stride, 0), scale, bias / word))
+    scale, bias = conv3.scale.double() * byte2 / word, conv3.bias.double() / word
+    return (to_words(scaled(sums(y, conv3, 1, 0), scale, bias)) + words).clamp(0, 2**15 - 1)
 
 
 def int8_forward(network: Int8Network, images: Tensor, masks: Tensor) -> Tensor:
@@ -72,7 +94,11 @@ def int8_forward(network: Int8Network, images: Tensor, masks: Tensor) -> Tensor:
         x = bytes_of_words(words, factor)
     imposed = torch.split(masks.float(), [block.dependent for block in plan.blocks], dim=1)
     for index, (block, part) in enumerate(zip(plan.blocks, imposed, strict=True)):
-        mask = functional.pad(part, (block.layers[0].always_on, 0), value=1.0)
+        parts = part.split([layer.dependent for layer in block.layers], dim=1)
+        pairs = zip(parts, block.layers, strict=True)
+        mask = torch.cat(
+            [functional.pad(p, (layer.always_on, 0), value=1.0) for p, layer in pairs], dim=1
+        )
         words = block_forward(blocks[index], x, byte, words, block.stride, mask)
         word = blocks[index].word.double()
         if index + 1 < len(blocks):

@@ -11,7 +11,8 @@ What blocks add up, bytes would round again and again. It is kept as words of 16
 
     byte = min(255, (word * factor + 2 ** 14) >> 15)
 
-Gates decide in float32. :class:`~ssl_kedro.inference.native.kernel.NativeNetwork` computes it.
+:class:`~ssl_kedro.inference.native.kernel.NativeNetwork` computes it. Gates decide in float32, with
+weights that it keeps in half precision.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,6 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.errors import UserError
 from ssl_kedro.encoders.folding import STEMS
-from ssl_kedro.inference.engines.base import EngineUnavailableError
 from ssl_kedro.inference.network import CompactBlock, CompactNetwork
 from ssl_kedro.inference.plan import BlockPlan, CompactPlan
 from ssl_kedro.inference.planned import CompactGate, Planned
@@ -32,6 +32,8 @@ from ssl_kedro.inference.planned import CompactGate, Planned
 _LEVELS, _LARGEST_WEIGHT = 255, 127
 # Words for a byte in the map of the largest values; as much again is left above them.
 _WORDS, _FACTOR_ONE = 64, 2**15
+# Behind names of what each layer of a block has.
+_SUFFIXES = ("", "2")
 
 
 class CalibrationError(UserError, ValueError):
@@ -69,40 +71,64 @@ class Int8Block(nn.Module):
 
     Attributes:
         input_factor: bytes of the input for 2^15 words.
-        inner_scale: what 1 stands for in the bytes between the convolutions.
+        inner_scale: what 1 stands for in the bytes behind the first convolution.
+        inner_scale2: the same behind the second one of a bottleneck.
         word: what 1 stands for in the words of the output.
     """
 
+    conv1: Int8Layer
+    conv2: Int8Layer
+    gate: CompactGate | None
     input_factor: Tensor
     inner_scale: Tensor
     word: Tensor
 
     def __init__(self, plan: BlockPlan) -> None:
         super().__init__()
-        given, kept, returned = plan.widths
-        self.conv1 = Int8Layer(kept, given, 3, 3)
-        self.conv2 = Int8Layer(returned, kept, 3, 3)
+        self.layers = len(plan.layers)
+        widths = plan.widths
+        for number, kernel in enumerate(plan.kernels, 1):
+            given, returned = widths[number - 1 : number + 1]
+            self.register_module(f"conv{number}", Int8Layer(returned, given, kernel, kernel))
         self.downsample: Int8Layer | None = None
         if plan.downsample:
-            self.downsample = Int8Layer(returned, given, 1, 1)
-        self.gate: CompactGate | None = None
-        if plan.dependent:
-            self.gate = CompactGate(given, plan.layers[0].hidden, plan.dependent)
+            self.downsample = Int8Layer(plan.out_channels, plan.in_channels, 1, 1)
+        for layer, behind in zip(plan.layers, _SUFFIXES, strict=False):
+            gate = None
+            if layer.dependent:
+                gate = CompactGate(plan.in_channels, layer.hidden, layer.dependent)
+            self.register_module(f"gate{behind}", gate)
+            self.register_buffer(f"inner_scale{behind}", torch.ones(()))
         self.register_buffer("input_factor", torch.zeros((), dtype=torch.int16))
-        self.register_buffer("inner_scale", torch.ones(()))
         self.register_buffer("word", torch.ones(()))
+
+    def convolutions(self) -> list[Int8Layer]:
+        """In order, without the shortcut."""
+        numbers = range(1, self.layers + 2)
+        return [cast(Int8Layer, self._modules[f"conv{number}"]) for number in numbers]
+
+    def gates(self) -> list[CompactGate | None]:
+        """The gate of each layer."""
+        found = (self._modules[f"gate{behind}"] for behind in _SUFFIXES[: self.layers])
+        return [cast(CompactGate | None, gate) for gate in found]
+
+    def inner_scales(self) -> list[Tensor]:
+        """What 1 stands for in the bytes behind each convolution but the last."""
+        names = (f"inner_scale{behind}" for behind in _SUFFIXES[: self.layers])
+        return [self.get_buffer(name) for name in names]
 
     def quantise(self, block: CompactBlock) -> None:
         """Take a block's weights."""
-        if block.conv1 is None or block.conv2 is None:
-            self.conv2.bias = cast(Tensor, block.constant).detach().clone()
-        else:
-            self.conv1.quantise(block.conv1.weight, cast(Tensor, block.conv1.bias))
-            self.conv2.quantise(block.conv2.weight, cast(Tensor, block.conv2.bias))
+        layers = self.convolutions()
+        if block.constant is not None:
+            layers[block.first - 1].bias = block.constant.detach().clone()
+        for layer, conv in zip(layers[block.first :], block.convolutions(), strict=True):
+            layer.quantise(conv.weight, cast(Tensor, conv.bias))
         if self.downsample is not None and block.downsample is not None:
             self.downsample.quantise(block.downsample.weight, cast(Tensor, block.downsample.bias))
-        if self.gate is not None and block.gate is not None:
-            self.gate.load_state_dict(block.gate.state_dict())
+        for gate, source in zip(self.gates(), block.gates(), strict=True):
+            if gate is not None and source is not None:
+                gate.load_state_dict(source.state_dict())
 
 
 class Int8Network(Planned):
@@ -160,12 +186,7 @@ def int8_network(network: CompactNetwork, images: np.ndarray, batch_size: int = 
 
     Raises:
         CalibrationError: no images, or maps that are not finite.
-        EngineUnavailableError: bottlenecks, which the kernel computes in float32 alone.
     """
-    if any(len(block.layers) > 1 for block in network.plan.blocks):
-        raise EngineUnavailableError(
-            "the kernel computes bottlenecks in f32 only; use it in f32, or another engine in int8"
-        )
     maps, inner = _largest(network, images, batch_size)
     made = Int8Network(network.plan)
     mean, std = network.pixel_mean.double(), network.pixel_std.double()
@@ -179,7 +200,8 @@ def int8_network(network: CompactNetwork, images: np.ndarray, batch_size: int = 
         made.int8_blocks(), network.compact_blocks(), inner, strict=True
     ):
         block.quantise(source)
-        block.inner_scale = torch.tensor(largest / _LEVELS or 1.0)
+        for scale, value in zip(block.inner_scales(), largest, strict=False):
+            scale.fill_(value / _LEVELS or 1.0)
     _set_words(made, maps)
     return made.requires_grad_(False)
 
@@ -209,43 +231,44 @@ def _set_words(made: Int8Network, maps: list[float]) -> None:
 
 def _largest(
     network: CompactNetwork, images: np.ndarray, batch_size: int
-) -> tuple[list[float], list[float]]:
-    """Largest values of the first map and of each block's output, and between convolutions."""
+) -> tuple[list[float], list[list[float]]]:
+    """Largest values of the first map and of each block's output, and of each block's layers."""
     if not len(images):
         raise CalibrationError("expected at least one image to calibrate on, found none")
     count = len(network.plan.blocks)
-    found = np.zeros((2, count + 1))
-    with _watched(network, found):
+    maps, inner = np.zeros(count + 1), np.zeros((count, len(_SUFFIXES)))
+    with _watched(network, maps, inner):
         for start in range(0, len(images), batch_size):
             network(torch.from_numpy(np.array(images[start : start + batch_size])))
-    if not np.isfinite(found).all():
+    if not (np.isfinite(maps).all() and np.isfinite(inner).all()):
         raise CalibrationError(
             "the network gives values that are not finite for the calibration images; quantise a "
             "network that works"
         )
-    return found[0].tolist(), found[1, :count].tolist()
+    return maps.tolist(), inner.tolist()
 
 
 @contextmanager
-def _watched(network: CompactNetwork, found: np.ndarray) -> Iterator[None]:
-    """Largest values are filled in while the network runs: maps, then between convolutions."""
+def _watched(network: CompactNetwork, maps: np.ndarray, inner: np.ndarray) -> Iterator[None]:
+    """Largest values are filled in while the network runs: of maps, and behind layers."""
 
-    def note(place: tuple[int, int], values: Tensor) -> None:
+    def note(found: np.ndarray, place: tuple[int, ...], values: Tensor) -> None:
         found[place] = np.maximum(found[place], float(values.max()))
 
     handles = []
     for index, block in enumerate(network.compact_blocks()):
         if index == 0:
-            handles.append(block.register_forward_pre_hook(lambda _, x: note((0, 0), x[0])))
-        place = (0, index + 1)
+            handles.append(block.register_forward_pre_hook(lambda _, x: note(maps, (0,), x[0])))
+        place: tuple[int, ...] = (index + 1,)
         handles.append(
-            block.register_forward_hook(lambda *values, at=place: note(at, values[2][0]))
+            block.register_forward_hook(lambda *values, at=place: note(maps, at, values[2][0]))
         )
-        if block.conv2 is not None:
-            place = (1, index)
-            handles.append(
-                block.conv2.register_forward_pre_hook(lambda _, x, at=place: note(at, x[0]))
-            )
+        for number, conv in enumerate(block.convolutions(), block.first):
+            if number:  # it reads what the layer before it gives
+                place = (index, number - 1)
+                handles.append(
+                    conv.register_forward_pre_hook(lambda _, x, at=place: note(inner, at, x[0]))
+                )
     try:
         yield
     finally:

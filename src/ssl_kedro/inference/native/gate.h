@@ -1,27 +1,36 @@
 // The gate of a block: which of its channels are open for an image.
 #pragma once
+#include <cmath>
+#include <type_traits>
+
 #include "memory.h"
 #include "tiles.h"
 
-class Gate {
+template <class Weight, class Kernels>
+class GateOf {
  public:
   // Floats that one takes.
   static int64_t floats(int64_t in, int64_t hidden, int64_t dependent) {
     return hidden * (in + 1 + dependent);
   }
 
-  Gate() = default;
-  // channels: of the pooled input, those of the map.
-  Gate(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent)
+  GateOf() = default;
+  // channels: of the pooled input, those of the map; keep: makes weights of floats.
+  template <class Keep>
+  GateOf(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent,
+         Keep keep)
       : channels_(channels), hidden_(hidden), dependent_(dependent) {
-    squeeze_ = packed_rows(reader.take(hidden * in), hidden, in, 1, channels);
+    Floats squeeze = packed_rows(reader.take(hidden * in), hidden, in, 1, channels);
     squeeze_bias_ = copied(reader.take(hidden), hidden, hidden);
-    expand_ = packed_rows(reader.take(dependent * hidden), dependent, hidden, 1, length());
+    Floats expand = packed_rows(reader.take(dependent * hidden), dependent, hidden, 1, length());
+    if (!std::is_same<Weight, float>::value) level(squeeze, expand);
+    squeeze_ = keep(std::move(squeeze));
+    expand_ = keep(std::move(expand));
   }
 
   // Logits of images whose means lie one after the other; some rows of the weights serve all of
   // them in turn. hidden has room for `length()` numbers an image, logits for `dependent`.
-  void logits(const Tiles *tiles, int64_t count, const float *pooled, float *hidden,
+  void logits(const Kernels *tiles, int64_t count, const float *pooled, float *hidden,
               float *logits) const {
     const int64_t step = 16;
     for (int64_t r = 0; r < hidden_; r += step)
@@ -49,6 +58,37 @@ class Gate {
  private:
   int64_t length() const { return rounded(hidden_, 16); }
 
+  // A power of two of about the size of the largest number.
+  static float size(const float *row, int64_t count) {
+    float most = 0;
+    for (int64_t i = 0; i < count; ++i) most = std::max(most, fabsf(row[i]));
+    int exponent = 0;
+    if (most > 0 && std::isfinite(most)) frexpf(most, &exponent);
+    return ldexpf(1, std::clamp(exponent, -100, 100));
+  }
+
+  // Brings rows to sizes that half precision can say; signs of logits, which count, stay.
+  void level(Floats &squeeze, Floats &expand) {
+    for (int64_t h = 0; h < hidden_; ++h) {
+      float *row = squeeze.at(h * channels_), by = size(row, channels_);
+      for (int64_t c = 0; c < channels_; ++c) row[c] /= by;
+      *squeeze_bias_.at(h) /= by;
+      for (int64_t d = 0; d < dependent_; ++d) *expand.at(d * length() + h) *= by;
+    }
+    for (int64_t d = 0; d < dependent_; ++d) {
+      float *row = expand.at(d * length()), by = size(row, length());
+      for (int64_t h = 0; h < length(); ++h) row[h] /= by;
+    }
+  }
+
   int64_t channels_ = 0, hidden_ = 0, dependent_ = 0;
-  Floats squeeze_, squeeze_bias_, expand_;
+  Buffer<Weight> squeeze_, expand_;
+  Floats squeeze_bias_;
+};
+
+// Of a network in floats.
+struct Gate : GateOf<float, Tiles> {
+  Gate() = default;
+  Gate(Reader<float> &reader, int64_t in, int64_t channels, int64_t hidden, int64_t dependent)
+      : GateOf(reader, in, channels, hidden, dependent, [](Floats weights) { return weights; }) {}
 };

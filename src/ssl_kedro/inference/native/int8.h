@@ -1,10 +1,12 @@
-// The gated network of basic blocks in int8: weights signed with a scale for each output channel,
+// The gated network in int8: weights signed with a scale for each output channel,
 // inputs of convolutions unsigned with a scale for each map. What blocks add up is kept as words of
 // 16 bits.
 #pragma once
 #include "int8_tiles.h"
 #include "layout.h"
 
+// Weights of gates are read once for each image, and are more than those of open channels.
+using HalfGate = GateOf<uint16_t, Int8Tiles>;
 using Bytes = Buffer<uint8_t>;
 using Weights = Buffer<int8_t>;
 using Words = Buffer<int16_t>;
@@ -50,31 +52,58 @@ struct Reading {
 };
 
 struct Int8Block : BlockLayout<ByteMap> {
-  Gate gate;
+  HalfGate gates[2];
   float byte, word;         // what 1 stands for in the bytes of the input and the words of the output
   int16_t from_factor, to_factor;  // bytes for 32768 words of the input and of the output
   Reading reading;          // of conv1
   Weights rows;             // conv1: [kept][segments][lines]
-  Weights columns;          // conv2: [out / 64][9][kept][64]
+  Weights middle;           // conv2 of a bottleneck: [kept2][9][lines of kept]
+  Weights columns;          // the last one: [out / 64][taps][kept][64]
   Weights shortcut;         // downsample: pairs
-  Weights fixed_rows, fixed_columns;  // as pairs, of all kept channels: where none depends on the
-                                      // image, and in late blocks
-  Floats rows_scale, rows_bias, columns_scale, columns_bias, shortcut_scale, shortcut_bias;
+  // As pairs, of all kept channels: where none depends on the image, and in late basic blocks.
+  Weights fixed_rows, fixed_middle, fixed_columns;
+  Floats rows_scale, rows_bias, middle_scale, middle_bias, columns_scale, columns_bias, shortcut_scale, shortcut_bias;
   std::vector<int32_t> flat_pixels;    // to_pixels of flat tiles: the border to the right as well
   std::vector<PixelTile> tiles[3];     // by way
+  // Of a bottleneck, whose convolutions of 1x1 go by row or flat: the first in its input's places,
+  // and the last.
+  Way first_way, last_way;
+  std::vector<PixelTile> first_tiles;
+  std::vector<int32_t> first_places;
+  bool bottleneck() const { return kept2 >= 0; }
+  const int32_t *last_places() const {
+    return (last_way == Way::flat ? flat_pixels : to_pixels).data();
+  }
   int64_t out_blocks() const { return (out + COLUMN_BLOCK - 1) / COLUMN_BLOCK; }
   Share all(const Reading &how) const { return {0, int64_t(tiles[int(how.way)].size())}; }
 };
 
-// The open channels of an image in the block at hand, and what lies between the convolutions.
+// The open channels of an image in the block at hand, and what lies between two convolutions.
 struct Opening {
   std::vector<int32_t> list;
-  Floats scale, bias;       // of conv1, in the order of the list
+  std::vector<uint64_t> bits;  // which ones these are
+  Floats scale, bias;       // of the convolution before, in the order of the list
   Bytes inner;
   int64_t channels = 0;     // bytes of a pixel of it
   bool whole = false;       // all kept channels are listed, and closed ones scaled to 0
-  Reading reading;          // of conv2
+  Reading reading;          // of the convolution behind
   int64_t pairs() const { return (int64_t(list.size()) + PAIR_CHANNELS - 1) / PAIR_CHANNELS; }
+};
+
+// A convolution of chosen outputs, ...
+struct ChosenRows {
+  const int8_t *rows;
+  const int8_t *fixed;      // as pairs, where they need not be packed, else null
+  Opening &outputs;
+  const Opening *inputs;    // of 3x3 where these are chosen as well, else null
+};
+
+// ... and one of chosen inputs, and so many kept ones.
+struct ChosenColumns {
+  const Opening &inputs;
+  Reading reading;
+  int64_t taps, kept;
+  bool fixed;
 };
 
 // What a copy was made of.
@@ -88,19 +117,18 @@ struct Made {
 struct Int8Workspace {
   Buffer<uint32_t> image;                // [row][column][stacked row]: a pixel's three bytes
   Bytes line, stem, gathered;
-  Weights packed;
+  Weights packed, compressed;
   Made gathered_of, packed_of;
   Buffer<int32_t> sums;
   Floats pooled, hidden, logits;
   std::vector<std::vector<Bytes>> narrow;  // by map and slot
   std::vector<std::vector<Words>> wide;
-  std::vector<Opening> openings;           // by slot
+  std::vector<Opening> openings[2];        // by layer and slot
 };
 
 class Int8Network : public Layout<Int8Block, ByteMap> {
  public:
-  Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Tiles *tiles,
-              const Int8Tiles *int8);
+  Int8Network(const Shape &shape, Int8Arrays arrays, int threads, const Int8Tiles *int8);
 
  private:
   void begin(int) override { int8_->begin(); }
@@ -118,8 +146,13 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
   Reading reading_of(const Int8Block &block, int64_t channels, int64_t channel_tiles,
                      bool flat) const;
   void read_stem(Int8Arrays &arrays);
+  void find_places(Int8Block &block) const;
   void read_block(Int8Arrays &arrays, Int8Block &block);
+  void read_bottleneck(Int8Arrays &arrays, Int8Block &block);
+  void read_shortcut(Int8Arrays &arrays, Int8Block &block);
+  void read_gates(Int8Arrays &arrays, Int8Block &block);
   void fix(Int8Block &block);
+  void fix_columns(Int8Block &block, const Reading &how, int64_t taps, int64_t kept);
   void prepare(Int8Workspace &space) const;
 
   // Below, `space` holds an image in a slot, and `own` is the workspace of the thread.
@@ -129,18 +162,42 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
   void pool_stem(Int8Workspace &space, int slot, int part, int parts) const;
   void open(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
             int64_t image) const;
+  void pool(const Int8Block &block, Int8Workspace &space, int slot, float *means) const;
   void prepare(const Int8Block &block, Opening &opening, bool many) const;
+  void clear_frame(const ByteMap &map, Opening &opening) const;
   bool cheaper_whole(const Int8Block &block, int64_t open) const;
   ProductTask reading(const Int8Block &block, Way way, Share tiles, const uint8_t *x,
                       const ByteMap &map, int64_t channels, int64_t stride, int64_t rows) const;
   void gather(ProductTask &task, Int8Workspace &own, Made of) const;
-  void clear_border(const Int8Block &block, Share tiles, uint8_t *map, int64_t channels) const;
+  void clear_border(const ByteMap &place, const std::vector<PixelTile> &flat, Share tiles,
+                    uint8_t *map, int64_t channels) const;
+  // Pairs of outputs, or blocks of 64; the task says what is read, and at which pixels.
+  void row_pairs(const ChosenRows &chosen, ProductTask task, const Reading &how, Int8Workspace &own,
+                 Share pairs, int64_t serial) const;
+  void column_blocks(const Int8Block &block, ProductTask task, const ChosenColumns &chosen,
+                     Int8Workspace &space, Int8Workspace &own, int slot, Share out_blocks,
+                     int64_t serial) const;
   void rows(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
             Share pairs, Share tiles, int64_t serial) const;
   void columns(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                Share out_blocks, Share tiles, int64_t serial) const;
   void shortcut(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot,
                 Share out_blocks) const;
+  // Of a bottleneck: which channels are open, and its convolutions. Maps of an image lie in one
+  // slot, its openings in another.
+  void open_both(size_t index, Int8Workspace &space, int slot, int count, const Call &call,
+                 int64_t image) const;
+  // Scales of its open channels, and which these are.
+  void scale(const Int8Block &block, Opening &opening, int layer) const;
+  void first(const Int8Block &block, const uint8_t *map, Int8Workspace &space, Int8Workspace &own,
+             int at, Share pairs, Share tiles, int64_t serial) const;
+  void second(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int at,
+              Share pairs, Share tiles, int64_t serial) const;
+  void third(const Int8Block &block, Int8Workspace &space, Int8Workspace &own, int slot, int at,
+             Share out_blocks, Share tiles, int64_t serial) const;
+  // Images in slots from `slot` on.
+  void bottleneck(size_t index, Int8Workspace &space, const Call &call, int64_t image, int count,
+                  int slot) const;
   void early(const Int8Block &block, Int8Workspace &space, int slot) const;
   void late(size_t index, Int8Workspace &space, const Call &call, int64_t first,
             int64_t last) const;
@@ -150,7 +207,10 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
   struct Split {
     int64_t groups, parts;
   };
-  Split split(const Int8Block &block, const Opening &opening, bool second) const;
+  Split split(const Int8Block &block, Int8Workspace &space, int convolution) const;
+  // Tiles of pixels of the convolutions of a block.
+  int64_t tiles_of(const Int8Block &block, Int8Workspace &space, int convolution) const;
+  int convolutions() const { return blocks_[0].bottleneck() ? 3 : 2; }
   uint8_t *narrow(Int8Workspace &space, int map, int slot) const {
     return space.narrow[map][slots_[map] > 1 ? slot : 0].at();
   }
@@ -158,11 +218,10 @@ class Int8Network : public Layout<Int8Block, ByteMap> {
     return space.wide[map][slots_[map] > 1 ? slot : 0].at();
   }
   // Early blocks have one image at a time in hand.
-  Opening &opening(const Int8Block &block, Int8Workspace &space, int slot) const {
-    return space.openings[block.late ? slot : 0];
+  Opening &opening(const Int8Block &block, Int8Workspace &space, int slot, int layer = 0) const {
+    return space.openings[layer][block.late ? slot : 0];
   }
 
-  const Tiles *tiles_;
   const Int8Tiles *int8_;
   int64_t stack_;                          // rows of pixels that lie together
   uint32_t nothing_;                       // a pixel of 0 after normalisation

@@ -102,7 +102,7 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
   const int64_t row_parts = parts_of(block.kept * block.reading.count() * LINE);
   for (int64_t part = 0; part < row_parts; ++part)
     for (int s = 0; s < count; ++s) {
-      const Share mine = share(space.openings[s].pairs(), part, row_parts);
+      const Share mine = share(space.openings[0][s].pairs(), part, row_parts);
       rows(block, space, space, s, mine, block.all(block.reading), -1);
     }
   for (int s = 0; block.downsample && s < count; ++s)
@@ -112,7 +112,7 @@ void Int8Network::late(size_t index, Int8Workspace &space, const Call &call, int
     for (int s = 0; s < count; ++s) {
       const Share mine = share(block.out_blocks(), part, column_parts);
       columns(block, space, space, s, mine,
-              block.all(space.openings[s].reading), -1);
+              block.all(space.openings[0][s].reading), -1);
     }
 }
 
@@ -144,55 +144,77 @@ void Int8Network::samples(int thread, const Call &call, int64_t first, int64_t l
     convolve_stem(space, slot, 0, 1);
     if (pooled_) pool_stem(space, slot, 0, 1);
     for (size_t b = 0; b < early_blocks; ++b) {
+      if (blocks_[b].bottleneck()) {
+        bottleneck(b, space, call, s, 1, slot);
+        continue;
+      }
       open(b, space, slot, 1, call, s);
       early(blocks_[b], space, slot);
     }
   }
-  for (size_t b = early_blocks; b < blocks_.size(); ++b) late(b, space, call, first, last);
+  for (size_t b = early_blocks; b < blocks_.size(); ++b) {
+    if (blocks_[b].bottleneck()) bottleneck(b, space, call, first, int(last - first), 0);
+    else late(b, space, call, first, last);
+  }
   for (int64_t s = first; s < last; ++s) features(space, int(s - first), call, s);
 }
 
-Int8Network::Split Int8Network::split(const Int8Block &block, const Opening &opening,
-                                      bool second) const {
-  const int64_t wanted = 2 * threads(), groups = second ? block.out_blocks() : opening.pairs();
-  const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
+int64_t Int8Network::tiles_of(const Int8Block &block, Int8Workspace &space, int convolution) const {
+  if (block.bottleneck() && convolution == 0) return int64_t(block.first_tiles.size());
+  if (convolution == 0) return block.all(block.reading).last;
+  if (convolution == 2) return block.all({block.last_way, 0}).last;
+  return block.all(opening(block, space, 0).reading).last;
+}
+
+Int8Network::Split Int8Network::split(const Int8Block &block, Int8Workspace &space,
+                                      int convolution) const {
+  const bool back = convolution + 1 == convolutions();
+  const int64_t wanted = 2 * threads();
+  const int64_t groups = back ? block.out_blocks() : opening(block, space, 0, convolution).pairs();
+  const int64_t tiles = tiles_of(block, space, convolution);
   const int64_t parts = groups ? (wanted + groups - 1) / groups : 1;
   return {groups, std::clamp<int64_t>(parts, 1, std::max<int64_t>(1, tiles / 4))};
 }
 
-// One image on all threads, in steps: pixels, stem, perhaps pooling, then for each block conv1
-// with the shortcut, and conv2.
+// One image on all threads, in steps: pixels, stem, perhaps pooling, then for each block its
+// convolutions, the first with the shortcut.
 int Int8Network::prepare_step(int step, const Call &call, int64_t index) {
-  const int first = pooled_ ? 3 : 2;
+  const int start = pooled_ ? 3 : 2;
   ++serial_;
-  if (step < first) return 2 * threads();
-  const size_t b = size_t(step - first) / 2;
-  const bool second = (step - first) % 2 == 1;
-  if (!second) open(b, spaces_[0], 0, 1, call, index);
-  const Split parts = split(blocks_[b], opening(blocks_[b], spaces_[0], 0), second);
-  const int64_t beside = second || !blocks_[b].downsample ? 0 : blocks_[b].out_blocks();
+  if (step < start) return 2 * threads();
+  const size_t b = size_t(step - start) / convolutions();
+  const int convolution = (step - start) % convolutions();
+  const Int8Block &block = blocks_[b];
+  if (convolution == 0 && block.bottleneck()) open_both(b, spaces_[0], 0, 1, call, index);
+  else if (convolution == 0) open(b, spaces_[0], 0, 1, call, index);
+  const Split parts = split(block, spaces_[0], convolution);
+  const int64_t beside = convolution || !block.downsample ? 0 : block.out_blocks();
   return std::max(1, int(parts.groups * parts.parts + beside));
 }
 
 void Int8Network::do_item(int thread, int step, int item, int items, const Call &call,
                           int64_t index) {
-  const int first = pooled_ ? 3 : 2;
+  const int start = pooled_ ? 3 : 2;
   Int8Workspace &space = spaces_[0], &own = spaces_[thread];
   if (step == 0) return normalise(space, own, image(call, index), call.bytes, item, items);
   if (step == 1) return convolve_stem(space, 0, item, items);
-  if (step < first) return pool_stem(space, 0, item, items);
-  const Int8Block &block = blocks_[size_t(step - first) / 2];
-  const Opening &opening = this->opening(block, space, 0);
-  const bool second = (step - first) % 2 == 1;
-  const Split parts = split(block, opening, second);
+  if (step < start) return pool_stem(space, 0, item, items);
+  const Int8Block &block = blocks_[size_t(step - start) / convolutions()];
+  const int convolution = (step - start) % convolutions();
+  const bool back = convolution + 1 == convolutions();
+  const Split parts = split(block, space, convolution);
   const int64_t group = item / parts.parts, beside = item - parts.groups * parts.parts;
-  // What comes beside the rows writes the output map, which they do not.
-  if (!second && block.downsample && beside >= 0)
+  // What comes beside the first writes the output map, which that does not.
+  if (!convolution && block.downsample && beside >= 0)
     return shortcut(block, space, own, 0, {beside, beside + 1});
-  const int64_t tiles = block.all(second ? opening.reading : block.reading).last;
-  const Share mine = share(tiles, item % parts.parts, parts.parts);
-  if (second) return columns(block, space, own, 0, {group, group + 1}, mine, serial_);
-  rows(block, space, own, 0, {group, std::min(group + 1, opening.pairs())}, mine, serial_);
+  const Share tiles = share(tiles_of(block, space, convolution), item % parts.parts, parts.parts);
+  const Share mine = {group, std::min(group + 1, parts.groups)};
+  if (!block.bottleneck())
+    return back ? columns(block, space, own, 0, mine, tiles, serial_)
+                : rows(block, space, own, 0, mine, tiles, serial_);
+  if (convolution == 0) first(block, narrow(space, block.source, 0), space, own, 0, mine, tiles, serial_);
+  if (convolution == 1) second(block, space, own, 0, mine, tiles, serial_);
+  if (convolution == 2) third(block, space, own, 0, 0, mine, tiles, serial_);
 }
 
 void Int8Network::finish(const Call &call, int64_t index) { features(spaces_[0], 0, call, index); }

@@ -230,12 +230,12 @@ void pack_rows(const int8_t *weights, int64_t count, const int32_t *list, int64_
 // Four rows are interleaved byte by byte; half of it by shifts, which another port does.
 void pack_columns(const ColumnsPacking *packing) {
   const ColumnsPacking &t = *packing;
-  const int64_t quads = (t.count + 3) / 4, taps = t.gathered ? 9 : 3;
+  const int64_t quads = (t.count + 3) / 4, taps = t.gathered ? t.taps : 3;
   const int64_t rows = lines(taps * quads * 4) * 16;  // a segment
   const __m512i low = _mm512_set1_epi32(0xffff);
   int8_t *out = t.packed;
-  const int64_t pair = 9 / taps * rows * 2 * LINE;
-  for (int64_t tap = 0; tap < 9; ++tap) {
+  const int64_t pair = t.taps / taps * rows * 2 * LINE;
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
     const int8_t *weights = t.weights + tap * t.channels * LINE;
     for (int64_t q = 0; q < quads; ++q, out += 2 * LINE) {
       const int8_t *w[4];
@@ -304,6 +304,35 @@ void sum_words(const int16_t *map, const int32_t *pixels, int64_t count, int64_t
   }
 }
 
+void halve(const float *x, int64_t count, uint16_t *out) {
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 there = count - i >= 16 ? 0xffff : __mmask16((1 << (count - i)) - 1);
+    const __m512 value = _mm512_maskz_loadu_ps(there, x + i);
+    _mm256_mask_storeu_epi16(out + i, there, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+  }
+}
+
+// Four rows at a time; they are read once, and later ones asked for meanwhile.
+void products(const float *x, const uint16_t *weights, const float *bias, int64_t rows,
+              int64_t length, float *out) {
+  for (int64_t r = 0; r < rows; r += 4) {
+    const int64_t count = rows - r < 4 ? rows - r : 4;
+    const uint16_t *w[4];
+    UNROLL for (int64_t i = 0; i < 4; ++i) w[i] = weights + (r + (i < count ? i : 0)) * length;
+    __m512 sums[4] = {};
+    for (int64_t k = 0; k < length; k += 16) {
+      const __m512 value = _mm512_loadu_ps(x + k);
+      UNROLL for (int i = 0; i < 4; ++i) {
+        if (k % 32 == 0) __builtin_prefetch(w[i] + 8 * length + k);
+        const __m512 row = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w[i] + k)));
+        sums[i] = _mm512_fmadd_ps(row, value, sums[i]);
+      }
+    }
+    for (int64_t i = 0; i < count; ++i)
+      out[r + i] = _mm512_reduce_add_ps(sums[i]) + (bias ? bias[r + i] : 0);
+  }
+}
+
 void stack(const uint8_t *const *planes, int64_t count, int64_t step, uint32_t *out) {
   const __m512i places = _mm512_mullo_epi32(
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
@@ -350,7 +379,7 @@ void pool_row(const uint8_t *map, int64_t pitch, int64_t channels, int64_t width
 }
 
 const Int8Tiles TABLE = {PIXELS_OF_PRODUCT, BYTES_OF_PRODUCT, CYCLES_OF_PRODUCT, begin, end, product, pack_rows, pack_columns,
-                         gather, sum_bytes, sum_words, stack, round, pool_row};
+                         gather, sum_bytes, sum_words, halve, products, stack, round, pool_row};
 
 }  // namespace
 

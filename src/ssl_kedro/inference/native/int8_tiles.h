@@ -62,12 +62,25 @@ struct GatherTask {
 };
 
 struct ColumnsPacking {
-  const int8_t *weights;      // of a block of 64 output channels: [9][input channel][64]
+  const int8_t *weights;      // of a block of 64 output channels: [tap][input channel][64]
+  int64_t taps;               // 9 or 1
   int64_t channels;           // input channels there are
   const int32_t *list;        // open input channels
   int64_t count;
-  bool gathered;              // one segment of nine taps, or three of three
+  bool gathered;              // one segment of all taps, or three of three
   int8_t *packed;             // two pairs
+};
+
+// Rows of weights of 3x3 kernels of which some input channels are left.
+struct Compression {
+  const int8_t *weights;      // [output channel][9][chunk][64]
+  const int32_t *list;        // output channels
+  int64_t count;
+  const uint64_t *bits;       // of each chunk: which input channels are open
+  int64_t chunks;
+  int64_t channels;           // open ones, up to a multiple of 4: from one tap to the next
+  bool gathered;              // one segment of nine taps, or three of three
+  int8_t *out;                // [output channel][segment], in whole lines
 };
 
 struct Int8Tiles {
@@ -87,6 +100,12 @@ struct Int8Tiles {
   // The same of words.
   void (*sum_words)(const int16_t *map, const int32_t *pixels, int64_t count, int64_t channels,
                     int32_t *sums);
+  // Floats in half precision.
+  void (*halve)(const float *x, int64_t count, uint16_t *out);
+  // out[r] = bias[r] + weights[r] . x, weights in half precision; length is a multiple of 16; bias
+  // may be null
+  void (*products)(const float *x, const uint16_t *weights, const float *bias, int64_t rows,
+                   int64_t length, float *out);
   // Red, green and blue of pixels as the bytes of one number, `step` numbers from one to the next.
   void (*stack)(const uint8_t *const *planes, int64_t count, int64_t step, uint32_t *out);
   // out[i] = 255 x[i], rounded, 0 to 255
@@ -95,6 +114,9 @@ struct Int8Tiles {
   void (*pool_row)(const uint8_t *map, int64_t pitch, int64_t channels, int64_t width,
                    float ratio, uint8_t *narrow, int16_t *wide, int64_t wide_channels);
 };
+
+// Rows as the reading of their inputs has them; a line behind the last is written to as well.
+void compress(const Compression &task);
 
 // Which channel of a pair a word is of.
 inline int64_t word_at(int64_t position) {

@@ -99,18 +99,18 @@ void *gated_create(const int64_t *shape, int64_t shape_count, const float *weigh
   }
 }
 
-// The same in int8, for basic blocks: weights, and floats that scale them.
+// The same in int8: weights, and floats that scale them.
 void *gated_create_int8(const int64_t *shape, int64_t shape_count, const int8_t *weights,
                         int64_t weight_count, const float *floats, int64_t float_count,
                         int threads, int set) {
   const Shape found{shape};
-  if (!int8_available(set) || threads < 1 || !found.readable(shape_count) || found.bottlenecks() ||
+  if (!int8_available(set) || threads < 1 || !found.readable(shape_count) ||
       Int8Arrays::weight_count(found) != weight_count ||
       Int8Arrays::float_count(found) != float_count)
     return nullptr;
   try {
     return static_cast<Executor *>(
-        new Int8Network(found, {{weights}, {floats}}, threads, tiles(2), int8_tiles(set)));
+        new Int8Network(found, {{weights}, {floats}}, threads, int8_tiles(set)));
   } catch (...) {
     return nullptr;
   }

@@ -91,7 +91,7 @@ class NativeNetwork(Engine):
 
     Raises:
         EngineUnavailableError: no compiler, an instruction set that the machine lacks, no memory,
-            a transformer, or bottlenecks in int8.
+            or a transformer.
         ValueError: an image size or number of threads below 1 or beyond all use, or int8 without
             calibration.
     """
@@ -267,22 +267,23 @@ def _int8_floats(network: Int8Network) -> list[Tensor]:
     parts = [network.pixel_levels]
     parts += [network.stem.scale.double() / first, network.stem.bias.double() / first]
     for block, byte in zip(network.int8_blocks(), scales, strict=True):
-        inner, word = block.inner_scale.double(), block.word.double()
-        parts += [byte, block.input_factor, word]
-        parts += [block.conv1.scale.double() * byte / inner, block.conv1.bias.double() / inner]
-        parts += [block.conv2.scale.double() * inner / word, block.conv2.bias.double() / word]
+        parts += [byte, block.input_factor, block.word]
+        word = block.word.double()
+        steps = [byte, *(scale.double() for scale in block.inner_scales()), word]
+        for conv, given, made in zip(block.convolutions(), steps[:-1], steps[1:], strict=True):
+            parts += [conv.scale.double() * given / made, conv.bias.double() / made]
         if block.downsample is not None:
             scale = block.downsample.scale.double() * byte / word
             parts += [scale, block.downsample.bias.double() / word]
-        if block.gate is not None:
-            parts += list(block.gate.state_dict().values())
+        for gate in block.gates():
+            parts += list(gate.state_dict().values()) if gate is not None else []
     return parts
 
 
 def _int8_weights(network: Int8Network) -> np.ndarray:
     parts = [network.stem.weight]
     for block in network.int8_blocks():
-        parts += [block.conv1.weight, block.conv2.weight]
+        parts += [conv.weight for conv in block.convolutions()]
         if block.downsample is not None:
             parts.append(block.downsample.weight)
     return np.ascontiguousarray(torch.cat([part.reshape(-1) for part in parts]).numpy())
