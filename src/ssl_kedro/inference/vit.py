@@ -1,5 +1,6 @@
 """The compact vision transformer as a PyTorch module, without heads and units that are not kept."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
@@ -15,7 +16,7 @@ from ssl_kedro.inference.planned import CompactGate, PlannedNetwork, decided, fi
 from ssl_kedro.inference.vit_plan import FORMAT, ViTBlockPlan, ViTPlan
 
 
-class CompactStep(nn.Module):
+class CompactStep(nn.Module, ABC):
     """What a block adds to its tokens, and the tokens: attention or the MLP of a block.
 
     Kept heads or hidden units are ordered [always on, dependent]. The dependent ones are computed
@@ -60,9 +61,9 @@ class CompactStep(nn.Module):
         inner = self.inner(self.first(normed.to(self.first.weight.dtype)), whole)
         return x + self.last(inner), mask
 
+    @abstractmethod
     def inner(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """What the last layer reads, of what the first gives, under a mask (N or 1, kept)."""
-        raise NotImplementedError
 
 
 class CompactAttention(CompactStep):
