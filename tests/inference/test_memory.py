@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 import sys
 from pathlib import Path
 
@@ -29,11 +30,13 @@ def test_a_kilobyte_of_the_system_is_1024_bytes(
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="proc(5) is Linux'")
 def test_memory_is_what_an_engine_keeps_and_takes_at_most() -> None:
-    taken = [
-        engine_memory_mb(functools.partial(Hungry, *mb), 1, 8)
+    # Medians: beside other tests the kernel now and then reclaims a tensor's pages meanwhile.
+    small, more_taken, more_kept = (
+        statistics.median(
+            engine_memory_mb(functools.partial(Hungry, *mb), 1, 8) or math.nan for _ in range(3)
+        )
         for mb in ((40, 20), (40, 220), (240, 20))
-    ]
-    small, more_taken, more_kept = (math.nan if mb is None else mb for mb in taken)
+    )
     # What PyTorch itself allocates for its first batches depends on the machine.
     assert 60 <= small < 120
     assert more_taken - small == pytest.approx(200, abs=15)
