@@ -46,7 +46,9 @@ def test_equals_the_masked_encoder(
     expected = encoder(images, "gated", masks=masks).features
     found, applied = native.decide(images, imposed)
     assert torch.equal(applied.float(), imposed)
-    assert torch.allclose(found, expected, atol=1e-5)
+    # Bottlenecks give four times the channels, whose largest features are above 1.
+    largest = 1.0 if block == "basic" else max(1.0, float(expected.abs().max()))
+    assert float((found - expected).abs().max()) < 1e-5 * largest
     # One image goes another way through the threads than many.
     assert torch.allclose(native(images[:1], imposed[:1]), expected[:1], atol=1e-5)
 
