@@ -30,7 +30,7 @@ def test_a_kilobyte_of_the_system_is_1024_bytes(
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="proc(5) is Linux'")
 def test_memory_is_what_an_engine_keeps_and_takes_at_most() -> None:
-    # Medians: beside other tests the kernel now and then reclaims a tensor's pages meanwhile.
+    # Medians: beside other tests a tensor now and then goes uncounted in one measurement.
     small, more_taken, more_kept = (
         statistics.median(
             engine_memory_mb(functools.partial(Hungry, *mb), 1, 8) or math.nan for _ in range(3)
