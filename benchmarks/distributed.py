@@ -19,8 +19,9 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
-from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.loop import train_encoder
+from ssl_kedro.training.planned import EncoderTraining
 
 SIZE, EPOCHS = 32, 3
 SHAPES = ((8, 32), (16, 256))  # width, batch: the base environment's, and a larger one

@@ -10,7 +10,8 @@ from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, method_classes
-from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.training.config import Execution, TrainConfig
+from ssl_kedro.training.planned import EncoderTraining
 
 
 def images(count: int = 40) -> np.ndarray:
