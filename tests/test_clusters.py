@@ -16,6 +16,7 @@ from kedro.framework.cli.utils import _split_params
 
 from conftest import ROOT, TINY_SALIENCY, Project
 from ssl_kedro.encoders.bundle import load_bundle
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
 from ssl_kedro.pipelines.entrance import chosen
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -136,7 +137,9 @@ def test_a_slurm_job_of_two_machines_trains_as_one(project: Project) -> None:
         job |= {"SLURM_RESTART_COUNT": str(start), "FIRST_HOST": "localhost"}
         done = batch(project.path, RUN, "--tags", "pretrain", **job)
         assert done.returncode == 0, done.stdout + done.stderr
-        first, second, single = (load_bundle(room / "network").state_dict() for room in rooms)
+        first, second, single = (
+            load_bundle(room / "network", PanoramaEncoder).state_dict() for room in rooms
+        )
         for key, value in single.items():
             assert torch.equal(first[key], second[key]), key
             torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-5, msg=key)
