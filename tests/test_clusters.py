@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from kedro.framework.cli.utils import _split_params
+from torch.nn.utils import parameters_to_vector
 
 from conftest import ROOT, TINY_SALIENCY, Project
 from ssl_kedro.encoders.bundle import load_bundle
@@ -123,7 +124,7 @@ def test_a_slurm_job_of_two_machines_trains_as_one(project: Project) -> None:
     """Twice: begun, and begun again after a preemption, when nothing is left to train."""
     # A VGG without norms in its encoder, slowly: rounding stays what it is.
     values = TINY_SALIENCY | {"image.height": 48, "image.width": 96, "truth.height": 48}
-    values |= {"encoder.architecture": "vgg16", "train.lr": 0.0001}
+    values |= {"encoder.architecture": "vgg16", "train.optimiser": "sgd"}
     values |= {"train.memory_format": "channels_last"}
     params = ",".join(f"saliency360.{key}={value}" for key, value in values.items())
     asked = ("--pipeline", "saliency360", "--tags", "pretrain")
@@ -131,24 +132,23 @@ def test_a_slurm_job_of_two_machines_trains_as_one(project: Project) -> None:
     assert alone.returncode == 0, alone.stdout + alone.stderr
     job = {"SLURM_JOB_NUM_NODES": "2", "PIPELINE": "saliency360", "PRECISION": "fp32"}
     job |= {"PYTHONPATH": str(project.path / "src"), "OMP_NUM_THREADS": "1", "PARAMS": params}
-    where = "06_models/saliency360/encoders/contrastive"
-    rooms = [project.path / "data" / name / where for name in ("", "machine_1", "alone")]
+    rooms = [project.path / "data" / name / "06_models" for name in ("", "machine_1", "alone")]
+    places = [room / "saliency360" / "encoders" / "contrastive" for room in rooms]
+    files = [room / "saliency360.encoders.contrastive" / "training.json" for room in rooms]
     for start in range(2):
         job |= {"SLURM_RESTART_COUNT": str(start), "FIRST_HOST": "localhost"}
         done = batch(project.path, RUN, "--tags", "pretrain", **job)
         assert done.returncode == 0, done.stdout + done.stderr
-        first, second, single = (
-            load_bundle(room / "network", PanoramaEncoder).state_dict() for room in rooms
-        )
-        for key, value in single.items():
-            assert torch.equal(first[key], second[key]), key
-            torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-5, msg=key)
-        history, same, wanted = (
-            json.loads((room / "training.json").read_text())["history"] for room in rooms
-        )
+        networks = [load_bundle(place, PanoramaEncoder) for place in places]
+        first, second, single = (parameters_to_vector(one.parameters()) for one in networks)
+        untrained = load_bundle(places[0].with_name("random"), PanoramaEncoder)
+        moved = (single - parameters_to_vector(untrained.parameters())).norm()
+        assert torch.equal(first, second)
+        assert (first - single).norm() < 0.01 * moved
+        history, same, wanted = (json.loads(file.read_text())["history"] for file in files)
         assert history == same
         for row, expected in zip(history, wanted, strict=True):
-            assert row["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+            assert row["loss"] == pytest.approx(expected["loss"], rel=1e-3)
 
 
 @pytest.mark.slow
