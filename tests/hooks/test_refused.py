@@ -299,3 +299,37 @@ def test_files_of_the_configuration_that_are_missing_are_told(
         assert said in kedro()
     finally:
         path.write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "machines", "said"),
+    [
+        (
+            "saliency360",
+            1,
+            "torchrun, once; it starts its workers itself: --params saliency360.train.workers=4",
+        ),
+        (
+            "dual_gating",
+            2,
+            "once on each machine; it starts its workers itself: --params "
+            "dual_gating.train.workers=2,dual_gating.train.nodes=2,dual_gating.train.rendezvous=a:29400",
+        ),
+        ("retrieval_eval", 1, "without torchrun, once: nothing is trained in it"),
+    ],
+)
+def test_one_of_several_runs_of_torchrun_is_refused(
+    pipeline: str, machines: int, said: str, kedro: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": 4, "MASTER_ADDR": "a"}
+    for name, value in (variables | {"LOCAL_WORLD_SIZE": 4 // machines}).items():
+        monkeypatch.setenv(name, str(value))
+    found = kedro(*with_values(pipeline, ""))
+    assert "torchrun has started this run 4 times (WORLD_SIZE)" in found
+    assert said in found
+    # The single process of `torchrun --nproc-per-node 1`, and variables of other launchers.
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert kedro(*with_values(pipeline, "")) == "started"
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    assert kedro(*with_values(pipeline, "")) == "started"

@@ -22,9 +22,10 @@ from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodP
 from ssl_kedro.methods.nested import Nested, NestedMethod, NestedOptions, VICRegNestedOptions
 from ssl_kedro.methods.simsiam_nested import SimSiamNested, SimSiamNestedOptions
 from ssl_kedro.methods.vicreg import VICReg
-from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import BatchSource, train, train_encoder
+from ssl_kedro.training.planned import EncoderTraining
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 OPTIONS = {"nested": VICRegNestedOptions, "simsiam_nested": SimSiamNestedOptions}

@@ -15,7 +15,8 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated import nodes, preparation
 from ssl_kedro.pipelines.gated.records import DataSummary, Training
 from ssl_kedro.pipelines.parameters import parsed
-from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.training.config import Execution, TrainConfig
+from ssl_kedro.training.planned import EncoderTraining
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_dual_gating.yml"
 DATA = DataSummary("zeros", False, (), 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), {}, {})

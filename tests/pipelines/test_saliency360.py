@@ -191,6 +191,17 @@ def test_folds_make_a_model_each_and_one_of_everything() -> None:
         ({"encoders__old": {"kind": "file"}}, r"encoders\.old\.file = None: expected a path"),
         ({"data__source": "photos"}, r"data\.source"),
         ({"train__gate_lr_factor": 2}, r"train\.gate_lr_factor = 2.*there are no gates"),
+        ({"train__workers": 3}, r"train\.batch_size = 16: expected a multiple of workers"),
+        ({"train__nodes": 2}, r"train\.rendezvous = None: expected \"host:port\" with nodes = 2"),
+        (
+            {"train__workers": 2, "train__graphs": "on"},
+            r"train\.graphs = 'on': expected off or auto",
+        ),
+        (
+            {"decoder_train__workers": 2},
+            r"decoder_train\.workers = 2: expected 1: decoders are trained in one process; "
+            r"train\.workers is that of the pre-training",
+        ),
         ({"contrast__local_weigth": 0.5}, r"did you mean 'local_weight'"),
         ({"also_test_on": {"generated": {}}}, "also_test_on = 'generated'"),
     ],

@@ -8,6 +8,8 @@ was interrupted or not, and one part of the program cannot shift the draws of an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +39,19 @@ def torch_generator(
     import torch  # noqa: PLC0415  slow to import; who makes images needs none of it
 
     return torch.Generator(device=device).manual_seed(derived_seed(seed, *purpose))
+
+
+@contextmanager
+def weights_drawn(seed: int, *purpose: str | int) -> Iterator[None]:
+    """Draw the weights of layers made within the block for one purpose, on the CPU.
+
+    They depend on nothing drawn before; torch's global generator is left as it was found.
+    """
+    import torch  # noqa: PLC0415  as above
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, *purpose))
+        yield
 
 
 def numpy_generator(seed: int, *purpose: str | int) -> np.random.Generator:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_kedro.core.config import Config, Range
+from ssl_kedro.core.seeding import weights_drawn
 from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
 from ssl_kedro.encoders.folding import SameMaxPool
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, MapNetwork, NormalisedMaps
@@ -115,6 +116,12 @@ class PanoramaEncoder(NormalisedMaps, PanoramaNetwork):
             pixels = (pixels * self.pixel_std + self.pixel_mean).flip(1) * 255
         found: Tensor = self.body(pixels)
         return found
+
+
+def new_panorama_encoder(config: PanoramaEncoderConfig, seed: int) -> PanoramaEncoder:
+    """An encoder whose weights depend on shape and seed alone."""
+    with weights_drawn(seed, "weights"):
+        return PanoramaEncoder(config)
 
 
 def _resnet(width: float) -> nn.Sequential:

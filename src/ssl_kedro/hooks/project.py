@@ -23,6 +23,7 @@ from yaml import YAMLError
 from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.hooks.catalog import check_catalog
+from ssl_kedro.hooks.launchers import check_alone
 from ssl_kedro.hooks.rooms import room
 from ssl_kedro.hooks.selection import (
     UnknownNameError,
@@ -152,6 +153,7 @@ class ProjectHook:
         """Runs once the environment's files and the command line's parameters are merged.
 
         Raises:
+            LauncherError: torchrun has started several of this run.
             UnknownNameError: a pipeline, or the first part of a parameter's key, that is not known.
             ParameterError: naming each faulty key, its value and what is allowed.
         """
@@ -163,8 +165,10 @@ class ProjectHook:
         for name in names or ():
             if name not in known:
                 raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
-        self._check_keys(context.config_loader.runtime_params or {}, names)
         parameters = effective_parameters.current()
+        read = dict.fromkeys(found.name for found in chosen(names).values())
+        check_alone([name for name in read if "train" in parameters.get(name, {})])
+        self._check_keys(context.config_loader.runtime_params or {}, names)
         self._models = {
             found.name: found.check(parameters.get(found.name, {}))
             for found in dict.fromkeys(chosen(names).values())

@@ -14,7 +14,7 @@ from ssl_kedro.core.collectives import batch_variances
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.plugins import classes
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.core.seeding import weights_drawn
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.starting import start_from
@@ -111,13 +111,6 @@ class Trainable(nn.Module, ABC):
             progress: share of training done with this update, in (0, 1].
         """
 
-    def after_training(self, images: np.ndarray) -> None:
-        """Called once when the training is over, for what is measured on the trained network.
-
-        Args:
-            images: uint8 (N, 3, H, W), some thousand of the training images, not augmented.
-        """
-
     def gate_parameters(self) -> list[nn.Parameter]:
         """Parameters of the gates: no weight decay, and a learning rate of their own."""
         return []
@@ -197,6 +190,13 @@ class Method(Trainable):
 
     def add_heads(self) -> None:
         """Build what stands behind ``self.encoder``, as ``self.config`` says."""
+
+    def after_training(self, images: np.ndarray) -> None:
+        """Called once when the training is over, for what is measured on the trained network.
+
+        Args:
+            images: uint8 (N, 3, H, W), some thousand of the training images, not augmented.
+        """
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """Parameters of the encoder's gates; see :class:`Trainable`."""
@@ -390,6 +390,5 @@ class MethodPlan:
             raise ValueError(
                 f"method {self.name!r} is not known; known: {', '.join(sorted(known))}"
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(self.seed, "weights"))
+        with weights_drawn(self.seed, "weights"):
             return known[self.name](self.setup, self.config, self.budget)

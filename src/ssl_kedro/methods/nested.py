@@ -130,7 +130,7 @@ class NestedMethod(TwoViewMethod, ABC):
 
     @torch.no_grad()
     def after_training(self, images: np.ndarray) -> None:
-        """Calibrate the encoder; see :class:`~ssl_kedro.methods.base.Trainable`."""
+        """Calibrate the encoder; see :class:`~ssl_kedro.methods.base.Method`."""
         self.encoder.calibrate(images)
 
     @property

@@ -11,9 +11,16 @@ from torch.nn import functional
 from ssl_kedro.core.collectives import own_rows, rows_of_all
 from ssl_kedro.core.config import PROBABILITY, TEMPERATURE, Config, ConfigError, Range
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.core.seeding import torch_generator
+from ssl_kedro.core.seeding import torch_generator, weights_drawn
 from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
-from ssl_kedro.encoders.panorama_encoder import STRIDE, PanoramaEncoder, macs_by_hooks, scaled
+from ssl_kedro.encoders.panorama_encoder import (
+    STRIDE,
+    PanoramaEncoder,
+    PanoramaEncoderConfig,
+    macs_by_hooks,
+    new_panorama_encoder,
+    scaled,
+)
 from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
 from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, Views, normalised_deviation
 
@@ -179,6 +186,31 @@ class PanoramaContrast(Trainable):
     def macs_per_image(self) -> int:
         """Both views forward and backward through the encoder."""
         return 2 * TRAINED_PASS * macs_by_hooks(self.encoder, (3, *self.image_size))
+
+
+@dataclass(frozen=True)
+class ContrastPlan:
+    """The method before it is built; another process can build the same one.
+
+    Args:
+        encoder: its shape.
+        config: the objective.
+        count: training images.
+        image_size: height and width of the views in px.
+        seed: the run's seed.
+    """
+
+    encoder: PanoramaEncoderConfig
+    config: ContrastConfig
+    count: int
+    image_size: tuple[int, int]
+    seed: int
+
+    def build(self) -> PanoramaContrast:
+        """The method with freshly initialised weights, which depend on the plan alone."""
+        encoder = new_panorama_encoder(self.encoder, self.seed)
+        with weights_drawn(self.seed, "heads"):
+            return PanoramaContrast(encoder, self.config, self.count, self.seed, self.image_size)
 
 
 def global_head(

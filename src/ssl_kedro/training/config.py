@@ -1,4 +1,4 @@
-"""What one training is: its recipe, how a step of it is computed, what identifies it."""
+"""The recipe of a training, how a step of it is computed, what identifies it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ssl_kedro.core.config import EPOCHS, NOT_NEGATIVE, RATE, STRENGTH, Config, ConfigError, Range
 
 if TYPE_CHECKING:
-    from ssl_kedro.augment.config import ViewConfig
-    from ssl_kedro.methods.base import MethodPlan, Trainable
+    from ssl_kedro.methods.base import Trainable
 
 MemoryFormat = Literal["channels_last", "contiguous"]
 
@@ -182,29 +181,6 @@ def say_uncompiled(method: type[Trainable]) -> None:
     logging.getLogger(__name__).info(
         "Training steps of %s are not compiled: their shapes change", method.__name__
     )
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """One training of an encoder by a method.
-
-    Args:
-        method: what is trained.
-        views: recipe of the two views.
-        recipe: optimiser, epochs, batch size, processes.
-        execution: where and how.
-        seed: of order, views and gate noise.
-        label: for the progress bar.
-        identity: what the run is; see :func:`~ssl_kedro.training.loop.train`.
-    """
-
-    method: MethodPlan
-    views: ViewConfig
-    recipe: TrainConfig
-    execution: Execution
-    seed: int
-    label: str
-    identity: dict[str, Any]
 
 
 # Where, how often and by how many processes: the numbers are the same. And what was asked of the

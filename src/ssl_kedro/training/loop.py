@@ -7,18 +7,17 @@ epoch log; what it needs to continue goes to a checkpoint store; both may be abs
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.collectives import leads, own_rows
 from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import numpy_generator, torch_generator
-from ssl_kedro.methods.base import Method, Trainable, Views
+from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -27,17 +26,28 @@ from ssl_kedro.training.checkpoints import (
     flattened_state,
     restore_state,
 )
-from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.training.config import Execution, TrainConfig
+from ssl_kedro.training.planned import DrawnViews, EncoderTraining, M, PlannedTraining
 from ssl_kedro.training.step import TrainingStep
 
-# A uint8 batch (N, 3, H, W) and a generator on its device -> its views, float in [0, 1].
-DrawnViews = Callable[[Tensor, torch.Generator], Views]
 History = list[dict[str, float]]
-M = TypeVar("M", bound=Trainable)
 
 
 class BatchSizeError(UserError, ValueError):
     """A batch larger than the data."""
+
+
+def check_batch_size(count: int, batch_size: int) -> None:
+    """Refuse a batch larger than the data.
+
+    Raises:
+        BatchSizeError: fewer images than a batch.
+    """
+    if count < batch_size:
+        raise BatchSizeError(
+            f"train.batch_size = {batch_size}: there are only {count} training images; "
+            f"lower the batch size to at most {count} or give more images"
+        )
 
 
 class Batch(NamedTuple):
@@ -71,11 +81,7 @@ class BatchSource:
     def __init__(
         self, images: np.ndarray, batch_size: int, device: torch.device, seed: int
     ) -> None:
-        if len(images) < batch_size:
-            raise BatchSizeError(
-                f"train.batch_size = {batch_size}: there are only {len(images)} training images; "
-                f"lower the batch size to at most {len(images)} or give more images"
-            )
+        check_batch_size(len(images), batch_size)
         self.batch_size = batch_size
         self.device = device
         self.seed = seed
@@ -187,6 +193,21 @@ def train_encoder(
     log: EpochLog | None = None,
     checkpoints: CheckpointStore | None = None,
 ) -> TrainingResult[Method]:
+    """Train an encoder for images, and have it measure what it measures when that is over.
+
+    Arguments and errors are those of :func:`train_planned`.
+    """
+    result = train_planned(training, images, log, checkpoints)
+    result.method.after_training(some_images(images, training.seed))
+    return result
+
+
+def train_planned(
+    training: PlannedTraining[M],
+    images: np.ndarray,
+    log: EpochLog | None = None,
+    checkpoints: CheckpointStore | None = None,
+) -> TrainingResult[M]:
     """Train, here or in as many processes as the recipe says; the numbers are the same.
 
     Args:
@@ -203,13 +224,10 @@ def train_encoder(
         WorkerError: processes were lost too often, or other machines did not come.
     """
     if training.recipe.processes == 1:
-        result = train_in_process(training, training.method.build(), images, log, checkpoints)
-    else:
-        from ssl_kedro.training.distributed.shared import train_shared  # noqa: PLC0415  slow
+        return train_in_process(training, training.method.build(), images, log, checkpoints)
+    from ssl_kedro.training.distributed.shared import train_shared  # noqa: PLC0415  slow
 
-        result = train_shared(training, images, log, checkpoints)
-    result.method.after_training(some_images(images, training.seed))
-    return result
+    return train_shared(training, images, log, checkpoints)
 
 
 def some_images(images: np.ndarray, seed: int, count: int = 2000) -> np.ndarray:
@@ -220,12 +238,12 @@ def some_images(images: np.ndarray, seed: int, count: int = 2000) -> np.ndarray:
 
 
 def train_in_process(
-    training: EncoderTraining,
-    method: Method,
+    training: PlannedTraining[M],
+    method: M,
     images: np.ndarray,
     log: EpochLog | None,
     checkpoints: CheckpointStore | None,
-) -> TrainingResult[Method]:
+) -> TrainingResult[M]:
     """Train a method on this process' rows of every batch, whether it is alone or shares them.
 
     Args:
@@ -239,7 +257,7 @@ def train_in_process(
     return train(
         method,
         BatchSource(images, recipe.batch_size, device, training.seed),
-        SeveralViews(RandomViews(training.views), method.view_count),
+        training.drawn_views(method),
         recipe,
         execution=training.execution,
         label=training.label,

@@ -12,7 +12,7 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.methods.base import method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed.job import read_job, write_job
-from training.distributed.trainings import images, training
+from training.distributed.trainings import images, panorama_training, panoramas, training
 
 
 @pytest.mark.parametrize("name", sorted(method_classes()))
@@ -44,6 +44,17 @@ def test_every_training_comes_back_as_it_was_written(tmp_path: Path, name: str) 
             assert torch.equal(found.method.setup.teacher.state_dict()[key], value), key
     suffixes = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert suffixes <= {".json", ".npy", ".safetensors"}
+
+
+def test_a_training_on_panoramas_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    written = panorama_training(workers=2)
+    write_job(tmp_path, written, panoramas(), None, threads=1)
+    found = read_job(tmp_path)
+    assert found.training == written
+    built = found.training.method.build().state_dict()
+    for key, value in written.method.build().state_dict().items():
+        torch.testing.assert_close(built[key], value, rtol=0, atol=0, equal_nan=True, msg=key)
+    assert np.array_equal(found.images, panoramas())
 
 
 def test_an_array_is_copied_and_a_whole_memory_map_is_referred_to(tmp_path: Path) -> None:

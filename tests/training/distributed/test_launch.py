@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,8 +24,14 @@ from ssl_kedro.training.distributed import launch, shared
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import WorkerError
 from ssl_kedro.training.divergence import TrainingDiverged
-from ssl_kedro.training.loop import train_encoder
-from training.distributed.trainings import images, training
+from ssl_kedro.training.loop import train_encoder, train_planned
+from training.distributed.trainings import (
+    PANORAMAS,
+    images,
+    panorama_training,
+    panoramas,
+    training,
+)
 from warm import run_module, warm_process
 
 # Runs a training of trainings.py as a program of its own, which tests can interrupt.
@@ -35,23 +42,22 @@ from safetensors.torch import save_file
 from ssl_kedro.hooks.interruption import exit_on_sigterm
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed import launch, shared
-from ssl_kedro.training.loop import train_encoder
+from ssl_kedro.training.loop import train_planned
 from ssl_kedro.training.checkpoints import EpochLog
-from training.distributed.trainings import images, training
+from training.distributed.trainings import planned
 
 folder, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
 then = changes.pop("then", None)
 exit_on_sigterm()
-result = train_encoder(
-    training(**changes),
-    images(),
+result = train_planned(
+    *planned(**changes),
     EpochLog(folder / "epochs.jsonl"),
     CheckpointStore(folder / "checkpoint.safetensors"),
 )
 save_file(result.method.state_dict(), folder / "weights.safetensors")
 (folder / "history.json").write_text(json.dumps(result.history))
 if then is not None:
-    result = train_encoder(training(**changes | {"name": then}), images())
+    result = train_planned(*planned(**changes | {"name": then}))
     save_file(result.method.state_dict(), folder / "then.safetensors")
 """
 STARTED: list[subprocess.Popen[str]] = []
@@ -174,6 +180,33 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
         assert torch.equal(again.method.state_dict()[key], value), key
 
 
+def test_two_workers_pretrain_on_panoramas_as_one_and_go_on_from_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    """Negatives, bank and normaliser are one for the batch, also behind a checkpoint."""
+    recipe = {"lr": 0.001, "checkpoint_every": 1}
+    store = CheckpointStore(tmp_path / "checkpoint.safetensors")
+    after_one = CheckpointStore(tmp_path / "after_one.safetensors")
+    log = EpochLog(tmp_path / "epochs.jsonl")
+    # The row of an epoch is logged before its checkpoint is written.
+    log.subscribe(
+        lambda row: shutil.copy(store.path, after_one.path) if row["epoch"] == 2 else None
+    )
+    alone = train_planned(panorama_training(**recipe), panoramas(), log, store)
+    start = panorama_training().method.build()
+    start.bank.log_normaliser.zero_()  # not a number before the first batch
+    moved = distance(alone.method, start)
+    assert moved > 0.03
+    assert alone.history[-1]["loss"] != pytest.approx(alone.history[0]["loss"], rel=1e-2)
+    for checkpoints in (None, after_one):
+        shared = panorama_training(**recipe, workers=2, resume=True)
+        found = train_planned(shared, panoramas(), None, checkpoints)
+        assert distance(alone.method, found.method) < 1e-3 * moved
+        for row, wanted in zip(found.history, alone.history, strict=True):
+            for name in wanted.keys() - {"images_per_second"}:
+                assert row[name] == pytest.approx(wanted[name], rel=1e-3, abs=1e-4), name
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_two_devices_give_the_numbers_of_one() -> None:
@@ -283,9 +316,10 @@ def test_workers_that_cannot_start_are_an_error_with_their_words(
 
 @pytest.mark.slow
 @needs_proc
-def test_a_killed_worker_costs_no_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["dual_gating", PANORAMAS])
+def test_a_killed_worker_costs_no_number(tmp_path: Path, name: str) -> None:
     """Every second epoch has a checkpoint; SIGKILL hits after some of them."""
-    recipe = {"name": "dual_gating", "epochs": 12, "checkpoint_every": 2, "workers": 2}
+    recipe = {"name": name, "epochs": 12, "checkpoint_every": 2, "workers": 2}
     whole = program(tmp_path / "whole", **recipe)
     text, _ = whole.communicate(timeout=200)
     assert whole.returncode == 0, text

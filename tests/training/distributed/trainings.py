@@ -1,16 +1,21 @@
-"""A training small enough to be run in several processes within a test."""
+"""Trainings small enough to be run in several processes within a test."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ssl_kedro.augment.config import ViewConfig
+from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, method_classes
-from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.methods.panorama_contrast import ContrastConfig, ContrastPlan
+from ssl_kedro.training.config import Execution, TrainConfig
+from ssl_kedro.training.planned import EncoderTraining, PanoramaTraining, PlannedTraining
 
 
 def images(count: int = 40) -> np.ndarray:
@@ -43,3 +48,36 @@ def training(
         label=f"{name} in a test",
         identity={"name": name, "seed": 3},
     )
+
+
+PANORAMAS = "panoramas"
+
+
+def panoramas(count: int = 20) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 48, 96), dtype=np.uint8)
+
+
+def panorama_training(**changes: object) -> PanoramaTraining:
+    """Three epochs of two steps.
+
+    Of a VGG: over eight images the 60 norms of a ResNet make a half of 1e-7 of its weights.
+    """
+    encoder = PanoramaEncoderConfig("vgg16", width=0.1, longitude_padding="circular")
+    contrast = ContrastConfig(negatives=12, embedding=8, head_end="batch_norm", temperature=None)
+    recipe = {"epochs": 3, "batch_size": 8, "optimiser": "sgd", "lr": 0.01, "warmup_epochs": 0}
+    return PanoramaTraining(
+        method=ContrastPlan(encoder, contrast, 20, (48, 96), seed=3),
+        views=PanoramaViewConfig(),
+        recipe=TrainConfig(**(recipe | {"precision": "fp32"} | changes)),  # type: ignore[arg-type]
+        execution=Execution("cpu", "fp32"),
+        seed=5,
+        label="panoramas in a test",
+        identity={"name": PANORAMAS, "seed": 3},
+    )
+
+
+def planned(name: str, **changes: object) -> tuple[PlannedTraining[Any], np.ndarray]:
+    """A training and its images."""
+    if name == PANORAMAS:
+        return panorama_training(**changes), panoramas()
+    return training(name, **changes), images()

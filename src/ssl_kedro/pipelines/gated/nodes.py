@@ -25,8 +25,9 @@ from ssl_kedro.pipelines.gated.records import (
     TrainingRecord,
 )
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
-from ssl_kedro.training.config import EncoderTraining, Execution, recipe_identity
+from ssl_kedro.training.config import Execution, recipe_identity
 from ssl_kedro.training.loop import train_encoder
+from ssl_kedro.training.planned import EncoderTraining
 
 # Of the normalised spread of embeddings, 1 when even and 0 when all are one point.
 COLLAPSED_BELOW = 0.1

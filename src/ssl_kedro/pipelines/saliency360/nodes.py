@@ -4,24 +4,24 @@ import copy
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.core.config import Config
-from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
+from ssl_kedro.core.seeding import weights_drawn
 from ssl_kedro.encoders.maps import MapNetwork
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaNetwork
+from ssl_kedro.encoders.panorama_encoder import (
+    PanoramaEncoder,
+    PanoramaNetwork,
+    new_panorama_encoder,
+)
 from ssl_kedro.encoders.panorama_maps import PanoramaMaps
 from ssl_kedro.encoders.saliency_model import SaliencyModel, build_decoder
 from ssl_kedro.losses.memory_nce import chance_loss
-from ssl_kedro.methods.panorama_contrast import PanoramaContrast
+from ssl_kedro.methods.panorama_contrast import ContrastPlan
 from ssl_kedro.methods.saliency_decoding import Tune
 from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.saliency360 import checks, records
@@ -38,7 +38,8 @@ from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import BatchSource, train
+from ssl_kedro.training.loop import check_batch_size, train_planned
+from ssl_kedro.training.planned import PanoramaTraining
 
 # Real panoramas that an exported file is compared on, beside noise, and that are timed.
 _COMPARED, _TIMED = 4, 8
@@ -108,7 +109,8 @@ def ground_truth(
 
 def random_encoder(parameters: Saliency360Parameters, *, encoder: str) -> dict[str, Any]:
     """An encoder with its weights as drawn: those that pre-training starts from."""
-    return {"network": _new_encoder(parameters, encoder).eval(), "training": records.Training()}
+    network = new_panorama_encoder(parameters.encoder_config(encoder), parameters.seed)
+    return {"network": network.eval(), "training": records.Training()}
 
 
 def given_encoder(
@@ -118,19 +120,6 @@ def given_encoder(
     # A copy, since a network is changed where it is to wrap around panoramas.
     network = checks.checked_network(parameters, encoder, copy.deepcopy(file))
     return {"network": network, "training": records.Training()}
-
-
-@contextmanager
-def _drawn(parameters: Saliency360Parameters, purpose: str) -> Iterator[None]:
-    """Weights are drawn for one purpose; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(parameters.seed, purpose))
-        yield
-
-
-def _new_encoder(parameters: Saliency360Parameters, encoder: str) -> PanoramaEncoder:
-    with _drawn(parameters, "weights"):
-        return PanoramaEncoder(parameters.encoder_config(encoder))
 
 
 def pretrain(
@@ -147,36 +136,26 @@ def pretrain(
     config, images, size = parameters.train, store.images(), parameters.image.size
     shape, contrast = parameters.encoder_config(encoder), parameters.contrast_of(encoder)
     views = parameters.views_of(encoder)
-    device = resolved_device(config.device)
-    source = BatchSource(images, config.batch_size, device, parameters.seed)
-    network = _new_encoder(parameters, encoder)
-    with _drawn(parameters, "heads"):
-        method = PanoramaContrast(network, contrast, len(images), parameters.seed, size)
-    execution = choose_execution(method, (3, *size), config)
+    check_batch_size(len(images), config.batch_size)
+    plan = ContrastPlan(shape, contrast, len(images), size, parameters.seed)
+    with limited_threads(threads_of_each(config.workers)):
+        execution = choose_execution(plan.build(), (3, *size), config.of_one_process)
     recipe = {"encoder": shape, "contrast": contrast, "views": views, "train": config}
     identity = _identity(recipe, parameters.seed, data=stored.identity) | execution.identity
-    result = train(
-        method,
-        source,
-        PanoramaViews(views),
-        config,
-        execution=execution,
-        label=f"pre-training {encoder}",
-        identity=identity,
-        log=epoch_log,
-        checkpoints=checkpoint,
-    )
-    _warn_of_chance(encoder, result.history[-1]["global_loss"], method.config.negatives)
+    label = f"pre-training {encoder}"
+    planned = PanoramaTraining(plan, views, config, execution, parameters.seed, label, identity)
+    result = train_planned(planned, images, epoch_log, checkpoint)
+    _warn_of_chance(encoder, result.history[-1]["global_loss"], contrast.negatives)
     training = records.Training(
         result.history,
         len(result.history),
         result.seconds,
         len(images),
-        method.temperature,
+        result.method.temperature,
         execution.precision,
         execution.device,
     )
-    return {"network": network.eval(), "training": training}
+    return {"network": result.method.encoder, "training": training}
 
 
 def _warn_of_chance(encoder: str, reached: float, negatives: int) -> None:
@@ -208,7 +187,7 @@ def fit(
 ) -> dict[str, Any]:
     """Train one model's decoder on one part of the data (thesis 4.3.3)."""
     network = copy.deepcopy(network)  # a node leaves what it is given as it is
-    with _drawn(parameters, "decoder"):
+    with weights_drawn(parameters.seed, "decoder"):
         decoder = build_decoder(parameters.decoder_config(model), network.map_channels)
     recipe, decoding = parameters.recipe_of(model), parameters.decoding_of(model)
     if "raw_bgr" in recipe and isinstance(network, PanoramaEncoder):

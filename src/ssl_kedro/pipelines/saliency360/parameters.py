@@ -20,6 +20,7 @@ from ssl_kedro.pipelines.parameters import (
     PipelineParameters,
     checked_device,
     checked_graphs,
+    checked_workers,
     name_list,
     without_nulls,
 )
@@ -34,11 +35,8 @@ from ssl_kedro.training.config import TrainConfig
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
 _VGG_ROWS_PX = 48
 # Settings of a training that have no other value here.
-_ONE = {
-    "gate_lr_factor": "there are no gates",
-    "workers": "this pipeline trains in one process",
-    "nodes": "this pipeline trains in one process",
-}
+_ONE = {"gate_lr_factor": "there are no gates"}
+_OF_DECODERS = "decoders are trained in one process; train.{} is that of the pre-training"
 _NO_NULLS = BeforeValidator(without_nulls)
 C = TypeVar("C", bound=Config)
 
@@ -178,9 +176,11 @@ class Saliency360Parameters(PipelineParameters):
         for key, recipe in (("train", self.train), ("decoder_train", self.decoder_train)):
             checked_device(recipe.device)
             checked_graphs(recipe, key)
-            for name, why in _ONE.items():
+            alone = {n: _OF_DECODERS.format(n) for n in ("workers", "nodes")}
+            for name, why in (_ONE | (alone if key == "decoder_train" else {})).items():
                 if (value := getattr(recipe, name)) != 1:
                     raise ConfigError(f"{key}.{name}", value, f"1: {why}")
+        checked_workers(self.train)
         taken = ("pretraining", self.dataset)
         checks.check_names("dataset", (self.dataset,))
         checks.check_names("unlabelled", self.unlabelled, *taken)

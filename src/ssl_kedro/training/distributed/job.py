@@ -5,28 +5,17 @@ the path of the memory map that holds them already. Nothing in it is a pickle. F
 in it: they follow from the seed, and the first process sends its own to the others.
 """
 
-import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ssl_kedro.augment.config import ViewConfig
-from ssl_kedro.core.config import restored
-from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.encoders.bundle import load_encoder, save_encoder
-from ssl_kedro.encoders.factory import setup_from_json
-from ssl_kedro.methods.base import MethodConfig, MethodPlan, method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
-from ssl_kedro.training.config import EncoderTraining, Execution, TrainConfig
+from ssl_kedro.training.planned import TRAININGS, PlannedTraining
 
 _JOB, _IMAGES = "job.json", "images.npy"
-# Trained encoders that a setup may hold.
-_ENCODERS = ("teacher", "start")
-_CONFIGS = {"views": ViewConfig, "recipe": TrainConfig, "execution": Execution}
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class Job:
         threads: of each process.
     """
 
-    training: EncoderTraining
+    training: PlannedTraining[Any]
     images: np.ndarray
     checkpoints: CheckpointStore
     stale: int | None
@@ -51,7 +40,7 @@ class Job:
 
 def write_job(
     folder: Path,
-    training: EncoderTraining,
+    training: PlannedTraining[Any],
     images: np.ndarray,
     checkpoints: CheckpointStore | None,
     threads: int,
@@ -61,20 +50,12 @@ def write_job(
     stale = None
     if store.path.exists() and not training.recipe.resume:
         stale = store.path.stat().st_mtime_ns
-    plan = training.method
-    given = {role: getattr(plan.setup, role) for role in _ENCODERS}
-    given = {role: encoder for role, encoder in given.items() if encoder is not None}
-    for role, encoder in given.items():
-        save_encoder(encoder, folder / role)
     mapped = _path_of_map(images)
     if mapped is None:
         np.save(folder / _IMAGES, images, allow_pickle=False)
     written = {
-        "method": vars(plan)
-        | {"setup": plan.setup.as_json(), "config": dataclasses.asdict(plan.config)},
-        "encoders": list(given),
-        "training": {name: value for name, value in vars(training).items() if name != "method"}
-        | {name: dataclasses.asdict(getattr(training, name)) for name in _CONFIGS},
+        "kind": type(training).__name__,
+        "training": training.written(folder),
         "images": None if mapped is None else str(mapped),
         "resident": not isinstance(images, np.memmap),
         "checkpoint": str(store.path.absolute()),
@@ -87,13 +68,7 @@ def write_job(
 def read_job(folder: Path) -> Job:
     """The job that :func:`write_job` wrote; its images are mapped, not read."""
     found = json.loads((folder / _JOB).read_text(encoding="utf-8"))
-    given = {role: load_encoder(folder / role) for role in found["encoders"]}
-    configs: dict[str, Any] = {
-        name: restored(kind, found["training"][name]) for name, kind in _CONFIGS.items()
-    }
-    training = EncoderTraining(
-        method=_plan(found["method"], given), **(found["training"] | configs)
-    )
+    training = TRAININGS[found["kind"]].read(found["training"], folder)
     # An array is one that processes of one machine share; private pages, should one be written to.
     mode: Literal["c", "r"] = "c" if found["resident"] else "r"
     images = np.load(found["images"] or folder / _IMAGES, mmap_mode=mode, allow_pickle=False)
@@ -101,15 +76,6 @@ def read_job(folder: Path) -> Job:
         images = np.asarray(images)
     store = CheckpointStore(Path(found["checkpoint"]))
     return Job(training, images, store, found["stale"], found["threads"])
-
-
-def _plan(found: dict[str, Any], given: Mapping[str, Encoder]) -> MethodPlan:
-    options = found["config"].pop("options")
-    if options is not None:
-        options = restored(method_classes()[found["name"]].options_type, options)
-    config = dataclasses.replace(restored(MethodConfig, found["config"]), options=options)
-    setup = setup_from_json(found["setup"], given.get("teacher"), given.get("start"))
-    return MethodPlan(**(found | {"setup": setup, "config": config}))
 
 
 def _path_of_map(images: np.ndarray) -> Path | None:

@@ -17,27 +17,26 @@ from safetensors.torch import load_file
 
 from ssl_kedro.core.devices import threads_of_each
 from ssl_kedro.core.files import storage_told
-from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
-from ssl_kedro.training.config import EncoderTraining
 from ssl_kedro.training.distributed.job import write_job
 from ssl_kedro.training.distributed.launch import launch
 from ssl_kedro.training.distributed.worker import EPOCHS, FAILURE, FAILURES, RESULT, WEIGHTS
 from ssl_kedro.training.loop import TrainingResult
+from ssl_kedro.training.planned import M, PlannedTraining
 
 _LOOK_EVERY_S = 0.2
 _cuda: Any = torch.cuda  # parts of it carry no types
 
 
 def train_shared(
-    training: EncoderTraining,
+    training: PlannedTraining[M],
     images: np.ndarray,
     log: EpochLog | None,
     checkpoints: CheckpointStore | None,
-) -> TrainingResult[Method]:
+) -> TrainingResult[M]:
     """Launch the processes, pass on what they report and take what they leave.
 
-    Arguments and errors are those of :func:`~ssl_kedro.training.loop.train_encoder`.
+    Arguments and errors are those of :func:`~ssl_kedro.training.loop.train_planned`.
     """
     # A recorded step would have to contain the messages between processes.
     execution = dataclasses.replace(training.execution, recorded=False)
@@ -56,9 +55,7 @@ def train_shared(
         return _result(folder, training, log)
 
 
-def _result(
-    folder: Path, training: EncoderTraining, log: EpochLog | None
-) -> TrainingResult[Method]:
+def _result(folder: Path, training: PlannedTraining[M], log: EpochLog | None) -> TrainingResult[M]:
     """What the workers left behind."""
     if (folder / FAILURE).exists():
         failure = json.loads((folder / FAILURE).read_text())

@@ -24,7 +24,7 @@ from ssl_kedro.core.collectives import Share, shared_batch
 from ssl_kedro.core.files import StorageError, replaced_file
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.synchronised_norm import synchronised
-from ssl_kedro.methods.base import Method
+from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.checkpoints import CheckpointError, EpochLog
 from ssl_kedro.training.distributed.job import Job, read_job
 from ssl_kedro.training.distributed.state import (
@@ -86,9 +86,9 @@ def main(folder: Path, launcher: int) -> None:
 
 def _trained(
     folder: Path, job: Job, local_rank: int, device: torch.device
-) -> TrainingResult[Method]:
+) -> TrainingResult[Trainable]:
     method = synchronised(job.training.method.build())
-    if not isinstance(method, Method):
+    if not isinstance(method, Trainable):
         raise TypeError(f"expected a method, found {type(method).__name__}")
     share_state(method)
     # What this job wrote is resumed after a restart, whatever the recipe says.
@@ -115,7 +115,7 @@ class _StreamedLog(EpochLog):
         self._write({"row": dict(row)})
 
 
-def _finish(folder: Path, local_rank: int, result: TrainingResult[Method]) -> None:
+def _finish(folder: Path, local_rank: int, result: TrainingResult[Trainable]) -> None:
     """Leave the same result on every machine: the first process' history, everyone's weights."""
     check_agreement(result.method)
     first = exchanged({"history": result.history, "seconds": result.seconds})[0]
