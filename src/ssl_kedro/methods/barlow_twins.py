@@ -12,7 +12,7 @@ from ssl_kedro.methods.base import Loss, SymmetricMethod
 class BarlowTwins(SymmetricMethod):
     """Both views dense; VICReg's expander, which is Barlow Twins' projector, and its loss."""
 
-    name = "barlow_twins"
+    name = "barlow"
     options_type = BarlowTwinsConfig
     options: BarlowTwinsConfig
     view_branches: ClassVar[tuple[Branch, Branch]] = ("dense", "dense")
