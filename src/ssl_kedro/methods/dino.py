@@ -71,10 +71,10 @@ class Prototypes(nn.Module):
 class DINO(MomentumMethod):
     """Both views dense; each takes over the target's shares of the other among prototypes.
 
-    Two views of one kind: no local crops. The head has three layers with batch norm and GELU, two
-    as wide as the expander's, a bottleneck, and the prototypes. The embedding whose collapse is
-    measured is that of the bottleneck; collapse of the shares shows in ``teacher_entropy`` (towards
-    1) and ``batch_entropy`` (towards 0).
+    Two views of one kind: no local crops. The head is lightly's for CIFAR-10: a layer as wide as the
+    expander's with batch norm and GELU (the paper has two of them, without norm), a bottleneck, and
+    the prototypes. The embedding whose collapse is measured is that of the bottleneck; collapse of
+    the shares shows in ``teacher_entropy`` (towards 1) and ``batch_entropy`` (towards 0).
     """
 
     name = "dino"
@@ -97,9 +97,6 @@ class DINO(MomentumMethod):
         return nn.Sequential(
             nn.Sequential(
                 nn.Linear(self.encoder.feature_dimensions, hidden),
-                nn.BatchNorm1d(hidden),
-                nn.GELU(),
-                nn.Linear(hidden, hidden),
                 nn.BatchNorm1d(hidden),
                 nn.GELU(),
                 nn.Linear(hidden, options.bottleneck),
