@@ -71,9 +71,9 @@ class Prototypes(nn.Module):
 class DINO(MomentumMethod):
     """Both views dense; each takes over the target's shares of the other among prototypes.
 
-    Two views of one kind: no local crops. The head is lightly's for CIFAR-10: a layer as wide as the
-    expander's with batch norm and GELU (the paper has two of them, without norm), a bottleneck, and
-    the prototypes. The embedding whose collapse is measured is that of the bottleneck; collapse of
+    Two views of one kind: no local crops. The head is lightly's for CIFAR-10: a layer as wide as
+    the expander's with batch norm and GELU (the paper has two, without norm), a bottleneck and
+    prototypes. The embedding whose collapse is measured is that of the bottleneck; collapse of
     the shares shows in ``teacher_entropy`` (towards 1) and ``batch_entropy`` (towards 0).
     """
 
