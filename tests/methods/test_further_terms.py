@@ -116,7 +116,7 @@ def test_the_constraint_is_the_difference_of_open_probabilities(
     for index in (0, 1):
         for gate in twin.encoder.gates():
             gate.expand.register_forward_hook(  # type: ignore[union-attr, operator]
-                lambda *args, into=seen[index]: into.append(args[2])
+                lambda *args, into=seen[index]: into.append(args[2].detach())
             )
         decided.append(twin.encoder(views()[index], "gated", source).decisions)
         for gate in twin.encoder.gates():
