@@ -161,3 +161,9 @@ def test_images_come_by_path(tmp_path: Path) -> None:
 def test_a_recipe_for_several_processes_is_refused(images: ImageSet) -> None:
     with pytest.raises(ConfigError, match="pipelines train in several processes"):
         ssl.train(method(), images, ssl.Views(), recipe(workers=2))
+
+
+def test_batches_that_a_method_cannot_take_are_refused(images: ImageSet) -> None:
+    made = ssl.methods.WMSE(ssl.encoders.gated_resnet18(width=4, image_size=16))
+    with pytest.raises(ConfigError, match=r"sub_batch = 128: expected a divisor of .* 10"):
+        ssl.train(made, images, ssl.Views(), recipe())

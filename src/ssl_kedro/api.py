@@ -120,7 +120,8 @@ def train(
             training goes on from it.
 
     Raises:
-        ConfigError: a recipe for several processes, which only pipelines start.
+        ConfigError: a recipe for several processes, which only pipelines start, or with batches
+            that the method cannot take.
         InputError: neither images nor views have the size that the encoder was made for.
         BatchSizeError: fewer images than a batch.
         TrainingDiverged: loss or gradients are not finite. The last checkpoint is intact.
@@ -128,6 +129,7 @@ def train(
     views, recipe = views or ViewConfig(), recipe or Recipe()
     if recipe.processes > 1:
         raise ConfigError("workers", recipe.processes, "1: pipelines train in several processes")
+    method.check_batch(method.options, recipe.batch_size, 1)
     whole = images.images.shape[-1]
     side = views.size or whole
     if method.encoder.image_size not in (side, whole):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightly.loss import BarlowTwinsLoss, VICRegLoss
+from lightly.loss import BarlowTwinsLoss, DINOLoss, NTXentLoss, VICRegLoss
 from torch import Tensor
 
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
+from ssl_kedro.losses.dino import dino_loss
+from ssl_kedro.losses.info_nce import nt_xent, queue_nce
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
 
 SHAPES = [(2, 3), (16, 8), (32, 64), (128, 16)]
@@ -76,3 +78,38 @@ def test_barlow_twins_is_lightlys_times_the_scale(
     ours, _ = barlow_twins_loss(z_1, z_2, BarlowTwinsConfig(redundancy, scale))
     theirs = scale * BarlowTwinsLoss(lambda_param=redundancy)(z_1, z_2)
     check_equal(ours, theirs, (z_1, z_2), tolerance=1e-9)
+
+
+@pytest.mark.parametrize(("count", "dimensions"), SHAPES)
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_nt_xent_is_lightlys(count: int, dimensions: int, temperature: float) -> None:
+    z_1, z_2 = (z.double().requires_grad_(True) for z in views(count, dimensions))
+    theirs = NTXentLoss(temperature=temperature)(z_1, z_2)
+    check_equal(nt_xent(z_1, z_2, temperature), theirs, (z_1, z_2), tolerance=1e-9)
+
+
+@pytest.mark.parametrize(("count", "dimensions"), SHAPES)
+def test_queue_nce_is_lightlys_with_a_memory_bank(count: int, dimensions: int) -> None:
+    """lightly takes one direction; its bank holds unit vectors, as ours."""
+    query, key = (z.double() for z in views(count, dimensions))
+    query.requires_grad_(True)
+    peer = NTXentLoss(temperature=0.2, memory_bank_size=(40, dimensions)).double()
+    queue = peer.memory_bank.bank.clone()
+    ours, theirs = queue_nce(query, key, queue, 0.2), peer(query, key)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    (found,), (wanted,) = (torch.autograd.grad(loss, query) for loss in (ours, theirs))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(("count", "dimensions"), SHAPES)
+def test_dino_of_two_views_is_lightlys(count: int, dimensions: int) -> None:
+    """Both take the mean over the two crossed pairs, each centred by what was before the step."""
+    s_1, s_2 = (z.double().requires_grad_(True) for z in views(count, dimensions))
+    t_1, t_2 = (z.double().flip(1) for z in views(count + 1, dimensions))
+    t_1, t_2 = t_1[:count], t_2[:count]
+    peer = DINOLoss(dimensions, student_temp=0.3).double()
+    peer.center = torch.linspace(-1, 1, dimensions, dtype=torch.float64)[None, None]
+    centre = peer.center[0, 0].clone()
+    ours = dino_loss((s_1, s_2), (t_1, t_2), centre, 0.3, torch.tensor(0.5))
+    theirs = peer([t_1, t_2], [s_1, s_2], teacher_temp=0.5)
+    check_equal(ours, theirs, (s_1, s_2), tolerance=1e-9)

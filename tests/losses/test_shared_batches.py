@@ -16,8 +16,11 @@ from ssl_kedro.gating.cost import BlockCost, NetworkCost
 from ssl_kedro.losses import second_moments
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.cosine import negative_cosine, normalised_regression
+from ssl_kedro.losses.dino import dino_loss, share_entropies
+from ssl_kedro.losses.info_nce import in_batch_nce, nt_xent, queue_nce
 from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
+from ssl_kedro.losses.wmse import wmse_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 COST = NetworkCost(100, (BlockCost("b", 24, 10, 0, 5),))
@@ -31,6 +34,18 @@ def nce(z_1: Tensor, z_2: Tensor) -> Tensor:
     return memory_nce(positive, negative, bank.normaliser(0, positive, negative), 50)
 
 
+def unit_rows(columns: int) -> Tensor:
+    rows = torch.randn(9, columns, generator=torch_generator(0, "queue"), dtype=torch.float64)
+    return torch.nn.functional.normalize(rows, dim=1)
+
+
+def dino(z_1: Tensor, z_2: Tensor) -> Tensor:
+    teachers = z_1.flip(1), z_2.flip(1)
+    centre = torch.linspace(-1, 1, z_1.shape[1], dtype=torch.float64)
+    loss = dino_loss((z_1, z_2), teachers, centre, 0.3, torch.tensor(0.5))
+    return loss + sum(share_entropies(z_1.softmax(dim=1)))
+
+
 LOSSES: dict[str, Loss] = {
     "vicreg": lambda a, b: vicreg_loss(a, b, VICRegConfig())[0],
     "barlow": lambda a, b: barlow_twins_loss(a, b, BarlowTwinsConfig())[0],
@@ -39,6 +54,11 @@ LOSSES: dict[str, Loss] = {
     "diversity": lambda a, b: channel_diversity_loss([a.sigmoid(), b.sigmoid()]),
     "cost": lambda a, b: COST.ratio([a.sigmoid()]).square(),
     "memory": nce,
+    "nt_xent": lambda a, b: nt_xent(a, b, 0.3),
+    "queue": lambda a, b: queue_nce(a, b, unit_rows(a.shape[1]), 0.3),
+    "in_batch": lambda a, b: in_batch_nce(a, b, 0.3),
+    "wmse": lambda a, b: wmse_loss(a[:, :3], b[:, :3], 6),  # parts lie across processes
+    "dino": dino,
 }
 
 

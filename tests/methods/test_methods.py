@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from small_methods import budget_of, small_options
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig, gate_objective
@@ -85,10 +86,10 @@ class ReadsOnTheHost(TorchDispatchMode):
 @pytest.mark.parametrize("name", sorted(method_classes()))
 def test_methods_that_read_numbers_on_the_host_say_that_they_cannot_be_recorded(name: str) -> None:
     teacher = GatedResNet18(SETUP.config, branches=("dense",), image_size=16).eval()
-    config = dataclasses.replace(CONFIG, gates=GateConfig(steering="dual_ascent", diversity=0.1))
+    gates = GateConfig(steering="dual_ascent", diversity=0.1)
+    config = MethodConfig(CONFIG.expander, gates, small_options(name, sub_batch=6))
     setup = dataclasses.replace(SETUP, teacher=teacher)
-    budget = None if name in {"vicreg", "simsiam"} else 0.5
-    method = MethodPlan(name, setup, config, budget, seed=0).build()
+    method = MethodPlan(name, setup, config, budget_of(name), seed=0).build()
     progress = torch.tensor(0.5, dtype=torch.float64)
     method.before_step(0.5, torch.arange(6))
     shown = views(count=method.view_count)
@@ -150,11 +151,10 @@ def test_collapse_measure_is_one_on_the_sphere_and_zero_when_collapsed() -> None
 @pytest.mark.parametrize("name", sorted(method_classes()))
 def test_training_on_small_views_costs_what_it_costs_for_small_images(name: str) -> None:
     teacher = GatedResNet18(SETUP.config, branches=("dense",), image_size=16).eval()
-    budget = None if name in {"vicreg", "simsiam"} else 0.5
 
     def built(**changes: int) -> Method:
         setup = dataclasses.replace(SETUP, teacher=teacher, **changes)
-        return MethodPlan(name, setup, CONFIG, budget, seed=0).build()
+        return MethodPlan(name, setup, CONFIG, budget_of(name), seed=0).build()
 
     whole, small, views_alone = built(), built(image_size=8), built(view_size=8)
     # Budgets that a nested method draws begin a little elsewhere at another size.

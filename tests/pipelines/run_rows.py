@@ -26,6 +26,11 @@ METHODS = {
     "simsiam_dual": "simsiam_dual_gating",
     "byol_dual": "byol_dual_gating",
     "dual_ascent": "dual_gating",
+    "rotnet_dual": "rotnet_dual_gating",
+    **{
+        f"{family}_dual": f"{family}_dual_gating"
+        for family in ("simclr", "moco_v2", "moco_v3", "wmse", "dino")
+    },
 }
 DENSE_ONLY = ("vicreg", "simreg", "seed")
 NAN = float("nan")

@@ -86,6 +86,23 @@ METHODS: dict[str, dict[str, Any]] = {
     "barlow_dual_gating": {"redundancy": 0.0051, "scale": 0.024},
     "byol_dual_gating": {"momentum": 0.996},
     "seed": {"queue": 65_536},
+    # What the base environment makes smaller and faster is as published again.
+    **{
+        f"{family}{form}": values
+        for form in ("", "_gating", "_dual_gating")
+        for family, values in {
+            "byol": {"momentum": 0.996},
+            "moco_v2": {"splits": 8},
+            "moco_v3": {"momentum": 0.99, "temperature": 0.2},
+            "wmse": {"embedding": 64, "sub_batch": 128},
+            "dino": {
+                "momentum": 0.996,
+                "bottleneck": 256,
+                "teacher_temperature": 0.07,
+                "teacher_temperature_start": 0.04,
+            },
+        }.items()
+    },
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "simreg": {"epochs": 130, "batch_size": 256, "optimiser": "sgd", "lr": 0.05},
@@ -93,6 +110,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # Those of Tables 6.4 to 6.6 train as dual gating does.
     "barlow_dual_gating": {"epochs": 500, "batch_size": 512, "optimiser": "lars", "lr": 0.3},
     "two_encoders": {"epochs": 500, "batch_size": 512, "optimiser": "lars", "lr": 0.3},
+    "dino_dual_gating": {"epochs": 500, "optimiser": "lars", "lr": 0.3, "gate_lr_factor": 1},
 }
 # What the thesis has for each data set; MACs at width 64, Table 6.1 prints three digits.
 OWN: dict[str, dict[str, Any]] = {

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from small_methods import small_options
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
-from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.checkpoints import Checkpoint, CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.divergence import TrainingDiverged
@@ -56,6 +56,14 @@ def run(
     return train(method, source, views, recipe, **options)  # type: ignore[arg-type]
 
 
+# State that a method has of its own.
+OWN = {
+    "seed": "queue",
+    "byol_dual_gating": "target.",
+    "dual_gating": "multiplier",
+    "moco_v2_dual_gating": "queue",
+    "dino_gating": "centre",
+}
 # Every optimiser and every moment once; the others are slow tests.
 AT_ONCE = {(3, "lars"), (15, "sgd"), (35, "adam"), (15, "adamw")}
 
@@ -108,18 +116,17 @@ def test_resumed_training_equals_the_uninterrupted_one(
         assert torch.equal(found, expected), name
 
 
-@pytest.mark.parametrize("name", ["seed", "byol_dual_gating", "dual_gating"])
+@pytest.mark.parametrize("name", list(OWN))
 def test_methods_with_state_of_their_own_resume_exactly(
     tmp_path: Path, source: BatchSource, views: SeveralViews, name: str
 ) -> None:
-    """SEED's queue, BYOL's target and the multiplier of dual ascent."""
+    """Queues, targets, centres and the multiplier of dual ascent."""
     torch.manual_seed(0)
     shape = EncoderConfig(width=4)
     teacher = GatedResNet18(shape, branches=("dense",), image_size=16).eval()
     setup = EncoderSetup(shape, 16, (0.5,) * 3, (0.25,) * 3, teacher)
-    options = SeedOptions(queue=20) if name == "seed" else None
     gates = GateConfig(steering="dual_ascent")
-    method_config = MethodConfig(ExpanderConfig(16, 16), gates=gates, options=options)
+    method_config = MethodConfig(ExpanderConfig(16, 16), gates=gates, options=small_options(name))
 
     def fresh() -> Method:
         return MethodPlan(name, setup, method_config, 0.5, seed=3).build()
@@ -139,8 +146,7 @@ def test_methods_with_state_of_their_own_resume_exactly(
     state = again.method.state_dict()
     for key, expected in whole.method.state_dict().items():
         assert torch.equal(state[key], expected), key
-    own = {"seed": "queue", "byol_dual_gating": "target.", "dual_gating": "multiplier"}[name]
-    assert any(own in key for key in state)
+    assert any(OWN[name] in key for key in state)
 
 
 def test_resuming_a_finished_training_changes_nothing(

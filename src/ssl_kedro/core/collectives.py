@@ -129,6 +129,16 @@ def gathered(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def rows_for_loss(x: Tensor) -> Tensor:
+    """Rows of all processes, (n, ...) -> (N, ...), for a loss that all compute of them alike.
+
+    Each then has the gradient of its own rows without asking anyone. It counts as often as there
+    are processes, over which the gradients of weights are averaged.
+    """
+    share = current_share()
+    return x if share is None else _RowsForLoss.apply(x, share)
+
+
 def batch_variance(z: Tensor) -> Tensor:
     """Unbiased variance of each column over the whole batch, (n, D) -> (D,); for losses.
 
@@ -213,3 +223,16 @@ class _LossAverage(_Average):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
         return gradients[0], None
+
+
+class _RowsForLoss(torch.autograd.Function):
+    """Rows of all processes whose gradient is the same everywhere."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, share: Share) -> Tensor:
+        ctx.share, ctx.rows = share, own_slice(len(x))
+        return gathered(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0][ctx.rows] * ctx.share.processes, None

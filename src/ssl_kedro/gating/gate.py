@@ -53,6 +53,8 @@ class Gate(nn.Module, ABC):
     open, and lets it fall to 0. Decisions and evaluation do not know it. It lives on the device,
     where a recorded training step reads it anew each time.
 
+    ``seen``, where it is a list, takes in the logits of each pass, for losses on them.
+
     Args:
         temperature: of the relaxed Bernoulli in training (2/3 in the authors' code).
     """
@@ -62,6 +64,7 @@ class Gate(nn.Module, ABC):
     def __init__(self, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
+        self.seen: list[Tensor] | None = None
         self.register_buffer("_opening", torch.zeros(()), persistent=False)
 
     @property
@@ -94,6 +97,8 @@ class Gate(nn.Module, ABC):
 
     def sample(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Mask of given logits: drawn in training, their sign in evaluation."""
+        if self.seen is not None:
+            self.seen.append(logits)
         if not self.training:
             return (logits >= 0).to(logits.dtype)
         return straight_through_sample(logits + self._opening, self.temperature, generator)

@@ -181,6 +181,19 @@ class Method(Trainable):
         self.limit_cost(budget)
         self.add_heads()
 
+    @classmethod
+    def check_batch(cls, options: Any, rows: int, processes: int) -> None:
+        """Refuse batches that the method cannot take; before any work.
+
+        Args:
+            options: of its ``options_type``.
+            rows: images of a batch, of all processes together.
+            processes: that share each batch.
+
+        Raises:
+            ConfigError: naming the option.
+        """
+
     @abstractmethod
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
         """The encoder with the branches that the method trains."""

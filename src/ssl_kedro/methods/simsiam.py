@@ -10,6 +10,7 @@ from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.cosine import negative_cosine
 from ssl_kedro.methods.base import ExpanderConfig, Loss, TwoViewMethod, Views, expander
+from ssl_kedro.methods.heads import two_layers
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,5 @@ class SimSiam(TwoViewMethod):
 
 
 def predictor(config: ExpanderConfig, hidden: int) -> nn.Sequential:
-    """Linear, batch norm, ReLU, linear: embedding -> prediction of the other embedding."""
-    return nn.Sequential(
-        nn.Linear(config.output, hidden),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(inplace=True),
-        nn.Linear(hidden, config.output),
-    )
+    """Embedding -> prediction of the other embedding, by two layers."""
+    return two_layers(config.output, hidden, config.output)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from processes import in_processes
+from small_methods import budget_of, small_options
 from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.augment.panorama_views import PanoramaViews
 from ssl_kedro.augment.views import RandomViews, SeveralViews
@@ -28,7 +29,6 @@ from ssl_kedro.methods.base import (
 )
 from ssl_kedro.methods.distillation import DistillationMethod
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
-from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import BatchSource, TrainingResult, train
 
@@ -43,11 +43,9 @@ def method_named(name: str, wide: bool) -> Method:
     setup = EncoderSetup(shape, 16, (0.5,) * 3, (0.25,) * 3, teacher)
     # More columns than rows in a batch, or fewer: the two ways to the squared covariances.
     expander = ExpanderConfig(8, 24 if wide else 8)
-    options = SeedOptions(queue=40) if name == "seed" else None
     gates = GateConfig(steering="dual_ascent", diversity=0.1)
-    config = MethodConfig(expander, gates=gates, options=options)
-    budget = None if name in {"vicreg", "simsiam"} else 0.5
-    return MethodPlan(name, setup, config, budget, seed=3).build()
+    config = MethodConfig(expander, gates=gates, options=small_options(name))
+    return MethodPlan(name, setup, config, budget_of(name), seed=3).build()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from small_methods import budget_of, small_options
 from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.factory import EncoderSetup
@@ -28,7 +29,7 @@ def training(
     """Three epochs of five steps, at a learning rate that lets no rounding grow."""
     setup = EncoderSetup(EncoderConfig(width=4), 16, (0.5,) * 3, (0.25,) * 3, teacher)
     kind = method_classes()[name].options_type
-    options = kind() if kind.__dataclass_fields__ else None
+    options = small_options(name) or (kind() if kind.__dataclass_fields__ else None)
     config = MethodConfig(ExpanderConfig(16, 16), gates=GateConfig(warmup=0.2), options=options)
     recipe = {
         "epochs": 3,
@@ -38,9 +39,8 @@ def training(
         "warmup_epochs": 0,
         "precision": "fp32",
     }
-    budget = None if name in {"vicreg", "simsiam"} else 0.5
     return EncoderTraining(
-        method=MethodPlan(name, setup, config, budget, seed=3),
+        method=MethodPlan(name, setup, config, budget_of(name), seed=3),
         views=ViewConfig(noise=0.01),
         recipe=TrainConfig(**(recipe | changes)),  # type: ignore[arg-type]
         execution=Execution("cpu", "fp32"),

@@ -20,8 +20,10 @@ PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
 
 
 def part_list(value: Any) -> Any:
-    """Parts from a list, "all", or a string such as "table_6_1;table_6_4"."""
-    return tuple(parts()) if value == "all" else name_list(value)
+    """Parts from a list, "all" of the chapter, or a string such as "table_6_1;table_6_4"."""
+    if value == "all":
+        return tuple(name for name, part in parts().items() if part.kind != "method")
+    return name_list(value)
 
 
 def known_part(name: str) -> str:

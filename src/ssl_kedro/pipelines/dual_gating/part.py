@@ -32,16 +32,17 @@ class Claim:
     asked: str = "helps"
 
 
-_KINDS = ("table", "figure", "question")
+_KINDS = ("table", "figure", "question", "method")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of chapter 6: a table, a figure or an open question.
+    """A part of chapter 6: a table, a figure, an open question or a further method.
 
     A module of ``ssl_kedro.pipelines.dual_gating.parts`` names its own in ``PARTS``; further ones
     come from other packages by entry points of that group. The name is that of a tag, of the CSV
-    file and of an entry of the parameter ``parts``; a table's begins with "table_" or "question_".
+    file and of an entry of the parameter ``parts``; a table's begins with "table_", "question_" or
+    "method_".
 
     Args:
         name: "table_6_4".
@@ -78,13 +79,13 @@ class Part:
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise ValueError(
-                f"part {self.name!r}: expected a name that begins with table_, figure_ or "
-                "question_, as its file and its tag do"
+                f"part {self.name!r}: expected a name that begins with table_, figure_, "
+                "question_ or method_, as its file and its tag do"
             )
 
     @property
     def kind(self) -> str:
-        """Table, figure or question."""
+        """Table, figure, question or method."""
         return self.name.split("_", 1)[0]
 
     def table(self, row: Row) -> pd.DataFrame:
@@ -101,7 +102,7 @@ class Part:
 
 @cache
 def parts() -> dict[str, Part]:
-    """All parts by name: tables, then figures, then questions."""
+    """All parts by name: tables, then figures, questions and methods."""
     found = [
         part
         for module in modules("ssl_kedro.pipelines.dual_gating.parts")

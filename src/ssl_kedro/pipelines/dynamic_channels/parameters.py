@@ -1,5 +1,6 @@
 """Parameters of the dynamic_channels pipeline."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -23,3 +24,8 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
 
     operating_point_within: Annotated[float, Field(ge=0, le=100)] = 4.0
     published: Literal["CIFAR-10", "CIFAR-100", "ImageNet-100"] = "CIFAR-10"
+
+    @property
+    def further_tags(self) -> Sequence[str]:
+        """Gates that should decide alike, and what any pipeline of gated encoders has."""
+        return ("consistency", *super().further_tags)

@@ -365,17 +365,28 @@ class EncoderPipelineParameters(PipelineParameters):
             raise ConfigError(key, name, expected)
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
-        """Refuse batches and votes of more images than there are."""
-        if node == "pretrain" and "images" in seen:
-            training, count = constants["training"], seen["images"]
-            if (size := self.train_config(training.method, training.train).batch_size) > count:
-                expected = f"at most {count}, the number of training images"
-                raise ConfigError(self._batch_size_key(training), size, expected)
+        """Refuse batches and votes of more images than there are, and batches of the wrong size."""
+        if node == "pretrain":
+            self._check_batches(constants["training"], seen.get("images"))
         count = seen.get("train_images", self.knn.k)
         if _judges(node) and count < self.knn.k:
             raise ConfigError(
                 "knn.k", self.knn.k, f"at most {count}, the number of training images"
             )
+
+    def _check_batches(self, training: Training, count: int | None) -> None:
+        """Refuse batches of a training that its method cannot take, or of more images than seen."""
+        train = self.train_config(training.method, training.train)
+        if count is not None and train.batch_size > count:
+            expected = f"at most {count}, the number of training images"
+            raise ConfigError(self._batch_size_key(training), train.batch_size, expected)
+        options = self.method_config(training.method, training.gates, training.options).options
+        try:
+            kind = method_classes()[training.method]
+            kind.check_batch(options, train.batch_size, train.processes)
+        except ConfigError as error:
+            key = f"methods.{training.method}.options.{error.field}"
+            raise ConfigError(key, error.value, error.expected) from error
 
     @property
     def _backbone(self) -> str:

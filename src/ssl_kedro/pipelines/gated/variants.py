@@ -46,24 +46,52 @@ class Variant:
         return self.derived in ("narrowed", "budgeted")
 
 
+# Methods that stand beside VICReg in all three forms, and their names in tables.
+FAMILIES = {
+    "simsiam": "SimSiam",
+    "byol": "BYOL",
+    "simclr": "SimCLR",
+    "moco_v2": "MoCo v2",
+    "moco_v3": "MoCo v3",
+    "barlow": "Barlow Twins",
+    "wmse": "W-MSE",
+    "dino": "DINO",
+}
+
+
+def _forms(family: str) -> dict[str, Variant]:
+    """Plain, gated, dual."""
+    title = FAMILIES[family]
+    return {
+        family: Variant(title, family, gated=False),
+        f"{family}_gating": Variant(f"{title}, gated", f"{family}_gating"),
+        f"{family}_dual": Variant(f"{title} dual", f"{family}_dual_gating"),
+    }
+
+
+_SIMSIAM = _forms("simsiam")
 DYNAMIC_CHANNELS = {
-    "simsiam": Variant("SimSiam", "simsiam", gated=False),
-    "simsiam_gating": Variant("SimSiam, gated", "simsiam_gating"),
+    "simsiam": _SIMSIAM["simsiam"],
+    "simsiam_gating": _SIMSIAM["simsiam_gating"],
+    "simsiam_gating_consistent": Variant("SimSiam, alike", "simsiam_gating_consistent"),
 }
 DUAL_GATING = {
     "vicreg": Variant("VICReg", "vicreg", gated=False),
     "vicreg_gating": Variant("VICReg-Gating", "vicreg_gating"),
     "dual": Variant("dual gating", "dual_gating"),
-    "barlow_dual": Variant("Barlow Twins dual", "barlow_dual_gating"),
+    "barlow_dual": _forms("barlow")["barlow_dual"],
     "two_encoders": Variant("two encoders", "two_encoders"),
     "without_invariance": Variant("no invariance", "without_invariance"),
     "simreg": Variant("SimReg", "simreg", student=True),
     "seed": Variant("SEED", "seed", student=True),
     "dense_anchored": Variant("dense anchor", "dense_anchored"),
     "channel_diversity": Variant("channel diversity", "dual_gating", ablation=("diversity",)),
-    "simsiam_dual": Variant("SimSiam dual", "simsiam_dual_gating"),
-    "byol_dual": Variant("BYOL dual", "byol_dual_gating"),
+    "simsiam_dual": _SIMSIAM["simsiam_dual"],
+    "byol_dual": _forms("byol")["byol_dual"],
     "dual_ascent": Variant("dual ascent", "dual_gating", gates={"steering": "dual_ascent"}),
+    "rotnet_dual": Variant("RotNet dual", "rotnet_dual_gating"),
+    "vicreg_gating_consistent": Variant("VICReg-Gating, alike", "vicreg_gating_consistent"),
+    **{name: form for family in FAMILIES for name, form in _forms(family).items()},
 }
 
 

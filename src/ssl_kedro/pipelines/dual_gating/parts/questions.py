@@ -30,6 +30,7 @@ from ssl_kedro.pipelines.gated.differences import (
     paired,
     paired_difference,
 )
+from ssl_kedro.pipelines.gated.variants import FAMILIES
 from ssl_kedro.reporting.number_format import DASH
 from ssl_kedro.reporting.table import Column
 
@@ -222,5 +223,28 @@ PARTS = (
                 "differs",
             ),
         ),
+    ),
+    Part(
+        "question_5",
+        ("dual", *(f"{family}_dual" for family in FAMILIES)),
+        "Open question: further methods in the dual setting",
+        _columns(*_ACCURACIES, _REDUCTION),
+        groups=("", _DENSE, _GATED),
+        compared=("", LESS_DUAL),
+        judged_by="by gated linear accuracy against dual gating with VICReg: ",
+        claims=tuple(
+            Claim(f"{title} dual", f"{family}_dual", "gated_linear_against_dual", "differs")
+            for family, title in FAMILIES.items()
+        ),
+    ),
+    Part(
+        "question_6",
+        ("dual", "rotnet_dual"),
+        "Open question: RotNet as a proxy loss of the dense branch",
+        _columns(*_ACCURACIES, _REDUCTION),
+        groups=("", _DENSE, _GATED),
+        compared=("", LESS_DUAL),
+        judged_by="by linear accuracy of the dense branch, ",
+        claims=(Claim("RotNet", "rotnet_dual", "dense_linear_against_dual"),),
     ),
 )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from ssl_kedro.evaluation.gate_responses import GateResponses
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.dynamic_channels.report.consistency import consistency_section
 from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
 from ssl_kedro.pipelines.gated.inference.records import (
     Deployment,
@@ -59,6 +60,7 @@ def dynamic_channels_report(
     histories: Histories,
     run_manifest: dict[str, Any],
     table_5_1: pd.DataFrame | None = None,
+    consistency: pd.DataFrame | None = None,
     inference_models: Measurements | None = None,
     inference_table: pd.DataFrame | None = None,
     frontier_table: pd.DataFrame | None = None,
@@ -77,6 +79,7 @@ def dynamic_channels_report(
         histories: per-epoch rows of every model.
         run_manifest: of the run.
         table_5_1: the table; None with one encoder for every budget instead of gates.
+        consistency: table of gates that should decide alike, where they were trained.
         inference_models: what was timed, by model.
         inference_table: the same as a table.
         frontier_table: every network, precision and engine.
@@ -97,6 +100,7 @@ def dynamic_channels_report(
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(parameters, peers, metrics),
         *_chapter_sections(metrics, table_5_1, parameters),
+        *consistency_section(consistency),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
         *channels_section(models),
         *gate_section(gate_responses, eval_images),

@@ -160,7 +160,7 @@ def _peer_metrics(parameters: DynamicChannelsParameters, models: Evaluations) ->
     """Numbers of each branch of the models that are not the chapter's own."""
     found = {}
     for key, model in models.items():
-        if name_of(key) in parameters.variants:
+        if name_of(key) in (parameters.dense_method, parameters.gated_method):
             continue
         for branch, accuracies in model.branches.items():
             if accuracies.knn_top1 is not None:
