@@ -1,10 +1,10 @@
 """Resident memory of a training from tar shards, by the number of images.
 
-python benchmarks/tar_shards.py --folder /tmp/shards [--few 2000] [--many 200000] [--mapped]
+python benchmarks/tar_shards.py --folder /tmp/shards [--few 2000] [--many 200000] [--steps 100] [--mapped]
 
 Writes shards of 10,000 generated 32 px JPEGs with labels, where the folder is missing. A process
-each indexes, stores and trains dual gating (width 4, batches of 256) for one epoch of many images,
-and as many steps on few of them. With --mapped rows are looked at through the memory map instead of
+each indexes, stores and trains dual gating (width 4, batches of 256) for as many steps on few of the
+images as on many. With --mapped rows are looked at through the memory map instead of
 read.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIZE, BATCH, A_SHARD, CLASSES = 32, 256, 10_000, 10
+SIZE, A_SHARD, CLASSES = 32, 10_000, 10
 PROGRAM = """
 import sys, time
 from pathlib import Path
@@ -63,9 +63,14 @@ images.fingerprint()
 memory("summed up")
 setup = EncoderSetup(EncoderConfig("cifar_pad1", 4), 32, mean, std)
 method = MethodPlan("dual_gating", setup, MethodConfig(ExpanderConfig(64, 64)), 0.5, 0).build()
-source = loop.BatchSource(images.images, 256, torch.device("cpu"), 0)
-recipe = TrainConfig(epochs=max(1, round(steps / source.batches_per_epoch)), batch_size=256,
-                     lr=0.01, warmup_epochs=0)
+
+class Source(loop.BatchSource):
+    # An epoch of at most so many batches, of random rows of all images.
+    batches_per_epoch = property(lambda self: min(steps, self._count // self.batch_size))
+
+source = Source(images.images, 256, torch.device("cpu"), 0)
+recipe = TrainConfig(epochs=round(steps / source.batches_per_epoch), batch_size=256, lr=0.01,
+                     warmup_epochs=0)
 began = time.perf_counter()
 loop.train(method, source, SeveralViews(RandomViews(ViewConfig(size=32))), recipe)
 taken = recipe.epochs * source.batches_per_epoch
@@ -96,6 +101,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--few", type=int, default=2000)
     parser.add_argument("--many", type=int, default=200_000)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--mapped", action="store_true")
     given = parser.parse_args()
     if not given.folder.exists():
@@ -105,7 +111,7 @@ def main() -> None:
     peaks = []
     for count in (given.few, given.many):
         cache = given.folder.with_name(f"{given.folder.name}-cache")
-        values = [str(given.folder), str(cache), str(count), str(given.many // BATCH)]
+        values = [str(given.folder), str(cache), str(count), str(given.steps)]
         command = [sys.executable, "-c", PROGRAM, *values, str(int(given.mapped))]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         print(done.stdout, end="", flush=True)

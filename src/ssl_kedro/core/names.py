@@ -10,7 +10,7 @@ from typing import overload
 
 import numpy as np
 
-_ROWS_AT_ONCE = 2**14
+_ROWS_AT_ONCE = 2**10
 
 
 class Names(Sequence[str]):

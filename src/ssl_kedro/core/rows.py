@@ -36,7 +36,7 @@ def rows_of(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _read(file: io.FileIO, offset: int, rows: np.ndarray, found: np.ndarray) -> None:
     size = found.nbytes // len(rows)
-    content = memoryview(found.reshape(-1).view(np.uint8))
+    content = found.reshape(-1).view(np.uint8).data
     # Rows that follow one another are read at once.
     starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1).tolist()
     for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):

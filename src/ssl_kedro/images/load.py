@@ -176,7 +176,7 @@ class ImageSource:
     load: Callable[[DataConfig, Split, int], ImageSet]
     reads_files: bool = True
     unlabelled: bool = False
-    count: Callable[[DataConfig, Split, int], int] | None = None
+    count: Callable[[DataConfig, Split, int], int | None] | None = None
     options: tuple[str, ...] = ()
     package: str | None = None
 

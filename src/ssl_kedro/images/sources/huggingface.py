@@ -88,7 +88,9 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     return stored(plan, config)
 
 
-def _count(config: DataConfig, split: Split, seed: int) -> int:
+def _count(config: DataConfig, split: Split, seed: int) -> int | None:
+    if not Path(config.root or "").expanduser().is_dir():
+        return None  # a look at the parameters is not worth a download
     return len(_found(config, split, seed)[1])
 
 
