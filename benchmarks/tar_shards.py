@@ -1,11 +1,11 @@
 """Resident memory of a training from tar shards, by the number of images.
 
-python benchmarks/tar_shards.py --folder /tmp/shards [--few 2000] [--many 200000] [--steps 100] [--mapped]
+python benchmarks/tar_shards.py --folder /tmp/shards [--few 2000] [--many 200000] [--steps 100]
+    [--mapped]
 
-Writes shards of 10,000 generated 32 px JPEGs with labels, where the folder is missing. A process
-each indexes, stores and trains dual gating (width 4, batches of 256) for as many steps on few of the
-images as on many. With --mapped rows are looked at through the memory map instead of
-read.
+Writes shards of at most 10,000 generated 32 px JPEGs with labels, where they are missing. A process
+for few and one for many images indexes and stores them and trains dual gating (width 4, batches of
+256) for as many steps. With --mapped rows are looked at through the memory map instead of read.
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--mapped", action="store_true")
     given = parser.parse_args()
-    if not given.folder.exists():
-        began = time.perf_counter()
-        write_shards(given.folder, given.many + given.many // 100)
-        print(f"written in {time.perf_counter() - began:.0f} s", flush=True)
     peaks = []
     for count in (given.few, given.many):
-        cache = given.folder.with_name(f"{given.folder.name}-cache")
-        values = [str(given.folder), str(cache), str(count), str(given.steps)]
+        folder = given.folder / str(count)
+        if not folder.exists():
+            began = time.perf_counter()
+            write_shards(folder, count + count // 100)
+            print(f"written in {time.perf_counter() - began:.0f} s", flush=True)
+        values = [str(folder), f"{folder}-cache", str(count), str(given.steps)]
         command = [sys.executable, "-c", PROGRAM, *values, str(int(given.mapped))]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         print(done.stdout, end="", flush=True)
