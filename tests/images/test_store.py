@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import ssl_kedro
+from ssl_kedro.core.files import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 
@@ -288,6 +289,25 @@ def test_an_interruption_keeps_what_is_there(
     assert len(decodings) == seen + 56
 
 
+def test_an_interruption_between_two_steps_stores_nothing_twice(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load_images(whole := dataclasses.replace(config, cache_dir=str(tmp_path / "whole")), "train", 0)
+    original = GrowingArray.add
+
+    def interrupted(array: GrowingArray, rows: np.ndarray) -> None:
+        original(array, rows)
+        if array.rows > 64:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GrowingArray, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load_images(config, "train", 0)
+    load_images(config, "train", 0)
+    assert contents(config) == contents(whole)
+
+
 def test_too_many_unreadable_files_end_it_at_once_and_a_larger_share_goes_on(
     config: DataConfig, decodings: list[Path]
 ) -> None:
@@ -304,6 +324,7 @@ def test_too_many_unreadable_files_end_it_at_once_and_a_larger_share_goes_on(
 def test_two_processes_store_once(config: DataConfig) -> None:
     program = f"""
 import time
+from ssl_kedro.core.files import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, load_images
 original = decode_files.decoded_image

@@ -63,7 +63,7 @@ def extract_features(
     with progress_bar(len(images), label, "images") as bar:
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
-            rows = np.arange(len(images))[part]
+            rows = np.arange(start, min(part.stop, len(images)))
             batch = torch.from_numpy(rows_of(images, rows)).to(device)
             encoding = encoder(batch, branch)
             features[part] = encoding.features.cpu().numpy()

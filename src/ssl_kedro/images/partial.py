@@ -29,23 +29,29 @@ class PartialStore(AbstractContextManager["PartialStore"]):
         row_shape: of an image, (3, S, S).
 
     Attributes:
-        done: images read so far, also those that could not be decoded.
-        unreadable: the reason by index for each of those.
+        unreadable: the reason by index of each image that could not be decoded.
     """
 
     def __init__(self, folder: Path, row_shape: Sequence[int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.done, rows, self.unreadable, length = _kept(folder / _JOURNAL)
+        done, rows, self.unreadable, length = _kept(folder / _JOURNAL)
         try:
             self._array = GrowingArray(folder / _ARRAY, row_shape, "|u1", rows)
         except (OSError, ValueError):  # the array did not outlast a loss of power
-            self.done, self.unreadable, length = 0, {}, 0
+            done, rows, self.unreadable, length = 0, 0, {}, 0
             self._array = GrowingArray(folder / _ARRAY, row_shape, "|u1")
         self._journal = (folder / _JOURNAL).open("ab")
         self._journal.truncate(length)
         self._waiting: dict[int, str] = {}
+        # Both at once, as Ctrl-C may come between any two steps.
+        self._read_and_rows = done, rows
         self._last_kept = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        """Images read so far, also those that could not be decoded."""
+        return self._read_and_rows[0]
 
     def add(self, images: np.ndarray, unreadable: Sequence[tuple[int, str]]) -> None:
         """The next block.
@@ -55,10 +61,11 @@ class PartialStore(AbstractContextManager["PartialStore"]):
             unreadable: index in the block, and the reason, of each of the others.
         """
         self._array.add(images)
-        found = {self.done + index: reason for index, reason in unreadable}
+        done, rows = self._read_and_rows
+        found = {done + index: reason for index, reason in unreadable}
         self.unreadable |= found
         self._waiting |= found
-        self.done += len(images) + len(unreadable)
+        self._read_and_rows = done + len(images) + len(unreadable), rows + len(images)
         if time.monotonic() - self._last_kept > _KEPT_EVERY_S:
             self._keep()
 
@@ -88,7 +95,7 @@ class PartialStore(AbstractContextManager["PartialStore"]):
 
     def _keep(self) -> None:
         self._array.flush()
-        line = [self.done, self._array.rows, list(self._waiting.items())]
+        line = [*self._read_and_rows, list(self._waiting.items())]
         self._journal.write(json.dumps(line).encode() + b"\n")
         self._journal.flush()
         self._waiting = {}
