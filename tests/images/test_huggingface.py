@@ -22,6 +22,12 @@ from ssl_kedro.images.load import DataConfig, ImageSourceError, count_images, lo
 datasets = pytest.importorskip("datasets")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package leaves locks in its cache, else in the user's home."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
+
+
 def png(grey: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.full((8, 8, 3), grey, np.uint8)).save(buffer, "PNG")
