@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ssl_kedro import encoders, methods
-    from ssl_kedro.api import Recipe, load_images, train
+    from ssl_kedro.api import Recipe, train
     from ssl_kedro.augment.config import ViewConfig as Views
     from ssl_kedro.encoders.bundle import load_encoder, save_encoder
+    from ssl_kedro.images.by_name import load_images
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,7 +40,7 @@ _PLACES = {
     "Recipe": ("ssl_kedro.api", "Recipe"),
     "Views": ("ssl_kedro.augment.config", "ViewConfig"),
     "load_encoder": ("ssl_kedro.encoders.bundle", "load_encoder"),
-    "load_images": ("ssl_kedro.api", "load_images"),
+    "load_images": ("ssl_kedro.images.by_name", "load_images"),
     "save_encoder": ("ssl_kedro.encoders.bundle", "save_encoder"),
     "train": ("ssl_kedro.api", "train"),
 }

@@ -1,9 +1,8 @@
 """The library's verbs for a notebook or a script; :mod:`ssl_kedro` offers them."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 
@@ -11,12 +10,9 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
-from ssl_kedro.core.remote import is_remote
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.starting import set_pixel_statistics
-from ssl_kedro.images import load
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.load import DataConfig
 from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig, recipe_identity
@@ -58,40 +54,6 @@ class Trained(TrainingResult[M]):
     def encoder(self) -> Encoder:
         """The method's encoder, with its ``dense`` and ``gated`` features."""
         return self.method.encoder
-
-
-def load_images(
-    source: str | Path,
-    split: load.Split = "train",
-    *,
-    seed: int = 0,
-    storage_options: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> ImageSet:
-    """Images of a source by its name, or of a folder or ``.npz`` file by its path or URL.
-
-    >>> load_images("textures", generated=20).images.shape
-    (20, 3, 32, 32)
-
-    Args:
-        source: "textures", "digits", "cifar10" or another that parameter files know, or a path.
-        split: "pretrain" (unlabelled images, where a source has them), "train" or "eval".
-        seed: of generated images, held-out shares and limits.
-        storage_options: of a URL's file system: credentials, ``endpoint_url``, ...
-        options: further fields of :class:`~ssl_kedro.images.load.DataConfig`: ``size`` (px, 32),
-            ``limit``, ``root``, ...
-
-    Raises:
-        ConfigError: an option that cannot be used.
-        ImageSourceError: images that cannot be used; the text names what to change.
-    """
-    path = Path(source).expanduser()
-    named = isinstance(source, str) and source in load.source_names()
-    if isinstance(source, Path) or (not named and (is_remote(source) or path.exists())):
-        options = {"root": str(source), **options}
-        source = "npz" if path.suffix == ".npz" else "folder"
-    config = DataConfig(**{"source": source, **options})
-    return load.load_images(config, split, seed, storage_options)
 
 
 def train(

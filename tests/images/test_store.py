@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,12 +10,15 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ssl_kedro
+from ssl_kedro.core.files import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 
@@ -55,7 +59,7 @@ def in_memory(config: DataConfig) -> DataConfig:
 
 def folders(config: DataConfig) -> list[str]:
     cache = Path(config.cache_dir)
-    return sorted(path.name for path in cache.iterdir()) if cache.exists() else []
+    return sorted(path.name for path in cache.iterdir() if path.is_dir()) if cache.exists() else []
 
 
 def run_python(program: str) -> subprocess.CompletedProcess[str]:
@@ -151,16 +155,25 @@ def test_stricter_limit_applies_to_a_store_that_is_there(config: DataConfig) -> 
         load_images(strict, "train", 0)
 
 
-@pytest.mark.parametrize("damage", ["no json", "no array", "cut json", "cut array", "other count"])
+@pytest.mark.parametrize(
+    "damage",
+    ["no json", "no array", "no labels", "cut json", "cut array", "cut labels", "other count"],
+)
 def test_damaged_store_is_made_again(config: DataConfig, damage: str) -> None:
     whole = np.array(load_images(config, "train", 0).images)
     (name,) = folders(config)
     folder = Path(config.cache_dir) / name
-    array, description = folder / "images.npy", folder / "store.json"
+    array, description, labels = (
+        folder / name for name in ("images.npy", "store.json", "labels.npy")
+    )
     if damage == "no json":
         description.unlink()
     elif damage == "no array":
         array.unlink()
+    elif damage == "no labels":
+        labels.unlink()
+    elif damage == "cut labels":
+        labels.write_bytes(labels.read_bytes()[:-1])
     elif damage == "cut json":
         description.write_text(description.read_text()[:50])
     elif damage == "cut array":
@@ -173,43 +186,160 @@ def test_damaged_store_is_made_again(config: DataConfig, damage: str) -> None:
     assert len(again.skipped) == 1
 
 
-def test_failure_leaves_nothing(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def kill_at(config: DataConfig, image: int, kept_every_s: float = 0.0) -> None:
+    """Store the images in a process that is killed when it comes to that image of class b."""
+    done = run_python(f"""
+import os, signal
+from ssl_kedro.images import decode_files, partial
+from ssl_kedro.images.load import DataConfig, load_images
+original = decode_files.decoded_image
+def deadly(path, size):
+    if path.parent.name == "b" and path.name == "{image:04d}.png":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(path, size)
+decode_files.decoded_image = deadly
+partial._KEPT_EVERY_S = {kept_every_s}
+load_images({config!r}, "train", 0)
+""")
+    assert done.returncode == -9, done.stderr
+
+
+def contents(config: DataConfig) -> dict[str, bytes]:
+    (folder,) = folders(config)
+    return {path.name: path.read_bytes() for path in (Path(config.cache_dir) / folder).iterdir()}
+
+
+def test_killed_process_is_continued_and_the_store_is_the_same_to_the_bit(
+    config: DataConfig, decodings: list[Path], tmp_path: Path
+) -> None:
+    whole = dataclasses.replace(config, cache_dir=str(tmp_path / "whole"))
+    load_images(whole, "train", 0)
+    assert len(decodings) == 120
+    kill_at(config, 50)  # in the second block of 64 files; the first is stored
+    (left,) = folders(config)
+    assert left.startswith(".")
+    assert left.endswith(".part")
+    images = load_images(config, "train", 0)
+    assert len(decodings) == 120 + 56
+    assert contents(config) == contents(whole)
+    assert [file.path for file in images.skipped] == ["train/a/0005.png"]
+    assert load_images(config, "train", 0).fingerprint() == images.fingerprint()
+
+
+@pytest.mark.parametrize("damage", ["torn line", "torn block", "array cut", "array gone", "text"])
+def test_whatever_a_kill_leaves_the_store_is_the_same(
+    config: DataConfig, tmp_path: Path, damage: str
+) -> None:
+    whole = dataclasses.replace(config, cache_dir=str(tmp_path / "whole"))
+    load_images(whole, "train", 0)
+    kill_at(config, 50)
+    part = Path(config.cache_dir) / folders(config)[0]
+    array, journal = part / "images.npy", part / "journal.jsonl"
+    if damage == "torn line":
+        journal.write_bytes(journal.read_bytes() + b"[120, 119")
+    elif damage == "torn block":
+        array.write_bytes(array.read_bytes() + b"x" * 500)
+    elif damage == "array cut":
+        array.write_bytes(array.read_bytes()[:-1])
+    elif damage == "array gone":
+        array.unlink()
+    else:
+        journal.write_text("no json\n")
+    load_images(config, "train", 0)
+    assert contents(config) == contents(whole)
+
+
+def test_a_file_changed_in_between_is_noticed(config: DataConfig) -> None:
+    kill_at(config, 50)
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(Path(config.root) / "train/a/0000.png")
+    images = load_images(config, "train", 0)
+    assert images.images[0, :, 0, 0].tolist() == [255, 0, 0]
+    assert np.array_equal(images.images, load_images(in_memory(config), "train", 0).images)
+
+
+def test_a_part_that_nobody_finishes_is_removed_after_a_week(config: DataConfig) -> None:
+    kill_at(config, 50)
+    (left,) = folders(config)
+    load_images(config, "eval", 0)
+    assert left in folders(config)
+    past = time.time() - 8 * 86400
+    for path in [*(Path(config.cache_dir) / left).iterdir(), Path(config.cache_dir) / left]:
+        os.utime(path, (past, past))
+    (Path(config.root) / "test/a/0000.png").unlink()
+    load_images(config, "eval", 0)
+    assert left not in folders(config)
+
+
+def test_an_interruption_keeps_what_is_there(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
+) -> None:
+    counted = decode_files.decoded_image
+
     def failing(path: Path, size: int) -> np.ndarray:
-        if path.name == "0040.png":
+        if path.name == "0050.png" and path.parent.name == "b":
             raise KeyboardInterrupt
-        return np.zeros((3, size, size), dtype=np.uint8)
+        return counted(path, size)
 
     monkeypatch.setattr(decode_files, "decoded_image", failing)
     with pytest.raises(KeyboardInterrupt):
         load_images(config, "train", 0)
-    assert folders(config) == []
+    monkeypatch.setattr(decode_files, "decoded_image", counted)
+    seen = len(decodings)
+    assert len(load_images(config, "train", 0)) == 119
+    assert len(decodings) == seen + 56
 
 
-def test_killed_process_leaves_no_store(config: DataConfig) -> None:
-    done = run_python(f"""
-import os, signal
+def test_an_interruption_between_two_steps_stores_nothing_twice(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load_images(whole := dataclasses.replace(config, cache_dir=str(tmp_path / "whole")), "train", 0)
+    original = GrowingArray.add
+
+    def interrupted(array: GrowingArray, rows: np.ndarray) -> None:
+        original(array, rows)
+        if array.rows > 64:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GrowingArray, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load_images(config, "train", 0)
+    load_images(config, "train", 0)
+    assert contents(config) == contents(whole)
+
+
+def test_too_many_unreadable_files_end_it_at_once_and_a_larger_share_goes_on(
+    config: DataConfig, decodings: list[Path]
+) -> None:
+    for index in (6, 7):
+        (Path(config.root) / f"train/a/{index:04d}.png").write_bytes(b"")
+    with pytest.raises(ImageSourceError, match=r"3 of 120 files.*0007\.png"):
+        load_images(config, "train", 0)
+    assert len(decodings) == 64
+    images = load_images(dataclasses.replace(config, max_skipped=0.1), "train", 0)
+    assert len(images) == 117
+    assert len(decodings) == 120
+
+
+def test_two_processes_store_once(config: DataConfig) -> None:
+    program = f"""
+import time
+from ssl_kedro.core.files import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, load_images
 original = decode_files.decoded_image
-def deadly(path, size):
-    if path.parent.name == "b" and path.name == "0050.png":
-        os.kill(os.getpid(), signal.SIGKILL)
+calls = []
+def slow(path, size):
+    calls.append(path)
+    time.sleep(0.01)
     return original(path, size)
-decode_files.decoded_image = deadly
+decode_files.decoded_image = slow
 load_images({config!r}, "train", 0)
-""")
-    assert done.returncode == -9, done.stderr
-    (left,) = folders(config)
-    assert left.startswith(".")
-    assert left.endswith(".tmp")
-    assert len(load_images(config, "train", 0)) == 119
-    # Its remains go once it is certain that nobody writes to them.
-    assert left in folders(config)
-    hours_ago = time.time() - 2 * 3600
-    for path in [*(Path(config.cache_dir) / left).iterdir(), Path(config.cache_dir) / left]:
-        os.utime(path, (hours_ago, hours_ago))
-    load_images(config, "eval", 0)
-    assert left not in folders(config)
+print(len(calls))
+"""
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(run_python, [program, program]))
+    assert sorted(int(one.stdout) for one in done) == [0, 120], [one.stderr for one in done]
 
 
 def test_full_disk_is_noticed_before_decoding(

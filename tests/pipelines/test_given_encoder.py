@@ -11,12 +11,12 @@ import torch
 
 from conftest import Project
 from oracles.norms import with_used_norms
-from ssl_kedro.api import load_images
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.nested_resnet18 import NestedConfig, NestedResNet18
 from ssl_kedro.evaluation.linear_probe import linear_probe_right
+from ssl_kedro.images.by_name import load_images
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.given_encoder import _budgets, evaluate_budgets, few_labels

@@ -6,6 +6,7 @@ is made and is read by memory map afterwards; the folder gets its name when it i
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -213,15 +214,25 @@ class GrowingArray(AbstractContextManager["GrowingArray"]):
         path: of the file.
         row_shape: of one row.
         kind: of the numbers, "|u1" or "<f4".
+        rows: that an earlier writer of the file has left, and that stay; what comes behind goes.
+
+    Raises:
+        ValueError: the file holds fewer rows.
     """
 
-    def __init__(self, path: Path, row_shape: Sequence[int], kind: str) -> None:
+    def __init__(self, path: Path, row_shape: Sequence[int], kind: str, rows: int = 0) -> None:
         self.path = path
-        self.rows = 0
+        self.rows = rows
         self._row_shape = tuple(row_shape)
         self._kind = np.dtype(kind)
-        self._file = path.open("wb")
+        self._file = path.open("r+b" if rows else "wb")
         self._write_header()
+        end = self._file.tell() + rows * self._kind.itemsize * math.prod(row_shape)
+        if self._file.seek(0, os.SEEK_END) < end:
+            self._file.close()
+            raise ValueError(f"{path}: fewer than {rows} rows")
+        self._file.truncate(end)
+        self._file.seek(end)
 
     def add(self, rows: np.ndarray) -> None:
         """Append rows (K, *row_shape).
@@ -233,6 +244,11 @@ class GrowingArray(AbstractContextManager["GrowingArray"]):
             raise ValueError(f"expected rows of shape {self._row_shape}, found {rows.shape[1:]}")
         self._file.write(np.ascontiguousarray(rows, dtype=self._kind).data)
         self.rows += len(rows)
+
+    def flush(self) -> None:
+        """Have what was added survive a loss of power."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def __exit__(self, *_: object) -> None:
         """Write how many rows there are."""

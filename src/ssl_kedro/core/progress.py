@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Union[float, "Tensor"]
 
 
-def progress_bar(total: int, description: str, unit: str, **options: Any) -> tqdm[Any]:
+def progress_bar(total: int | None, description: str, unit: str, **options: Any) -> tqdm[Any]:
     """Progress bar on standard error that shows count, rate and time left.
 
     In a terminal it redraws ten times a second; elsewhere (a log file, a scheduler) it
     writes one line every 30 seconds, so that a log stays readable.
 
     Args:
-        total: count at the end.
+        total: count at the end; None where nobody knows.
         description: text in front of the bar.
         unit: what is counted, e.g. "images".
         options: passed on to tqdm.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.rows import rows_of
 from ssl_kedro.encoders.base import Branch, Encoder
 
 
@@ -62,7 +63,8 @@ def extract_features(
     with progress_bar(len(images), label, "images") as bar:
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
-            batch = torch.from_numpy(np.array(images[part])).to(device)
+            rows = np.arange(start, min(part.stop, len(images)))
+            batch = torch.from_numpy(rows_of(images, rows)).to(device)
             encoding = encoder(batch, branch)
             features[part] = encoding.features.cpu().numpy()
             if gated:

@@ -68,6 +68,37 @@ def decoded_image(source: Path | Image.Image, size: int) -> np.ndarray:
         return _square(image, size)
 
 
+def decoded_inside(path: Path, offset: int, count: int, size: int) -> np.ndarray:
+    """One image inside of a larger file, as :func:`decoded_image`.
+
+    Args:
+        path: of the file.
+        offset: of the image's first byte.
+        count: bytes of the image.
+        size: side of the result in pixels.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded; the text is the reason.
+    """
+    with _faults_told():
+        with opened_file(path) as file:
+            file.seek(offset)
+            data = file.read(count)
+        if len(data) < count:
+            raise UnreadableImageError(f"the file ends {count - len(data)} bytes too early")
+    return decoded_bytes(data, size)
+
+
+def decoded_bytes(data: bytes, size: int) -> np.ndarray:
+    """One image file in memory, as :func:`decoded_image`.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded; the text is the reason.
+    """
+    with _faults_told(), _header_read(data) as image, _drafted(image, 2 * size, None):
+        return _square(image, size)
+
+
 def decoded_part(
     path: Path,
     resize: "Resize",
@@ -132,10 +163,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     with _faults_told():
         with opened_file(path) as file:
             data = file.read()
-        if not data:
-            raise UnreadableImageError("empty file")
-        with opened_image(BytesIO(data)) as image:
+        with _header_read(data) as image:
             yield image
+
+
+def _header_read(data: bytes) -> Image.Image:
+    if not data:
+        raise UnreadableImageError("empty file")
+    return opened_image(BytesIO(data))
 
 
 @contextmanager

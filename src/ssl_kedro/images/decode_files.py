@@ -6,7 +6,7 @@ fast). The processes are of our own making: unlike those of multiprocessing they
 the locks of a running program nor import its main module again.
 
 Each runs this module. Protocol, for each task: one line of JSON comes in on standard input
-(``{"root", "paths", "size", "pixel_limit"}``); one line of JSON goes out on standard output
+(``{"root", "files", "size", "pixel_limit"}``); one line of JSON goes out on standard output
 (``{"skipped": [[index, reason], ...]}``), followed by the images, uint8 (K, 3, size, size) as
 bytes. A process ends with its standard input, and so with the process that started it.
 """
@@ -17,16 +17,17 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.images.decode import decoded_image
+from ssl_kedro.images.decode import decoded_image, decoded_inside
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.load import DataConfig, ImageSourceError
 from ssl_kedro.images.store import Block
@@ -42,26 +43,28 @@ _FEW_BYTES = 20e6
 
 
 def file_blocks(
-    config: DataConfig, root: Path, paths: Sequence[str], total_bytes: int
+    config: DataConfig, root: Path, files: Sequence[Any], total_bytes: int, done: int = 0
 ) -> Iterator[Block]:
     """Decoded files, in order; the same whatever the number of workers.
 
     Args:
         config: its ``size`` and ``workers``.
         root: folder of the source.
-        paths: relative to root.
-        total_bytes: of the files; many or large ones are worth several processes.
+        files: path relative to root, or (path, offset, bytes) of an image inside of a file, each.
+        total_bytes: of the images; many or large ones are worth several processes.
+        done: how many of the files are left out, from the first on.
     """
-    tasks = [paths[i : i + _FILES_A_TASK] for i in range(0, len(paths), _FILES_A_TASK)]
-    workers = min(config.workers or _available_cores(), len(tasks))
-    if workers == 1 or (len(paths) < _FEW_FILES and total_bytes < _FEW_BYTES):
+    starts = range(done, len(files), _FILES_A_TASK)
+    tasks = (files[start : start + _FILES_A_TASK] for start in starts)
+    workers = min(config.workers or _available_cores(), len(starts))
+    if workers <= 1 or (len(files) < _FEW_FILES and total_bytes < _FEW_BYTES):
         return (_decoded_files(root, task, config.size) for task in tasks)
     return _parallel(config, root, tasks, workers)
 
 
-def _decoded_files(root: Path, paths: Sequence[str], size: int) -> Block:
+def _decoded_files(root: Path, files: Sequence[Any], size: int) -> Block:
     """Several files below a root, in order, size x size px."""
-    images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+    images = np.empty((len(files), 3, size, size), dtype=np.uint8)
     skipped = []
     filled = 0
     # The fate of large images and odd metadata is decided in decode.py; Pillow's warnings
@@ -69,9 +72,12 @@ def _decoded_files(root: Path, paths: Sequence[str], size: int) -> Block:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        for index, path in enumerate(paths):
+        for index, file in enumerate(files):
             try:
-                images[filled] = decoded_image(root / path, size)
+                if isinstance(file, str):
+                    images[filled] = decoded_image(root / file, size)
+                else:
+                    images[filled] = decoded_inside(root / file[0], file[1], file[2], size)
             except UnreadableImageError as error:
                 skipped.append((index, str(error)))
             else:
@@ -93,12 +99,12 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{known}" if known else package},
         )
 
-    def decoded(self, paths: Sequence[str]) -> Block:
+    def decoded(self, files: Sequence[Any]) -> Block:
         """Files as a block, decoded by the process."""
         size = self._config.size
         task = {
             "root": str(self._root),
-            "paths": list(paths),
+            "files": list(files),
             "size": size,
             "pixel_limit": Image.MAX_IMAGE_PIXELS,
         }
@@ -110,12 +116,12 @@ class _Worker:
             tasks.flush()
         line = answers.readline()
         if not line.endswith(b"\n"):
-            raise self._ended(paths)
+            raise self._ended(files)
         skipped = json.loads(line)["skipped"]
-        count = len(paths) - len(skipped)
+        count = len(files) - len(skipped)
         content = answers.read(count * 3 * size * size)
         if len(content) < count * 3 * size * size:
-            raise self._ended(paths)
+            raise self._ended(files)
         return np.frombuffer(content, dtype=np.uint8).reshape(count, 3, size, size), skipped
 
     def close(self) -> None:
@@ -123,23 +129,27 @@ class _Worker:
         with suppress(BrokenPipeError), self._process:  # it may have ended already
             pass
 
-    def _ended(self, paths: Sequence[str]) -> ImageSourceError:
+    def _ended(self, files: Sequence[Any]) -> ImageSourceError:
         return self._config.error(
             "workers",
             found=f"that a decoding process ended with code {self._process.wait()} at one of "
-            f"{paths[0]} to {paths[-1]}",
+            f"{_shown(files[0])} to {_shown(files[-1])}",
             expected="processes that live until all files are decoded",
             remedy="set data.workers to 1 to decode in the main process, and see whether memory "
             "is short or one of these files is damaged",
         )
 
 
+def _shown(file: Any) -> str:
+    return file if isinstance(file, str) else f"byte {file[1]} of {file[0]}"
+
+
 def _parallel(
-    config: DataConfig, root: Path, tasks: Sequence[Sequence[str]], workers: int
+    config: DataConfig, root: Path, tasks: Iterable[Sequence[Any]], workers: int
 ) -> Iterator[Block]:
     idle: SimpleQueue[_Worker] = SimpleQueue()
 
-    def decoded(task: Sequence[str]) -> Block:
+    def decoded(task: Sequence[Any]) -> Block:
         worker = idle.get()
         try:
             return worker.decoded(task)
@@ -168,7 +178,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         task = json.loads(line)
         Image.MAX_IMAGE_PIXELS = task["pixel_limit"]
-        images, skipped = _decoded_files(Path(task["root"]), task["paths"], task["size"])
+        images, skipped = _decoded_files(Path(task["root"]), task["files"], task["size"])
         answers.write(json.dumps({"skipped": skipped}).encode() + b"\n")
         answers.write(images.tobytes())
         answers.flush()

@@ -11,7 +11,7 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -61,7 +61,12 @@ class UnreadableImageError(UserError, ValueError):
 
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image; hidden ones are not."""
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in EXTENSIONS
+    return not name.startswith(".") and _ends_in(name, EXTENSIONS)
+
+
+def _ends_in(name: str, endings: frozenset[str]) -> bool:
+    # A fifth of the time that a path takes, which is seconds for a million names.
+    return os.path.splitext(name)[1].lower() in endings  # noqa: PTH122
 
 
 def is_visible_folder(name: str) -> bool:
@@ -77,7 +82,15 @@ def images_below(root: Path, folder: str = "", *, follow_links: bool = False) ->
         folder: below the root; "" = the root itself.
         follow_links: to folders, each folder once.
     """
-    found: list[str] = []
+    return sorted(_images_below(root, folder, follow_links))
+
+
+def any_image_below(root: Path, folder: str) -> bool:
+    """Whether :func:`images_below` would find one; looks no further than the first."""
+    return any(True for _ in _images_below(root, folder, follow_links=False))
+
+
+def _images_below(root: Path, folder: str, follow_links: bool) -> Iterator[str]:
     seen: set[tuple[int, int]] = set()
     for place, folders, names in os.walk(root / folder.lstrip("/"), followlinks=follow_links):
         if follow_links:
@@ -90,8 +103,7 @@ def images_below(root: Path, folder: str = "", *, follow_links: bool = False) ->
         folders[:] = sorted(filter(is_visible_folder, folders))
         prefix = os.path.relpath(place, root).replace(os.sep, "/") + "/"
         prefix = "" if prefix == "./" else prefix
-        found += [prefix + name for name in names if is_image(name)]
-    return sorted(found)
+        yield from (prefix + name for name in names if is_image(name))
 
 
 def passed_over(root: Path, known: frozenset[str] = EXTENSIONS) -> dict[str, int]:
@@ -107,8 +119,8 @@ def passed_over(root: Path, known: frozenset[str] = EXTENSIONS) -> dict[str, int
     found: Counter[str] = Counter()
     for _, folders, names in os.walk(root):
         folders[:] = filter(is_visible_folder, folders)
-        endings = (PurePosixPath(name).suffix.lower() for name in names if name[0] != ".")
-        found.update(shown(ending) for ending in endings if ending not in known)
+        others = (name for name in names if name[0] != "." and not _ends_in(name, known))
+        found.update(shown(PurePosixPath(name).suffix.lower()) for name in others)
     counts = dict(found.most_common())
     if counts:
         _say(f"Passed over in {shown(str(root))}: {counted_kinds(counts)}")

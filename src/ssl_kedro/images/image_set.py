@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ssl_kedro.core.rows import rows_of
+
 _BLOCK_BYTES = 32 * 2**20
 _HASHED_WHOLE_BYTES = 256 * 2**20
 
@@ -113,4 +115,4 @@ class ImageSet:
         """Some of the images, a few at a time."""
         step = max(1, _BLOCK_BYTES // max(1, int(np.prod(self.images.shape[1:]))))
         for start in range(0, len(rows), step):
-            yield np.asarray(self.images[rows[start : start + step]])
+            yield rows_of(self.images, rows[start : start + step])

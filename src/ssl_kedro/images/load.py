@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
+_OPTIONS = ("image_key", "label_key", "subset", "train_split", "eval_split")
 _COUNT, _GENERATED = Range(at_least=1), Range(at_least=1, at_most=10_000_000)
 
 
@@ -34,8 +36,9 @@ class DataConfig(Config):
 
     Args:
         source: which one, by a name of a module of :mod:`ssl_kedro.images.sources`.
-        root: the source's folder, or the file of ``npz``, also elsewhere (``s3://...``); None for
-            textures and digits.
+        root: the source's folder, the file of ``npz``, a pattern of tar files (``webdataset``) or
+            a name on the Hugging Face Hub (``huggingface``), also elsewhere (``s3://...``); None
+            for textures and digits.
         size: height and width of the stored images in pixels.
         limit: at most so many images of each training part, the classes as equal in number
             as they can be; None keeps all.
@@ -48,9 +51,17 @@ class DataConfig(Config):
         cache_dir: folder of memory maps; they are reused by later runs.
         workers: decoding processes; 0 takes one for each core, 1 none but the main one.
         max_skipped: largest share of unreadable files; more of them end the run.
+        image_key: ending of the images of ``webdataset``, column of those of ``huggingface``; None
+            where it is to be found.
+        label_key: the same for labels, or their key in ``.json``.
+        subset: of ``huggingface``, where a data set has several.
+        train_split: of ``huggingface``; None = train, or the only one.
+        eval_split: of ``huggingface``; None = test, validation, val or eval, whichever is there
+            first, or a share of the training part.
 
     Raises:
-        ConfigError: a value outside its range, or a root for a source that has none.
+        ConfigError: a value outside its range, a root or another option for a source that has none,
+            or a source whose package is missing.
     """
 
     source: str = "textures"
@@ -65,6 +76,11 @@ class DataConfig(Config):
     cache_dir: str = "data/02_intermediate/images"
     workers: Annotated[int, Range(at_least=0, at_most=1024)] = 0
     max_skipped: Annotated[float, Range(at_least=0, below=1)] = 0.01
+    image_key: str | None = None
+    label_key: str | None = None
+    subset: str | None = None
+    train_split: str | None = None
+    eval_split: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +93,13 @@ class DataConfig(Config):
                 f"none, because source = {self.source} reads no files; "
                 "give source = folder (or another that does) to use this root",
             )
+        for name in _OPTIONS:
+            if getattr(self, name) is not None and name not in source.options:
+                expected = f"none, because source = {self.source} has no such option"
+                raise ConfigError(name, getattr(self, name), expected)
+        if source.package and importlib.util.find_spec(source.package) is None:
+            missing = f"one whose package is installed: pip install 'ssl_kedro[{self.source}]'"
+            raise ConfigError("source", self.source, missing)
 
     def limit_of(self, training: bool) -> tuple[str, int | None]:
         """Name and value of the limit of the training or the evaluation part."""
@@ -145,13 +168,17 @@ class ImageSource:
         unlabelled: whether pre-training has more images than the labelled training part.
         count: as ``load``, how many images there are, told without decoding any; None where only
             loading tells.
+        options: fields of the configuration that only such sources have.
+        package: that it needs and that is not always there, an extra of the source's name.
     """
 
     names: tuple[str, ...]
     load: Callable[[DataConfig, Split, int], ImageSet]
     reads_files: bool = True
     unlabelled: bool = False
-    count: Callable[[DataConfig, Split, int], int] | None = None
+    count: Callable[[DataConfig, Split, int], int | None] | None = None
+    options: tuple[str, ...] = ()
+    package: str | None = None
 
 
 @cache

@@ -1,35 +1,39 @@
 """One array for all images: in memory, or a memory map that later runs reuse.
 
-A memory map is a folder ``<cache_dir>/<key>/`` with ``images.npy`` (uint8 (N, 3, S, S)) and
-``store.json`` (labels, class names, skipped files). The key is a hash of everything the
-pixels depend on.
+A memory map is a folder ``<cache_dir>/<key>/`` with ``images.npy`` (uint8 (N, 3, S, S)),
+``labels.npy`` (int64 (N,), where there are labels) and ``store.json`` (class names, skipped files).
+The key is a hash of everything the pixels depend on. Until it is whole it is called
+``.<key>.part``, and whoever needs it next finishes it (:mod:`ssl_kedro.images.partial`).
 """
 
 import hashlib
 import json
+import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
 from ssl_kedro.core.errors import first_few, shown
-from ssl_kedro.core.files import MappedStore
+from ssl_kedro.core.files import MappedStore, free_bytes, size_of
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.images.decode import resized_square
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig
+from ssl_kedro.images.partial import PartialStore
 from ssl_kedro.images.subsets import limited
 
 # Raised whenever the same plan gives other pixels or other files than before.
-_FORMAT = 1
+_FORMAT = 2
 _MEBIBYTE = 2**20
 _SHOW_PROGRESS_ABOVE = 2000
-_ABANDONED_AFTER_S = 3600.0
+_ABANDONED_AFTER_S = 7 * 86400.0
 
 
 # Some consecutive images of a source: uint8 (K, 3, S, S), those that could be read, and for each
@@ -46,18 +50,21 @@ class Plan:
         count: number of images if all can be read.
         labels: int64 (count,), or None.
         class_names: in the order of the labels.
-        blocks: of the images, in order; made as they are taken.
+        blocks: from a number of images to the blocks of those that follow them, in order, made as
+            they are taken: where a run that was killed has stopped.
         paths: (count,), of the files; empty for a source without files.
         always_mapped: a memory map whatever the size.
+        lost: files that were found unreadable before the images were counted.
     """
 
     identity: tuple[Any, ...]
     count: int
     labels: np.ndarray | None
     class_names: tuple[str, ...]
-    blocks: Iterable[Block]
+    blocks: Callable[[int], Iterable[Block]]
     paths: Sequence[str] = ()
     always_mapped: bool = False
+    lost: tuple[SkippedFile, ...] = ()
 
 
 def stored(plan: Plan, config: DataConfig) -> ImageSet:
@@ -68,22 +75,38 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
     """
     if not plan.always_mapped and _bytes(plan, config) <= config.memory_limit_mb * _MEBIBYTE:
         return _in_memory(plan, config)
-    folder = Path(config.cache_dir) / _key(plan, config)
-    store = MappedStore(folder, description="store.json")
+    store = MappedStore(Path(config.cache_dir) / _key(plan, config), description="store.json")
     if (found := _opened(store, plan, config)) is not None:
         return found
-    _check_room(plan, config)
     try:
-        _remove_abandoned(folder.parent)
-        _write(plan, config, store)
+        return _written(store, plan, config)
     except OSError as error:
         raise config.error(
             "cache_dir",
-            found=f"that the memory map of {config.source} cannot be written there "
-            f"({error.__cause__ or error})",
+            found=f"that the memory map of {config.source} cannot be written there ({error})",
             expected=f"a writable folder with {_bytes(plan, config) / 1e9:.1f} GB of free space",
             remedy="free space, or set data.cache_dir to another folder",
         ) from error
+
+
+def _written(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet:
+    """The memory map, made by this process or by one that is at it already."""
+    folder = store.folder
+    part = folder.with_name(f".{folder.name}.part")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    if part.exists():
+        logging.getLogger(__name__).info("%s: goes on with what is stored already", folder.name)
+    with lock:
+        if (found := _opened(store, plan, config)) is not None:
+            return found
+        _remove_abandoned(folder.parent)
+        _check_room(plan, config, part)
+        try:
+            _write(plan, config, part, folder)
+        except OSError:  # a full disk is not to stay full
+            shutil.rmtree(part, ignore_errors=True)
+            raise
     written = _opened(store, plan, config)
     if written is None:
         raise config.error(
@@ -106,58 +129,74 @@ def _key(plan: Plan, config: DataConfig) -> str:
 
 def _in_memory(plan: Plan, config: DataConfig) -> ImageSet:
     images = np.empty((plan.count, 3, config.size, config.size), dtype=np.uint8)
-    filled = 0
-
-    def add(block: np.ndarray) -> None:
-        nonlocal filled
-        images[filled : filled + len(block)] = block
-        filled += len(block)
-
-    labels, skipped = _made(plan, config, add)
+    filled = done = 0
+    reasons: dict[int, str] = {}
+    with _bar(plan, config, 0) as bar:
+        for block, unreadable in plan.blocks(0):
+            images[filled : filled + len(block)] = block
+            filled += len(block)
+            reasons |= {done + index: reason for index, reason in unreadable}
+            done += len(block) + len(unreadable)
+            _check_skipped(plan, config, reasons)
+            bar.update(len(block) + len(unreadable))
+    _check_skipped(plan, config, reasons)
+    skipped = (*_named(plan, reasons), *plan.lost)
+    labels = _kept_labels(plan, reasons)
     return ImageSet(images[:filled], labels, plan.class_names, config.source, skipped)
 
 
-def _made(
-    plan: Plan, config: DataConfig, add: Callable[[np.ndarray], None]
-) -> tuple[np.ndarray | None, tuple[SkippedFile, ...]]:
-    """Hand all images to ``add``; their labels, and the files that could not be read."""
-    reasons: dict[int, str] = {}
-    bar = progress_bar(
-        plan.count, f"{config.source} images", "images", disable=plan.count <= _SHOW_PROGRESS_ABOVE
-    )
-    with bar:
-        done = 0
-        for images, unreadable in plan.blocks:
-            add(images)
-            reasons |= {done + index: reason for index, reason in unreadable}
-            bar.update(len(images) + len(unreadable))
-            done += len(images) + len(unreadable)
-    skipped = tuple(SkippedFile(shown(plan.paths[i]), shown(why)) for i, why in reasons.items())
-    _check_skipped(plan, config, skipped)
-    return None if plan.labels is None else np.delete(plan.labels, list(reasons)), skipped
+def _write(plan: Plan, config: DataConfig, part: Path, folder: Path) -> None:
+    with PartialStore(part, (3, config.size, config.size)) as store:
+        with _bar(plan, config, store.done) as bar:
+            for images, unreadable in plan.blocks(store.done):
+                store.add(images, unreadable)
+                _check_skipped(plan, config, store.unreadable)
+                bar.update(len(images) + len(unreadable))
+        reasons = store.unreadable
+        _check_skipped(plan, config, reasons)
+        description = {
+            "format": _FORMAT,
+            "source": config.source,
+            "labelled": plan.labels is not None,
+            "class_names": list(plan.class_names),
+            "skipped": [asdict(file) for file in _named(plan, reasons)],
+        }
+        store.finish(folder, _kept_labels(plan, reasons), description)
 
 
-def _check_skipped(plan: Plan, config: DataConfig, skipped: Sequence[SkippedFile]) -> None:
-    if len(skipped) > config.max_skipped * plan.count:
+def _bar(plan: Plan, config: DataConfig, done: int) -> Any:
+    few = plan.count <= _SHOW_PROGRESS_ABOVE
+    return progress_bar(plan.count, f"{config.source} images", "images", disable=few, initial=done)
+
+
+def _kept_labels(plan: Plan, reasons: Mapping[int, str]) -> np.ndarray | None:
+    return None if plan.labels is None else np.delete(plan.labels, list(reasons))
+
+
+def _named(plan: Plan, reasons: Mapping[int, str]) -> tuple[SkippedFile, ...]:
+    return tuple(SkippedFile(shown(plan.paths[i]), shown(why)) for i, why in reasons.items())
+
+
+def _check_skipped(plan: Plan, config: DataConfig, reasons: Mapping[int, str]) -> None:
+    """Refuse more unreadable files than may be, as soon as there are."""
+    if _too_many(plan, config, len(reasons) + len(plan.lost)):
+        _check_number(plan, config, (*_named(plan, reasons), *plan.lost))
+
+
+def _too_many(plan: Plan, config: DataConfig, skipped: int) -> bool:
+    return skipped > config.max_skipped * (plan.count + len(plan.lost))
+
+
+def _check_number(plan: Plan, config: DataConfig, skipped: Sequence[SkippedFile]) -> None:
+    if _too_many(plan, config, len(skipped)):
         named = first_few([f"{file.path} ({file.reason})" for file in skipped], separator="; ")
         raise config.error(
             "root",
-            found=f"{len(skipped)} of {plan.count} files that cannot be read: {named}",
+            found=f"{len(skipped)} of {plan.count + len(plan.lost)} files that cannot be read, and "
+            f"maybe more: {named}",
             expected=f"at most {config.max_skipped:.2%} (data.max_skipped = {config.max_skipped})",
             remedy="repair or remove these files, or raise data.max_skipped to go on without them",
         )
-
-
-def _write(plan: Plan, config: DataConfig, store: MappedStore) -> None:
-    with store.written((3, config.size, config.size), "|u1") as (images, description):
-        labels, skipped = _made(plan, config, images.add)
-        description |= {
-            "format": _FORMAT,
-            "source": config.source,
-            "labels": None if labels is None else labels.tolist(),
-            "class_names": list(plan.class_names),
-            "skipped": [asdict(file) for file in skipped],
-        }
 
 
 def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | None:
@@ -166,28 +205,23 @@ def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | No
     if description is None:
         return None
     try:
-        images, labels = store.array(), description["labels"]
-        found = ImageSet(
-            images,
-            None if labels is None else np.array(labels, dtype=np.int64),
-            tuple(description["class_names"]),
-            config.source,
-            tuple(SkippedFile(**file) for file in description["skipped"]),
-        )
-    except (LookupError, TypeError, ValueError, OverflowError):
+        images, labels = store.array(), None
+        if description["labelled"]:
+            labels = np.load(store.folder / "labels.npy", allow_pickle=False)
+        skipped = [SkippedFile(**file) for file in description["skipped"]]
+        names = tuple(description["class_names"])
+        found = ImageSet(images, labels, names, config.source, (*skipped, *plan.lost))
+    except (LookupError, TypeError, ValueError, OverflowError, OSError, EOFError):
         return None
-    shape = (plan.count - len(found.skipped), 3, config.size, config.size)
-    if images.shape != shape:
+    if images.shape != (plan.count - len(skipped), 3, config.size, config.size):
         return None
-    _check_skipped(plan, config, found.skipped)
+    _check_number(plan, config, found.skipped)  # whoever has made it may have allowed more
     return found
 
 
-def _check_room(plan: Plan, config: DataConfig) -> None:
-    """Fail before hours of decoding where the disk cannot hold the result."""
-    cache = Path(config.cache_dir).absolute()
-    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free, needed = shutil.disk_usage(place).free, _bytes(plan, config)
+def _check_room(plan: Plan, config: DataConfig, part: Path) -> None:
+    """Fail before hours of decoding where the disk cannot hold the rest of the result."""
+    free, needed = free_bytes(part), _bytes(plan, config) - size_of(part)
     if needed > free:
         raise config.error(
             "cache_dir",
@@ -198,8 +232,8 @@ def _check_room(plan: Plan, config: DataConfig) -> None:
 
 
 def _remove_abandoned(cache: Path) -> None:
-    """Remove what killed processes left: temporary folders nobody wrote to for an hour."""
-    for folder in cache.glob(".*.tmp"):
+    """Remove what nobody has finished: parts, and temporary folders of earlier versions."""
+    for folder in [*cache.glob(".*.part"), *cache.glob(".*.tmp")]:
         newest = max((path.stat().st_mtime for path in [folder, *folder.iterdir()]), default=0.0)
         if time.time() - newest > _ABANDONED_AFTER_S:
             shutil.rmtree(folder, ignore_errors=True)
@@ -247,12 +281,16 @@ def images_from_arrays(
     """
     chosen = limited(labels, len(images), config, training, seed)
     step = max(1, 8 * _MEBIBYTE // (3 * config.size**2))
-    parts = (images[chosen[start : start + step]] for start in range(0, len(chosen), step))
+
+    def blocks(done: int) -> Iterator[Block]:
+        for start in range(done, len(chosen), step):
+            yield resized_images(images[chosen[start : start + step]], config.size), ()
+
     plan = Plan(
         identity=(*identity, training, chosen.tolist() if len(chosen) < len(images) else "all"),
         count=len(chosen),
         labels=None if labels is None else labels[chosen],
         class_names=class_names,
-        blocks=((resized_images(part, config.size), ()) for part in parts),
+        blocks=blocks,
     )
     return stored(plan, config)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ssl_kedro.core.collectives import leads, own_rows
 from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.rows import rows_of
 from ssl_kedro.core.seeding import numpy_generator, torch_generator
 from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import (
@@ -66,7 +67,7 @@ class BatchSource:
     """Random batches of one image store, without a data-loader process.
 
     An ordinary array goes to the device once and is indexed there; a memory map stays on
-    disk and only the batches travel. Of a batch that processes share, each takes its own rows.
+    disk and only the batches are read. Of a batch that processes share, each takes its own rows.
 
     Args:
         images: uint8 (N, 3, H, W), an array or a memory map.
@@ -108,7 +109,7 @@ class BatchSource:
             return Batch(self._images[own_rows(places)], own_rows(indices))
         # Rising offsets read the disk in one sweep; the order within a batch is free.
         indices = own_rows(indices.sort().values)
-        batch = torch.from_numpy(np.asarray(self._images[indices.numpy()]))
+        batch = torch.from_numpy(rows_of(self._images, indices.numpy()))
         if self.device.type == "cuda":
             return Batch(batch.pin_memory().to(self.device, non_blocking=True), indices)
         return Batch(batch.to(self.device), indices)
@@ -234,7 +235,7 @@ def some_images(images: np.ndarray, seed: int, count: int = 2000) -> np.ndarray:
     """At most so many images (N, 3, H, W): drawn, since folders keep classes together."""
     drawn = numpy_generator(seed, "recalibration")
     chosen = drawn.choice(len(images), min(count, len(images)), replace=False)
-    return np.asarray(images[np.sort(chosen)])
+    return rows_of(images, np.sort(chosen))
 
 
 def train_in_process(

@@ -11,21 +11,31 @@ A folder "train" that holds images beside other folders of images is a class of 
 part. Class folders may have folders inside. Files are taken in the order of their names.
 """
 
+import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from ssl_kedro.core.errors import shown
-from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.core.names import Names, states
+from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.images.decode_files import file_blocks
-from ssl_kedro.images.files import images_below, is_image, is_visible_folder, passed_over
+from ssl_kedro.images.files import (
+    any_image_below,
+    images_below,
+    is_image,
+    is_visible_folder,
+    passed_over,
+)
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
+from ssl_kedro.images.parts import Part, check_same_classes, kept_and_held
 from ssl_kedro.images.store import Plan, stored
-from ssl_kedro.images.subsets import held_out, limited
+from ssl_kedro.images.subsets import limited
 
 _EVALUATION_PARTS = ("test", "val", "eval")
 _LAYOUT = (
@@ -34,93 +44,93 @@ _LAYOUT = (
 )
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Some files of a root.
-
-    Args:
-        paths: relative to the root, with forward slashes; sorted within a class.
-        labels: int64, index into ``class_names`` for each path; None where unlabelled.
-        class_names: names of the class folders, sorted.
-    """
-
-    paths: Sequence[str]
-    labels: np.ndarray | None
-    class_names: tuple[str, ...]
-
-    def __getitem__(self, rows: np.ndarray) -> "_Files":
-        labels = None if self.labels is None else self.labels[rows]
-        return _Files([self.paths[row] for row in rows], labels, self.class_names)
+# Bars of what is quicker are not shown.
+_LONG_S = 2.0
 
 
-def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, _Files]:
+def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, Part]:
     """The root and the files of a part of it."""
     training = split != "eval"
     root = config.existing_root(_LAYOUT)
     files = _part(root, config, training, seed)
-    return root, files[limited(files.labels, len(files.paths), config, training, seed)]
+    return root, _chosen(files, limited(files.labels, len(files), config, training, seed))
+
+
+def _chosen(files: Part, rows: np.ndarray) -> Part:
+    if len(rows) == len(files):
+        return files
+    labels = None if files.labels is None else files.labels[rows]
+    return Part(files.names.chosen(rows), labels, files.class_names)
 
 
 def _count(config: DataConfig, split: Split, seed: int) -> int:
-    return len(_found(config, split, seed)[1].paths)
+    return len(_found(config, split, seed)[1])
 
 
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of the folder ``root``; see the top of this file."""
     root, files = _found(config, split, seed)
-    states = [_state(root, path) for path in files.paths]
+    with progress_bar(len(files), "dates of files", "files", delay=_LONG_S) as bar:
+        dated = states(root, files.names, bar.update)
     plan = Plan(
-        identity=(str(root.resolve()), files.class_names, states),
-        count=len(files.paths),
+        identity=(
+            str(root.resolve()),
+            files.class_names,
+            files.names.digest(),
+            hashlib.sha256(dated.data).hexdigest(),
+        ),
+        count=len(files),
         labels=files.labels,
         class_names=tuple(map(shown, files.class_names)),
-        blocks=file_blocks(config, root, files.paths, sum(size for _, size, _ in states)),
-        paths=files.paths,
+        blocks=partial(file_blocks, config, root, files.names, int(dated[:, 0].sum())),
+        paths=files.names,
         always_mapped=config.source == "imagenet100",
     )
     return replace(stored(plan, config), passed_over=passed_over(root))
 
 
-def _state(root: Path, path: str) -> tuple[str, int, int]:
-    """Name, size and time of change of a file; -1 for a link to nothing, skipped later."""
-    try:
-        state = (root / path).stat()
-    except OSError:
-        return path, -1, -1
-    return path, state.st_size, state.st_mtime_ns
-
-
-def _part(root: Path, config: DataConfig, training: bool, seed: int) -> _Files:
+def _part(root: Path, config: DataConfig, training: bool, seed: int) -> Part:
     """Files of the training or the evaluation part."""
     train_name = "train" if _has_parts(root) else ""
     train = _checked(root, train_name, config)
     if train_name and (test_name := _evaluation_part(root, train)):
         test = _checked(root, test_name, config)
-        _check_same_classes(train, test, test_name, config)
+        check_same_classes(train, test, test_name, config)
         return train if training else test
-    generator = numpy_generator(seed, "images", "held out")
-    kept, held = held_out(_labels_to_split(train, config), config.eval_fraction, generator)
-    return train[kept if training else held]
+    kept, held = kept_and_held(train, config, seed)
+    return _chosen(train, kept if training else held)
 
 
-def _listed(root: Path, part: str) -> _Files:
+def _class_folders(root: Path, part: str) -> list[str]:
+    """Visible folders of one part of a root that hold images at any depth, sorted."""
+    with os.scandir(root / part) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    return [
+        name for name in filter(is_visible_folder, names) if any_image_below(root, f"{part}/{name}")
+    ]
+
+
+def _listed(root: Path, part: str) -> Part:
     """Images of one part of a root, "" for the root itself, by class folder if there are any.
 
     Hidden files and files with other extensions are passed over, and so are folders without
     images.
     """
-    with os.scandir(root / part) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir())
-    classes = {
-        name: files
-        for name in filter(is_visible_folder, names)
-        if (files := images_below(root, f"{part}/{name}"))
-    }
+    classes = _class_folders(root, part)
     if not classes:
-        return _Files(_loose_images(root, part), None, ())
-    paths = [path for files in classes.values() for path in files]
-    labels = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
-    return _Files(paths, labels, tuple(classes))
+        return Part(Names.of(_loose_images(root, part)), None, ())
+    counts = []
+
+    def files_of(name: str) -> list[str]:
+        found = images_below(root, f"{part}/{name}")
+        counts.append(len(found))
+        bar.update(len(found))
+        return found
+
+    # One class at a time: strings take ten times what is kept of them.
+    with progress_bar(None, "finding files", "files", delay=_LONG_S) as bar:
+        names = Names.of(chain.from_iterable(map(files_of, classes)))
+    return Part(names, np.repeat(np.arange(len(classes)), counts), tuple(classes))
 
 
 def _loose_images(root: Path, part: str) -> list[str]:
@@ -135,12 +145,12 @@ def _has_parts(root: Path) -> bool:
     """Whether ``root/train`` is the training part, not the class of that name."""
     if not (root / "train").is_dir():
         return False
-    if _listed(root, "train").labels is not None:
+    if _class_folders(root, "train"):
         return True
-    return set(_listed(root, "").class_names) <= {"train", *_EVALUATION_PARTS}
+    return set(_class_folders(root, "")) <= {"train", *_EVALUATION_PARTS}
 
 
-def _evaluation_part(root: Path, train: _Files) -> str:
+def _evaluation_part(root: Path, train: Part) -> str:
     """First of test, val, eval that is there; "" for none.
 
     One with class folders goes before one without: some data sets publish their test images
@@ -148,15 +158,15 @@ def _evaluation_part(root: Path, train: _Files) -> str:
     """
     parts = [name for name in _EVALUATION_PARTS if (root / name).is_dir()]
     if train.labels is not None:
-        parts.sort(key=lambda name: _listed(root, name).labels is None)
+        parts.sort(key=lambda name: not _class_folders(root, name))
     return parts[0] if parts else ""
 
 
-def _checked(root: Path, part: str, config: DataConfig) -> _Files:
+def _checked(root: Path, part: str, config: DataConfig) -> Part:
     """Files of one part's folder, refused if empty, mixed or of a single class."""
     files = _listed(root, part)
     shown = part or "it"
-    if not files.paths:
+    if not len(files):
         raise config.error(
             "root",
             found=f"no images in {shown}",
@@ -185,45 +195,12 @@ def _checked(root: Path, part: str, config: DataConfig) -> _Files:
 
 
 def _single_class_remedy(root: Path, part: str, name: str) -> str:
-    inside = _listed(root, f"{part}/{name}".lstrip("/"))
-    if inside.labels is not None:
+    if inside := _class_folders(root, f"{part}/{name}".lstrip("/")):
         return (
             f"set data.root to {(root / part / name).as_posix()!r}, whose "
-            f"{len(inside.class_names)} folders look like classes, or add classes"
+            f"{len(inside)} folders look like classes, or add classes"
         )
     return "add class folders, or put the images directly in data.root to train without labels"
-
-
-def _check_same_classes(train: _Files, test: _Files, test_name: str, config: DataConfig) -> None:
-    differing = [
-        f"{', '.join(map(repr, sorted(names)[:5]))} only in {part}"
-        for part, one, other in (("train", train, test), (test_name, test, train))
-        if (names := {*one.class_names} - {*other.class_names})
-    ]
-    if differing:
-        raise config.error(
-            "root",
-            found="classes " + " and ".join(differing),
-            expected=f"the same class folders in train and {test_name}, each with images",
-            remedy="rename, add or remove class folders until they agree",
-        )
-
-
-def _labels_to_split(train: _Files, config: DataConfig) -> np.ndarray:
-    """Labels of files that are to be split; zeros where unlabelled."""
-    unlabelled = train.labels is None
-    labels = np.zeros(len(train.paths), dtype=np.int64) if train.labels is None else train.labels
-    counts = np.bincount(labels)
-    if counts.min() < 2:
-        rarest = train.paths[0] if unlabelled else train.class_names[int(counts.argmin())]
-        raise config.error(
-            "root",
-            found=f"1 image, {rarest!r}" if unlabelled else f"1 image in class {rarest!r}",
-            expected=f"at least 2{'' if unlabelled else ' in each class'}, so that one can be held "
-            "out for evaluation",
-            remedy="add images, or give the evaluation images in a test folder",
-        )
-    return labels
 
 
 SOURCE = ImageSource(("folder", "imagenet100"), _load, count=_count)

@@ -120,8 +120,8 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Textures, the classes in turn; the two parts share no draws."""
     part, count = "eval" if split == "eval" else "train", _count(config, split, seed)
 
-    def blocks() -> Iterator[Block]:
-        for start in range(0, count, _IMAGES_A_BLOCK):
+    def blocks(done: int) -> Iterator[Block]:
+        for start in range(done, count, _IMAGES_A_BLOCK):
             labels = np.arange(start, min(start + _IMAGES_A_BLOCK, count)) % len(PATTERNS)
             generator = numpy_generator(seed, "textures", part, start)
             yield textures(labels, config.size, generator), ()
@@ -131,7 +131,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
         count=count,
         labels=np.arange(count, dtype=np.int64) % len(PATTERNS),
         class_names=tuple(PATTERNS),
-        blocks=blocks(),
+        blocks=blocks,
     )
     return stored(plan, config)
 
