@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from ssl_kedro.pipelines.dual_gating import nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
@@ -11,10 +11,7 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     KEY,
     TRANSFER,
     Model,
-    Transfer,
-    images_of,
     planned_models,
-    planned_transfers,
 )
 from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost, embedding_figure
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
@@ -39,6 +36,12 @@ from ssl_kedro.pipelines.gated.graph import (
     named,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
+from ssl_kedro.pipelines.gated.transfer import (
+    Transfer,
+    planned_transfers,
+    transfer_node,
+    transfer_runs,
+)
 
 
 def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ()) -> Pipeline:
@@ -56,7 +59,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     parts = named or parameters.made_parts
     exported = EXPORT in asked
     of_chapter = planned_models(parameters, parts)
-    transfers = planned_transfers(parameters, of_chapter)
+    transfers = planned_transfers(parameters, of_chapter, TRANSFER)
     models: list[PlannedModel] = [*of_chapter]
     if not set(COMPARED).isdisjoint(parts):
         models += planned_peers(parameters, of_chapter)
@@ -66,7 +69,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     whole = Pipeline(
         [
             *encoder_nodes(KEY, models, common, parameters.initial, exported=exported),
-            *(_transfer_node(parameters, transfer) for transfer in transfers),
+            *(transfer_node(parameters, one, [TRANSFER, *one.model.own_tags]) for one in transfers),
             *(
                 report_node(KEY, one, _tags_of_parts(one[2], parts), exported=exported)
                 for one in made
@@ -79,22 +82,6 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
 def _tags_of_parts(output: str, parts: Sequence[str]) -> Sequence[str]:
     """A part of its own, or every part."""
     return [output] if output in parts else [] if output in OF_EXPORT else parts
-
-
-def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node:
-    """Linear evaluation of one encoder on one target."""
-    model = transfer.model
-    images = {
-        f"{split}_images": images_of(parameters, transfer.target_source, split)
-        for split in ("train", "eval")
-    }
-    return model.node(
-        f"transfer_to_{transfer.target}",
-        given(nodes.evaluate_transfer, seed=model.training.seed),
-        named(model.namespace, "encoder") | images,
-        transfer.output,
-        [TRANSFER, *(tag for tag in model.tags if tag not in model.parts)],
-    )
 
 
 def _report(
@@ -124,9 +111,7 @@ def _report(
         made.append((nodes.embed_features, images | features, "embedding"))
         made.append((embedding_figure, named(KEY, "embedding"), "embedding_plot"))
     if TRANSFER in parts:
-        of = {transfer.output: transfer for transfer in transfers}
-        collect = given(nodes.collect_transfers, transfers=of)
-        made.append((collect, {name: name for name in of}, "transfer"))
+        made.append(transfer_runs(transfers))
     tables = [part for part in parts if part in known_parts() and known_parts()[part].columns]
     for part in tables:
         rows = {"rows": f"{KEY}.{known_parts()[part].source}"}

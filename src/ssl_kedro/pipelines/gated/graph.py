@@ -69,6 +69,22 @@ class PlannedModel:
         return self.data == self.pipeline
 
     @property
+    def name(self) -> str:
+        """Of its variant, as in tables."""
+        return self.key.split(".", maxsplit=1)[0]
+
+    @property
+    def source(self) -> str | None:
+        """The further data set that it is pre-trained on; None = the run's own data."""
+        return None if self.own_data else self.data.rpartition(".")[2]
+
+    @property
+    def own_tags(self) -> list[str]:
+        """Tags of its method and budgets, without those of what needs it."""
+        method = self.training.method
+        return [tag for tag in self.tags if tag == method or tag.startswith("budget_")]
+
+    @property
     def compared(self) -> bool:
         """Whether its networks stand in the table of peers."""
         return not set(COMPARED).isdisjoint(self.tags)
