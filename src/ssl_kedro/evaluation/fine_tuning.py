@@ -7,13 +7,13 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import EPOCHS, RATE, Config, ConfigError, Range
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
+from ssl_kedro.encoders.classifier import Head
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.gating.budget import BudgetPenalty
 from ssl_kedro.images.image_set import ImageSet
@@ -93,18 +93,6 @@ class FineTuningConfig(Config):
             momentum=self.momentum,
             weight_decay=0.0,
         )
-
-
-class Head(NamedTuple):
-    """A linear layer on features: logits are features @ weight + bias.
-
-    Args:
-        weight: float32 (D, K).
-        bias: float32 (K,).
-    """
-
-    weight: Tensor
-    bias: Tensor
 
 
 class FineTuned(NamedTuple):

@@ -17,6 +17,7 @@ from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
 from ssl_kedro.pipelines.entrance import given
+from ssl_kedro.pipelines.gated.few_labels import label_nodes
 from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
     frames,
@@ -29,6 +30,7 @@ from ssl_kedro.pipelines.gated.given_encoder import EVALUATE, evaluation_nodes
 from ssl_kedro.pipelines.gated.graph import (
     COMPARED,
     EXPORT,
+    FEW_LABELS,
     Made,
     PlannedModel,
     budget_tags,
@@ -49,13 +51,14 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
 
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
     that the parameters name, or those of the recipe. "best" and "frontier" are such tags as well:
-    the encoder for every budget, and what a user would take instead of a gated encoder. "export"
-    adds the nodes that write compact networks to files. "evaluate" does nothing but evaluate the
-    encoder of ``encoder.init``.
+    the encoder for every budget, and what a user would take instead of a gated encoder; and so is
+    "few_labels", which fine-tunes the dense baseline and dual gating. "export" adds the nodes that
+    write compact networks to files. "evaluate" does nothing but evaluate the encoder of
+    ``encoder.init``.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
-    named = tuple(part for part in (*known_parts(), *COMPARED) if part in asked)
+    named = tuple(part for part in (*known_parts(), *COMPARED, FEW_LABELS) if part in asked)
     parts = named or parameters.made_parts
     exported = EXPORT in asked
     of_chapter = planned_models(parameters, parts)
@@ -64,11 +67,20 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     if not set(COMPARED).isdisjoint(parts):
         models += planned_peers(parameters, of_chapter)
     common = [*parts, *budget_tags(models)]
-    made = gathering(KEY, models, parameters.dense_method, exported=exported)
+    tuning, gathered = label_nodes(KEY, models, [FEW_LABELS, *budget_tags(models)])
+    made = [*gathering(KEY, models, parameters.dense_method, exported=exported), *gathered]
     made += _report(models, transfers, parts, stages(models, exported=exported))
     whole = Pipeline(
         [
-            *encoder_nodes(KEY, models, common, parameters.initial, exported=exported),
+            *encoder_nodes(
+                KEY,
+                models,
+                common,
+                parameters.initial,
+                exported=exported,
+                heads=parameters.keep_head,
+            ),
+            *tuning,
             *(transfer_node(parameters, one, [TRANSFER, *one.model.own_tags]) for one in transfers),
             *(
                 report_node(KEY, one, _tags_of_parts(one[2], parts), exported=exported)

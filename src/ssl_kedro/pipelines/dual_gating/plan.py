@@ -6,7 +6,7 @@ from itertools import product
 
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
-from ssl_kedro.pipelines.gated.graph import BEST, FRONTIER, PlannedModel
+from ssl_kedro.pipelines.gated.graph import BEST, FEW_LABELS, FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.transfer import data_namespace, images_of
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
@@ -53,7 +53,7 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
 
 def _compared(part: str) -> tuple[str, ...]:
     """Names of the variants that a part compares."""
-    further = {FRONTIER: ("vicreg", "dual"), BEST: ("vicreg",)}
+    further = {FRONTIER: ("vicreg", "dual"), BEST: ("vicreg",), FEW_LABELS: ("vicreg", "dual")}
     return further.get(part) or known_parts()[part].models
 
 
@@ -87,6 +87,7 @@ def _planned(
         tags=(*parts, variant.method, *map(budget_name, budgets)),
         repeat=repeat,
         timed=source is None
+        and parts != (FEW_LABELS,)
         and (
             FRONTIER in parts
             or ((repeat == 0 or BEST in parts) and _timed(parameters, name, learns_gates))

@@ -1,11 +1,15 @@
 """Parameters of the dynamic_channels pipeline."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.variants import DYNAMIC_CHANNELS, DYNAMIC_CHANNELS_PEERS
+
+# Tag that evaluates encoders on other data than they were trained on.
+TRANSFER = "transfer"
 
 
 class DynamicChannelsParameters(EncoderPipelineParameters):
@@ -23,3 +27,8 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
 
     operating_point_within: Annotated[float, Field(ge=0, le=100)] = 4.0
     published: Literal["CIFAR-10", "CIFAR-100", "ImageNet-100"] = "CIFAR-10"
+
+    @property
+    def further_tags(self) -> Sequence[str]:
+        """Those of every pipeline of gated encoders, and other data."""
+        return (TRANSFER, *super().further_tags)

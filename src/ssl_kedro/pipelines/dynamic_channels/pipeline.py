@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
-from ssl_kedro.images.load import image_source
-from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.dynamic_channels.parameters import TRANSFER, DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.page import (
     accuracy_against_cost,
     dynamic_channels_report,
 )
-from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1
+from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1, transfer_table
+from ssl_kedro.pipelines.gated.few_labels import label_nodes
 from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
     frames,
@@ -24,6 +24,7 @@ from ssl_kedro.pipelines.gated.graph import (
     BEST,
     COMPARED,
     EXPORT,
+    FEW_LABELS,
     FRONTIER,
     Made,
     PlannedModel,
@@ -33,6 +34,14 @@ from ssl_kedro.pipelines.gated.graph import (
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.transfer import (
+    Transfer,
+    data_namespace,
+    images_of,
+    planned_transfers,
+    transfer_node,
+    transfer_runs,
+)
 from ssl_kedro.pipelines.parameters import budget_name
 
 KEY = "dynamic_channels"
@@ -42,38 +51,37 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     """Chapter 5, or with `recipe: best` one encoder for every budget; tags add to it.
 
     "frontier" adds what a user would take instead of a gated encoder, and further seeds, "export"
-    the nodes that write compact networks to files. "evaluate" does nothing but evaluate the
-    encoder of ``encoder.init``.
+    the nodes that write compact networks to files. "few_labels" fine-tunes the chapter's encoders,
+    "transfer" evaluates them on other data. "evaluate" does nothing but evaluate the encoder of
+    ``encoder.init``.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
     exported = EXPORT in asked
     plain = [BEST] if parameters.recipe == BEST else []
-    parts = [tag for tag in COMPARED if tag in asked][:1] or plain
+    compared = [tag for tag in COMPARED if tag in asked][:1]
+    parts = [*compared, *(tag for tag in (FEW_LABELS, TRANSFER) if tag in asked)] or plain
     models = planned_models(parameters, parts)
-    of_chapter = ["table_5_1"] if BEST not in parts else []
-    further = stages(models, exported=exported)
-    page = ("parameters", "metrics", "models", "histories", "run_manifest", *of_chapter)
-    made: list[Made] = [
+    transfers = planned_transfers(parameters, models, TRANSFER)
+    common = [*budget_tags(models), *parts]
+    tuning, gathered = label_nodes(KEY, models, [FEW_LABELS, *budget_tags(models)])
+    made = [
         *gathering(KEY, models, parameters.dense_method, exported=exported),
-        (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
-        (dynamic_channels_report, named(KEY, *page, *further, *frames(models)), "report"),
+        *gathered,
+        *_report(models, parts, stages(models, exported=exported), transfers),
     ]
-    if of_chapter:
-        figure = named(KEY, "parameters", "metrics", "table_5_1")
-        made += [
-            (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
-            (accuracy_against_cost, figure, "accuracy_against_cost"),
-        ]
     whole = Pipeline(
         [
             *encoder_nodes(
                 KEY,
                 models,
-                [*budget_tags(models), *parts],
+                common,
                 parameters.initial,
                 exported=exported,
+                heads=parameters.keep_head,
             ),
+            *tuning,
+            *(transfer_node(parameters, one, [TRANSFER, *one.model.own_tags]) for one in transfers),
             *(
                 report_node(
                     KEY,
@@ -89,6 +97,32 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     return left_to_export(whole, asked)
 
 
+def _report(
+    models: Sequence[PlannedModel],
+    parts: Sequence[str],
+    further: Sequence[str],
+    transfers: Sequence[Transfer],
+) -> list[Made]:
+    """Metrics, tables and report over all models."""
+    of_chapter = ["table_5_1"] if BEST not in parts else []
+    page = ("parameters", "metrics", "models", "histories", "run_manifest", *of_chapter)
+    tables = [*frames(models), *["transfer_table"] * bool(transfers)]
+    made: list[Made] = [
+        (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
+        (dynamic_channels_report, named(KEY, *page, *further, *tables), "report"),
+    ]
+    if of_chapter:
+        figure = named(KEY, "parameters", "metrics", "table_5_1")
+        made += [
+            (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
+            (accuracy_against_cost, figure, "accuracy_against_cost"),
+        ]
+    if transfers:
+        runs = {"runs": f"{KEY}.transfer"}
+        made += [transfer_runs(transfers), (transfer_table, runs, "transfer_table")]
+    return made
+
+
 def planned_models(
     parameters: DynamicChannelsParameters, parts: Sequence[str] = ()
 ) -> list[PlannedModel]:
@@ -97,40 +131,46 @@ def planned_models(
     Args:
         parameters: of the run.
         parts: "frontier" = peers stand beside them; "best" = the encoder for every budget instead
-            of those with gates. With either all have several seeds.
+            of those with gates; "few_labels"; "transfer" = there are those of further data as well.
+            With any of these all have several seeds.
     """
-    split = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
     gated = () if BEST in parts else parameters.gated_budgets
+    sources = (None, *(parameters.transfer.sources if TRANSFER in parts else ()))
     found = [
-        _planned(parameters, budget, repeat, f"{KEY}.{split}_images", gated, parts)
+        _planned(parameters, budget, repeat, source, gated, parts if source is None else [TRANSFER])
+        for source in sources
         for budget in (None, *gated)
         for repeat in range(parameters.repeats if parts else 1)
     ]
-    return [*found, *(planned_peers(parameters, found) if parts else ())]
+    peers = () if set(COMPARED).isdisjoint(parts) else planned_peers(parameters, found)
+    return [*found, *peers]
 
 
 def _planned(
     parameters: DynamicChannelsParameters,
     budget: float | None,
     repeat: int,
-    images: str,
+    source: str | None,
     budgets: Sequence[float],
     parts: Sequence[str],
 ) -> PlannedModel:
     """One model of the chapter with its names; a dense one belongs to all budgets."""
     method = parameters.dense_method if budget is None else parameters.gated_method
     label = method if budget is None else budget_name(budget)
-    seed = parameters.seed + repeat
+    seed, data = parameters.seed + repeat, data_namespace(KEY, source)
     of_seed = [f"seed_{seed}"] * bool(repeat)
+    # Nobody asks for times with these alone.
+    untimed = bool(parts) and set(parts) <= {FEW_LABELS, TRANSFER}
     return PlannedModel(
         pipeline=KEY,
         key=method if budget is None else f"{method}.{label}",
-        namespace=".".join([KEY, label, *of_seed]),
-        label="_".join([label, *of_seed]),
+        namespace=".".join([data, label, *of_seed]),
+        label="_".join([label, *([source] if source else []), *of_seed]),
         training=Training(method, budget, seed),
-        images=images,
-        data=KEY,
+        images=images_of(parameters, KEY, source, "pretrain"),
+        data=data,
         tags=(*map(budget_name, budgets if budget is None else (budget,)), method, *parts),
         repeat=repeat,
-        timed=FRONTIER in parts or parameters.inference.measures(parameters.gated_method),
+        timed=not untimed
+        and (FRONTIER in parts or parameters.inference.measures(parameters.gated_method)),
     )

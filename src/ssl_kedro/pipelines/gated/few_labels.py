@@ -17,7 +17,7 @@ from ssl_kedro.gating.budget import BudgetPenalty
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.subsets import labelled_subset
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.gated.graph import Made, PlannedModel, named
+from ssl_kedro.pipelines.gated.graph import FEW_LABELS, Made, PlannedModel, named
 from ssl_kedro.pipelines.gated.nodes import Arrays, extract, planned_method
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import (
@@ -31,7 +31,6 @@ from ssl_kedro.pipelines.gated.report.few_labels import label_table
 from ssl_kedro.pipelines.gated.rows import whole_percent
 from ssl_kedro.training.config import Execution
 
-FEW_LABELS = "few_labels"
 # Name in the table of a network that begins with random weights.
 SCRATCH = "scratch"
 
