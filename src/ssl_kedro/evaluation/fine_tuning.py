@@ -10,7 +10,7 @@ import torch
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
-from ssl_kedro.core.config import EPOCHS, RATE, Config, ConfigError, Range
+from ssl_kedro.core.config import EPOCHS, Config, ConfigError, Range
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.classifier import Head
@@ -37,9 +37,9 @@ class FineTuningConfig(Config):
         least_steps: epochs are added where so few labels make fewer steps (ImageNet's 1 % make
             about 1,000 in 20 epochs).
         batch_size: images a step (256); fewer labels make one batch.
-        lr: of the linear layer, for 256 images; it is scaled to the batch (.08).
-        encoder_lr: of the encoder, likewise; 0 = its weights stay (.03).
-        scratch_lr: of all weights, where they begin random: what labels alone are worth.
+        lr: learning rate of the linear layer, for a batch of whatever size (.08).
+        encoder_lr: of the encoder; 0 = its weights stay (.03).
+        scratch_lr: of all weights where they begin random: what labels alone are worth.
         momentum: of SGD (.9).
         gates: "frozen" = they decide as they do when deployed, and keep their weights, so that the
             cost stays near the budget; "trained" = with noise and the budget's penalty.
@@ -51,9 +51,9 @@ class FineTuningConfig(Config):
     epochs: Annotated[int, EPOCHS] = 20
     least_steps: Annotated[int, Range(at_least=0, at_most=100_000)] = 1000
     batch_size: Annotated[int, Range(at_least=2, at_most=65_536)] = 256
-    lr: Annotated[float, RATE] = 0.08
-    encoder_lr: Annotated[float, Range(at_least=0, at_most=1000)] = 0.03
-    scratch_lr: Annotated[float, RATE] = 0.1
+    lr: Annotated[float, Range(above=0, at_most=5)] = 0.08
+    encoder_lr: Annotated[float, Range(at_least=0, at_most=5)] = 0.03
+    scratch_lr: Annotated[float, Range(above=0, at_most=5)] = 0.1
     momentum: Annotated[float, Range(at_least=0, below=1)] = 0.9
     gates: Literal["frozen", "trained"] = "frozen"
     norms: Literal["follow", "kept"] = "follow"
@@ -88,7 +88,7 @@ class FineTuningConfig(Config):
             epochs=max(self.epochs, least),
             batch_size=batch,
             optimiser="sgd",
-            lr=self.lr,
+            lr=self.lr * 256 / batch,  # which the training scales to the batch
             warmup_epochs=0,
             momentum=self.momentum,
             weight_decay=0.0,

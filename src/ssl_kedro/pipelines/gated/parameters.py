@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
@@ -44,12 +45,20 @@ from ssl_kedro.pipelines.parameters import (
     MethodParameters,
     PipelineParameters,
     ShapeOfEncoder,
+    budget_list,
     checked_budgets,
     checked_device,
     checked_graphs,
     checked_workers,
 )
 from ssl_kedro.training.config import TrainConfig
+
+
+def _with_list_of_shares(value: Any) -> Any:
+    """Fine-tuning whose shares are a list, one number, or "0.1;1"; see :func:`budget_list`."""
+    if not isinstance(value, Mapping) or "shares" not in value:
+        return value
+    return {**value, "shares": budget_list(value["shares"])}
 
 
 class EncoderPipelineParameters(PipelineParameters):
@@ -111,7 +120,9 @@ class EncoderPipelineParameters(PipelineParameters):
     inference: InferenceParameters = InferenceParameters()
     frontier: FrontierParameters = FrontierParameters()
     hub: HubParameters = HubParameters()
-    few_labels: FineTuningConfig = FineTuningConfig()
+    few_labels: Annotated[FineTuningConfig, BeforeValidator(_with_list_of_shares)] = (
+        FineTuningConfig()
+    )
     transfer: TransferParameters = TransferParameters()
     keep_head: bool = False
     published: str = "CIFAR-10"

@@ -114,8 +114,8 @@ def label_section(config: FineTuningConfig, table: pd.DataFrame | None) -> list[
         f"Top-1 in percent of the evaluation images, differences in percentage points; {spread}. "
         "Each class has as many labels as the others. SGD, half a cosine, at least "
         f"{config.epochs} epochs and {config.least_steps:,} steps, learning rates {config.lr:g} "
-        f"(linear layer), {config.encoder_lr:g} (encoder) and {config.scratch_lr:g} (from scratch) "
-        f"for 256 images; shares {', '.join(percent(share, 0) for share in config.shares)}."
+        f"(linear layer), {config.encoder_lr:g} (encoder) and {config.scratch_lr:g} (from "
+        f"scratch); shares {', '.join(percent(share, 0) for share in config.shares)}."
     )
     groups = {group: group for group in ("", _TUNED, _FROZEN)}
     shown_table = shown(COLUMNS, table, groups, ["labels"], caption)
