@@ -53,7 +53,7 @@ class FineTuningConfig(Config):
     batch_size: Annotated[int, Range(at_least=2, at_most=65_536)] = 256
     lr: Annotated[float, Range(above=0, at_most=5)] = 0.08
     encoder_lr: Annotated[float, Range(at_least=0, at_most=5)] = 0.03
-    scratch_lr: Annotated[float, Range(above=0, at_most=5)] = 0.1
+    scratch_lr: Annotated[float, Range(above=0, at_most=5)] = 0.03
     momentum: Annotated[float, Range(at_least=0, below=1)] = 0.9
     gates: Literal["frozen", "trained"] = "frozen"
     norms: Literal["follow", "kept"] = "follow"
