@@ -38,13 +38,13 @@ def test_a_run_on_a_folder_gives_class_names_of_an_image_file(
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     found: dict[str, object] = {}
     shown = blocks[0].replace("encoder.classify", "names = encoder.classify")
-    exec(shown.replace("encoder.guesses", "guesses = encoder.guesses"), found)  # noqa: S102
+    exec(shown.replace("encoder.guesses", "guesses = encoder.guesses"), found)
     [name], [guesses] = found["names"], found["guesses"]  # type: ignore[misc]
     assert name in {"digit 0", "digit 1", "digit 2"}
-    assert [guess.name for guess in guesses][0] == name and len(guesses) == 3
+    assert next(guess.name for guess in guesses) == name and len(guesses) == 3
 
     size = "ssl.load_images('photos', size=16)"
-    exec(blocks[1].replace('ssl.load_images("PATH")', size), found)  # noqa: S102
+    exec(blocks[1].replace('ssl.load_images("PATH")', size), found)
     again = ssl.load_encoder("mine")
     known = ssl.load_images("photos", size=16)
     names = np.array(again.classify(known.images))
