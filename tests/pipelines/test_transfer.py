@@ -89,7 +89,9 @@ def test_every_encoder_meets_every_target_but_its_own() -> None:
     }
     # Without the tag nothing further is trained.
     assert not any(model.source for model in planned_models(made))
-    graph = dynamic_channels.create_pipeline({"budgets": [0.3]}, ("transfer",))
+    graph = dynamic_channels.create_pipeline(
+        {"budgets": [0.3], "transfer": TRANSFER}, ("transfer",)
+    )
     assert "dynamic_channels.transfer_table" in graph.filter(tags=["transfer"]).all_outputs()
 
 
