@@ -132,7 +132,7 @@ def test_gates_may_learn_under_the_penalty_of_the_budget() -> None:
 
 def test_what_cannot_be_is_refused_by_its_key() -> None:
     train, held = sets()
-    with pytest.raises(ConfigError, match=r"shares = 0\.01: expected .* 10 classes"):
+    with pytest.raises(ConfigError, match=r"few_labels\.shares = 0\.01: expected .* 10 classes"):
         check_labels(parameters(shares=[0.01]), train, held)
     bare = ImageSet(train.images, None, (), "mine")
     with pytest.raises(InputError, match="without labels"):

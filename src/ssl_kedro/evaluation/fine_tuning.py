@@ -68,17 +68,22 @@ class FineTuningConfig(Config):
         """The recipe of a network with random weights: as many steps, one rate."""
         return replace(self, lr=self.scratch_lr, encoder_lr=self.scratch_lr, norms="follow")
 
-    def check_labels(self, images: int, classes: int) -> None:
+    def check_labels(self, images: int, classes: int, key: str = "shares") -> None:
         """Refuse shares that leave classes without a label.
 
+        Args:
+            images: to train with.
+            classes: among them.
+            key: of the shares.
+
         Raises:
-            ConfigError: naming the field.
+            ConfigError: naming the key.
         """
         for share in self.shares:
             if round(share * images) < classes:
                 least = f"at least {classes / images:.4g}, one label for each of {classes} classes"
                 expected = f"shares of {least}; there are {images} training images"
-                raise ConfigError("shares", share, expected)
+                raise ConfigError(key, share, expected)
 
     def recipe(self, images: int) -> TrainConfig:
         """The training recipe for so many labelled images."""

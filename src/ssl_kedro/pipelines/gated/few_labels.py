@@ -121,7 +121,7 @@ def check_labels(
             "put the images into one folder a class",
         )
     classes = len(np.unique(train_images.labels))
-    parameters.few_labels.check_labels(len(train_images), classes)
+    parameters.few_labels.check_labels(len(train_images), classes, "few_labels.shares")
     return {str(share): round(share * len(train_images)) for share in parameters.few_labels.shares}
 
 
@@ -211,7 +211,9 @@ def _with_labels(
     """One branch with one share of the labels."""
     train_images, eval_images, features = sides
     kept = labelled_subset(np.asarray(train_images.labels), share, seed)
-    known, labelled = features[f"{branch}.train"][kept], train_images[kept]
+    known = features[f"{branch}.train"][kept]
+    # All of them may be a memory map larger than the memory.
+    labelled = train_images if len(kept) == len(train_images) else train_images[kept]
     asked = np.asarray(labelled.labels), features[f"{branch}.eval"], np.asarray(eval_images.labels)
     probe, device = parameters.probe or ProbeConfig(), execution.device
     linear = linear_probe_right(known, *asked, probe, seed=seed, device=device)
