@@ -11,7 +11,11 @@ from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.starting import set_pixel_statistics
+from ssl_kedro.evaluation.classifier import trained_classifier
+from ssl_kedro.evaluation.features import branch_arrays
+from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import Method
 from ssl_kedro.training.checkpoints import CheckpointStore
@@ -121,3 +125,24 @@ def train(
     )
     result.method.after_training(some_images(images.images, seed))
     return Trained(result.method, result.history, result.seconds)
+
+
+def add_classifier(
+    encoder: Encoder, images: ImageSet, probe: ProbeConfig | None = None, *, seed: int = 0
+) -> Encoder:
+    """A copy of an encoder that names classes: ``.classify(...)``, also after it was saved.
+
+    Args:
+        encoder: trained.
+        images: with labels, of the encoder's size.
+        probe: recipe of the linear layer on each branch's features; None = thesis 6.3.1.
+        seed: of the linear layer.
+
+    Raises:
+        InputError: there are no labels.
+    """
+    features = branch_arrays(encoder, {"train": images.images})
+    recipe = probe or ProbeConfig(runs=1)
+    return with_classifier(
+        encoder, trained_classifier(encoder, features, images, recipe, seed=seed)
+    )

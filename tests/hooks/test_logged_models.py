@@ -19,11 +19,13 @@ from kedro.pipeline import Pipeline, node
 from mlflow import MlflowClient
 
 from ssl_kedro.datasets.files import EncoderBundleDataset, SaliencyModelDataset
+from ssl_kedro.encoders.classifier import Classifier, Head, with_classifier
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from ssl_kedro.encoders.saliency_model import DecoderConfig, SaliencyModel, build_decoder
 from ssl_kedro.gating.budget import GateConfig
+from ssl_kedro.hooks.mlflow_models import _signature
 from ssl_kedro.hooks.tracking import TrackingHook
 
 METADATA = {"mlflow": "model"}
@@ -128,3 +130,10 @@ def test_models_belong_to_the_run_that_trained_them_and_to_the_registry(logged: 
 def test_no_run_is_left_active(logged: Logged, caplog: pytest.LogCaptureFixture) -> None:
     assert mlflow.active_run() is None
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_one_that_names_classes_says_that_its_output_can_be_chosen(logged: Logged) -> None:
+    heads: Any = {"gated": Head(torch.zeros(logged.encoder.feature_dimensions, 2), torch.zeros(2))}
+    named = with_classifier(logged.encoder, Classifier(("cat", "dog"), heads))
+    for network, expected in ((named, ["branch", "output"]), (logged.encoder, ["branch"])):
+        assert [one.name for one in _signature(network).params] == expected

@@ -8,22 +8,27 @@ import pytest
 
 from conftest import TINY, TINY_SALIENCY, Project
 from pipelines.test_dynamic_channels import TINY as TINY_DYNAMIC
+from pipelines.test_few_labels import TUNING
 from pipelines.test_retrieval_eval import TINY as TINY_RETRIEVAL
 
 PROGRAM = Path(__file__).with_name("parameters_read.py")
 RUNS = {
     "dual_gating": TINY,
-    "dynamic_channels": TINY_DYNAMIC | {"frontier.budgets": "0.5"},
+    "dynamic_channels": TINY_DYNAMIC | TUNING | {"frontier.budgets": "0.5", "keep_head": "true"},
     "retrieval_eval": TINY_RETRIEVAL,
     "saliency360": TINY_SALIENCY,
 }
 # With peers there are all nodes of a run without, and more.
-TAGS = {"dynamic_channels": ("--tags", "frontier")}
+TAGS = {"dynamic_channels": ("--tags", "frontier,few_labels,transfer")}
 # What does not have to be the same in results that stand together: names that lie in the results'
 # own names, switches of what is made at all, and what only words and pictures follow.
 APART = {
-    "dual_gating": {"budgets", "parts", "repeats", "published", "published_data_is_ours"},
-    "dynamic_channels": {"budgets", "repeats", "published", "published_data_is_ours"},
+    "dual_gating": {
+        *("budgets", "parts", "repeats", "published", "published_data_is_ours", "keep_head"),
+    },
+    "dynamic_channels": {
+        *("budgets", "repeats", "published", "published_data_is_ours", "keep_head"),
+    },
     "retrieval_eval": {"use", "evaluate", "gallery", "ensembles", "descriptors"},
     "saliency360": {"ablations", "gallery", "cache_mb", "predict"},
 }

@@ -8,9 +8,9 @@ from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.dual_gating.plan import (
     planned_models,
-    planned_transfers,
     sibling,
 )
+from ssl_kedro.pipelines.gated.transfer import planned_transfers
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.pipelines.parameters import ParameterError
 
@@ -56,7 +56,7 @@ def test_no_encoder_is_transferred_to_its_own_data() -> None:
     p = parameters(transfer=TRANSFER, budgets=[0.3])
     pairs = {
         (t.source, t.target, t.model.key)
-        for t in planned_transfers(p, planned_models(p, ["table_6_2"]))
+        for t in planned_transfers(p, planned_models(p, ["table_6_2"]), "table_6_2")
     }
     expected = {
         (source, target, key)

@@ -57,6 +57,13 @@ class ViewConfig(Config):
                 raise ConfigError(name, (low, high), "the smaller bound first")
 
     @property
+    def geometry(self) -> "ViewConfig":
+        """The recipe's crops and flips alone, in the size of the images."""
+        names = ("crop_scale", "crop_ratio", "flip")
+        crops = {name: getattr(self, name) for name in names}
+        return ViewConfig(**crops, jitter=0, grey=0, solarize=0)
+
+    @property
     def changes_colour(self) -> bool:
         """Whether any view can differ from its crop by a colour map."""
         strengths = (self.brightness, self.contrast, self.saturation, self.hue)

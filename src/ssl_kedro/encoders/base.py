@@ -17,12 +17,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range, restored
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.gating.gate import ChannelGate, Gate, StaticGate, global_average
 from ssl_kedro.images.inputs import ImageInput, image_batch
 
 if TYPE_CHECKING:
+    from ssl_kedro.encoders.classifier import Classifier, Guess
     from ssl_kedro.encoders.folding import FoldedEncoder
     from ssl_kedro.encoders.vit_folding import FoldedViT
 
@@ -64,13 +66,15 @@ class Encoder(Bundled, ABC):
     """Images in, feature vectors out, through a dense branch, a gated branch, or both.
 
     ``image_size`` is the side in px of the images it is made for, ``feature_dimensions`` the
-    length of a feature vector and the number of channels of the maps.
+    length of a feature vector and the number of channels of the maps, ``classifier`` what names the
+    classes of its features, where it has that.
     """
 
     bundle_name = "encoder bundle"
     branches: tuple[Branch, ...]
     image_size: int
     feature_dimensions: int
+    classifier: Classifier | None = None
 
     @abstractmethod
     def maps(
@@ -168,6 +172,37 @@ class Encoder(Bundled, ABC):
         device = next(self.parameters()).device
         parts = torch.split(image_batch(images, self.image_size), _AT_ONCE)
         return torch.cat([self(part.to(device), branch).features for part in parts])
+
+    def classify(self, images: ImageInput, branch: Branch | None = None) -> list[str]:
+        """Class name of each image, the likeliest; see :meth:`guesses`."""
+        return [likeliest.name for (likeliest,) in self.guesses(images, branch, top=1)]
+
+    def guesses(
+        self, images: ImageInput, branch: Branch | None = None, top: int = 5
+    ) -> list[list[Guess]]:
+        """Names and probabilities of the likeliest classes of each image, likeliest first.
+
+        Args:
+            images: as :meth:`features` takes them.
+            branch: "dense" or "gated"; None = its first, the dense one where it has both.
+            top: how many classes; all of them where it has fewer.
+
+        Raises:
+            InputError: the encoder was saved without a trained linear layer, or unusable images.
+            ValueError: no such branch, or ``top`` below 1.
+        """
+        if self.classifier is None:
+            raise InputError(
+                "classifier",
+                "an encoder without a trained linear layer",
+                "one that was kept with class names",
+                "run the pipeline with keep_head=true and load the folder `classifier` beside "
+                "`encoder`, or train one by ssl.add_classifier(encoder, images)",
+            )
+        if top < 1:
+            raise ValueError(f"top = {top}: expected at least 1")
+        branch = branch or self.branches[0]
+        return self.classifier.guesses(self.features(images, branch), branch, top)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ssl_kedro.core.errors import UserError
 from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundled import B, Bundled, kinds_of
+from ssl_kedro.encoders.classifier import kept_classifier
 
 if TYPE_CHECKING:
     from ssl_kedro.encoders.importers.kind import KeyReport
@@ -57,6 +58,8 @@ def save_bundle(network: Bundled, folder: str | Path, provenance: KeyReport | No
                 raise BundleError(f"{folder}: {name} was not written as it is; is the disk faulty?")
         if provenance is not None and provenance.extras:
             save_file(_plain(provenance.extras), temporary / EXTRAS_NAME)
+        if isinstance(network, Encoder) and network.classifier is not None:
+            network.classifier.save(temporary)
 
 
 def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str = "cpu") -> B:
@@ -92,6 +95,8 @@ def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str 
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder} is not a usable {what}: {reason}") from error
     _check_values(weights, folder / WEIGHTS_NAME)
+    if isinstance(network, Encoder):
+        network.classifier = kept_classifier(folder, network)
     return network.to(device).eval()
 
 
@@ -103,12 +108,15 @@ def save_encoder(encoder: Encoder, folder: str | Path) -> None:
 def load_encoder(folder: str | Path, device: torch.device | str = "cpu") -> Encoder:
     """A ready encoder in evaluation mode, with ``.dense(x)`` and ``.gated(x)``.
 
+    Where it was saved with a trained linear layer, ``.classify(x)`` names classes.
+
     Args:
         folder: written by :func:`save_encoder`, as the pretrain nodes do.
         device: where to put it.
 
     Raises:
         BundleError: files are missing, damaged, of another format, or do not fit together.
+        InputError: the same of its linear layer.
     """
     return load_bundle(folder, Encoder, device=device)  # type: ignore[type-abstract]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bundle import load_bundle
 from ssl_kedro.encoders.bundled import Bundled
 
@@ -29,18 +29,33 @@ class Served:
 
         Args:
             images: uint8 or float in [0, 1], (N, 3, H, W), RGB.
-            params: of an encoder: its "branch", "dense" or "gated"; by default its last.
+            params: of an encoder: its "branch", "dense" or "gated", by default its last; and
+                "output", "features", or where it has a trained linear layer "classes" (names, (N,))
+                or "probabilities" ((N, K), in the order of ``classifier.json``).
 
         Raises:
-            InputError, ValueError: images of another shape or size, or no such branch.
+            InputError, ValueError: images of another shape or size, no such branch or output.
         """
         network = self.network
         if isinstance(network, Encoder):
-            branch = (params or {}).get("branch") or network.branches[-1]
-            return network.features(images, branch).numpy()
+            asked = params or {}
+            branch = asked.get("branch") or network.branches[-1]
+            return _output(network, images, branch, asked.get("output") or "features")
         with torch.no_grad():
             found: np.ndarray = network(torch.from_numpy(np.array(images))).numpy()
         return found
+
+
+def _output(network: Encoder, images: np.ndarray, branch: Branch, output: str) -> np.ndarray:
+    if output == "classes":
+        return np.array(network.classify(images, branch))
+    features = network.features(images, branch)
+    if output == "features":
+        return features.numpy()
+    if output == "probabilities" and network.classifier is not None:
+        return network.classifier.probabilities(features, branch).numpy()
+    known = ["features"] + ["classes", "probabilities"] * (network.classifier is not None)
+    raise ValueError(f"output = {output!r}: expected one of {', '.join(known)}")
 
 
 def _load_pyfunc(path: str) -> Served:

@@ -172,8 +172,7 @@ def augmented_batches(
         device: where to compute.
     """
     encoder = encoder.to(device).eval()
-    geometry = {name: getattr(crops, name) for name in ("crop_scale", "crop_ratio", "flip")}
-    views = RandomViews(ViewConfig(**geometry, jitter=0, grey=0, solarize=0))
+    views = RandomViews(crops.geometry)
     targets = torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -185,6 +184,27 @@ def augmented_batches(
             yield features[None], targets[indices.to(device)][None]
 
     return batches
+
+
+def fitted_probe(
+    bank: np.ndarray,
+    bank_labels: np.ndarray,
+    classes: int,
+    config: ProbeConfig,
+    *,
+    seed: int,
+    batches: ProbeBatches | None = None,
+    device: torch.device | str = "cpu",
+    label: str = "linear probe",
+) -> LinearProbe:
+    """A trained probe of so many classes; see :func:`linear_probe_right`."""
+    probe = LinearProbe(bank.shape[1], classes, config, seed, device)
+    if batches is None:
+        features = torch.from_numpy(np.ascontiguousarray(bank)).to(device)
+        labels = torch.from_numpy(np.asarray(bank_labels, dtype=np.int64)).to(device)
+        batches = cached_batches(features, labels, config, seed)
+    probe.fit(batches, label)
+    return probe
 
 
 def linear_probe_right(
@@ -213,12 +233,9 @@ def linear_probe_right(
         label: name on the progress bar.
     """
     classes = int(max(bank_labels.max(), query_labels.max())) + 1
-    probe = LinearProbe(bank.shape[1], classes, config, seed, device)
-    if batches is None:
-        features = torch.from_numpy(np.ascontiguousarray(bank)).to(device)
-        labels = torch.from_numpy(np.asarray(bank_labels, dtype=np.int64)).to(device)
-        batches = cached_batches(features, labels, config, seed)
-    probe.fit(batches, label)
+    probe = fitted_probe(
+        bank, bank_labels, classes, config, seed=seed, batches=batches, device=device, label=label
+    )
     asked = torch.from_numpy(np.ascontiguousarray(queries)).to(device)
     truth = torch.from_numpy(np.asarray(query_labels, dtype=np.int64)).to(device)
     return probe.right(asked, truth).cpu().numpy()

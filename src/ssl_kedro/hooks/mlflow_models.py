@@ -71,5 +71,8 @@ def _signature(network: Bundled) -> Any:
         types.Schema([types.TensorSpec(np.dtype(kind), shape)]) for kind, shape in shapes.items()
     ]
     for branch in getattr(network, "branches", ())[-1:]:
-        made.append(types.ParamSchema([types.ParamSpec("branch", "string", branch)]))
+        parameters = [types.ParamSpec("branch", "string", branch)]
+        if getattr(network, "classifier", None) is not None:
+            parameters.append(types.ParamSpec("output", "string", "features"))
+        made.append(types.ParamSchema(parameters))
     return models.ModelSignature(*made)

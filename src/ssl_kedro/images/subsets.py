@@ -39,6 +39,42 @@ def balanced_subset(labels: np.ndarray, limit: int, generator: np.random.Generat
     return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
 
 
+def balanced_order(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """All indices in a random order of which every beginning is balanced over the classes.
+
+    The first n are a :func:`balanced_subset` of n, and lie within the first m > n.
+
+    Args:
+        labels: int (N,).
+        generator: of the order.
+    """
+    turn = np.empty(len(labels), dtype=np.int64)
+    for name in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == name))
+        turn[members] = np.arange(len(members))
+    return np.lexsort((generator.permutation(len(labels)), turn))
+
+
+def label_count(share: float, images: int, classes: int) -> int:
+    """How many labels a share of them is: one a class at least."""
+    return max(round(share * images), classes)
+
+
+def labelled_subset(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which images keep their labels: as many of each class, and smaller shares inside larger.
+
+    Args:
+        labels: int (N,).
+        share: of them.
+        seed: of the choice.
+
+    Returns:
+        Indices, ascending; one of each class at least.
+    """
+    count = label_count(share, len(labels), len(np.unique(labels)))
+    return np.sort(balanced_order(labels, numpy_generator(seed, "few labels"))[:count])
+
+
 def held_out(
     labels: np.ndarray, fraction: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -119,6 +119,10 @@ class Trainable(nn.Module, ABC):
         """Parameters whose learning rate stays at its peak while the others' follow a cosine."""
         return []
 
+    def rate_factors(self) -> Sequence[tuple[float, list[nn.Parameter]]]:
+        """Parameters whose learning rate is another multiple of the recipe's, with that factor."""
+        return []
+
     def take_weight_decay(self, weight_decay: float) -> Sequence[nn.Parameter]:  # noqa: ARG002
         """Parameters whose weight decay is in the loss from now on, in place of the optimiser's.
 

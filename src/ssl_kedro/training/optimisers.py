@@ -118,7 +118,7 @@ def decays_in_loss(config: TrainConfig) -> bool:
 
 
 def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, Any]]:
-    """Gates (no weight decay, own rate), constant rate, decay in the loss, and everything else.
+    """Gates (no weight decay, own rate), constant or other rate, decay in the loss, the rest.
 
     Each group carries ``lr_factor``, by which its learning rate is multiplied, and
     ``scheduled``: whether the rate follows the schedule or stays at the peak.
@@ -131,7 +131,9 @@ def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, A
     own = list(method.take_weight_decay(config.weight_decay))
     if own and not decays_in_loss(config):
         raise ConfigError("optimiser", config.optimiser, DECAY_IN_LOSS)
-    special = {id(p) for p in (*gates, *constant, *own)}
+    factors = method.rate_factors()
+    other_rates = [p for _, parameters in factors for p in parameters]
+    special = {id(p) for p in (*gates, *constant, *own, *other_rates)}
     trained = [p for p in method.parameters() if p.requires_grad]
     others: list[nn.Parameter] = [p for p in trained if id(p) not in special]
     usual = {"weight_decay": config.weight_decay, "lr_factor": 1.0, "scheduled": True}
@@ -140,6 +142,7 @@ def parameter_groups(method: Trainable, config: TrainConfig) -> list[dict[str, A
         usual | {"params": gates, "weight_decay": 0.0, "lr_factor": config.gate_lr_factor},
         usual | {"params": constant, "scheduled": False},
         usual | {"params": own, "weight_decay": 0.0},
+        *(usual | {"params": slower, "lr_factor": factor} for factor, slower in factors),
     ]
     return [group for group in groups if group["params"]]
 

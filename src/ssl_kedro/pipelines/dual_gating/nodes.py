@@ -1,67 +1,16 @@
-"""Nodes that only chapter 6 has: transfer, its tables and the embedding."""
-
-from collections.abc import Mapping
+"""Nodes that only chapter 6 has: its tables and the embedding."""
 
 import numpy as np
 import pandas as pd
 
 from ssl_kedro.core.seeding import numpy_generator
-from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.evaluation.embedding import embed_2d
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts
-from ssl_kedro.pipelines.dual_gating.plan import Transfer
-from ssl_kedro.pipelines.dual_gating.report.runs import whole_percent
 from ssl_kedro.pipelines.dual_gating.row import Row
-from ssl_kedro.pipelines.gated.nodes import evaluator, extract
-from ssl_kedro.pipelines.gated.records import TransferAccuracies
 
 Arrays = dict[str, np.ndarray]
-
-
-def evaluate_transfer(
-    parameters: DualGatingParameters,
-    encoder: Encoder,
-    train_images: ImageSet,
-    eval_images: ImageSet,
-    *,
-    seed: int,
-) -> TransferAccuracies:
-    """Linear evaluation of every branch on a target; the images come at the source's size."""
-    if train_images.labels is None or eval_images.labels is None:
-        raise ValueError(
-            f"the transfer target {train_images.source!r} has no labels; linear evaluation "
-            "needs them: give one folder a class, or leave it out of transfer.targets"
-        )
-    features = extract(parameters, encoder, train_images, eval_images)
-    found = evaluator(parameters, train_images, eval_images, seed)
-    return {branch: found.linear(encoder, branch, features) for branch in encoder.branches}
-
-
-def collect_transfers(
-    *, transfers: Mapping[str, Transfer], **evaluations: TransferAccuracies
-) -> pd.DataFrame:
-    """One row a source model, branch, target and seed.
-
-    Args:
-        transfers: what was evaluated, by the names of ``evaluations``.
-        evaluations: linear accuracies of every branch.
-    """
-    return pd.DataFrame(
-        {
-            "source": transfers[name].source,
-            "target": transfers[name].target,
-            "model": transfers[name].model.name,
-            "budget_percent": whole_percent(transfers[name].model.training.budget),
-            "seed": transfers[name].model.training.seed,
-            "branch": branch,
-            "linear_top1": float(np.mean(accuracies)),
-            "linear_std": float(np.std(accuracies)),
-        }
-        for name, evaluation in evaluations.items()
-        for branch, accuracies in evaluation.items()
-    )
 
 
 def part_table(parameters: DualGatingParameters, rows: pd.DataFrame, *, part: str) -> pd.DataFrame:

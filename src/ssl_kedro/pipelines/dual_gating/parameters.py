@@ -1,20 +1,19 @@
 """Parameters of the dual_gating pipeline."""
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.evaluation.embedding import EmbeddingConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
-from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.transfer_parameters import TransferParameters
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING, DUAL_GATING_PEERS, Variant
-from ssl_kedro.pipelines.parameters import Names, PipelineParameters, distinct, name_list
+from ssl_kedro.pipelines.parameters import PipelineParameters, distinct, name_list
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
 
@@ -33,39 +32,14 @@ def known_part(name: str) -> str:
     return name
 
 
-class TransferParameters(PipelineParameters):
-    """Table 6.2: which encoders meet which images.
+class ChapterTransferParameters(TransferParameters):
+    """Table 6.2; further fields are those of every transfer.
 
     Args:
-        own: what tables call the run's own data.
-        data: further data sets by name; their images are resized to the run's data.size.
-        sources: those of ``data`` to pre-train on as well, beside the run's own.
-        targets: those of ``data``, or ``own``, to evaluate on; a pair of equals is left out.
         published: the thesis' name of a data set named here, where it has one.
     """
 
-    own: str = "own"
-    data: dict[str, DataConfig] = Field(default_factory=dict)
-    sources: Names = ()
-    targets: Names = ()
     published: dict[str, PublishedData] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        for key, name in (("own", self.own), *(("data", name) for name in self.data)):
-            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise ConfigError(
-                    key, name, "names of letters, digits, _ and -: they become names of nodes"
-                )
-        if self.own in self.data:
-            raise ConfigError("own", self.own, "a name that transfer.data does not use")
-        for field, names, known in (
-            ("sources", self.sources, set(self.data)),
-            ("targets", self.targets, {self.own, *self.data}),
-        ):
-            if unknown := sorted(set(names) - known):
-                raise ConfigError(field, unknown, f"names among {', '.join(sorted(known))}")
-        return self
 
 
 class DistillationParameters(PipelineParameters):
@@ -114,7 +88,7 @@ class DualGatingParameters(EncoderPipelineParameters):
     vicreg: VICRegConfig = VICRegConfig()
     probe: ProbeConfig = ProbeConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
-    transfer: TransferParameters = TransferParameters()
+    transfer: ChapterTransferParameters = ChapterTransferParameters()
     distillation: DistillationParameters = DistillationParameters()
     ablation: AblationParameters = AblationParameters()
     published: PublishedData = "CIFAR-10"

@@ -8,9 +8,9 @@ import pandas as pd
 
 from ssl_kedro.core.plugins import modules
 from ssl_kedro.pipelines.dual_gating.row import Row, each_model
+from ssl_kedro.pipelines.gated import rows
 from ssl_kedro.pipelines.gated.differences import paired
-from ssl_kedro.pipelines.gated.variants import capitalised_title
-from ssl_kedro.reporting.table import RUN, Column, beside_published, budget, computed
+from ssl_kedro.reporting.table import RUN, Column, beside_published, computed
 
 LESS_DUAL = "Less dual gating"
 
@@ -96,8 +96,8 @@ class Part:
         """
         runs = row.runs.assign(budget_percent=row.runs["budget_percent"].astype("Int64"))
         common = replace(row, runs=runs, number=self.number)
-        rows = each_model(common, self.models) if self.rows is None else self.rows(common)
-        return computed(self.columns, rows)
+        made = each_model(common, self.models) if self.rows is None else self.rows(common)
+        return computed(self.columns, made)
 
 
 @cache
@@ -112,12 +112,8 @@ def parts() -> dict[str, Part]:
     return {part.name: part for part in found}
 
 
-MODEL: Column[Row] = Column(
-    "model", lambda row: row.model, "Model", text=capitalised_title, left=True
-)
-BUDGET: Column[Row] = Column(
-    "budget_percent", lambda row: row.percent, "Budget", text=budget, dtype="Int64"
-)
+MODEL: Column[Row] = rows.MODEL
+BUDGET: Column[Row] = rows.BUDGET
 SEEDS: Column[Row] = Column("seeds", lambda row: row.seeds)
 
 

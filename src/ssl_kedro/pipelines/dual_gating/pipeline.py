@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from ssl_kedro.pipelines.dual_gating import nodes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
@@ -11,15 +11,13 @@ from ssl_kedro.pipelines.dual_gating.plan import (
     KEY,
     TRANSFER,
     Model,
-    Transfer,
-    images_of,
     planned_models,
-    planned_transfers,
 )
 from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost, embedding_figure
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
 from ssl_kedro.pipelines.entrance import given
+from ssl_kedro.pipelines.gated.few_labels import label_nodes
 from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
     frames,
@@ -32,6 +30,7 @@ from ssl_kedro.pipelines.gated.given_encoder import EVALUATE, evaluation_nodes
 from ssl_kedro.pipelines.gated.graph import (
     COMPARED,
     EXPORT,
+    FEW_LABELS,
     Made,
     PlannedModel,
     budget_tags,
@@ -39,6 +38,12 @@ from ssl_kedro.pipelines.gated.graph import (
     named,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
+from ssl_kedro.pipelines.gated.transfer import (
+    Transfer,
+    planned_transfers,
+    transfer_node,
+    transfer_runs,
+)
 
 
 def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ()) -> Pipeline:
@@ -46,27 +51,37 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
 
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
     that the parameters name, or those of the recipe. "best" and "frontier" are such tags as well:
-    the encoder for every budget, and what a user would take instead of a gated encoder. "export"
-    adds the nodes that write compact networks to files. "evaluate" does nothing but evaluate the
-    encoder of ``encoder.init``.
+    the encoder for every budget, and what a user would take instead of a gated encoder; and so is
+    "few_labels", which fine-tunes the dense baseline and dual gating. "export" adds the nodes that
+    write compact networks to files. "evaluate" does nothing but evaluate the encoder of
+    ``encoder.init``.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
-    named = tuple(part for part in (*known_parts(), *COMPARED) if part in asked)
+    named = tuple(part for part in (*known_parts(), *COMPARED, FEW_LABELS) if part in asked)
     parts = named or parameters.made_parts
     exported = EXPORT in asked
     of_chapter = planned_models(parameters, parts)
-    transfers = planned_transfers(parameters, of_chapter)
+    transfers = planned_transfers(parameters, of_chapter, TRANSFER)
     models: list[PlannedModel] = [*of_chapter]
     if not set(COMPARED).isdisjoint(parts):
         models += planned_peers(parameters, of_chapter)
     common = [*parts, *budget_tags(models)]
-    made = gathering(KEY, models, parameters.dense_method, exported=exported)
+    tuning, gathered = label_nodes(KEY, models, [FEW_LABELS, *budget_tags(models)])
+    made = [*gathering(KEY, models, parameters.dense_method, exported=exported), *gathered]
     made += _report(models, transfers, parts, stages(models, exported=exported))
     whole = Pipeline(
         [
-            *encoder_nodes(KEY, models, common, parameters.initial, exported=exported),
-            *(_transfer_node(parameters, transfer) for transfer in transfers),
+            *encoder_nodes(
+                KEY,
+                models,
+                common,
+                parameters.initial,
+                exported=exported,
+                heads=parameters.keep_head,
+            ),
+            *tuning,
+            *(transfer_node(parameters, one, [TRANSFER, *one.model.own_tags]) for one in transfers),
             *(
                 report_node(KEY, one, _tags_of_parts(one[2], parts), exported=exported)
                 for one in made
@@ -79,22 +94,6 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
 def _tags_of_parts(output: str, parts: Sequence[str]) -> Sequence[str]:
     """A part of its own, or every part."""
     return [output] if output in parts else [] if output in OF_EXPORT else parts
-
-
-def _transfer_node(parameters: DualGatingParameters, transfer: Transfer) -> Node:
-    """Linear evaluation of one encoder on one target."""
-    model = transfer.model
-    images = {
-        f"{split}_images": images_of(parameters, transfer.target_source, split)
-        for split in ("train", "eval")
-    }
-    return model.node(
-        f"transfer_to_{transfer.target}",
-        given(nodes.evaluate_transfer, seed=model.training.seed),
-        named(model.namespace, "encoder") | images,
-        transfer.output,
-        [TRANSFER, *(tag for tag in model.tags if tag not in model.parts)],
-    )
 
 
 def _report(
@@ -124,9 +123,7 @@ def _report(
         made.append((nodes.embed_features, images | features, "embedding"))
         made.append((embedding_figure, named(KEY, "embedding"), "embedding_plot"))
     if TRANSFER in parts:
-        of = {transfer.output: transfer for transfer in transfers}
-        collect = given(nodes.collect_transfers, transfers=of)
-        made.append((collect, {name: name for name in of}, "transfer"))
+        made.append(transfer_runs(transfers))
     tables = [part for part in parts if part in known_parts() and known_parts()[part].columns]
     for part in tables:
         rows = {"rows": f"{KEY}.{known_parts()[part].source}"}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
-from ssl_kedro.pipelines.gated.graph import BEST, FRONTIER, PlannedModel
+from ssl_kedro.pipelines.gated.graph import BEST, FEW_LABELS, FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.transfer import data_namespace, images_of
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
 from ssl_kedro.pipelines.parameters import ParameterError, budget_name
 
@@ -22,26 +22,10 @@ class Model(PlannedModel):
     """One training of chapter 6.
 
     Args:
-        name: of its variant.
-        source: further data set it is pre-trained on; None = the run's own data.
         parts: the parts of the chapter that need it.
     """
 
-    name: str
-    source: str | None
     parts: tuple[str, ...]
-
-
-def images_of(parameters: DualGatingParameters, source: str | None, split: str) -> str:
-    """Catalog name of one part of a data set: the run's own, or one named in transfer.data."""
-    kind = parameters.data if source is None else parameters.transfer.data[source]
-    if split == "pretrain" and not image_source(kind.source).unlabelled:
-        split = "train"
-    return f"{_data_namespace(source)}.{split}_images"
-
-
-def _data_namespace(source: str | None) -> str:
-    return KEY if source is None else f"{KEY}.sources.{source}"
 
 
 def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> list[Model]:
@@ -69,7 +53,7 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
 
 def _compared(part: str) -> tuple[str, ...]:
     """Names of the variants that a part compares."""
-    further = {FRONTIER: ("vicreg", "dual"), BEST: ("vicreg",)}
+    further = {FRONTIER: ("vicreg", "dual"), BEST: ("vicreg",), FEW_LABELS: ("vicreg", "dual")}
     return further.get(part) or known_parts()[part].models
 
 
@@ -82,7 +66,8 @@ def _planned(
     parts: tuple[str, ...],
 ) -> Model:
     """One model with its names; a dense one belongs to every budget."""
-    variant, seed, data = DUAL_GATING[name], parameters.seed + repeat, _data_namespace(source)
+    variant, seed = DUAL_GATING[name], parameters.seed + repeat
+    data = data_namespace(KEY, source)
     key = name if budget is None else f"{name}.{budget_name(budget)}"
     of_seed = [f"seed_{seed}"] * bool(repeat)
     space = [data, *key.split(".")[1:], *([name] if name != "dual" else []), *of_seed]
@@ -91,19 +76,18 @@ def _planned(
     budgets = of_chapter if budget is None else (budget,)
     learns_gates = variant.gated and not variant.student
     return Model(
-        name=name,
-        source=source,
         parts=parts,
         pipeline=KEY,
         key=key,
         namespace=".".join(space),
         label="_".join(label),
         training=Training(variant.method, budget, seed, parameters.gates_of(variant)),
-        images=images_of(parameters, source, "pretrain"),
+        images=images_of(parameters, KEY, source, "pretrain"),
         data=data,
         tags=(*parts, variant.method, *map(budget_name, budgets)),
         repeat=repeat,
         timed=source is None
+        and parts != (FEW_LABELS,)
         and (
             FRONTIER in parts
             or ((repeat == 0 or BEST in parts) and _timed(parameters, name, learns_gates))
@@ -154,48 +138,3 @@ def sibling(models: Sequence[Model], of: Model, name: str) -> Model:
             return model
     seed = of.training.seed
     raise LookupError(f"{of.key} needs {name!r} with seed {seed}, which is not planned")
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """One encoder evaluated on one further data set (Table 6.2).
-
-    Args:
-        model: the encoder.
-        source: what tables call the data it was pre-trained on.
-        target: what tables call the data it is evaluated on.
-        target_source: name in transfer.data, or None for the run's own data.
-    """
-
-    model: Model
-    source: str
-    target: str
-    target_source: str | None
-
-    @property
-    def output(self) -> str:
-        """Catalog name of its result."""
-        return f"{self.model.namespace}.transfer_{self.target}"
-
-
-def planned_transfers(parameters: DualGatingParameters, models: Sequence[Model]) -> list[Transfer]:
-    """Every source model on every target that is not its own data.
-
-    Raises:
-        ParameterError: Table 6.2 is wanted and there is no such pair.
-    """
-    own = parameters.transfer.own
-    found = [
-        Transfer(model, model.source or own, target, None if target == own else target)
-        for model in models
-        if TRANSFER in model.parts
-        for target in parameters.transfer.targets
-        if target != (model.source or own)
-    ]
-    if not found and any(TRANSFER in model.parts for model in models):
-        raise ParameterError(
-            f"{KEY}.transfer.targets = {list(parameters.transfer.targets)}: Table 6.2 evaluates "
-            "encoders on other data than they were trained on; describe such a data set in "
-            "transfer.data and name it in transfer.targets, or leave table_6_2 out"
-        )
-    return found

@@ -8,6 +8,9 @@ from pydantic import Field
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.variants import DYNAMIC_CHANNELS, DYNAMIC_CHANNELS_PEERS
 
+# Tag that evaluates encoders on other data than they were trained on.
+TRANSFER = "transfer"
+
 
 class DynamicChannelsParameters(EncoderPipelineParameters):
     """Everything of chapter 5 that a user may want to change.
@@ -27,5 +30,5 @@ class DynamicChannelsParameters(EncoderPipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """Gates that should decide alike, and what any pipeline of gated encoders has."""
-        return ("consistency", *super().further_tags)
+        """Those of every pipeline of gated encoders, other data, and gates that decide alike."""
+        return (TRANSFER, "consistency", *super().further_tags)

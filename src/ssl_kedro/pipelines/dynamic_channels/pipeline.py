@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
-from ssl_kedro.images.load import image_source
-from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
+from ssl_kedro.pipelines.dynamic_channels.parameters import TRANSFER, DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.consistency import (
     CONSISTENCY,
     CONSISTENT,
@@ -15,7 +14,8 @@ from ssl_kedro.pipelines.dynamic_channels.report.page import (
     accuracy_against_cost,
     dynamic_channels_report,
 )
-from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1
+from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1, transfer_table
+from ssl_kedro.pipelines.gated.few_labels import label_nodes
 from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
     frames,
@@ -29,6 +29,7 @@ from ssl_kedro.pipelines.gated.graph import (
     BEST,
     COMPARED,
     EXPORT,
+    FEW_LABELS,
     FRONTIER,
     Made,
     PlannedModel,
@@ -38,6 +39,14 @@ from ssl_kedro.pipelines.gated.graph import (
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.transfer import (
+    Transfer,
+    data_namespace,
+    images_of,
+    planned_transfers,
+    transfer_node,
+    transfer_runs,
+)
 from ssl_kedro.pipelines.parameters import budget_name
 
 KEY = "dynamic_channels"
@@ -47,42 +56,38 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     """Chapter 5, or with `recipe: best` one encoder for every budget; tags add to it.
 
     "frontier" adds what a user would take instead of a gated encoder, and further seeds, "export"
-    the nodes that write compact networks to files, "consistency" gates that should decide alike for
+    the nodes that write compact networks to files. "few_labels" fine-tunes the chapter's encoders,
+    "transfer" evaluates them on other data, "consistency" adds gates that should decide alike for
     two views. "evaluate" does nothing but evaluate the encoder of ``encoder.init``.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
     exported = EXPORT in asked
-    alike = [CONSISTENCY] if CONSISTENCY in asked else []
-    plain = [BEST] if parameters.recipe == BEST and not alike else []
-    parts = [*([tag for tag in COMPARED if tag in asked][:1] or plain), *alike]
+    plain = [BEST] if parameters.recipe == BEST else []
+    compared = [tag for tag in COMPARED if tag in asked][:1]
+    added = [tag for tag in (FEW_LABELS, TRANSFER, CONSISTENCY) if tag in asked]
+    parts = [*compared, *added] or plain
     models = planned_models(parameters, parts)
-    of_chapter = ["table_5_1"] if BEST not in parts or alike else []
-    further = stages(models, exported=exported)
-    page = ("parameters", "metrics", "models", "histories", "run_manifest", *of_chapter, *alike)
-    made: list[Made] = [
+    transfers = planned_transfers(parameters, models, TRANSFER)
+    common = [*budget_tags(models), *parts]
+    tuning, gathered = label_nodes(KEY, models, [FEW_LABELS, *budget_tags(models)])
+    made = [
         *gathering(KEY, models, parameters.dense_method, exported=exported),
-        (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
-        (dynamic_channels_report, named(KEY, *page, *further, *frames(models)), "report"),
+        *gathered,
+        *_report(models, parts, stages(models, exported=exported), transfers),
     ]
-    if of_chapter:
-        figure = named(KEY, "parameters", "metrics", "table_5_1")
-        made += [
-            (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
-            (accuracy_against_cost, figure, "accuracy_against_cost"),
-        ]
-    if alike:
-        seen = named(KEY, "parameters", "metrics", "histories")
-        made.append((consistency, seen, CONSISTENCY))
     whole = Pipeline(
         [
             *encoder_nodes(
                 KEY,
                 models,
-                [*budget_tags(models), *parts],
+                common,
                 parameters.initial,
                 exported=exported,
+                heads=parameters.keep_head,
             ),
+            *tuning,
+            *(transfer_node(parameters, one, [TRANSFER, *one.model.own_tags]) for one in transfers),
             *(
                 report_node(
                     KEY,
@@ -98,6 +103,36 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     return left_to_export(whole, asked)
 
 
+def _report(
+    models: Sequence[PlannedModel],
+    parts: Sequence[str],
+    further: Sequence[str],
+    transfers: Sequence[Transfer],
+) -> list[Made]:
+    """Metrics, tables and report over all models."""
+    alike = [CONSISTENCY] if CONSISTENCY in parts else []
+    of_chapter = ["table_5_1"] if BEST not in parts or alike else []
+    page = ("parameters", "metrics", "models", "histories", "run_manifest", *of_chapter, *alike)
+    tables = [*frames(models), *["transfer_table"] * bool(transfers)]
+    made: list[Made] = [
+        (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
+        (dynamic_channels_report, named(KEY, *page, *further, *tables), "report"),
+    ]
+    if of_chapter:
+        figure = named(KEY, "parameters", "metrics", "table_5_1")
+        made += [
+            (table_5_1, named(KEY, "parameters", "metrics"), "table_5_1"),
+            (accuracy_against_cost, figure, "accuracy_against_cost"),
+        ]
+    if alike:
+        seen = named(KEY, "parameters", "metrics", "histories")
+        made.append((consistency, seen, CONSISTENCY))
+    if transfers:
+        runs = {"runs": f"{KEY}.transfer"}
+        made += [transfer_runs(transfers), (transfer_table, runs, "transfer_table")]
+    return made
+
+
 def planned_models(
     parameters: DynamicChannelsParameters, parts: Sequence[str] = ()
 ) -> list[PlannedModel]:
@@ -106,20 +141,24 @@ def planned_models(
     Args:
         parameters: of the run.
         parts: "frontier" = peers stand beside them; "best" = the encoder for every budget instead
-            of those with gates. With either all have several seeds. "consistency" = gates that
-            should decide alike at each budget as well.
+            of those with gates; "few_labels"; "transfer" = there are those of further data as well.
+            With any of these all have several seeds. "consistency" = gates that should decide alike
+            at each budget as well.
     """
-    split = "pretrain" if image_source(parameters.data.source).unlabelled else "train"
-    alike, compared = CONSISTENCY in parts, not set(COMPARED).isdisjoint(parts)
+    alike = CONSISTENCY in parts
     gated = () if BEST in parts and not alike else parameters.gated_budgets
     kinds = [(parameters.dense_method, None), *((parameters.gated_method, one) for one in gated)]
     kinds += [(CONSISTENT, one) for one in gated] if alike else []
+    repeats = parameters.repeats if {*parts} - {CONSISTENCY} else 1
+    sources = (None, *(parameters.transfer.sources if TRANSFER in parts else ()))
     found = [
-        _planned(parameters, method, budget, repeat, f"{KEY}.{split}_images", gated, parts)
-        for method, budget in kinds
-        for repeat in range(parameters.repeats if compared else 1)
+        _planned(parameters, *kind, repeat, source, gated, parts if source is None else [TRANSFER])
+        for source in sources
+        for kind in kinds
+        for repeat in range(repeats)
     ]
-    return [*found, *(planned_peers(parameters, found) if compared else ())]
+    peers = () if set(COMPARED).isdisjoint(parts) else planned_peers(parameters, found)
+    return [*found, *peers]
 
 
 def _planned(
@@ -127,25 +166,28 @@ def _planned(
     method: str,
     budget: float | None,
     repeat: int,
-    images: str,
+    source: str | None,
     budgets: Sequence[float],
     parts: Sequence[str],
 ) -> PlannedModel:
     """One model of the chapter with its names; a dense one belongs to all budgets."""
     label = method if budget is None else budget_name(budget)
-    own = [method] * (method == CONSISTENT)
-    seed = parameters.seed + repeat
+    seed, data = parameters.seed + repeat, data_namespace(KEY, source)
     of_seed = [f"seed_{seed}"] * bool(repeat)
+    own = [method] * (method == CONSISTENT)
+    # Nobody asks for times with these alone.
+    untimed = bool(parts) and set(parts) <= {FEW_LABELS, TRANSFER}
     return PlannedModel(
         pipeline=KEY,
         key=method if budget is None else f"{method}.{label}",
-        namespace=".".join([KEY, label, *own, *of_seed]),
-        label="_".join([*own, label, *of_seed]),
+        namespace=".".join([data, label, *own, *of_seed]),
+        label="_".join([*own, label, *([source] if source else []), *of_seed]),
         training=Training(method, budget, seed),
-        images=images,
-        data=KEY,
+        images=images_of(parameters, KEY, source, "pretrain"),
+        data=data,
         tags=(*map(budget_name, budgets if budget is None else (budget,)), method, *parts),
         repeat=repeat,
         timed=not own
+        and not untimed
         and (FRONTIER in parts or parameters.inference.measures(parameters.gated_method)),
     )

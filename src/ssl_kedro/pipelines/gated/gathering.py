@@ -9,7 +9,15 @@ from ssl_kedro.pipelines.gated import nodes
 from ssl_kedro.pipelines.gated.frontier.export import export_deployment
 from ssl_kedro.pipelines.gated.frontier.hub import export_hub
 from ssl_kedro.pipelines.gated.frontier.nodes import collect_measurements, deployment, frontier
-from ssl_kedro.pipelines.gated.graph import COMPARED, EXPORT, MEASURE, Made, PlannedModel, named
+from ssl_kedro.pipelines.gated.graph import (
+    COMPARED,
+    EXPORT,
+    FEW_LABELS,
+    MEASURE,
+    Made,
+    PlannedModel,
+    named,
+)
 from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.pipelines.gated.report.gate_section import gate_plot, gate_responses
@@ -149,7 +157,9 @@ def _of_timed(pipeline: str, timed: Sequence[PlannedModel], baseline: str) -> li
 def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
     """Names of what metrics and report take from timing and export."""
     timed = any(model.timed for model in models)
-    return ["inference_models", "deployment"] * timed + ["exports"] * exported
+    labels = any(FEW_LABELS in model.tags for model in models)
+    found = ["inference_models", "deployment"] * timed + ["exports"] * exported
+    return found + ["label_table"] * labels
 
 
 def frames(models: Sequence[PlannedModel]) -> list[str]:

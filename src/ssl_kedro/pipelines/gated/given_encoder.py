@@ -12,12 +12,11 @@ from kedro.pipeline import Node, node
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.devices import resolved_device
-from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.encoders.base import Backbone, Encoder
 from ssl_kedro.encoders.nested_resnet18 import NestedResNet18
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_right
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.images.subsets import balanced_subset
+from ssl_kedro.images.subsets import label_count, labelled_subset
 from ssl_kedro.inference.comparison import key_parts
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import nodes, preparation
@@ -155,11 +154,6 @@ def evaluate_given(
     }
 
 
-def label_count(share: float, images: int, classes: int) -> int:
-    """How many labels a share of them is: one a class at least."""
-    return max(round(share * images), classes)
-
-
 def few_labels(
     parameters: EncoderPipelineParameters, known: Labelled, asked: Labelled, share: float
 ) -> list[float]:
@@ -172,10 +166,7 @@ def few_labels(
         share: of the known, of each class as many as of the others and at least one.
     """
     features, labels = known
-    count = label_count(share, len(labels), len(np.unique(labels)))
-    kept = balanced_subset(
-        labels, count, numpy_generator(parameters.seed, "few labels", str(share))
-    )
+    kept = labelled_subset(labels, share, parameters.seed)
     right = linear_probe_right(
         features[kept],
         labels[kept],

@@ -27,6 +27,8 @@ MEASURE, EXPORT = "inference", "export"
 # `recipe: best` trains for every budget. Networks of both stand in the table of peers.
 FRONTIER, BEST = "frontier", "best"
 COMPARED = (FRONTIER, BEST)
+# Tag that fine-tunes trained encoders with some of the labels.
+FEW_LABELS = "few_labels"
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
 
@@ -67,6 +69,22 @@ class PlannedModel:
     def own_data(self) -> bool:
         """Whether it is trained on the run's own images, and evaluated on them."""
         return self.data == self.pipeline
+
+    @property
+    def name(self) -> str:
+        """Of its variant, as in tables."""
+        return self.key.split(".", maxsplit=1)[0]
+
+    @property
+    def source(self) -> str | None:
+        """The further data set that it is pre-trained on; None = the run's own data."""
+        return None if self.own_data else self.data.rpartition(".")[2]
+
+    @property
+    def own_tags(self) -> list[str]:
+        """Tags of its method and budgets, without those of what needs it."""
+        method = self.training.method
+        return [tag for tag in self.tags if tag == method or tag.startswith("budget_")]
 
     @property
     def compared(self) -> bool:
@@ -112,6 +130,7 @@ def encoder_nodes(
     initial: Callable[[str, str], str],
     *,
     exported: bool,
+    heads: bool,
 ) -> list[Node]:
     """Data summaries, arithmetic, baselines; training, evaluation, speed and files of each model.
 
@@ -122,6 +141,7 @@ def encoder_nodes(
         initial: catalog name of the encoder that those of a pipeline's method begin with, or "".
             Where the run trains it, each begins with that of its own seed and data.
         exported: whether compact networks are written to files.
+        heads: whether encoders are kept with a linear layer and class names as well.
 
     Raises:
         ConfigError: there is nothing to export; the run would end well and leave nothing.
@@ -146,6 +166,8 @@ def encoder_nodes(
         ((preparation.select_execution, run | data | given_starts, "execution"), tags),
         ((preparation.measure_baselines, run | data | images, "baselines"), tags),
     ]
+    if heads:
+        shared.append(((nodes.class_names, data, "class_names"), tags))
     if timed:
         inputs = named(pipeline, "parameters", "eval_images")
         race = (race_dense_engines, inputs, "dense_engines")
@@ -168,7 +190,7 @@ def encoder_nodes(
         *(
             made
             for model in models
-            for made in _model_nodes(model, starts[model.namespace], exported=exported)
+            for made in _model_nodes(model, starts[model.namespace], exported=exported, heads=heads)
         ),
     ]
 
@@ -214,7 +236,7 @@ def _check_starts(
             origin = made.get(starts[origin.namespace])
 
 
-def _model_nodes(model: PlannedModel, start: str, *, exported: bool) -> Iterator[Node]:
+def _model_nodes(model: PlannedModel, start: str, *, exported: bool, heads: bool) -> Iterator[Node]:
     """Training of one model; features and evaluation on the pipeline's own images; speed, files."""
     pipeline, space, tags = model.pipeline, model.namespace, model.tags
     yield _cutting(model) if model.made_from else _training(model, start)
@@ -232,6 +254,14 @@ def _model_nodes(model: PlannedModel, start: str, *, exported: bool) -> Iterator
         f"{space}.evaluation",
         tags,
     )
+    if heads and not model.repeat:
+        yield model.node(
+            "keep_head",
+            given(nodes.keep_head, trained=model.training),
+            named(space, "encoder", "features") | named(pipeline, "train_images", "class_names"),
+            f"{space}.classifier",
+            tags,
+        )
     if model.timed:
         yield model.node(
             "measure_inference",

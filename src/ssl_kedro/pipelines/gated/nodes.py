@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder, EncoderShape
+from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
 from ssl_kedro.evaluation.accuracies import Accuracies, Evaluator, branch_costs
+from ssl_kedro.evaluation.classifier import trained_classifier
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
+from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import MethodPlan, method_classes
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
@@ -235,6 +239,39 @@ def evaluate(
         parameters=sum(p.numel() for p in encoder.parameters()),
         training=training.summary,
     )
+
+
+def class_names(data: DataSummary) -> list[str]:
+    """Names of the classes, for encoders that are kept with a linear layer; before any training.
+
+    Raises:
+        InputError: the images have no labels.
+    """
+    if not data.labelled:
+        what = "labels, for keep_head=true"
+        raise InputError(data.source, "images without labels", what, "give one folder a class")
+    return list(data.class_names)
+
+
+def keep_head(
+    parameters: EncoderPipelineParameters,
+    class_names: list[str],
+    encoder: Encoder,
+    features: Arrays,
+    train_images: ImageSet,
+    *,
+    trained: Training,
+) -> Encoder:
+    """A copy of the encoder with the linear layers of its evaluation and names of the classes."""
+    found = trained_classifier(
+        encoder,
+        features,
+        dataclasses.replace(train_images, class_names=tuple(class_names)),
+        parameters.probe or ProbeConfig(),
+        seed=trained.seed,
+        device=resolved_device(parameters.train.device),
+    )
+    return with_classifier(encoder, found)
 
 
 def collect_by_model(**found: R) -> dict[str, R]:

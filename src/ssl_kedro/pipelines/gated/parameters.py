@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
@@ -19,6 +20,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.encoders.factory import DEFAULT, cost_at, shape_values
 from ssl_kedro.encoders.frozen import InitialWeights, origin_of, place_of_weights
+from ssl_kedro.evaluation.fine_tuning import FineTuningConfig
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.budget import GateConfig
@@ -36,18 +38,27 @@ from ssl_kedro.pipelines.gated.recipes import (
     validated_config,
 )
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.transfer_parameters import TransferParameters
 from ssl_kedro.pipelines.gated.variants import Variant, gated_names, has_gates
 from ssl_kedro.pipelines.parameters import (
     Budgets,
     MethodParameters,
     PipelineParameters,
     ShapeOfEncoder,
+    budget_list,
     checked_budgets,
     checked_device,
     checked_graphs,
     checked_workers,
 )
 from ssl_kedro.training.config import TrainConfig
+
+
+def _with_list_of_shares(value: Any) -> Any:
+    """Fine-tuning whose shares are a list, one number, or "0.1;1"; see :func:`budget_list`."""
+    if not isinstance(value, Mapping) or "shares" not in value:
+        return value
+    return {**value, "shares": budget_list(value["shares"])}
 
 
 class EncoderPipelineParameters(PipelineParameters):
@@ -73,6 +84,10 @@ class EncoderPipelineParameters(PipelineParameters):
         inference: how trained gated encoders are timed and exported.
         frontier: what ``--tags frontier`` compares gated encoders with.
         hub: the folder of what is to be deployed that ``--tags export`` writes for a model hub.
+        few_labels: how ``--tags few_labels`` fine-tunes trained encoders.
+        transfer: other data that encoders are evaluated on.
+        keep_head: whether each encoder is also saved with the linear layer of its evaluation and
+            the names of the classes.
         published: data set of the thesis whose figures stand beside the measured ones.
         published_data_is_ours: whether an environment's own data is that data set, so that
             differences mean something; see :attr:`on_published_data`.
@@ -105,6 +120,11 @@ class EncoderPipelineParameters(PipelineParameters):
     inference: InferenceParameters = InferenceParameters()
     frontier: FrontierParameters = FrontierParameters()
     hub: HubParameters = HubParameters()
+    few_labels: Annotated[FineTuningConfig, BeforeValidator(_with_list_of_shares)] = (
+        FineTuningConfig()
+    )
+    transfer: TransferParameters = TransferParameters()
+    keep_head: bool = False
     published: str = "CIFAR-10"
     published_data_is_ours: bool = False
 
@@ -327,8 +347,8 @@ class EncoderPipelineParameters(PipelineParameters):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """Peers, the encoder for every budget, the export of networks, and an encoder as it is."""
-        return ("frontier", "best", "export", "evaluate")
+        """Peers, the encoder for every budget, few labels, files, and an encoder as it is."""
+        return ("frontier", "best", "few_labels", "export", "evaluate")
 
     def initial(self, pipeline: str, method: str) -> str:
         """Catalog name of the encoder that a method's own begin with; "" = none."""

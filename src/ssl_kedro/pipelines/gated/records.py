@@ -146,6 +146,35 @@ class Evaluation:
     training: TrainingSummary
 
 
+@dataclass(frozen=True)
+class WithLabels:
+    """What one branch makes of a share of the labels; accuracies are top-1 in [0, 1].
+
+    Args:
+        share: of the labels.
+        labels: how many these are.
+        fine_tuned: all weights and a linear layer trained with them.
+        linear: a linear layer on features that stay as they are, mean of the probe's runs.
+        knn: nearest neighbours among the images that have a label.
+        macs: multiply-accumulates of an image after fine-tuning, mean over the evaluation images.
+        dense_macs: of the whole network with every channel.
+    """
+
+    share: float
+    labels: int
+    fine_tuned: float
+    linear: float
+    knn: float
+    macs: float
+    dense_macs: int
+
+
+# Of one encoder, by branch, one a share of the labels.
+FineTunings = dict[Branch, tuple[WithLabels, ...]]
+# Labels of each share, by the share as a word.
+LabelCounts = dict[str, int]
+
+
 # Of all models, by their names in the metrics, "dual.budget_30".
 Evaluations = dict[str, Evaluation]
 Histories = dict[str, list[dict[str, float]]]

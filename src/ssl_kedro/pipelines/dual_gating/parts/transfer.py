@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pandas as pd
 
-from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, Part
-from ssl_kedro.pipelines.dual_gating.row import Row, each_model
-from ssl_kedro.pipelines.gated.differences import paired
+from ssl_kedro.pipelines.dual_gating.part import Part
+from ssl_kedro.pipelines.dual_gating.row import Row
+from ssl_kedro.pipelines.gated.transfer import transfer_columns, transfer_rows
 from ssl_kedro.reporting.number_format import signed_with_std
-from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, Column, beside_published, word
+from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, Column, beside_published
 
 
 class _Transfer(Row):
@@ -31,18 +30,7 @@ class _Transfer(Row):
 
 
 def _rows(row: Row) -> Iterator[Row]:
-    runs = row.runs
-    for source, target in dict.fromkeys(zip(runs["source"], runs["target"], strict=True)):
-        of_pair = runs[(runs["source"] == source) & (runs["target"] == target)]
-        pair = _Transfer(**{**vars(row), "runs": of_pair, "source": source, "target": target})
-        for one in each_model(pair, ("vicreg", "dual")):
-            for branch in ("dense", "gated"):
-                if replace(one, branch=branch).by_seed("linear_top1"):
-                    yield replace(one, branch=branch)
-
-
-def _linear(row: Row) -> float:
-    return row.mean("linear_top1")
+    return transfer_rows(_Transfer(**vars(row)), ("vicreg", "dual"))
 
 
 def _published(row: Row) -> float:
@@ -56,7 +44,11 @@ def _published_less_vicreg(row: Row) -> float:
 
 
 _PUBLISHED, _DIFFERENCE = beside_published(
-    "linear_top1", "Linear", _linear, _published, "difference_linear"
+    "linear_top1",
+    "Linear",
+    lambda row: row.mean("linear_top1"),
+    _published,
+    "difference_linear",
 )
 PARTS = (
     Part(
@@ -64,21 +56,7 @@ PARTS = (
         ("vicreg", "dual"),
         "Table 6.2: transfer to other data sets",
         (
-            Column("source", lambda row: row.source, "Trained on", text=word, left=True),
-            Column("target", lambda row: row.target, "Evaluated on", text=word, left=True),
-            MODEL,
-            Column("branch", lambda row: row.branch, "Branch", text=word, left=True),
-            BUDGET,
-            Column("linear_top1", _linear, "Linear", RUN, std="linear_std"),
-            Column("linear_std", lambda row: row.linear_std),
-            Column("seeds", lambda row: len(row.by_seed("linear_top1"))),
-            *paired(
-                "against_vicreg",
-                lambda row: row.less("vicreg", "linear_top1", other_branch="dense"),
-                "Less VICReg",
-                RUN,
-                counted=False,
-            ),
+            *transfer_columns("vicreg", "VICReg"),
             _PUBLISHED,
             Column(
                 "published_against_vicreg",

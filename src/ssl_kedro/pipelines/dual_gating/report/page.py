@@ -23,6 +23,7 @@ from ssl_kedro.pipelines.gated.inference.records import (
 )
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
+from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
@@ -67,6 +68,7 @@ def dual_gating_report(
     peers: pd.DataFrame | None = None,
     gate_responses: GateResponses | None = None,
     eval_images: ImageSet | None = None,
+    label_table: pd.DataFrame | None = None,
     **tables: pd.DataFrame,
 ) -> str:
     """Self-contained HTML with the results of whatever parts of chapter 6 were run.
@@ -86,6 +88,7 @@ def dual_gating_report(
         peers: table of what a user would take instead.
         gate_responses: what the gates of one encoder look at; None without gates.
         eval_images: those that its pictures are of.
+        label_table: what fine-tuning with some of the labels gives; None without.
         tables: those that were made, by part; accuracy against cost goes with "table_6_1".
     """
     seeds = has_several_seeds(metrics)
@@ -95,6 +98,7 @@ def dual_gating_report(
         ),
         *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(parameters, peers, metrics),
+        *label_section(parameters.few_labels, label_table),
         *part_sections(tables, parameters),
         *(
             _levels_section(metrics, models, parameters, figure="table_6_1" in tables)

@@ -14,6 +14,7 @@ import pandas as pd
 from ssl_kedro.evaluation.features import BlockUsage
 from ssl_kedro.pipelines.gated.records import Evaluation
 from ssl_kedro.pipelines.gated.report.speed_numbers import stage_metrics
+from ssl_kedro.pipelines.gated.rows import whole_percent
 
 _GROUP = ["model", "method", "budget_percent", "branch"]
 _CHANNELS = ("always_on", "always_off", "dependent")
@@ -72,11 +73,6 @@ def _run_rows(name: str, evaluation: Evaluation) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def whole_percent(budget: float | None) -> int | None:
-    """A budget as tables have it."""
-    return None if budget is None else round(100 * budget)
 
 
 def _channel_shares(usage: Sequence[BlockUsage]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from ssl_kedro.evaluation.gate_responses import GateResponses
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.consistency import consistency_section
-from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS
+from ssl_kedro.pipelines.dynamic_channels.report.tables import COLUMNS, GROUPS, TRANSFER_COLUMNS
 from ssl_kedro.pipelines.gated.inference.records import (
     Deployment,
     Exports,
@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.gated.inference.records import (
 )
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
+from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
 from ssl_kedro.pipelines.gated.report.page import (
@@ -37,7 +38,7 @@ from ssl_kedro.reporting.html import Card, Picture, Section
 from ssl_kedro.reporting.number_format import percent
 from ssl_kedro.reporting.published import published_heading
 from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, label_point, title
-from ssl_kedro.reporting.table import PUBLISHED, shown
+from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
 
 _NO_LABELS = (
     "These images carry no labels: 1-NN and its baselines were skipped, which is why accuracies "
@@ -69,6 +70,8 @@ def dynamic_channels_report(
     peers: pd.DataFrame | None = None,
     gate_responses: GateResponses | None = None,
     eval_images: ImageSet | None = None,
+    label_table: pd.DataFrame | None = None,
+    transfer_table: pd.DataFrame | None = None,
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
@@ -88,6 +91,8 @@ def dynamic_channels_report(
         peers: table of what a user would take instead.
         gate_responses: what the gates of one encoder look at; None without gates.
         eval_images: those that its pictures are of.
+        label_table: what fine-tuning with some of the labels gives; None without.
+        transfer_table: linear accuracies on other data; None without.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     alone = peers if table_5_1 is None else None
@@ -99,6 +104,8 @@ def dynamic_channels_report(
         *_collapse_section(models),
         *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
         *peers_section(parameters, peers, metrics),
+        *label_section(parameters.few_labels, label_table),
+        *_transfer_section(transfer_table),
         *_chapter_sections(metrics, table_5_1, parameters),
         *consistency_section(consistency),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
@@ -179,6 +186,19 @@ def _chapter_sections(
     labelled = "simsiam.knn_top1" in metrics
     cost = [_cost_section(metrics, table, parameters)] if labelled else []
     return [_table_section(table, parameters), *cost]
+
+
+def _transfer_section(table: pd.DataFrame | None) -> list[Section]:
+    if table is None:
+        return []
+    spread = "over seeds" if table["seeds"].max() > 1 else "over the probe's runs, one seed"
+    caption = (
+        "Top-1 of a linear layer on features that stay as they are, in percent, ± standard "
+        f"deviation {spread}; differences in percentage points to SimSiam without gates."
+    )
+    groups = {group: group for group in ("", RUN)}
+    shown_table = shown(TRANSFER_COLUMNS, table, groups, ["source", "target"], caption)
+    return [Section("Transfer to other data", tables=[shown_table])]
 
 
 def _table_section(table: pd.DataFrame, parameters: DynamicChannelsParameters) -> Section:

@@ -10,6 +10,8 @@ import pandas as pd
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.speed_numbers import stage_metrics
+from ssl_kedro.pipelines.gated.rows import ModelRow
+from ssl_kedro.pipelines.gated.transfer import transfer_columns, transfer_rows
 from ssl_kedro.pipelines.gated.variants import name_of
 from ssl_kedro.pipelines.parameters import budget_name
 from ssl_kedro.reporting.number_format import plain, signed_with_std
@@ -207,3 +209,17 @@ def operating_point(
     if not allowed:
         return None
     return max(allowed, key=lambda b: metrics[f"{budget_name(b)}.flop_reduction"])
+
+
+TRANSFER_COLUMNS = transfer_columns("simsiam", "SimSiam")
+
+
+def transfer_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair of data sets, model and budget; percent and percentage points.
+
+    Args:
+        runs: one row a source model, branch, target and seed; fractions.
+    """
+    typed = runs.assign(budget_percent=runs["budget_percent"].astype("Int64"))
+    rows = transfer_rows(ModelRow(typed), ("simsiam", "simsiam_gating"))
+    return computed(TRANSFER_COLUMNS, rows)

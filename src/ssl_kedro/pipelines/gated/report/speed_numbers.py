@@ -17,6 +17,7 @@ from ssl_kedro.pipelines.gated.inference.records import (
     Measurements,
 )
 from ssl_kedro.pipelines.gated.records import Evaluations
+from ssl_kedro.pipelines.gated.report.few_labels import label_metrics
 from ssl_kedro.pipelines.gated.variants import budget_percent
 
 
@@ -163,6 +164,7 @@ _STAGES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "inference_models": inference_metrics,
     "deployment": deployment_metrics,
     "exports": export_metrics,
+    "label_table": label_metrics,
 }
 
 
