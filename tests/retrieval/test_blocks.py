@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -125,24 +126,46 @@ def test_an_object_that_workers_cannot_read_is_told_at_once(tmp_path: Path) -> N
         extracted(VectorStore(tmp_path / "v"), unknown, processes=2)
 
 
+NODE = """
+from pathlib import Path
+import torch
+from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
+from ssl_kedro.images.decode import Resize
+from ssl_kedro.retrieval.descriptors import PoolingConfig
+from ssl_kedro.retrieval.extraction import *
+from ssl_kedro.retrieval.extraction import network_fingerprint
+from watched import Watched
+
+if __name__ == "__main__":
+    names = [str(i) for i in range({count})]
+    images = Watched([Path("{folder}") / f"{{name}}.png" for name in names], names)
+    images.log, images.slow_s = Path("{folder}") / "read.log", 0.03
+    torch.manual_seed(0)
+    network = BottleneckResNet(BottleneckConfig(50, 4)).eval()
+    config = ExtractConfig(device="cpu", batch_size=4, block=8, threads=1, processes=2)
+    identity = {{"images": images.fingerprint(), "network": network_fingerprint(network)}}
+    size, store = Resize(64, keep_aspect=True), VectorStore(Path("{store}"))
+    extract_vectors(images, network, size, PoolingConfig(), config, store, identity, "test")
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_process_and_goes_on_from_its_blocks(tmp_path: Path) -> None:
     count = 8 * BLOCK
     photographs = files(tmp_path / "images", count)
     photographs.slow_s = 0.03
     store = tmp_path / "two"
-    run = multiprocessing.get_context("fork").Process(
-        target=extracted, args=(VectorStore(store), photographs), kwargs={"processes": 2}
-    )
-    run.start()
+    script = tmp_path / "node.py"
+    script.write_text(NODE.format(count=count, folder=tmp_path / "images", store=store))
+    run = subprocess.Popen([sys.executable, str(script)])
     blocks = tmp_path / ".two.blocks"
     ends = time.monotonic() + 60
     while len(list(blocks.glob("block_*"))) < 2:
         assert time.monotonic() < ends
-        assert run.is_alive()
+        assert run.poll() is None
         time.sleep(0.02)
     run.kill()
-    run.join()
+    run.wait()
     readers = {int(process) for _, process in photographs.read()}
     while any(_lives(process) for process in readers):
         assert time.monotonic() < ends
@@ -176,6 +199,9 @@ def test_networks_are_what_they_were_in_another_process(tmp_path: Path) -> None:
 def test_a_network_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     class Own(MapNetwork):
         map_channels = 3
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images
 
     with pytest.raises(ValueError, match=r"no bundle format for a Own.*processes: 1"):
         NetworkFiles.written(Own(), tmp_path / "network", "mark")

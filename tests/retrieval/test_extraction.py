@@ -17,6 +17,7 @@ from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
 from ssl_kedro.retrieval.extraction import (
     ExtractConfig,
     VectorStore,
+    described_folder,
     extract_vectors,
     network_fingerprint,
 )
@@ -156,3 +157,22 @@ def test_a_damaged_store_counts_as_absent(tmp_path: Path) -> None:
     path = tmp_path / "v" / "vectors.npy"
     path.write_bytes(path.read_bytes()[:-100])
     assert store.description() is None
+
+
+def test_a_folder_of_images_is_described(tmp_path: Path) -> None:
+    broken_folder(tmp_path, 4, 1)
+    config = ExtractConfig(device="cpu", max_skipped=0.3)
+    names, rows = described_folder(
+        tmp_path, Convolution(), tmp_path / "vectors", size=40, config=config
+    )
+    assert names == ("0.png", "1.png", "2.png", "3.png")
+    assert np.allclose(np.linalg.norm(rows, axis=1), [0, 1, 1, 1])
+    with torch.no_grad():
+        regions = pooled(Convolution()(pixels_of(tmp_path / "2.png")), PoolingConfig())[0]
+    expected = torch.nn.functional.normalize(regions, dim=1).sum(dim=0)
+    assert np.allclose(rows[2], expected / expected.norm(), atol=1e-5)
+
+
+def pixels_of(path: Path) -> Tensor:
+    image = Image.open(path).resize((40, 40), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image).transpose(2, 0, 1)[None])

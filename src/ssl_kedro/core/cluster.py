@@ -84,6 +84,9 @@ class Workers:
             yield number, function(piece)
 
 
+HERE = Workers()
+
+
 class _Others(Workers):
     """Processes that a Dask client reaches."""
 
@@ -159,7 +162,7 @@ def spread(processes: int = 1, cluster: str | None = None) -> Iterator[Workers]:
         with _reached(cluster) as client:
             yield _Others(client)
     elif processes == 1:
-        yield Workers()
+        yield HERE
     else:
         with _started(processes) as client:
             yield _Others(client)

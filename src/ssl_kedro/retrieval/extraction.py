@@ -26,10 +26,10 @@ from ssl_kedro.core.files import DamagedFileError, MappedStore, reading
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.images.files import check_skipped
-from ssl_kedro.images.photographs import Batch, Photographs, batches
+from ssl_kedro.images.files import check_skipped, images_below
+from ssl_kedro.images.photographs import Batch, FilePhotographs, Photographs, batches
 from ssl_kedro.retrieval.blocks import Block, Blocks, How, NetworkFiles, make_block
-from ssl_kedro.retrieval.descriptors import PoolingConfig
+from ssl_kedro.retrieval.descriptors import PoolingConfig, aggregated
 
 _VECTORS, _STARTS = "vectors.npy", "starts.npy"
 _SKIPPING = "extract.max_skipped"
@@ -75,6 +75,9 @@ class ExtractConfig(Config):
             threads = threads or threads_of_each(self.processes)
             decoders = decoders or cores_of_each(self.processes)
         return How(resize, pooling, self.device, self.precision, self.batch_size, decoders, threads)
+
+
+_POOLING, _CONFIG = PoolingConfig(), ExtractConfig()
 
 
 @dataclass(frozen=True)
@@ -263,3 +266,46 @@ def _all_blocks(
                 bar.update(stop - first)
     found = check(config.max_skipped)
     return found if len(found) < count else check(-1.0)
+
+
+def described_folder(
+    images: Path,
+    network: MapNetwork,
+    vectors: Path,
+    *,
+    size: int,
+    pooling: PoolingConfig = _POOLING,
+    config: ExtractConfig = _CONFIG,
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Descriptors of all images below a folder, in this process, several, or on a cluster.
+
+    Args:
+        images: the folder.
+        network: from :func:`~ssl_kedro.encoders.frozen.frozen_encoder`, say.
+        vectors: folder for the vectors, kept: called again, it starts from them.
+        size: px that images are brought to, both sides.
+        pooling: of the maps.
+        config: processes, cluster, device, batch size.
+
+    Returns:
+        Names of the images below the folder, sorted, and a unit row for each, (N, C) float32, not
+        whitened; a row of zeros where an image could not be read.
+
+    Raises:
+        ConfigError: too many unreadable images, or processes that cannot be started.
+        ClusterError, InputError: as :func:`extract_vectors`.
+    """
+    names = images_below(images)
+    photographs = FilePhotographs([images / name for name in names], names)
+    identity = {
+        "network": network_fingerprint(network),
+        "size": size,
+        "pooling": dataclasses.asdict(pooling),
+        "precision": config.precision,
+        "images": photographs.fingerprint(),
+    }
+    store, shape = VectorStore(vectors), Resize(size, keep_aspect=False)
+    extract_vectors(
+        photographs, network, shape, pooling, config, store, identity, f"descriptors of {images}"
+    )
+    return photographs.names, aggregated(store.vectors(), store.starts(), None)
