@@ -7,6 +7,7 @@ trust, hear each other (docs/adr/0035).
 """
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import pickle
@@ -16,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-import ssl_kedro
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import UserError, first_line
 
@@ -213,18 +213,18 @@ def _reached(cluster: str) -> Iterator[Any]:
         except ModuleNotFoundError as error:
             raise ClusterError(
                 f"cluster = {cluster!r}: {first_line(error)} on a worker; install "
-                f"{ssl_kedro.__name__} {ssl_kedro.__version__} on every machine"
+                f"ssl_kedro {_version()} on every machine"
             ) from None
-        if others := {one for one in found.values() if one != ssl_kedro.__version__}:
+        if others := {one for one in found.values() if one != _version()}:
             raise ClusterError(
                 f"cluster = {cluster!r}: found workers with version {', '.join(sorted(others))}, "
-                f"expected {ssl_kedro.__version__} as here; install one version everywhere"
+                f"expected {_version()} as here; install one version everywhere"
             )
         yield client
 
 
 def _version() -> str:
-    return ssl_kedro.__version__
+    return str(importlib.import_module("ssl_kedro").__version__)
 
 
 def _told(packed: bytes) -> Any:
