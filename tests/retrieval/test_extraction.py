@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
 from ssl_kedro.retrieval.extraction import (
     ExtractConfig,
     VectorStore,
+    described_folder,
     extract_vectors,
     network_fingerprint,
 )
@@ -24,13 +26,15 @@ from ssl_kedro.retrieval.extraction import (
 class Convolution(MapNetwork):
     map_channels = 6
 
-    def __init__(self) -> None:
+    def __init__(self, stop_after: int | None = None) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.conv = torch.nn.Conv2d(3, 6, 5, stride=4)
-        self.calls = 0
+        self.calls, self.stop_after = 0, stop_after
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.calls == self.stop_after:
+            raise KeyboardInterrupt
         self.calls += 1
         return torch.relu(self.conv(images / 255))
 
@@ -109,23 +113,42 @@ def test_too_many_broken_images_end_it_and_what_was_there_stays(tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"1.00% of the 8 images .* broken header"):
         extracted(store, network, broken_folder(tmp_path, 8, 1))
     assert np.array_equal(store.vectors(), kept)
+    extracted(store, network, broken_folder(tmp_path, 8, 1), max_skipped=0.2)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["v"]
 
 
-def test_a_killed_extraction_leaves_no_half_store(tmp_path: Path) -> None:
-    store = VectorStore(tmp_path / "v")
-
-    class Failing(Convolution):
-        def forward(self, images: Tensor) -> Tensor:
-            if self.calls == 2:
-                raise KeyboardInterrupt
-            return super().forward(images)
+def test_an_extraction_that_ended_early_goes_on_from_its_blocks(tmp_path: Path) -> None:
+    store, whole = VectorStore(tmp_path / "v"), VectorStore(tmp_path / "whole")
 
     photographs = ArrayPhotographs(images(), [f"{i}" for i in range(11)])
     with pytest.raises(KeyboardInterrupt):
-        extracted(store, Failing(), photographs, batch_size=2)
+        extracted(store, Convolution(stop_after=4), photographs, batch_size=2, block=4)
     assert store.description() is None
-    assert not list(tmp_path.iterdir())
+    network = Convolution()
+    extracted(store, network, photographs, batch_size=2, block=4)
+    assert network.calls == 2  # two blocks of 4 were there; the third of 3 takes two batches
+    extracted(whole, Convolution(), photographs, batch_size=2, block=4)
+    assert np.array_equal(store.vectors(), whole.vectors())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v", "whole"]
+
+
+def test_blocks_of_other_batches_or_damaged_ones_are_made_again(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path / "v")
+    first = tmp_path / ".v.blocks" / f"block_{0:012d}.safetensors"
+
+    def calls_after_a_stop(batch_size: int, kept: float) -> int:
+        photographs = ArrayPhotographs(images(8), [f"{i}" for i in range(8)])
+        with pytest.raises(KeyboardInterrupt):
+            extracted(store, Convolution(stop_after=2), photographs, batch_size=2, block=4)
+        first.write_bytes(first.read_bytes()[: int(kept * first.stat().st_size)])
+        network = Convolution()
+        extracted(store, network, photographs, batch_size=batch_size, block=4)
+        shutil.rmtree(store.folder)
+        return network.calls
+
+    assert calls_after_a_stop(2, kept=1.0) == 2
+    assert calls_after_a_stop(2, kept=0.5) == 4
+    assert calls_after_a_stop(4, kept=1.0) == 2  # all 8 images, in other batches
 
 
 def test_a_damaged_store_counts_as_absent(tmp_path: Path) -> None:
@@ -134,3 +157,22 @@ def test_a_damaged_store_counts_as_absent(tmp_path: Path) -> None:
     path = tmp_path / "v" / "vectors.npy"
     path.write_bytes(path.read_bytes()[:-100])
     assert store.description() is None
+
+
+def test_a_folder_of_images_is_described(tmp_path: Path) -> None:
+    broken_folder(tmp_path, 4, 1)
+    config = ExtractConfig(device="cpu", max_skipped=0.3)
+    names, rows = described_folder(
+        tmp_path, Convolution(), tmp_path / "vectors", size=40, config=config
+    )
+    assert names == ("0.png", "1.png", "2.png", "3.png")
+    assert np.allclose(np.linalg.norm(rows, axis=1), [0, 1, 1, 1])
+    with torch.no_grad():
+        regions = pooled(Convolution()(pixels_of(tmp_path / "2.png")), PoolingConfig())[0]
+    expected = torch.nn.functional.normalize(regions, dim=1).sum(dim=0)
+    assert np.allclose(rows[2], expected / expected.norm(), atol=1e-5)
+
+
+def pixels_of(path: Path) -> Tensor:
+    image = Image.open(path).resize((40, 40), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image).transpose(2, 0, 1)[None])

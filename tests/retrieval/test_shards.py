@@ -3,9 +3,12 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
+from ssl_kedro.core.cluster import spread
+from ssl_kedro.core.files import ForOthers
 from ssl_kedro.retrieval.index import build_index, refined, search_index
 from ssl_kedro.retrieval.search import nearest
 from ssl_kedro.retrieval.shards import (
@@ -157,3 +160,34 @@ def test_questions_that_do_not_fit_the_shards(tmp_path: Path) -> None:
         search_shards(shards, QUERIES[:, :3], 2)
     with pytest.raises(ValueError, match="each of 2 shards, found 1"):
         search_shards(shards, QUERIES, 2, indexes=[None])
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_two_processes_search_and_index_pieces_as_one_does_the_whole(
+    tmp_path: Path, mapped: bool
+) -> None:
+    rows = DATABASE
+    if mapped:
+        np.save(tmp_path / "rows.npy", rows)
+        rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    pieces = ShardedDescriptors.cut(rows, 3)
+    assert pieces.firsts == (0, 1333, 2666)
+    assert np.array_equal(pieces[:], DATABASE)
+    assert all((ForOthers.of(shard).array is None) == mapped for shard in pieces.shards)
+    with spread(2) as workers:
+        found = search_shards(pieces, QUERIES, 20, workers=workers)
+        for factory in ("IVF16,PQ8", "Flat", "HNSW16"):
+            one = build_index(DATABASE, factory, train_points=3000)
+            given = {"pieces": pieces.shards, "workers": workers}
+            two = build_index(rows, factory, train_points=3000, **given)
+            assert two.ntotal == len(DATABASE)
+            if factory != "HNSW16":  # which is filled here, by threads in any order
+                assert np.array_equal(faiss.serialize_index(one), faiss.serialize_index(two))
+    for whole, merged in zip(nearest(DATABASE, QUERIES, 20), found, strict=True):
+        assert np.array_equal(whole, merged)
+
+
+def test_a_part_of_a_map_goes_to_others_as_it_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", DATABASE)
+    part = np.load(tmp_path / "rows.npy", mmap_mode="r")[7:90]
+    assert np.array_equal(ForOthers.of(part).opened(), DATABASE[7:90])

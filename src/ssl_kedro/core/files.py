@@ -11,8 +11,9 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 
@@ -260,6 +261,55 @@ class GrowingArray(AbstractContextManager["GrowingArray"]):
         shape = (self.rows, *self._row_shape)
         described = {"descr": self._kind.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, described)
+
+
+def rows_of(array: np.ndarray, first: int, stop: int) -> np.ndarray:
+    """Rows from ``first`` to before ``stop``; of a memory map, a map of its own."""
+    if not _is_map(array):
+        return array[first:stop]
+    offset = array.offset + first * (array.nbytes // max(1, len(array)))
+    shape = (stop - first, *array.shape[1:])
+    return np.memmap(str(array.filename), array.dtype, "r", offset, shape)
+
+
+def _is_map(array: np.ndarray) -> TypeGuard[np.memmap[Any, Any]]:
+    """Whether it is all of a memory map: a part of one keeps the whole's offset."""
+    if not isinstance(array, np.memmap) or not array.filename or not array.size:
+        return False
+    return not isinstance(array.base, np.ndarray) and array.flags.c_contiguous
+
+
+@dataclass(frozen=True)
+class ForOthers:
+    """An array on its way to another process: where it lies, or itself where that is no file.
+
+    Args:
+        array: itself, None where it is mapped from a file.
+        path: of the file.
+        offset: of its first byte there.
+        shape: of it.
+        kind: of its numbers, "<f4".
+    """
+
+    array: np.ndarray | None
+    path: Path | None = None
+    offset: int = 0
+    shape: tuple[int, ...] = ()
+    kind: str = ""
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Self:
+        """What another process needs to have the array."""
+        if not _is_map(array):
+            return cls(np.asarray(array))
+        path = Path(str(array.filename)).absolute()
+        return cls(None, path, array.offset, array.shape, array.dtype.str)
+
+    def opened(self) -> np.ndarray:
+        """The array, a read-only map where it lies in a file."""
+        if self.array is not None or self.path is None:
+            return np.asarray(self.array)
+        return np.memmap(self.path, self.kind, "r", self.offset, self.shape)
 
 
 class MappedStore:

@@ -243,10 +243,21 @@ class PixelMaps(MapNetwork):
         side: in px; the vector has 3 side^2 values.
     """
 
+    bundle_format = "ssl_kedro pixel maps v1"
+
     def __init__(self, side: int) -> None:
         super().__init__()
         self.side = side
         self.map_channels = 3 * side * side
+
+    def description(self) -> dict[str, Any]:
+        """Its side: it has no weights."""
+        return {"side": self.side}
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        return cls(values["side"])
 
     def forward(self, images: Tensor) -> Tensor:
         """Less each channel's mean, (N, 3, H, W) -> (N, 3 side^2, 1, 1)."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from ssl_kedro.core.errors import InputError, first_line
 from ssl_kedro.encoders.bundled import Normalised
 from ssl_kedro.encoders.maps import MapNetwork
 
+_PIXELS = ("pixel_mean", "pixel_std")
 _REMEDY = "export the network again, with features or maps as its first output"
 
 
@@ -30,6 +31,9 @@ class OnnxMaps(Normalised, MapNetwork):
     Raises:
         InputError: onnx or onnxruntime is not installed, or the file is no such network.
     """
+
+    bundle_format = "ssl_kedro onnx maps v1"
+    file_digest: Tensor
 
     def __init__(self, path: Path, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
         super().__init__(pixel_mean, pixel_std)
@@ -62,6 +66,26 @@ class OnnxMaps(Normalised, MapNetwork):
         self._path, self._input, self._output = path, inputs[0].name, outputs[0].name
         self._batch = shape[0] if isinstance(shape[0], int) else None
         self.map_channels = self._channels(outputs[0].shape, shape[2:])
+
+    def description(self) -> dict[str, Any]:
+        """Where the file lies and how it expects pixels; a bundle does not hold the file itself."""
+        pixels = {name: getattr(self, name).flatten().tolist() for name in _PIXELS}
+        return {"file": str(self._path.absolute()), **pixels}
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> Self:
+        """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
+        with torch.device("cpu"):  # a file may have to be tried to know its channels
+            return cls(Path(values["file"]), *(values[name] for name in _PIXELS))
+
+    def make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Refuse a file that is another by now.
+
+        Raises:
+            ValueError: it is.
+        """
+        if not torch.equal(self.file_digest.cpu(), weights["file_digest"]):
+            raise ValueError(f"{self._path}: found another file than the one that was described")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself: nothing in it is ever changed, and a session cannot be copied."""

@@ -60,6 +60,13 @@ class Photographs(ABC):
         """
 
     @abstractmethod
+    def part(self, first: int, stop: int) -> "Photographs":
+        """Those from ``first`` to before ``stop``, with nothing of the others: another process'."""
+
+    def _boxes(self, first: int, stop: int) -> np.ndarray | None:
+        return None if self.boxes is None else self.boxes[first:stop]
+
+    @abstractmethod
     def _content(self, index: int) -> bytes:
         """What changes when the image does."""
 
@@ -92,6 +99,11 @@ class FilePhotographs(Photographs):
     def decoded(self, index: int, resize: Resize) -> np.ndarray:
         """See :meth:`Photographs.decoded`."""
         return decoded_part(self.paths[index], resize, self.box(index))
+
+    def part(self, first: int, stop: int) -> "FilePhotographs":
+        """See :meth:`Photographs.part`; another process may stand in another folder."""
+        paths = [path.absolute() for path in self.paths[first:stop]]
+        return FilePhotographs(paths, self.names[first:stop], self._boxes(first, stop))
 
     def _content(self, index: int) -> bytes:
         try:
@@ -130,6 +142,11 @@ class ArrayPhotographs(Photographs):
         if shape != image.size:
             image = image.resize(shape, Image.Resampling.BILINEAR)
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+    def part(self, first: int, stop: int) -> "ArrayPhotographs":
+        """See :meth:`Photographs.part`."""
+        names, boxes = self.names[first:stop], self._boxes(first, stop)
+        return ArrayPhotographs(self._images[first:stop], names, boxes)
 
     def _content(self, index: int) -> bytes:
         return bytes(self._images[index].tobytes())

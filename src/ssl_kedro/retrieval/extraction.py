@@ -7,9 +7,11 @@ when something that it was made from has changed.
 import copy
 import dataclasses
 import hashlib
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,15 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.cluster import check_spread, cores_of_each, spread
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
 from ssl_kedro.core.files import DamagedFileError, MappedStore, reading
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.images.files import check_skipped
-from ssl_kedro.images.photographs import Batch, Photographs, batches
-from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
+from ssl_kedro.images.files import check_skipped, images_below
+from ssl_kedro.images.photographs import Batch, FilePhotographs, Photographs, batches
+from ssl_kedro.retrieval.blocks import Block, Blocks, How, NetworkFiles, make_block
+from ssl_kedro.retrieval.descriptors import PoolingConfig, aggregated
 
 _VECTORS, _STARTS = "vectors.npy", "starts.npy"
 _SKIPPING = "extract.max_skipped"
@@ -39,8 +43,15 @@ class ExtractConfig(Config):
         device: "auto" = CUDA where there is one.
         precision: of the network; vectors are stored in float32.
         batch_size: images of one shape at a time.
-        workers: threads that decode; None = one for each core.
+        workers: threads of each process that decode; None = the cores, shared among processes.
         max_skipped: share of images that may be unreadable.
+        processes: of this machine that extract and search; 1 = this one alone.
+        cluster: address of a Dask scheduler whose workers do so, "tcp://host:8786"; None = none.
+            Images and results then lie on a disk that all of them see at one path.
+        threads: of each process that compute; None = this process' threads, shared among
+            processes, and on a cluster what each worker has. Vectors are equal to the last bit
+            for any number of processes where this is a number, on processors of one kind.
+        block: images that a process takes at a time and that are lost when it is killed.
     """
 
     device: str = "auto"
@@ -48,6 +59,25 @@ class ExtractConfig(Config):
     batch_size: Annotated[int, Range(at_least=1, at_most=4096)] = 8
     workers: Annotated[int, Range(at_least=1, at_most=1024)] | None = None
     max_skipped: Annotated[float, Range(at_least=0, at_most=1)] = 0.01
+    processes: Annotated[int, Range(at_least=1, at_most=1024)] = 1
+    cluster: str | None = None
+    threads: Annotated[int, Range(at_least=1, at_most=1024)] | None = None
+    block: Annotated[int, Range(at_least=1, at_most=65_536)] = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_spread(self.processes, self.cluster)
+
+    def how(self, resize: Resize, pooling: PoolingConfig) -> How:
+        """What a process has to know of this."""
+        threads, decoders = self.threads, self.workers
+        if self.cluster is None:
+            threads = threads or threads_of_each(self.processes)
+            decoders = decoders or cores_of_each(self.processes)
+        return How(resize, pooling, self.device, self.precision, self.batch_size, decoders, threads)
+
+
+_POOLING, _CONFIG = PoolingConfig(), ExtractConfig()
 
 
 @dataclass(frozen=True)
@@ -122,10 +152,16 @@ def network_fingerprint(network: MapNetwork) -> str:
 def adapted(
     network: MapNetwork, photographs: Photographs, resize: Resize, config: ExtractConfig
 ) -> MapNetwork:
-    """A copy whose batch norms hold the statistics of these images (thesis 3.4.1)."""
+    """A copy whose batch norms hold the statistics of these images (thesis 3.4.1).
+
+    One pass of this process alone: the statistics are summed in the order of the images.
+    """
     device = resolved_device(config.device)
     copied = copy.deepcopy(network).to(device)
-    with progress_bar(len(photographs), "batch norm adaptation", "images") as bar:
+    with (
+        limited_threads(config.threads or torch.get_num_threads()),
+        progress_bar(len(photographs), "batch norm adaptation", "images") as bar,
+    ):
 
         def images() -> Iterator[Tensor]:
             for found in batches(photographs, resize, config.batch_size, config.workers):
@@ -149,54 +185,127 @@ def extract_vectors(
 ) -> Extracted:
     """Pooled vectors of all images into a store, unless it holds them already.
 
-    Decoding runs ahead in threads while the network works.
+    Images are divided into blocks, the same for any number of processes. Those that a run which
+    ended early has finished lie beside the store and are kept.
 
     Args:
         photographs: N images.
         network: images in, maps out; already adapted where that is wanted.
         resize: size of the images it sees.
         pooling: of the maps.
-        config: device, precision, batch size.
+        config: device, precision, batch size, processes.
         store: where the vectors go.
         identity: what the vectors are made from; equal identities mean equal vectors.
         label: for the progress bar and messages.
 
     Raises:
         ConfigError: more unreadable images than ``max_skipped``, or no readable one.
+        ClusterError, InputError: other processes that cannot do their part.
     """
     known = store.description()
     if known is not None and known.identity == dict(identity):
         return known
-    device = resolved_device(config.device)
-    network = network.to(device).eval()
-    if device.type != "cuda":
-        network = network.to(memory_format=torch.channels_last)
-    skipped: list[tuple[str, str]] = []
-    counts = np.zeros(len(photographs), dtype=np.int64)
-    channels = network.map_channels
-    began = time.perf_counter()
-    with (
-        store.written((channels,), "<f4") as (array, description),
-        torch.inference_mode(),
-        torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"),
-        progress_bar(len(photographs), label, "images") as bar,
-    ):
-        for found in batches(photographs, resize, config.batch_size, config.workers):
-            if not isinstance(found, Batch):
-                skipped.append((photographs.names[found.index], found.reason))
-                check_skipped(skipped, len(photographs), config.max_skipped, label, _SKIPPING)
-                bar.update(1)
-                continue
-            maps = network(torch.from_numpy(found.images).to(device))
-            vectors = pooled(maps, pooling).float().cpu().numpy()
-            counts[found.indices] = vectors.shape[1]
-            array.add(vectors.reshape(-1, channels))
-            bar.update(len(found.indices))
-        if len(skipped) == len(photographs):
-            check_skipped(skipped, len(photographs), -1.0, label, _SKIPPING)
+    began, count = time.perf_counter(), len(photographs)
+    how = config.how(resize, pooling)
+    folder = store.folder.with_name(f".{store.folder.name}.blocks")
+    cut = {"device": str(resolved_device(config.device)), "batch_size": config.batch_size}
+    cut |= {"block": config.block, "threads": how.threads}
+    blocks = Blocks(folder, {**identity, **cut}, count, config.block)
+    blocks.begin()
+    skipped = _all_blocks(blocks, photographs, network, how, config, label)
+    counts = np.zeros(count, dtype=np.int64)
+    with store.written((network.map_channels,), "<f4") as (array, description):
+        for (first, stop), made in zip(blocks.bounds, blocks.all_made(), strict=True):
+            array.add(made.vectors)
+            counts[first:stop] = made.counts
         starts = np.concatenate([[0], np.cumsum(counts)])
         np.save(array.path.with_name(_STARTS), starts, allow_pickle=False)
         seconds = round(time.perf_counter() - began, 2)
-        made = Extracted(dict(identity), skipped, seconds, len(photographs), array.rows, channels)
-        description.update(dataclasses.asdict(made))
-    return made
+        found = Extracted(dict(identity), skipped, seconds, count, array.rows, network.map_channels)
+        description.update(dataclasses.asdict(found))
+    shutil.rmtree(folder)
+    return found
+
+
+def _all_blocks(
+    blocks: Blocks,
+    photographs: Photographs,
+    network: MapNetwork,
+    how: How,
+    config: ExtractConfig,
+    label: str,
+) -> list[tuple[str, str]]:
+    """Make those that are missing; names and reasons of the images without vectors, in order."""
+    missing, count = blocks.missing(), len(photographs)
+    skipped = {f: blocks.made(f).skipped for f, s in blocks.bounds if (f, s) not in missing}
+
+    def check(allowed: float) -> list[tuple[str, str]]:
+        found = [one for _, of_block in sorted(skipped.items()) for one in of_block]
+        check_skipped(found, count, allowed, label, _SKIPPING)
+        return found
+
+    # One block alone does not need others.
+    alone = config.cluster is None and len(missing) < 2
+    with (
+        spread(1 if alone else config.processes, config.cluster) as workers,
+        progress_bar(count, label, "images") as bar,
+    ):
+        bar.update(count - sum(stop - first for first, stop in missing))
+        make = partial(make_block, advance=bar.update) if workers.here else make_block
+        given: MapNetwork | NetworkFiles = network
+        if not workers.here:
+            given = NetworkFiles.written(network, blocks.network, network_fingerprint(network))
+        pieces = (
+            Block(blocks.path(f).absolute(), photographs.part(f, s), given, how) for f, s in missing
+        )
+        for number, _ in workers.results(make, pieces):
+            first, stop = missing[number]
+            skipped[first] = blocks.made(first).skipped
+            check(config.max_skipped)
+            if not workers.here:
+                bar.update(stop - first)
+    found = check(config.max_skipped)
+    return found if len(found) < count else check(-1.0)
+
+
+def described_folder(
+    images: Path,
+    network: MapNetwork,
+    vectors: Path,
+    *,
+    size: int,
+    pooling: PoolingConfig = _POOLING,
+    config: ExtractConfig = _CONFIG,
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Descriptors of all images below a folder, in this process, several, or on a cluster.
+
+    Args:
+        images: the folder.
+        network: from :func:`~ssl_kedro.encoders.frozen.frozen_encoder`, say.
+        vectors: folder for the vectors, kept: called again, it starts from them.
+        size: px that images are brought to, both sides.
+        pooling: of the maps.
+        config: processes, cluster, device, batch size.
+
+    Returns:
+        Names of the images below the folder, sorted, and a unit row for each, (N, C) float32, not
+        whitened; a row of zeros where an image could not be read.
+
+    Raises:
+        ConfigError: too many unreadable images, or processes that cannot be started.
+        ClusterError, InputError: as :func:`extract_vectors`.
+    """
+    names = images_below(images)
+    photographs = FilePhotographs([images / name for name in names], names)
+    identity = {
+        "network": network_fingerprint(network),
+        "size": size,
+        "pooling": dataclasses.asdict(pooling),
+        "precision": config.precision,
+        "images": photographs.fingerprint(),
+    }
+    store, shape = VectorStore(vectors), Resize(size, keep_aspect=False)
+    extract_vectors(
+        photographs, network, shape, pooling, config, store, identity, f"descriptors of {images}"
+    )
+    return photographs.names, aggregated(store.vectors(), store.starts(), None)

@@ -1,12 +1,14 @@
 """Approximate search by faiss: trained and filled from descriptors on disk, block by block."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.files import ForOthers
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.seeding import derived_seed, numpy_generator
 from ssl_kedro.retrieval.search import Rows, ordered, pair_products
@@ -106,11 +108,69 @@ def trained_index(
     return made
 
 
-def build_index(descriptors: Rows, factory: str, *, block: int = 65_536, **training: int) -> Any:
-    """A trained index that holds all rows; see :func:`trained_index` and :func:`fill`."""
+def build_index(
+    descriptors: Rows,
+    factory: str,
+    *,
+    block: int = 65_536,
+    pieces: Sequence[np.ndarray] = (),
+    workers: Workers = HERE,
+    **training: int,
+) -> Any:
+    """A trained index that holds all rows; see :func:`trained_index` and :func:`fill`.
+
+    Args:
+        descriptors: (N, D).
+        factory: faiss factory string.
+        block: rows read at a time.
+        pieces: the same rows, cut into consecutive pieces that workers fill copies with. These are
+            put together in order: the index is what filling it here would give. Kinds that faiss
+            cannot put together (HNSW) are filled here.
+        workers: for the pieces.
+        training: see :func:`trained_index`.
+    """
+    import faiss  # noqa: PLC0415
+
     made = trained_index(descriptors, factory, **training)
-    fill(made, descriptors, block)
+    if len(pieces) < 2 or not _joins(made):
+        fill(made, descriptors, block)
+        return made
+    empty, parts = faiss.serialize_index(made), {}
+    made = faiss.deserialize_index(empty)  # of the very class that the copies have
+    given = ((empty, ForOthers.of(piece), block) for piece in pieces)
+    joined = 0
+    for number, part in workers.results(_filled, given):
+        parts[number] = part
+        while joined in parts:  # as soon as those before are there: few wait in memory
+            more = faiss.deserialize_index(parts.pop(joined))
+            owner = faiss.downcast_index(made)
+            numbered = isinstance(owner, faiss.IndexIVF | faiss.IndexPreTransform)
+            made.merge_from(more, made.ntotal if numbered else 0)
+            joined += 1
     return made
+
+
+def _filled(piece: tuple[np.ndarray, ForOthers, int]) -> np.ndarray:
+    import faiss  # noqa: PLC0415
+
+    empty, rows, block = piece
+    index = faiss.deserialize_index(empty)
+    fill(index, rows.opened(), block)
+    return np.asarray(faiss.serialize_index(index))
+
+
+def _joins(index: Any) -> bool:
+    """Whether faiss can put filled copies together."""
+    import faiss  # noqa: PLC0415
+
+    if isinstance(faiss.downcast_index(index), faiss.IndexRefine):
+        return False  # was not tried
+    try:
+        copy = faiss.deserialize_index(faiss.serialize_index(index))
+        copy.check_compatible_for_merge(faiss.clone_index(copy))
+    except RuntimeError:
+        return False
+    return True
 
 
 def fill(index: Any, descriptors: Rows, block: int = 65_536) -> None:

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.retrieval.index import build_index, refined, search_index
-from ssl_kedro.retrieval.search import full_rankings, nearest, similarities
+from ssl_kedro.retrieval.search import full_rankings, similarities
+from ssl_kedro.retrieval.shards import ShardedDescriptors, search_shards
 from ssl_kedro.retrieval.whitening import unit_rows
 
 # Below every similarity of unit vectors: where images without a descriptor stand.
@@ -50,6 +52,8 @@ class SearchConfig(Config):
         depth: results of a query, where the index is not exact.
         refine: order these by exact similarity, read from the descriptors.
         train_points: vectors that an index is trained on, at most.
+        shards: pieces of the database, each for one of the processes or workers of
+            ``extract``: an index is filled, and neighbours are found exactly, in each of them.
     """
 
     index: str = "exact"
@@ -57,6 +61,21 @@ class SearchConfig(Config):
     depth: Annotated[int, Range(at_least=1)] = 1000
     refine: bool = True
     train_points: Annotated[int, Range(at_least=1)] = 200_000
+    shards: Annotated[int, Range(at_least=1, at_most=4096)] = 1
+
+
+def index_of(
+    descriptors: np.ndarray, config: SearchConfig, seed: int, workers: Workers = HERE
+) -> Any:
+    """The faiss index of a configuration that is not "exact", filled by workers."""
+    return build_index(
+        descriptors,
+        config.index,
+        train_points=config.train_points,
+        seed=seed,
+        pieces=ShardedDescriptors.cut(descriptors, config.shards).shards,
+        workers=workers,
+    )
 
 
 @dataclass(frozen=True)
@@ -69,12 +88,14 @@ class Searcher:
         index: a faiss index of the rows; None = exact search.
         config: what is looked at with an index, and how it was made.
         seed: that it was made with.
+        workers: that search pieces of the database, or fill an index from them.
     """
 
     database: np.ndarray
     index: Any = None
     config: SearchConfig = SearchConfig()
     seed: int = 0
+    workers: Workers = HERE
 
     def rankings(self, queries: np.ndarray) -> np.ndarray:
         """Database indices, best first, (N, Q) where exact, else (depth, Q), int32."""
@@ -90,7 +111,8 @@ class Searcher:
             if self.config.refine:
                 _, found = refined(self.database, queries, found, wanted)
         else:
-            _, found = nearest(self.database, queries, wanted)
+            pieces = ShardedDescriptors.cut(self.database, self.config.shards)
+            _, found = search_shards(pieces, queries, wanted, workers=self.workers)
         return np.asarray(found, dtype=np.int32)
 
     def augmented(self, count: int) -> "Searcher":
@@ -102,8 +124,7 @@ class Searcher:
         augmented[~rows.any(axis=1)] = 0
         index = None
         if self.index is not None:
-            points = self.config.train_points
-            index = build_index(augmented, self.config.index, train_points=points, seed=self.seed)
+            index = index_of(augmented, self.config, self.seed, self.workers)
         return replace(self, database=augmented, index=index)
 
 

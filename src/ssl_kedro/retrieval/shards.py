@@ -7,13 +7,15 @@ processes on several machines write theirs without knowing of each other.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.core.files import DamagedFileError, reading, replaced_file
+from ssl_kedro.core.files import DamagedFileError, ForOthers, reading, replaced_file, rows_of
 from ssl_kedro.retrieval.index import fill, search_index, trained_index
 from ssl_kedro.retrieval.search import check_shapes, nearest_exact, ordered
 
@@ -126,6 +128,18 @@ class ShardedDescriptors:
             rows[mine] = self.shards[at][key[mine] - self.firsts[at]]
         return rows
 
+    @classmethod
+    def cut(cls, rows: np.ndarray, pieces: int) -> "ShardedDescriptors":
+        """Consecutive pieces of one array or memory map, of nearly equal size.
+
+        Args:
+            rows: (N, D).
+            pieces: at most so many; none is empty.
+        """
+        bounds = np.linspace(0, len(rows), min(pieces, len(rows)) + 1).astype(int)
+        shards = tuple(rows_of(rows, int(first), int(stop)) for first, stop in pairwise(bounds))
+        return cls(tuple(int(first) for first in bounds[:-1]), shards)
+
     def indexes(self, factory: str, **training: int) -> list[Any]:
         """A faiss index of each shard, all with the cells and codes that one training gave.
 
@@ -152,6 +166,7 @@ def search_shards(
     *,
     indexes: Sequence[Any] | None = None,
     probes: int = 16,
+    workers: Workers = HERE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first results over all shards: similarities (Q, k) and database indices (Q, k).
 
@@ -161,6 +176,7 @@ def search_shards(
         count: k, 1 to N.
         indexes: of each shard; None = exact search.
         probes: cells that a query visits in each index.
+        workers: that search the shards exactly; indexes are searched in this process.
 
     Returns:
         As from one search of the whole: equal similarities in the order of the database. Exact
@@ -177,14 +193,19 @@ def search_shards(
         raise ValueError(
             f"expected an index of each of {len(descriptors.shards)} shards, found {len(indexes)}"
         )
+    wanted = [min(count, len(shard)) for shard in descriptors.shards]
+    if indexes is None:
+        asked = zip(descriptors.shards, repeat(queries), wanted, strict=False)
+        answers = dict(workers.results(_nearest_in, ((ForOthers.of(s), q, k) for s, q, k in asked)))
+    else:
+        answers = {
+            at: search_index(index, queries, k, probes=probes)
+            for at, (index, k) in enumerate(zip(indexes, wanted, strict=True))
+        }
     scores, found = [], []
-    for at, (first, shard) in enumerate(zip(descriptors.firsts, descriptors.shards, strict=True)):
-        wanted = min(count, len(shard))
-        if indexes is None:
-            of_shard, places = nearest_exact(shard, queries, wanted)
-        else:
-            of_shard, places = search_index(indexes[at], queries, wanted, probes=probes)
-        scores.append(of_shard)
+    for at, first in enumerate(descriptors.firsts):
+        of_shard, places = answers[at]
+        scores.append(of_shard.astype(np.float64))
         found.append(np.where(places >= 0, places + first, -1))
     merged, places = np.concatenate(scores, axis=1), np.concatenate(found, axis=1)
     merged[places < 0] = -np.inf
@@ -192,9 +213,14 @@ def search_shards(
     return kept.astype(np.float32), indices
 
 
+def _nearest_in(piece: tuple[ForOthers, np.ndarray, int]) -> tuple[np.ndarray, np.ndarray]:
+    rows, queries, count = piece
+    return nearest_exact(rows.opened(), queries, count)
+
+
 def _mapped(path: Path) -> np.ndarray:
     try:
         with reading(path, "rows as write_shard writes them", "Write this shard again"):
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except DamagedFileError as error:
         raise ShardError(str(error)) from error.__cause__

@@ -2,11 +2,13 @@
 
 import dataclasses
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.cluster import HERE, Workers, spread
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
@@ -30,8 +32,7 @@ from ssl_kedro.retrieval.extraction import (
     network_fingerprint,
 )
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
-from ssl_kedro.retrieval.index import build_index
-from ssl_kedro.retrieval.ranking import Searcher, reranked
+from ssl_kedro.retrieval.ranking import Searcher, index_of, reranked
 from ssl_kedro.retrieval.scoring import chance_scores, ranking_scores, whitened_scores
 from ssl_kedro.retrieval.sets import RetrievalSet
 from ssl_kedro.retrieval.whitening import Whitening, learnt_whitening
@@ -43,6 +44,8 @@ _log = logging.getLogger(__name__)
 
 def check_data(parameters: RetrievalEvalParameters, **found: RetrievalSet) -> Data:
     """What every task and whitening set holds; fails before any extraction starts."""
+    with spread(cluster=parameters.extract.cluster):
+        pass  # is reached, or says so
     if not parameters.own_descriptors:
         for name in parameters.absent_encoders:
             file = parameters.encoders[name].file
@@ -201,8 +204,15 @@ def check_own_descriptors(
 
 def index(parameters: RetrievalEvalParameters, descriptors: np.ndarray) -> Any:
     """A faiss index of the database's descriptors."""
-    config, seed = parameters.search, parameters.seed
-    return build_index(descriptors, config.index, train_points=config.train_points, seed=seed)
+    with _workers(parameters) as workers:
+        return index_of(descriptors, parameters.search, parameters.seed, workers)
+
+
+def _workers(parameters: RetrievalEvalParameters) -> AbstractContextManager[Workers]:
+    """Those of the extraction, where the database is searched in pieces."""
+    if parameters.search.shards == 1:
+        return nullcontext(HERE)
+    return spread(parameters.extract.processes, parameters.extract.cluster)
 
 
 def search(
@@ -225,9 +235,10 @@ def rerank(
     index: Any = None,
 ) -> Arrays:
     """Rankings after query expansion, database-side augmentation and both, (K, Q) each."""
-    searcher = Searcher(descriptors, index, parameters.search, parameters.seed)
     own = task.own_rows
-    return reranked(searcher, query_descriptors, rankings["g"], own, parameters.reranking)
+    with _workers(parameters) as workers:
+        searcher = Searcher(descriptors, index, parameters.search, parameters.seed, workers)
+        return reranked(searcher, query_descriptors, rankings["g"], own, parameters.reranking)
 
 
 def score(

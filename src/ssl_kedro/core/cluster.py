@@ -1,0 +1,241 @@
+"""Pieces of work in this process, in several of this machine, or on a cluster, by Dask.
+
+A piece may run more than once: a process that is killed costs the piece it was at, which runs
+again elsewhere. So a piece that leaves a file looks first whether the file is there. What goes to
+a process and comes back is pickled: only processes of the same user, or of a cluster that they
+trust, hear each other (docs/adr/0035).
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import pickle
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.errors import UserError, first_line
+
+T = TypeVar("T")
+R = TypeVar("R")
+Numbered = Iterator[tuple[int, R]]
+
+_ADDRESS = re.compile(r"(tcp|tls)://[^/\s:]+:\d{1,5}|(tcp|tls)://\[[0-9a-fA-F:.]+\]:\d{1,5}")
+_PACKAGES = ("distributed", "cryptography")
+# Of a scheduler that is there; one that is not costs so long.
+_ANSWER_S = 10
+# Machines of a cluster may be starting still, and processes again.
+_WORKER_S = 60
+_LOOK_S = 5
+# Pieces that wait at each process, so that none is idle and few are in memory.
+_WAITING = 2
+
+
+class ClusterError(UserError, RuntimeError):
+    """Processes that cannot be started or reached, or that ended at their work."""
+
+
+def check_spread(processes: int, cluster: str | None) -> None:
+    """Refuse what cannot be started; nothing is.
+
+    Args:
+        processes: of this machine; 1 = this one alone.
+        cluster: address of a Dask scheduler, "tcp://host:8786"; None = no cluster.
+
+    Raises:
+        ConfigError: not an address, both of the two, or Dask is not installed.
+    """
+    if cluster is not None and not _ADDRESS.fullmatch(cluster):
+        expected = 'the address of a Dask scheduler, such as "tcp://host:8786" or "tls://host:8786"'
+        raise ConfigError("cluster", cluster, expected)
+    if cluster is not None and processes > 1:
+        raise ConfigError("processes", processes, "1 beside a cluster, which has its own")
+    key, value = ("cluster", cluster) if cluster else ("processes", processes)
+    absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if absent and (cluster or processes > 1):
+        alone = "none" if cluster else "1"
+        remedy = f'what is not installed: {", ".join(absent)} (pip install "ssl_kedro[cluster]")'
+        raise ConfigError(key, value, f"{alone}, or {remedy}")
+
+
+class Workers:
+    """This process alone: pieces in their order.
+
+    ``here`` is whether functions may share objects with their caller.
+    """
+
+    here = True
+
+    def results(self, function: Callable[[T], R], pieces: Iterable[T]) -> Numbered[R]:
+        """Number of a piece, and what the function returned for it, as they are finished.
+
+        Args:
+            function: of a module, for other processes to find it by name.
+            pieces: taken as there is room for them.
+
+        Raises:
+            ClusterError: a user's error in another process, or processes that end at a piece.
+        """
+        for number, piece in enumerate(pieces):
+            yield number, function(piece)
+
+
+HERE = Workers()
+
+
+class _Others(Workers):
+    """Processes that a Dask client reaches."""
+
+    here = False
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def results(self, function: Callable[[T], R], pieces: Iterable[T]) -> Numbered[R]:
+        """See :meth:`Workers.results`; what is finished is released, and not made again."""
+        from distributed import wait  # noqa: PLC0415  optional
+
+        remaining = enumerate(pieces)
+        given: dict[Any, int] = {}
+        idle_since = time.monotonic()
+        while True:
+            workers = len(self._client.nthreads())
+            room = _WAITING * max(1, workers) - len(given)
+            for _, (number, piece) in zip(range(room), remaining, strict=False):
+                # A worker that cannot read what Dask packs for it leaves without a word.
+                packed = pickle.dumps((function, piece))
+                given[self._client.submit(_told, packed, pure=False)] = number
+            if not given:
+                return
+            with self._client.as_current(), contextlib.suppress(TimeoutError):
+                wait(list(given), timeout=_LOOK_S, return_when="FIRST_COMPLETED")
+            if workers:
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > _WORKER_S:
+                raise ClusterError(f"no worker was left for {_WORKER_S} s; see what they say")
+            for future in [one for one in given if one.done()]:
+                result = _result(future)
+                number = given.pop(future)
+                future.release()
+                yield number, result
+
+
+def _result(future: Any) -> Any:
+    """What a piece of work gave.
+
+    Raises:
+        ClusterError: a user's error, or the end of every process that tried.
+    """
+    from distributed import KilledWorker  # noqa: PLC0415  optional
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ClusterError(
+            f"a piece of work ended every process it was given to: {first_line(error)}. "
+            "Processes are ended where memory is short: use fewer, or smaller batches"
+        ) from None
+
+
+@contextlib.contextmanager
+def spread(processes: int = 1, cluster: str | None = None) -> Iterator[Workers]:
+    """Where pieces of work run within the block.
+
+    Processes of this machine hear only its loopback interface, and each other by certificates
+    made for the occasion; they end with the block, or with this process. A script that starts some
+    has to stand under ``if __name__ == "__main__"``.
+
+    Args:
+        processes: of this machine; 1 = this one.
+        cluster: address of a Dask scheduler; its workers need this package in this version.
+
+    Raises:
+        ConfigError: see :func:`check_spread`.
+        ClusterError: nobody answers there, or only others than this version's workers.
+    """
+    check_spread(processes, cluster)
+    if cluster is not None:
+        with _reached(cluster) as client:
+            yield _Others(client)
+    elif processes == 1:
+        yield HERE
+    else:
+        with _started(processes) as client:
+            yield _Others(client)
+
+
+@contextlib.contextmanager
+def _started(processes: int) -> Iterator[Any]:
+    from distributed import Client, LocalCluster  # noqa: PLC0415  optional
+
+    with (
+        tempfile.TemporaryDirectory(prefix="ssl_kedro-", ignore_cleanup_errors=True) as scratch,
+        LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            # A port of the system's choice: the usual one may be another run's.
+            dashboard_address="127.0.0.1:0",
+            memory_limit=None,
+            local_directory=scratch,
+            security=True,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _reached(cluster: str) -> Iterator[Any]:
+    from distributed import Client  # noqa: PLC0415  optional
+
+    try:
+        client = Client(cluster, timeout=_ANSWER_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: tls without certificates
+        raise ClusterError(
+            f"cluster = {cluster!r}: no Dask scheduler answered there within {_ANSWER_S} s "
+            f"({first_line(error)}); start one with `dask scheduler`, or see whether this machine "
+            "may reach that port"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_WORKER_S)
+            found = client.run(_version)
+        except TimeoutError:
+            raise ClusterError(
+                f"cluster = {cluster!r}: no worker came within {_WORKER_S} s; start some "
+                f"with `dask worker {cluster}`"
+            ) from None
+        except ModuleNotFoundError as error:
+            raise ClusterError(
+                f"cluster = {cluster!r}: {first_line(error)} on a worker; install "
+                f"ssl_kedro {_version()} on every machine"
+            ) from None
+        if others := {one for one in found.values() if one != _version()}:
+            raise ClusterError(
+                f"cluster = {cluster!r}: found workers with version {', '.join(sorted(others))}, "
+                f"expected {_version()} as here; install one version everywhere"
+            )
+        yield client
+
+
+def _version() -> str:
+    return str(importlib.import_module("ssl_kedro").__version__)
+
+
+def _told(packed: bytes) -> Any:
+    """Errors of users travel as their text: their kinds are not made to be pickled."""
+    function, piece = pickle.loads(packed)
+    try:
+        return function(piece)
+    except UserError as error:
+        raise ClusterError(str(error)) from None
+
+
+def cores_of_each(processes: int) -> int:
+    """Cores for each of so many processes of this machine, at least 1."""
+    return max(1, (os.cpu_count() or 1) // processes)
