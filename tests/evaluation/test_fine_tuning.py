@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from oracles.norms import with_used_norms
-from ssl_kedro.api import load_images
+from ssl_kedro import load_images
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18

@@ -16,7 +16,7 @@ from conftest import Project
 from oracles.norms import with_used_norms
 from pipelines.test_dynamic_channels import results as chapter_5
 from pipelines.test_dynamic_channels import run as run_chapter_5
-from ssl_kedro.api import load_images
+from ssl_kedro import load_images
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bundle import load_encoder

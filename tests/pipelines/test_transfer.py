@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from oracles.norms import with_used_norms
-from ssl_kedro.api import load_images
+from ssl_kedro import load_images
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_right
 from ssl_kedro.images.image_set import ImageSet

@@ -9,6 +9,7 @@ trust, hear each other (docs/adr/0035).
 import contextlib
 import importlib
 import importlib.util
+import logging
 import os
 import pickle
 import re
@@ -158,6 +159,11 @@ def spread(processes: int = 1, cluster: str | None = None) -> Iterator[Workers]:
         ClusterError: nobody answers there, or only others than this version's workers.
     """
     check_spread(processes, cluster)
+    if cluster is not None or processes > 1:
+        import distributed  # noqa: PLC0415  optional; sets its own levels
+
+        # Kedro shows what others say from "info" on: a line for each connection.
+        logging.getLogger(distributed.__name__).setLevel(logging.WARNING)
     if cluster is not None:
         with _reached(cluster) as client:
             yield _Others(client)

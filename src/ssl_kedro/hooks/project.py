@@ -166,13 +166,12 @@ class ProjectHook:
             if name not in known:
                 raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
         parameters = effective_parameters.current()
-        read = dict.fromkeys(found.name for found in chosen(names).values())
-        check_alone([name for name in read if "train" in parameters.get(name, {})])
         self._check_keys(context.config_loader.runtime_params or {}, names)
         self._models = {
             found.name: found.check(parameters.get(found.name, {}))
             for found in dict.fromkeys(chosen(names).values())
         }
+        check_alone([name for name, model in self._models.items() if hasattr(model, "train")])
         effective_parameters.ask_for(_given(command, "tags"))
         # Kedro keeps pipelines of an earlier session; told again, it builds the graph from the
         # effective budgets and the parts that are asked for.
