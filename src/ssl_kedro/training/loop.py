@@ -107,9 +107,12 @@ class BatchSource:
     def _gather(self, indices: Tensor, places: Tensor) -> Batch:
         if isinstance(self._images, Tensor):
             return Batch(self._images[own_rows(places)], own_rows(indices))
-        # Rising offsets read the disk in one sweep; the order within a batch is free.
-        indices = own_rows(indices.sort().values)
-        batch = torch.from_numpy(rows_of(self._images, indices.numpy()))
+        indices = own_rows(indices)
+        # Rising offsets read the disk in one sweep. Then back to the order that was drawn: a store
+        # may hold class after class, and whitening, for one, depends on which rows stand together.
+        rising = indices.argsort()
+        read = torch.from_numpy(rows_of(self._images, indices[rising].numpy()))
+        batch = read[rising.argsort()]
         if self.device.type == "cuda":
             return Batch(batch.pin_memory().to(self.device, non_blocking=True), indices)
         return Batch(batch.to(self.device), indices)
