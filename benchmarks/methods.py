@@ -172,6 +172,13 @@ class Lightly:
         self.backbone = Narrow(options.width)
         wide = 8 * options.width
         plain = [(wide, HIDDEN, nn.BatchNorm1d(HIDDEN), nn.ReLU(inplace=True))]
+
+        def one_hidden(head: nn.Module) -> nn.Module:
+            """DINO's head as the benchmark has it: of two hidden layers one is left."""
+            layers = [(wide, HIDDEN, nn.BatchNorm1d(HIDDEN), nn.GELU()), (HIDDEN, 256, None, None)]
+            head.layers = heads.ProjectionHead(layers).layers
+            return head
+
         siamese = heads.SimSiamPredictionHead(HIDDEN, HIDDEN // 4, HIDDEN)
         made: dict[str, Callable[[], tuple[nn.Module, nn.Module, nn.Module]]] = {
             "simclr": lambda: (
@@ -205,7 +212,7 @@ class Lightly:
                 loss.VICRegLoss(),
             ),
             "dino": lambda: (
-                heads.DINOProjectionHead(wide, HIDDEN, 256, 2048, batch_norm=True),
+                one_hidden(heads.DINOProjectionHead(wide, HIDDEN, 256, 2048, batch_norm=True)),
                 nn.Identity(),
                 loss.DINOLoss(output_dim=2048),
             ),

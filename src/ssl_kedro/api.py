@@ -95,7 +95,7 @@ def train(
     views, recipe = views or ViewConfig(), recipe or Recipe()
     if recipe.processes > 1:
         raise ConfigError("workers", recipe.processes, "1: pipelines train in several processes")
-    method.check_batch(method.options, recipe.batch_size, 1)
+    method.check_batch(method.config, recipe.batch_size, 1)
     whole = images.images.shape[-1]
     side = views.size or whole
     if method.encoder.image_size not in (side, whole):

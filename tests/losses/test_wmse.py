@@ -66,6 +66,24 @@ def test_scale_and_mixture_of_dimensions_do_not_matter() -> None:
     assert float(mixed) == pytest.approx(float(wmse_loss(z_1, z_2, 6)), rel=1e-9)
 
 
+def test_a_part_of_too_few_directions_is_nan_and_leaves_the_others() -> None:
+    parts = drawn(40, 3).reshape(2, 20, 3)
+    parts[1, :, 2] = 0  # nothing is left to divide by
+    found = whitened_rows(parts)
+    assert found[1].isnan().any()
+    assert torch.equal(found[0], whitened_rows(parts[:1])[0])
+
+
+def test_rows_that_stand_together_are_whitened_together() -> None:
+    """What stands in one part matters, the order within it does not."""
+    z_1, z_2 = drawn(12, 0), drawn(12, 1)
+    within = [*range(5, -1, -1), *range(6, 12)]
+    across = [*range(0, 12, 2), *range(1, 12, 2)]
+    expected = float(wmse_loss(z_1, z_2, 6))
+    assert float(wmse_loss(z_1[within], z_2[within], 6)) == pytest.approx(expected, rel=1e-9)
+    assert float(wmse_loss(z_1[across], z_2[across], 6)) != pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("sub_batch", [5, 3])
 def test_rows_that_cannot_be_parted_are_refused(sub_batch: int) -> None:
     with pytest.raises(ValueError, match=f"12 rows of 3 dimensions .* parts of {sub_batch}"):

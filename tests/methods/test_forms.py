@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from lightly.models.modules import heads
 from torch import Tensor, nn
 
 from small_methods import budget_of, small_options
@@ -210,19 +211,23 @@ def test_a_split_target_normalises_each_part_on_its_own() -> None:
 def test_splits_that_do_not_part_a_batch_are_refused(
     splits: int, rows: int, processes: int
 ) -> None:
-    options = MoCoV2Options(splits=splits)
+    config = MethodConfig(options=MoCoV2Options(splits=splits))
     if (splits, rows, processes) == (2, 6, 2):
-        MoCoV2.check_batch(options, rows, 1)
+        MoCoV2.check_batch(config, rows, 1)
     with pytest.raises(ConfigError, match=f"splits = {splits}"):
-        MoCoV2.check_batch(options, rows, processes)
+        MoCoV2.check_batch(config, rows, processes)
 
 
 def test_wmse_says_what_to_set() -> None:
     with pytest.raises(ConfigError, match=r"embedding = 65: .* half of sub_batch = 128"):
         WMSEOptions(embedding=65)
     with pytest.raises(ConfigError, match=r"sub_batch = 128: expected a divisor of .* 500"):
-        WMSE.check_batch(WMSEOptions(), 500, 1)
-    WMSE.check_batch(WMSEOptions(), 512, 3)
+        WMSE.check_batch(MethodConfig(options=WMSEOptions()), 500, 1)
+    WMSE.check_batch(MethodConfig(options=WMSEOptions()), 512, 3)
+    # What follows a layer of 63 has 63 directions at most.
+    narrow = MethodConfig(ExpanderConfig(hidden=63), options=WMSEOptions())
+    with pytest.raises(ConfigError, match=r"embedding = 64: expected at most expander.hidden = 63"):
+        WMSE.check_batch(narrow, 512, 1)
 
 
 def test_dino_sharpens_freezes_and_centres() -> None:
@@ -242,12 +247,31 @@ def test_dino_sharpens_freezes_and_centres() -> None:
         method.before_step(progress, torch.arange(6))
         assert float(method.sharpness) == pytest.approx(temperature)
         method.zero_grad()
+        before = method.centre.clone()
         method(views(), progress, noise()).loss.backward()
+        assert torch.equal(method.centre, before)  # the step may yet be found not to be finite
+        method.after_update(views()[0], progress)
         assert bool(prototypes.weight.grad.any()) == learns  # type: ignore[union-attr]
         assert bool(method.projector[0][0].weight.grad.any())  # type: ignore[index, union-attr]
     # Three steps with the same images: a quarter of the mean, and so on.
     expected = (1 - 0.75**3) * outputs.mean(dim=0)
     assert torch.allclose(method.centre, expected, atol=1e-5)
+
+
+def test_dinos_head_is_that_of_lightlys_benchmark_on_cifar10() -> None:
+    """cifar10_benchmark.py, DINOModel: one hidden layer in place of the two of lightly's head."""
+    torch.manual_seed(0)
+    peer = heads.DINOProjectionHead(64, 32, 8, 24, batch_norm=True)
+    layers = [(64, 32, nn.BatchNorm1d(32), nn.GELU()), (32, 8, None, None)]
+    peer.layers = heads.ProjectionHead(layers).layers
+    ours = built("dino", DINOOptions(prototypes=24, bottleneck=8)).projector
+    theirs = [p for p in peer.parameters() if p.requires_grad]
+    # A bias that a batch norm follows does nothing; lightly has none.
+    mine = [p for name, p in ours.named_parameters() if name != "0.0.bias"]  # type: ignore[union-attr]
+    for p, given in zip(mine, [*theirs[:5], theirs[-1]], strict=True):
+        p.data.copy_(given)
+    x = torch.randn(10, 64)
+    torch.testing.assert_close(ours(x), peer(x))  # type: ignore[operator]
 
 
 def test_state_that_a_checkpoint_must_hold_is_in_it() -> None:

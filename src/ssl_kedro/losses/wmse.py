@@ -52,6 +52,8 @@ def whitened_rows(parts: Tensor) -> Tensor:
     centred = parts - parts.mean(dim=1, keepdim=True)
     covariance = centred.mT @ centred / (parts.shape[1] - 1)
     # Without a check of its own, for which the host would wait for the device.
-    factor, _ = torch.linalg.cholesky_ex(covariance)
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    # A factor that was left half done is finite.
+    factor = factor.where(failed[:, None, None] == 0, torch.nan)
     whitened: Tensor = torch.linalg.solve_triangular(factor, centred.mT, upper=False)
     return whitened.mT

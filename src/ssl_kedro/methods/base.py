@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssl_kedro.core.collectives import batch_variances
+from ssl_kedro.core.collectives import batch_variances, loss_average
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.plugins import classes
 from ssl_kedro.core.progress import Progress
@@ -177,20 +177,20 @@ class Method(Trainable):
         if config is None:
             wide = 4 * self.encoder.feature_dimensions
             config = MethodConfig(ExpanderConfig(wide, wide))
-        self.config = config
         self.options = self.options_type() if config.options is None else config.options
         if not isinstance(self.options, self.options_type):
             expected, found = self.options_type.__name__, type(self.options).__name__
             raise TypeError(f"expected {expected}, found {found}")
+        self.config = replace(config, options=self.options)
         self.limit_cost(budget)
         self.add_heads()
 
     @classmethod
-    def check_batch(cls, options: Any, rows: int, processes: int) -> None:
-        """Refuse batches that the method cannot take; before any work.
+    def check_batch(cls, config: MethodConfig, rows: int, processes: int) -> None:
+        """Refuse batches that the method cannot take, with these heads; before any work.
 
         Args:
-            options: of its ``options_type``.
+            config: with options of its ``options_type``.
             rows: images of a batch, of all processes together.
             processes: that share each batch.
 
@@ -260,6 +260,9 @@ class TwoViewMethod(Method):
         with torch.autocast(views[0].device.type, enabled=False):
             result = self.with_penalty(loss, scalars, encodings, progress)
         result.scalars["embedding_std"] = normalised_deviation(*embeddings)
+        first, second = (encoding.decisions for encoding in encodings)
+        if first and second:
+            result.scalars["gate_agreement"] = agreement(first, second)
         return result
 
     def new_encoder(self, setup: EncoderSetup, config: MethodConfig) -> Encoder:
@@ -365,6 +368,17 @@ def normalised_deviation(*embeddings: Tensor) -> Tensor:
         variance.sqrt().mean() * len(variance) ** 0.5 for variance in batch_variances(directions)
     ]
     return torch.stack(spreads).min()
+
+
+def agreement(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Share of decisions that are alike for two views of an image, mean over blocks.
+
+    Args:
+        first: of one view, boolean (N, C_l) a block.
+        second: of the other.
+    """
+    alike = [(a == b).float().mean() for a, b in zip(first, second, strict=True)]
+    return loss_average(torch.stack(alike).mean())
 
 
 @cache

@@ -59,9 +59,7 @@ class ConsistentGates(TwoViewMethod):
             gate.seen = None
         with torch.autocast(views[0].device.type, enabled=False):
             found = gate_inconsistency(pairs)
-            alike = [((a >= 0) == (b >= 0)).float().mean() for a, b in pairs]
         scalars["gate_inconsistency"] = found.detach()
-        scalars["gate_agreement"] = loss_average(torch.stack(alike).mean())
         return StepResult(loss + self.options.consistency * found, scalars)
 
 

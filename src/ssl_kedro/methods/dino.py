@@ -71,10 +71,11 @@ class Prototypes(nn.Module):
 class DINO(MomentumMethod):
     """Both views dense; each takes over the target's shares of the other among prototypes.
 
-    Two views of one kind: no local crops. The head is lightly's for CIFAR-10: a layer as wide as
-    the expander's with batch norm and GELU (the paper has two, without norm), a bottleneck and
-    prototypes. The embedding whose collapse is measured is that of the bottleneck; collapse of
-    the shares shows in ``teacher_entropy`` (towards 1) and ``batch_entropy`` (towards 0).
+    Two views of one kind: no local crops. The head is that of lightly's benchmark on CIFAR-10: one
+    layer as wide as the expander's with batch norm and GELU (the paper and lightly's own
+    ``DINOProjectionHead`` have two), a bottleneck and prototypes. The embedding whose collapse is
+    measured is that of the bottleneck; collapse of the shares shows in ``teacher_entropy``
+    (towards 1) and ``batch_entropy`` (towards 0).
     """
 
     name = "dino"
@@ -82,6 +83,7 @@ class DINO(MomentumMethod):
     options: DINOOptions
     centre: Tensor
     sharpness: Tensor
+    _outputs: Tensor
 
     def add_heads(self) -> None:
         """Head, target, centre."""
@@ -119,7 +121,7 @@ class DINO(MomentumMethod):
         self.projector[1].learning.fill_(float(progress >= options.frozen))  # type: ignore[index]
 
     def objective(self, views: Views, z_1: Tensor, z_2: Tensor) -> Loss:
-        """The cross-entropy; the centre moves afterwards (eq. 4)."""
+        """The cross-entropy."""
         t_1, t_2 = self._targets
         s_1, s_2 = (self.projector[1](z).float() for z in (z_1, z_2))  # type: ignore[index]
         with torch.autocast(views[0].device.type, enabled=False), torch.no_grad():
@@ -129,18 +131,22 @@ class DINO(MomentumMethod):
             loss = dino_loss(
                 (s_1, s_2),
                 (t_1, t_2),
-                self.centre.clone(),
+                self.centre,
                 self.options.student_temperature,
                 self.sharpness,
             )
-            if self.training:
-                mean = loss_average(torch.cat([t_1, t_2]).mean(dim=0))
-                self.centre.lerp_(mean, 1 - self.options.centre_momentum)
+            self._outputs = loss_average(torch.cat([t_1, t_2]).mean(dim=0))
         return loss, {
             "cross_entropy": loss.detach(),
             "teacher_entropy": of_images,
             "batch_entropy": of_batch,
         }
+
+    @torch.no_grad()
+    def after_update(self, images: Tensor, progress: float) -> None:
+        """Move the target, and the centre towards the batch's mean output (eq. 4)."""
+        super().after_update(images, progress)
+        self.centre.lerp_(self._outputs, 1 - self.options.centre_momentum)
 
 
 class DINOGating(DINO):

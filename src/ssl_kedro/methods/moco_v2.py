@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.collectives import gathered
 from ssl_kedro.core.config import TEMPERATURE, ConfigError, Range
 from ssl_kedro.losses.info_nce import queue_nce
-from ssl_kedro.methods.base import Loss, Views
+from ssl_kedro.methods.base import Loss, MethodConfig, Views
 from ssl_kedro.methods.heads import two_layers
 from ssl_kedro.methods.momentum_target import MOMENTUM, MomentumMethod, MomentumOptions
 
@@ -66,12 +66,13 @@ class MoCoV2(MomentumMethod):
         return two_layers(features, shape.hidden, shape.output, norm=False)
 
     @classmethod
-    def check_batch(cls, options: Any, rows: int, processes: int) -> None:
+    def check_batch(cls, config: MethodConfig, rows: int, processes: int) -> None:
         """Refuse batches that the target cannot part."""
-        own = rows // processes
-        if own % options.splits or rows < 2 * options.splits:
+        options: Any = config.options
+        own, splits = rows // processes, options.splits
+        if own % splits or rows < 2 * splits:
             expected = f"a divisor of {own}, the images a process has of a batch, and at most half"
-            raise ConfigError("splits", options.splits, f"{expected} of the batch of {rows}")
+            raise ConfigError("splits", splits, f"{expected} of the batch of {rows}")
 
     def objective(self, views: Views, z_1: Tensor, z_2: Tensor) -> Loss:
         """Mean of InfoNCE(q_1, k_2) and InfoNCE(q_2, k_1) over the queue."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.losses.wmse import wmse_loss
-from ssl_kedro.methods.base import Loss, SymmetricMethod
+from ssl_kedro.methods.base import Loss, MethodConfig, SymmetricMethod
 from ssl_kedro.methods.heads import two_layers
 
 
@@ -50,8 +50,12 @@ class WMSE(SymmetricMethod):
         self.expander = two_layers(self.encoder.feature_dimensions, hidden, self.options.embedding)
 
     @classmethod
-    def check_batch(cls, options: Any, rows: int, processes: int) -> None:  # noqa: ARG003
-        """Refuse batches that are not whole parts."""
+    def check_batch(cls, config: MethodConfig, rows: int, processes: int) -> None:  # noqa: ARG003
+        """Refuse batches that are not whole parts, and a head too narrow to be whitened behind."""
+        options: Any = config.options
+        if options.embedding > config.expander.hidden:
+            expected = f"at most expander.hidden = {config.expander.hidden}, which feeds it"
+            raise ConfigError("embedding", options.embedding, f"{expected}; lower it or raise that")
         if rows % options.sub_batch:
             raise ConfigError("sub_batch", options.sub_batch, f"a divisor of the batch of {rows}")
 
