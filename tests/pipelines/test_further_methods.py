@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
-from pipelines.run_rows import NAN, Row, frame
+from pipelines.run_rows import NAN, Row, evaluation, frame
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.evaluation.accuracies import Accuracies, Costs
 from ssl_kedro.pipelines import dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts
 from ssl_kedro.pipelines.dual_gating.plan import planned_models
 from ssl_kedro.pipelines.dual_gating.row import Row as Common
-from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.consistency import consistency, consistency_section
-from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.records import Evaluation, Training, TrainingRecord
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING, FAMILIES
 
 
@@ -94,6 +95,16 @@ def test_a_batch_that_a_method_cannot_take_is_refused_before_the_run(
     parameters.check_seen("pretrain", {"training": Training("vicreg", None, 0)}, {})
 
 
+def test_options_of_a_variant_are_refused_by_its_own_key() -> None:
+    variants = {"wmse-other": {"options": {"embedding": 8, "sub_batch": 24}}}
+    given = {"train": {"batch_size": 64}, "frontier": {"variants": variants}}
+    parameters = DualGatingParameters.model_validate(given)
+    training = Training("wmse", None, 0, options=variants["wmse-other"]["options"])
+    key = r"^frontier\.variants\.wmse-other\.options\.sub_batch = 24"
+    with pytest.raises(ConfigError, match=key):
+        parameters.check_seen("pretrain", {"training": training}, {})
+
+
 @pytest.mark.parametrize("recipe", ["best", "authors"])
 def test_consistency_trains_both_kinds_of_gates_at_each_budget(recipe: str) -> None:
     given = {"recipe": recipe, "budgets": [0.3, 0.5]}
@@ -113,26 +124,44 @@ def test_consistency_trains_both_kinds_of_gates_at_each_budget(recipe: str) -> N
     assert not any("consisten" in name for name in plain.all_outputs())
 
 
+def test_consistency_alone_has_as_many_seeds_as_asked_for() -> None:
+    given = {"budgets": [0.3], "repeats": 2}
+    graph = dynamic_channels.create_pipeline(given, ["consistency"])
+    (made,) = (node for node in graph.nodes if node.name == "dynamic_channels_consistency")
+    spaces = ("budget_30", "budget_30.simsiam_gating_consistent")
+    runs = [f"dynamic_channels.{space}{seed}" for space in spaces for seed in ("", ".seed_1")]
+    assert {*made.inputs} == {f"{run}.{out}" for run in runs for out in ("evaluation", "training")}
+    assert {*made.inputs} <= graph.all_outputs()
+
+
 def test_table_of_consistency_by_hand() -> None:
-    parameters = DynamicChannelsParameters.model_validate({"budgets": [0.3]})
-    alike = "simsiam_gating_consistent.budget_30"
-    metrics = {
-        "budget_30.knn_top1": 0.5,
-        "budget_30.flop_reduction": 0.6,
-        f"{alike}.gated.knn_top1": 0.53,
-        f"{alike}.gated.flop_reduction": 0.58,
-    }
-    histories = {
-        "simsiam_gating.budget_30": [{"loss": 1.0}],
-        alike: [{"gate_agreement": 0.7}, {"gate_agreement": 0.9}],
-    }
-    table = consistency(parameters, metrics, histories)
+    found: dict[str, Evaluation | TrainingRecord] = {}
+    for key, seed, nearest, reduction, alike in (
+        ("simsiam_gating", 4, 0.5, 0.6, 0.8),
+        ("simsiam_gating", 5, 0.6, 0.6, 0.7),
+        ("simsiam_gating_consistent", 4, 0.53, 0.58, 0.9),
+        ("simsiam_gating_consistent", 5, 0.61, 0.56, 0.9),
+    ):
+        left = dataclasses.replace(
+            evaluation(key, 30),
+            branches={"gated": Accuracies(nearest, None)},
+            macs=Costs(100, 100, 100 * (1 - reduction), reduction),
+        )
+        history = [{"gate_agreement": 0.1}, {"gate_agreement": alike}]
+        run = f"{key}.budget_30.seed_{seed}"
+        found[f"{run}.evaluation"] = left
+        found[f"{run}.training"] = TrainingRecord(**vars(left.training), history=history)
+    table = consistency(**found)
     free, consistent = table.iloc[0], table.iloc[1]
-    assert (free["knn_top1"], free["flop_reduction"]) == pytest.approx((50, 60))
-    assert math.isnan(free["agreement"])
-    assert consistent["agreement"] == pytest.approx(90)
-    assert consistent["knn_against_free"] == pytest.approx(3)
-    assert consistent["reduction_against_free"] == pytest.approx(-2)
+    assert (free["knn_top1"], free["flop_reduction"]) == pytest.approx((55, 60))
+    assert (free["agreement"], consistent["agreement"]) == pytest.approx((75, 90))
+    assert (free["agreement_std"], free["seeds"]) == pytest.approx((5 * math.sqrt(2), 2))
+    assert math.isnan(free["knn_against_free"])
+    assert consistent["knn_against_free"] == pytest.approx(2)
+    assert consistent["knn_against_free_std"] == pytest.approx(math.sqrt(2))
+    assert consistent["reduction_against_free"] == pytest.approx(-3)
+    assert consistent["agreement_against_free"] == pytest.approx(15)
     (section,) = consistency_section(table)
     assert "decide alike" in section.title
+    assert "over 2 seeds" in section.tables[0].caption
     assert consistency_section(None) == []

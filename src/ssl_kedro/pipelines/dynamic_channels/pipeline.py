@@ -8,6 +8,7 @@ from ssl_kedro.pipelines.dynamic_channels.parameters import TRANSFER, DynamicCha
 from ssl_kedro.pipelines.dynamic_channels.report.consistency import (
     CONSISTENCY,
     CONSISTENT,
+    FREE,
     consistency,
 )
 from ssl_kedro.pipelines.dynamic_channels.report.page import (
@@ -125,7 +126,12 @@ def _report(
             (accuracy_against_cost, figure, "accuracy_against_cost"),
         ]
     if alike:
-        seen = named(KEY, "parameters", "metrics", "histories")
+        seen = {
+            f"{model.key}.seed_{model.training.seed}.{output}": f"{model.namespace}.{output}"
+            for model in models
+            for output in ("evaluation", "training")
+            if model.own_data and model.name in (FREE, CONSISTENT)
+        }
         made.append((consistency, seen, CONSISTENCY))
     if transfers:
         runs = {"runs": f"{KEY}.transfer"}
@@ -142,14 +148,14 @@ def planned_models(
         parameters: of the run.
         parts: "frontier" = peers stand beside them; "best" = the encoder for every budget instead
             of those with gates; "few_labels"; "transfer" = there are those of further data as well.
-            With any of these all have several seeds. "consistency" = gates that should decide alike
-            at each budget as well.
+            "consistency" = gates that should decide alike at each budget as well. With any of these
+            all have several seeds.
     """
     alike = CONSISTENCY in parts
     gated = () if BEST in parts and not alike else parameters.gated_budgets
     kinds = [(parameters.dense_method, None), *((parameters.gated_method, one) for one in gated)]
     kinds += [(CONSISTENT, one) for one in gated] if alike else []
-    repeats = parameters.repeats if {*parts} - {CONSISTENCY} else 1
+    repeats = parameters.repeats if parts else 1
     sources = (None, *(parameters.transfer.sources if TRANSFER in parts else ()))
     found = [
         _planned(parameters, *kind, repeat, source, gated, parts if source is None else [TRANSFER])

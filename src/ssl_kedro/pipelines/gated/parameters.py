@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -74,8 +74,8 @@ class EncoderPipelineParameters(PipelineParameters):
             and what that of recipe "best" is cut to. None = 10, 30 and 50 % for gated ones, as far
             as they can be reached, those of ``frontier`` for that.
         repeats: trainings of each model, with seeds seed, seed + 1, ...; the images stay those of
-            the first. Tables then give mean and std over seeds; Table 5.1, whose models have one
-            seed without ``--tags frontier``, is that of the first.
+            the first. Tables then give mean and std over seeds, but Table 5.1, which is that of the
+            first: without tags chapter 5 trains no others, except with recipe "best".
         probe: recipe of the linear evaluation; None = there is none.
         init: trained weights that encoders of the run's own width begin with, ``encoder.init`` in
             files: a bundle's folder, ``file`` and ``kind`` (one of ``importers.KINDS``), or the
@@ -322,14 +322,16 @@ class EncoderPipelineParameters(PipelineParameters):
         own = field in self.methods.get(method, MethodParameters()).train
         return f"methods.{method}.train.{field}" if own else f"train.{field}"
 
-    def _batch_size_key(self, training: Training) -> str:
-        """Where the batch size of a training is set."""
-        if "batch_size" not in training.train:
-            return self.recipe_key(training.method, "batch_size")
+    def _key_of(self, training: Training, part: Literal["train", "options"], field: str) -> str:
+        """Where a field of a training's recipe or options is set."""
+        own = (training.method, training.train, training.options)
         for name, variant in self.further_variants().items():
-            if (variant.method, variant.train) == (training.method, training.train):
-                return f"frontier.variants.{name}.train.batch_size"
-        return "train.batch_size"
+            set_there = field in getattr(training, part)
+            if set_there and own == (variant.method, variant.train, variant.options):
+                return f"frontier.variants.{name}.{part}.{field}"
+        if part == "train":
+            return self.recipe_key(training.method, field)
+        return f"methods.{training.method}.options.{field}"
 
     def as_published(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the run by the keys of ``reporting/published/recipe_*.json``."""
@@ -397,15 +399,17 @@ class EncoderPipelineParameters(PipelineParameters):
     def _check_batches(self, training: Training, count: int | None) -> None:
         """Refuse batches of a training that its method cannot take, or of more images than seen."""
         train = self.train_config(training.method, training.train)
+        config = self.method_config(training.method, training.gates, training.options)
         if count is not None and train.batch_size > count:
             expected = f"at most {count}, the number of training images"
-            raise ConfigError(self._batch_size_key(training), train.batch_size, expected)
-        options = self.method_config(training.method, training.gates, training.options).options
+            raise ConfigError(
+                self._key_of(training, "train", "batch_size"), train.batch_size, expected
+            )
         try:
             kind = method_classes()[training.method]
-            kind.check_batch(options, train.batch_size, train.processes)
+            kind.check_batch(config, train.batch_size, train.processes)
         except ConfigError as error:
-            key = f"methods.{training.method}.options.{error.field}"
+            key = self._key_of(training, "options", error.field)
             raise ConfigError(key, error.value, error.expected) from error
 
     @property
