@@ -18,6 +18,7 @@ from torch.nn.utils import parameters_to_vector
 from conftest import ROOT, TINY_SALIENCY, Project
 from ssl_kedro.encoders.bundle import load_bundle
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
+from ssl_kedro.hooks.rooms import room
 from ssl_kedro.pipelines.entrance import chosen
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -109,7 +110,38 @@ def test_a_slurm_job_of_one_machine_meets_nobody(tmp_path: Path, without_gpu: No
     assert done.returncode == 0, done.stderr
     found, given = checked((tmp_path / "told.0").read_text().splitlines())
     assert (found.train.nodes, found.train.workers, found.train.rendezvous) == (1, 2, None)
-    assert set(given["saliency360"]["train"]) == {"workers", "nodes", "resume"}
+    assert "run" not in given
+    # What a checkpoint of any number of machines has, so that a job of another resumes it.
+    assert (found.train.precision, found.train.memory_format) == ("bf16", "channels_last")
+
+
+def test_a_named_slurm_job_has_a_named_room_on_each_machine(tmp_path: Path) -> None:
+    job = {"SLURM_JOB_NUM_NODES": "2", "FIRST_HOST": "node7", "RUN": "seed2"}
+    done = batch(tmp_path, TOLD, **job)
+    assert done.returncode == 0, done.stderr
+    rooms = []
+    for machine in range(2):
+        _, given = checked((tmp_path / f"told.{machine}").read_text().splitlines())
+        rooms.append(room("base", given["run"], ["base", "cifar10"]))
+    assert rooms == ["data/seed2", "data/seed2.machine_1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        (("--params", "run=a"), {}, "set the variable PARAMS (and RUN for run=)"),
+        (("--tags", "pretrain", "--params=run=a"), {}, "set the variable PARAMS"),
+        ((), {"PARAMS": "dual_gating.seed=1,run=a"}, "name the run with the variable RUN"),
+        ((), {"PARAMS": "run=a"}, "name the run with the variable RUN"),
+    ],
+)
+def test_a_slurm_job_refuses_what_would_be_lost(
+    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], said: str
+) -> None:
+    done = batch(tmp_path, TOLD, *arguments, SLURM_JOB_NUM_NODES="1", **variables)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not list(tmp_path.glob("told.*"))
 
 
 def test_a_slurm_job_that_knows_no_machine_ends_before_it_starts(tmp_path: Path) -> None:
@@ -188,3 +220,8 @@ def test_the_manifest_s_pods_are_the_machines_of_a_run(without_gpu: None) -> Non
     assert service["spec"]["selector"] == {"job-name": name}
     assert pods["subdomain"] == host
     assert found.train.resume
+    # What outlives a pod lies on the volume, the store of tracked runs with it.
+    mounts = {one["mountPath"] for one in container["volumeMounts"]}
+    tracked = {one["name"]: one.get("value", "") for one in container["env"]}["MLFLOW_TRACKING_URI"]
+    assert str(Path(tracked.removeprefix("sqlite:///")).parent) in mounts
+    assert {"/work/data", "/work/mlruns"} <= mounts

@@ -331,5 +331,9 @@ def test_one_of_several_runs_of_torchrun_is_refused(
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert kedro(*with_values(pipeline, "")) == "started"
     monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "0")
+    assert "torchrun has started this run 4 times (WORLD_SIZE)" in kedro(*with_values(pipeline, ""))
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
-    assert kedro(*with_values(pipeline, "")) == "started"
+    for count in ("4", "", "abc"):
+        monkeypatch.setenv("WORLD_SIZE", count)
+        assert kedro(*with_values(pipeline, "")) == "started"

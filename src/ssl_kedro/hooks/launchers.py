@@ -25,7 +25,7 @@ def check_alone(trained: Sequence[str]) -> None:
     Raises:
         LauncherError: says how to start the same number of processes.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _number("WORLD_SIZE", 1)
     if "TORCHELASTIC_RUN_ID" not in os.environ or count == 1:
         return
     message = (
@@ -34,10 +34,16 @@ def check_alone(trained: Sequence[str]) -> None:
     )
     if not trained:
         raise LauncherError(f"{message}, once: nothing is trained in it")
-    workers = int(os.environ.get("LOCAL_WORLD_SIZE", str(count)))
+    workers = _number("LOCAL_WORLD_SIZE", count)
     nodes, values = count // workers, [f"workers={workers}"]
     if nodes > 1:
         values += [f"nodes={nodes}", f"rendezvous={os.environ.get('MASTER_ADDR', 'HOST')}:{_PORT}"]
     params = ",".join(f"{trained[0]}.train.{value}" for value in values)
     machines = ", once on each machine" if nodes > 1 else ", once"
     raise LauncherError(f"{message}{machines}; it starts its workers itself: --params {params}")
+
+
+def _number(variable: str, default: int) -> int:
+    """A count from the environment; what is none is as good as not set."""
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() and int(text) else default
