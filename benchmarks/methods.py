@@ -45,9 +45,11 @@ from ssl_kedro.evaluation.knn import knn_right
 from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_right
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.subsets import limited
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import Execution, TrainConfig
-from ssl_kedro.training.loop import BatchSource, train_epoch
+from ssl_kedro.training.loop import train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.261)

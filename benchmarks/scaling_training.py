@@ -27,7 +27,8 @@ import torch
 from ssl_kedro.core.collectives import pieces
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
 
 FLOAT = 4  # bytes
 DAY = 86_400.0

@@ -4,8 +4,8 @@ All use the same cores: W workers get a W-th of the threads each. Trainings take
 the median over rounds of the median over epochs but the first, launching not counted, which stands
 beside; so does the range of the ratio, which says how much other work on the machine disturbed.
 
-    python benchmarks/shared_training.py [--workers 2] [--rounds 3]           # dual gating
-    python benchmarks/shared_training.py --panoramas FOLDER [--height 160]    # chapter 4's pre-training
+    python benchmarks/shared_training.py [--workers 2] [--rounds 3]         # dual gating
+    python benchmarks/shared_training.py --panoramas FOLDER [--height 160]  # chapter 4
 
 With panoramas, read from a folder of files, the losses of each epoch stand beside: of one process,
 of several, and of one whose first weights were changed by 1e-7, which is what rounding does.
@@ -28,8 +28,9 @@ from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, ContrastPlan
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.loop import train_in_process, train_planned
 from ssl_kedro.training.planned import EncoderTraining, PanoramaTraining, PlannedTraining

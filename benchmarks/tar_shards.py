@@ -33,13 +33,14 @@ from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.images import image_set
 from ssl_kedro.images.load import DataConfig, load_images
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
-from ssl_kedro.training import loop
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
+from ssl_kedro.training import batches, loop
 from ssl_kedro.training.config import TrainConfig
 
 root, cache, count, steps, mapped = sys.argv[1:3] + [int(value) for value in sys.argv[3:6]]
 if mapped:
-    loop.rows_of = image_set.rows_of = lambda images, rows: np.asarray(images[rows])
+    batches.rows_of = image_set.rows_of = lambda images, rows: np.asarray(images[rows])
 torch.set_num_threads(1)
 
 def memory(label):
@@ -64,7 +65,7 @@ memory("summed up")
 setup = EncoderSetup(EncoderConfig("cifar_pad1", 4), 32, mean, std)
 method = MethodPlan("dual_gating", setup, MethodConfig(ExpanderConfig(64, 64)), 0.5, 0).build()
 
-class Source(loop.BatchSource):
+class Source(batches.BatchSource):
     # An epoch of at most so many batches, of random rows of all images.
     batches_per_epoch = property(lambda self: min(steps, self._count // self.batch_size))
 

@@ -52,11 +52,13 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.evaluation.knn import knn_right
 from ssl_kedro.images.sources.textures import textures
 from ssl_kedro.losses.vicreg import VICRegConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, expander
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, expander
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.methods.vicreg import VICRegOptions
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import BatchSource, train_epoch
+from ssl_kedro.training.loop import train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 SIZE = 32

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ssl_kedro.core.config import Config
-from ssl_kedro.methods.base import TwoViewMethod, method_classes
+from ssl_kedro.methods.base import TwoViewMethod
 from ssl_kedro.methods.dino import DINOOptions
 from ssl_kedro.methods.moco_v2 import MoCoV2Options
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.methods.seed import SeedOptions
 from ssl_kedro.methods.wmse import WMSEOptions
 

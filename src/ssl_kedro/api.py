@@ -18,10 +18,11 @@ from ssl_kedro.evaluation.features import branch_arrays
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import Method
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig, recipe_identity
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import BatchSource, TrainingResult, some_images
+from ssl_kedro.training.loop import TrainingResult, some_images
 from ssl_kedro.training.loop import train as train_method
 
 M = TypeVar("M", bound=Method)

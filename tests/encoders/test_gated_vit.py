@@ -40,7 +40,8 @@ from ssl_kedro.encoders.maps import BranchMaps, adapt_batch_norm, load_map_netwo
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.encoders.starting import start_from
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, method_classes
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.plan import method_classes
 
 SMALL = ViTConfig(width=128, patch=4, depth=2)
 BRANCHES = ("dense", "gated")

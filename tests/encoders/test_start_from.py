@@ -20,8 +20,9 @@ from ssl_kedro.encoders.maps import BranchMaps
 from ssl_kedro.encoders.pair import EncoderPair
 from ssl_kedro.encoders.starting import set_pixel_statistics, start_from
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.nested import Nested
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.methods.slim import VICRegSlimOptions
 
 SHAPE = EncoderConfig("cifar_pad1", 8)

@@ -26,7 +26,8 @@ from ssl_kedro.encoders.maps import load_map_network
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.training.checkpoints import Checkpoint, CheckpointStore, restore_state
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.optimisers import build_optimiser

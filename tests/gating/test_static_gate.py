@@ -21,7 +21,8 @@ from ssl_kedro.inference.compact import compact, static_network
 from ssl_kedro.inference.export import export_compact_onnx
 from ssl_kedro.inference.forcing import forcing_report
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
 
 
 def static_encoder() -> GatedResNet18:

@@ -39,8 +39,8 @@ from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
-from ssl_kedro.methods.base import MethodPlan
-from ssl_kedro.training.loop import BatchSource
+from ssl_kedro.methods.plan import MethodPlan
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.loop import train
 

@@ -20,17 +20,11 @@ from ssl_kedro.losses.cosine import normalised_regression
 from ssl_kedro.losses.dino import dino_loss
 from ssl_kedro.losses.info_nce import in_batch_nce, nt_xent, queue_nce
 from ssl_kedro.losses.wmse import wmse_loss
-from ssl_kedro.methods.base import (
-    ExpanderConfig,
-    Method,
-    MethodConfig,
-    MethodPlan,
-    TwoViewMethod,
-    method_classes,
-)
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, TwoViewMethod
 from ssl_kedro.methods.dino import DINO, DINOOptions
 from ssl_kedro.methods.moco_v2 import MoCoV2, MoCoV2Options
 from ssl_kedro.methods.momentum_target import MomentumMethod
+from ssl_kedro.methods.plan import MethodPlan, method_classes
 from ssl_kedro.methods.wmse import WMSE, WMSEOptions
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING, FAMILIES
 

@@ -14,12 +14,13 @@ from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.consistent_gates import (
     ConsistentSimSiamOptions,
     ConsistentVICRegOptions,
     gate_inconsistency,
 )
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.methods.rotnet import RotNetOptions, rotated
 
 SETUP = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)

@@ -11,14 +11,8 @@ from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import (
-    ExpanderConfig,
-    Method,
-    MethodConfig,
-    MethodPlan,
-    method_classes,
-    normalised_deviation,
-)
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, normalised_deviation
+from ssl_kedro.methods.plan import MethodPlan, method_classes
 
 SETUP = EncoderSetup(EncoderConfig(width=8), 16, (0.5,) * 3, (0.25,) * 3)
 CONFIG = MethodConfig(expander=ExpanderConfig(32, 16), gates=GateConfig())

@@ -18,13 +18,15 @@ from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.losses.cosine import negative_cosine
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.nested import Nested, NestedMethod, NestedOptions, VICRegNestedOptions
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.methods.simsiam_nested import SimSiamNested, SimSiamNestedOptions
 from ssl_kedro.methods.vicreg import VICReg
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import BatchSource, train, train_encoder
+from ssl_kedro.training.loop import train, train_encoder
 from ssl_kedro.training.planned import EncoderTraining
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

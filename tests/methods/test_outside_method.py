@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from outside.packages import installed_from_here
-from ssl_kedro.methods.base import method_classes
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.training.loop import train_encoder

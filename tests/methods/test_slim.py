@@ -21,12 +21,14 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.slimmable_resnet18 import SlimmableResNet18
 from ssl_kedro.losses.cosine import negative_cosine
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.methods.simsiam_slim import SimSiamSlim, SimSiamSlimOptions
 from ssl_kedro.methods.slim import Slim, SlimmableMethod, SlimOptions, VICRegSlimOptions
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import BatchSource, train
+from ssl_kedro.training.loop import train
 from ssl_kedro.training.optimisers import parameter_groups
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

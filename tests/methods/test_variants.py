@@ -17,16 +17,10 @@ from ssl_kedro.gating.budget import GateConfig, gate_objective
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.seed import SeedTemperatures, seed_loss
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
-from ssl_kedro.methods.base import (
-    ExpanderConfig,
-    Method,
-    MethodConfig,
-    MethodPlan,
-    TwoViewMethod,
-    method_classes,
-)
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, TwoViewMethod
 from ssl_kedro.methods.dense_anchored import AnchorOptions
 from ssl_kedro.methods.momentum_target import MomentumOptions
+from ssl_kedro.methods.plan import MethodPlan, method_classes
 from ssl_kedro.methods.seed import Seed, SeedOptions
 from ssl_kedro.methods.simsiam import SimSiamOptions
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssl_kedro.methods.base import method_classes
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.pipelines import dual_gating
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts

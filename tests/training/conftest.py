@@ -10,8 +10,9 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
-from ssl_kedro.training.loop import BatchSource
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
+from ssl_kedro.training.batches import BatchSource
 
 
 @pytest.fixture

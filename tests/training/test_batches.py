@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_kedro.training.loop import BatchSource
+from ssl_kedro.training.batches import BatchSource
 
 
 def test_an_epoch_visits_images_once_in_a_seeded_order(images: np.ndarray) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.methods.base import Method, method_classes
+from ssl_kedro.methods.base import Method
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.training import execution
 from ssl_kedro.training.config import Execution, MemoryFormat, TrainConfig
 from ssl_kedro.training.execution import (

@@ -12,11 +12,13 @@ from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import Checkpoint, CheckpointError, CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.divergence import TrainingDiverged
-from ssl_kedro.training.loop import BatchSource, TrainingResult, train
+from ssl_kedro.training.loop import TrainingResult, train
 
 NewMethod = Callable[[], Method]
 

@@ -10,7 +10,8 @@ from torch import nn
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, StepResult, Trainable
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, StepResult, Trainable
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.optimisers import LARS, build_optimiser, learning_rate
 from ssl_kedro.training.step import TrainingStep

@@ -16,7 +16,8 @@ from ssl_kedro.core.collectives import Share, shared_batch
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.step import TrainingStep
 

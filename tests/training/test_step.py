@@ -15,12 +15,14 @@ from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, MethodPlan, Views
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig, Views
+from ssl_kedro.methods.plan import MethodPlan
 from ssl_kedro.training import loop
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import flattened_state
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.divergence import TrainingDiverged
-from ssl_kedro.training.loop import BatchSource, train, train_epoch
+from ssl_kedro.training.loop import train, train_epoch
 from ssl_kedro.training.step import TrainingStep
 
 CPU = torch.device("cpu")

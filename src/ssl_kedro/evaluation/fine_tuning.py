@@ -18,8 +18,9 @@ from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.gating.budget import BudgetPenalty
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.classification import Classification
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import Execution, TrainConfig
-from ssl_kedro.training.loop import BatchSource, train
+from ssl_kedro.training.loop import train
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     if name[:1].isupper():
-        base = importlib.import_module("ssl_kedro.methods.base")
-        for method in base.method_classes().values():
+        plan = importlib.import_module("ssl_kedro.methods.plan")
+        for method in plan.method_classes().values():
             if method.__name__ == name:
                 return method
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,8 @@
-"""What the training loop knows of a method, the shapes most methods share, and methods by name."""
+"""What the training loop knows of a method, and the shapes most methods share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,9 +11,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.collectives import batch_variances, loss_average
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.core.plugins import classes
 from ssl_kedro.core.progress import Progress
-from ssl_kedro.core.seeding import weights_drawn
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.starting import start_from
@@ -379,47 +376,3 @@ def agreement(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     """
     alike = [(a == b).float().mean() for a, b in zip(first, second, strict=True)]
     return loss_average(torch.stack(alike).mean())
-
-
-@cache
-def method_classes() -> dict[str, type[Method]]:
-    """All methods by name."""
-    found = classes("ssl_kedro.methods", Method)  # type: ignore[type-abstract]
-    return {method.name: method for method in found}
-
-
-@dataclass(frozen=True)
-class MethodPlan:
-    """A method before it is built; another process can build the same one.
-
-    Args:
-        name: as in the method's class.
-        setup: the encoder to build.
-        config: heads, losses and gates.
-        budget: t_d for methods with a gated branch, else None.
-        seed: the run's seed.
-    """
-
-    name: str
-    setup: EncoderSetup
-    config: MethodConfig
-    budget: float | None
-    seed: int
-
-    def build(self) -> Method:
-        """The method with freshly initialised weights.
-
-        They depend on the seed and on nothing drawn before: torch's global generator is left as
-        it was found. Methods of one seed share data, order and views; their weights only where
-        they build the same modules in the same order.
-
-        Raises:
-            ValueError: unknown name, or a budget that does not fit the method.
-        """
-        known = method_classes()
-        if self.name not in known:
-            raise ValueError(
-                f"method {self.name!r} is not known; known: {', '.join(sorted(known))}"
-            )
-        with weights_drawn(self.seed, "weights"):
-            return known[self.name](self.setup, self.config, self.budget)

@@ -1,6 +1,6 @@
 """Supervised training: an encoder and a linear layer on its features learn the names of images.
 
-No method of :func:`~ssl_kedro.methods.base.method_classes`: it needs labels. The training loop runs
+No method of :func:`~ssl_kedro.methods.plan.method_classes`: it needs labels. The training loop runs
 it as it runs those.
 """
 

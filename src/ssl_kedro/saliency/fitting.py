@@ -15,10 +15,11 @@ from ssl_kedro.encoders.panorama_encoder import PanoramaNetwork, macs_by_hooks
 from ssl_kedro.encoders.panorama_maps import PanoramaMaps
 from ssl_kedro.encoders.saliency_model import SaliencyModel
 from ssl_kedro.methods.saliency_decoding import DecodingConfig, SaliencyDecoding, Tune
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 from ssl_kedro.training.config import TrainConfig
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import BatchSource, train
+from ssl_kedro.training.loop import train
 
 _BATCH = 8
 

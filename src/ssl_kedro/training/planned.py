@@ -16,15 +16,9 @@ from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import Config, restored
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import setup_from_json
-from ssl_kedro.methods.base import (
-    Method,
-    MethodConfig,
-    MethodPlan,
-    Trainable,
-    Views,
-    method_classes,
-)
+from ssl_kedro.methods.base import Method, MethodConfig, Trainable, Views
 from ssl_kedro.methods.panorama_contrast import ContrastPlan, PanoramaContrast
+from ssl_kedro.methods.plan import MethodPlan, method_classes
 from ssl_kedro.training.config import Execution, TrainConfig
 
 # A uint8 batch (N, 3, H, W) and a generator on its device -> its views, float in [0, 1].

@@ -20,17 +20,13 @@ from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from ssl_kedro.gating import gate
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import (
-    ExpanderConfig,
-    Method,
-    MethodConfig,
-    MethodPlan,
-    method_classes,
-)
+from ssl_kedro.methods.base import ExpanderConfig, Method, MethodConfig
 from ssl_kedro.methods.distillation import DistillationMethod
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, PanoramaContrast
+from ssl_kedro.methods.plan import MethodPlan, method_classes
+from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import TrainConfig
-from ssl_kedro.training.loop import BatchSource, TrainingResult, train
+from ssl_kedro.training.loop import TrainingResult, train
 
 BATCH = 16
 FLOAT = torch.Tensor.float

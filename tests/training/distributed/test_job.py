@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
-from ssl_kedro.methods.base import method_classes
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.distributed.job import read_job, write_job
 from training.distributed.trainings import images, panorama_training, panoramas, training

@@ -13,8 +13,9 @@ from ssl_kedro.encoders.factory import EncoderSetup
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
 from ssl_kedro.gating.budget import GateConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, MethodPlan, method_classes
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.panorama_contrast import ContrastConfig, ContrastPlan
+from ssl_kedro.methods.plan import MethodPlan, method_classes
 from ssl_kedro.training.config import Execution, TrainConfig
 from ssl_kedro.training.planned import EncoderTraining, PanoramaTraining, PlannedTraining
 

@@ -9,7 +9,7 @@ from kedro.pipeline import Node, node
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.inference.onnx_file import check_export_installed
 from ssl_kedro.inference.precision import PRECISIONS
-from ssl_kedro.methods.base import method_classes
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import (
     derivation,

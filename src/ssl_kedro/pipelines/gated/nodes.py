@@ -19,7 +19,7 @@ from ssl_kedro.evaluation.classifier import trained_classifier
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
-from ssl_kedro.methods.base import MethodPlan, method_classes
+from ssl_kedro.methods.plan import MethodPlan, method_classes
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import (
     DataSummary,

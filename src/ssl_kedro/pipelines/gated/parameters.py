@@ -27,7 +27,8 @@ from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
-from ssl_kedro.methods.base import ExpanderConfig, MethodConfig, method_classes
+from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
+from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.pipelines.gated.frontier.parameters import FrontierParameters
 from ssl_kedro.pipelines.gated.inference.parameters import HubParameters, InferenceParameters
 from ssl_kedro.pipelines.gated.recipes import (

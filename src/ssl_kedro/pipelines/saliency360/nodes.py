@@ -35,10 +35,11 @@ from ssl_kedro.saliency.predict.onnx_export import ExportReport, export_onnx
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
+from ssl_kedro.training.batches import check_batch_size
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
 from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.execution import choose_execution
-from ssl_kedro.training.loop import check_batch_size, train_planned
+from ssl_kedro.training.loop import train_planned
 from ssl_kedro.training.planned import PanoramaTraining
 
 # Real panoramas that an exported file is compared on, beside noise, and that are timed.

@@ -25,6 +25,7 @@ from ssl_kedro.core.files import StorageError, replaced_file
 from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.synchronised_norm import synchronised
 from ssl_kedro.methods.base import Trainable
+from ssl_kedro.training.batches import BatchSizeError
 from ssl_kedro.training.checkpoints import CheckpointError, EpochLog
 from ssl_kedro.training.distributed.job import Job, read_job
 from ssl_kedro.training.distributed.state import (
@@ -34,7 +35,7 @@ from ssl_kedro.training.distributed.state import (
     share_state,
 )
 from ssl_kedro.training.divergence import TrainingDiverged
-from ssl_kedro.training.loop import BatchSizeError, TrainingResult, train_in_process
+from ssl_kedro.training.loop import TrainingResult, train_in_process
 
 # Found in the job's folder, by whoever launched it.
 WEIGHTS, RESULT, FAILURE, EPOCHS = (
