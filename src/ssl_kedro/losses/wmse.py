@@ -43,8 +43,8 @@ def wmse_loss(z_1: Tensor, z_2: Tensor, sub_batch: int) -> Tensor:
 def whitened_rows(parts: Tensor) -> Tensor:
     """Each part with mean 0 and covariance I: W (z - mean), W the inverse Cholesky factor.
 
-    Ermolov et al. 2021, eq. 7: with the covariance S = L L^T over n - 1, W = L^-1. NaN where S is
-    not positive definite.
+    Ermolov et al. 2021, eq. 7: with the covariance S = L L^T over n - 1, W = L^-1. NaN where
+    the factorisation finds S not positive definite.
 
     Args:
         parts: (P, n, D), n > D.
