@@ -13,12 +13,12 @@ from oracles.norms import with_used_norms
 from ssl_kedro import load_images
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.evaluation.fine_tuning import FineTuningConfig, fine_tuned, named_rightly
 from ssl_kedro.gating.budget import BudgetPenalty, GateConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.classification import Classification
-from ssl_kedro.training.checkpoints import weight_fingerprint
 from ssl_kedro.training.optimisers import parameter_groups
 
 VIEWS = ViewConfig(crop_scale=(0.6, 1.0), flip=0.0)

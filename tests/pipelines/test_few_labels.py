@@ -20,6 +20,7 @@ from ssl_kedro import load_images
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bundle import load_encoder
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.evaluation.features import branch_arrays
 from ssl_kedro.evaluation.linear_probe import linear_probe_right
@@ -31,7 +32,6 @@ from ssl_kedro.pipelines.gated.few_labels import check_labels, fine_tune
 from ssl_kedro.pipelines.gated.nodes import keep_head
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.report.few_labels import label_metrics, label_section, label_table
-from ssl_kedro.training.checkpoints import weight_fingerprint
 from ssl_kedro.training.config import Execution
 
 BOTH = pytest.mark.parametrize("pipeline", [dual_gating, dynamic_channels])
