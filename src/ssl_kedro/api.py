@@ -13,7 +13,7 @@ from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.starting import set_pixel_statistics
-from ssl_kedro.evaluation.classifier import trained_classifier
+from ssl_kedro.evaluation.classifier import check_labels, trained_classifier
 from ssl_kedro.evaluation.features import branch_arrays
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
@@ -140,8 +140,16 @@ def add_classifier(
         seed: of the linear layer.
 
     Raises:
-        InputError: there are no labels.
+        InputError: there are no labels, or images of another size.
     """
+    check_labels(images)
+    if (side := images.images.shape[-1]) != encoder.image_size:
+        raise InputError(
+            "images",
+            f"{side} px",
+            f"{encoder.image_size}, which the encoder was made for",
+            "load the images with that size",
+        )
     features = branch_arrays(encoder, {"train": images.images})
     recipe = probe or ProbeConfig(runs=1)
     return with_classifier(

@@ -17,9 +17,9 @@ from oracles.norms import with_used_norms
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.classifier import NAMES, WEIGHTS, Classifier, Head, with_classifier
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.served import Served
-from ssl_kedro.training.checkpoints import weight_fingerprint
 
 CLASSES = ("cat", "dog", "red panda")
 
@@ -96,35 +96,47 @@ def test_without_one_it_says_what_to_do() -> None:
         plain_encoder().classify(pictures())
 
 
+def other_tensors(tensors: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
+    """What damage makes of the layers."""
+    without = {"no bias": "dense.bias", "no weight": "dense.weight"}.get(how)
+    if hasattr(torch, how):
+        return {k: v.to(getattr(torch, how)) for k, v in tensors.items()}
+    if how == "a tensor more":
+        return {**tensors, "red.scale": torch.ones(3)}
+    if how == "other features":
+        return {k: v[:5].contiguous() if v.ndim == 2 else v for k, v in tensors.items()}
+    if how == "another branch":
+        return {k.replace("gated", "blue"): v for k, v in tensors.items()}
+    if how == "not finite":
+        return {**tensors, "dense.bias": torch.full((3,), float("nan"))}
+    return {k: v for k, v in tensors.items() if k != without}
+
+
 def damage(folder: Path, how: str) -> None:
     names, weights = folder / NAMES, folder / WEIGHTS
-    tensors = load_file(weights)
-    if how == "no names":
+    described = json.loads(names.read_text())
+    changed = {
+        "a class more": described | {"class_names": [*CLASSES, "owl"]},
+        "numbers as names": described | {"class_names": [1, 2, 3]},
+        "another format": {"class_names": list(CLASSES)},
+        "a list": [],
+    }
+    if how in changed:
+        names.write_text(json.dumps(changed[how]))
+    elif how == "no names":
         names.unlink()
     elif how == "no weights":
         weights.unlink()
     elif how == "cut":
         weights.write_bytes(weights.read_bytes()[:50])
-    elif how == "a class more":
-        values = json.loads(names.read_text())
-        names.write_text(json.dumps(values | {"class_names": [*CLASSES, "owl"]}))
-    elif how == "numbers as names":
-        names.write_text(json.dumps(json.loads(names.read_text()) | {"class_names": [1, 2, 3]}))
-    elif how == "another format":
-        names.write_text(json.dumps({"class_names": list(CLASSES)}))
-    elif how == "a list":
-        names.write_text("[]")
-    elif how == "no bias":
-        save_file({k: v for k, v in tensors.items() if k != "dense.bias"}, weights)
-    elif how == "other features":
-        save_file(
-            {k: v[:5].contiguous() if v.ndim == 2 else v for k, v in tensors.items()}, weights
-        )
-    elif how == "another branch":
-        save_file({k.replace("gated", "blue"): v for k, v in tensors.items()}, weights)
-    elif how == "not finite":
-        tensors["dense.bias"][1] = float("nan")
-        save_file(tensors, weights)
+    elif how == "another encoder":
+        torch.manual_seed(9)
+        other = GatedResNet18(EncoderConfig("cifar_pad1", 4), image_size=16)
+        ssl.save_encoder(other, folder.parent / "other")
+        for file in ("config.json", "weights.safetensors"):
+            shutil.copy(folder.parent / "other" / file, folder)
+    else:
+        save_file(other_tensors(load_file(weights), how), weights)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +145,9 @@ def damage(folder: Path, how: str) -> None:
         ("no names", NAMES), ("a list", NAMES), ("another format", NAMES),
         ("numbers as names", NAMES), ("no weights", WEIGHTS), ("cut", WEIGHTS),
         ("a class more", WEIGHTS), ("no bias", WEIGHTS), ("other features", WEIGHTS),
-        ("another branch", WEIGHTS), ("not finite", WEIGHTS),
+        ("another branch", WEIGHTS), ("not finite", WEIGHTS), ("no weight", WEIGHTS),
+        ("a tensor more", WEIGHTS), ("float64", WEIGHTS), ("bfloat16", WEIGHTS),
+        ("int64", WEIGHTS), ("bool", WEIGHTS), ("another encoder", NAMES),
     ],
 )  # fmt: skip
 def test_a_damaged_one_is_refused_by_file(folder: Path, how: str, file: str) -> None:
@@ -152,6 +166,9 @@ def test_a_branch_without_a_layer_and_no_guesses_are_refused(encoder: Encoder) -
     one = with_classifier(plain_encoder(), Classifier(CLASSES, dense))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no head for the 'gated' branch"):
         one.classify(pictures(), "gated")
+    # Where none is named it is one that has a layer, the gated one before the dense.
+    assert one.classify(pictures()) == one.classify(pictures(), "dense")
+    assert encoder.classify(pictures()) == encoder.classify(pictures(), "gated")
     with pytest.raises(ValueError, match="top = 0"):
         one.guesses(pictures(), top=0)
 
@@ -160,6 +177,7 @@ def test_a_served_one_gives_names_and_probabilities(encoder: Encoder) -> None:
     served, shown = Served(encoder), pictures().numpy()
     names = served.predict(shown, {"output": "classes", "branch": "dense"})
     assert names.tolist() == encoder.classify(pictures(), "dense")
+    assert served.predict(shown, {"output": "classes"}).tolist() == encoder.classify(pictures())
     chances = served.predict(shown, {"output": "probabilities"})
     assert chances.shape == (12, 3)
     assert [CLASSES[i] for i in chances.argmax(axis=1)] == encoder.classify(pictures(), "gated")
@@ -177,3 +195,14 @@ def test_a_layer_is_trained_from_python_and_is_the_first_run_of_the_probe() -> N
     unlabelled = type(images)(images.images, None, (), "mine")
     with pytest.raises(InputError, match="without labels"):
         ssl.add_classifier(plain_encoder(), unlabelled)
+
+
+def test_images_that_no_layer_can_be_trained_on_are_refused_before_any_is_encoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, large = plain_encoder(), ssl.load_images("textures", size=24, generated=20)
+    monkeypatch.setattr(GatedResNet18, "forward", None)
+    with pytest.raises(InputError, match="found 24 px; expected 16, which the encoder was made"):
+        ssl.add_classifier(plain, large)
+    with pytest.raises(InputError, match="without labels"):
+        ssl.add_classifier(plain, type(large)(large.images, None, (), "mine"))

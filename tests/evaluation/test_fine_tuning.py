@@ -13,13 +13,16 @@ from oracles.norms import with_used_norms
 from ssl_kedro import load_images
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.base import Branch
+from ssl_kedro.encoders.classifier import Classifier, Head
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.evaluation.fine_tuning import FineTuningConfig, fine_tuned, named_rightly
 from ssl_kedro.gating.budget import BudgetPenalty, GateConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.classification import Classification
-from ssl_kedro.training.checkpoints import weight_fingerprint
-from ssl_kedro.training.optimisers import parameter_groups
+from ssl_kedro.training.config import Execution
+from ssl_kedro.training.step import TrainingStep
 
 VIEWS = ViewConfig(crop_scale=(0.6, 1.0), flip=0.0)
 SHORT = FineTuningConfig(epochs=1, least_steps=4, batch_size=20)
@@ -57,21 +60,28 @@ def test_without_a_rate_and_with_kept_norms_features_stay_and_a_linear_layer_lea
 def test_one_step_is_that_of_a_plain_loop() -> None:
     """All weights move against the gradient of the cross-entropy, each by its own rate."""
     encoder = new_encoder()
-    labels = torch.arange(8) % 3
-    views = (torch.rand(8, 3, 16, 16),)
+    labels, indices = torch.arange(8) % 3, torch.arange(8)
+    pixels = torch.rand(8, 3, 16, 16)
     task = Classification(copy.deepcopy(encoder), "dense", labels, 3, encoder_rate=0.25)
+    reference, head = copy.deepcopy(encoder).train(), copy.deepcopy(task.head)
     recipe = FineTuningConfig(lr=0.4, encoder_lr=0.1, batch_size=8).recipe(8)
-    groups = parameter_groups(task, recipe)
-    assert sorted(group["lr_factor"] for group in groups) == [0.25, 1.0]
-    task.before_step(0.0, torch.arange(8))
-    loss = task(views, 0.0).loss
+    step = TrainingStep(task, recipe, Execution("cpu", "fp32"), batches_per_epoch=1)
+    result = step.take(pixels, (pixels,), indices, 0)
 
-    reference = copy.deepcopy(encoder).train()
     for gate in reference.gates():
         gate.eval()
-    logits = reference(views[0], "dense").features @ task.head.weight.T + task.head.bias
-    expected = -torch.log_softmax(logits, 1)[torch.arange(8), labels].mean()
-    assert torch.allclose(loss, expected, atol=1e-6)
+    logits = reference(pixels, "dense").features @ head.weight.T + head.bias
+    loss = -torch.log_softmax(logits, 1)[indices, labels].mean()
+    assert torch.allclose(result.loss, loss, atol=1e-6)
+    loss.backward()
+    moved = 0
+    for before, after, rate in ((reference, task.encoder, 0.1), (head, task.head, 0.4)):
+        for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+            assert (old.grad is not None) == (not torch.equal(old, new)), name
+            expected = old if old.grad is None else old - rate * old.grad
+            assert torch.allclose(new, expected, atol=1e-6), name
+            moved += old.grad is not None
+    assert moved > 20
 
 
 @pytest.mark.parametrize("gates", ["frozen", "trained"])
@@ -111,10 +121,14 @@ def test_frozen_gates_draw_no_noise_while_the_rest_trains() -> None:
 def test_the_encoder_that_is_given_stays_and_the_same_seed_gives_the_same_numbers() -> None:
     encoder = new_encoder()
     before = weight_fingerprint(encoder)
+    heads: dict[Branch, Head] = {"gated": Head(torch.zeros(32, 1), torch.zeros(1))}
+    encoder.classifier = Classifier(("old",), heads)
     runs = [
         fine_tuned(encoder, "gated", images("train"), SHORT, VIEWS, seed=seed) for seed in (0, 0, 1)
     ]
     assert weight_fingerprint(encoder) == before
+    # What named its features is none of the one whose features have moved.
+    assert encoder.classifier is not None and runs[0].encoder.classifier is None
     assert all(p.requires_grad for p in encoder.parameters())
     prints = [weight_fingerprint(run.encoder) for run in runs]
     assert prints[0] == prints[1] != prints[2]
@@ -122,7 +136,7 @@ def test_the_encoder_that_is_given_stays_and_the_same_seed_gives_the_same_number
 
 
 def test_labels_teach_textures_and_answers_are_those_of_a_manual_product() -> None:
-    """Chance is a tenth; with 200 labels a narrow network names most of 100 others."""
+    """Chance is a tenth; with 200 labels a narrow one is right for four times as many others."""
     config = FineTuningConfig(epochs=1, least_steps=150, batch_size=20, scratch_lr=0.1)
     found = fine_tuned(new_encoder(), "dense", images("train"), config.from_scratch, VIEWS, seed=0)
     right, macs = named_rightly(found, "dense", images("eval"))
@@ -154,11 +168,13 @@ def test_few_labels_make_smaller_batches_and_more_epochs() -> None:
 
 
 def test_a_share_without_a_label_for_each_class_is_refused_by_name() -> None:
-    FineTuningConfig(shares=(0.01,)).check_labels(1000, 10)
+    assert FineTuningConfig(shares=(0.01, 0.5)).label_counts(1000, 10) == {"0.01": 10, "0.5": 500}
     with pytest.raises(ConfigError, match=r"shares = 0\.001: expected .* at least 0\.01"):
-        FineTuningConfig(shares=(0.001, 1.0)).check_labels(1000, 10)
+        FineTuningConfig(shares=(0.001, 1.0)).label_counts(1000, 10)
     with pytest.raises(ConfigError, match="each once"):
         FineTuningConfig(shares=(0.1, 0.1))
+    with pytest.raises(ConfigError, match=r"encoder_lr = 0\.0: expected above 0, .* of gates"):
+        FineTuningConfig(gates="trained", encoder_lr=0.0)
     with pytest.raises(ValueError, match="penalty of a budget"):
         fine_tuned(
             new_encoder(),

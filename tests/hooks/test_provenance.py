@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,13 @@ class Room:
         memory = {"params:own": parameters, "own.images": self.images, "own.origins": {}}
         return DataCatalog(results | {name: MemoryDataset(v) for name, v in memory.items()})
 
-    def run(self, *names: str, only_missing_outputs: bool = False, **changes: Any) -> DataCatalog:
+    def run(
+        self,
+        *names: str,
+        only_missing_outputs: bool = False,
+        tags: Sequence[str] = (),
+        **changes: Any,
+    ) -> DataCatalog:
         """Nodes of these names, all without any."""
         catalog, hooks = self.catalog({**BASE, **changes}), _create_hook_manager()
         hooks.register(ProvenanceHook())
@@ -100,6 +106,7 @@ class Room:
         run_params = {
             "pipeline_names": ["own"],
             "env": "cifar10",
+            "tags": tags,
             "runtime_params": {"own": changes} if changes else {},
             "only_missing_outputs": only_missing_outputs,
         }
@@ -142,6 +149,21 @@ def test_an_encoder_of_another_width_is_not_compared_with_the_others(room: Room)
     with pytest.raises(MixedResultsError, match=r"own\.encoder\.width: 8 in own\.a\.evaluation"):
         room.run("evaluate_b", "table", encoder={"width": 4})
     assert room.table() == before
+
+
+@pytest.mark.parametrize(("tags", "kept"), [(["few"], "--tags few "), (["report"], "")])
+def test_tags_that_add_nodes_are_named_again_and_those_that_leave_them_out_are_not(
+    room: Room, monkeypatch: pytest.MonkeyPatch, tags: list[str], kept: str
+) -> None:
+    nodes = [one.tag("few") for one in graph().nodes]
+    whole = Pipeline([one.tag("report") if one.name == "table" else one for one in nodes])
+    monkeypatch.setattr(provenance, "pipelines", {"own": whole})
+    room.run()
+    room.run("train_b", encoder={"width": 4})
+    with pytest.raises(MixedResultsError) as error:
+        room.run("evaluate_b", "table", tags=tags)
+    said = f"kedro run --pipeline own --env cifar10 {kept}--from-nodes train_b\n"
+    assert said in str(error.value)
 
 
 def test_the_command_that_is_named_makes_them_one(room: Room) -> None:

@@ -210,6 +210,7 @@ def test_what_cannot_work_is_refused_before_the_first_node(
         ("--tags pretrain,vicrg", "--tags vicrg: there is none; did you mean 'vicreg'?"),
         ("--tags table_6_9", "--tags table_6_9: there is none; did you mean 'table_6_"),
         ("--tags table_6_4,pretrain", "started"),
+        ("--tags few_labels,export", "--tags = 'few_labels,export': expected a tag of what"),
         ("--pipeline saliency360 --tags architectur", "did you mean 'architecture'?"),
         ("--nodes summarise_dat", "--nodes summarise_dat: there is none; did you mean 'summarise_"),
         ("--from-nodes x", "--from-nodes x: there is none; known: "),

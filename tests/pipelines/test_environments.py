@@ -241,6 +241,15 @@ def test_every_environment_reads_its_own_folder(
     assert parameters.data.root == f"data/01_raw/{environment}"
 
 
+@pytest.mark.parametrize("pipeline", [dual_gating, dynamic_channels])
+def test_few_labels_take_the_steps_and_batches_of_whole_data_sets(
+    pipeline: ModuleType, environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = merged(environment, monkeypatch)[pipeline.PIPELINE.name]["few_labels"]
+    batch = 256 if environment == "imagenet100" else 128
+    assert (found["least_steps"], found["batch_size"], found["scratch_lr"]) == (1000, batch, 0.1)
+
+
 @pytest.mark.parametrize("environment", ["imagenet100"], indirect=True)
 def test_images_of_224_px_are_never_held_in_memory(parameters: DualGatingParameters) -> None:
     """Not even the smallest part that the environment reads, 5,000 images of 147 KiB."""

@@ -20,7 +20,9 @@ from ssl_kedro import load_images
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.bundle import load_encoder
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.encoders.nested_resnet18 import NestedConfig, NestedResNet18
 from ssl_kedro.evaluation.features import branch_arrays
 from ssl_kedro.evaluation.linear_probe import linear_probe_right
 from ssl_kedro.images.image_set import ImageSet
@@ -31,7 +33,6 @@ from ssl_kedro.pipelines.gated.few_labels import check_labels, fine_tune
 from ssl_kedro.pipelines.gated.nodes import keep_head
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.report.few_labels import label_metrics, label_section, label_table
-from ssl_kedro.training.checkpoints import weight_fingerprint
 from ssl_kedro.training.config import Execution
 
 BOTH = pytest.mark.parametrize("pipeline", [dual_gating, dynamic_channels])
@@ -81,6 +82,46 @@ def test_the_tag_trains_the_two_models_and_times_nothing(pipeline: ModuleType) -
     assert not any("fine_tuning" in o for o in pipeline.create_pipeline({}).all_outputs())
 
 
+@BOTH
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_beside_best_it_is_what_that_trains_and_cuts(pipeline: ModuleType, repeats: int) -> None:
+    """In both chapters alike; gated encoders of the chapter are not trained for it."""
+    name = pipeline.__name__.rpartition(".")[2]
+    values = {"encoder": {"width": 16}, "budgets": [0.2, 0.5], "repeats": repeats}
+    graph = pipeline.create_pipeline(values, ("best", "few_labels"))
+    seeds = ["", ".seed_1"][:repeats]
+    dense = {"dual_gating": "vicreg", "dynamic_channels": "simsiam"}[name]
+    cut = ("nested", "budget_20.nested", "budget_50.nested")
+    models = {f"{one}{seed}" for one in (dense, *cut) for seed in seeds}
+    found = {out for out in graph.all_outputs() if out.endswith(".fine_tuning")}
+    scratch = {f"{name}.scratch.seed_{seed}.fine_tuning" for seed in range(repeats)}
+    assert found == {f"{name}.{one}.fine_tuning" for one in models} | scratch
+    encoders = {out for out in graph.all_outputs() if out.endswith(".encoder")}
+    assert encoders == {f"{name}.{one}.encoder" for one in models}
+
+
+def test_a_cut_encoder_has_one_branch_and_needs_no_penalty() -> None:
+    train, held = sets()
+    torch.manual_seed(0)
+    shape = NestedConfig("cifar_pad1", 8)
+    whole = with_used_norms(NestedResNet18(shape, branches=["dense"], image_size=16)).eval()
+    encoder = whole.at_budget(0.4, torch.from_numpy(train.images[:20]))
+    features = branch_arrays(encoder, {"train": train.images, "eval": held.images})
+    found = fine_tune(
+        parameters(gates="trained", shares=[1.0]), Execution("cpu", "fp32"), {"1.0": 100},
+        encoder, features, train, held, trained=Training("nested", 0.4, 0, derived="budgeted"),
+    )  # fmt: skip
+    assert list(found) == ["dense"]
+    assert found["dense"][0].macs == encoder.cost(16).dense < 0.4 * whole.cost(16).dense
+
+
+@BOTH
+def test_nothing_to_export_beside_it_is_told_by_its_tags(pipeline: ModuleType) -> None:
+    values = {"inference": {"models": "all"}}
+    with pytest.raises(ConfigError, match=r"--tags = 'few_labels,export': .* such as frontier"):
+        pipeline.create_pipeline(values, ("few_labels", "export"))
+
+
 def test_numbers_are_those_of_the_library_with_the_same_labels() -> None:
     train, held = sets()
     torch.manual_seed(0)
@@ -88,7 +129,7 @@ def test_numbers_are_those_of_the_library_with_the_same_labels() -> None:
     before = weight_fingerprint(encoder)
     features = branch_arrays(encoder, {"train": train.images, "eval": held.images})
     made = parameters()
-    counts = check_labels(made, train, held)
+    counts = check_labels(made, train, held, pipeline="dual_gating")
     assert counts == {"0.1": 10, "1.0": 100}
     found = fine_tune(
         made, Execution("cpu", "fp32"), counts, encoder, features, train, held,
@@ -132,11 +173,11 @@ def test_gates_may_learn_under_the_penalty_of_the_budget() -> None:
 
 def test_what_cannot_be_is_refused_by_its_key() -> None:
     train, held = sets()
-    with pytest.raises(ConfigError, match=r"few_labels\.shares = 0\.01: expected .* 10 classes"):
-        check_labels(parameters(shares=[0.01]), train, held)
+    with pytest.raises(ConfigError, match=r"^any\.few_labels\.shares = 0\.01: .* 10 classes"):
+        check_labels(parameters(shares=[0.01]), train, held, pipeline="any")
     bare = ImageSet(train.images, None, (), "mine")
-    with pytest.raises(InputError, match="without labels"):
-        check_labels(parameters(), bare, held)
+    with pytest.raises(InputError, match=r"^any\.data: found images without labels \(mine\)"):
+        check_labels(parameters(), bare, held, pipeline="any")
 
 
 def runs() -> pd.DataFrame:
@@ -236,3 +277,22 @@ def test_chapter_5_does_the_same_and_meets_other_data(project: Project) -> None:
     }  # fmt: skip
     page = (chapter_5(project) / "report.html").read_text()
     assert "Transfer to other data" in page and "Few labels" in page
+
+
+@pytest.mark.slow
+@BOTH
+def test_beside_best_its_networks_stand_in_both_tables(
+    pipeline: ModuleType, project: Project
+) -> None:
+    changes = {**TUNING, "few_labels.shares": 1.0, "budgets": "0.5", "encoder.width": 8}
+    first = pipeline.PIPELINE.name == "dynamic_channels"
+    run, tag = (run_chapter_5, "transfer") if first else (Project.run, "table_6_2")
+    done = run(project, changes, "--tags", f"best,few_labels,{tag}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = chapter_5(project) if first else project.results
+    for file in ("few_labels.csv", "transfer_table.csv" if first else "table_6_2.csv"):
+        with (results / file).open() as table:
+            found = {(row["model"], row["budget_percent"]) for row in csv.DictReader(table)}
+        assert {("nested", ""), ("nested", "50")} < found, file
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert metrics["nested.budget_50.dense.labels_100.cost"] < 0.5

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from ssl_kedro.core.remote import is_remote
 from ssl_kedro.datasets.base import HandleDataset, SourceDataset, Value
 from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.frozen import (
     FrozenEncoderConfig,
     InitialWeights,
@@ -34,7 +35,7 @@ from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
 from ssl_kedro.saliency.store import PanoramaStore
-from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 
 
 class ImageSourceDataset(SourceDataset[ImageSet]):

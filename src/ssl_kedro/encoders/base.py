@@ -184,7 +184,8 @@ class Encoder(Bundled, ABC):
 
         Args:
             images: as :meth:`features` takes them.
-            branch: "dense" or "gated"; None = its first, the dense one where it has both.
+            branch: "dense" or "gated"; None = its last with a linear layer, the gated one where
+                it has both.
             top: how many classes; all of them where it has fewer.
 
         Raises:
@@ -201,7 +202,7 @@ class Encoder(Bundled, ABC):
             )
         if top < 1:
             raise ValueError(f"top = {top}: expected at least 1")
-        branch = branch or self.branches[0]
+        branch = branch or self.classifier.default_branch(self.branches)
         return self.classifier.guesses(self.features(images, branch), branch, top)
 
 

@@ -59,7 +59,7 @@ def save_bundle(network: Bundled, folder: str | Path, provenance: KeyReport | No
         if provenance is not None and provenance.extras:
             save_file(_plain(provenance.extras), temporary / EXTRAS_NAME)
         if isinstance(network, Encoder) and network.classifier is not None:
-            network.classifier.save(temporary)
+            network.classifier.save(temporary, network)
 
 
 def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str = "cpu") -> B:
@@ -95,8 +95,9 @@ def load_bundle(folder: str | Path, *bases: type[B], device: torch.device | str 
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder} is not a usable {what}: {reason}") from error
     _check_values(weights, folder / WEIGHTS_NAME)
-    if isinstance(network, Encoder):
-        network.classifier = kept_classifier(folder, network)
+    if isinstance(network, Encoder) and isinstance(sketch, Encoder):
+        # The sketch has the weights as the file does, in whatever precision.
+        network.classifier = kept_classifier(folder, sketch)
     return network.to(device).eval()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.errors import InputError, first_few
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 
 if TYPE_CHECKING:
     from ssl_kedro.encoders.base import Branch, Encoder
@@ -54,8 +55,8 @@ class Classifier:
         heads: by branch, on the CPU.
 
     Raises:
-        ValueError: no class or branch, or layers of other shapes or with numbers that are not
-            finite.
+        ValueError: no class or branch, or layers of other shapes or types or with numbers that are
+            not finite.
     """
 
     class_names: tuple[str, ...]
@@ -72,8 +73,14 @@ class Classifier:
                     f"{branch}: expected a weight (D, {classes}) and a bias ({classes},) for "
                     f"{classes} class names, found {shapes[0]} and {shapes[1]}"
                 )
+            if kinds := {tensor.dtype for tensor in head} - {torch.float32}:
+                raise ValueError(f"{branch}: expected float32, found {kinds.pop()}")
             if not all(bool(torch.isfinite(tensor).all()) for tensor in head):
                 raise ValueError(f"{branch}: found values that are not finite, expected numbers")
+
+    def default_branch(self, branches: Sequence[Branch]) -> Branch:
+        """The last of an encoder's branches that there is a layer for: gated before dense."""
+        return [branch for branch in branches if branch in self.heads][-1]
 
     def probabilities(self, features: Tensor, branch: Branch) -> Tensor:
         """Softmax over the classes, (N, K), of features (N, D) of a branch, on the CPU."""
@@ -104,9 +111,13 @@ class Classifier:
                     f"encoder has, found one on {len(head.weight)}"
                 )
 
-    def save(self, folder: Path) -> None:
-        """Two files in a bundle: names as JSON, layers as safetensors."""
-        described = {"format": _FORMAT, "class_names": list(self.class_names)}
+    def save(self, folder: Path, encoder: Encoder) -> None:
+        """Two files in an encoder's bundle: names as JSON, layers as safetensors."""
+        described = {
+            "format": _FORMAT,
+            "encoder": weight_fingerprint(encoder),
+            "class_names": list(self.class_names),
+        }
         (folder / NAMES).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         save_file(
             {
@@ -147,13 +158,17 @@ def kept_classifier(folder: Path, encoder: Encoder) -> Classifier | None:
         names = described["class_names"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("expected class_names to be a list of words")
+        if described["encoder"] != weight_fingerprint(encoder):
+            raise ValueError("its layers were trained on the features of another encoder")
         at = files[1]
         tensors = load_file(at)
         branches: dict[Any, Head] = {
-            name.removesuffix(".weight"): Head(value, tensors[name.replace("weight", "bias")])
-            for name, value in tensors.items()
-            if name.endswith(".weight")
+            branch: Head(**{name: tensors.pop(f"{branch}.{name}") for name in Head._fields})
+            for branch in encoder.branches
+            if any(f"{branch}.{name}" in tensors for name in Head._fields)
         }
+        if tensors:
+            raise ValueError(f"{first_few(tensors)}: no layer of one of {encoder.branches}")
         found = Classifier(tuple(names), branches)
         found.check_fits(encoder)
     except Exception as error:  # damaged files make readers raise any kind

@@ -29,9 +29,10 @@ class Served:
 
         Args:
             images: uint8 or float in [0, 1], (N, 3, H, W), RGB.
-            params: of an encoder: its "branch", "dense" or "gated", by default its last; and
-                "output", "features", or where it has a trained linear layer "classes" (names, (N,))
-                or "probabilities" ((N, K), in the order of ``classifier.json``).
+            params: of an encoder: its "branch", "dense" or "gated", by default its last (that has a
+                linear layer, where one is used); and "output", "features", or where it has a
+                trained linear layer "classes" (names, (N,)) or "probabilities" ((N, K), in the
+                order of ``classifier.json``).
 
         Raises:
             InputError, ValueError: images of another shape or size, no such branch or output.
@@ -39,22 +40,22 @@ class Served:
         network = self.network
         if isinstance(network, Encoder):
             asked = params or {}
-            branch = asked.get("branch") or network.branches[-1]
-            return _output(network, images, branch, asked.get("output") or "features")
+            return _output(network, images, asked.get("branch"), asked.get("output") or "features")
         with torch.no_grad():
             found: np.ndarray = network(torch.from_numpy(np.array(images))).numpy()
         return found
 
 
-def _output(network: Encoder, images: np.ndarray, branch: Branch, output: str) -> np.ndarray:
+def _output(network: Encoder, images: np.ndarray, branch: Branch | None, output: str) -> np.ndarray:
+    classifier = network.classifier
     if output == "classes":
         return np.array(network.classify(images, branch))
-    features = network.features(images, branch)
     if output == "features":
-        return features.numpy()
-    if output == "probabilities" and network.classifier is not None:
-        return network.classifier.probabilities(features, branch).numpy()
-    known = ["features"] + ["classes", "probabilities"] * (network.classifier is not None)
+        return network.features(images, branch or network.branches[-1]).numpy()
+    if output == "probabilities" and classifier is not None:
+        branch = branch or classifier.default_branch(network.branches)
+        return classifier.probabilities(network.features(images, branch), branch).numpy()
+    known = ["features"] + ["classes", "probabilities"] * (classifier is not None)
     raise ValueError(f"output = {output!r}: expected one of {', '.join(known)}")
 
 

@@ -12,6 +12,22 @@ from ssl_kedro.evaluation.linear_probe import ProbeConfig, fitted_probe
 from ssl_kedro.images.image_set import ImageSet
 
 
+def check_labels(images: ImageSet) -> np.ndarray:
+    """The labels of images, int (N,).
+
+    Raises:
+        InputError: there are none.
+    """
+    if images.labels is None:
+        raise InputError(
+            images.source,
+            "images without labels",
+            "labels, to train a linear layer with",
+            "give one folder a class",
+        )
+    return images.labels
+
+
 def trained_classifier(
     encoder: Encoder,
     features: Mapping[str, np.ndarray],
@@ -36,18 +52,11 @@ def trained_classifier(
     Raises:
         InputError: there are no labels.
     """
-    if images.labels is None:
-        raise InputError(
-            images.source,
-            "images without labels",
-            "labels, to train a linear layer with",
-            "give one folder a class",
-        )
-    heads: dict[Branch, Head] = {}
+    labels, heads = check_labels(images), dict[Branch, Head]()
     for branch in encoder.branches:
         probe = fitted_probe(
             features[f"{branch}.train"],
-            images.labels,
+            labels,
             len(images.class_names),
             config,
             seed=seed,

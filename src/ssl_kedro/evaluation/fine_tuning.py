@@ -11,12 +11,13 @@ import torch
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import EPOCHS, Config, ConfigError, Range
-from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.core.seeding import derived_seed, weights_drawn
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.classifier import Head
 from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.gating.budget import BudgetPenalty
 from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.subsets import label_count
 from ssl_kedro.methods.classification import Classification
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.config import Execution, TrainConfig
@@ -39,7 +40,8 @@ class FineTuningConfig(Config):
             about 1,000 in 20 epochs).
         batch_size: images a step (256); fewer labels make one batch.
         lr: learning rate of the linear layer, for a batch of whatever size (.08).
-        encoder_lr: of the encoder; 0 = its weights stay (.03).
+        encoder_lr: of the encoder, gates among it; 0 = its weights stay, and with norms "kept" its
+            features as well (.03).
         scratch_lr: of all weights where they begin random: what labels alone are worth.
         momentum: of SGD (.9).
         gates: "frozen" = they decide as they do when deployed, and keep their weights, so that the
@@ -63,14 +65,17 @@ class FineTuningConfig(Config):
         super().__post_init__()
         if not self.shares or len(set(self.shares)) < len(self.shares):
             raise ConfigError("shares", list(self.shares), "at least one share, each once")
+        if self.gates == "trained" and not self.encoder_lr:
+            expected = 'above 0, which is the rate of gates as well, or gates = "frozen"'
+            raise ConfigError("encoder_lr", self.encoder_lr, expected)
 
     @property
     def from_scratch(self) -> "FineTuningConfig":
         """The recipe of a network with random weights: as many steps, one rate."""
         return replace(self, lr=self.scratch_lr, encoder_lr=self.scratch_lr, norms="follow")
 
-    def check_labels(self, images: int, classes: int, key: str = "shares") -> None:
-        """Refuse shares that leave classes without a label.
+    def label_counts(self, images: int, classes: int, key: str = "shares") -> dict[str, int]:
+        """How many labels each share is, by its text; none may leave classes without a label.
 
         Args:
             images: to train with.
@@ -80,11 +85,13 @@ class FineTuningConfig(Config):
         Raises:
             ConfigError: naming the key.
         """
+        found = {str(share): label_count(share, images) for share in self.shares}
         for share in self.shares:
-            if round(share * images) < classes:
+            if found[str(share)] < classes:
                 least = f"at least {classes / images:.4g}, one label for each of {classes} classes"
                 expected = f"shares of {least}; there are {images} training images"
                 raise ConfigError(key, share, expected)
+        return found
 
     def recipe(self, images: int) -> TrainConfig:
         """The training recipe for so many labelled images."""
@@ -144,10 +151,11 @@ def fine_tuned(
         raise ValueError("gates that are trained need the penalty of a budget")
     execution = execution or Execution("cpu", "fp32")
     recipe, device = config.recipe(len(images)), torch.device(execution.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, "fine-tuning", branch))
+    learner = copy.deepcopy(encoder)
+    learner.classifier = None  # its layers name features that are no longer these
+    with weights_drawn(seed, "fine-tuning", branch):
         method = Classification(
-            copy.deepcopy(encoder),
+            learner,
             branch,
             torch.from_numpy(images.labels),
             len(images.class_names),

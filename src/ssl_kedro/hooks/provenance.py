@@ -203,7 +203,7 @@ class ProvenanceHook:
 
         whole = _whole(self._run_params)
         makers = [
-            node.name
+            node
             for node in whole.to_outputs(*stale).nodes
             if any(
                 (dataset := self._file(output)) is not None
@@ -213,13 +213,16 @@ class ProvenanceHook:
             )
         ]
         given = flattened(self._run_params.get("runtime_params") or {})
+        tags = self._run_params.get("tags") or ()
         options = {
             "--pipeline": ",".join(self._run_params.get("pipeline_names") or ()),
             "--env": self._run_params.get("env"),
+            # They add nodes to the graph, and leave others out.
+            "--tags": ",".join(tags) if all(node.tags & {*tags} for node in makers) else "",
             "--params": ",".join(
                 f"{key}={value}".removesuffix("null") for key, value in given.items()
             ),
-            "--from-nodes": ",".join(makers) if len(makers) <= _NAMED else "",
+            "--from-nodes": ",".join(node.name for node in makers) if len(makers) <= _NAMED else "",
         }
         words = [word for option, value in options.items() if value for word in (option, value)]
         return shlex.join(["kedro", "run", *words])

@@ -55,8 +55,8 @@ def balanced_order(labels: np.ndarray, generator: np.random.Generator) -> np.nda
     return np.lexsort((generator.permutation(len(labels)), turn))
 
 
-def label_count(share: float, images: int, classes: int) -> int:
-    """How many labels a share of them is: one a class at least."""
+def label_count(share: float, images: int, classes: int = 0) -> int:
+    """How many labels a share of them is: one for each of so many classes at least."""
     return max(round(share * images), classes)
 
 

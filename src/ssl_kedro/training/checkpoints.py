@@ -1,6 +1,5 @@
 """What a training writes down: a row of metrics an epoch, and checkpoints without pickle."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -124,15 +123,6 @@ class CheckpointStore:
                 "train.resume=false"
             ) from error
         return found
-
-
-def weight_fingerprint(model: torch.nn.Module) -> str:
-    """Short hash of a model's weights, for the identity of what is trained against them."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def flattened_state(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

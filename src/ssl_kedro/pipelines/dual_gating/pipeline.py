@@ -41,7 +41,7 @@ from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.gated.transfer import (
     Transfer,
     planned_transfers,
-    transfer_node,
+    transfer_nodes,
     transfer_runs,
 )
 
@@ -52,9 +52,9 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     Where tags of the run name parts, the graph holds those and nothing else; otherwise the parts
     that the parameters name, or those of the recipe. "best" and "frontier" are such tags as well:
     the encoder for every budget, and what a user would take instead of a gated encoder; and so is
-    "few_labels", which fine-tunes the dense baseline and dual gating. "export" adds the nodes that
-    write compact networks to files. "evaluate" does nothing but evaluate the encoder of
-    ``encoder.init``.
+    "few_labels", which fine-tunes the dense baseline and dual gating, or beside "best" the encoder
+    for every budget. "export" adds the nodes that write compact networks to files. "evaluate" does
+    nothing but evaluate the encoder of ``encoder.init``.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
@@ -62,10 +62,10 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     parts = named or parameters.made_parts
     exported = EXPORT in asked
     of_chapter = planned_models(parameters, parts)
-    transfers = planned_transfers(parameters, of_chapter, TRANSFER)
     models: list[PlannedModel] = [*of_chapter]
     if not set(COMPARED).isdisjoint(parts):
-        models += planned_peers(parameters, of_chapter)
+        models += planned_peers(parameters, of_chapter, TRANSFER)
+    transfers = planned_transfers(parameters, models, TRANSFER)
     common = [*parts, *budget_tags(models)]
     tuning, gathered = label_nodes(KEY, models, [FEW_LABELS, *budget_tags(models)])
     made = [*gathering(KEY, models, parameters.dense_method, exported=exported), *gathered]
@@ -81,7 +81,7 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
                 heads=parameters.keep_head,
             ),
             *tuning,
-            *(transfer_node(parameters, one, [TRANSFER, *one.model.own_tags]) for one in transfers),
+            *transfer_nodes(parameters, transfers, TRANSFER),
             *(
                 report_node(KEY, one, _tags_of_parts(one[2], parts), exported=exported)
                 for one in made

@@ -6,7 +6,13 @@ from itertools import product
 
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
-from ssl_kedro.pipelines.gated.graph import BEST, FEW_LABELS, FRONTIER, PlannedModel
+from ssl_kedro.pipelines.gated.graph import (
+    BEST,
+    FEW_LABELS,
+    FRONTIER,
+    PlannedModel,
+    times_nothing,
+)
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.transfer import data_namespace, images_of
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
@@ -39,7 +45,7 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
     for source in (None, *(parameters.transfer.sources if TRANSFER in parts else ())):
         of_source = parts if source is None else [TRANSFER]
         for name, variant in DUAL_GATING.items():
-            needed = tuple(part for part in of_source if name in _compared(part))
+            needed = tuple(part for part in of_source if name in _compared(part, parts))
             budgets: tuple[float | None, ...] = (
                 parameters.gated_budgets if variant.gated else (None,)
             )
@@ -51,9 +57,11 @@ def planned_models(parameters: DualGatingParameters, parts: Sequence[str]) -> li
     return models
 
 
-def _compared(part: str) -> tuple[str, ...]:
-    """Names of the variants that a part compares."""
-    further = {FRONTIER: ("vicreg", "dual"), BEST: ("vicreg",), FEW_LABELS: ("vicreg", "dual")}
+def _compared(part: str, parts: Sequence[str]) -> tuple[str, ...]:
+    """Names of the variants that a part compares; beside "best" what that trains is fine-tuned."""
+    both, dense = ("vicreg", "dual"), ("vicreg",)
+    tuned = dense if BEST in parts and FRONTIER not in parts else both
+    further = {FRONTIER: both, BEST: dense, FEW_LABELS: tuned}
     return further.get(part) or known_parts()[part].models
 
 
@@ -87,7 +95,7 @@ def _planned(
         tags=(*parts, variant.method, *map(budget_name, budgets)),
         repeat=repeat,
         timed=source is None
-        and parts != (FEW_LABELS,)
+        and not times_nothing(parts)
         and (
             FRONTIER in parts
             or ((repeat == 0 or BEST in parts) and _timed(parameters, name, learns_gates))

@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
+from ssl_kedro.pipelines.gated.transfer_parameters import TRANSFER
 from ssl_kedro.pipelines.gated.variants import DYNAMIC_CHANNELS, DYNAMIC_CHANNELS_PEERS
-
-# Tag that evaluates encoders on other data than they were trained on.
-TRANSFER = "transfer"
 
 
 class DynamicChannelsParameters(EncoderPipelineParameters):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
-from ssl_kedro.pipelines.dynamic_channels.parameters import TRANSFER, DynamicChannelsParameters
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.consistency import (
     CONSISTENCY,
     CONSISTENT,
@@ -37,6 +37,7 @@ from ssl_kedro.pipelines.gated.graph import (
     budget_tags,
     encoder_nodes,
     named,
+    times_nothing,
 )
 from ssl_kedro.pipelines.gated.peers import planned_peers
 from ssl_kedro.pipelines.gated.records import Training
@@ -45,9 +46,10 @@ from ssl_kedro.pipelines.gated.transfer import (
     data_namespace,
     images_of,
     planned_transfers,
-    transfer_node,
+    transfer_nodes,
     transfer_runs,
 )
+from ssl_kedro.pipelines.gated.transfer_parameters import TRANSFER
 from ssl_kedro.pipelines.parameters import budget_name
 
 KEY = "dynamic_channels"
@@ -88,7 +90,7 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
                 heads=parameters.keep_head,
             ),
             *tuning,
-            *(transfer_node(parameters, one, [TRANSFER, *one.model.own_tags]) for one in transfers),
+            *transfer_nodes(parameters, transfers, TRANSFER),
             *(
                 report_node(
                     KEY,
@@ -148,22 +150,22 @@ def planned_models(
         parameters: of the run.
         parts: "frontier" = peers stand beside them; "best" = the encoder for every budget instead
             of those with gates; "few_labels"; "transfer" = there are those of further data as well.
-            "consistency" = gates that should decide alike at each budget as well. With any of these
-            all have several seeds.
+            "consistency" = gates that should decide alike at each budget as well, on the run's own
+            data. With any of these all have several seeds.
     """
     alike = CONSISTENCY in parts
     gated = () if BEST in parts and not alike else parameters.gated_budgets
     kinds = [(parameters.dense_method, None), *((parameters.gated_method, one) for one in gated)]
-    kinds += [(CONSISTENT, one) for one in gated] if alike else []
+    of_own = [*kinds, *((CONSISTENT, one) for one in gated if alike)]
     repeats = parameters.repeats if parts else 1
     sources = (None, *(parameters.transfer.sources if TRANSFER in parts else ()))
     found = [
         _planned(parameters, *kind, repeat, source, gated, parts if source is None else [TRANSFER])
         for source in sources
-        for kind in kinds
+        for kind in (of_own if source is None else kinds)
         for repeat in range(repeats)
     ]
-    peers = () if set(COMPARED).isdisjoint(parts) else planned_peers(parameters, found)
+    peers = () if set(COMPARED).isdisjoint(parts) else planned_peers(parameters, found, TRANSFER)
     return [*found, *peers]
 
 
@@ -181,8 +183,6 @@ def _planned(
     seed, data = parameters.seed + repeat, data_namespace(KEY, source)
     of_seed = [f"seed_{seed}"] * bool(repeat)
     own = [method] * (method == CONSISTENT)
-    # Nobody asks for times with these alone.
-    untimed = bool(parts) and set(parts) <= {FEW_LABELS, TRANSFER}
     return PlannedModel(
         pipeline=KEY,
         key=method if budget is None else f"{method}.{label}",
@@ -194,6 +194,6 @@ def _planned(
         tags=(*map(budget_name, budgets if budget is None else (budget,)), method, *parts),
         repeat=repeat,
         timed=not own
-        and not untimed
+        and not times_nothing(parts)
         and (FRONTIER in parts or parameters.inference.measures(parameters.gated_method)),
     )

@@ -27,12 +27,9 @@ from ssl_kedro.pipelines.gated.records import (
     Training,
     WithLabels,
 )
-from ssl_kedro.pipelines.gated.report.few_labels import label_table
+from ssl_kedro.pipelines.gated.report.few_labels import SCRATCH, label_table
 from ssl_kedro.pipelines.gated.rows import whole_percent
 from ssl_kedro.training.config import Execution
-
-# Name in the table of a network that begins with random weights.
-SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,13 @@ def label_nodes(
     shared = images | counts | named(pipeline, "execution")
     seen = named(pipeline, "parameters") | images
     found = [
-        node(check_labels, seen, counts["label_counts"], name="check_labels", tags=list(tags)),
+        node(
+            given(check_labels, pipeline=pipeline),
+            seen,
+            counts["label_counts"],
+            name="check_labels",
+            tags=list(tags),
+        ),
     ]
     tuned = []
     for model in chosen:
@@ -105,9 +108,19 @@ def label_nodes(
 
 
 def check_labels(
-    parameters: EncoderPipelineParameters, train_images: ImageSet, eval_images: ImageSet
+    parameters: EncoderPipelineParameters,
+    train_images: ImageSet,
+    eval_images: ImageSet,
+    *,
+    pipeline: str,
 ) -> LabelCounts:
     """How many labels each share is; what cannot be is refused before anything is trained.
+
+    Args:
+        parameters: of the run.
+        train_images: to train with.
+        eval_images: to name.
+        pipeline: that errors name the parameters of.
 
     Raises:
         InputError: there are no labels.
@@ -115,14 +128,14 @@ def check_labels(
     """
     if train_images.labels is None or eval_images.labels is None:
         raise InputError(
-            train_images.source,
-            "images without labels",
+            f"{pipeline}.data",
+            f"images without labels ({train_images.source})",
             "labels, for --tags few_labels",
             "put the images into one folder a class",
         )
     classes = len(np.unique(train_images.labels))
-    parameters.few_labels.check_labels(len(train_images), classes, "few_labels.shares")
-    return {str(share): round(share * len(train_images)) for share in parameters.few_labels.shares}
+    key = f"{pipeline}.few_labels.shares"
+    return parameters.few_labels.label_counts(len(train_images), classes, key)
 
 
 def fine_tune(
@@ -138,7 +151,8 @@ def fine_tune(
 ) -> FineTunings:
     """Each branch with each share of the labels: fine-tuned, linear, nearest neighbours."""
     penalty = None
-    if trained.budget is not None and parameters.few_labels.gates == "trained":
+    learnt = "gated" in encoder.branches and parameters.few_labels.gates == "trained"
+    if trained.budget is not None and learnt:
         gates = replace(parameters.method_config(trained.method).gates, steering="fixed", warmup=0)
         penalty = BudgetPenalty(encoder.cost(), trained.budget, gates)
     sides = train_images, eval_images, features

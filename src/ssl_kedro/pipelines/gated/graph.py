@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.gated import (
 from ssl_kedro.pipelines.gated.inference.export import export
 from ssl_kedro.pipelines.gated.inference.nodes import measure_inference, race_dense_engines
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.transfer_parameters import TRANSFER
 from ssl_kedro.pipelines.parameters import budget_name
 
 # Tags of the stages that time encoders and write them to files.
@@ -29,6 +30,8 @@ FRONTIER, BEST = "frontier", "best"
 COMPARED = (FRONTIER, BEST)
 # Tag that fine-tunes trained encoders with some of the labels.
 FEW_LABELS = "few_labels"
+# Nobody asks for times with these alone.
+_UNTIMED = {FEW_LABELS, TRANSFER}
 # Function, inputs by argument and output of a node over all models.
 Made = tuple[Callable[..., Any], dict[str, str], str]
 
@@ -117,6 +120,11 @@ def named(space: str, *names: str) -> dict[str, str]:
     }
 
 
+def times_nothing(parts: Iterable[str]) -> bool:
+    """Whether a run of these parts, or a model that they alone need, is not to be timed."""
+    return bool(found := {*parts}) and found <= _UNTIMED
+
+
 def budget_tags(models: Sequence[PlannedModel]) -> list[str]:
     """Tags of all budgets that there are models for."""
     budgets = (model.training.budget for model in models)
@@ -150,6 +158,10 @@ def encoder_nodes(
     timed = any(model.timed for model in models)
     if exported:
         check_export_installed()
+        parts = [tag for tag in tags if not tag.startswith("budget_")]
+        if times_nothing(parts):
+            what = "a tag of what is timed as well, such as frontier: these time nothing"
+            raise ConfigError("--tags", ",".join([*parts, EXPORT]), what)
         if not timed:
             raise ConfigError(
                 f"{pipeline}.inference.models", [], 'the models to export, or "all"; none is named'

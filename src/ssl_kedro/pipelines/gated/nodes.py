@@ -14,6 +14,7 @@ from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder, EncoderShape
 from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.evaluation.accuracies import Accuracies, Evaluator, branch_costs
 from ssl_kedro.evaluation.classifier import trained_classifier
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
@@ -28,7 +29,7 @@ from ssl_kedro.pipelines.gated.records import (
     Training,
     TrainingRecord,
 )
-from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 from ssl_kedro.training.config import Execution, recipe_identity
 from ssl_kedro.training.loop import train_encoder
 from ssl_kedro.training.planned import EncoderTraining

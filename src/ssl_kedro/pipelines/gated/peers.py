@@ -1,13 +1,14 @@
 """What `--tags frontier` and `recipe: best` train beside a chapter's own encoders."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import cast
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.factory import cost_at
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
-from ssl_kedro.pipelines.gated.graph import COMPARED, FRONTIER, PlannedModel
+from ssl_kedro.pipelines.gated.graph import COMPARED, FEW_LABELS, FRONTIER, PlannedModel
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.variants import Variant
@@ -16,13 +17,16 @@ from ssl_kedro.training.optimisers import DECAY_IN_LOSS, decays_in_loss
 
 
 def planned_peers(
-    parameters: EncoderPipelineParameters, models: Sequence[PlannedModel]
+    parameters: EncoderPipelineParameters, models: Sequence[PlannedModel], transfer: str
 ) -> list[PlannedModel]:
     """Every peer that the run asks for, at its widths or budgets, with every seed.
+
+    The encoder for every budget is fine-tuned and transferred where it is what a run trains.
 
     Args:
         parameters: of the run.
         models: the chapter's own, the dense baseline of every seed among them.
+        transfer: tag of evaluations on other data.
 
     Raises:
         ConfigError: the encoder cannot be so narrow, not be cut or not be timed, or a peer is what
@@ -48,8 +52,9 @@ def planned_peers(
                     f"another, or frontier.models without {name}, which compares it with this one"
                 )
                 raise ConfigError(f"{pipeline}.gates.{field}", value, what)
+    further = () if several else (FEW_LABELS, transfer)
     return [
-        model
+        replace(model, tags=(*model.tags, *(tag for tag in baseline.tags if tag in further)))
         for name, variant in chosen.items()
         for baseline in baselines
         for model in _of_seed(parameters, name, variant, widths, baseline)

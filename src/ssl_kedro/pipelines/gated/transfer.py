@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.pipeline import Node
+from kedro.pipeline import Node, node
 
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated.differences import paired
-from ssl_kedro.pipelines.gated.graph import Made, PlannedModel, named
+from ssl_kedro.pipelines.gated.graph import Made, PlannedModel, budget_tags, named
 from ssl_kedro.pipelines.gated.nodes import evaluator, extract
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import TransferAccuracies
@@ -97,28 +98,56 @@ def planned_transfers(
     return found
 
 
-def transfer_node(
-    parameters: EncoderPipelineParameters, transfer: Transfer, tags: Sequence[str]
-) -> Node:
-    """Linear evaluation of one encoder on one target."""
-    model = transfer.model
-    images = {
-        f"{split}_images": images_of(parameters, model.pipeline, transfer.target_source, split)
-        for split in ("train", "eval")
-    }
-    return model.node(
-        f"transfer_to_{transfer.target}",
-        given(evaluate_transfer, seed=model.training.seed),
-        named(model.namespace, "encoder") | images,
-        transfer.output,
-        tags,
-    )
+def transfer_nodes(
+    parameters: EncoderPipelineParameters, transfers: Sequence[Transfer], tag: str
+) -> list[Node]:
+    """Linear evaluation of each encoder on its target; before any training, a look at these."""
+    found, checks = [], dict[str, Node]()
+    for transfer in transfers:
+        model, target = transfer.model, transfer.target
+        images = {
+            f"{split}_images": images_of(parameters, model.pipeline, transfer.target_source, split)
+            for split in ("train", "eval")
+        }
+        key = "data" if transfer.target_source is None else f"transfer.data.{target}"
+        checks[target] = node(
+            given(check_target, key=f"{model.pipeline}.{key}"),
+            images,
+            f"{model.pipeline}.target_{target}",
+            name=f"check_target_{target}",
+            tags=[tag, *budget_tags([each.model for each in transfers])],
+        )
+        made = model.node(
+            f"transfer_to_{target}",
+            given(evaluate_transfer, seed=model.training.seed),
+            named(model.namespace, "encoder") | images,
+            transfer.output,
+            [tag, *model.own_tags],
+        )
+        found.append(made)
+    return [*checks.values(), *found]
 
 
 def transfer_runs(transfers: Sequence[Transfer]) -> Made:
     """The node that gathers all of them."""
     of = {transfer.output: transfer for transfer in transfers}
     return given(collect_transfers, transfers=of), {name: name for name in of}, "transfer"
+
+
+def check_target(train_images: ImageSet, eval_images: ImageSet, *, key: str) -> list[str]:
+    """Names of a target's classes.
+
+    Raises:
+        InputError: it has no labels; naming the key that describes it.
+    """
+    if train_images.labels is None or eval_images.labels is None:
+        raise InputError(
+            key,
+            f"images without labels ({train_images.source})",
+            "labels, for linear evaluation",
+            "give one folder a class, or leave it out of transfer.targets",
+        )
+    return list(train_images.class_names)
 
 
 def evaluate_transfer(
@@ -133,11 +162,6 @@ def evaluate_transfer(
 
     Chapter 5 has no linear probe of its own; its encoders take chapter 6's.
     """
-    if train_images.labels is None or eval_images.labels is None:
-        raise ValueError(
-            f"the transfer target {train_images.source!r} has no labels; linear evaluation "
-            "needs them: give one folder a class, or leave it out of transfer.targets"
-        )
     features = extract(parameters, encoder, train_images, eval_images)
     found = evaluator(parameters, train_images, eval_images, seed)
     found = replace(found, probe=found.probe or ProbeConfig())
@@ -169,9 +193,10 @@ def collect_transfers(
     )
 
 
-def transfer_rows(row: R, models: tuple[str, ...]) -> Iterator[R]:
+def transfer_rows(row: R) -> Iterator[R]:
     """A row a pair of data sets, model, budget and branch."""
     runs = row.runs
+    models = tuple(dict.fromkeys(runs["model"]))
     for source, target in dict.fromkeys(zip(runs["source"], runs["target"], strict=True)):
         of_pair = runs[(runs["source"] == source) & (runs["target"] == target)]
         pair = replace(row, runs=of_pair, source=source, target=target)

@@ -9,6 +9,9 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.pipelines.parameters import Names, PipelineParameters
 
+# Tag of a pipeline that evaluates encoders on other data and has no table of its own for it.
+TRANSFER = "transfer"
+
 
 class TransferParameters(PipelineParameters):
     """Which encoders meet which images.

@@ -12,6 +12,7 @@ import numpy as np
 from ssl_kedro.core.config import Config
 from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
 from ssl_kedro.core.seeding import weights_drawn
+from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoder,
@@ -36,7 +37,7 @@ from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
 from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 from ssl_kedro.training.batches import check_batch_size
-from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog, weight_fingerprint
+from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 from ssl_kedro.training.config import recipe_identity
 from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import train_planned

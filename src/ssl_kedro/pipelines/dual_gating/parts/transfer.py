@@ -30,7 +30,7 @@ class _Transfer(Row):
 
 
 def _rows(row: Row) -> Iterator[Row]:
-    return transfer_rows(_Transfer(**vars(row)), ("vicreg", "dual"))
+    return transfer_rows(_Transfer(**vars(row)))
 
 
 def _published(row: Row) -> float:

@@ -221,5 +221,4 @@ def transfer_table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: one row a source model, branch, target and seed; fractions.
     """
     typed = runs.assign(budget_percent=runs["budget_percent"].astype("Int64"))
-    rows = transfer_rows(ModelRow(typed), ("simsiam", "simsiam_gating"))
-    return computed(TRANSFER_COLUMNS, rows)
+    return computed(TRANSFER_COLUMNS, transfer_rows(ModelRow(typed)))

@@ -16,7 +16,7 @@ from ssl_kedro.reporting.number_format import percent, plain
 from ssl_kedro.reporting.table import Column, computed, shown
 
 # A network that begins with random weights; what others gain over it is what they are worth.
-_SCRATCH = "scratch"
+SCRATCH = "scratch"
 _TUNED, _FROZEN = "All weights trained", "Features as they are"
 
 
@@ -40,7 +40,7 @@ def _count(value: Any, _: float) -> str:
 
 
 def _title(name: object, _: float = 0.0) -> str:
-    return "From scratch" if name == _SCRATCH else capitalised_title(name)
+    return "From scratch" if name == SCRATCH else capitalised_title(name)
 
 
 COLUMNS: tuple[Column[Any], ...] = (
@@ -52,7 +52,7 @@ COLUMNS: tuple[Column[Any], ...] = (
     *_measured("fine_tuned", "Top-1", _TUNED),
     *paired(
         "against_scratch",
-        lambda row: row.less(_SCRATCH, "fine_tuned", other_branch="dense"),
+        lambda row: row.less(SCRATCH, "fine_tuned", other_branch="dense"),
         "Less from scratch",
         _TUNED,
         counted=False,
@@ -75,11 +75,11 @@ def label_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(runs: pd.DataFrame) -> Iterator[_Row]:
-    names = tuple(name for name in dict.fromkeys(runs["model"]) if name != _SCRATCH)
+    names = tuple(name for name in dict.fromkeys(runs["model"]) if name != SCRATCH)
     for share, of_share in runs.groupby("share"):
         labels = int(of_share["labels"].iloc[0])
         row = _Row(of_share, share=float(str(share)), labels=labels)
-        yield from each_branch(row, "fine_tuned", (_SCRATCH, *names))
+        yield from each_branch(row, "fine_tuned", (SCRATCH, *names))
 
 
 def label_metrics(table: pd.DataFrame) -> dict[str, float]:
@@ -112,7 +112,7 @@ def label_section(config: FineTuningConfig, table: pd.DataFrame | None) -> list[
     )
     caption = (
         f"Top-1 in percent of the evaluation images, differences in percentage points; {spread}. "
-        "Each class has as many labels as the others. SGD, half a cosine, at least "
+        "Classes have as equal numbers of labels as the data allow. SGD, half a cosine, at least "
         f"{config.epochs} epochs and {config.least_steps:,} steps, learning rates {config.lr:g} "
         f"(linear layer), {config.encoder_lr:g} (encoder) and {config.scratch_lr:g} (from "
         f"scratch); shares {', '.join(percent(share, 0) for share in config.shares)}."
