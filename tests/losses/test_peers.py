@@ -8,12 +8,14 @@ from __future__ import annotations
 import pytest
 import torch
 from lightly.loss import BarlowTwinsLoss, DINOLoss, NTXentLoss, VICRegLoss
+from lightly.loss.wmse_loss import Whitening2d, norm_mse_loss
 from torch import Tensor
 
 from ssl_kedro.losses.barlow_twins import BarlowTwinsConfig, barlow_twins_loss
 from ssl_kedro.losses.dino import dino_loss
 from ssl_kedro.losses.info_nce import nt_xent, queue_nce
 from ssl_kedro.losses.vicreg import VICRegConfig, vicreg_loss
+from ssl_kedro.losses.wmse import wmse_loss
 
 SHAPES = [(2, 3), (16, 8), (32, 64), (128, 16)]
 
@@ -113,3 +115,12 @@ def test_dino_of_two_views_is_lightlys(count: int, dimensions: int) -> None:
     ours = dino_loss((s_1, s_2), (t_1, t_2), centre, 0.3, torch.tensor(0.5))
     theirs = peer([t_1, t_2], [s_1, s_2], teacher_temp=0.5)
     check_equal(ours, theirs, (s_1, s_2), tolerance=1e-9)
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(16, 8), (128, 64)])
+def test_wmse_of_one_part_is_lightlys(count: int, dimensions: int) -> None:
+    """lightly draws its parts anew several times a step; one part leaves nothing to draw."""
+    z_1, z_2 = (z.double().requires_grad_(True) for z in views(count, dimensions))
+    whitening = Whitening2d(dimensions, track_running_stats=False).double()
+    theirs = norm_mse_loss(whitening(z_1), whitening(z_2))
+    check_equal(wmse_loss(z_1, z_2, count), theirs, (z_1, z_2), tolerance=1e-9)
