@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import ssl_kedro
-from ssl_kedro.core.files import GrowingArray
+from ssl_kedro.core.stores import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 
@@ -324,7 +324,7 @@ def test_too_many_unreadable_files_end_it_at_once_and_a_larger_share_goes_on(
 def test_two_processes_store_once(config: DataConfig) -> None:
     program = f"""
 import time
-from ssl_kedro.core.files import GrowingArray
+from ssl_kedro.core.stores import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, load_images
 original = decode_files.decoded_image

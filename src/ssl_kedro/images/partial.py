@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.core.files import GrowingArray
+from ssl_kedro.core.stores import GrowingArray
 
 # What a kill loses at most; waiting for the disk more often would slow small images down.
 _KEPT_EVERY_S = 2.0

@@ -21,8 +21,9 @@ from filelock import FileLock
 from PIL import Image
 
 from ssl_kedro.core.errors import first_few, shown
-from ssl_kedro.core.files import MappedStore, free_bytes, size_of
+from ssl_kedro.core.files import free_bytes, size_of
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.decode import resized_square
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig
