@@ -82,9 +82,10 @@ class PartialStore(AbstractContextManager["PartialStore"]):
             np.save(self.folder / "labels.npy", labels, allow_pickle=False)
         text = json.dumps(description)
         (self.folder / "store.json").write_text(text, encoding="utf-8")
-        (self.folder / _JOURNAL).unlink()
         shutil.rmtree(folder, ignore_errors=True)
+        # The journal goes last: without it nobody could finish what a kill leaves.
         self.folder.replace(folder)
+        (folder / _JOURNAL).unlink()
 
     def __exit__(self, *_: object) -> None:
         """Keep what is there."""
