@@ -5,8 +5,8 @@ or a name on the Hub (``owner/name``). Nothing in a data set is run: ``datasets`
 has no loading scripts.
 
 Labels are read first, then images one after the other, decoded in threads and stored once. Of
-Parquet each of the two reads its own column alone; other formats are read twice. Where there is no
-column of labels, a first pass over the images counts them.
+Parquet, saved sets and class folders labels are read alone; other formats may be read twice. Where
+there is no column of labels, a first pass over the images counts them.
 """
 
 import hashlib
