@@ -11,7 +11,7 @@ import pytest
 
 import ssl_kedro
 from ssl_kedro.core import rows as module
-from ssl_kedro.core.rows import rows_of
+from ssl_kedro.core.rows import ForOthers, rows_between, rows_of
 
 
 @pytest.fixture
@@ -49,6 +49,15 @@ def test_a_map_whose_file_is_gone_still_gives_its_rows(mapped: np.ndarray) -> No
     expected = np.array(mapped)[[1, 2]]
     Path(str(mapped.filename)).unlink()  # type: ignore[attr-defined]
     assert np.array_equal(rows_of(mapped, np.array([1, 2])), expected)
+
+
+def test_an_array_reaches_others_by_its_file_where_it_has_one(mapped: np.ndarray) -> None:
+    for array, lies in ((mapped, True), (rows_between(mapped, 5, 9), True), (mapped[5:9], False)):
+        sent = ForOthers.of(array)
+        assert (sent.path is not None) == lies
+        assert np.array_equal(sent.opened(), array)
+    Path(str(mapped.filename)).unlink()  # type: ignore[attr-defined]
+    assert np.array_equal(ForOthers.of(mapped).opened(), mapped)
 
 
 def test_a_file_that_was_cut_is_an_error(mapped: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_kedro.core.files import GrowingArray, MappedStore
+from ssl_kedro.core.stores import GrowingArray, MappedStore
 
 
 @pytest.mark.parametrize("kind", ["|u1", "<f4"])

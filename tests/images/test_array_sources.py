@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from ssl_kedro.images.arrays import resized_images
 from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
-from ssl_kedro.images.store import resized_images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 LABELS = np.array([3, 5, 3, 5, 9, 9])

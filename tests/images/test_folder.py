@@ -53,7 +53,7 @@ def test_pretrain_part_is_the_training_part(make_folder) -> None:
     assert pretrain.fingerprint() == train.fingerprint()
 
 
-@pytest.mark.parametrize("part", ["test", "val", "eval"])
+@pytest.mark.parametrize("part", ["test", "val", "validation", "eval"])
 def test_names_of_the_evaluation_part(make_folder, part: str) -> None:
     root = make_folder({"train/a": 2, "train/b": 2, f"{part}/a": 1, f"{part}/b": 1})
     assert greys(load_images(folder_config(root), "eval", 0)) == [74, 111]

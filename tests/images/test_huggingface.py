@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -163,6 +164,78 @@ def test_fates_of_odd_images(tmp_path: Path) -> None:
         "train, row 4": "it lies elsewhere than the data set",
     }
     assert "4 of 6 files" in refusal(config_of(root, max_skipped=0.1))
+
+
+def test_labels_of_parts_that_name_classes_in_another_order(tmp_path: Path) -> None:
+    kinds = [datasets.ClassLabel(names=names) for names in (["a", "b"], ["b", "a"])]
+    parts = {"train": rows([1, 2], [0, 1], kinds[0]), "test": rows([1, 2], [1, 0], kinds[1])}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "set")
+    train, held = (load_images(config_of(tmp_path / "set"), part, 0) for part in ("train", "eval"))
+    assert train.class_names == held.class_names == ("a", "b")
+    assert train.labels is not None
+    assert held.labels is not None
+    assert held.labels.tolist() == train.labels.tolist() == [0, 1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux tells what was read")
+def test_of_parquet_the_labels_are_read_alone(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    values = [{"bytes": generator.bytes(100_000), "path": None} for _ in range(40)]
+    part = datasets.Dataset.from_dict(
+        {"image": values, "label": [row % 2 for row in range(40)]},
+        features=rows([1, 2], [0, 1]).features,
+    )
+    root = parquet(tmp_path / "set", {"train": part, "test": part})
+    size = sum(path.stat().st_size for path in root.rglob("*.parquet"))
+    # What the package itself reads is read by then.
+    first = parquet(tmp_path / "first", {"train": rows([1, 2, 3, 4], [0, 1, 0, 1])})
+    count_images(config_of(first), "train", 0)
+    before = bytes_read()
+    assert count_images(config_of(root), "train", 0) == 40
+    assert size > 8_000_000
+    assert bytes_read() - before < size / 10
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split("rchar:")[1].split()[0])
+
+
+def test_images_as_bytes_and_as_other_programs_write_them(tmp_path: Path) -> None:
+    numbers = {"label": [0, 1] * 3, "number": list(range(6))}
+    for kind, values in (
+        ("bytes", [png(grey) for grey in range(6)]),
+        ("struct", [{"bytes": png(grey), "path": None} for grey in range(6)]),
+    ):
+        root = tmp_path / kind / "data"
+        root.mkdir(parents=True)
+        for name in ("train", "test"):
+            table = pa.table({"picture": values, **numbers})
+            pq.write_table(table, root / f"{name}-00000-of-00001.parquet")
+        config = config_of(root.parent, image_key="picture")
+        assert greys(config) == list(range(6))
+        text = refusal(config_of(root.parent, image_key="number"))
+        assert "data.image_key = 'number'" in text
+
+
+def test_a_label_column_without_labels_is_refused(tmp_path: Path) -> None:
+    root = parquet(tmp_path / "set", {"train": rows([1, 2, 3], [None, None, None])}, shards=1)
+    assert "data.label_key = 'label'" in refusal(config_of(root, label_key="label"))
+    assert load_images(config_of(root), "train", 0).labels is None
+
+
+@pytest.mark.parametrize("cut", ["footer", "data"])
+def test_a_damaged_file_is_told(tmp_path: Path, made: dict[str, Any], cut: str) -> None:
+    root = parquet(tmp_path / "set", made)
+    path = root / "data/train-00001-of-00002.parquet"
+    content = bytearray(path.read_bytes())
+    if cut == "footer":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+        path.write_bytes(content)
+    text = refusal(config_of(root, max_skipped=0.9))
+    assert "data.root" in text
+    assert "split train that cannot be read to its end" in text
 
 
 def test_a_killed_store_goes_on(

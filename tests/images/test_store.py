@@ -12,13 +12,14 @@ import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import ssl_kedro
-from ssl_kedro.core.files import GrowingArray
+from ssl_kedro.core.stores import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, ImageSourceError, load_images
 
@@ -324,7 +325,6 @@ def test_too_many_unreadable_files_end_it_at_once_and_a_larger_share_goes_on(
 def test_two_processes_store_once(config: DataConfig) -> None:
     program = f"""
 import time
-from ssl_kedro.core.files import GrowingArray
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.load import DataConfig, load_images
 original = decode_files.decoded_image
@@ -370,6 +370,77 @@ except ImageSourceError as error:
     assert "File too large" in done.stdout
     assert "free space" in done.stdout
     assert folders(config) == []
+
+
+def test_a_source_out_of_reach_is_named_and_what_is_stored_stays(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
+) -> None:
+    counted = decode_files.decoded_image
+
+    def failing(path: Path, size: int) -> np.ndarray:
+        if path.name == "0050.png" and path.parent.name == "b":
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return counted(path, size)
+
+    for given in (config, in_memory(config)):
+        with monkeypatch.context() as patched:
+            patched.setattr(decode_files, "decoded_image", failing)
+            with pytest.raises(ImageSourceError, match=r"data\.root.*reset by peer.*run again"):
+                load_images(given, "train", 0)
+    (left,) = folders(config)
+    assert left.endswith(".part")
+    seen = len(decodings)
+    assert len(load_images(config, "train", 0)) == 119
+    assert len(decodings) == seen + 56
+
+
+def test_a_kill_before_the_store_has_its_name_loses_nothing(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            load_images(config, "train", 0)
+    assert len(decodings) == 120
+    assert len(load_images(config, "train", 0)) == 119
+    assert len(decodings) == 120
+
+
+def test_a_kill_after_the_store_has_its_name_leaves_it_whole(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            load_images(config, "train", 0)
+    assert len(load_images(config, "train", 0)) == 119
+    assert len(decodings) == 120
+
+
+def test_what_others_keep_in_the_cache_folder_is_let_alone(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Path(config.cache_dir)
+    (cache / ".gone.part").mkdir(parents=True)
+    (cache / ".x.tmp").write_text("of another program")
+    os.utime(cache / ".x.tmp", (1, 1))
+    original = Path.iterdir
+
+    def renamed(path: Path) -> Any:
+        if path.name == ".gone.part":
+            path.rename(path.with_name("whole"))
+        return original(path)
+
+    monkeypatch.setattr(Path, "iterdir", renamed)
+    assert len(load_images(config, "train", 0)) == 119
+    assert (cache / ".x.tmp").exists()
+    assert (cache / "whole").exists()
 
 
 def test_cache_dir_that_is_a_file(config: DataConfig) -> None:

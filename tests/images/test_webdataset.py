@@ -88,6 +88,22 @@ def test_parts_by_the_first_word_of_a_name(tmp_path: Path) -> None:
     assert count_images(config, "train", 0) == 15
 
 
+def test_the_word_of_a_part_stands_anywhere_in_a_name(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a/imagenet1k-train-0000.tar", labelled(0, 6))
+    write_tar(tmp_path / "a/imagenet1k_validation_00.tar", labelled(50, 4))
+    assert greys(config_of(tmp_path / "a")) == list(range(6))
+    assert greys(config_of(tmp_path / "a"), "eval") == [50, 51, 52, 53]
+    write_tar(tmp_path / "b/train/0.tar", labelled(0, 6))
+    write_tar(tmp_path / "b/validation/val-0.tar", labelled(50, 4))
+    assert greys(config_of(tmp_path / "b"), "eval") == [50, 51, 52, 53]
+    write_tar(tmp_path / "b/train/test-0.tar", labelled(90, 4))
+    assert "both train and test, train/test-0.tar" in refusal(config_of(tmp_path / "b"))
+    # No part is said by a word within another one.
+    write_tar(tmp_path / "c/constraints.tar", labelled(0, 6))
+    write_tar(tmp_path / "c/latest.tar", labelled(6, 4))
+    assert len(greys(config_of(tmp_path / "c"))) == 8
+
+
 def test_parts_by_folder_and_pattern(tmp_path: Path) -> None:
     write_tar(tmp_path / "train/a.tar", labelled(0, 4))
     write_tar(tmp_path / "test/a.tar", labelled(4, 4))
@@ -97,6 +113,14 @@ def test_parts_by_folder_and_pattern(tmp_path: Path) -> None:
     for pattern, kept in (("x-{000..001}.tar", 20), ("x-{000,002}.tar", 20), ("x-*.tar", 30)):
         config = config_of(tmp_path / "flat" / pattern)
         assert len(greys(config)) + len(greys(config, "eval")) == kept
+
+
+def test_a_file_that_a_pattern_names_has_to_be_there(tmp_path: Path) -> None:
+    for number in (0, 1, 3):
+        write_tar(tmp_path / f"train-{number:03d}.tar", labelled(10 * number, 10))
+    text = refusal(config_of(tmp_path / "train-{000..004}.tar"))
+    assert "no train-002.tar, train-004.tar in" in text
+    assert len(greys(config_of(tmp_path / "{train,val}-*.tar"))) == 24
 
 
 def test_braces_are_those_of_a_shell() -> None:
@@ -172,6 +196,54 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
     assert "label_key" in refusal(config_of(shards("none", "txt", [b"a", b"b"]), label_key="cls"))
 
 
+@pytest.mark.parametrize("key", ["TXT", ".txt", "txt"])
+def test_keys_in_any_case_and_with_their_dot(tmp_path: Path, key: str) -> None:
+    entries = [(f"{i}.{end}", text) for i in range(4) for end, text in (("TXT", b"ab"[i % 2 :]),)]
+    mixed = [both for i in range(4) for both in ((f"{i}.JPG", png(i)), entries[i])]
+    write_tar(tmp_path / "0.tar", mixed)
+    found = load_images(config_of(tmp_path, label_key=key, image_key=".JPG"), "train", 0)
+    assert found.class_names == ("ab", "b")
+    assert found.passed_over == {}
+
+
+def test_labels_that_are_none_are_lost(tmp_path: Path) -> None:
+    odd = {
+        "a": ("cls", b"1" * 5000),
+        "b": ("json", json.dumps({"label": "1" * 5000}).encode()),
+        "c": ("json", b'{"label": ""}'),
+        "d": ("cls", b" "),
+        "e": ("json", b'{"label": 0.0}'),
+    }
+    entries = [
+        entry
+        for name, (ending, text) in odd.items()
+        for entry in ((f"{name}.png", png(0)), (f"{name}.{ending}", text))
+    ]
+    write_tar(tmp_path / "some/train-0.tar", [*labelled(0, 6), *entries])
+    write_tar(tmp_path / "some/test-0.tar", labelled(0, 4))
+    found = load_images(config_of(tmp_path / "some", max_skipped=0.9), "train", 0)
+    assert found.class_names == ("0", "1")
+    assert {file.path[-1]: file.reason for file in found.skipped} == {
+        "a": "its label is a number of 5000 digits",
+        "b": "its label is a number of 5000 digits",
+        "c": "its label is empty",
+        "d": "its label is empty",
+        "e": "its label is neither a whole number nor a name: 0.0",
+    }
+    write_tar(tmp_path / "none/0.tar", entries)
+    text = refusal(config_of(tmp_path / "none"))
+    assert "no images in train that can be read: 0.tar/a (its label is a number of" in text
+
+
+def test_corrected_class_names_reach_a_store_that_is_there(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s/0.tar", labelled(0, 10))
+    config = config_of(tmp_path / "s", memory_limit_mb=1e-4, cache_dir=str(tmp_path / "cache"))
+    assert load_images(config, "train", 0).class_names == ("0", "1")
+    for names in (("cat", "dgo"), ("cat", "dog")):
+        (tmp_path / "s/classnames.txt").write_text("\n".join(names))
+        assert load_images(config, "train", 0).class_names == names
+
+
 def special(name: str, kind: bytes) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, "/etc/passwd"
@@ -228,7 +300,12 @@ def test_fates_of_odd_members(tmp_path: Path) -> None:
     assert "files that cannot be read" in refusal(config_of(tmp_path))
 
 
-@pytest.mark.parametrize("damage", ["data", "header", "boundary", "flipped", "no tar", "empty"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("data", "header", "boundary", "flipped", "no tar", "empty", "zeros", "two tars"),
+    ],
+)
 def test_a_damaged_shard_is_told_and_the_others_are_read(tmp_path: Path, damage: str) -> None:
     write_tar(tmp_path / "train-0.tar", labelled(0, 6))
     bad = write_tar(tmp_path / "train-1.tar", labelled(10, 6))
@@ -239,13 +316,18 @@ def test_a_damaged_shard_is_told_and_the_others_are_read(tmp_path: Path, damage:
     cut = {"data": 2048 + 530, "header": 2048 + 100, "boundary": 2 * 2048}
     if damage in cut:
         bad.write_bytes(data[: cut[damage]])
+    elif damage == "zeros":
+        bad.write_bytes(data[:2048] + bytes(512) + data[2560:])
+    elif damage == "two tars":
+        bad.write_bytes(data + write_tar(tmp_path / "other.tar_", labelled(30, 6)).read_bytes())
     elif damage == "flipped":
         bad.write_bytes(data[:2048] + b"\xff" * 512 + data[2560:])
     else:
         bad.write_bytes(b"" if damage == "empty" else b"no tar at all" * 100)
     config = config_of(tmp_path, max_skipped=0.2)
     found = load_images(config, "train", 0)
-    read = {"boundary": [10, 11], "no tar": [], "empty": []}.get(damage, [10])
+    whole = {"boundary": [10, 11], "no tar": [], "empty": [], "two tars": list(range(10, 16))}
+    read = whole.get(damage, [10])
     assert greys(config) == [*range(6), *read, *range(20, 26)]
     (skipped,) = found.skipped
     assert skipped.path == "train-1.tar"

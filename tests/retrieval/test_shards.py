@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_kedro.core.cluster import spread
-from ssl_kedro.core.files import ForOthers
+from ssl_kedro.core.rows import ForOthers
 from ssl_kedro.retrieval.index import build_index, refined, search_index
 from ssl_kedro.retrieval.search import nearest
 from ssl_kedro.retrieval.shards import (

@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import importlib.util
 import logging
-import os
 import pickle
 import re
 import tempfile
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import UserError, first_line
 
 T = TypeVar("T")
@@ -244,4 +244,4 @@ def _told(packed: bytes) -> Any:
 
 def cores_of_each(processes: int) -> int:
     """Cores for each of so many processes of this machine, at least 1."""
-    return max(1, (os.cpu_count() or 1) // processes)
+    return max(1, available_cores() // processes)

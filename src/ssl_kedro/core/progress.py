@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # tensor (float64, on the device), whose value changes between replays; other steps as a number.
 Progress: TypeAlias = Union[float, "Tensor"]
 
+# Bars of what may be quicker than this appear after it only.
+LONG_S = 2.0
+
 
 def progress_bar(total: int | None, description: str, unit: str, **options: Any) -> tqdm[Any]:
     """Progress bar on standard error that shows count, rate and time left.

@@ -1,9 +1,22 @@
-"""Rows of memory maps, without the pages of the map becoming resident."""
+"""Memory maps: their rows without pages that become resident, and maps for other processes."""
 
 import io
 import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeGuard
 
 import numpy as np
+
+
+def is_whole_map(array: np.ndarray) -> TypeGuard[np.memmap[Any, Any]]:
+    """Whether an array is all of a memory map, so that name and offset say where it lies.
+
+    A part of a map keeps the whole's name and offset; only the whole one stands on the mapping.
+    """
+    if not isinstance(array, np.memmap) or not array.filename or not array.size:
+        return False
+    return isinstance(array.base, mmap.mmap) and array.flags.c_contiguous
 
 
 def rows_of(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -20,14 +33,11 @@ def rows_of(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
     Returns:
         (K, ...), of the array's type.
     """
-    # A part of a map keeps the file's name and offset; only the whole one stands on the mapping.
-    if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
-        return np.asarray(array[rows])
-    if not array.flags.c_contiguous or array.filename is None or not len(rows):
+    if not is_whole_map(array) or not len(rows):
         return np.asarray(array[rows])
     found = np.empty((len(rows), *array.shape[1:]), array.dtype)
     try:
-        with io.FileIO(array.filename) as file:
+        with io.FileIO(str(array.filename)) as file:
             _read(file, array.offset, rows, found)
     except FileNotFoundError:  # removed since it was mapped, which leaves the map as it is
         return np.asarray(array[rows])
@@ -50,3 +60,45 @@ def _fill(file: io.FileIO, content: memoryview) -> None:
         if not count:
             raise OSError("a memory map's file has become shorter while it was in use")
         content = content[count:]
+
+
+def rows_between(array: np.ndarray, first: int, stop: int) -> np.ndarray:
+    """Rows from ``first`` to before ``stop``, not copied; of a memory map, a map of its own."""
+    if not is_whole_map(array):
+        return array[first:stop]
+    offset = array.offset + first * (array.nbytes // len(array))
+    shape = (stop - first, *array.shape[1:])
+    return np.memmap(str(array.filename), array.dtype, "r", offset, shape)
+
+
+@dataclass(frozen=True)
+class ForOthers:
+    """An array on its way to another process: where it lies, or itself where that is no file.
+
+    Args:
+        array: itself, None where it is mapped from a file.
+        path: of the file.
+        offset: of its first byte there.
+        shape: of it.
+        kind: of its numbers, "<f4".
+    """
+
+    array: np.ndarray | None
+    path: Path | None = None
+    offset: int = 0
+    shape: tuple[int, ...] = ()
+    kind: str = ""
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Self:
+        """What another process needs to have the array."""
+        # A file that was removed since leaves the map as it is, here alone.
+        if not is_whole_map(array) or not (path := Path(str(array.filename)).absolute()).exists():
+            return cls(np.asarray(array))
+        return cls(None, path, array.offset, array.shape, array.dtype.str)
+
+    def opened(self) -> np.ndarray:
+        """The array, a read-only map where it lies in a file."""
+        if self.array is not None or self.path is None:
+            return np.asarray(self.array)
+        return np.memmap(self.path, self.kind, "r", self.offset, self.shape)

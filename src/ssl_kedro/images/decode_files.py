@@ -27,15 +27,17 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
+from ssl_kedro.core.cores import available_cores
 from ssl_kedro.images.decode import decoded_image, decoded_inside
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.load import DataConfig, ImageSourceError
 from ssl_kedro.images.store import Block
 
-# Files a worker takes at a time, and tasks in the making for each worker. Together they
-# bound the memory that waits to be stored.
-_FILES_A_TASK = 64
-_TASKS_A_WORKER = 4
+# Images a worker takes at a time, at most, and tasks in the making for each worker. Decoded images
+# that wait to be stored are bounded in bytes, however many cores there are.
+MOST_IMAGES_A_TASK = 64
+TASKS_A_WORKER = 4
+WAITING_BYTES = 256 * 2**20
 
 # Below both, this process has decoded them before another has started (a quarter second).
 _FEW_FILES = 2000
@@ -54,12 +56,20 @@ def file_blocks(
         total_bytes: of the images; many or large ones are worth several processes.
         done: how many of the files are left out, from the first on.
     """
-    starts = range(done, len(files), _FILES_A_TASK)
-    tasks = (files[start : start + _FILES_A_TASK] for start in starts)
-    workers = min(config.workers or _available_cores(), len(starts))
+    workers = config.workers or available_cores()
+    step = images_a_task(config.size, workers)
+    starts = range(done, len(files), step)
+    tasks = (files[start : start + step] for start in starts)
+    workers = min(workers, len(starts))
     if workers <= 1 or (len(files) < _FEW_FILES and total_bytes < _FEW_BYTES):
         return (_decoded_files(root, task, config.size) for task in tasks)
     return _parallel(config, root, tasks, workers)
+
+
+def images_a_task(size: int, workers: int) -> int:
+    """How many images a worker takes at a time, decoded at size x size px; at least 1."""
+    room = WAITING_BYTES // (workers * TASKS_A_WORKER * 3 * size**2)
+    return max(1, min(MOST_IMAGES_A_TASK, room))
 
 
 def _decoded_files(root: Path, files: Sequence[Any], size: int) -> Block:
@@ -162,12 +172,7 @@ def _parallel(
             stack.callback(worker.close)
             idle.put(worker)
         # The threads only wait for the processes.
-        yield from computed_ahead(decoded, tasks, workers, _TASKS_A_WORKER)
-
-
-def _available_cores() -> int:
-    """Cores this process may use, which on shared machines are fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        yield from computed_ahead(decoded, tasks, workers, TASKS_A_WORKER)
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ class DataConfig(Config):
         label_key: the same for labels, or their key in ``.json``.
         subset: of ``huggingface``, where a data set has several.
         train_split: of ``huggingface``; None = train, or the only one.
-        eval_split: of ``huggingface``; None = test, validation, val or eval, whichever is there
+        eval_split: of ``huggingface``; None = test, val, validation or eval, whichever is there
             first, or a share of the training part.
 
     Raises:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.core.files import GrowingArray
+from ssl_kedro.core.stores import GrowingArray
 
 # What a kill loses at most; waiting for the disk more often would slow small images down.
 _KEPT_EVERY_S = 2.0
@@ -82,9 +82,10 @@ class PartialStore(AbstractContextManager["PartialStore"]):
             np.save(self.folder / "labels.npy", labels, allow_pickle=False)
         text = json.dumps(description)
         (self.folder / "store.json").write_text(text, encoding="utf-8")
-        (self.folder / _JOURNAL).unlink()
         shutil.rmtree(folder, ignore_errors=True)
+        # The journal goes last: without it nobody could finish what a kill leaves.
         self.folder.replace(folder)
+        (folder / _JOURNAL).unlink()
 
     def __exit__(self, *_: object) -> None:
         """Keep what is there."""

@@ -1,7 +1,7 @@
 """Names and labels of the images of a part of a source, none decoded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,14 @@ import numpy as np
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.core.names import Names
 from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.images.image_set import SkippedFile
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.subsets import held_out
+
+# The first of them that a source has is the evaluation part.
+EVALUATION_PARTS = ("test", "val", "validation", "eval")
+# Longer ones are no numbers; Python may be set to convert no more (sys.set_int_max_str_digits).
+MOST_DIGITS = 640
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,12 @@ def _rarest(labels: np.ndarray) -> int:
     return int(names[counts.argmin()])
 
 
-def check_same_classes(train: Part, test: Part, test_name: str, config: DataConfig) -> None:
-    """Refuse, by an ImageSourceError, an evaluation part of other classes."""
+def with_classes_of(train: Part, test: Part, test_name: str, config: DataConfig) -> Part:
+    """The evaluation part with its labels in the order of training's classes.
+
+    Raises:
+        ImageSourceError: it has other classes.
+    """
     differing = [
         f"{', '.join(map(repr, sorted(names)[:5]))} only in {part}"
         for part, one, other in (("train", train, test), (test_name, test, train))
@@ -81,6 +91,10 @@ def check_same_classes(train: Part, test: Part, test_name: str, config: DataConf
             expected=f"the same classes in train and {test_name}, each with images",
             remedy="rename, add or remove classes until they agree",
         )
+    if test.labels is None or test.class_names == train.class_names:
+        return test
+    place = np.array([train.class_names.index(name) for name in test.class_names], np.int64)
+    return replace(test, labels=place[test.labels], class_names=train.class_names)
 
 
 def coded_labels(
@@ -100,7 +114,7 @@ def coded_labels(
     Raises:
         ImageSourceError: a label that is not among the given ones.
     """
-    numbers = all(text.isascii() and text.removeprefix("-").isdecimal() for text in texts)
+    numbers = all(is_number(text) and len(text) <= MOST_DIGITS for text in texts)
     if given is None:
         keys: list[Any] = [int(text) for text in texts] if numbers else list(texts)
         known = sorted(set(keys))
@@ -119,11 +133,29 @@ def coded_labels(
     return np.array([place[text] for text in texts], np.int64)[codes], tuple(given)
 
 
-def check_classes(part: Part, name: str, config: DataConfig) -> None:
-    """Refuse, by an ImageSourceError, a part without images or of a single class."""
+def is_number(label: str) -> bool:
+    """Whether a label is a whole number as it is written."""
+    return label.isascii() and label.removeprefix("-").isdecimal()
+
+
+def check_classes(
+    part: Part, name: str, config: DataConfig, lost: Sequence[SkippedFile] = ()
+) -> None:
+    """Refuse, by an ImageSourceError, a part without images or of a single class.
+
+    Args:
+        part: what can be read.
+        name: of the part.
+        config: of the source.
+        lost: what cannot be read, for the message.
+    """
     if not len(part):
+        named = first_few([f"{file.path} ({file.reason})" for file in lost], separator="; ")
         raise config.error(
-            "root", f"no images in {name}", "images there", "correct data.root, or add images"
+            "root",
+            found=f"no images in {name} that can be read{named and ': '}{named}",
+            expected="images there",
+            remedy="correct data.root, or repair or add images",
         )
     if part.labels is not None and len(classes := np.unique(part.labels)) == 1:
         raise config.error(

@@ -6,7 +6,6 @@ while the next images are decoded, and only a few batches are in memory at a tim
 """
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
+from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import shown
 from ssl_kedro.images.decode import Resize, decoded_part
 from ssl_kedro.images.files import UnreadableImageError
@@ -192,7 +192,7 @@ def batches(
             return Unreadable(index, str(error))
 
     waiting: list[tuple[int, np.ndarray]] = []
-    workers = workers or os.cpu_count() or 1
+    workers = workers or available_cores()
     for found in computed_ahead(decoded, range(len(photographs)), workers, _AHEAD):
         if isinstance(found, Unreadable):
             yield found

@@ -6,34 +6,36 @@ The key is a hash of everything the pixels depend on. Until it is whole it is ca
 ``.<key>.part``, and whoever needs it next finishes it (:mod:`ssl_kedro.images.partial`).
 """
 
+import errno
 import hashlib
 import json
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
 
-from ssl_kedro.core.errors import first_few, shown
-from ssl_kedro.core.files import MappedStore, free_bytes, size_of
+from ssl_kedro.core.errors import UserError, first_few, first_line, shown
+from ssl_kedro.core.files import free_bytes, size_of
 from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.images.decode import resized_square
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.partial import PartialStore
-from ssl_kedro.images.subsets import limited
 
 # Raised whenever the same plan gives other pixels or other files than before.
 _FORMAT = 2
 _MEBIBYTE = 2**20
 _SHOW_PROGRESS_ABOVE = 2000
 _ABANDONED_AFTER_S = 7 * 86400.0
+# NumPy's own error of a full disk has no number.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
 
 
 # Some consecutive images of a source: uint8 (K, 3, S, S), those that could be read, and for each
@@ -71,7 +73,8 @@ def stored(plan: Plan, config: DataConfig) -> ImageSet:
     """The images of a plan, made now or found in ``cache_dir``.
 
     Raises:
-        ImageSourceError: the cache folder cannot be written or has too little room.
+        ImageSourceError: the cache folder cannot be written or has too little room, or the source
+            cannot be read to its end; what is stored so far stays then.
     """
     if not plan.always_mapped and _bytes(plan, config) <= config.memory_limit_mb * _MEBIBYTE:
         return _in_memory(plan, config)
@@ -104,8 +107,9 @@ def _written(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet:
         _check_room(plan, config, part)
         try:
             _write(plan, config, part, folder)
-        except OSError:  # a full disk is not to stay full
-            shutil.rmtree(part, ignore_errors=True)
+        except OSError as error:
+            if error.errno in _NO_ROOM:  # a full disk is not to stay full
+                shutil.rmtree(part, ignore_errors=True)
             raise
     written = _opened(store, plan, config)
     if written is None:
@@ -132,7 +136,7 @@ def _in_memory(plan: Plan, config: DataConfig) -> ImageSet:
     filled = done = 0
     reasons: dict[int, str] = {}
     with _bar(plan, config, 0) as bar:
-        for block, unreadable in plan.blocks(0):
+        for block, unreadable in _read(plan, config, 0):
             images[filled : filled + len(block)] = block
             filled += len(block)
             reasons |= {done + index: reason for index, reason in unreadable}
@@ -145,10 +149,25 @@ def _in_memory(plan: Plan, config: DataConfig) -> ImageSet:
     return ImageSet(images[:filled], labels, plan.class_names, config.source, skipped)
 
 
+def _read(plan: Plan, config: DataConfig, done: int) -> Iterator[Block]:
+    """The blocks of a plan; a fault of what they are read from is not one of the store's disk."""
+    try:
+        yield from plan.blocks(done)
+    except UserError:
+        raise
+    except OSError as error:  # networks as well
+        raise config.error(
+            "root",
+            found=f"images that cannot be read to their end ({first_line(error)})",
+            expected="a source that stays within reach",
+            remedy="run again, which goes on with what is stored in a memory map",
+        ) from error
+
+
 def _write(plan: Plan, config: DataConfig, part: Path, folder: Path) -> None:
     with PartialStore(part, (3, config.size, config.size)) as store:
         with _bar(plan, config, store.done) as bar:
-            for images, unreadable in plan.blocks(store.done):
+            for images, unreadable in _read(plan, config, store.done):
                 store.add(images, unreadable)
                 _check_skipped(plan, config, store.unreadable)
                 bar.update(len(images) + len(unreadable))
@@ -234,63 +253,8 @@ def _check_room(plan: Plan, config: DataConfig, part: Path) -> None:
 def _remove_abandoned(cache: Path) -> None:
     """Remove what nobody has finished: parts, and temporary folders of earlier versions."""
     for folder in [*cache.glob(".*.part"), *cache.glob(".*.tmp")]:
-        newest = max((path.stat().st_mtime for path in [folder, *folder.iterdir()]), default=0.0)
-        if time.time() - newest > _ABANDONED_AFTER_S:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def resized_images(images: np.ndarray, size: int) -> np.ndarray:
-    """Images cropped to the central square and resized, antialiased bilinear.
-
-    Args:
-        images: uint8 (N, 3, H, W).
-        size: side of the result in pixels.
-
-    Returns:
-        uint8 (N, 3, size, size), C-contiguous.
-    """
-    if images.shape[2:] == (size, size):
-        return np.ascontiguousarray(images)
-    result = np.empty((len(images), 3, size, size), dtype=np.uint8)
-    for index, image in enumerate(images):
-        picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-        result[index] = np.asarray(resized_square(picture, size)).transpose(2, 0, 1)
-    return result
-
-
-def images_from_arrays(
-    config: DataConfig,
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    class_names: tuple[str, ...],
-    *,
-    training: bool,
-    seed: int,
-    identity: tuple[object, ...],
-) -> ImageSet:
-    """Limit, resize and store images.
-
-    Args:
-        config: of the source.
-        images: uint8 (N, 3, H, W), a view or memory map where they are many: parts are copied.
-        labels: int64 (N,), or None.
-        class_names: in the order of the labels.
-        training: which limit applies.
-        seed: of the limit.
-        identity: JSON values that the images depend on.
-    """
-    chosen = limited(labels, len(images), config, training, seed)
-    step = max(1, 8 * _MEBIBYTE // (3 * config.size**2))
-
-    def blocks(done: int) -> Iterator[Block]:
-        for start in range(done, len(chosen), step):
-            yield resized_images(images[chosen[start : start + step]], config.size), ()
-
-    plan = Plan(
-        identity=(*identity, training, chosen.tolist() if len(chosen) < len(images) else "all"),
-        count=len(chosen),
-        labels=None if labels is None else labels[chosen],
-        class_names=class_names,
-        blocks=blocks,
-    )
-    return stored(plan, config)
+        # Another process may finish it meanwhile; files of such a name are not ours.
+        with suppress(OSError):
+            newest = max(path.stat().st_mtime for path in [folder, *folder.iterdir()])
+            if time.time() - newest > _ABANDONED_AFTER_S:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ no image, no label where others of the part have one; a label that cannot be rea
 a name with ".." or "/" first   a name as any other: names are never used as paths
 the same key later again        a sample of its own
 a damaged or truncated shard    its samples up to there, and the shard counts as lost
+anything but zeros after the end    the same: several tars written one after the other
 =============================== ============================================================
 """
 
@@ -34,6 +35,7 @@ from ssl_kedro.core.files import DamagedFileError, reading, size_of
 from ssl_kedro.core.names import Names
 from ssl_kedro.images.files import EXTENSIONS
 from ssl_kedro.images.image_set import SkippedFile
+from ssl_kedro.images.parts import MOST_DIGITS, is_number
 
 _BLOCK = 512
 # Headers with long names say how much of the file they take; labels are small as well.
@@ -98,13 +100,14 @@ def tar_index(
         shards: names of tar files, in the order wanted.
         image_key: ending of the images; None = the first of a sample that is one of an image.
         label_key: ending of the labels, or their key in ``.json``; None = ``cls``, else the key
-            "label" of ``.json``.
+            "label" of ``.json``. Endings in any case, with their dot or without.
         advance: told how many more bytes of shards are done.
 
     Raises:
         FileNotFoundError: a shard is not there.
     """
     found = _Found()
+    image_key = None if image_key is None else _ending(image_key)
 
     def names() -> Iterator[str]:
         for number, shard in enumerate(shards):
@@ -139,7 +142,7 @@ def _images_of(
                 except (ValueError, RecursionError) as error:
                     found.lost.append(SkippedFile(f"{shard}/{key}", first_line(error)))
                     continue
-                others = members.keys() - {image, "cls", "json", label_key}
+                others = members.keys() - {image, "cls", "json", _ending(label_key or "")}
                 found.passed_over.update(f".{ending}" for ending in others)
                 found.spans.extend((members[image].offset_data, members[image].size))
                 code = -1 if text is None else found.texts.setdefault(text, len(found.texts))
@@ -203,6 +206,9 @@ def _members(path: Path, file: _Headers) -> Iterator[tarfile.TarInfo]:
         file.seek(tar.offset)
         if file.read(_BLOCK) != bytes(_BLOCK):
             raise tarfile.ReadError(f"neither a header nor the end at byte {tar.offset}")
+        while rest := file.read(_MOST_BYTES):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError(f"more behind its end at byte {tar.offset}")
 
 
 def _image_and_label(
@@ -229,15 +235,21 @@ def _image_and_label(
         file.seek(member.offset_data)
         return file.read(member.size)
 
-    ending = label_key or "cls"
+    ending, text = _ending(label_key or "cls"), None
     if ending in members:
         text = content(ending).decode().strip()
-        if not text:
-            raise ValueError(f"its .{ending} is empty")
-        return images[0], text
-    if "json" in members:
-        return images[0], _label_of_json(json.loads(content("json")), label_key or "label")
-    return images[0], None
+    elif "json" in members:
+        text = _label_of_json(json.loads(content("json")), label_key or "label")
+    if text == "":
+        raise ValueError("its label is empty")
+    if text and len(text) > MOST_DIGITS and is_number(text):
+        raise ValueError(f"its label is a number of {len(text)} digits")
+    return images[0], text
+
+
+def _ending(key: str) -> str:
+    """An ending as those of members are kept."""
+    return key.lower().removeprefix(".")
 
 
 def _is_image(ending: str, image_key: str | None) -> bool:
@@ -249,5 +261,5 @@ def _label_of_json(values: Any, key: str) -> str | None:
         return None
     label = values[key]
     if not isinstance(label, str | int) or isinstance(label, bool):
-        raise ValueError(f"its {key} is neither a number nor a name: {str(label)[:40]}")
+        raise ValueError(f"its {key} is neither a whole number nor a name: {str(label)[:40]}")
     return str(label).strip()

@@ -22,8 +22,9 @@ from torch import Tensor
 from ssl_kedro.core.cluster import check_spread, cores_of_each, spread
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_each
-from ssl_kedro.core.files import DamagedFileError, MappedStore, reading
+from ssl_kedro.core.files import DamagedFileError, reading
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.files import check_skipped, images_below

@@ -8,8 +8,8 @@ import numpy as np
 
 from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.core.files import ForOthers
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.rows import ForOthers
 from ssl_kedro.core.seeding import derived_seed, numpy_generator
 from ssl_kedro.retrieval.search import Rows, ordered, pair_products
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.core.files import DamagedFileError, ForOthers, reading, replaced_file, rows_of
+from ssl_kedro.core.files import DamagedFileError, reading, replaced_file
+from ssl_kedro.core.rows import ForOthers, rows_between
 from ssl_kedro.retrieval.index import fill, search_index, trained_index
 from ssl_kedro.retrieval.search import check_shapes, nearest_exact, ordered
 
@@ -137,7 +138,9 @@ class ShardedDescriptors:
             pieces: at most so many; none is empty.
         """
         bounds = np.linspace(0, len(rows), min(pieces, len(rows)) + 1).astype(int)
-        shards = tuple(rows_of(rows, int(first), int(stop)) for first, stop in pairwise(bounds))
+        shards = tuple(
+            rows_between(rows, int(first), int(stop)) for first, stop in pairwise(bounds)
+        )
         return cls(tuple(int(first) for first in bounds[:-1]), shards)
 
     def indexes(self, factory: str, **training: int) -> list[Any]:

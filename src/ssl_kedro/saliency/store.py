@@ -4,7 +4,6 @@ A store is made once for a source and a size and read by memory map afterwards; 
 only when the source or the size has changed.
 """
 
-import os
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.core.files import DamagedFileError, MappedStore, reading
+from ssl_kedro.core.cores import available_cores
+from ssl_kedro.core.files import DamagedFileError, reading
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.files import UnreadableImageError, check_skipped
 from ssl_kedro.saliency.panoramas import PanoramaSource
 
@@ -104,7 +105,7 @@ class PanoramaStore(MappedStore):
         with (
             self.written((3, *size), "|u1") as (array, description),
             progress_bar(len(indices), f"panoramas of {label}", "images") as bar,
-            closing(computed_ahead(decoded, indices, os.cpu_count() or 1, _AHEAD)) as coming,
+            closing(computed_ahead(decoded, indices, available_cores(), _AHEAD)) as coming,
         ):
             for index, found in zip(indices, coming, strict=True):
                 bar.update(1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_kedro.core.rows import rows_between
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.training.checkpoints import CheckpointStore
@@ -62,7 +63,12 @@ def test_an_array_is_copied_and_a_whole_memory_map_is_referred_to(tmp_path: Path
     np.save(tmp_path / "map.npy", pixels)
     mapped = np.load(tmp_path / "map.npy", mmap_mode="r")
     for index, (given, resident, copied) in enumerate(
-        [(pixels, True, True), (mapped, False, False), (mapped[10:30], False, True)]
+        [
+            (pixels, True, True),
+            (mapped, False, False),
+            (mapped[10:30], False, True),
+            (rows_between(mapped, 10, 30), False, False),
+        ]
     ):
         folder = tmp_path / str(index)
         folder.mkdir()

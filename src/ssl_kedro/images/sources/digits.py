@@ -3,9 +3,9 @@
 import numpy as np
 
 from ssl_kedro.core.seeding import numpy_generator
+from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
-from ssl_kedro.images.store import images_from_arrays
 from ssl_kedro.images.subsets import held_out, limited_count
 
 _SPLIT_SEED = 0

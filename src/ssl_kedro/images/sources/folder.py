@@ -2,7 +2,7 @@
 
 Three layouts, told apart by what is there:
 
-* ``root/train/<class>/*`` with ``root/test`` (or ``val``, or ``eval``) ``/<class>/*``;
+* ``root/train/<class>/*`` with ``root/test`` (or ``val``, ``validation``, ``eval``) ``/<class>/*``;
 * ``root/<class>/*`` (or ``root/train/<class>/*`` alone): a stratified share of
   ``eval_fraction`` is held out;
 * images directly in ``root`` (or ``root/train``): unlabelled; a share is held out.
@@ -22,7 +22,7 @@ import numpy as np
 
 from ssl_kedro.core.errors import shown
 from ssl_kedro.core.names import Names, states
-from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.progress import LONG_S, progress_bar
 from ssl_kedro.images.decode_files import file_blocks
 from ssl_kedro.images.files import (
     any_image_below,
@@ -33,19 +33,14 @@ from ssl_kedro.images.files import (
 )
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
-from ssl_kedro.images.parts import Part, check_same_classes, kept_and_held
+from ssl_kedro.images.parts import EVALUATION_PARTS, Part, kept_and_held, with_classes_of
 from ssl_kedro.images.store import Plan, stored
 from ssl_kedro.images.subsets import limited
 
-_EVALUATION_PARTS = ("test", "val", "eval")
 _LAYOUT = (
-    "a folder with train/<class>/ and test/<class>/ (or val, or eval), with <class>/ folders "
-    "only, or with unlabelled images directly in it"
+    "a folder with train/<class>/ and test/<class>/ (or val, validation, eval), with <class>/ "
+    "folders only, or with unlabelled images directly in it"
 )
-
-
-# Bars of what is quicker are not shown.
-_LONG_S = 2.0
 
 
 def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, Part]:
@@ -70,7 +65,7 @@ def _count(config: DataConfig, split: Split, seed: int) -> int:
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of the folder ``root``; see the top of this file."""
     root, files = _found(config, split, seed)
-    with progress_bar(len(files), "dates of files", "files", delay=_LONG_S) as bar:
+    with progress_bar(len(files), "dates of files", "files", delay=LONG_S) as bar:
         dated = states(root, files.names, bar.update)
     plan = Plan(
         identity=(
@@ -94,8 +89,7 @@ def _part(root: Path, config: DataConfig, training: bool, seed: int) -> Part:
     train_name = "train" if _has_parts(root) else ""
     train = _checked(root, train_name, config)
     if train_name and (test_name := _evaluation_part(root, train)):
-        test = _checked(root, test_name, config)
-        check_same_classes(train, test, test_name, config)
+        test = with_classes_of(train, _checked(root, test_name, config), test_name, config)
         return train if training else test
     kept, held = kept_and_held(train, config, seed)
     return _chosen(train, kept if training else held)
@@ -128,7 +122,7 @@ def _listed(root: Path, part: str) -> Part:
         return found
 
     # One class at a time: strings take ten times what is kept of them.
-    with progress_bar(None, "finding files", "files", delay=_LONG_S) as bar:
+    with progress_bar(None, "finding files", "files", delay=LONG_S) as bar:
         names = Names.of(chain.from_iterable(map(files_of, classes)))
     return Part(names, np.repeat(np.arange(len(classes)), counts), tuple(classes))
 
@@ -147,16 +141,16 @@ def _has_parts(root: Path) -> bool:
         return False
     if _class_folders(root, "train"):
         return True
-    return set(_class_folders(root, "")) <= {"train", *_EVALUATION_PARTS}
+    return set(_class_folders(root, "")) <= {"train", *EVALUATION_PARTS}
 
 
 def _evaluation_part(root: Path, train: Part) -> str:
-    """First of test, val, eval that is there; "" for none.
+    """First of test, val, validation, eval that is there; "" for none.
 
     One with class folders goes before one without: some data sets publish their test images
     without labels and are evaluated on val.
     """
-    parts = [name for name in _EVALUATION_PARTS if (root / name).is_dir()]
+    parts = [name for name in EVALUATION_PARTS if (root / name).is_dir()]
     if train.labels is not None:
         parts.sort(key=lambda name: not _class_folders(root, name))
     return parts[0] if parts else ""

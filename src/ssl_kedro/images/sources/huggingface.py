@@ -4,46 +4,39 @@
 or a name on the Hub (``owner/name``). Nothing in a data set is run: ``datasets`` from version 4 on
 has no loading scripts.
 
-Labels are read first, alone; then images one after the other, decoded in threads and stored once.
-Where there is no column of labels, a first pass counts the images.
+Labels are read first, then images one after the other, decoded in threads and stored once. Of
+Parquet, saved sets and class folders labels are read alone; other formats may be read twice. Where
+there is no column of labels, a first pass over the images counts them.
 """
 
 import hashlib
-import os
-import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 
-from ssl_kedro.core.ahead import computed_ahead
-from ssl_kedro.core.errors import UserError, first_line
-from ssl_kedro.core.names import Names, states
-from ssl_kedro.core.progress import progress_bar
-from ssl_kedro.images.decode import decoded_bytes
-from ssl_kedro.images.files import UnreadableImageError, opened_file, reason_of
+from ssl_kedro.core.names import Names
+from ssl_kedro.core.progress import LONG_S, progress_bar
+from ssl_kedro.images.hub_splits import splits_of, state, tables
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.parts import (
+    EVALUATION_PARTS,
     Part,
     check_classes,
-    check_same_classes,
     coded_labels,
     kept_and_held,
+    with_classes_of,
 )
-from ssl_kedro.images.store import Block, Plan, stored
+from ssl_kedro.images.store import Plan, stored
+from ssl_kedro.images.streamed import streamed_blocks
 from ssl_kedro.images.subsets import limited
 
-_EVALUATION_SPLITS = ("test", "validation", "val", "eval")
-_EXPECTED = "a folder that the datasets package can read, or a name on the Hub (owner/name)"
-_ON_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_ROWS, _IMAGES, _AHEAD = 4096, 64, 4
-_LONG_S = 2.0
+_ROWS, _IMAGES = 4096, 64
+_BYTES = ("binary", "large_binary")
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,6 @@ class _Split:
 
     Args:
         name: of the split.
-        rows: of the data set's, as a stream.
         image: column of the images.
         part: labels of its images, and their numbers as names.
         kept: int64 (N,), row of each image.
@@ -60,7 +52,6 @@ class _Split:
     """
 
     name: str
-    rows: Any
     image: str
     part: Part
     kept: np.ndarray
@@ -77,11 +68,18 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     if labels is not None:
         digest.update(labels.tobytes())
     plan = Plan(
-        identity=(config.root, _state(config), config.subset, found.name, digest.hexdigest()),
+        identity=(
+            config.root,
+            state(config),
+            config.subset,
+            found.name,
+            part.class_names,
+            digest.hexdigest(),
+        ),
         count=len(kept),
         labels=labels,
         class_names=part.class_names,
-        blocks=lambda done: _blocks(found, kept[done:], config),
+        blocks=lambda done: streamed_blocks(_values(found, kept[done:], config), config),
         paths=part.names.chosen(chosen),
         lost=found.lost,
     )
@@ -97,44 +95,22 @@ def _count(config: DataConfig, split: Split, seed: int) -> int | None:
 def _found(config: DataConfig, split: Split, seed: int) -> tuple[_Split, np.ndarray]:
     """A split, and which of its images belong to the part."""
     training = split != "eval"
-    splits = _splits(config)
+    splits = splits_of(config)
     train = _read(splits, _train_name(splits, config), config)
+    if config.label_key is not None and train.part.labels is None:
+        nothing = f"a column without any label in {train.name}"
+        raise config.error("label_key", nothing, "numbers or names", "name another column, or none")
     test_name = _eval_name(splits, train, config)
     if test_name is None:
         rows = kept_and_held(train.part, config, seed)[0 if training else 1]
         found = train
     else:
         test = _read(splits, test_name, config)
-        check_same_classes(train.part, test.part, test_name, config)
-        found = train if training else test
+        part = with_classes_of(train.part, test.part, test_name, config)
+        found = train if training else replace(test, part=part)
         rows = np.arange(len(found.part))
     labels = None if found.part.labels is None else found.part.labels[rows]
     return found, rows[limited(labels, len(rows), config, training, seed)]
-
-
-def _splits(config: DataConfig) -> dict[str, Any]:
-    """All splits by name, as streams of Arrow tables.
-
-    Raises:
-        ImageSourceError: there is no such data set.
-    """
-    import datasets  # noqa: PLC0415  an extra, and slow
-
-    place = Path(config.root or "").expanduser()
-    if not place.is_dir() and (config.root is None or not _ON_HUB.fullmatch(config.root)):
-        found = f"no such folder (looked in {place.absolute()})" if config.root else "none given"
-        raise config.error("root", found, _EXPECTED, "correct data.root")
-    try:
-        if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
-            saved = datasets.load_from_disk(str(place))
-            saved = saved if isinstance(saved, dict) else {"train": saved}
-            return {str(name): rows.to_iterable_dataset() for name, rows in saved.items()}
-        where = str(place) if place.is_dir() else config.root
-        return {**datasets.load_dataset(where, config.subset, streaming=True)}
-    except Exception as error:  # of any kind, by what is missing where
-        found = f"one that cannot be opened ({first_line(error)})"
-        remedy = "correct data.root and data.subset, and look whether the Hub can be reached"
-        raise config.error("root", found, _EXPECTED, remedy) from error
 
 
 def _train_name(splits: dict[str, Any], config: DataConfig) -> str:
@@ -147,7 +123,7 @@ def _eval_name(splits: dict[str, Any], train: _Split, config: DataConfig) -> str
     """The split to evaluate on, one with labels before one without; None where there is none."""
     if config.eval_split is not None:
         return _known("eval_split", config.eval_split, splits, config)
-    known = [name for name in _EVALUATION_SPLITS if name in splits and name != train.name]
+    known = [name for name in EVALUATION_PARTS if name in splits and name != train.name]
     if train.part.labels is not None and len(known) > 1:
         known.sort(key=lambda name: _read(splits, name, config).part.labels is None)
     return known[0] if known else None
@@ -164,7 +140,7 @@ def _read(splits: dict[str, Any], name: str, config: DataConfig) -> _Split:
     """Columns and labels of a split."""
     rows = splits[name]
     image, label = _columns(rows.features or {}, config)
-    labels, texts = _labels(config, _state(config), name, rows, image, label)
+    labels, texts = _labels(config, state(config), name, image, label)
     lost, class_names = tuple[SkippedFile, ...](), tuple[str, ...]()
     kept, coded = np.arange(len(labels)), None
     names = Names.of(f"{name}, row {row}" for row in range(len(labels)))
@@ -175,8 +151,8 @@ def _read(splits: dict[str, Any], name: str, config: DataConfig) -> _Split:
         coded, class_names = coded_labels(labels[kept], texts, given, config)
         names = names.chosen(kept)
     part = Part(names, coded, class_names)
-    check_classes(part, name, config)
-    return _Split(name, rows, image, part, kept, lost)
+    check_classes(part, name, config, lost)
+    return _Split(name, image, part, kept, lost)
 
 
 def _columns(features: dict[str, Any], config: DataConfig) -> tuple[str, str | None]:
@@ -184,8 +160,10 @@ def _columns(features: dict[str, Any], config: DataConfig) -> tuple[str, str | N
     kinds = {name: type(kind).__name__ for name, kind in features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
     if config.image_key is not None:
-        _known("image_key", config.image_key, kinds, config)
-        images = [config.image_key]
+        images = [_known("image_key", config.image_key, kinds, config)]
+        if not _may_hold_images(features[config.image_key]):
+            found, expected = f"a column of {kinds[config.image_key]}", "images, or their bytes"
+            raise config.error("image_key", found, expected, "name another column")
     if len(images) != 1:
         raise config.error(
             "image_key",
@@ -203,20 +181,25 @@ def _columns(features: dict[str, Any], config: DataConfig) -> tuple[str, str | N
     return images[0], labels[0] if labels else None
 
 
+def _may_hold_images(kind: Any) -> bool:
+    """Whether a column is one of images, of bytes, or of images as other programs write them."""
+    known = type(kind).__name__ == "Image" or getattr(kind, "dtype", "") in _BYTES
+    return known or (isinstance(kind, dict) and {"bytes", "path"} <= kind.keys())
+
+
 _read_before: dict[Any, tuple[np.ndarray, tuple[str, ...]]] = {}
 
 
 def _labels(
-    config: DataConfig, state: str, name: str, rows: Any, image: str, label: str | None
+    config: DataConfig, state: str, name: str, image: str, label: str | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Codes of the labels of all rows (-1 = none), and the labels as text, each once."""
     key = (config.root, state, config.subset, name, image, label)
     if key in _read_before:
         return _read_before[key]
     codes, texts = array("q"), dict[str, int]()
-    tables = rows.select_columns([label or image]).with_format("arrow")
-    with progress_bar(None, f"labels of {name}", "images", delay=_LONG_S) as bar:
-        for table in tables.iter(_ROWS):
+    with progress_bar(None, f"labels of {name}", "images", delay=LONG_S) as bar:
+        for table in tables(config, name, label or image, _ROWS):
             bar.update(len(table))
             if label is None:
                 codes.extend([-1] * len(table))
@@ -227,7 +210,7 @@ def _labels(
                     raise config.error(
                         "label_key", found, "numbers or names", "name another column"
                     )
-                none = value is None or value == -1
+                none = value in (None, -1, "")
                 codes.append(-1 if none else texts.setdefault(str(value), len(texts)))
     while len(_read_before) > 1:
         _read_before.pop(next(iter(_read_before)))
@@ -235,75 +218,19 @@ def _labels(
     return _read_before[key]
 
 
-def _blocks(found: _Split, kept: np.ndarray, config: DataConfig) -> Iterator[Block]:
-    """Images of some rows, ascending, decoded."""
-
-    def tasks() -> Iterator[list[Any]]:
-        if not len(kept):
+def _values(found: _Split, kept: np.ndarray, config: DataConfig) -> Iterator[Any]:
+    """Images of some rows, ascending, as Arrow holds them."""
+    if not len(kept):
+        return
+    first, taken = int(kept[0]), 0
+    for table in tables(config, found.name, found.image, _IMAGES, first):
+        here = kept[taken : taken + len(table)]
+        here = here[here < first + len(table)] - first
+        first, taken = first + len(table), taken + len(here)
+        column = table.column(found.image)
+        yield from (column[row].as_py() for row in here.tolist())
+        if taken == len(kept):
             return
-        first, taken = int(kept[0]), 0
-        stream = found.rows.select_columns([found.image]).with_format("arrow").skip(first)
-        for table in stream.iter(_IMAGES):
-            here = kept[taken : taken + len(table)]
-            here = here[here < first + len(table)] - first
-            first, taken = first + len(table), taken + len(here)
-            if len(here):
-                yield table.column(found.image).take(here).to_pylist()
-            if taken == len(kept):
-                return
-
-    def decoded(values: list[Any]) -> Block:
-        images = np.empty((len(values), 3, config.size, config.size), np.uint8)
-        filled, skipped = 0, []
-        for index, value in enumerate(values):
-            try:
-                images[filled] = decoded_bytes(_content(value), config.size)
-                filled += 1
-            except UnreadableImageError as error:
-                skipped.append((index, str(error)))
-        return images[:filled], skipped
-
-    return computed_ahead(decoded, tasks(), config.workers or os.cpu_count() or 1, _AHEAD)
-
-
-def _content(value: dict[str, Any] | None) -> bytes:
-    """Bytes of an image as Arrow holds it: itself, or where it lies: here or on the Hub."""
-    path = (value or {}).get("path")
-    if value is not None and value.get("bytes") is not None:
-        return bytes(value["bytes"])
-    if not path:
-        raise UnreadableImageError("no image")
-    try:
-        if "://" not in path:
-            with opened_file(Path(path)) as file:
-                return file.read()
-        within = path.rpartition("::")[2]
-        if "://" in within and not within.startswith("hf://"):
-            raise UnreadableImageError("it lies elsewhere than the data set")
-        with fsspec.open(path, "rb") as file:
-            return bytes(file.read())
-    except UserError:
-        raise
-    except Exception as error:  # file systems have errors of their own
-        raise UnreadableImageError(f"cannot be read: {reason_of(error)}") from error
-
-
-def _state(config: DataConfig) -> str:
-    """What changes when the data set does."""
-    place = Path(config.root or "").expanduser()
-    if place.is_dir():
-        below = (Path(folder, name) for folder, _, files in os.walk(place) for name in files)
-        names = Names.of(sorted(path.relative_to(place).as_posix() for path in below))
-        return names.digest() + hashlib.sha256(states(place, names, int).data).hexdigest()
-    return _hub_state(str(config.root), config.subset)
-
-
-@lru_cache
-def _hub_state(root: str, subset: str | None) -> str:
-    """The Hub's commit, as the package tells it."""
-    import datasets  # noqa: PLC0415  an extra, and slow
-
-    return str(datasets.load_dataset_builder(root, subset).hash)
 
 
 SOURCE = ImageSource(

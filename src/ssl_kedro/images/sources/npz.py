@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ssl_kedro.core.errors import first_line
+from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, ImageSourceError, Split
-from ssl_kedro.images.store import images_from_arrays
 from ssl_kedro.images.subsets import limited_count
 
 _EXPECTED = (

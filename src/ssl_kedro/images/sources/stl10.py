@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from ssl_kedro.images.arrays import images_from_arrays
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
-from ssl_kedro.images.store import images_from_arrays
 from ssl_kedro.images.subsets import limited_count
 
 SIDE = 96

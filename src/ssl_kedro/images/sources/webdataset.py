@@ -1,8 +1,8 @@
 """WebDataset: images in tar files, read where they lie.
 
 ``data.root`` is a folder of ``*.tar``, or a pattern of them (``shards/train-{0000..0146}.tar``,
-``shards/*.tar``). A shard belongs to the part that its folder (``train/``) or the first word of its
-name (``train-0000.tar``) says; evaluation is the first of test, val, validation and eval that has
+``shards/*.tar``). A shard belongs to the part that a word of its name says (``train/0000.tar``,
+``imagenet-train-0000.tar``); evaluation is the first of test, val, validation and eval that has
 any. Without one, or where no name says anything, a share of the images is held out.
 
 Headers are read in sequence, once a process; then each image is read at its place and decoded, in
@@ -21,27 +21,28 @@ from typing import Any
 
 import numpy as np
 
-from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.errors import first_few
+from ssl_kedro.core.progress import LONG_S, progress_bar
 from ssl_kedro.images.decode_files import file_blocks
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.parts import (
+    EVALUATION_PARTS,
     Part,
     check_classes,
-    check_same_classes,
     coded_labels,
     kept_and_held,
+    with_classes_of,
 )
 from ssl_kedro.images.store import Plan, stored
 from ssl_kedro.images.subsets import limited
 from ssl_kedro.images.tar_index import TarIndex, tar_index
 
-_EVALUATION_PARTS = ("test", "val", "validation", "eval")
 _LAYOUT = (
-    "a folder of .tar files (or of train/*.tar and test/*.tar, or of train-*.tar and val-*.tar), "
+    "a folder of .tar files (or of train/*.tar and test/*.tar, or of *train*.tar and *val*.tar), "
     "or a pattern of them"
 )
-_LONG_S = 2.0
+_PARTS = ("train", *EVALUATION_PARTS)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,12 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
         digest.update(part.labels.tobytes())
     total = int(index.spans[samples.rows, 1].sum())
     plan = Plan(
-        identity=(str(root.resolve()), _states(root, samples.shards), digest.hexdigest()),
+        identity=(
+            str(root.resolve()),
+            _states(root, samples.shards),
+            part.class_names,
+            digest.hexdigest(),
+        ),
         count=len(part),
         labels=part.labels,
         class_names=part.class_names,
@@ -123,7 +129,7 @@ def _shards(config: DataConfig) -> tuple[Path, tuple[str, ...]]:
     """Folder and names of all shards, sorted.
 
     Raises:
-        ImageSourceError: there are none.
+        ImageSourceError: there are none, or a name that a pattern says in full is missing.
     """
     pattern = str(Path(config.root or "").expanduser())
     if Path(pattern).exists() or not (has_magic(pattern) or "{" in pattern):
@@ -133,7 +139,16 @@ def _shards(config: DataConfig) -> tuple[Path, tuple[str, ...]]:
         parts = Path(pattern).parts
         fixed = next(i for i, part in enumerate(parts) if has_magic(part) or "{" in part)
         root, below = Path(*parts[:fixed]), "/".join(parts[fixed:])
-        found = [path for one in _braces(below) for path in root.glob(one)]
+        wanted = list(_braces(below))
+        found = [path for one in wanted for path in root.glob(one)]
+        missing = [one for one in wanted if not has_magic(one) and not (root / one).exists()]
+        if missing:
+            raise config.error(
+                "root",
+                found=f"no {first_few(missing)} in {root}",
+                expected="every file that the pattern names",
+                remedy="add what is missing, or correct the pattern",
+            )
     # A pipe of that name would be waited for without end.
     names = sorted({path.relative_to(root).as_posix() for path in found if path.is_file()})
     if names:
@@ -149,7 +164,6 @@ def _shards(config: DataConfig) -> tuple[Path, tuple[str, ...]]:
     )
 
 
-_PARTS = ("train", *_EVALUATION_PARTS)
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -169,12 +183,23 @@ def _braces(pattern: str) -> Iterator[str]:
         yield from _braces(pattern[: match.start()] + option + pattern[match.end() :])
 
 
-def _part_of(shard: str) -> str:
-    """Which part a shard says that it belongs to, "" where it says nothing."""
-    folder, _, name = shard.rpartition("/")
-    first = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
-    known = [word for word in (folder.partition("/")[0], first) if word in _PARTS]
-    return known[0] if known else ""
+def _part_of(shard: str, config: DataConfig) -> str:
+    """Which part a shard says that it belongs to, "" where it says nothing.
+
+    Raises:
+        ImageSourceError: it says two.
+    """
+    words = re.split(r"[^a-z]+", shard.lower())
+    said = [name for name in _PARTS if name in words]
+    # val, validation and eval are one and the same.
+    if len(said) > 1 and {"train", "test"} & {*said}:
+        raise config.error(
+            "root",
+            found=f"a shard of both {said[0]} and {said[1]}, {shard}",
+            expected="names of shards, from data.root on, with the word of one part",
+            remedy="rename or move it, or give a pattern whose fixed part holds the other word",
+        )
+    return said[0] if said else ""
 
 
 def _part(
@@ -183,7 +208,7 @@ def _part(
     """Samples of the training or the evaluation part."""
     by_part: dict[str, list[str]] = {}
     for shard in shards:
-        by_part.setdefault(_part_of(shard), []).append(shard)
+        by_part.setdefault(_part_of(shard, config), []).append(shard)
     if "train" in by_part and (strange := by_part.get("")):
         raise config.error(
             "root",
@@ -192,11 +217,11 @@ def _part(
             remedy="move or rename the others, or give a pattern of those wanted",
         )
     train = _samples(root, by_part.get("train") or by_part.get("") or [], "train", config)
-    test_name = next((name for name in _EVALUATION_PARTS if name in by_part), "")
+    test_name = next((name for name in EVALUATION_PARTS if name in by_part), "")
     if test_name:
         test = _samples(root, by_part[test_name], test_name, config)
-        check_same_classes(train.part, test.part, test_name, config)
-        return train if training else test
+        part = with_classes_of(train.part, test.part, test_name, config)
+        return train if training else replace(test, part=part)
     rows = kept_and_held(train.part, config, seed)[0 if training else 1]
     # What is lost belongs to neither; it is told once.
     return replace(train.chosen(rows), lost=train.lost if training else ())
@@ -221,7 +246,7 @@ def _samples(root: Path, shards: list[str], name: str, config: DataConfig) -> _S
     part = Part(
         index.names if len(rows) == len(index.names) else index.names.chosen(rows), labels, names
     )
-    check_classes(part, name, config)
+    check_classes(part, name, config, lost)
     return _Samples(part, index, rows, tuple(shards), lost)
 
 
@@ -235,7 +260,7 @@ def _index(
     """The index of shards as they are now; the parts of a run ask for it several times."""
     total = sum(size for _, size, _ in states)
     shards = tuple(name for name, _, _ in states)
-    with progress_bar(total, "finding images", "B", delay=_LONG_S, unit_scale=True) as bar:
+    with progress_bar(total, "finding images", "B", delay=LONG_S, unit_scale=True) as bar:
         return tar_index(Path(root), shards, image_key, label_key, bar.update)
 
 

@@ -12,6 +12,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.inference.engines.base import EngineUnavailableError
 
@@ -165,7 +166,7 @@ def _make(library: Path, compiler: list[str]) -> None:
         with replaced_file(library) as made, tempfile.TemporaryDirectory() as folder:
             objects = _objects(Path(folder))
             commands = [[*compiler, *_FLAGS, *objects[name], "-o", name] for name in objects]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor(available_cores()) as pool:
                 list(pool.map(_run, commands))
             _run([*compiler, "-shared", "-pthread", *objects, "-o", str(made)])
             made.chmod(0o700)

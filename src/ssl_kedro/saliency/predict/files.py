@@ -18,7 +18,6 @@ from torch import nn
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.errors import shown
 from ssl_kedro.core.files import (
-    GrowingArray,
     StorageError,
     free_bytes,
     replaced_file,
@@ -26,6 +25,7 @@ from ssl_kedro.core.files import (
     storage_told,
 )
 from ssl_kedro.core.progress import progress_bar
+from ssl_kedro.core.stores import GrowingArray
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.predict.inputs import (
     PanoramaFiles,

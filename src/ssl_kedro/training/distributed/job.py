@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ssl_kedro.core.rows import ForOthers
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.planned import TRAININGS, PlannedTraining
 
@@ -50,13 +51,13 @@ def write_job(
     stale = None
     if store.path.exists() and not training.recipe.resume:
         stale = store.path.stat().st_mtime_ns
-    mapped = _path_of_map(images)
-    if mapped is None:
+    mapped = ForOthers.of(images)
+    if mapped.path is None:
         np.save(folder / _IMAGES, images, allow_pickle=False)
     written = {
         "kind": type(training).__name__,
         "training": training.written(folder),
-        "images": None if mapped is None else str(mapped),
+        "images": mapped.path and [str(mapped.path), mapped.offset, mapped.shape, mapped.kind],
         "resident": not isinstance(images, np.memmap),
         "checkpoint": str(store.path.absolute()),
         "stale": stale,
@@ -69,24 +70,15 @@ def read_job(folder: Path) -> Job:
     """The job that :func:`write_job` wrote; its images are mapped, not read."""
     found = json.loads((folder / _JOB).read_text(encoding="utf-8"))
     training = TRAININGS[found["kind"]].read(found["training"], folder)
-    # An array is one that processes of one machine share; private pages, should one be written to.
-    mode: Literal["c", "r"] = "c" if found["resident"] else "r"
-    images = np.load(found["images"] or folder / _IMAGES, mmap_mode=mode, allow_pickle=False)
+    if found["images"]:
+        path, offset, shape, kind = found["images"]
+        images = ForOthers(None, Path(path), offset, tuple(shape), kind).opened()
+    else:
+        # An array is one that processes of one machine share; private pages, should one be written
+        # to.
+        mode: Literal["c", "r"] = "c" if found["resident"] else "r"
+        images = np.load(folder / _IMAGES, mmap_mode=mode, allow_pickle=False)
     if found["resident"]:
         images = np.asarray(images)
     store = CheckpointStore(Path(found["checkpoint"]))
     return Job(training, images, store, found["stale"], found["threads"])
-
-
-def _path_of_map(images: np.ndarray) -> Path | None:
-    """The ``.npy`` file that holds exactly this array, None where there is none."""
-    if not isinstance(images, np.memmap) or images.filename is None:
-        return None
-    path = Path(images.filename)
-    try:
-        whole = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    # A part of a map keeps its file's name; only the shape tells it from the whole.
-    same = whole.shape == images.shape and whole.dtype == images.dtype
-    return path.absolute() if same and images.flags.c_contiguous else None
