@@ -12,7 +12,7 @@ import numpy as np
 
 from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.retrieval.index import build_index, refined, search_index
+from ssl_kedro.retrieval.index import FILL_BLOCK, build_index, refined, search_index
 from ssl_kedro.retrieval.search import full_rankings, similarities
 from ssl_kedro.retrieval.shards import ShardedDescriptors, search_shards
 from ssl_kedro.retrieval.whitening import unit_rows
@@ -73,7 +73,7 @@ def index_of(
         config.index,
         train_points=config.train_points,
         seed=seed,
-        pieces=ShardedDescriptors.cut(descriptors, config.shards).shards,
+        pieces=ShardedDescriptors.cut(descriptors, config.shards, FILL_BLOCK).shards,
         workers=workers,
     )
 
