@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssl_kedro.core.cluster import HERE, Workers, spread
-from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.encoders.maps import MapNetwork, network_fingerprint
 from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
@@ -29,7 +29,6 @@ from ssl_kedro.retrieval.extraction import (
     VectorStore,
     adapted,
     extract_vectors,
-    network_fingerprint,
 )
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.ranking import Searcher, index_of, reranked
