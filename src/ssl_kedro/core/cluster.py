@@ -156,12 +156,13 @@ class _Others(Workers):
 def _scheduler_there(*more: type[Exception]) -> Iterator[None]:
     """Within, what a client raises when its scheduler ends is a user's error."""
     from distributed.client import FuturesCancelledError  # noqa: PLC0415  optional
-    from distributed.comm import CommClosedError  # noqa: PLC0415  optional
+    from distributed.comm.core import CommClosedError  # noqa: PLC0415  optional
 
     cancelled = (asyncio.CancelledError, concurrent.futures.CancelledError, FuturesCancelledError)
+    kinds: tuple[type[BaseException], ...] = (*cancelled, CommClosedError, *more)
     try:
         yield
-    except (*cancelled, CommClosedError, *more) as error:
+    except kinds as error:
         raise ClusterError(
             f"the Dask scheduler is not there any more ({first_line(error)}): start it and its "
             "workers again, then run again; finished blocks are kept"

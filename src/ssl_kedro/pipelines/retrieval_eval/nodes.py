@@ -31,8 +31,12 @@ from ssl_kedro.retrieval.extraction import (
     extract_vectors,
 )
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
-from ssl_kedro.retrieval.ranking import Searcher, index_of, reranked
 from ssl_kedro.retrieval.scoring import chance_scores, ranking_scores, whitened_scores
+from ssl_kedro.retrieval.searcher import (
+    Searcher,
+    index_of,
+    reranked,
+)
 from ssl_kedro.retrieval.sets import RetrievalSet
 from ssl_kedro.retrieval.whitening import Whitening, learnt_whitening
 
@@ -221,8 +225,9 @@ def search(
     index: Any = None,
 ) -> Arrays:
     """Global search: database indices, best first, (K, Q); full where the search is exact."""
-    searcher = Searcher(descriptors, index, parameters.search, parameters.seed)
-    return {"g": searcher.rankings(query_descriptors)}
+    with _workers(parameters) as workers:
+        searcher = Searcher(descriptors, index, parameters.search, parameters.seed, workers)
+        return {"g": searcher.rankings(query_descriptors)}
 
 
 def rerank(
