@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--factory", default="IVF256,PQ32")
+    parser.add_argument("--depth", type=int, default=1000)
     arguments = parser.parse_args()
     generator = np.random.default_rng(0)
     shape = (arguments.count, arguments.dimensions)
@@ -65,7 +66,7 @@ def main() -> None:
         path = Path(name) / "rows.npy"
         np.save(path, unit_rows(generator.normal(size=shape).astype(np.float32)))
         rows = np.load(path, mmap_mode="r")
-        config = SearchConfig(index=arguments.factory, shards=2, depth=1000)
+        config = SearchConfig(index=arguments.factory, shards=2, depth=arguments.depth)
         with limited_threads(1), spread() as one, spread(2) as two:
             list(two.results(abs, [1, 2]))
             ways = {"one process": one, "two processes": two}

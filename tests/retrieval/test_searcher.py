@@ -22,7 +22,7 @@ DATABASE, QUERIES = unit(40, 12, 0), unit(5, 12, 1)
 
 
 class Counted(Workers):
-    """This process, with the numbers of pieces that it was given."""
+    """This process, with the numbers of pieces that it was given where there are several."""
 
     def __init__(self) -> None:
         self.given: list[int] = []
@@ -36,7 +36,7 @@ class Counted(Workers):
 @pytest.fixture
 def some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RANKED", 8)
-    monkeypatch.setattr(module, "_REFINED", 8)
+    monkeypatch.setattr(module, "_REFINED_BYTES", 8 * 4 * 50 * 24)
 
 
 @pytest.mark.usefixtures("some_at_a_time")

@@ -27,8 +27,9 @@ _BELOW_ALL = -2.0
 # Of a similarity, its two copies and its index, for the queries that are ranked at a time: so many
 # at most, which is more than Oxford and Paris have.
 _BLOCK_BYTES, _RANKED_BYTES, _RANKED = 256e6, 32, 128
-# Queries whose candidates are ordered at a time.
-_REFINED = 64
+# Of the candidates' rows that are read for the queries of a piece: a second or so, beside which
+# sending it is little.
+_REFINED_BYTES = 256e6
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ class Searcher:
         _, found = search_index(self.index, queries, wanted, probes=self.config.probes)
         found = found.astype(np.int32)
         if self.config.refine:
-            for at, best in self._by_queries(_refined, queries, _REFINED, found):
+            size = max(1, int(_REFINED_BYTES / (4 * wanted * queries.shape[1])))
+            for at, best in self._by_queries(_refined, queries, size, found):
                 found[at : at + len(best)] = best
         return found
 
@@ -124,10 +126,11 @@ class Searcher:
         candidates: np.ndarray | None = None,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """First of some queries, and what a function of :class:`_Asked` gives for them."""
-        lent = self.workers.lent(self.database)
-        # On a cluster each piece would carry a database that is in memory alone.
-        workers = self.workers if self.workers.here or lent.array is None else HERE
         parts = [slice(at, at + size) for at in range(0, len(queries), size)]
+        workers = HERE if len(parts) < 2 else self.workers
+        lent = workers.lent(self.database)
+        if lent.array is not None and not workers.here:
+            workers = HERE  # on a cluster each piece would carry what is in memory alone
         pieces = (
             _Asked(lent, queries[one], None if candidates is None else candidates[one])
             for one in parts
