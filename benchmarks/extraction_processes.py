@@ -1,8 +1,6 @@
 """Extraction in one process and in several, one of them killed, and an index of what it gives.
 
-python -P benchmarks/extraction_processes.py [--count 20000] [--rounds 2]
-
-Without -P another benchmark, distributed.py, stands for the package of its name.
+python benchmarks/extraction_processes.py [--count 20000] [--rounds 2]
 
 Writes generated JPEG files, then takes the ways in turn, so that what else the machine does meets
 all of them; prints seconds, ratios to one process of one thread, and whether vectors are equal.

@@ -25,8 +25,8 @@ from ssl_kedro.retrieval.shards import ShardedDescriptors, search_shards
 # Below every similarity of unit vectors: where images without a descriptor stand.
 _BELOW_ALL = -2.0
 # Of a similarity, its two copies and its index, for the queries that are ranked at a time: so many
-# at most, which is more than Oxford and Paris have.
-_BLOCK_BYTES, _RANKED_BYTES, _RANKED = 256e6, 32, 128
+# at most, which is more than Oxford and Paris have. Each piece reads the database once.
+_BLOCK_BYTES, _RANKED_BYTES, _RANKED = 1e9, 32, 128
 # Of the candidates' rows that are read for the queries of a piece: a second or so, beside which
 # sending it is little.
 _REFINED_BYTES = 256e6
