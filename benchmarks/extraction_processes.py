@@ -24,6 +24,7 @@ from PIL import Image
 from ssl_kedro.core.cluster import spread
 from ssl_kedro.core.devices import limited_threads
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
+from ssl_kedro.encoders.maps import network_fingerprint
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.photographs import FilePhotographs
 from ssl_kedro.retrieval.descriptors import PoolingConfig, aggregated
@@ -31,7 +32,6 @@ from ssl_kedro.retrieval.extraction import (
     ExtractConfig,
     VectorStore,
     extract_vectors,
-    network_fingerprint,
 )
 from ssl_kedro.retrieval.index import build_index
 from ssl_kedro.retrieval.shards import ShardedDescriptors, search_shards
@@ -68,7 +68,7 @@ def workers_of(process: int) -> list[int]:
 
 def kill_one(blocks: Path, half: int) -> None:
     """Kill a worker when half of the blocks are there."""
-    while len(list(blocks.glob("block_*"))) < half:
+    while len(list(blocks.glob("*/block_*"))) < half:
         time.sleep(0.05)
     os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
 

@@ -18,17 +18,21 @@ class Watched(FilePhotographs):
 
     log: Path
     deadly: str | None = None
+    ends_at: str | None = None  # interrupted there, as by a user
     slow_s = 0.0
 
     def part(self, first: int, stop: int) -> Watched:
         of = super().part(first, stop)
         part = Watched(of.paths, of.names, of.boxes)
         part.log, part.deadly, part.slow_s = self.log, self.deadly, self.slow_s
+        part.ends_at = self.ends_at
         return part
 
     def decoded(self, index: int, resize: Resize) -> np.ndarray:
         name, ended = self.names[index], self.log.with_suffix(".ended")
         time.sleep(self.slow_s)
+        if name == self.ends_at:
+            raise KeyboardInterrupt
         if name == self.deadly and not ended.exists():
             ended.touch()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -16,10 +16,9 @@ from oracles.norms import with_used_norms
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
-from ssl_kedro.encoders.maps import adapt_batch_norm
+from ssl_kedro.encoders.maps import adapt_batch_norm, network_fingerprint
 from ssl_kedro.encoders.onnx_maps import OnnxMaps
 from ssl_kedro.encoders.timm_maps import TimmMaps
-from ssl_kedro.retrieval.extraction import network_fingerprint
 
 IMAGES = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

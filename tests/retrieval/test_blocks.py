@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +15,22 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_kedro.core.cluster import ClusterError
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.members import ClusterError
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.frozen import PixelMaps
-from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.encoders.maps import MapNetwork, network_fingerprint
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.photographs import ArrayPhotographs, FilePhotographs
-from ssl_kedro.retrieval.blocks import NetworkFiles
+from ssl_kedro.retrieval.blocks import Block, Blocks, NetworkFiles, make_block
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import (
     ExtractConfig,
     Extracted,
     VectorStore,
     extract_vectors,
-    network_fingerprint,
 )
+from ssl_kedro.retrieval.folders import described_folder
 from watched import Watched
 
 BLOCK = 8
@@ -79,6 +80,7 @@ def same(first: VectorStore, second: VectorStore) -> bool:
 
 def test_two_processes_give_the_bits_of_one(tmp_path: Path) -> None:
     photographs = files(tmp_path / "images", 5 * BLOCK + 3, broken=(2, 9, 10, 42))
+    threads = torch.get_num_threads()
     one, two = VectorStore(tmp_path / "one"), VectorStore(tmp_path / "two")
     alone = extracted(one, photographs, max_skipped=0.1)
     photographs.log.unlink()
@@ -90,7 +92,7 @@ def test_two_processes_give_the_bits_of_one(tmp_path: Path) -> None:
     assert len(readers) == 2
     assert str(os.getpid()) not in readers
     assert not list(tmp_path.glob(".*.blocks"))
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == threads
 
 
 def test_a_killed_process_costs_its_block_alone(tmp_path: Path) -> None:
@@ -107,6 +109,60 @@ def test_a_killed_process_costs_its_block_alone(tmp_path: Path) -> None:
     assert again <= {20 // BLOCK}
     assert len(read) == 6 * BLOCK
     assert max(read.values()) <= 2
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_give_the_bits_of_one(tmp_path: Path, threads: int) -> None:
+    photographs = files(tmp_path / "images", 5 * BLOCK + 3, broken=(9,))
+    one, more = VectorStore(tmp_path / "one"), VectorStore(tmp_path / "more")
+    extracted(one, photographs, max_skipped=0.1)
+    extracted(more, photographs, max_skipped=0.1, threads=threads)
+    assert same(one, more)
+
+
+def test_blocks_are_kept_when_fewer_processes_and_threads_go_on(tmp_path: Path) -> None:
+    photographs = files(tmp_path / "images", 4 * BLOCK)
+    photographs.ends_at = str(3 * BLOCK + 1)
+    store = VectorStore(tmp_path / "v")
+    with pytest.raises(KeyboardInterrupt):
+        extracted(store, photographs, threads=2)
+    photographs.ends_at = None
+    photographs.log.unlink()
+    extracted(store, photographs, threads=None, processes=2)
+    assert {int(name) // BLOCK for name, _ in photographs.read()} == {3}
+
+
+def test_a_worker_of_a_run_that_ended_writes_nothing_into_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photographs = files(tmp_path / "images", 2 * BLOCK)
+    how = ExtractConfig(device="cpu").how(Resize(64), PoolingConfig())
+    before, after = (
+        Blocks(tmp_path / "blocks", {"network": mark, "size": [64, None]}, 2 * BLOCK, BLOCK)
+        for mark in "ab"
+    )
+    before.begin()
+    late = Block(before.path(0), photographs.part(0, BLOCK), PixelMaps(2), how)
+    make_block(late)
+    after.begin()
+    assert "1 finished blocks are thrown away, made with another network" in caplog.text
+    make_block(late)
+    assert len(after.missing()) == 2
+    assert after.path(0) != before.path(0)
+
+
+def test_two_runs_at_once_have_their_own_vectors(tmp_path: Path) -> None:
+    files(tmp_path / "images", 3 * BLOCK)
+
+    def described(side: int) -> np.ndarray:
+        config = ExtractConfig(device="cpu", block=BLOCK)
+        images, vectors = tmp_path / "images", tmp_path / "vectors"
+        return described_folder(images, PixelMaps(side), vectors, size=32, config=config)[1]
+
+    alone = [described(side) for side in (2, 3)]
+    with ThreadPoolExecutor(4) as pool:
+        for side, found in zip([2, 3] * 4, pool.map(described, [2, 3] * 4), strict=True):
+            assert np.array_equal(found, alone[side - 2])
 
 
 def test_too_many_unreadable_images_over_all_blocks_end_it(tmp_path: Path) -> None:
@@ -133,7 +189,7 @@ from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckRes
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import *
-from ssl_kedro.retrieval.extraction import network_fingerprint
+from ssl_kedro.encoders.maps import network_fingerprint
 from watched import Watched
 
 if __name__ == "__main__":
@@ -160,7 +216,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_from_its_blocks(tmp_path: Pa
     run = subprocess.Popen([sys.executable, str(script)])
     blocks = tmp_path / ".two.blocks"
     ends = time.monotonic() + 60
-    while len(list(blocks.glob("block_*"))) < 2:
+    while len(list(blocks.glob("*/block_*"))) < 2:
         assert time.monotonic() < ends
         assert run.poll() is None
         time.sleep(0.02)
@@ -170,7 +226,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_from_its_blocks(tmp_path: Pa
     while any(_lives(process) for process in readers):
         assert time.monotonic() < ends
         time.sleep(0.1)
-    there = {path.name for path in blocks.glob("block_*")}
+    there = {path.name for path in blocks.glob("*/block_*")}
     assert 2 <= len(there) < 8
     photographs.log.unlink()
     photographs.slow_s = 0.0

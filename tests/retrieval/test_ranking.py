@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from ssl_kedro.retrieval import ranking
-from ssl_kedro.retrieval.ranking import augmented_database, expanded_queries
+from ssl_kedro.retrieval.ranking import (
+    augmented_database,
+    expanded_queries,
+)
 
 
 def unit(count: int, width: int, seed: int) -> np.ndarray:

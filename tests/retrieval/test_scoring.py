@@ -13,11 +13,8 @@ from ssl_kedro.retrieval.ground_truth.read import read_ground_truth
 from ssl_kedro.retrieval.index import build_index, recall_at
 from ssl_kedro.retrieval.ranking import (
     RerankingConfig,
-    SearchConfig,
-    Searcher,
     augmented_database,
     expanded_queries,
-    reranked,
     without,
 )
 from ssl_kedro.retrieval.scoring import (
@@ -28,6 +25,11 @@ from ssl_kedro.retrieval.scoring import (
     similarity_scores,
 )
 from ssl_kedro.retrieval.search import full_rankings
+from ssl_kedro.retrieval.searcher import (
+    SearchConfig,
+    Searcher,
+    reranked,
+)
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 

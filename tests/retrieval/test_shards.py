@@ -191,3 +191,22 @@ def test_a_part_of_a_map_goes_to_others_as_it_is(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", DATABASE)
     part = np.load(tmp_path / "rows.npy", mmap_mode="r")[7:90]
     assert np.array_equal(ForOthers.of(part).opened(), DATABASE[7:90])
+
+
+@pytest.mark.parametrize(
+    "factory", ["PCA16,IVF16,Flat", "PCA16,SQ8", "RR16,IVF16,PQ8", "OPQ4_8,IVF4,PQ4", "OPQ4_8,PQ4"]
+)
+def test_indexes_behind_a_rotation_are_put_together(factory: str) -> None:
+    pieces = ShardedDescriptors.cut(DATABASE, 3, step=500)
+    assert [len(piece) for piece in pieces.shards] == [1000, 1500, 1500]
+    given = {"train_points": 1000, "block": 500}
+    one, three = (build_index(DATABASE, factory, pieces=p, **given) for p in ((), pieces.shards))
+    assert np.array_equal(faiss.serialize_index(one), faiss.serialize_index(three))
+
+
+def test_cuts_at_steps_end_with_the_rows() -> None:
+    for count, pieces, step in ((10, 3, 4), (8, 9, 4), (3, 2, 4), (4, 4, 1)):
+        shards = ShardedDescriptors.cut(DATABASE[:count], pieces, step).shards
+        assert sum(map(len, shards)) == count
+        assert all(len(shard) % step == 0 for shard in shards[:-1])
+        assert all(map(len, shards))

@@ -6,8 +6,9 @@ a process and comes back is pickled: only processes of the same user, or of a cl
 trust, hear each other (docs/adr/0035).
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
-import importlib
 import importlib.util
 import logging
 import pickle
@@ -15,11 +16,16 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import UserError, first_line
+from ssl_kedro.core.files import ForOthers, replaced_file
+from ssl_kedro.core.members import ClusterError, check_certificates, check_workers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,15 +35,11 @@ _ADDRESS = re.compile(r"(tcp|tls)://[^/\s:]+:\d{1,5}|(tcp|tls)://\[[0-9a-fA-F:.]
 _PACKAGES = ("distributed", "cryptography")
 # Of a scheduler that is there; one that is not costs so long.
 _ANSWER_S = 10
-# Machines of a cluster may be starting still, and processes again.
+# Processes may be starting again.
 _WORKER_S = 60
 _LOOK_S = 5
 # Pieces that wait at each process, so that none is idle and few are in memory.
 _WAITING = 2
-
-
-class ClusterError(UserError, RuntimeError):
-    """Processes that cannot be started or reached, or that ended at their work."""
 
 
 def check_spread(processes: int, cluster: str | None) -> None:
@@ -84,17 +86,37 @@ class Workers:
         for number, piece in enumerate(pieces):
             yield number, function(piece)
 
+    def lent(self, array: np.ndarray) -> ForOthers:
+        """An array for many pieces: where it lies, so that they do not carry it, if it can be."""
+        return ForOthers.of(array)
+
 
 HERE = Workers()
 
 
 class _Others(Workers):
-    """Processes that a Dask client reaches."""
+    """Processes that a Dask client reaches.
+
+    Args:
+        client: that reaches them.
+        scratch: a folder that they see, None where there may be none.
+    """
 
     here = False
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, scratch: Path | None = None) -> None:
+        self._client, self._scratch = client, scratch
+        self._lent = 0
+
+    def lent(self, array: np.ndarray) -> ForOthers:
+        """See :meth:`Workers.lent`."""
+        found = ForOthers.of(array)
+        if found.array is None or self._scratch is None:
+            return found
+        path, self._lent = self._scratch / f"lent_{self._lent}.npy", self._lent + 1
+        with replaced_file(path, array.nbytes) as temporary, temporary.open("wb") as file:
+            np.save(file, found.array, allow_pickle=False)
+        return ForOthers.of(np.load(path, mmap_mode="r", allow_pickle=False))
 
     def results(self, function: Callable[[T], R], pieces: Iterable[T]) -> Numbered[R]:
         """See :meth:`Workers.results`; what is finished is released, and not made again."""
@@ -104,7 +126,8 @@ class _Others(Workers):
         given: dict[Any, int] = {}
         idle_since = time.monotonic()
         while True:
-            workers = len(self._client.nthreads())
+            with _scheduler_there(OSError):
+                workers = len(self._client.nthreads())
             room = _WAITING * max(1, workers) - len(given)
             for _, (number, piece) in zip(range(room), remaining, strict=False):
                 # A worker that cannot read what Dask packs for it leaves without a word.
@@ -112,7 +135,11 @@ class _Others(Workers):
                 given[self._client.submit(_told, packed, pure=False)] = number
             if not given:
                 return
-            with self._client.as_current(), contextlib.suppress(TimeoutError):
+            with (
+                _scheduler_there(OSError),
+                self._client.as_current(),
+                contextlib.suppress(TimeoutError),
+            ):
                 wait(list(given), timeout=_LOOK_S, return_when="FIRST_COMPLETED")
             if workers:
                 idle_since = time.monotonic()
@@ -125,20 +152,39 @@ class _Others(Workers):
                 yield number, result
 
 
+@contextlib.contextmanager
+def _scheduler_there(*more: type[Exception]) -> Iterator[None]:
+    """Within, what a client raises when its scheduler ends is a user's error."""
+    from distributed.client import FuturesCancelledError  # noqa: PLC0415  optional
+    from distributed.comm.core import CommClosedError  # noqa: PLC0415  optional
+
+    cancelled = (asyncio.CancelledError, concurrent.futures.CancelledError, FuturesCancelledError)
+    kinds: tuple[type[BaseException], ...] = (*cancelled, CommClosedError, *more)
+    try:
+        yield
+    except kinds as error:
+        raise ClusterError(
+            f"the Dask scheduler is not there any more ({first_line(error)}): start it and its "
+            "workers again, then run again; finished blocks are kept"
+        ) from None
+
+
 def _result(future: Any) -> Any:
     """What a piece of work gave.
 
     Raises:
-        ClusterError: a user's error, or the end of every process that tried.
+        ClusterError: a user's error, or the end of the scheduler or of every process that tried.
     """
     from distributed import KilledWorker  # noqa: PLC0415  optional
 
     try:
-        return future.result()
+        with _scheduler_there():
+            return future.result()
     except KilledWorker as error:
         raise ClusterError(
             f"a piece of work ended every process it was given to: {first_line(error)}. "
-            "Processes are ended where memory is short: use fewer, or smaller batches"
+            "Processes are ended where memory is short: use fewer, or fewer threads in each, and "
+            "run again; finished blocks are kept"
         ) from None
 
 
@@ -170,12 +216,12 @@ def spread(processes: int = 1, cluster: str | None = None) -> Iterator[Workers]:
     elif processes == 1:
         yield HERE
     else:
-        with _started(processes) as client:
-            yield _Others(client)
+        with _started(processes) as workers:
+            yield workers
 
 
 @contextlib.contextmanager
-def _started(processes: int) -> Iterator[Any]:
+def _started(processes: int) -> Iterator[Workers]:
     from distributed import Client, LocalCluster  # noqa: PLC0415  optional
 
     with (
@@ -192,45 +238,25 @@ def _started(processes: int) -> Iterator[Any]:
         ) as local,
         Client(local, set_as_default=False) as client,
     ):
-        yield client
+        yield _Others(client, Path(scratch))
 
 
 @contextlib.contextmanager
 def _reached(cluster: str) -> Iterator[Any]:
     from distributed import Client  # noqa: PLC0415  optional
 
+    check_certificates(cluster)
     try:
         client = Client(cluster, timeout=_ANSWER_S, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # TypeError: tls without certificates
+    except (OSError, ValueError) as error:
         raise ClusterError(
             f"cluster = {cluster!r}: no Dask scheduler answered there within {_ANSWER_S} s "
             f"({first_line(error)}); start one with `dask scheduler`, or see whether this machine "
             "may reach that port"
         ) from None
     with client:
-        try:
-            client.wait_for_workers(1, timeout=_WORKER_S)
-            found = client.run(_version)
-        except TimeoutError:
-            raise ClusterError(
-                f"cluster = {cluster!r}: no worker came within {_WORKER_S} s; start some "
-                f"with `dask worker {cluster}`"
-            ) from None
-        except ModuleNotFoundError as error:
-            raise ClusterError(
-                f"cluster = {cluster!r}: {first_line(error)} on a worker; install "
-                f"ssl_kedro {_version()} on every machine"
-            ) from None
-        if others := {one for one in found.values() if one != _version()}:
-            raise ClusterError(
-                f"cluster = {cluster!r}: found workers with version {', '.join(sorted(others))}, "
-                f"expected {_version()} as here; install one version everywhere"
-            )
+        check_workers(client, cluster)
         yield client
-
-
-def _version() -> str:
-    return str(importlib.import_module("ssl_kedro").__version__)
 
 
 def _told(packed: bytes) -> Any:

@@ -26,6 +26,9 @@ from ssl_kedro.encoders.maps import MapNetwork, load_map_network
 from ssl_kedro.encoders.onnx_maps import OnnxMaps
 from ssl_kedro.encoders.timm_maps import TimmMaps
 
+# On a side, of images that are compared by their pixels.
+_MOST_PIXELS = 64
+
 Positive = Annotated[float, Range(above=0, at_most=1000)]
 
 
@@ -59,7 +62,7 @@ class FrozenEncoderConfig(Config):
     branch: Branch = "dense"
     depth: Literal[50, 101] = 50
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
-    side: Annotated[int, Range(at_least=2, at_most=64)] = 16
+    side: Annotated[int, Range(at_least=2, at_most=_MOST_PIXELS)] = 16
     model: str = ""
     pixel_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     pixel_std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
@@ -257,7 +260,10 @@ class PixelMaps(MapNetwork):
     @classmethod
     def from_description(cls, values: Mapping[str, Any]) -> Self:
         """See :class:`~ssl_kedro.encoders.bundled.Bundled`."""
-        return cls(values["side"])
+        side = values["side"]
+        if type(side) is not int or not 1 <= side <= _MOST_PIXELS:
+            raise ValueError(f"found side {side!r}, expected 1 to {_MOST_PIXELS} px")
+        return cls(side)
 
     def forward(self, images: Tensor) -> Tensor:
         """Less each channel's mean, (N, 3, H, W) -> (N, 3 side^2, 1, 1)."""

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -119,6 +121,22 @@ def load_map_network(folder: Path, branch: Branch = "dense") -> MapNetwork:
         return BranchMaps(found, branch).eval()
     except ValueError as error:
         raise BundleError(f"{folder}: {error}") from error
+
+
+def network_fingerprint(network: MapNetwork) -> str:
+    """Changes with whatever decides a network's maps: kind, branch, shape, weights."""
+    branch = network.branch if isinstance(network, BranchMaps) else None
+    try:
+        described = network.bundled.description()
+        # Where a file lies says nothing of its content, which is among the tensors.
+        shape = json.dumps({k: v for k, v in described.items() if k != "file"}, sort_keys=True)
+    except TypeError:  # of a kind that has no description
+        shape = repr(network)
+    found = hashlib.sha256(f"{type(network).__name__}\x1f{branch}\x1f{shape}".encode())
+    for name, value in network.state_dict().items():
+        found.update(f"{name}\x1f{value.dtype}\x1f{tuple(value.shape)}\x1e".encode())
+        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
 
 
 @torch.no_grad()

@@ -5,7 +5,9 @@ not follow from who computes it. What is there when a run ends early is not made
 """
 
 import functools
+import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -18,16 +20,19 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.devices import limited_threads, resolved_device
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.core.files import DamagedFileError, reading, replaced_file
 from ssl_kedro.encoders.bundle import save_bundle
 from ssl_kedro.encoders.maps import BranchMaps, MapNetwork, load_map_network
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.images.photographs import Batch, Photographs, batches
+from ssl_kedro.images.photographs import Batch, Photographs, Unreadable, batches
 from ssl_kedro.retrieval.descriptors import PoolingConfig, pooled
 
 _IDENTITY, _NETWORK = "identity.json", "network"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class How:
         precision: of the network.
         batch_size: images of one shape at a time.
         decoders: threads that decode; None = one for each core.
-        threads: that compute; None = as many as the process has.
+        threads: that compute, a batch each; None = as many as the process has.
     """
 
     resize: Resize
@@ -131,26 +136,45 @@ class Block:
 class Blocks:
     """A folder of blocks of one collection, all made from one thing.
 
+    Its name follows from that thing: whoever still makes blocks of another, such as a worker
+    whose client was killed, writes elsewhere.
+
     Args:
-        folder: need not exist; what was made from something else is removed.
+        root: where the folder is; need not exist.
         identity: what the blocks are made from, with all that decides how they are cut.
         count: N images of the collection.
         size: images of a block.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], count: int, size: int) -> None:
-        self.folder = folder
-        self._identity = json.dumps(identity, sort_keys=True)
+    def __init__(self, root: Path, identity: Mapping[str, Any], count: int, size: int) -> None:
+        self._root = root
+        self._identity = dict(identity)
+        told = json.dumps(self._identity, sort_keys=True)
+        self.folder = root / hashlib.sha256(told.encode()).hexdigest()[:16]
         self.bounds = [(first, min(first + size, count)) for first in range(0, count, size)]
-        with suppress(OSError, ValueError):
-            if (folder / _IDENTITY).read_text(encoding="utf-8") == self._identity:
-                return
-        shutil.rmtree(folder, ignore_errors=True)
 
     def begin(self) -> None:
-        """Make the folder, and say in it what its blocks are made from."""
+        """Make the folder, say in it what its blocks are made from, and remove all others."""
         with replaced_file(self.folder / _IDENTITY) as temporary:
-            temporary.write_text(self._identity, encoding="utf-8")
+            temporary.write_text(json.dumps(self._identity), encoding="utf-8")
+        for other in self._root.iterdir():
+            if other == self.folder:
+                continue
+            if blocks := len(list(other.glob("block_*.safetensors"))):
+                told = "%s: %d finished blocks are thrown away, made with another %s"
+                _log.warning(told, self._root, blocks, ", ".join(self._differs(other)))
+            if other.is_dir():
+                shutil.rmtree(other, ignore_errors=True)
+            else:
+                other.unlink()
+
+    def _differs(self, other: Path) -> list[str]:
+        """Names of what the blocks of another folder were made with and these are not."""
+        theirs: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            theirs = json.loads((other / _IDENTITY).read_text(encoding="utf-8"))
+        mine = json.loads(json.dumps(self._identity))  # as JSON has it: lists for tuples
+        return sorted(n for n in {*mine, *theirs} if mine.get(n) != theirs.get(n))
 
     @property
     def network(self) -> Path:
@@ -202,12 +226,11 @@ def make_block(block: Block, advance: Callable[[int], object] = lambda _: None) 
     if read_block(block.path) is not None:
         return  # by a process that was lost before it could say so
     how, given = block.how, block.network
-    with limited_threads(how.threads or torch.get_num_threads()):
-        if isinstance(given, NetworkFiles):
-            network = _kept(given, how.device)
-        else:
-            network = on_device(given, how.device)
-        made = _computed(network, block.photographs, how, advance)
+    if isinstance(given, NetworkFiles):
+        network = _kept(given, how.device)
+    else:
+        network = on_device(given, how.device)
+    made = _computed(network, block.photographs, how, advance)
     with replaced_file(block.path, made.vectors.nbytes) as temporary:
         told = {"skipped": json.dumps(made.skipped)}
         save_file({"vectors": made.vectors, "counts": made.counts}, temporary, told)
@@ -251,19 +274,29 @@ def _computed(
     counts = np.zeros(len(photographs), dtype=np.int64)
     found: list[np.ndarray] = []
     skipped: list[tuple[str, str]] = []
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bf16"),
-    ):
-        for one in batches(photographs, how.resize, how.batch_size, how.decoders):
-            if isinstance(one, Batch):
-                maps = network(torch.from_numpy(one.images).to(device))
-                vectors = pooled(maps, how.pooling).float().cpu().numpy()
+
+    def vectors_of(one: Batch | Unreadable) -> tuple[Batch | Unreadable, np.ndarray]:
+        if isinstance(one, Unreadable):
+            return one, np.zeros((0, 0, 0), dtype=np.float32)
+        torch.set_num_threads(1)  # of this thread: more would decide the last bits
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bf16"),
+        ):
+            maps = network(torch.from_numpy(one.images).to(device))
+            return one, pooled(maps, how.pooling).float().cpu().numpy()
+
+    read = batches(photographs, how.resize, how.batch_size, how.decoders)
+    # What a GPU computes comes one after another in any case.
+    at_once = 1 if device.type == "cuda" else how.threads or torch.get_num_threads()
+    with limited_threads(1):  # afterwards new threads have again what they had before
+        for one, vectors in computed_ahead(vectors_of, read, at_once, 1):
+            if isinstance(one, Unreadable):
+                skipped.append((photographs.names[one.index], one.reason))
+                advance(1)
+            else:
                 counts[one.indices] = vectors.shape[1]
                 found.append(vectors.reshape(-1, network.map_channels))
                 advance(len(one.indices))
-            else:
-                skipped.append((photographs.names[one.index], one.reason))
-                advance(1)
     none = np.zeros((0, network.map_channels), dtype=np.float32)
     return Made(np.concatenate([none, *found]), counts, skipped)

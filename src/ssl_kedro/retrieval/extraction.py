@@ -6,7 +6,6 @@ when something that it was made from has changed.
 
 import copy
 import dataclasses
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from ssl_kedro.core.cluster import check_spread, cores_of_each, spread
@@ -25,12 +25,12 @@ from ssl_kedro.core.devices import limited_threads, resolved_device, threads_of_
 from ssl_kedro.core.files import DamagedFileError, reading
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
-from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm
+from ssl_kedro.encoders.maps import MapNetwork, adapt_batch_norm, network_fingerprint
 from ssl_kedro.images.decode import Resize
-from ssl_kedro.images.files import check_skipped, images_below
-from ssl_kedro.images.photographs import Batch, FilePhotographs, Photographs, batches
+from ssl_kedro.images.files import check_skipped
+from ssl_kedro.images.photographs import Batch, Photographs, batches
 from ssl_kedro.retrieval.blocks import Block, Blocks, How, NetworkFiles, make_block
-from ssl_kedro.retrieval.descriptors import PoolingConfig, aggregated
+from ssl_kedro.retrieval.descriptors import PoolingConfig
 
 _VECTORS, _STARTS = "vectors.npy", "starts.npy"
 _SKIPPING = "extract.max_skipped"
@@ -49,9 +49,10 @@ class ExtractConfig(Config):
         processes: of this machine that extract and search; 1 = this one alone.
         cluster: address of a Dask scheduler whose workers do so, "tcp://host:8786"; None = none.
             Images and results then lie on a disk that all of them see at one path.
-        threads: of each process that compute; None = this process' threads, shared among
-            processes, and on a cluster what each worker has. Vectors are equal to the last bit
-            for any number of processes where this is a number, on processors of one kind.
+        threads: of each process that compute, each a batch: memory grows with them; None = this
+            process' threads, shared among processes, and on a cluster what each worker has.
+            Vectors are equal to the last bit for any number of them and of processes, on
+            processors of one kind.
         block: images that a process takes at a time and that are lost when it is killed.
     """
 
@@ -76,9 +77,6 @@ class ExtractConfig(Config):
             threads = threads or threads_of_each(self.processes)
             decoders = decoders or cores_of_each(self.processes)
         return How(resize, pooling, self.device, self.precision, self.batch_size, decoders, threads)
-
-
-_POOLING, _CONFIG = PoolingConfig(), ExtractConfig()
 
 
 @dataclass(frozen=True)
@@ -127,6 +125,11 @@ class VectorStore(MappedStore):
             return None
         return made if complete else None
 
+    def locked(self) -> FileLock:
+        """Held while vectors are made, and by who reads what it has made; reentrant."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder.with_name(f".{self.folder.name}.lock"), is_singleton=True)
+
     def holds(self, identity: Mapping[str, Any]) -> bool:
         """Whether all vectors are there that would be made from this."""
         found = self.description()
@@ -139,15 +142,6 @@ class VectorStore(MappedStore):
     def starts(self) -> np.ndarray:
         """First vector of each image, and M, (N + 1,) int64."""
         return np.asarray(np.load(self.folder / _STARTS, allow_pickle=False))
-
-
-def network_fingerprint(network: MapNetwork) -> str:
-    """Changes with the network's weights and shape."""
-    found = hashlib.sha256(type(network).__name__.encode())
-    for name, value in network.state_dict().items():
-        found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 def adapted(
@@ -203,29 +197,32 @@ def extract_vectors(
         ConfigError: more unreadable images than ``max_skipped``, or no readable one.
         ClusterError, InputError: other processes that cannot do their part.
     """
-    known = store.description()
-    if known is not None and known.identity == dict(identity):
-        return known
-    began, count = time.perf_counter(), len(photographs)
-    how = config.how(resize, pooling)
-    folder = store.folder.with_name(f".{store.folder.name}.blocks")
-    cut = {"device": str(resolved_device(config.device)), "batch_size": config.batch_size}
-    cut |= {"block": config.block, "threads": how.threads}
-    blocks = Blocks(folder, {**identity, **cut}, count, config.block)
-    blocks.begin()
-    skipped = _all_blocks(blocks, photographs, network, how, config, label)
-    counts = np.zeros(count, dtype=np.int64)
-    with store.written((network.map_channels,), "<f4") as (array, description):
-        for (first, stop), made in zip(blocks.bounds, blocks.all_made(), strict=True):
-            array.add(made.vectors)
-            counts[first:stop] = made.counts
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        np.save(array.path.with_name(_STARTS), starts, allow_pickle=False)
-        seconds = round(time.perf_counter() - began, 2)
-        found = Extracted(dict(identity), skipped, seconds, count, array.rows, network.map_channels)
-        description.update(dataclasses.asdict(found))
-    shutil.rmtree(folder)
-    return found
+    with store.locked():
+        known = store.description()
+        if known is not None and known.identity == dict(identity):
+            return known
+        began, count = time.perf_counter(), len(photographs)
+        folder = store.folder.with_name(f".{store.folder.name}.blocks")
+        cut = {"device": str(resolved_device(config.device)), "batch_size": config.batch_size}
+        # Adapted norms have last bits that the identity knows nothing of.
+        cut |= {"block": config.block, "weights": network_fingerprint(network)}
+        blocks = Blocks(folder, {**identity, **cut}, count, config.block)
+        blocks.begin()
+        how = config.how(resize, pooling)
+        skipped = _all_blocks(blocks, photographs, network, how, config, label)
+        counts = np.zeros(count, dtype=np.int64)
+        with store.written((network.map_channels,), "<f4") as (array, description):
+            for (first, stop), made in zip(blocks.bounds, blocks.all_made(), strict=True):
+                array.add(made.vectors)
+                counts[first:stop] = made.counts
+            starts = np.concatenate([[0], np.cumsum(counts)])
+            np.save(array.path.with_name(_STARTS), starts, allow_pickle=False)
+            seconds = round(time.perf_counter() - began, 2)
+            shape = (count, array.rows, network.map_channels)
+            found = Extracted(dict(identity), skipped, seconds, *shape)
+            description.update(dataclasses.asdict(found))
+        shutil.rmtree(folder)
+        return found
 
 
 def _all_blocks(
@@ -267,46 +264,3 @@ def _all_blocks(
                 bar.update(stop - first)
     found = check(config.max_skipped)
     return found if len(found) < count else check(-1.0)
-
-
-def described_folder(
-    images: Path,
-    network: MapNetwork,
-    vectors: Path,
-    *,
-    size: int,
-    pooling: PoolingConfig = _POOLING,
-    config: ExtractConfig = _CONFIG,
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Descriptors of all images below a folder, in this process, several, or on a cluster.
-
-    Args:
-        images: the folder.
-        network: from :func:`~ssl_kedro.encoders.frozen.frozen_encoder`, say.
-        vectors: folder for the vectors, kept: called again, it starts from them.
-        size: px that images are brought to, both sides.
-        pooling: of the maps.
-        config: processes, cluster, device, batch size.
-
-    Returns:
-        Names of the images below the folder, sorted, and a unit row for each, (N, C) float32, not
-        whitened; a row of zeros where an image could not be read.
-
-    Raises:
-        ConfigError: too many unreadable images, or processes that cannot be started.
-        ClusterError, InputError: as :func:`extract_vectors`.
-    """
-    names = images_below(images)
-    photographs = FilePhotographs([images / name for name in names], names)
-    identity = {
-        "network": network_fingerprint(network),
-        "size": size,
-        "pooling": dataclasses.asdict(pooling),
-        "precision": config.precision,
-        "images": photographs.fingerprint(),
-    }
-    store, shape = VectorStore(vectors), Resize(size, keep_aspect=False)
-    extract_vectors(
-        photographs, network, shape, pooling, config, store, identity, f"descriptors of {images}"
-    )
-    return photographs.names, aggregated(store.vectors(), store.starts(), None)

@@ -15,6 +15,8 @@ from ssl_kedro.retrieval.search import Rows, ordered, pair_products
 
 # A scan of a million vectors of 512 numbers reads 2 GB; see docs/scaling.md for what it takes.
 _EXACT_UP_TO = 1_000_000
+# Rows added at a time, as large as a rotation's product takes: it gives other last bits to others.
+FILL_BLOCK = 16_384
 # faiss warns below so many training points a cell, and results suffer.
 _POINTS_A_CELL = 39
 _EXAMPLES = '"Flat", "IVF4096,PQ64", "OPQ64,IVF4096,PQ64" or "HNSW32"'
@@ -112,7 +114,7 @@ def build_index(
     descriptors: Rows,
     factory: str,
     *,
-    block: int = 65_536,
+    block: int = FILL_BLOCK,
     pieces: Sequence[np.ndarray] = (),
     workers: Workers = HERE,
     **training: int,
@@ -124,8 +126,8 @@ def build_index(
         factory: faiss factory string.
         block: rows read at a time.
         pieces: the same rows, cut into consecutive pieces that workers fill copies with. These are
-            put together in order: the index is what filling it here would give. Kinds that faiss
-            cannot put together (HNSW) are filled here.
+            put together in order: the index is what filling it here would give, where pieces end
+            with blocks. Kinds that faiss cannot put together (HNSW) are filled here.
         workers: for the pieces.
         training: see :func:`trained_index`.
     """
@@ -138,13 +140,11 @@ def build_index(
     empty, parts = faiss.serialize_index(made), {}
     made = faiss.deserialize_index(empty)  # of the very class that the copies have
     given = ((empty, ForOthers.of(piece), block) for piece in pieces)
-    joined = 0
+    joined, numbered = 0, isinstance(_inner(faiss, made), faiss.IndexIVF)
     for number, part in workers.results(_filled, given):
         parts[number] = part
         while joined in parts:  # as soon as those before are there: few wait in memory
             more = faiss.deserialize_index(parts.pop(joined))
-            owner = faiss.downcast_index(made)
-            numbered = isinstance(owner, faiss.IndexIVF | faiss.IndexPreTransform)
             made.merge_from(more, made.ntotal if numbered else 0)
             joined += 1
     return made
@@ -173,7 +173,7 @@ def _joins(index: Any) -> bool:
     return True
 
 
-def fill(index: Any, descriptors: Rows, block: int = 65_536) -> None:
+def fill(index: Any, descriptors: Rows, block: int = FILL_BLOCK) -> None:
     """Add all rows, reading so many of them at a time.
 
     Raises:

@@ -1,24 +1,18 @@
-"""Rankings by global search, and after query expansion and augmentation (thesis 3.4.1).
+"""Query expansion and database-side augmentation (thesis 3.4.1).
 
 Convention: descriptors are unit vectors, float32, database (N, D) and queries (Q, D);
 neighbours are database indices, nearest first, (Q, K) or (N, K). A weight for each of them
 says how much it counts; 0 leaves it out.
 """
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.config import Config, Range
-from ssl_kedro.retrieval.index import build_index, refined, search_index
-from ssl_kedro.retrieval.search import full_rankings, similarities
-from ssl_kedro.retrieval.shards import ShardedDescriptors, search_shards
 from ssl_kedro.retrieval.whitening import unit_rows
 
-# Below every similarity of unit vectors: where images without a descriptor stand.
-_BELOW_ALL = -2.0
 # Rows of neighbours gathered at a time: bounds the memory of N x K x D products.
 _BLOCK_BYTES = 64e6
 
@@ -42,99 +36,6 @@ class RerankingConfig(Config):
     alpha: Annotated[float, Range(at_least=0, at_most=100)] = 3.0
 
 
-@dataclass(frozen=True)
-class SearchConfig(Config):
-    """How neighbours are found.
-
-    Args:
-        index: "exact", or a faiss factory string such as "IVF4096,PQ64" or "HNSW32".
-        probes: cells of an inverted file that a query visits.
-        depth: results of a query, where the index is not exact.
-        refine: order these by exact similarity, read from the descriptors.
-        train_points: vectors that an index is trained on, at most.
-        shards: pieces of the database, each for one of the processes or workers of
-            ``extract``: an index is filled, and neighbours are found exactly, in each of them.
-    """
-
-    index: str = "exact"
-    probes: Annotated[int, Range(at_least=1)] = 16
-    depth: Annotated[int, Range(at_least=1)] = 1000
-    refine: bool = True
-    train_points: Annotated[int, Range(at_least=1)] = 200_000
-    shards: Annotated[int, Range(at_least=1, at_most=4096)] = 1
-
-
-def index_of(
-    descriptors: np.ndarray, config: SearchConfig, seed: int, workers: Workers = HERE
-) -> Any:
-    """The faiss index of a configuration that is not "exact", filled by workers."""
-    return build_index(
-        descriptors,
-        config.index,
-        train_points=config.train_points,
-        seed=seed,
-        pieces=ShardedDescriptors.cut(descriptors, config.shards).shards,
-        workers=workers,
-    )
-
-
-@dataclass(frozen=True)
-class Searcher:
-    """Finds neighbours in one database, exactly or by an index.
-
-    Args:
-        database: (N, D) float32, unit rows; zero rows (images that could not be read) are
-            found last.
-        index: a faiss index of the rows; None = exact search.
-        config: what is looked at with an index, and how it was made.
-        seed: that it was made with.
-        workers: that search pieces of the database, or fill an index from them.
-    """
-
-    database: np.ndarray
-    index: Any = None
-    config: SearchConfig = SearchConfig()
-    seed: int = 0
-    workers: Workers = HERE
-
-    def rankings(self, queries: np.ndarray) -> np.ndarray:
-        """Database indices, best first, (N, Q) where exact, else (depth, Q), int32."""
-        if self.index is not None:
-            return self.nearest(queries, self.config.depth).T.copy()
-        return full_rankings(similarities_unseen_last(self.database, queries))
-
-    def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """The first results, at most N, (Q, count), int32."""
-        wanted = min(count, len(self.database))
-        if self.index is not None:
-            _, found = search_index(self.index, queries, wanted, probes=self.config.probes)
-            if self.config.refine:
-                _, found = refined(self.database, queries, found, wanted)
-        else:
-            pieces = ShardedDescriptors.cut(self.database, self.config.shards)
-            _, found = search_shards(pieces, queries, wanted, workers=self.workers)
-        return np.asarray(found, dtype=np.int32)
-
-    def augmented(self, count: int) -> "Searcher":
-        """A searcher of the same kind after augmentation with so many rows, each itself first."""
-        rows = np.asarray(self.database)
-        others = without(self.nearest(rows, count), np.arange(len(rows)))
-        augmented = augmented_database(rows, others)
-        # What could not be read does not become the mean of strangers.
-        augmented[~rows.any(axis=1)] = 0
-        index = None
-        if self.index is not None:
-            index = index_of(augmented, self.config, self.seed, self.workers)
-        return replace(self, database=augmented, index=index)
-
-
-def similarities_unseen_last(database: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Inner products, (N, Q) float64; images without a descriptor (zero rows) below all others."""
-    found = similarities(database, queries)
-    found[~database.any(axis=1)] = _BELOW_ALL
-    return found
-
-
 def without(neighbours: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Neighbours less one row each, (Q, K) -> (Q, K - 1); the last goes where it is not there.
 
@@ -145,38 +46,6 @@ def without(neighbours: np.ndarray, rows: np.ndarray) -> np.ndarray:
     matches = neighbours == rows[:, None]
     matches[~matches.any(axis=1), -1] = True
     return np.asarray(neighbours[~matches].reshape(len(neighbours), -1))
-
-
-def reranked(
-    searcher: Searcher,
-    queries: np.ndarray,
-    global_rankings: np.ndarray,
-    own_rows: np.ndarray,
-    config: RerankingConfig,
-) -> dict[str, np.ndarray]:
-    """Rankings after AQE, DBA, DBA then AQE, and alpha-QE, each as from the searcher.
-
-    Args:
-        searcher: of the database.
-        queries: (Q, D).
-        global_rankings: of the searcher, (K, Q).
-        own_rows: the database row that is the query itself, (Q,), -1 = none; it does not
-            expand it.
-        config: numbers of neighbours.
-    """
-    augmented = searcher.augmented(config.dba)
-    after = augmented.rankings(queries)
-
-    def expanded(by: Searcher, rankings: np.ndarray, count: int, power: float) -> np.ndarray:
-        neighbours = without(rankings[: count + 1].T, own_rows)[:, :count]
-        return by.rankings(expanded_queries(queries, by.database, neighbours, power))
-
-    return {
-        "aqe": expanded(searcher, global_rankings, config.aqe, 0.0),
-        "dba": after,
-        "dba_aqe": expanded(augmented, after, config.dba_aqe, 0.0),
-        "alpha_qe": expanded(searcher, global_rankings, config.alpha_qe, config.alpha),
-    }
 
 
 def expanded_queries(

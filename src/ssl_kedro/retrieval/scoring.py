@@ -16,7 +16,7 @@ from ssl_kedro.retrieval.protocols import (
     places_in_rankings,
     precisions_at,
 )
-from ssl_kedro.retrieval.ranking import similarities_unseen_last
+from ssl_kedro.retrieval.searcher import similarities_unseen_last
 from ssl_kedro.retrieval.whitening import Whitening
 
 PRECISIONS_AT = (1, 5, 10)

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from ssl_kedro.core.ahead import computed_ahead
+from ssl_kedro.core.devices import limited_threads
+
 # Rows of the database in memory at a time, and of similarities in one product.
 _BLOCK_BYTES = 64e6
 _QUERIES = 1024
@@ -44,8 +47,17 @@ def similarities(database: Rows, queries: np.ndarray) -> np.ndarray:
     check_shapes(database, queries)
     found = np.empty((len(database), len(queries)), dtype=np.float64)
     asked = torch.from_numpy(np.array(queries, dtype=np.float64)).T
-    for first, block in _blocks(database, np.float64):
+    rows = _rows_at_once(database)
+
+    def multiply(first: int) -> None:
+        torch.set_num_threads(1)  # of this thread: more may decide the last bits
+        block = torch.from_numpy(np.array(database[first : first + rows], dtype=np.float64))
         torch.mm(block, asked, out=torch.from_numpy(found[first : first + len(block)]))
+
+    at_once, firsts = torch.get_num_threads(), range(0, len(database), rows)
+    with limited_threads(1):  # afterwards new threads have again what they had before
+        for _ in computed_ahead(multiply, firsts, at_once, 1):
+            pass
     _check_numbers(found)
     return found
 
@@ -56,8 +68,10 @@ def full_rankings(found: np.ndarray) -> np.ndarray:
     Args:
         found: similarities (N, Q).
     """
-    order = torch.sort(torch.from_numpy(found), dim=0, descending=True, stable=True).indices
-    return np.asarray(order.to(torch.int32).numpy())
+    # Rows of memory that follow each other are sorted three times as fast.
+    rows = torch.from_numpy(np.ascontiguousarray(found.T))
+    order = torch.sort(rows, dim=1, descending=True, stable=True).indices
+    return np.asarray(order.T.to(torch.int32).numpy())
 
 
 def nearest(database: Rows, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -186,12 +200,14 @@ def _candidates(
     return scores.numpy(), indices.numpy(), longest
 
 
-def _blocks(
-    database: Rows, kind: type[np.floating[Any]] = np.float32
-) -> Iterator[tuple[int, torch.Tensor]]:
-    rows = max(1, int(_BLOCK_BYTES / (8 * max(database.shape[1], _QUERIES))))
+def _rows_at_once(database: Rows) -> int:
+    return max(1, int(_BLOCK_BYTES / (8 * max(database.shape[1], _QUERIES))))
+
+
+def _blocks(database: Rows) -> Iterator[tuple[int, torch.Tensor]]:
+    rows = _rows_at_once(database)
     # One piece of memory for all: fresh pages for each take longer than reading a map.
-    block = np.empty((min(rows, len(database)), database.shape[1]), dtype=kind)
+    block = np.empty((min(rows, len(database)), database.shape[1]), dtype=np.float32)
     for first in range(0, len(database), rows):
         part = database[first : first + rows]
         block[: len(part)] = part

@@ -130,14 +130,17 @@ class ShardedDescriptors:
         return rows
 
     @classmethod
-    def cut(cls, rows: np.ndarray, pieces: int) -> "ShardedDescriptors":
+    def cut(cls, rows: np.ndarray, pieces: int, step: int = 1) -> "ShardedDescriptors":
         """Consecutive pieces of one array or memory map, of nearly equal size.
 
         Args:
             rows: (N, D).
             pieces: at most so many; none is empty.
+            step: all but the last hold a multiple of so many rows.
         """
-        bounds = np.linspace(0, len(rows), min(pieces, len(rows)) + 1).astype(int)
+        steps = -(-len(rows) // step)
+        cuts = np.linspace(0, steps, min(pieces, steps) + 1).astype(int)
+        bounds = np.minimum(cuts * step, len(rows))
         shards = tuple(
             rows_between(rows, int(first), int(stop)) for first, stop in pairwise(bounds)
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssl_kedro.core.cluster import HERE, Workers, spread
-from ssl_kedro.encoders.maps import MapNetwork
+from ssl_kedro.encoders.maps import MapNetwork, network_fingerprint
 from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
@@ -29,11 +29,14 @@ from ssl_kedro.retrieval.extraction import (
     VectorStore,
     adapted,
     extract_vectors,
-    network_fingerprint,
 )
 from ssl_kedro.retrieval.ground_truth.model import GroundTruth
-from ssl_kedro.retrieval.ranking import Searcher, index_of, reranked
 from ssl_kedro.retrieval.scoring import chance_scores, ranking_scores, whitened_scores
+from ssl_kedro.retrieval.searcher import (
+    Searcher,
+    index_of,
+    reranked,
+)
 from ssl_kedro.retrieval.sets import RetrievalSet
 from ssl_kedro.retrieval.whitening import Whitening, learnt_whitening
 
@@ -222,8 +225,9 @@ def search(
     index: Any = None,
 ) -> Arrays:
     """Global search: database indices, best first, (K, Q); full where the search is exact."""
-    searcher = Searcher(descriptors, index, parameters.search, parameters.seed)
-    return {"g": searcher.rankings(query_descriptors)}
+    with _workers(parameters) as workers:
+        searcher = Searcher(descriptors, index, parameters.search, parameters.seed, workers)
+        return {"g": searcher.rankings(query_descriptors)}
 
 
 def rerank(

@@ -22,7 +22,8 @@ from ssl_kedro.pipelines.parameters import (
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import ExtractConfig
 from ssl_kedro.retrieval.index import empty_index
-from ssl_kedro.retrieval.ranking import RerankingConfig, SearchConfig
+from ssl_kedro.retrieval.ranking import RerankingConfig
+from ssl_kedro.retrieval.searcher import SearchConfig
 from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_config
 
 # A dataset's name in ``whitening.learn_on`` for itself, and for no whitening at all.
