@@ -24,8 +24,9 @@ import numpy as np
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import UserError, first_line
-from ssl_kedro.core.files import ForOthers, replaced_file
+from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.members import ClusterError, check_certificates, check_workers
+from ssl_kedro.core.rows import ForOthers
 
 T = TypeVar("T")
 R = TypeVar("R")
