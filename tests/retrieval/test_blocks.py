@@ -213,7 +213,8 @@ def test_a_killed_run_leaves_no_process_and_goes_on_from_its_blocks(tmp_path: Pa
     store = tmp_path / "two"
     script = tmp_path / "node.py"
     script.write_text(NODE.format(count=count, folder=tmp_path / "images", store=store))
-    run = subprocess.Popen([sys.executable, str(script)])
+    places = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.Popen([sys.executable, str(script)], env=os.environ | places)
     blocks = tmp_path / ".two.blocks"
     ends = time.monotonic() + 60
     while len(list(blocks.glob("*/block_*"))) < 2:
