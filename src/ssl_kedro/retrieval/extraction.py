@@ -149,7 +149,8 @@ def adapted(
 ) -> MapNetwork:
     """A copy whose batch norms hold the statistics of these images (thesis 3.4.1).
 
-    One pass of this process alone: the statistics are summed in the order of the images.
+    One pass of this process alone: the statistics are summed in the order of the images. Their last
+    bits follow from the number of threads.
     """
     device = resolved_device(config.device)
     copied = copy.deepcopy(network).to(device)
