@@ -23,6 +23,7 @@ from PIL import Image
 
 from ssl_kedro.core.cluster import spread
 from ssl_kedro.core.devices import limited_threads
+from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.maps import network_fingerprint
 from ssl_kedro.images.decode import Resize
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--factory", default="IVF256,PQ32")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     arguments = parser.parse_args()
+    keep_freed_memory()  # as a run of the pipeline does
     torch.manual_seed(0)
     network = BottleneckResNet(BottleneckConfig(50, arguments.width)).eval()
     with tempfile.TemporaryDirectory() as name:

@@ -26,6 +26,7 @@ from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import UserError, first_line
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.members import ClusterError, check_certificates, check_workers
+from ssl_kedro.core.memory import keep_freed_memory
 from ssl_kedro.core.rows import ForOthers
 
 T = TypeVar("T")
@@ -262,6 +263,7 @@ def _reached(cluster: str) -> Iterator[Any]:
 
 def _told(packed: bytes) -> Any:
     """Errors of users travel as their text: their kinds are not made to be pickled."""
+    keep_freed_memory()
     function, piece = pickle.loads(packed)
     try:
         return function(piece)
