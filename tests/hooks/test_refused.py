@@ -20,6 +20,7 @@ from PIL import Image
 from conftest import ROOT
 from ssl_kedro import cli
 from ssl_kedro.core.errors import UserError
+from ssl_kedro.hooks.launchers import LauncherError, check_alone
 from ssl_kedro.hooks.project import mendable_message
 from ssl_kedro.pipelines import effective_parameters
 
@@ -328,13 +329,20 @@ def test_one_of_several_runs_of_torchrun_is_refused(
     found = kedro(*with_values(pipeline, ""))
     assert "torchrun has started this run 4 times (WORLD_SIZE)" in found
     assert said in found
-    # The single process of `torchrun --nproc-per-node 1`, and variables of other launchers.
+
+
+def test_one_run_of_torchrun_and_variables_of_other_launchers_are_let_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``torchrun --nproc-per-node 1`` starts one."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert kedro(*with_values(pipeline, "")) == "started"
+    check_alone(["dual_gating"])
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "0")
-    assert "torchrun has started this run 4 times (WORLD_SIZE)" in kedro(*with_values(pipeline, ""))
+    with pytest.raises(LauncherError, match=r"torchrun has started this run 4 times"):
+        check_alone(["dual_gating"])
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     for count in ("4", "", "abc"):
         monkeypatch.setenv("WORLD_SIZE", count)
-        assert kedro(*with_values(pipeline, "")) == "started"
+        check_alone(["dual_gating"])

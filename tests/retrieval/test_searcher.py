@@ -63,6 +63,7 @@ def test_memory_bounds_the_queries_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     assert Searcher(DATABASE).rankings(QUERIES[:0]).shape == (40, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("some_at_a_time")
 def test_two_processes_rank_as_one(tmp_path: Path) -> None:
     database, queries = unit(3000, 24, 0), unit(21, 24, 1)

@@ -162,7 +162,7 @@ def test_questions_that_do_not_fit_the_shards(tmp_path: Path) -> None:
         search_shards(shards, QUERIES, 2, indexes=[None])
 
 
-@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("mapped", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_processes_search_and_index_pieces_as_one_does_the_whole(
     tmp_path: Path, mapped: bool
 ) -> None:

@@ -180,6 +180,7 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
         assert torch.equal(again.method.state_dict()[key], value), key
 
 
+@pytest.mark.slow
 def test_two_workers_pretrain_on_panoramas_as_one_and_go_on_from_its_checkpoint(
     tmp_path: Path,
 ) -> None:
