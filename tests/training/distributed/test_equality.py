@@ -77,10 +77,21 @@ def trained(name: str, wide: bool, images: np.ndarray) -> TrainingResult[Method]
     return train(method, source, views, recipe)
 
 
+# Their gated views are what those of VICReg and SimSiam are.
+_LONG = {f"{family}_gating" for family in ("barlow", "byol", "dino", "moco_v2", "moco_v3", "wmse")}
+
+
 @pytest.mark.parametrize(
     ("name", "wide"),
-    # The two losses whose covariances are taken in either of two ways.
-    [*((name, True) for name in sorted(method_classes())), ("vicreg", False), ("barlow", False)],
+    [
+        *(
+            pytest.param(name, True, marks=[pytest.mark.slow] * (name in _LONG))
+            for name in sorted(method_classes())
+        ),
+        # The two losses whose covariances are taken in either of two ways.
+        ("vicreg", False),
+        ("barlow", False),
+    ],
 )
 def test_two_processes_take_the_steps_of_one(double: None, name: str, wide: bool) -> None:
     """Weights, running statistics, queues, multipliers and history after four steps."""
