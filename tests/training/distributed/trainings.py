@@ -77,7 +77,7 @@ def panorama_training(**changes: object) -> PanoramaTraining:
     )
 
 
-def planned(name: str, **changes: object) -> tuple[PlannedTraining[Any], np.ndarray]:
+def planned(name: str = "vicreg", **changes: object) -> tuple[PlannedTraining[Any], np.ndarray]:
     """A training and its images."""
     if name == PANORAMAS:
         return panorama_training(**changes), panoramas()
