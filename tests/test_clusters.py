@@ -224,4 +224,4 @@ def test_the_manifest_s_pods_are_the_machines_of_a_run(without_gpu: None) -> Non
     mounts = {one["mountPath"] for one in container["volumeMounts"]}
     tracked = {one["name"]: one.get("value", "") for one in container["env"]}["MLFLOW_TRACKING_URI"]
     assert str(Path(tracked.removeprefix("sqlite:///")).parent) in mounts
-    assert {"/work/data", "/work/mlruns"} <= mounts
+    assert {"/app/data", "/app/mlruns"} <= mounts
