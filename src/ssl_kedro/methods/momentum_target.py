@@ -2,6 +2,7 @@
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -92,9 +93,9 @@ class MomentumMethod(TwoViewMethod):
         self.add_predictor()
         self.target = MomentumTarget(self.encoder, self.projector)
 
+    @abstractmethod
     def new_projector(self) -> nn.Module:
         """What stands behind the features, and is averaged with the encoder."""
-        raise NotImplementedError
 
     def add_predictor(self) -> None:
         """Build what stands behind the projector of the online network alone."""
