@@ -9,7 +9,8 @@ simclr_dual_gating --folder TRAIN`` prints the seconds of an epoch of ours.
 - ``solo``: solo-learn's own methods in PyTorch Lightning, by the recipes that it publishes for
   CIFAR-10. Release 1.0.2 asks for PyTorch 1.9; install it beside a newer one with ``pip install
   --no-deps solo-learn pytorch-lightning==1.9.5 lightning-bolts==0.7.0 einops torchmetrics
-  lightning-utilities wandb`` and what these import.
+  lightning-utilities wandb`` and what these import. Its W-MSE calls ``torch.cholesky``, which
+  PyTorch no longer has.
 
 Both train a dense network of our shape (BasicBlocks of torchvision behind a 3x3 stem that pads by
 one), on views by the recipe of ours, on one thread, with images decoded in the loop. A first epoch
@@ -78,12 +79,6 @@ SOLO: dict[str, tuple[float, float, str, dict[str, Any]]] = {
         "lars",
         {"proj_output_dim": HIDDEN}
         | {"sim_loss_weight": 25.0, "var_loss_weight": 25.0, "cov_loss_weight": 1.0},
-    ),
-    "wmse": (
-        3e-3,
-        1e-6,
-        "adam",
-        {"proj_output_dim": 64, "whitening_iters": 1, "whitening_size": 128, "whitening_eps": 0.0},
     ),
     "dino": (
         0.3,
