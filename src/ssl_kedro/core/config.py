@@ -23,6 +23,10 @@ from ssl_kedro.core.errors import UserError
 class ConfigError(UserError, ValueError):
     """A configuration value outside its allowed set.
 
+    Cause: a number out of range, a word that is no choice, or two settings that do not fit
+    together.
+    Remedy: set the field that the message names to what it says is allowed.
+
     Args:
         field: name of the field.
         value: what was found.

@@ -23,6 +23,9 @@ class UserError(Exception):
 class InputError(UserError, ValueError):
     """Something that was given and cannot be used.
 
+    Cause: the kinds below say what it was: a parameter, a file, a folder or an address.
+    Remedy: the message ends with what to do.
+
     Args:
         where: the parameter, file or folder at fault.
         found: what was found there.
@@ -39,6 +42,9 @@ class InputError(UserError, ValueError):
 
 class SettingError(InputError):
     """A parameter whose value cannot be used; kinds say in which section of a run's it stands.
+
+    Cause: the value is allowed, but what it names is missing or does not fit.
+    Remedy: the message names the key, such as ``data.root``, and what is expected there.
 
     Args:
         key: the parameter at fault, e.g. "root".

@@ -12,11 +12,20 @@ from ssl_kedro.core.errors import UserError, first_line
 
 
 class DamagedFileError(UserError, ValueError):
-    """A file whose content is not what its place says."""
+    """A file whose content is not what its place says.
+
+    Cause: a file was cut off, overwritten or written by another program.
+    Remedy: delete what the message names and run again; results are made anew.
+    """
 
 
 class StorageError(UserError, OSError):
-    """A disk that is full, read-only, or not to be written to."""
+    """A disk that is full, read-only, or not to be written to.
+
+    Cause: the disk has less room than the results need, or belongs to somebody else.
+    Remedy: free as many bytes as the message says, or run from a folder on another disk.
+    Earlier results are whole.
+    """
 
     @classmethod
     def of(cls, path: Path, reason: str, needed: int, free: int) -> Self:

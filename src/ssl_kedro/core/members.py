@@ -14,7 +14,13 @@ _WORKER_S = 60
 
 
 class ClusterError(UserError, RuntimeError):
-    """Processes that cannot be started or reached, or that ended at their work."""
+    """Processes that cannot be started or reached, or that ended at their work.
+
+    Cause: no worker answers at ``extract.cluster``, one has another version, or a certificate
+    is missing.
+    Remedy: start workers with the same version of ssl_kedro, and run again: finished blocks are
+    kept.
+    """
 
 
 def check_certificates(cluster: str) -> None:

@@ -40,7 +40,13 @@ _OUR_DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT}
 
 
 class RemoteError(InputError):
-    """Data elsewhere that cannot be reached, read or written."""
+    """Data elsewhere that cannot be reached, read or written.
+
+    Cause: a wrong address, missing credentials, no network, or files that changed while they
+    came.
+    Remedy: check address and credentials (docs/remote.md), and run again: what has come is
+    kept.
+    """
 
 
 def is_remote(place: str | None) -> bool:

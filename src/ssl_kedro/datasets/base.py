@@ -20,7 +20,13 @@ Value = TypeVar("Value")
 
 
 class PathError(UserError, DatasetError):
-    """A path that is missing, or not on this machine."""
+    """A path that is missing, or not on this machine.
+
+    Cause: a parameter that should name a file is not set, or an address stands where a node
+    writes while it runs.
+    Remedy: set what the message names; give such entries a path of this machine
+    (docs/remote.md).
+    """
 
 
 class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):

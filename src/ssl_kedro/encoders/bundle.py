@@ -28,7 +28,12 @@ EXTRAS_NAME = "extras.safetensors"
 
 
 class BundleError(UserError, ValueError):
-    """A folder that is not a complete, readable bundle."""
+    """A folder that is not a complete, readable bundle.
+
+    Cause: ``config.json`` or ``weights.safetensors`` is missing, damaged, or of another kind of
+    network.
+    Remedy: give the folder that ``save_encoder`` or a run has written, or write it again.
+    """
 
 
 def save_bundle(network: Bundled, folder: str | Path, provenance: KeyReport | None = None) -> None:

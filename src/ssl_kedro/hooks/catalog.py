@@ -10,7 +10,11 @@ from ssl_kedro.core.errors import UserError, first_few
 
 
 class VersionError(UserError, ValueError):
-    """A version that cannot be loaded."""
+    """A version that cannot be loaded.
+
+    Cause: ``--load-versions`` names a version that is not there, or an entry that keeps none.
+    Remedy: take a version that the message lists, or give the entry ``versioned: true``.
+    """
 
 
 def check_catalog(

@@ -10,7 +10,11 @@ _PORT = 29400
 
 
 class LauncherError(UserError, RuntimeError):
-    """A run that something has started as one of several processes."""
+    """A run that something has started as one of several processes.
+
+    Cause: ``kedro run`` was started by torchrun, or by a launcher that does the same.
+    Remedy: start it once, with the parameters that the message gives (docs/torchrun.md).
+    """
 
 
 def check_alone(trained: Sequence[str]) -> None:

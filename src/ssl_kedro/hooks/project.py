@@ -55,7 +55,12 @@ _UNREADABLE = (YAMLError, OmegaConfBaseException, OSError, ValueError)
 
 
 class ConfigFileError(UserError, ValueError):
-    """A file of the configuration that cannot be read."""
+    """A file of the configuration that cannot be read.
+
+    Cause: a YAML file below ``conf/`` has a mistake, or names an environment variable that is
+    not set.
+    Remedy: correct the file and line that the message names.
+    """
 
 
 class ParameterAwareConfigLoader(OmegaConfigLoader):
@@ -138,7 +143,11 @@ _OF_RUNS = ("run", "mlflow_run_id")
 
 
 class RunnerError(UserError, ValueError):
-    """A runner that the pipelines cannot be run with."""
+    """A runner that the pipelines cannot be run with.
+
+    Cause: ``--runner ParallelRunner``, whose processes could not share decoded images.
+    Remedy: use ThreadRunner, or several processes for a training: ``train.workers``.
+    """
 
 
 class ProjectHook:

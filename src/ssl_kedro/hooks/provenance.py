@@ -42,7 +42,13 @@ NEW_LINE = "\n"
 
 
 class MixedResultsError(UserError, ValueError):
-    """A run would put results together that were made from different data or recipes."""
+    """A run would put results together that were made from different data or recipes.
+
+    Cause: part of a pipeline is run with parameters other than those of the results that lie
+    there.
+    Remedy: make them anew by the command in the message, or give this run a room: ``--params
+    run=NAME``.
+    """
 
 
 class ProvenanceHook:

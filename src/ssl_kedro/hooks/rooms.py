@@ -40,7 +40,11 @@ _LEAST = 50_000_000
 
 
 class RoomError(UserError, ValueError):
-    """A name that no room can have, or a room in which a run is going on."""
+    """A name that no room can have, or a room in which a run is going on.
+
+    Cause: two runs would write to one folder, or ``run=NAME`` is no name of a folder.
+    Remedy: wait for the other run, or name this one: ``--params run=night``.
+    """
 
 
 def room(environment: str | None, run: object, environments: Collection[str]) -> str:

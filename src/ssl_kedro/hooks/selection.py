@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class UnknownNameError(UserError, ValueError):
     """What stands on the command line names nothing.
 
+    Cause: a typo in a pipeline, tag, node or parameter.
+    Remedy: take the name that the message proposes.
+
     Args:
         where: the option.
         found: what it was given.
@@ -31,19 +34,35 @@ class UnknownNameError(UserError, ValueError):
 
 
 class UnreadParameterError(UserError, ValueError):
-    """A parameter on the command line that no pipeline of the run reads."""
+    """A parameter on the command line that no pipeline of the run reads.
+
+    Cause: its pipeline is not run, or the key lacks what stands before the dot.
+    Remedy: write the whole key, ``dual_gating.train.epochs``, and name the pipeline.
+    """
 
 
 class SelectionError(UserError, ValueError):
-    """Options of the command line that leave nothing to run."""
+    """Options of the command line that leave nothing to run.
+
+    Cause: ``--tags``, ``--nodes``, ``--from-nodes`` and others together select no node.
+    Remedy: leave one of them out; ``kedro registry describe NAME`` lists nodes.
+    """
 
 
 class EarlierResultsError(UserError, ValueError):
-    """A run by tag or node needs results that no earlier run has left."""
+    """A run by tag or node needs results that no earlier run has left.
+
+    Cause: a part of a pipeline reads what another part makes.
+    Remedy: run the pipeline without ``--tags`` first, or name the tags in the message as well.
+    """
 
 
 class MissingInputError(UserError, ValueError):
-    """A node reads what the catalog does not define, or what is not where the catalog says."""
+    """A node reads what the catalog does not define, or what is not where the catalog says.
+
+    Cause: an encoder or file that a parameter names is not there.
+    Remedy: correct the name, or run what makes it first.
+    """
 
 
 def check_selection(

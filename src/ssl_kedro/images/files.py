@@ -56,7 +56,12 @@ DECODER_ERRORS = (
 
 
 class UnreadableImageError(UserError, ValueError):
-    """One file that cannot be decoded; its text is the reason."""
+    """One file that cannot be decoded; its text is the reason.
+
+    Cause: the file is empty, cut off, far too large, or not an image.
+    Remedy: replace or remove it. Runs skip up to ``data.max_skipped`` of such files and list
+    them.
+    """
 
 
 def is_image(name: str) -> bool:

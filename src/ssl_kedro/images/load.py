@@ -25,7 +25,12 @@ _COUNT, _GENERATED = Range(at_least=1), Range(at_least=1, at_most=10_000_000)
 
 
 class ImageSourceError(SettingError):
-    """Images that cannot be used as configured."""
+    """Images that cannot be used as configured.
+
+    Cause: ``data.root`` leads nowhere, holds no images, or holds them in another layout.
+    Remedy: set ``data.source`` and ``data.root`` to where the images lie
+    (docs/environments.md).
+    """
 
     section = "data"
 

@@ -4,17 +4,18 @@ A sample is a run of files with one key: the name up to the first dot of its las
 the dot is the file's ending: ``000/17.jpg`` and ``000/17.cls`` are one sample, its image and its
 label. Fate of what is odd:
 
-=============================== ============================================================
-hidden files, folders           passed over
-other endings                   passed over, counted by ending
-a second image of one sample    passed over, counted by ending
-links, pipes, devices, sparse   lost: only plain bytes are read
-no image, no label where others of the part have one; a label that cannot be read    lost
-a name with ".." or "/" first   a name as any other: names are never used as paths
-the same key later again        a sample of its own
-a damaged or truncated shard    its samples up to there, and the shard counts as lost
-anything but zeros after the end    the same: several tars written one after the other
-=============================== ============================================================
+=========================================== =====================================================
+hidden files, folders                       passed over
+other endings                               passed over, counted by ending
+a second image of one sample                passed over, counted by ending
+links, pipes, devices, sparse files         lost: only plain bytes are read
+no image, or a label that cannot be read    lost
+no label, where others of the part have one lost
+a name with ".." or "/" first               a name as any other: names are never used as paths
+the same key later again                    a sample of its own
+a damaged or truncated shard                its samples up to there, and the shard counts as lost
+anything but zeros after the end            the same: several tars written one after the other
+=========================================== =====================================================
 """
 
 import io

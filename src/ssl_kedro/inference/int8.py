@@ -37,7 +37,12 @@ _SUFFIXES = ("", "2")
 
 
 class CalibrationError(UserError, ValueError):
-    """Images that no scale can be taken from."""
+    """Images that no scale can be taken from.
+
+    Cause: int8 was asked for with no images, with images of another size, or for a network
+    whose values are not finite.
+    Remedy: give some hundred training images (``inference.calibration``).
+    """
 
 
 class Int8Layer(nn.Module):

@@ -16,11 +16,19 @@ TOLERANCE = 1e-4  # largest difference of an output that is allowed
 
 
 class ExportError(UserError, RuntimeError):
-    """A network that cannot be exported, or whose file computes something else."""
+    """A network that cannot be exported, or whose file computes something else.
+
+    Cause: the exporter does not know an operation, or a written file was compared and differs.
+    Remedy: see the reason in the message; export after a run with the same parameters.
+    """
 
 
 class ExportNotInstalledError(UserError, ModuleNotFoundError):
-    """The optional packages that an export needs are not there."""
+    """The optional packages that an export needs are not there.
+
+    Cause: ``--tags export`` without ONNX.
+    Remedy: ``pip install "ssl_kedro[export]"``.
+    """
 
 
 def check_export_installed(packages: Sequence[str] = ("onnx", "onnxruntime")) -> None:

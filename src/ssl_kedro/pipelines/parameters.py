@@ -30,7 +30,11 @@ from ssl_kedro.training.config import TrainConfig
 
 
 class ParameterError(UserError, ValueError):
-    """Parameters that no run can start with."""
+    """Parameters that no run can start with.
+
+    Cause: a typo in a key, or a value outside what is allowed; nothing was started.
+    Remedy: change the keys that the message lists, each with what is allowed.
+    """
 
 
 class PipelineParameters(BaseModel):

@@ -124,7 +124,11 @@ def concatenated(descriptors: list[np.ndarray]) -> np.ndarray:
 
 
 class DescriptorError(InputError):
-    """Descriptors that do not fit the ground truth, or are not descriptors."""
+    """Descriptors that do not fit the ground truth, or are not descriptors.
+
+    Cause: an array has another number of rows or dimensions, or values that are not finite.
+    Remedy: save one row an image, in the order of the ground truth, all by one encoder.
+    """
 
 
 def checked_descriptors(

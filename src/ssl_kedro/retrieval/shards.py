@@ -24,7 +24,11 @@ _NAME = re.compile(r"shard_(\d{12})\.npy")
 
 
 class ShardError(UserError, ValueError):
-    """Shards that do not add up to one database."""
+    """Shards that do not add up to one database.
+
+    Cause: a shard is missing, overlaps another, or was made by another encoder.
+    Remedy: write the shard that the message names again, or remove the one too many.
+    """
 
 
 def write_shard(folder: Path, first: int, rows: np.ndarray) -> Path:

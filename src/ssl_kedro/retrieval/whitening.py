@@ -20,7 +20,11 @@ _VECTORS_A_DIMENSION = 4
 
 
 class WhiteningError(UserError, ValueError):
-    """Vectors that no whitening can be learnt from."""
+    """Vectors that no whitening can be learnt from.
+
+    Cause: there are fewer than two, or all are equal: the encoder has collapsed.
+    Remedy: learn on more images (``whitening.learn_on``), or use another encoder.
+    """
 
 
 @dataclass(frozen=True)

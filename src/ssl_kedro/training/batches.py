@@ -14,7 +14,11 @@ from ssl_kedro.core.seeding import torch_generator
 
 
 class BatchSizeError(UserError, ValueError):
-    """A batch larger than the data."""
+    """A batch larger than the data.
+
+    Cause: ``train.batch_size`` is above the number of training images.
+    Remedy: lower the batch size, or give more images.
+    """
 
 
 def check_batch_size(count: int, batch_size: int) -> None:

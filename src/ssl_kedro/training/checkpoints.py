@@ -75,7 +75,11 @@ class Checkpoint:
 
 
 class CheckpointError(UserError, ValueError):
-    """A checkpoint that cannot be read or belongs to another run."""
+    """A checkpoint that cannot be read or belongs to another run.
+
+    Cause: ``train.resume=true`` with other parameters, images or versions, or a damaged file.
+    Remedy: restore the values that the message names, or run with ``train.resume=false``.
+    """
 
 
 class CheckpointStore:

@@ -15,7 +15,11 @@ _cuda: Any = torch.cuda  # parts of it carry no types
 
 
 class TrainingDiverged(UserError, RuntimeError):  # noqa: N818  the field's word for it
-    """Loss or gradient stopped being finite; weights are those before that step."""
+    """Loss or gradient stopped being finite; weights are those before that step.
+
+    Cause: the learning rate is too high for the batch size, or a weight of the loss is.
+    Remedy: lower ``train.lr``, or lengthen ``train.warmup_epochs``.
+    """
 
 
 @dataclass(frozen=True)

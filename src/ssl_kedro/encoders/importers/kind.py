@@ -25,6 +25,9 @@ _STATISTICS = ("pixel_mean", "pixel_std")
 class WeightsError(InputError):
     """A weight file that is missing, damaged, unsafe, or not what its kind says.
 
+    Cause: the path is wrong, ``kind`` names another publisher's layout, or the file holds code.
+    Remedy: fetch the file that docs/weights.md names for this kind, or correct ``kind``.
+
     ``report`` has the keys, where the file could be read that far.
     """
 

@@ -11,7 +11,12 @@ from ssl_kedro.inference.precision import Precision
 
 
 class EngineUnavailableError(UserError, RuntimeError):
-    """An engine that cannot be used here; the message says why."""
+    """An engine that cannot be used here; the message says why.
+
+    Cause: its package or a compiler is missing, or the processor lacks the precision.
+    Remedy: ``pip install "ssl_kedro[fast]"``, install a C++ compiler, or leave the engine out
+    of ``inference.engines``.
+    """
 
 
 class Engine(ABC):

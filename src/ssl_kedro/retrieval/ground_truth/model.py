@@ -24,6 +24,9 @@ T = TypeVar("T", bound=Hashable)
 class GroundTruthError(InputError):
     """A ground truth that cannot be used.
 
+    Cause: the file is damaged, or names images twice, not at all, or that are not there.
+    Remedy: fetch a new copy from its publisher, or correct the line that the message names.
+
     Args:
         found: what was found.
         expected: what is needed.

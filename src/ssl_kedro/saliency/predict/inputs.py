@@ -30,7 +30,12 @@ _ASPECT_TOLERANCE = 0.01
 
 
 class PredictionInputError(SettingError):
-    """An input that cannot be predicted for."""
+    """An input that cannot be predicted for.
+
+    Cause: ``predict.input`` is missing, holds no image or video, or an image is not twice as
+    wide as high.
+    Remedy: give an equirectangular image, a folder of them, or a video.
+    """
 
     section = "predict"
 

@@ -15,6 +15,9 @@ NAMED = 20
 class SaliencyDataError(InputError):
     """A file or folder that cannot be used as it is.
 
+    Cause: panoramas, maps or fixations are missing, damaged, or do not belong together.
+    Remedy: the message names the file and line; docs/saliency360.md has the layouts.
+
     Args:
         path: the file or folder at fault.
         found: what was found there.

@@ -32,7 +32,13 @@ _LINES_SHOWN = 20
 
 
 class WorkerError(UserError, RuntimeError):
-    """Workers ended without a result, again and again."""
+    """Workers ended without a result, again and again.
+
+    Cause: a worker was killed (often for lack of memory), or machines did not meet at
+    ``train.rendezvous``.
+    Remedy: read the worker's last lines in the message; use fewer ``train.workers`` or smaller
+    batches, or start the same run on all machines.
+    """
 
 
 def launch(folder: Path, recipe: TrainConfig, identity: dict[str, Any]) -> None:
