@@ -23,20 +23,19 @@ extensions = [
     "offline",
     "docstrings",
 ]
-exclude_patterns = ["examples", "_ext"]
+exclude_patterns = ["examples", "_ext", "_generated/errors.md"]
 # Headings of pages are targets of links, as they are on GitHub.
 myst_heading_anchors = 4
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Convention"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "ssl_kedro"
-html_static_path = ["_static", "images"]
+html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False

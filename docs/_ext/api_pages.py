@@ -16,11 +16,18 @@ ROOMS = (
 
 def api_pages() -> dict[str, str]:
     """File name -> reStructuredText."""
-    return {"api/front_door.rst": _front_door(), **{f"api/{room}.rst": _room(room) for room in ROOMS}}
+    return {
+        "api/front_door.rst": _front_door(),
+        **{f"api/{room}.rst": _room(room) for room in ROOMS},
+    }
 
 
 def _front_door() -> str:
-    lines = [*_heading("ssl_kedro", "="), "``import ssl_kedro as ssl`` offers what a notebook needs.", ""]
+    lines = [
+        *_heading("ssl_kedro", "="),
+        "``import ssl_kedro as ssl`` offers what a notebook needs.",
+        "",
+    ]
     for name in ssl_kedro.__all__:
         found = getattr(ssl_kedro, name)
         kind = "class" if inspect.isclass(found) else "function"
@@ -28,7 +35,12 @@ def _front_door() -> str:
             lines += [f":doc:`ssl.{name} <{name}>`", f"   {_first_line(found)}", ""]
         else:
             place = f"{found.__module__}.{found.__qualname__}"
-            lines += [*_heading(f"ssl.{name}", "-"), f".. auto{kind}:: {place}", "   :no-index:", ""]
+            lines += [
+                *_heading(f"ssl.{name}", "-"),
+                f".. auto{kind}:: {place}",
+                "   :no-index:",
+                "",
+            ]
     return "\n".join(lines)
 
 
@@ -38,7 +50,13 @@ def _room(room: str) -> str:
     for name in _module_names(package):
         module = importlib.import_module(name)
         if _public(module):
-            lines += [*_heading(name.removeprefix("ssl_kedro."), "-"), f".. automodule:: {name}", "   :members:", "   :ignore-module-all:", ""]
+            lines += [
+                *_heading(name.removeprefix("ssl_kedro."), "-"),
+                f".. automodule:: {name}",
+                "   :members:",
+                "   :ignore-module-all:",
+                "",
+            ]
     return "\n".join(lines)
 
 

@@ -51,7 +51,9 @@ def points(table: str) -> list[Point]:
         seeds = re.fullmatch(r"([\d.]+) / ([\d.]+) / ([\d.]+)", cells[2])
         costs = [float(number) for number in re.findall(r"[\d.]+", cells[1])]
         if seeds:
-            found.append(Point(cells[0], sum(costs) / len(costs), sum(map(float, seeds.groups())) / 3))
+            found.append(
+                Point(cells[0], sum(costs) / len(costs), sum(map(float, seeds.groups())) / 3)
+            )
     return found
 
 
@@ -82,8 +84,13 @@ def picture(table: str) -> str:
             body.append('<path d="M' + "L".join(f"{x:.1f} {y:.1f}" for x, y in places) + '"/>')
         body += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>' for x, y in places]
         x, y = places[nearest]
-        body += [f'<text class="name" x="{x + right:.1f}" y="{y + down:.1f}">{words}</text>', "</g>"]
-    label = "Accuracy over cost: nested networks from one training lie above all others at every cost"
+        body += [
+            f'<text class="name" x="{x + right:.1f}" y="{y + down:.1f}">{words}</text>',
+            "</g>",
+        ]
+    label = (
+        "Accuracy over cost: nested networks from one training lie above all others at every cost"
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{label}"><style>{_STYLE.strip()}</style>\n' + "\n".join(body) + "\n</svg>\n"
@@ -95,7 +102,9 @@ def _axes() -> list[str]:
     lines = []
     for level in range(int(_LOWEST), int(_HIGHEST) + 1, 4):
         y = _y(level)
-        lines.append(f'<line x1="{_LEFT}" x2="{end}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
+        lines.append(
+            f'<line x1="{_LEFT}" x2="{end}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>'
+        )
         lines.append(f'<text x="{_LEFT - 12}" y="{y + 5:.1f}" text-anchor="end">{level}</text>')
     for share in (0, 25, 50, 75, 100):
         y = _HEIGHT - _BOTTOM + 24

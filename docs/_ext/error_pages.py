@@ -45,7 +45,9 @@ def told(kind: type[UserError]) -> Told:
     """
     found = _PARTS.match(inspect.cleandoc(kind.__doc__ or ""))
     if found is None:
-        raise ValueError(f"{kind.__module__}.{kind.__name__}: its docstring lacks Cause: or Remedy:")
+        raise ValueError(
+            f"{kind.__module__}.{kind.__name__}: its docstring lacks Cause: or Remedy:"
+        )
     what, cause, remedy = (" ".join(part.split()).replace("``", "`") for part in found.groups())
     return Told(kind.__name__, what, cause, remedy)
 
@@ -55,5 +57,13 @@ def error_pages() -> dict[str, str]:
     lines: list[str] = []
     for one in map(told, error_classes()):
         cause, remedy = (f"{text[0].upper()}{text[1:]}" for text in (one.cause, one.remedy))
-        lines += [f"### {one.name}", "", one.what, "", f"- **Cause.** {cause}", f"- **Remedy.** {remedy}", ""]
+        lines += [
+            f"### {one.name}",
+            "",
+            one.what,
+            "",
+            f"- **Cause.** {cause}",
+            f"- **Remedy.** {remedy}",
+            "",
+        ]
     return {"errors.md": "\n".join(lines)}

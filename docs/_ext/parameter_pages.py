@@ -18,7 +18,13 @@ from ssl_kedro.pipelines.entrance import entrances
 
 _BASE = Path(__file__).parents[2] / "conf/base"
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-_WORDS = {bool: "true, false", int: "whole number", float: "number", str: "text", type(None): "null"}
+_WORDS = {
+    bool: "true, false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    type(None): "null",
+}
 
 
 class Row(NamedTuple):
@@ -71,7 +77,9 @@ def _page(pipeline: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _rows(kind: Any, values: Any, comments: Mapping[Any, str], path: tuple[str, ...]) -> Iterator[Row]:
+def _rows(
+    kind: Any, values: Any, comments: Mapping[Any, str], path: tuple[str, ...]
+) -> Iterator[Row]:
     nested = []
     for name, annotation, default in _fields(kind):
         here = (*path, name)
@@ -154,7 +162,9 @@ def _argument(kind: Any, name: str) -> str:
     """What a class or one above it says of a field under ``Args:``."""
     for one in inspect.getmro(kind):
         text = inspect.cleandoc(one.__doc__ or "")
-        found = re.search(rf"^ {{4}}(?:\w+, )*{name}(?:, \w+)*: (.*(?:\n {{8,}}.*)*)", text, re.MULTILINE)
+        found = re.search(
+            rf"^ {{4}}(?:\w+, )*{name}(?:, \w+)*: (.*(?:\n {{8,}}.*)*)", text, re.MULTILINE
+        )
         if found:
             return _markdown(" ".join(found[1].split()))
     return ""
@@ -164,7 +174,9 @@ def _markdown(text: str) -> str:
     """Words of a docstring: roles and literals become code, and nothing else is a sign."""
     text = re.sub(r":\w+:`[~.]?([^`]*)`", r"``\1``", text).replace("``", "`")
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part[:1] == "`" else re.sub(r"([*_<\[])", r"\\\1", part) for part in parts)
+    return "".join(
+        part if part[:1] == "`" else re.sub(r"([*_<\[])", r"\\\1", part) for part in parts
+    )
 
 
 def _joined(docstring: str, comment: str) -> str:
@@ -197,7 +209,9 @@ def yaml_comments(text: str) -> dict[tuple[str, ...], str]:
     return dict(_comments(yaml.compose(text), lines, ()))
 
 
-def _comments(node: Any, lines: list[str], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _comments(
+    node: Any, lines: list[str], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
