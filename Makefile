@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 TESTS  := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test check run_base run_apart install lint types duplicates slow bench adversary clean
+.PHONY: run test check docs run_base run_apart install lint types duplicates slow bench adversary clean
 
 run: install
 	$(BIN)/kedro run --pipeline dual_gating
@@ -17,10 +17,10 @@ run: install
 test: install
 	$(TESTS) -m "not slow"
 
-# What continuous integration runs in 25 minutes: format, lint, types, layers, duplicates, the tests of
+# What continuous integration runs in 25 minutes: format, lint, types, layers, duplicates, the site, the tests of
 # `make test`, every pipeline (two of them with fewer epochs than their base runs, which are
 # compared by hand when numbers may change), two at a time in rooms of their own, of one thread each.
-check: lint
+check: lint docs
 	$(TESTS) -m "not slow"
 	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 run_base run_apart
 
@@ -42,6 +42,11 @@ slow: install
 adversary: install
 	PYTHONPATH=src:tests OMP_NUM_THREADS=1 $(BIN)/python -m adversary --seed $(or $(SEED),0) \
 		$(if $(ALL),--all) $(if $(CASE),--case "$(CASE)")
+
+# The site, in half a minute: a warning is an error, and so is anything that pages would load from elsewhere.
+docs: install
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --jobs 2 docs build/site
+	@echo "Site: build/site/index.html"
 
 lint: install
 	$(BIN)/ruff format --check .

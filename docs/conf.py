@@ -30,6 +30,8 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+add_module_names = False
+python_maximum_signature_line_length = 80
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Convention"]
 

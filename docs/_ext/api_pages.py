@@ -24,7 +24,7 @@ def api_pages() -> dict[str, str]:
 
 def _front_door() -> str:
     lines = [
-        *_heading("ssl_kedro", "="),
+        *_heading("The front door", "="),
         "``import ssl_kedro as ssl`` offers what a notebook needs.",
         "",
     ]

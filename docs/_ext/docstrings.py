@@ -1,13 +1,14 @@
 """Docstrings and signatures are written for readers of the code; what the site makes of them.
 
-Signs of formulas are none of reStructuredText's, and limits of parameters, which ``Annotated`` holds,
-stand on their own pages.
+Signs of formulas are none of reStructuredText's, and limits of parameters, which ``Annotated``
+holds, stand on their own pages.
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 # Literals, and the mark that begins an entry of a list.
 _MEANT = re.compile(r"(``.*?``|^\s*\* )")
@@ -49,7 +50,7 @@ def _shorten(*given: Any) -> tuple[str, str] | None:
     return without_limits(signature), without_limits(returned or "")
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
+def setup(app: "Sphinx") -> dict[str, Any]:
     """Escape before napoleon reads sections, whose marks are no signs of formulas."""
     app.connect("autodoc-process-docstring", _escape, priority=400)
     app.connect("autodoc-process-signature", _shorten)

@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code, into ``docs/_generated``, before a build reads them."""
+"""Writes the pages that are made from the code, into ``docs/_generated``, for a build to read."""
 
 from pathlib import Path
 from typing import Any

@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 # What a browser fetches by itself; links that a reader follows may lead anywhere.
 _LOADS = re.compile(
@@ -29,13 +29,16 @@ def loads_from_elsewhere(site: Path) -> list[str]:
     return found
 
 
-def _check(app: Sphinx, exception: Exception | None) -> None:
-    if exception is None and app.builder.format == "html":
-        if found := loads_from_elsewhere(Path(app.outdir)):
-            raise ExtensionError("pages load from elsewhere:\n" + "\n".join(found))
+def _check(app: "Sphinx", exception: Exception | None) -> None:
+    from sphinx.errors import ExtensionError  # noqa: PLC0415  tests need no Sphinx
+
+    if exception is not None or app.builder.format != "html":
+        return
+    if found := loads_from_elsewhere(Path(app.outdir)):
+        raise ExtensionError("pages load from elsewhere:\n" + "\n".join(found))
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
+def setup(app: "Sphinx") -> dict[str, Any]:
     """Run the check when the site is built."""
     app.connect("build-finished", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""Reference pages of parameters: names, limits and words from the classes, values from conf/base."""
+"""Reference pages of parameters: limits and words from the classes, values from conf/base."""
 
 import dataclasses
 import inspect
@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 
 from ssl_kedro.core.config import Range
-from ssl_kedro.encoders.base import EncoderShape
-from ssl_kedro.encoders.factory import shape_type
+from ssl_kedro.core.plugins import classes
+from ssl_kedro.encoders.base import Backbone, EncoderShape
+from ssl_kedro.encoders.factory import DEFAULT
 from ssl_kedro.pipelines.entrance import entrances
 
 _BASE = Path(__file__).parents[2] / "conf/base"
@@ -52,18 +53,18 @@ def parameter_rows(pipeline: str) -> list[Row]:
     """All parameters of a pipeline, in the order of their classes."""
     text = (_BASE / f"parameters_{pipeline}.yml").read_text("utf-8")
     entrance = entrances()[pipeline]
-    model = entrance._model  # noqa: SLF001  there is no other way from a pipeline to its class
+    model = entrance._model
     return list(_rows(model, yaml.safe_load(text)[pipeline], yaml_comments(text), (pipeline,)))
 
 
 def _page(pipeline: str) -> str:
     comments = yaml_comments((_BASE / f"parameters_{pipeline}.yml").read_text("utf-8"))
     lines = [
-        f"# {pipeline}",
+        f"# {pipeline} parameters",
         "",
-        f"Set any of them with `--params {pipeline}.KEY=VALUE`, or in a file below `conf/`. Beside each "
-        "stands its value in the base environment; `null` leaves the choice to the run. A value that is "
-        "not allowed ends the run before it starts.",
+        f"Set any of them with `--params {pipeline}.KEY=VALUE`, or in a file below `conf/`. "
+        "Beside each stands its value in the base environment; `null` leaves the choice to the "
+        "run. A value that is not allowed ends the run before it starts.",
     ]
     section: str | None = None
     for row in parameter_rows(pipeline):
@@ -81,6 +82,9 @@ def _rows(
     kind: Any, values: Any, comments: Mapping[Any, str], path: tuple[str, ...]
 ) -> Iterator[Row]:
     nested = []
+    if kind is EncoderShape:
+        yield from _of_encoders(values, comments, path)
+        return
     for name, annotation, default in _fields(kind):
         here = (*path, name)
         set_here = isinstance(values, Mapping) and name in values
@@ -93,6 +97,26 @@ def _rows(
             yield Row(".".join(here[1:]), _shown(value), allowed(annotation), about)
     for inner, value, below in nested:
         yield from _rows(inner, value, comments, below)
+
+
+def _of_encoders(
+    values: Mapping[str, Any], comments: Mapping[Any, str], path: tuple[str, ...]
+) -> Iterator[Row]:
+    """What every backbone has, then the fields of each shape that those before do not have."""
+    found = [kind.config_type for kind in classes("ssl_kedro.encoders", Backbone)]
+    names = {kind.architecture: kind for kind in [DEFAULT.config_type, *found]}
+    for key, kinds in (
+        ("architecture", ", ".join(f"`{name}`" for name in names)),
+        ("init", "null, a path, a name of the catalog, or kind and file"),
+    ):
+        about = _joined("", comments[(*path, key)])
+        yield Row(".".join((*path[1:], key)), _shown(values[key]), kinds, about)
+    seen: set[str] = set()
+    for kind in dict.fromkeys(names.values()):
+        for row in _rows(kind, values, comments, path):
+            if row.path not in seen:
+                seen.add(row.path)
+                yield row
 
 
 def _fields(kind: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -109,8 +133,6 @@ def _fields(kind: Any) -> Iterator[tuple[str, Any, Any]]:
 def _inside(annotation: Any) -> tuple[Any, tuple[str, ...]]:
     """The class whose fields stand below a parameter, and the name between where any may."""
     for one in _members(annotation):
-        if one is EncoderShape:
-            return shape_type({}), ()
         if typing.get_origin(one) is dict:
             inner, _ = _inside(typing.get_args(one)[1])
             return inner, ("<name>",) if inner else ()
@@ -141,7 +163,7 @@ def allowed(annotation: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in inner)
     if origin is tuple:
-        return f"list of: {allowed(inner[0])}"
+        return f"a list: {allowed(inner[0])}"
     return _WORDS.get(annotation, "by name" if origin is dict else "")
 
 
@@ -150,12 +172,16 @@ def _limits(found: Any) -> str:
         return str(found).removeprefix("a number ")
     metadata = getattr(found, "metadata", [found])
     bounds = [
-        f"{word} {getattr(one, sign):g}"
+        f"{word} {_number(getattr(one, sign))}"
         for one in metadata
         for sign, word in _BOUNDS.items()
         if isinstance(getattr(one, sign, None), int | float)
     ]
     return " and ".join(bounds)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if abs(value) >= 1e6 else f"{value:g}"
 
 
 def _argument(kind: Any, name: str) -> str:
@@ -195,15 +221,14 @@ def _shown(value: Any) -> str:
     if isinstance(value, Mapping) and len(str(value)) > 60:
         return ", ".join(map(str, value))
     plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
-    return text
+    return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
 
 def yaml_comments(text: str) -> dict[tuple[str, ...], str]:
     """What stands beside and above each key of a YAML file: its unit and source.
 
     Returns:
-        Keys from the outside in -> words. A comment goes on in lines below that begin no further left.
+        Keys from the outside in -> words. Lines below that begin no further left go on with them.
     """
     lines = text.splitlines()
     return dict(_comments(yaml.compose(text), lines, ()))

@@ -27,6 +27,7 @@ class ProbeConfig(Config):
         milestones: shares of the epochs after which the rate falls (60 and 80 of 100).
         decay: factor at each milestone (0.1).
         momentum: of SGD (0.9, solo-learn).
+        weight_decay: of SGD (0).
         runs: repetitions with other initial weights and order; mean and std are over
             them (5).
         features: "cached" = features of the plain images, extracted once; "augmented" =

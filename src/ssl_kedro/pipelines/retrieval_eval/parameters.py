@@ -35,7 +35,17 @@ Dimensions = Annotated[tuple[Dimension, ...], BeforeValidator(budget_list)]
 
 
 class DatasetOverride(PipelineParameters):
-    """One task, and what is different about it; fields as in RetrievalDataConfig."""
+    """One task, and what is different about it; None = as its entry says.
+
+    Args:
+        name: of the entry in ``datasets``; None = all of ``evaluate``.
+        source: layout of the images.
+        root: folder of the images.
+        ground_truth: file of the queries and what is right for them.
+        crop_queries: whether queries are cut to their boxes.
+        easy_within_deg: largest turn of a view that counts as easy.
+        max_queries: at most so many queries.
+    """
 
     name: str | None = None
     source: Source | None = None
@@ -88,7 +98,12 @@ class OwnDescriptors(PipelineParameters):
 
 @dataclass(frozen=True)
 class GalleryConfig(Config):
-    """What the galleries show: so many queries, so many results of each."""
+    """What the galleries show.
+
+    Args:
+        queries: rows of a gallery.
+        results: shown of each query, best first.
+    """
 
     queries: Annotated[int, Range(at_least=1, at_most=20)] = 4
     results: Annotated[int, Range(at_least=1, at_most=20)] = 8
