@@ -219,7 +219,7 @@ def _shown(value: Any) -> str:
     if dataclasses.is_dataclass(value) or hasattr(value, "model_fields"):
         return ""
     if isinstance(value, Mapping) and len(str(value)) > 60:
-        return ", ".join(map(str, value))
+        return ""  # its entries are rows of their own, or in the file
     plain = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
