@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
-_OPTIONS = ("image_key", "label_key", "subset", "train_split", "eval_split")
+_OPTIONS = ("labels", "image_key", "label_key", "subset", "train_split", "eval_split")
 _COUNT, _GENERATED = Range(at_least=1), Range(at_least=1, at_most=10_000_000)
 
 
@@ -36,9 +36,9 @@ class DataConfig(Config):
 
     Args:
         source: which one, by a name of a module of :mod:`ssl_kedro.images.sources`.
-        root: the source's folder, the file of ``npz``, a pattern of tar files (``webdataset``) or
-            a name on the Hugging Face Hub (``huggingface``), also elsewhere (``s3://...``); None
-            for textures and digits.
+        root: the source's folder (of ``folder`` also an archive of it, .zip or .tar), the file of
+            ``npz`` or ``csv``, a pattern of tar files (``webdataset``) or a name on the Hugging
+            Face Hub (``huggingface``), also elsewhere (``s3://...``); None for textures and digits.
         size: height and width of the stored images in pixels.
         limit: at most so many images of each training part, the classes as equal in number
             as they can be; None keeps all.
@@ -51,8 +51,10 @@ class DataConfig(Config):
         cache_dir: folder of memory maps; they are reused by later runs.
         workers: decoding processes; 0 takes one for each core, 1 none but the main one.
         max_skipped: largest share of unreadable files; more of them end the run.
-        image_key: ending of the images of ``webdataset``, column of those of ``huggingface``; None
-            where it is to be found.
+        labels: "none" takes all images below a ``folder``, or in a ``csv``, without classes; None
+            has those that are there.
+        image_key: ending of the images of ``webdataset``, column of those of ``huggingface`` or
+            ``csv``; None where it is to be found.
         label_key: the same for labels, or their key in ``.json``.
         subset: of ``huggingface``, where a data set has several.
         train_split: of ``huggingface``; None = train, or the only one.
@@ -76,6 +78,7 @@ class DataConfig(Config):
     cache_dir: str = "data/02_intermediate/images"
     workers: Annotated[int, Range(at_least=0, at_most=1024)] = 0
     max_skipped: Annotated[float, Range(at_least=0, below=1)] = 0.01
+    labels: Literal["none"] | None = None
     image_key: str | None = None
     label_key: str | None = None
     subset: str | None = None
@@ -200,6 +203,11 @@ def image_source(name: str) -> ImageSource:
 def source_names() -> list[str]:
     """Names of all sources."""
     return [name for module in modules(PACKAGE) for name in module.SOURCE.names]
+
+
+def source_of(path: Path) -> str:
+    """Name of the source that reads what lies at a path: a folder or an archive, unless a file."""
+    return {".npz": "npz", ".csv": "csv"}.get(path.suffix.lower(), "folder")
 
 
 def count_images(config: DataConfig, split: Split, seed: int) -> int | None:
