@@ -17,6 +17,7 @@ from ssl_kedro.core.remote import at_hand, check_scheme
 
 if TYPE_CHECKING:
     from ssl_kedro.images.image_set import ImageSet
+    from ssl_kedro.images.parts import Part
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
@@ -112,24 +113,29 @@ class DataConfig(Config):
         """What is wrong with one of the fields."""
         return ImageSourceError(field, getattr(self, field), found, expected, remedy)
 
-    def existing_root(self, expected: str) -> Path:
-        """The folder ``root``.
+    def existing(self, expected: str) -> Path:
+        """What lies at ``root``, a folder or a file.
 
         Args:
-            expected: what it should hold, for messages.
+            expected: what it should be, for messages.
 
         Raises:
-            ImageSourceError: it is not given, missing, or not a folder.
+            ImageSourceError: it is not given, or nothing is there.
         """
-        remedy = "set data.root to that folder"
+        remedy = "set data.root to that"
         if self.root is None or not self.root.strip():
-            raise self.error("root", "no folder given", expected, remedy)
+            raise self.error("root", "none given", expected, remedy)
         root = Path(self.root).expanduser()
         if not root.exists():
-            found = f"no such folder (looked in {root.absolute()})"
+            found = f"nothing there (looked in {root.absolute()})"
             raise self.error("root", found, expected, remedy)
+        return root
+
+    def existing_root(self, expected: str) -> Path:
+        """The folder ``root``; arguments and errors are those of :meth:`existing`."""
+        root = self.existing(expected)
         if not root.is_dir():
-            raise self.error("root", "a file, not a folder", expected, remedy)
+            raise self.error("root", "a file, not a folder", expected, "set data.root to that")
         return root
 
     def published_error(self, kind: Any, found: str) -> ImageSourceError:
@@ -172,6 +178,8 @@ class ImageSource:
         count: as ``load``, how many images there are, told without decoding any; None where only
             loading tells.
         options: fields of the configuration that only such sources have.
+        files: as ``load``, the folder that the names of the images are below, and these with their
+            labels; None where images are not files.
         package: that it needs and that is not always there, an extra of the source's name.
     """
 
@@ -181,6 +189,7 @@ class ImageSource:
     unlabelled: bool = False
     count: Callable[[DataConfig, Split, int], int | None] | None = None
     options: tuple[str, ...] = ()
+    files: Callable[[DataConfig, Split, int], tuple[Path, Part]] | None = None
     package: str | None = None
 
 

@@ -41,17 +41,20 @@ _EXPECTED = (
 
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of the table ``root``; see the top of this file."""
-    return images_of_files(_table(config).parent, _found(config, split, seed), config)
+    root, files = _found(config, split, seed)
+    return images_of_files(root, files, config)
 
 
 def _count(config: DataConfig, split: Split, seed: int) -> int:
-    return len(_found(config, split, seed))
+    return len(_found(config, split, seed)[1])
 
 
-def _found(config: DataConfig, split: Split, seed: int) -> Part:
+def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, Part]:
+    """The table's folder and the files of a part."""
     training = split != "eval"
     files = _part(config, training, seed)
-    return files.chosen(limited(files.labels, len(files), config, training, seed))
+    rows = limited(files.labels, len(files), config, training, seed)
+    return _table(config).parent, files.chosen(rows)
 
 
 def _part(config: DataConfig, training: bool, seed: int) -> Part:
@@ -150,4 +153,6 @@ def _below(folder: Path, path: str) -> str:
     return os.path.relpath(path, folder.absolute()) if Path(path).is_absolute() else path
 
 
-SOURCE = ImageSource(("csv",), _load, count=_count, options=("labels", "image_key", "label_key"))
+SOURCE = ImageSource(
+    ("csv",), _load, count=_count, options=("labels", "image_key", "label_key"), files=_found
+)

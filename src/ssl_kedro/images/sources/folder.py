@@ -196,4 +196,6 @@ def _single_class_remedy(root: Path, part: str, name: str) -> str:
     return "add class folders, or train without labels: data.labels=none"
 
 
-SOURCE = ImageSource(("folder", "imagenet100"), _load, count=_count, options=("labels",))
+SOURCE = ImageSource(
+    ("folder", "imagenet100"), _load, count=_count, options=("labels",), files=_found
+)
