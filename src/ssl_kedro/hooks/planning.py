@@ -78,6 +78,10 @@ class PlanningHook:
             _tell(line)
         return made.changes
 
+    def seconds(self) -> dict[str, float]:
+        """What was planned for the run, by stage; empty where nothing was."""
+        return {k: v for made in self._prepared.values() for k, v in made.plan.seconds.items()}
+
     def _file(self, pipeline: str) -> Path:
         return self._room / f"plan_{pipeline}.yml"
 

@@ -69,19 +69,21 @@ class Plan:
     Args:
         candidate: the way that was taken.
         epochs: of each training.
-        seconds: by stage, what was measured or reckoned beforehand; those gone already are first.
+        spent: seconds until it was made.
+        seconds: of each stage to come, measured or reckoned; of trainings by their method.
         short: whether even the smallest candidate shows each image less often than asked.
     """
 
     candidate: Candidate
     epochs: int
+    spent: float
     seconds: Mapping[str, float]
     short: bool
 
     @property
     def total(self) -> float:
         """Seconds from the start of the run to its end."""
-        return sum(self.seconds.values())
+        return self.spent + sum(self.seconds.values())
 
 
 def candidates(median_side: int, given: Mapping[str, Any]) -> list[Candidate]:
@@ -137,7 +139,9 @@ def planned(
     speeds: dict[Candidate, Speed] = {}
 
     def fitting(way: Candidate) -> int:
-        speed = speeds.setdefault(way, measure(way)) if way not in speeds else speeds[way]
+        if way not in speeds:
+            speeds[way] = measure(way)
+        speed = speeds[way]
         left = seconds * (1 - _KEPT_BACK) - clock() - sum(speed.other.values())
         return max(0, math.floor(left / (images * sum(speed.trainings.values()))))
 
@@ -153,8 +157,8 @@ def planned(
     count = epochs or max(1, found)
     speed = speeds[way]
     trained = {name: images * count * each for name, each in speed.trainings.items()}
-    spent = {"looking and trying": clock()}
-    return Plan(way, count, spent | trained | dict(speed.other), found < (epochs or passes))
+    short = found < (epochs or passes)
+    return Plan(way, count, clock(), trained | dict(speed.other), short)
 
 
 def batch_size(images: int) -> int:

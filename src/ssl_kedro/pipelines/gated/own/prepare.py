@@ -7,6 +7,7 @@ from typing import Any
 
 from ssl_kedro.core.config import ConfigError, merged
 from ssl_kedro.core.errors import InputError, first_few
+from ssl_kedro.core.progress import duration
 from ssl_kedro.core.remote import at_hand
 from ssl_kedro.images.files import counted_kinds
 from ssl_kedro.images.survey import Survey, survey_images
@@ -49,15 +50,15 @@ class Prepared:
         """The plan in words, with the expected end."""
         way, minutes = self.plan.candidate, timedelta(seconds=self.plan.total)
         train = self.changes["train"]
-        spent = self.plan.seconds["looking and trying"]
-        end = datetime.now().astimezone() + minutes - timedelta(seconds=spent)
-        stages = [f"  {_duration(value):>8}  {name}" for name, value in self.plan.seconds.items()]
+        end = datetime.now().astimezone() + minutes - timedelta(seconds=self.plan.spent)
+        stages = {"looking and trying": self.plan.spent, **self.plan.seconds}
+        table = [f"  {duration(value):>8}  {name}" for name, value in stages.items()]
         told = [
             f"Plan: images of {way.size} px, views of {self.changes['views']['size']} px (recipe "
             f'"{named_views(self.survey)}"), width {way.width}, batches of {train["batch_size"]}, '
             f"{self.plan.epochs} epochs of each training:",
-            *stages,
-            f"Expected end: {end:%H:%M}, {_duration(self.plan.total)} after the start.",
+            *table,
+            f"Expected end: {end:%H:%M}, {duration(self.plan.total)} after the start.",
         ]
         if self.plan.short:
             told.append(
@@ -163,9 +164,3 @@ def _check_enough(pipeline: str, survey: Survey, parameters: EncoderPipelinePara
         f"as {pipeline}.encoder.init with --tags evaluate (docs/weights.md), or use it for search "
         f"(retrieval_eval, --env folder); or train all the same with {pipeline}.own.fewest={count}",
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
