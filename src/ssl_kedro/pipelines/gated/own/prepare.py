@@ -104,8 +104,13 @@ def prepared(
     _check_enough(pipeline, survey, parameters)
     count = survey.counts["train"]
 
-    def parameters_of(way: Candidate, epochs: int = _TRIAL_EPOCHS) -> EncoderPipelineParameters:
-        changed = merged(changes(way, epochs, survey), given)
+    # Where the images lie and how they are read was asked of the folder itself.
+    of_data = {k: v for k, v in given.get("data", {}).items() if k not in ("source", "root")}
+    given = {**given, "data": of_data}
+    epochs = given.get("train", {}).get("epochs")
+
+    def parameters_of(way: Candidate) -> EncoderPipelineParameters:
+        changed = merged(changes(way, epochs or _TRIAL_EPOCHS, survey), given)
         made: EncoderPipelineParameters = check(merged(values, changed))
         return made
 
@@ -118,7 +123,7 @@ def prepared(
         count,
         3600 * parameters.own.hours,
         parameters.own.passes,
-        given.get("train", {}).get("epochs"),
+        epochs,
     )
     computed = trial.computed
     made = merged(changes(plan.candidate, plan.epochs, survey), {"train": computed})
@@ -134,7 +139,7 @@ def _found(survey: Survey) -> list[str]:
     least, middle, most = survey.sides
     sides = f"{middle} px" if least == most else f"{least} to {most} px, most about {middle}"
     train, held = survey.counts["train"], survey.counts["eval"]
-    colours = f"{survey.grey:.0%} of a sample grey" if survey.grey else "in colour"
+    colours = f"{survey.grey:.0%} of a sample grey" if survey.grey >= 0.005 else "in colour"
     lines = [
         f"Found {train + held:,} images, {sides} on the shorter side, {colours}; "
         f"{held:,} of them are held out to judge by.",

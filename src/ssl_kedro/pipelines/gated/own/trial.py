@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.race import seconds_of
 from ssl_kedro.encoders.base import Encoder
-from ssl_kedro.evaluation.features import extract_features
 from ssl_kedro.evaluation.linear_probe import LinearProbe, ProbeConfig
 from ssl_kedro.images.decode import decoded_image
 from ssl_kedro.images.image_set import ImageSet
@@ -30,6 +30,8 @@ from ssl_kedro.training.step import TrainingStep
 _EACH_S = 3.0
 # Batches of a round: images are drawn from the sample again and again.
 _ROUND = 2
+# Images of a forward pass.
+_FORWARD = 64
 # Beyond these a run uses several processes to decode (images/decode_files.py).
 _MANY_FILES = 2000
 # Seconds of compiling and timing one network in one precision with all engines, and of all that
@@ -128,7 +130,7 @@ class Trial:
         """Seconds of each further stage."""
         count = sum(self._counts.values())
         processes = available_cores() if count > _MANY_FILES else 1
-        forward = _each(lambda: extract_features(encoder, images, "dense")) / len(images)
+        forward = _forward(encoder, torch.from_numpy(images[:_FORWARD]))
         budgets = parameters.frontier.budgets
         networks = 2 + len(budgets)
         judged = 0.0
@@ -144,6 +146,13 @@ class Trial:
             "timing networks": networks * precisions * _A_NETWORK_S,
             "the rest": _REST_S,
         }
+
+
+@torch.inference_mode()
+def _forward(encoder: Encoder, images: Tensor) -> float:
+    """Seconds of the dense branch for one image."""
+    encoder.eval()
+    return _each(lambda: encoder.dense(images), seconds=1.0) / len(images)
 
 
 def _summary(parameters: EncoderPipelineParameters, images: np.ndarray) -> DataSummary:
