@@ -94,7 +94,7 @@ def prepared(
     parameters: EncoderPipelineParameters = check(values)
     if parameters.recipe != "best" or parameters.own.hours is None:
         expected = "best, which is what is planned; or own.hours=null"
-        raise ConfigError("recipe", parameters.recipe, expected)
+        raise ConfigError(f"{pipeline}.recipe", parameters.recipe, expected)
     data = at_hand(replace(parameters.data, source="folder"), None, "root")
     data.existing(_EXPECTED)
     tell(f"Looking at {data.root} ...")
