@@ -2,6 +2,8 @@
 
 import warnings
 
+from ssl_kedro.hooks.planning import PlanningHook
+from ssl_kedro.hooks.progress import ProgressHook
 from ssl_kedro.hooks.project import ParameterAwareConfigLoader, ProjectHook
 from ssl_kedro.hooks.provenance import ProvenanceHook
 from ssl_kedro.hooks.rooms import RoomHook
@@ -12,8 +14,12 @@ warnings.filterwarnings("ignore", message=r"Option '--pipeline' is deprecated")
 # Data is named by role with the namespace in front, also by nodes outside the namespace.
 warnings.filterwarnings("ignore", message=r"One or more dataset names contain '\.'")
 
+_planning = PlanningHook()
 # Called last to first: nothing is tracked of a run that lacks what it needs, or has no room.
-HOOKS = (TrackingHook(), RoomHook(), ProvenanceHook(), ProjectHook())
+HOOKS = (
+    *(ProgressHook(_planning), TrackingHook(), _planning),
+    *(RoomHook(), ProvenanceHook(), ProjectHook(_planning)),
+)
 
 CONFIG_LOADER_CLASS = ParameterAwareConfigLoader
 CONFIG_LOADER_ARGS = {

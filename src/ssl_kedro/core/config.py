@@ -14,6 +14,7 @@ import math
 import operator
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -171,3 +172,12 @@ def _check(name: str, value: Any, annotation: Any) -> None:
             raise ConfigError(name, value, "a finite number")
         case None if annotation is int and isinstance(value, int) and abs(value) > _MOST:
             raise ConfigError(name, value, f"a whole number of at most {_MOST}")
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested parameters with some replaced."""
+    found = dict(values)
+    for key, change in changes.items():
+        nested = isinstance(change, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = merged(found[key], change) if nested else change
+    return found

@@ -87,12 +87,12 @@ def states(root: Path, names: Names, advance: Callable[[int], object]) -> np.nda
         advance: told how many more are done, now and then.
 
     Returns:
-        int64 (N, 2), bytes and nanoseconds; -1 for a link to nothing.
+        int64 (N, 2), bytes and nanoseconds; -1 where there is none.
     """
     found = np.full((len(names), 2), -1, np.int64)
     place = str(root)
     for row, name in enumerate(names):
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # no name of a file at all
             state = os.stat(f"{place}/{name}")  # noqa: PTH116  a million paths take seconds more
             found[row] = state.st_size, state.st_mtime_ns
         if row % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:

@@ -20,10 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 from yaml import YAMLError
 
-from ssl_kedro.core.errors import UserError, first_line
+from ssl_kedro.core.config import merged
+from ssl_kedro.core.errors import UserError, first_few, first_line
 from ssl_kedro.core.memory import keep_freed_memory, loading
 from ssl_kedro.hooks.catalog import check_catalog
 from ssl_kedro.hooks.launchers import check_alone
+from ssl_kedro.hooks.planning import PlanningHook
 from ssl_kedro.hooks.rooms import room
 from ssl_kedro.hooks.selection import (
     UnknownNameError,
@@ -63,6 +65,10 @@ class ConfigFileError(UserError, ValueError):
     """
 
 
+class EnvironmentOfOthersError(UserError, ValueError):
+    """An environment that is made for other pipelines than the one that is run."""
+
+
 class ParameterAwareConfigLoader(OmegaConfigLoader):
     """OmegaConfigLoader that knows ``${parameter:dual_gating.data}`` and ``${room:}``.
 
@@ -81,6 +87,12 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
         super().__init__(*arguments, custom_resolvers=resolvers, **options)
         if self.env is not None and not self._fs.isdir(self._get_conf_env_path(self.env)):
             raise UnknownNameError("--env", self.env, self._environments())
+        self._settled: dict[str, Any] = {}
+        effective_parameters.bind(self._parameters)
+
+    def settle(self, changes: Mapping[str, Any]) -> None:
+        """Take values in place of those of files and command line, nested by pipeline and key."""
+        self._settled = merged(self._settled, changes)
         effective_parameters.bind(self._parameters)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -90,7 +102,8 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
             ConfigFileError: a file is not YAML, or an interpolation leads nowhere.
         """
         try:
-            return super().__getitem__(key)
+            found: dict[str, Any] = super().__getitem__(key)
+            return merged(found, self._settled) if key == "parameters" else found
         except (*_UNREADABLE, AttributeError, TypeError) as error:
             if mendable_message(error) is not None:
                 raise
@@ -116,6 +129,32 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
     def room(self) -> str:
         """Folder of the results of this environment and run, relative to the project."""
         return room(self.env, (self.runtime_params or {}).get("run"), self._environments())
+
+    def check_environment(self, pipeline: str) -> None:
+        """Refuse an environment that is made for others, where this one would run as in base.
+
+        One that has a catalog or other settings may well have no parameters.
+
+        Raises:
+            EnvironmentOfOthersError: naming the environments that are made for it.
+        """
+        if self.env in (None, self.base_env, self.default_run_env):
+            return
+        having = [name for name in self._environments() if pipeline in self._keys(name)]
+        others = self._keys(self.env)
+        if others and self.env not in having:
+            raise EnvironmentOfOthersError(
+                f"--env {self.env}: it has nothing for {pipeline}, only for "
+                f"{first_few(sorted(others))}; environments for {pipeline}: "
+                f"{first_few(having, 12)}"
+            )
+
+    def _keys(self, environment: str) -> set[str]:
+        """What parameters of an environment speak of; nothing if it has other settings as well."""
+        files = [p for p in Path(self._get_conf_env_path(environment)).rglob("*") if p.is_file()]
+        if not all(path.name.startswith("parameters") for path in files):
+            return set()
+        return {str(key) for path in files for key in OmegaConf.load(path)}
 
     def _environments(self) -> list[str]:
         files = self._fs.glob(f"{self._get_conf_env_path('*')}/*")
@@ -153,8 +192,9 @@ class RunnerError(UserError, ValueError):
 class ProjectHook:
     """Checks the effective parameters, has the graph built from them, and checks what runs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, planning: PlanningHook | None = None) -> None:
         self._models: dict[str, PipelineParameters] = {}
+        self._planning = planning or PlanningHook()
 
     @hook_impl
     @loading()
@@ -176,10 +216,16 @@ class ProjectHook:
                 raise UnknownNameError("--pipeline", name, sorted({*known} - {"__default__"}))
         parameters = effective_parameters.current()
         self._check_keys(context.config_loader.runtime_params or {}, names)
-        self._models = {
-            found.name: found.check(parameters.get(found.name, {}))
-            for found in dict.fromkeys(chosen(names).values())
-        }
+        asked = [*dict.fromkeys(chosen(names).values())]
+        self._models = {found.name: found.check(parameters.get(found.name, {})) for found in asked}
+        loader: Any = context.config_loader
+        for found in asked if names is not None else ():
+            loader.check_environment(found.name)
+            changes = self._planning.changes(found, parameters[found.name], loader, command)
+            if changes:
+                loader.settle({found.name: changes})
+                settled = effective_parameters.current()[found.name]
+                self._models[found.name] = found.check(settled)
         check_alone([name for name, model in self._models.items() if hasattr(model, "train")])
         effective_parameters.ask_for(_given(command, "tags"))
         # Kedro keeps pipelines of an earlier session; told again, it builds the graph from the

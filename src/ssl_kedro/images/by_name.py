@@ -18,13 +18,14 @@ def load_images(
     storage_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> ImageSet:
-    """Images of a source by its name, or of a folder or ``.npz`` file by its path or URL.
+    """Images of a source by its name, or of a folder, archive, table or ``.npz`` file by its path.
 
     >>> load_images("textures", generated=20).images.shape
     (20, 3, 32, 32)
 
     Args:
-        source: "textures", "digits", "cifar10" or another that parameter files know, or a path.
+        source: "textures", "digits", "cifar10" or another that parameter files know, or a
+            path or URL.
         split: "pretrain" (unlabelled images, where a source has them), "train" or "eval".
         seed: of generated images, held-out shares and limits.
         storage_options: of a URL's file system: credentials, ``endpoint_url``, ...
@@ -39,6 +40,6 @@ def load_images(
     named = isinstance(source, str) and source in load.source_names()
     if isinstance(source, Path) or (not named and (is_remote(source) or path.exists())):
         options = {"root": str(source), **options}
-        source = "npz" if path.suffix == ".npz" else "folder"
+        source = load.source_of(path)
     config = DataConfig(**{"source": source, **options})
     return load.load_images(config, split, seed, storage_options)

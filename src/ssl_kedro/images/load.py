@@ -17,10 +17,11 @@ from ssl_kedro.core.remote import at_hand, check_scheme
 
 if TYPE_CHECKING:
     from ssl_kedro.images.image_set import ImageSet
+    from ssl_kedro.images.parts import Part
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
-_OPTIONS = ("image_key", "label_key", "subset", "train_split", "eval_split")
+_OPTIONS = ("labels", "image_key", "label_key", "subset", "train_split", "eval_split")
 _COUNT, _GENERATED = Range(at_least=1), Range(at_least=1, at_most=10_000_000)
 
 
@@ -41,9 +42,9 @@ class DataConfig(Config):
 
     Args:
         source: which one, by a name of a module of :mod:`ssl_kedro.images.sources`.
-        root: the source's folder, the file of ``npz``, a pattern of tar files (``webdataset``) or
-            a name on the Hugging Face Hub (``huggingface``), also elsewhere (``s3://...``); None
-            for textures and digits.
+        root: the source's folder (of ``folder`` also an archive of it, .zip or .tar), the file of
+            ``npz`` or ``csv``, a pattern of tar files (``webdataset``) or a name on the Hugging
+            Face Hub (``huggingface``), also elsewhere (``s3://...``); None for textures and digits.
         size: height and width of the stored images in pixels.
         limit: at most so many images of each training part, the classes as equal in number
             as they can be; None keeps all.
@@ -56,8 +57,10 @@ class DataConfig(Config):
         cache_dir: folder of memory maps; they are reused by later runs.
         workers: decoding processes; 0 takes one for each core, 1 none but the main one.
         max_skipped: largest share of unreadable files; more of them end the run.
-        image_key: ending of the images of ``webdataset``, column of those of ``huggingface``; None
-            where it is to be found.
+        labels: "none" takes all images below a ``folder``, or in a ``csv``, without classes; None
+            has those that are there.
+        image_key: ending of the images of ``webdataset``, column of those of ``huggingface`` or
+            ``csv``; None where it is to be found.
         label_key: the same for labels, or their key in ``.json``.
         subset: of ``huggingface``, where a data set has several.
         train_split: of ``huggingface``; None = train, or the only one.
@@ -81,6 +84,7 @@ class DataConfig(Config):
     cache_dir: str = "data/02_intermediate/images"
     workers: Annotated[int, Range(at_least=0, at_most=1024)] = 0
     max_skipped: Annotated[float, Range(at_least=0, below=1)] = 0.01
+    labels: Literal["none"] | None = None
     image_key: str | None = None
     label_key: str | None = None
     subset: str | None = None
@@ -114,24 +118,29 @@ class DataConfig(Config):
         """What is wrong with one of the fields."""
         return ImageSourceError(field, getattr(self, field), found, expected, remedy)
 
-    def existing_root(self, expected: str) -> Path:
-        """The folder ``root``.
+    def existing(self, expected: str) -> Path:
+        """What lies at ``root``, a folder or a file.
 
         Args:
-            expected: what it should hold, for messages.
+            expected: what it should be, for messages.
 
         Raises:
-            ImageSourceError: it is not given, missing, or not a folder.
+            ImageSourceError: it is not given, or nothing is there.
         """
-        remedy = "set data.root to that folder"
+        remedy = "set data.root to that"
         if self.root is None or not self.root.strip():
-            raise self.error("root", "no folder given", expected, remedy)
+            raise self.error("root", "none given", expected, remedy)
         root = Path(self.root).expanduser()
         if not root.exists():
-            found = f"no such folder (looked in {root.absolute()})"
+            found = f"nothing there (looked in {root.absolute()})"
             raise self.error("root", found, expected, remedy)
+        return root
+
+    def existing_root(self, expected: str) -> Path:
+        """The folder ``root``; arguments and errors are those of :meth:`existing`."""
+        root = self.existing(expected)
         if not root.is_dir():
-            raise self.error("root", "a file, not a folder", expected, remedy)
+            raise self.error("root", "a file, not a folder", expected, "set data.root to that")
         return root
 
     def published_error(self, kind: Any, found: str) -> ImageSourceError:
@@ -174,6 +183,8 @@ class ImageSource:
         count: as ``load``, how many images there are, told without decoding any; None where only
             loading tells.
         options: fields of the configuration that only such sources have.
+        files: as ``load``, the folder that the names of the images are below, and these with their
+            labels; None where images are not files.
         package: that it needs and that is not always there, an extra of the source's name.
     """
 
@@ -183,6 +194,7 @@ class ImageSource:
     unlabelled: bool = False
     count: Callable[[DataConfig, Split, int], int | None] | None = None
     options: tuple[str, ...] = ()
+    files: Callable[[DataConfig, Split, int], tuple[Path, Part]] | None = None
     package: str | None = None
 
 
@@ -205,6 +217,11 @@ def image_source(name: str) -> ImageSource:
 def source_names() -> list[str]:
     """Names of all sources."""
     return [name for module in modules(PACKAGE) for name in module.SOURCE.names]
+
+
+def source_of(path: Path) -> str:
+    """Name of the source that reads what lies at a path: a folder or an archive, unless a file."""
+    return {".npz": "npz", ".csv": "csv"}.get(path.suffix.lower(), "folder")
 
 
 def count_images(config: DataConfig, split: Split, seed: int) -> int | None:

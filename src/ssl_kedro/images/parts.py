@@ -36,6 +36,13 @@ class Part:
     def __len__(self) -> int:
         return len(self.names)
 
+    def chosen(self, rows: np.ndarray) -> "Part":
+        """Those of some rows, int (K,), in that order."""
+        if len(rows) == len(self):
+            return self
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, names=self.names.chosen(rows), labels=labels)
+
 
 def kept_and_held(part: Part, config: DataConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of training and evaluation images where nothing but training images are given.

@@ -7,34 +7,32 @@ Three layouts, told apart by what is there:
   ``eval_fraction`` is held out;
 * images directly in ``root`` (or ``root/train``): unlabelled; a share is held out.
 
+``data.labels=none`` takes the images at any depth below, without classes. ``root`` may also be an
+archive (.zip, .tar) of such a folder.
+
 A folder "train" that holds images beside other folders of images is a class of vehicles, not a
 part. Class folders may have folders inside. Files are taken in the order of their names.
 """
 
-import hashlib
 import os
-from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.core.errors import shown
-from ssl_kedro.core.names import Names, states
+from ssl_kedro.core.names import Names
 from ssl_kedro.core.progress import LONG_S, progress_bar
-from ssl_kedro.images.decode_files import file_blocks
+from ssl_kedro.images.archives import is_archive, unpacked
 from ssl_kedro.images.files import (
     any_image_below,
     images_below,
     is_image,
     is_visible_folder,
-    passed_over,
 )
 from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.listed import images_of_files
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.parts import EVALUATION_PARTS, Part, kept_and_held, with_classes_of
-from ssl_kedro.images.store import Plan, stored
 from ssl_kedro.images.subsets import limited
 
 _LAYOUT = (
@@ -46,16 +44,19 @@ _LAYOUT = (
 def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, Part]:
     """The root and the files of a part of it."""
     training = split != "eval"
-    root = config.existing_root(_LAYOUT)
+    root = folder_of(config)
     files = _part(root, config, training, seed)
-    return root, _chosen(files, limited(files.labels, len(files), config, training, seed))
+    return root, files.chosen(limited(files.labels, len(files), config, training, seed))
 
 
-def _chosen(files: Part, rows: np.ndarray) -> Part:
-    if len(rows) == len(files):
-        return files
-    labels = None if files.labels is None else files.labels[rows]
-    return Part(files.names.chosen(rows), labels, files.class_names)
+def folder_of(config: DataConfig) -> Path:
+    """The folder ``root``, or that of what the archive ``root`` holds.
+
+    Raises:
+        ImageSourceError: there is none, or an archive that cannot be read.
+    """
+    archive = Path(config.root or "").expanduser()
+    return unpacked(archive, config) if is_archive(archive) else config.existing_root(_LAYOUT)
 
 
 def _count(config: DataConfig, split: Split, seed: int) -> int:
@@ -65,34 +66,19 @@ def _count(config: DataConfig, split: Split, seed: int) -> int:
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of the folder ``root``; see the top of this file."""
     root, files = _found(config, split, seed)
-    with progress_bar(len(files), "dates of files", "files", delay=LONG_S) as bar:
-        dated = states(root, files.names, bar.update)
-    plan = Plan(
-        identity=(
-            str(root.resolve()),
-            files.class_names,
-            files.names.digest(),
-            hashlib.sha256(dated.data).hexdigest(),
-        ),
-        count=len(files),
-        labels=files.labels,
-        class_names=tuple(map(shown, files.class_names)),
-        blocks=partial(file_blocks, config, root, files.names, int(dated[:, 0].sum())),
-        paths=files.names,
-        always_mapped=config.source == "imagenet100",
-    )
-    return replace(stored(plan, config), passed_over=passed_over(root))
+    return images_of_files(root, files, config)
 
 
 def _part(root: Path, config: DataConfig, training: bool, seed: int) -> Part:
     """Files of the training or the evaluation part."""
+    listed = _without_classes if config.labels == "none" else _checked
     train_name = "train" if _has_parts(root) else ""
-    train = _checked(root, train_name, config)
+    train = listed(root, train_name, config)
     if train_name and (test_name := _evaluation_part(root, train)):
-        test = with_classes_of(train, _checked(root, test_name, config), test_name, config)
+        test = with_classes_of(train, listed(root, test_name, config), test_name, config)
         return train if training else test
     kept, held = kept_and_held(train, config, seed)
-    return _chosen(train, kept if training else held)
+    return train.chosen(kept if training else held)
 
 
 def _class_folders(root: Path, part: str) -> list[str]:
@@ -156,26 +142,39 @@ def _evaluation_part(root: Path, train: Part) -> str:
     return parts[0] if parts else ""
 
 
-def _checked(root: Path, part: str, config: DataConfig) -> Part:
-    """Files of one part's folder, refused if empty, mixed or of a single class."""
-    files = _listed(root, part)
-    shown = part or "it"
+def _without_classes(root: Path, part: str, config: DataConfig) -> Part:
+    """Files at any depth below one part's folder, whatever their folders are called."""
+    with progress_bar(None, "finding files", "files", delay=LONG_S) as bar:
+        names = Names.of(images_below(root, part))
+        bar.update(len(names))
+    return _not_empty(Part(names, None, ()), part, config)
+
+
+def _not_empty(files: Part, part: str, config: DataConfig) -> Part:
     if not len(files):
         raise config.error(
             "root",
-            found=f"no images in {shown}",
+            found=f"no images in {part or 'it'}",
             expected=_LAYOUT,
             remedy="put images there, or set data.root to another folder",
         )
+    return files
+
+
+def _checked(root: Path, part: str, config: DataConfig) -> Part:
+    """Files of one part's folder, refused if empty, mixed or of a single class."""
+    files = _not_empty(_listed(root, part), part, config)
     if files.labels is None:
         return files
+    shown = part or "it"
     if loose := _loose_images(root, part):
         raise config.error(
             "root",
             found=f"both class folders ({', '.join(files.class_names[:3])}, ...) and "
             f"{len(loose)} images beside them ({loose[0]}, ...) in {shown}",
             expected="either class folders or unlabelled images",
-            remedy="move one of the two elsewhere",
+            remedy="move one of the two elsewhere, or take all of them without classes: "
+            "data.labels=none",
         )
     if len(files.class_names) == 1:
         (name,) = files.class_names
@@ -191,10 +190,12 @@ def _checked(root: Path, part: str, config: DataConfig) -> Part:
 def _single_class_remedy(root: Path, part: str, name: str) -> str:
     if inside := _class_folders(root, f"{part}/{name}".lstrip("/")):
         return (
-            f"set data.root to {(root / part / name).as_posix()!r}, whose "
-            f"{len(inside)} folders look like classes, or add classes"
+            f"set data.root to {(root / part / name).as_posix()!r}, whose {len(inside)} folders "
+            "look like classes, add classes, or train without labels: data.labels=none"
         )
-    return "add class folders, or put the images directly in data.root to train without labels"
+    return "add class folders, or train without labels: data.labels=none"
 
 
-SOURCE = ImageSource(("folder", "imagenet100"), _load, count=_count)
+SOURCE = ImageSource(
+    ("folder", "imagenet100"), _load, count=_count, options=("labels",), files=_found
+)

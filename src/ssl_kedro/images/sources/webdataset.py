@@ -64,9 +64,7 @@ class _Samples:
     lost: tuple[SkippedFile, ...]
 
     def chosen(self, rows: np.ndarray) -> "_Samples":
-        labels = None if self.part.labels is None else self.part.labels[rows]
-        part = Part(self.part.names.chosen(rows), labels, self.part.class_names)
-        return replace(self, part=part, rows=self.rows[rows])
+        return replace(self, part=self.part.chosen(rows), rows=self.rows[rows])
 
 
 class _Places(Sequence[Any]):

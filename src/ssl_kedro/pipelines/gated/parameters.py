@@ -12,7 +12,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.config import ConfigError, merged
 from ssl_kedro.encoders.factory import cost_at, shape_values
 from ssl_kedro.encoders.frozen import place_of_weights
 from ssl_kedro.evaluation.fine_tuning import FineTuningConfig
@@ -21,9 +21,9 @@ from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.pipelines.gated.inference.parameters import HubParameters, InferenceParameters
 from ssl_kedro.pipelines.gated.methods_of_run import MethodsOfRun
+from ssl_kedro.pipelines.gated.own.parameters import OwnParameters
 from ssl_kedro.pipelines.gated.recipes import (
     Recipe,
-    merged,
 )
 from ssl_kedro.pipelines.gated.transfer_parameters import TransferParameters
 from ssl_kedro.pipelines.gated.variants import gated_names
@@ -63,6 +63,7 @@ class EncoderPipelineParameters(MethodsOfRun):
         hub: the folder of what is to be deployed that ``--tags export`` writes for a model hub.
         few_labels: how ``--tags few_labels`` fine-tunes trained encoders.
         transfer: other data that encoders are evaluated on.
+        own: how a run on somebody's own images is planned.
         keep_head: whether each encoder is also saved with the linear layer of its evaluation and
             the names of the classes.
         published: data set of the thesis whose figures stand beside the measured ones.
@@ -82,6 +83,7 @@ class EncoderPipelineParameters(MethodsOfRun):
         FineTuningConfig()
     )
     transfer: TransferParameters = TransferParameters()
+    own: OwnParameters = OwnParameters()
     keep_head: bool = False
     published: str = "CIFAR-10"
     published_data_is_ours: bool = False

@@ -37,15 +37,6 @@ def _initial(value: Any) -> Any:
 Initial = Annotated[InitialWeights | str | None, BeforeValidator(_initial)]
 
 
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested parameters with some replaced."""
-    found = dict(values)
-    for key, change in changes.items():
-        nested = isinstance(change, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = merged(found[key], change) if nested else change
-    return found
-
-
 # One choice for all trainings of a run.
 OF_THE_RUN = (
     *("device", "precision", "memory_format", "compile", "graphs", "resume"),

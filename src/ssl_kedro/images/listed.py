@@ -1,0 +1,46 @@
+"""Images of files that are listed: their states, and what is stored of them."""
+
+import hashlib
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from ssl_kedro.core.errors import shown
+from ssl_kedro.core.names import states
+from ssl_kedro.core.progress import LONG_S, progress_bar
+from ssl_kedro.images.decode_files import file_blocks
+from ssl_kedro.images.files import passed_over
+from ssl_kedro.images.image_set import ImageSet
+from ssl_kedro.images.load import DataConfig
+from ssl_kedro.images.parts import Part
+from ssl_kedro.images.store import Plan, stored
+
+
+def images_of_files(root: Path, files: Part, config: DataConfig) -> ImageSet:
+    """Images of some files below a folder, decoded or found stored.
+
+    Args:
+        root: the folder.
+        files: with names relative to it.
+        config: of the source.
+
+    Raises:
+        ImageSourceError: too many cannot be read, or they cannot be stored.
+    """
+    with progress_bar(len(files), "dates of files", "files", delay=LONG_S) as bar:
+        dated = states(root, files.names, bar.update)
+    plan = Plan(
+        identity=(
+            str(root.resolve()),
+            files.class_names,
+            files.names.digest(),
+            hashlib.sha256(dated.data).hexdigest(),
+        ),
+        count=len(files),
+        labels=files.labels,
+        class_names=tuple(map(shown, files.class_names)),
+        blocks=partial(file_blocks, config, root, files.names, int(dated[:, 0].sum())),
+        paths=files.names,
+        always_mapped=config.source == "imagenet100",
+    )
+    return replace(stored(plan, config), passed_over=passed_over(root))

@@ -1,0 +1,1 @@
+"""Somebody's own images: looked at, and a training planned that fits the time there is."""
