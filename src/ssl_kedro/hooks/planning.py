@@ -25,7 +25,11 @@ _SELECTING = (
 
 
 class PlanFileError(UserError, ValueError):
-    """A plan that an earlier run has left and that cannot be read."""
+    """A plan that an earlier run has left and that cannot be read.
+
+    Cause: ``plan_<pipeline>.yml`` in the run's folder was changed or is damaged.
+    Remedy: Remove the file, and run without ``--tags`` and ``train.resume`` to plan anew.
+    """
 
 
 class PlanningHook:

@@ -66,7 +66,11 @@ class ConfigFileError(UserError, ValueError):
 
 
 class EnvironmentOfOthersError(UserError, ValueError):
-    """An environment that is made for other pipelines than the one that is run."""
+    """An environment that is made for other pipelines than the one that is run.
+
+    Cause: ``--env`` names one whose files say nothing of the pipeline, which would run as in base.
+    Remedy: Take one of the environments that the message names, or add a file of parameters.
+    """
 
 
 class ParameterAwareConfigLoader(OmegaConfigLoader):

@@ -26,7 +26,11 @@ _TRIAL_EPOCHS = 100
 
 
 class TooFewImagesError(InputError):
-    """A folder with too few images to train an encoder on."""
+    """A folder with too few images to train an encoder on.
+
+    Cause: ``--env own`` found fewer images than ``own.fewest``.
+    Remedy: Begin with weights that exist (docs/weights.md), add images, or lower ``own.fewest``.
+    """
 
 
 @dataclass(frozen=True)
