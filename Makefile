@@ -2,15 +2,20 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# What `make run` installs, an extra of pyproject.toml; also EXTRAS=all, EXTRAS=run,s3, ...
+EXTRAS ?= run
+# docs/installing.md: TORCH_INDEX=ADDRESS takes PyTorch from there, its CPU build; LOCKED=1 takes
+# the versions of requirements.lock, by their hashes.
+LOCK   := requirements.lock
 # Two test processes of one thread each are faster than one of two; a file stays in one process,
 # which shares what its tests need, and files are taken in the order of tests/conftest.py.
 TESTS  := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test check docs run_base run_apart install lint types duplicates slow bench adversary clean
+.PHONY: run test check docs run_base run_apart install lint types duplicates slow bench adversary lock clean
 
-run: install
+run: $(VENV)/.installed-$(EXTRAS)
 	$(BIN)/kedro run --pipeline dual_gating
 	@echo "Report: data/08_reporting/dual_gating/report.html"
 
@@ -63,14 +68,35 @@ duplicates:
 bench: install
 	$(BIN)/python benchmarks/augmentation.py
 
-install: $(STAMP)
+install: $(VENV)/.installed-dev
 
 # Re-installs when the dependencies change.
-$(STAMP): pyproject.toml
+$(VENV)/.installed-%: pyproject.toml $(if $(LOCKED),$(VENV)/.locked)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(if $(TORCH_INDEX)$(HAS_GPU),,@echo "No NVIDIA device: TORCH_INDEX saves 4 GB, see docs/installing.md")
+	$(if $(LOCKED),,$(if $(TORCH_INDEX),$(PIP) install --index-url $(TORCH_INDEX) $(TORCH)))
+	$(PIP) install $(if $(LOCKED),--no-build-isolation) -e ".[$*]"
 	$(BIN)/python -m ssl_kedro.inference.native
 	touch $@
+
+# The lock's packages, without the project.
+$(VENV)/.locked: $(LOCK)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(PIP) install --index-url $(TORCH_INDEX) $(TORCH))
+	awk '$(if $(TORCH_INDEX),$(WITHOUT_TORCH),1)' $(LOCK) > $(VENV)/$(LOCK)
+	$(PIP) install --require-hashes -r $(VENV)/$(LOCK)
+	touch $@
+
+HAS_GPU := $(wildcard /dev/nvidia0 /dev/dxg)$(filter-out Linux,$(shell uname))
+# The lock's hashes are those of PyTorch's build with CUDA, which NVIDIA's packages and Triton are for.
+TORCH := $(if $(LOCKED),$(shell awk '/^torch(vision)?==/ {print $$1}' $(LOCK)),torch torchvision)
+WITHOUT_TORCH := /^[a-z]/ {kept = /^nvidia-ml-py==/ || !/^(torch|torchvision|triton|cuda-|nvidia-)/} kept
+
+# Newest versions of all that `make run` installs, for every platform, with hashes.
+lock: install
+	$(BIN)/uv pip compile pyproject.toml --extra run --universal --generate-hashes --upgrade --quiet \
+		--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file $(LOCK)
 
 # Removes environments, caches and run outputs; keeps data/01_raw and conf/local.
 clean:

@@ -225,3 +225,24 @@ def test_the_manifest_s_pods_are_the_machines_of_a_run(without_gpu: None) -> Non
     tracked = {one["name"]: one.get("value", "") for one in container["env"]}["MLFLOW_TRACKING_URI"]
     assert str(Path(tracked.removeprefix("sqlite:///")).parent) in mounts
     assert {"/app/data", "/app/mlruns"} <= mounts
+
+
+def test_the_manifest_runs_the_image_as_its_user_in_its_folder() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    last = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM")) :]
+    user, folder = (
+        next(line.split()[1] for line in last if line.startswith(word))
+        for word in ("USER", "WORKDIR")
+    )
+    pods = manifest()[1]["spec"]["template"]["spec"]
+    assert pods["securityContext"]["runAsUser"] == pods["securityContext"]["fsGroup"] == int(user)
+    assert pods["containers"][0]["workingDir"] == folder
+
+
+def test_the_image_is_made_of_what_its_context_lets_through() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY") and "--from" not in line:
+            for name in line.split()[1:-1]:
+                assert (ROOT / name).exists(), name
+                assert f"!{name}" in ignored, name

@@ -45,7 +45,7 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     check_spread(1, None)
     for processes, address in ((2, None), (1, "tcp://host:8786")):
-        with pytest.raises(ConfigError, match=r'distributed.*pip install "ssl_kedro\[cluster\]"'):
+        with pytest.raises(ConfigError, match=r"distributed.*pip install 'ssl_kedro\[cluster\]'"):
             check_spread(processes, address)
 
 

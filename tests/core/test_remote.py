@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.files import StorageError
@@ -185,3 +187,10 @@ def test_what_cannot_be_reached_is_refused_by_name(place: str, said: str) -> Non
 @pytest.mark.parametrize("place", [None, "photos", "s3://bucket/me:you@all", "ftp://me@host/x"])
 def test_other_places_are_not_refused(place: str | None) -> None:
     check_scheme("data.root", place)
+
+
+def test_a_missing_package_for_s3_is_told_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(_registry, "s3", raising=False)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ConfigError, match=r"root = 's3://bucket/a'.*pip install 'ssl_kedro\[s3\]'"):
+        check_scheme("root", "s3://bucket/a")

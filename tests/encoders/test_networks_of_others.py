@@ -15,6 +15,7 @@ from torch import nn
 from oracles.norms import with_used_norms
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.extras import NotInstalledError
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.maps import adapt_batch_norm, network_fingerprint
 from ssl_kedro.encoders.onnx_maps import OnnxMaps
@@ -181,8 +182,11 @@ def test_what_timm_does_not_have_is_refused(
     with pytest.raises(ConfigError, match="model = '': expected a name that timm knows"):
         FrozenEncoderConfig("timm", "file.pth")
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(InputError, match=r'pip install "ssl_kedro\[timm\]"'):
+    with pytest.raises(NotInstalledError, match=r"pip install 'ssl_kedro\[timm\]'"):
         TimmMaps("resnet18", tmp_path / "resnet18.pth")
+    with pytest.raises(NotInstalledError, match="kind: timm needs timm, which is not installed"):
+        FrozenEncoderConfig("timm", "file.pth", model="resnet18")
+    assert FrozenEncoderConfig("timm", "file.pth", model="resnet18", optional=True).needs_file
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r'pip install "ssl_kedro\[export\]"'):
+    with pytest.raises(NotInstalledError, match=r"pip install 'ssl_kedro\[export\]'"):
         OnnxMaps(tmp_path / "network.onnx", MEAN, STD)

@@ -1,6 +1,6 @@
 """The load of the machine, on request."""
 
-import importlib.util
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +8,6 @@ import pytest
 
 from hooks import tracked_run
 from hooks.stored import Stored, uri
-from ssl_kedro.hooks import mlflow_conditions
 from ssl_kedro.hooks.mlflow_conditions import TrackingConfig
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 
@@ -23,10 +22,7 @@ def test_load_is_followed_until_the_run_ends(folder: Path, monkeypatch: pytest.M
 
 
 def test_what_is_missing_is_named_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        mlflow_conditions, "find_spec", lambda name: None if name == "psutil" else find(name)
-    )
+    monkeypatch.setitem(sys.modules, "psutil", None)
     values = {"tracking_uri": "x", "experiment": "y", "system_metrics": True}
     with pytest.raises(ParameterError, match=r"system_metrics.*psutil.*pip install"):
         parsed(TrackingConfig, "mlflow.yml", values)

@@ -36,6 +36,16 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
+def test_without_mlflow_a_run_says_so_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert tracked_run.run(folder) == tracked_run.METRICS
+    (warning,) = warnings_in(caplog)
+    assert "not tracked" in warning
+    assert "pip install 'ssl_kedro[tracking]'" in warning
+
+
 @pytest.mark.parametrize("runner", [None, ThreadRunner(max_workers=3)], ids=["sequence", "threads"])
 def test_a_run_lands_in_the_store_with_a_child_for_each_model(folder: Path, runner: Any) -> None:
     tracked_run.run(folder, runner=runner)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -270,9 +270,6 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "cannot be opened" in refusal(config_of(tmp_path / "empty"))
     bare = datasets.Dataset.from_dict({"label": [1, 2]})
     assert "0 columns of images" in refusal(config_of(parquet(tmp_path / "bare", {"train": bare})))
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "datasets" else find(name)
-    )
+    monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"pip install 'ssl_kedro\[huggingface\]'"):
         config_of(tmp_path)

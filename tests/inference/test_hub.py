@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from inference.test_plain_module import IMAGES, encoder
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.extras import NotInstalledError
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.hub import ModelCard, push_to_hub, write_hub_folder
 from ssl_kedro.inference.plain_module import load
@@ -170,5 +171,5 @@ def test_without_the_library_it_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match=r'pip install "ssl_kedro\[hub\]"'):
+    with pytest.raises(NotInstalledError, match=r"pip install 'ssl_kedro\[huggingface\]'"):
         push_to_hub(tmp_path, "me/model")

@@ -9,7 +9,6 @@ trust, hear each other (docs/adr/0035).
 import asyncio
 import concurrent.futures
 import contextlib
-import importlib.util
 import logging
 import pickle
 import re
@@ -24,6 +23,7 @@ import numpy as np
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import UserError, first_line
+from ssl_kedro.core.extras import absent, how_to_install
 from ssl_kedro.core.files import replaced_file
 from ssl_kedro.core.members import ClusterError, check_certificates, check_workers
 from ssl_kedro.core.memory import keep_freed_memory
@@ -60,10 +60,10 @@ def check_spread(processes: int, cluster: str | None) -> None:
     if cluster is not None and processes > 1:
         raise ConfigError("processes", processes, "1 beside a cluster, which has its own")
     key, value = ("cluster", cluster) if cluster else ("processes", processes)
-    absent = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if absent and (cluster or processes > 1):
+    missing = absent(*_PACKAGES) if cluster or processes > 1 else []
+    if missing:
         alone = "none" if cluster else "1"
-        remedy = f'what is not installed: {", ".join(absent)} (pip install "ssl_kedro[cluster]")'
+        remedy = f"what is not installed: {', '.join(missing)} ({how_to_install(*missing)})"
         raise ConfigError(key, value, f"{alone}, or {remedy}")
 
 

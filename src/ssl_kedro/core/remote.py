@@ -24,6 +24,7 @@ from fsspec.registry import get_filesystem_class
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import InputError, UserError, first_line
+from ssl_kedro.core.extras import how_to_install
 from ssl_kedro.core.files import StorageError, free_bytes, replaced_file, storage_told
 from ssl_kedro.core.progress import progress_bar
 
@@ -65,7 +66,8 @@ def check_scheme(key: str, place: str | None) -> None:
         try:
             get_filesystem_class(scheme or path)
         except (ImportError, ValueError) as error:
-            expected = f"a path of this machine, or a URL it can read: {first_line(error)}"
+            how = f"; {how_to_install('s3fs')}" if scheme in ("s3", "s3a") else ""
+            expected = f"a path of this machine, or a URL it can read: {first_line(error)}{how}"
             raise ConfigError(key, place, expected) from error
         user, at, _ = path.partition("/")[0].rpartition("@")
         if at and ":" in user:

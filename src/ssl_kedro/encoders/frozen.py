@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.extras import require
 from ssl_kedro.core.remote import check_scheme, is_remote, local_copy
 from ssl_kedro.core.seeding import derived_seed
 from ssl_kedro.encoders.base import Branch, Encoder
@@ -26,6 +27,8 @@ from ssl_kedro.encoders.maps import MapNetwork, load_map_network
 from ssl_kedro.encoders.onnx_maps import OnnxMaps
 from ssl_kedro.encoders.timm_maps import TimmMaps
 
+# What kinds need that is not always there.
+_PACKAGES = {"onnx": ("onnx", "onnxruntime"), "timm": ("timm",)}
 # On a side, of images that are compared by their pixels.
 _MOST_PIXELS = 64
 
@@ -79,6 +82,8 @@ class FrozenEncoderConfig(Config):
             raise ConfigError("kind", self.kind, f"one of {', '.join(known)}")
         if self.needs_file and not self.file:
             raise ConfigError("file", self.file, f'a path, which kind "{self.kind}" needs')
+        if not self.optional:
+            require(f"kind: {self.kind}", *_PACKAGES.get(self.kind, ()))
         if self.kind == "timm" and not self.model:
             raise ConfigError("model", self.model, 'a name that timm knows, such as "resnet50"')
         usual = (type(self).pixel_mean, type(self).pixel_std)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.errors import InputError, first_line
+from ssl_kedro.core.extras import require
 from ssl_kedro.encoders.bundled import Normalised
 from ssl_kedro.encoders.maps import MapNetwork
 
@@ -29,7 +30,8 @@ class OnnxMaps(Normalised, MapNetwork):
         pixel_std: the same.
 
     Raises:
-        InputError: onnx or onnxruntime is not installed, or the file is no such network.
+        NotInstalledError: onnx or onnxruntime is not installed.
+        InputError: the file is no such network.
     """
 
     bundle_format = "ssl_kedro onnx maps v1"
@@ -37,12 +39,10 @@ class OnnxMaps(Normalised, MapNetwork):
 
     def __init__(self, path: Path, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
         super().__init__(pixel_mean, pixel_std)
-        try:
-            import onnx  # noqa: PLC0415  optional
-            import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
-        except ImportError as error:
-            missing = f"{error.name} is not installed", "it, to read this file"
-            raise InputError(path, *missing, 'pip install "ssl_kedro[export]"') from None
+        require(f"reading {path}", "onnx", "onnxruntime")
+        import onnx  # noqa: PLC0415  optional
+        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  optional
+
         try:
             content = path.read_bytes()
             tensors = onnx.load(path, load_external_data=False).graph.initializer

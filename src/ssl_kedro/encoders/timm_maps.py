@@ -7,6 +7,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from ssl_kedro.core.errors import InputError, first_line, nearest
+from ssl_kedro.core.extras import require
 from ssl_kedro.encoders.bundled import INPUT, Normalised
 from ssl_kedro.encoders.maps import MapNetwork
 
@@ -22,18 +23,17 @@ class TimmMaps(Normalised, MapNetwork):
             loaded from a bundle.
 
     Raises:
-        InputError: timm is not installed, has no such network, or the weights are another's.
+        NotInstalledError: timm is not installed.
+        InputError: it has no such network, or the weights are another's.
     """
 
     bundle_format = "ssl_kedro timm maps v1"
     network: Any
 
     def __init__(self, name: str, path: Path | None) -> None:
-        try:
-            import timm  # noqa: PLC0415  an optional dependency
-        except ImportError:
-            missing = "timm is not installed", "it, for this kind"
-            raise InputError(path or name, *missing, 'pip install "ssl_kedro[timm]"') from None
+        require("kind: timm", "timm")
+        import timm  # noqa: PLC0415  optional
+
         if not timm.is_model(name):
             known = timm.list_models()
             raise InputError("model", repr(name), "a network of timm", nearest(name, known))

@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 
 from ssl_kedro.core.config import Config, Range
+from ssl_kedro.core.extras import require
 from ssl_kedro.core.seeding import derived_seed
 
 
@@ -46,6 +47,7 @@ def embed_2d(
     """
     if len(features) < 4:
         raise ValueError(f"an embedding needs at least 4 samples, found {len(features)}")
+    require("an embedding in two dimensions", "umap")
     from umap import UMAP  # noqa: PLC0415  slow to import: it loads numba
 
     config = config or EmbeddingConfig()

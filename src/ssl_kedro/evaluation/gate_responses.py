@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
+from ssl_kedro.core.extras import require
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.encoders.base import Encoder
 
@@ -161,6 +161,9 @@ def between_classes(values: np.ndarray, labels: np.ndarray | None) -> float:
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     """Spearman's rho of two series (N,); equal values share a rank. None where one is constant."""
+    require("a rank correlation", "scipy")
+    from scipy.stats import rankdata  # noqa: PLC0415  optional
+
     a, b = (rankdata(one) - (len(one) + 1) / 2 for one in (first, second))
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return None if scale == 0 else float(a @ b) / scale

@@ -7,12 +7,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from ssl_kedro.core.extras import absent, how_to_install
 
 SQLITE_PREFIX = "sqlite:///"
 # A failure is reported once, by the store itself; a first run need not list migrations.
@@ -55,8 +56,8 @@ class TrackingConfig(BaseModel):
     @field_validator("system_metrics")
     @classmethod
     def _installed(cls, asked: bool) -> bool:
-        if asked and find_spec("psutil") is None:
-            raise ValueError("needs psutil: pip install 'ssl_kedro[system-metrics]'")
+        if asked and absent("psutil"):
+            raise ValueError(f"needs psutil: {how_to_install('psutil')}")
         return asked
 
     def store_uri(self, project_path: Path) -> str:

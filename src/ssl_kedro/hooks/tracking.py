@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
+from ssl_kedro.core.extras import absent, how_to_install
 from ssl_kedro.hooks.flat_parameters import parameters_read
 from ssl_kedro.hooks.mlflow_client import TrackingStore
 from ssl_kedro.hooks.mlflow_conditions import TrackingConfig
@@ -120,6 +121,13 @@ class TrackingHook:
         """Start the parent run, or join it, with tags and the parameters that nodes read."""
         self._end("KILLED")  # a run interrupted in this same interpreter, as in a notebook
         if self._config is None or not self._config.enabled:
+            return
+        if absent("mlflow"):
+            logger.warning(
+                "this run is not tracked: MLflow is not installed; %s, or say enabled: false in "
+                "mlflow.yml",
+                how_to_install("mlflow"),
+            )
             return
         store, joined = TrackingStore(self._config, self._project_path), self._config.run_id
         if not store.connect():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
 from ssl_kedro.core.errors import SettingError
+from ssl_kedro.core.extras import absent, how_to_install
 from ssl_kedro.core.plugins import module_names, modules
 from ssl_kedro.core.remote import at_hand, check_scheme
 
@@ -106,9 +106,9 @@ class DataConfig(Config):
             if getattr(self, name) is not None and name not in source.options:
                 expected = f"none, because source = {self.source} has no such option"
                 raise ConfigError(name, getattr(self, name), expected)
-        if source.package and importlib.util.find_spec(source.package) is None:
-            missing = f"one whose package is installed: pip install 'ssl_kedro[{self.source}]'"
-            raise ConfigError("source", self.source, missing)
+        if source.package and absent(source.package):
+            expected = f"one whose package is installed: {how_to_install(source.package)}"
+            raise ConfigError("source", self.source, expected)
 
     def limit_of(self, training: bool) -> tuple[str, int | None]:
         """Name and value of the limit of the training or the evaluation part."""
@@ -185,7 +185,7 @@ class ImageSource:
         options: fields of the configuration that only such sources have.
         files: as ``load``, the folder that the names of the images are below, and these with their
             labels; None where images are not files.
-        package: that it needs and that is not always there, an extra of the source's name.
+        package: that it needs and that is not always there; see :mod:`ssl_kedro.core.extras`.
     """
 
     names: tuple[str, ...]

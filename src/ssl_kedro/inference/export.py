@@ -268,7 +268,7 @@ def export_compact_onnx(
         calibration: training images for int8, uint8 (N, 3, side, side), some hundred.
 
     Raises:
-        ExportNotInstalledError: onnx or onnxruntime is not installed.
+        NotInstalledError: onnx or onnxruntime is not installed.
         ValueError: an opset below 18, a size that images cannot have, images of another shape
             or type, bf16, or int8 without images to calibrate on.
         ExportError: the file's features differ; there is no file then.

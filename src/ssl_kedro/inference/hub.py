@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from ssl_kedro.core.errors import InputError, first_line
+from ssl_kedro.core.extras import require
 from ssl_kedro.core.files import replaced_folder
 from ssl_kedro.encoders.bundle import CONFIG_NAME
 from ssl_kedro.inference.export import FileReport, folder_bytes
@@ -142,13 +143,12 @@ def push_to_hub(folder: Path, repository: str) -> str:
         Address of the page.
 
     Raises:
-        InputError: ``huggingface_hub`` is not installed, or the Hub did not take it.
+        NotInstalledError: ``huggingface_hub`` is not installed.
+        InputError: the Hub did not take it.
     """
-    try:
-        from huggingface_hub import HfApi  # noqa: PLC0415  an optional dependency
-    except ImportError:
-        missing = "huggingface_hub is not installed", "it, to send the folder"
-        raise InputError(repository, *missing, 'pip install "ssl_kedro[hub]"') from None
+    require(f"sending to {repository}", "huggingface_hub")
+    from huggingface_hub import HfApi  # noqa: PLC0415  optional
+
     api = HfApi()
     try:
         api.create_repo(repository, private=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """What every ONNX export shares: installed or not, images to compare on, the comparison."""
 
-import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.extras import require
 
 OPSET = 18
 TOLERANCE = 1e-4  # largest difference of an output that is allowed
@@ -23,23 +22,13 @@ class ExportError(UserError, RuntimeError):
     """
 
 
-class ExportNotInstalledError(UserError, ModuleNotFoundError):
-    """The optional packages that an export needs are not there.
+def check_export_installed(*further: str) -> None:
+    """Refuse an export if ONNX, its runtime or a further package that it needs is missing.
 
-    Cause: ``--tags export`` without ONNX.
-    Remedy: ``pip install "ssl_kedro[export]"``.
+    Raises:
+        NotInstalledError: it says how to install it.
     """
-
-
-def check_export_installed(packages: Sequence[str] = ("onnx", "onnxruntime")) -> None:
-    """Raise ExportNotInstalledError, which says how to install it, if a package is missing."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ExportNotInstalledError(
-            f"ONNX export needs {', '.join(missing)}, which is not installed: "
-            "pip install ssl_kedro[export]",
-            name=missing[0],
-        )
+    require("ONNX export", "onnx", "onnxruntime", *further)
 
 
 def check_opset(opset: int) -> None:

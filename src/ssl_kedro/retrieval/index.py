@@ -8,6 +8,7 @@ import numpy as np
 
 from ssl_kedro.core.cluster import HERE, Workers
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.extras import require
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.rows import ForOthers
 from ssl_kedro.core.seeding import derived_seed, numpy_generator
@@ -55,6 +56,7 @@ def empty_index(factory: str, dimensions: int) -> Any:
     Raises:
         ConfigError: faiss does not know the string, or it does not fit the dimensions.
     """
+    require(f"index = {factory!r}", "faiss")
     import faiss  # noqa: PLC0415  heavy, and not needed for exact search
 
     try:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ssl_kedro.core.errors import shown
+from ssl_kedro.core.extras import require
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 
@@ -50,7 +51,7 @@ class Video:
 
     Raises:
         SaliencyDataError: not a video, damaged, without frames or without a frame rate.
-        ImportError: OpenCV is not installed.
+        NotInstalledError: OpenCV is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -244,15 +245,10 @@ def opencv() -> ModuleType:
     """OpenCV, loaded when the first video is asked for.
 
     Raises:
-        ImportError: it is not installed.
+        NotInstalledError: it is not installed.
     """
-    try:
-        return import_module("cv2")
-    except ImportError as error:
-        raise ImportError(
-            "videos are read with OpenCV, which is not installed; "
-            "pip install opencv-python-headless"
-        ) from error
+    require("reading videos", "cv2")
+    return import_module("cv2")
 
 
 def _damaged(path: Path, found: str) -> SaliencyDataError:

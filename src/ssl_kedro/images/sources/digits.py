@@ -48,4 +48,4 @@ def _count(config: DataConfig, split: Split, _seed: int) -> int:
     return limited_count(config, split != "eval", len(members), 10)
 
 
-SOURCE = ImageSource(("digits",), _load, reads_files=False, count=_count)
+SOURCE = ImageSource(("digits",), _load, reads_files=False, count=_count, package="sklearn")

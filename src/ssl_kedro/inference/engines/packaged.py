@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_kedro.core.errors import first_line
+from ssl_kedro.core.extras import absent, how_to_install
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactBlock
 from ssl_kedro.inference.onnx_file import onnx_session
@@ -130,8 +131,8 @@ def _arrays(images: Tensor, masks: Tensor | None) -> list[np.ndarray]:
 
 def _imported(package: str) -> ModuleType:
     """An optional package; what it lacks itself, e.g. a shared library, is no reason to end."""
-    if importlib.util.find_spec(package) is None:
-        raise EngineUnavailableError(f"{package} is not installed")
+    if absent(package):
+        raise EngineUnavailableError(f"{package} is not installed: {how_to_install(package)}")
     try:
         return importlib.import_module(package)
     except Exception as error:  # whatever a broken installation raises

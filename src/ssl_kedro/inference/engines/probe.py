@@ -1,7 +1,6 @@
 """The fastest engine on this machine, by a short race."""
 
 import functools
-import importlib.util
 import logging
 import math
 import statistics
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.extras import absent, how_to_install
 from ssl_kedro.core.race import first_within, prepared, race, seconds_of
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.packaged import (
@@ -252,5 +252,6 @@ def why_unavailable(engine: EngineName, precision: Precision = "f32") -> str:
     if engine == "eager":
         return ""
     wanted = ("onnx", engine, *(("onnxruntime",) if precision == "int8" else ()))
-    missing = [name for name in dict.fromkeys(wanted) if importlib.util.find_spec(name) is None]
-    return f"{', '.join(missing)} is not installed" if missing else ""
+    missing = absent(*wanted)
+    told = f"{', '.join(missing)} is not installed"
+    return f"{told}: {how_to_install(*missing)}" if missing else ""

@@ -153,7 +153,7 @@ def encoder_nodes(
 
     Raises:
         ConfigError: there is nothing to export; the run would end well and leave nothing.
-        ExportNotInstalledError: it says how to install what is missing.
+        NotInstalledError: it says how to install what is missing.
     """
     timed = any(model.timed for model in models)
     if exported:

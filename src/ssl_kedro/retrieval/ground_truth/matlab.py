@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_kedro.core.extras import require
 from ssl_kedro.core.pickles import DAMAGE
 from ssl_kedro.retrieval.ground_truth import matlab_process
 from ssl_kedro.retrieval.ground_truth.model import GroundTruthError
@@ -94,7 +95,8 @@ def table_of_version_73(data: bytes) -> dict[str, object]:
     Raises:
         GroundTruthError: the file is damaged, or a variable is not what it should be.
     """
-    import h5py  # noqa: PLC0415  heavy
+    require("a MATLAB 7.3 file", "h5py")
+    import h5py  # noqa: PLC0415  optional
 
     with _reading(), h5py.File(io.BytesIO(data), "r") as file:
         found = {key: _variable_of_version_73(file, key) for key in _VARIABLES if key in file}

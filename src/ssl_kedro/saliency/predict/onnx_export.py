@@ -83,12 +83,12 @@ def export_onnx(
         images: real ones to compare with besides random noise, uint8 (N, 3, height, width).
 
     Raises:
-        ExportNotInstalledError: onnx, onnxscript or onnxruntime is not installed.
+        NotInstalledError: onnx, onnxscript or onnxruntime is not installed.
         ValueError: an opset below 18, or images of another shape or type.
         ExportError: the model cannot be exported, or a pixel of the file's maps differs
             by more than :data:`TOLERANCE`; there is no file then.
     """
-    check_export_installed(("onnx", "onnxscript", "onnxruntime"))
+    check_export_installed("onnxscript")
     check_opset(opset)
     compared = compared_images(images, height, width, noise=2)
     with model_at_work(model, torch.device("cpu")), replaced_file(path) as temporary:

@@ -10,6 +10,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.extras import require
+
 # The most salient .2 % of the sphere are one colour: a single hot pixel does not dim the rest.
 _PERCENTILE = 99.8
 # Overlays begin with the first colour that is one: lower ones of the table read as shadow on a
@@ -137,7 +139,8 @@ def _eroded(inside: np.ndarray, width: int) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _colours() -> np.ndarray:
     """256 colours of growing lightness, uint8 (3, 256)."""
-    import matplotlib as mpl  # noqa: PLC0415  slow to import, and only needed here
+    require("a heat map", "matplotlib")
+    import matplotlib as mpl  # noqa: PLC0415  optional, and slow to import
 
     table = mpl.colormaps["inferno"](np.linspace(0, 1, 256))[:, :3]
     return np.ascontiguousarray((255 * table).round().astype(np.uint8).T)

@@ -46,7 +46,7 @@ def export(
     Raises:
         ConfigError: the encoder is made for another image size, or the static budget cannot
             be met.
-        ExportNotInstalledError: the packages are missing.
+        NotInstalledError: the packages are missing.
         ExportError: a file computes something else.
     """
     check_export_installed()

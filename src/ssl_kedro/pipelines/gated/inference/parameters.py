@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.extras import require
 from ssl_kedro.encoders.base import EncoderShape
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.inference.engines.probe import EngineName, why_unavailable
@@ -35,6 +36,13 @@ class HubParameters(PipelineParameters):
 
     licence: Annotated[str, Field(pattern=r"^[a-z0-9.\-]+$")] = "other"
     repository: Annotated[str, Field(pattern=r"^[\w.\-]+/[\w.\-]+$")] | None = None
+
+    @field_validator("repository")
+    @classmethod
+    def _can_be_sent(cls, asked: str | None) -> str | None:
+        if asked is not None:
+            require("hub.repository", "huggingface_hub")
+        return asked
 
 
 class InferenceParameters(PipelineParameters):
