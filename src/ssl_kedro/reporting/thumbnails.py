@@ -13,9 +13,15 @@ from PIL import Image
 _QUALITY = 75
 
 
-def jpeg_uri(pixels: np.ndarray) -> str:
-    """An image, uint8 (3, H, W), as text that stands in a page."""
+def jpeg_uri(pixels: np.ndarray, side: int) -> str:
+    """An image as text that stands in a page.
+
+    Args:
+        pixels: uint8 (3, H, W).
+        side: longer side in px, at most; smaller images stay as they are.
+    """
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

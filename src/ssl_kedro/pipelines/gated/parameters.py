@@ -19,6 +19,7 @@ from ssl_kedro.encoders.frozen import place_of_weights
 from ssl_kedro.evaluation.fine_tuning import FineTuningConfig
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
+from ssl_kedro.evaluation.overview import OverviewConfig
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.pipelines.gated.embed_parameters import (
     EMBED,
@@ -68,6 +69,7 @@ class EncoderPipelineParameters(MethodsOfRun):
         probe: recipe of the linear evaluation; None = there is none.
         inference: how trained gated encoders are timed and exported.
         hub: the folder of what is to be deployed that ``--tags export`` writes for a model hub.
+        overview: how images are looked at: near-duplicates, and without labels neighbours, groups.
         few_labels: how ``--tags few_labels`` fine-tunes trained encoders.
         embed: what ``--tags embed`` makes vectors of.
         find: what ``--tags find`` looks for among them.
@@ -87,6 +89,7 @@ class EncoderPipelineParameters(MethodsOfRun):
     knn: KnnConfig = KnnConfig()
     inference: InferenceParameters = InferenceParameters()
     hub: HubParameters = HubParameters()
+    overview: OverviewConfig = OverviewConfig()
     few_labels: Annotated[FineTuningConfig, BeforeValidator(_with_list_of_shares)] = (
         FineTuningConfig()
     )

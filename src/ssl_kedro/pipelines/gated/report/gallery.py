@@ -57,7 +57,7 @@ def _thumbnail(path: Path, words: str, *, apart: bool = False) -> Thumbnail:
     """A file as it is, not cropped; or why it cannot be shown."""
     uri, missing = "", ""
     try:
-        uri = jpeg_uri(decoded_thumbnail(path, 2 * _SIDE))
+        uri = jpeg_uri(decoded_thumbnail(path, 2 * _SIDE), 2 * _SIDE)
     except UnreadableImageError as error:
         missing = str(error) if path.exists() else "the file is gone"
     return Thumbnail(uri, words, shown(str(path)), missing, apart)
