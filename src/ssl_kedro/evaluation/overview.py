@@ -35,7 +35,7 @@ class OverviewConfig(Config):
     """
 
     images: Annotated[int, Range(at_least=8, at_most=20_000)] = 5000
-    queries: Annotated[int, Range(at_least=1, at_most=12)] = 8
+    queries: Annotated[int, Range(at_least=1, at_most=12)] = 5
     neighbours: Annotated[int, Range(at_least=1, at_most=8)] = 7
     similarity: Annotated[float, Range(above=0, at_most=1)] = 0.95
     candidates: Annotated[int, Range(at_least=1, at_most=50)] = 5

@@ -36,14 +36,16 @@ class Thumbnail:
         words: below it.
         description: for those who cannot see it, and what a pointer shows.
         missing: what stands in its place where there is none.
-        apart: whether a gap follows it, as after a query.
+        framed: whether it is set off from the others, as what these were looked for by.
+        last: whether a gap follows it.
     """
 
     uri: str
     words: str = ""
     description: str = ""
     missing: str = ""
-    apart: bool = False
+    framed: bool = False
+    last: bool = False
 
     def __html__(self) -> Markup:
         """One item of a list."""
@@ -52,9 +54,9 @@ class Thumbnail:
         )
         if not self.uri:
             picture = Markup('<span class="missing">{}</span>').format(self.missing)
-        kind = Markup(' class="apart"') if self.apart else ""
-        return Markup('<li{} title="{}">{}<small>{}</small></li>').format(
-            kind, self.description, picture, self.words
+        kinds = " ".join(["framed"] * self.framed + ["last"] * (self.last or self.framed))
+        return Markup('<li class="{}" title="{}">{}<small>{}</small></li>').format(
+            kinds, self.description, picture, self.words
         )
 
 

@@ -34,7 +34,7 @@ def found_gallery(found: pd.DataFrame, embeddings: Embeddings, files: SquareFile
         of_query = found[found["query"] == query]
         results = zip(of_query["path"], of_query["similarity"], strict=True)
         pictures = [
-            _thumbnail(files.root / query, "query", apart=True),
+            _thumbnail(files.root / query, "query", framed=True),
             *(_thumbnail(folder / path, f"{value:.3f} {path}") for path, value in results),
         ]
         rows.append(Thumbnails(query, pictures, _SIDE))
@@ -53,11 +53,11 @@ def found_gallery(found: pd.DataFrame, embeddings: Embeddings, files: SquareFile
     return rendered(Report("What is like this picture?", lead, origin, sections=[section]))
 
 
-def _thumbnail(path: Path, words: str, *, apart: bool = False) -> Thumbnail:
+def _thumbnail(path: Path, words: str, *, framed: bool = False) -> Thumbnail:
     """A file as it is, not cropped; or why it cannot be shown."""
     uri, missing = "", ""
     try:
         uri = jpeg_uri(decoded_thumbnail(path, 2 * _SIDE), 2 * _SIDE)
     except UnreadableImageError as error:
         missing = str(error) if path.exists() else "the file is gone"
-    return Thumbnail(uri, words, shown(str(path)), missing, apart)
+    return Thumbnail(uri, words, shown(str(path)), missing, framed)

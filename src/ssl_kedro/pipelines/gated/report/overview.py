@@ -1,7 +1,5 @@
 """What features show of a run's images: neighbours, near-duplicates and groups, as pictures."""
 
-from collections.abc import Sequence
-
 from ssl_kedro.pipelines.gated.look import Overview
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import percent
@@ -15,26 +13,27 @@ def overview_sections(found: Overview | None) -> list[Section]:
     return [*_neighbours(found), *_duplicates(found), *_clusters(found)]
 
 
-def _row(
-    found: Overview, words: str, places: Sequence[int], captions: Sequence[str] = ()
-) -> Thumbnails:
-    told = [*captions, *[""] * (len(places) - len(captions))]
-    pictures = [
-        Thumbnail(found.pictures[place], caption, caption or f"image {place}")
-        for place, caption in zip(places, told, strict=True)
-    ]
-    return Thumbnails(words, pictures)
+def _picture(found: Overview, place: int, words: str = "", **how: bool) -> Thumbnail:
+    return Thumbnail(found.pictures[place], words, words or f"image {place}", **how)
 
 
 def _neighbours(found: Overview) -> list[Section]:
-    rows = []
-    for one in found.neighbours:
-        rows.append(_row(found, "An image that was not trained with:", [one.query]))
-        rows += [_row(found, f"Nearest by {kind}", near) for kind, near in one.found.items()]
+    rows = [
+        Thumbnails(
+            kind,
+            [
+                _picture(found, one.query, framed=True),
+                *(_picture(found, place) for place in near),
+            ],
+        )
+        for one in found.neighbours
+        for kind, near in one.found.items()
+    ]
     said = (
-        f"Some evaluation images, and the nearest of the {found.images:,} images that were looked "
-        "at. An encoder has learnt something where its neighbours show the same thing in another "
-        "place, light or colour; neighbours by raw pixels share background and layout."
+        "Framed: some evaluation images, which were not trained with; beside them the nearest of "
+        f"the {found.images:,} images that were looked at, by what stands above. An encoder has "
+        "learnt something where its neighbours show the same thing in another place, light or "
+        "colour; neighbours by raw pixels share background and layout."
     )
     return [Section("What the encoder takes for alike", [said], thumbnails=rows)] if rows else []
 
@@ -56,27 +55,23 @@ def _duplicates(found: Overview) -> list[Section]:
         f"{found.across:,} pairs are of a training and an evaluation image: accuracies by nearest "
         "neighbours are too high by them."
     )
-    rows = [
-        _row(
-            found,
-            "",
-            [pair.first, pair.second],
-            [f"features {pair.by_features:.2f}", f"pixels {pair.by_pixels:.2f}"],
-        )
+    pictures = [
+        picture
         for pair in duplicates.pairs
+        for picture in (
+            _picture(found, pair.first, f"features {pair.by_features:.2f}"),
+            _picture(found, pair.second, f"pixels {pair.by_pixels:.2f}", last=True),
+        )
     ]
-    pictures = [picture for row in rows for picture in row.pictures]
-    words = "The most similar pairs, side by side:"
-    told = [said, *[across] * bool(found.across)]
-    return [Section("Near-duplicates", told, thumbnails=[Thumbnails(words, pictures)])]
+    row = Thumbnails("The most similar pairs:", pictures)
+    return [Section("Near-duplicates", [said, *[across] * bool(found.across)], thumbnails=[row])]
 
 
 def _clusters(found: Overview) -> list[Section]:
     rows = [
-        _row(
-            found,
+        Thumbnails(
             f"{group.size:,} images ({percent(group.size / found.images, 0)})",
-            group.examples,
+            [_picture(found, place) for place in group.examples],
         )
         for group in found.clusters
     ]
