@@ -16,6 +16,7 @@ from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.gated_vit import GatedViT, ViTConfig
 from ssl_kedro.encoders.nested_resnet18 import NestedConfig, NestedResNet18
+from ssl_kedro.retrieval import embeddings
 from ssl_kedro.retrieval.embeddings import (
     FeatureNetwork,
     UnitRows,
@@ -119,8 +120,12 @@ def test_places_without_images_are_told(tmp_path: Path) -> None:
         image_files(tmp_path, "key")
 
 
+@pytest.mark.parametrize("read", [1, 65_536])
 @pytest.mark.parametrize("factory", [None, "IVF4,Flat"])
-def test_what_is_found_is_what_a_loop_over_all_finds(factory: str | None) -> None:
+def test_what_is_found_is_what_a_loop_over_all_finds(
+    factory: str | None, read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "_READ", read)
     generator = np.random.default_rng(1)
     vectors = generator.normal(size=(300, 16)).astype(np.float32) + 1
     vectors[7] = 3 * vectors[200]  # alike by cosine, at another length
@@ -139,6 +144,12 @@ def test_what_is_found_is_what_a_loop_over_all_finds(factory: str | None) -> Non
     assert found.shape == (5, 6)
     few = most_similar(similarity_index(vectors[:3], None, 0), vectors[:3], queries, 6)
     assert few[1].shape == (5, 3)
+    # One cell holds fewer rows than are asked for.
+    scores, found = most_similar(index, vectors, queries, 300, probes=1)
+    none = found < 0
+    assert none.any() == (factory is not None) and np.isinf(scores[none]).all()
+    for row in found:
+        assert len({*row[row >= 0]}) == (row >= 0).sum()
 
 
 def test_rows_at_unit_length_are_rows() -> None:
