@@ -86,9 +86,7 @@ def test_with_labels_near_duplicates_alone_are_told_and_none_in_silence() -> Non
     found = looked(labelled=True)
     assert not found.neighbours and not found.clusters
     [section] = overview_sections(found)
-    assert (
-        section.title == "Near-duplicates" and "1 pairs are of a training" in section.paragraphs[1]
-    )
+    assert section.title == "Near-duplicates" and "share 1 of the pairs" in section.paragraphs[1]
     none = replace(found, duplicates=replace(found.duplicates, pairs=()))
     assert overview_sections(none) == overview_sections(None) == []
     without = looked()

@@ -52,8 +52,8 @@ def _duplicates(found: Overview) -> list[Section]:
         "training, and make neighbours look better than they are."
     )
     across = (
-        f"{found.across:,} pairs are of a training and an evaluation image: accuracies by nearest "
-        "neighbours are too high by them."
+        f"Training and evaluation share {found.across:,} of the pairs: what is said of these "
+        "evaluation images, such as 1-NN accuracy, is of images that were as good as trained with."
     )
     pictures = [
         picture
