@@ -55,6 +55,11 @@ class Neighbours:
     query: int
     found: dict[str, tuple[int, ...]]
 
+    @property
+    def places(self) -> list[int]:
+        """All of them."""
+        return [self.query, *(place for near in self.found.values() for place in near)]
+
 
 @dataclass(frozen=True)
 class Pair:

@@ -201,20 +201,8 @@ def find_similar(
     Raises:
         InputError: the index is that of another encoder, or no picture can be read.
     """
-    network, facts = _network(parameters, encoder, pipeline), embeddings.facts
-    if network.fingerprint != facts.get("fingerprint"):
-        keys = [key for key in ("branch", "budget") if key in facts]
-        given_by = [f"{pipeline}.{EMBED}.{k}={facts[k]}" for k in ("encoder", *keys) if k in facts]
-        raise InputError(
-            f"--tags {FIND}",
-            f"{getattr(encoder, 'place', name)}, {network.label}",
-            f"what made the index: {facts.get('encoder')}, {facts.get('part')}",
-            f"add --params {','.join(given_by)}, or embed the folder again",
-        )
-    if len(embeddings.vectors) != embedding_index.ntotal:
-        found = f"an index of {embedding_index.ntotal} images and {len(embeddings.vectors)} vectors"
-        remedy = "embed the folder again: a run has ended between the two"
-        raise InputError(f"--tags {FIND}", found, "as many of both", remedy)
+    network = _network(parameters, encoder, pipeline)
+    _check_belong(network, getattr(encoder, "place", name), embeddings, embedding_index, pipeline)
     if len(files) > (most := parameters.find.limit):
         told = "the first %d of %d pictures are looked for (%s.find.limit)"
         _log.warning(told, most, len(files), pipeline)
@@ -242,3 +230,23 @@ def find_similar(
         if place >= 0
     ]
     return pd.DataFrame(rows, columns=["query", "rank", "path", "similarity"])
+
+
+def _check_belong(
+    network: FeatureNetwork, place: str, embeddings: Embeddings, index: Any, pipeline: str
+) -> None:
+    """Refuse an index of another encoder, and one that is not of these vectors."""
+    facts = embeddings.facts
+    if network.fingerprint != facts.get("fingerprint"):
+        keys = [key for key in ("encoder", "branch", "budget") if key in facts]
+        given_by = ",".join(f"{pipeline}.{EMBED}.{key}={facts[key]}" for key in keys)
+        raise InputError(
+            f"--tags {FIND}",
+            f"{place}, {network.label}",
+            f"what made the index: {facts.get('encoder')}, {facts.get('part')}",
+            f"add --params {given_by}, or embed the folder again",
+        )
+    if len(embeddings.vectors) != index.ntotal:
+        found = f"an index of {index.ntotal} images and {len(embeddings.vectors)} vectors"
+        remedy = "embed the folder again: a run has ended between the two"
+        raise InputError(f"--tags {FIND}", found, "as many of both", remedy)

@@ -1,7 +1,7 @@
 """A look at the images of a run through its encoders: what there is to say without labels."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -106,18 +106,15 @@ def look_at_images(
     parts = np.array_split(kept, -(-len(kept) // _AT_ONCE))
     pixels = np.concatenate([small_pixels(_images(sides, part)) for part in parts])
     found = near_duplicates(features, pixels, config.similarity, config.candidates)
+    across = sum((kept[p.first] < training) != (kept[p.second] < training) for p in found.pairs)
     neighbours: list[Neighbours] = []
     groups: list[Cluster] = []
     if any(side.labels is None for side in sides):
-        asked = np.flatnonzero(kept >= training)
-        chosen = np.sort(generator.permutation(asked)[: config.queries])
-        neighbours = nearest_images(kinds | {"raw pixels": pixels}, chosen, config.neighbours)
+        asked = generator.permutation(np.flatnonzero(kept >= training))[: config.queries]
+        kinds["raw pixels"] = pixels
+        neighbours = nearest_images(kinds, np.sort(asked), config.neighbours)
         groups = clusters(features, config.clusters, config.examples, parameters.seed)
-    across = sum((kept[p.first] < training) != (kept[p.second] < training) for p in found.pairs)
-    few = Duplicates(found.images, found.groups, found.pairs[: config.examples])
-    shown = {place for pair in few.pairs for place in (pair.first, pair.second)}
-    shown |= {place for group in groups for place in group.examples}
-    shown |= {of for one in neighbours for of in (one.query, *sum(one.found.values(), ()))}
+    few = replace(found, pairs=found.pairs[: config.examples])
     return Overview(
         encoder=encoder,
         images=len(kept),
@@ -128,8 +125,17 @@ def look_at_images(
         across=int(across),
         neighbours=tuple(neighbours),
         clusters=tuple(groups),
-        pictures=_pictures(sides, kept, shown),
+        pictures=_pictures(sides, kept, _shown(few, neighbours, groups)),
     )
+
+
+def _shown(
+    few: Duplicates, neighbours: Sequence[Neighbours], groups: Sequence[Cluster]
+) -> set[int]:
+    """Places of all images that stand on the page."""
+    found = {place for pair in few.pairs for place in (pair.first, pair.second)}
+    found |= {place for group in groups for place in group.examples}
+    return found | {place for one in neighbours for place in one.places}
 
 
 def _images(sides: Sequence[ImageSet], places: np.ndarray) -> np.ndarray:

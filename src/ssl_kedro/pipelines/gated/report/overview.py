@@ -13,8 +13,11 @@ def overview_sections(found: Overview | None) -> list[Section]:
     return [*_neighbours(found), *_duplicates(found), *_clusters(found)]
 
 
-def _picture(found: Overview, place: int, words: str = "", **how: bool) -> Thumbnail:
-    return Thumbnail(found.pictures[place], words, words or f"image {place}", **how)
+def _picture(
+    found: Overview, place: int, words: str = "", *, framed: bool = False, last: bool = False
+) -> Thumbnail:
+    described = words or f"image {place}"
+    return Thumbnail(found.pictures[place], words, described, framed=framed, last=last)
 
 
 def _neighbours(found: Overview) -> list[Section]:
