@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ssl_kedro import encoders, methods
-    from ssl_kedro.api import Recipe, add_classifier, train
+    from ssl_kedro.api import Recipe, add_classifier, embed, train
     from ssl_kedro.augment.config import ViewConfig as Views
     from ssl_kedro.encoders.bundle import load_encoder, save_encoder
     from ssl_kedro.images.by_name import load_images
@@ -28,6 +28,7 @@ __all__ = [
     "Recipe",
     "Views",
     "add_classifier",
+    "embed",
     "encoders",
     "load_encoder",
     "load_images",
@@ -41,6 +42,7 @@ _PLACES = {
     "Recipe": ("ssl_kedro.api", "Recipe"),
     "Views": ("ssl_kedro.augment.config", "ViewConfig"),
     "add_classifier": ("ssl_kedro.api", "add_classifier"),
+    "embed": ("ssl_kedro.api", "embed"),
     "load_encoder": ("ssl_kedro.encoders.bundle", "load_encoder"),
     "load_images": ("ssl_kedro.images.by_name", "load_images"),
     "save_encoder": ("ssl_kedro.encoders.bundle", "save_encoder"),

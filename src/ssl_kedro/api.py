@@ -4,13 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import numpy as np
 import torch
 
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
-from ssl_kedro.encoders.base import Encoder
+from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.starting import set_pixel_statistics
 from ssl_kedro.evaluation.classifier import check_labels, trained_classifier
@@ -18,6 +19,8 @@ from ssl_kedro.evaluation.features import branch_arrays
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import Method
+from ssl_kedro.retrieval.embeddings import FeatureNetwork, image_files
+from ssl_kedro.retrieval.extraction import ExtractConfig
 from ssl_kedro.training.batches import BatchSource
 from ssl_kedro.training.checkpoints import CheckpointStore
 from ssl_kedro.training.config import TrainConfig, recipe_identity
@@ -28,6 +31,8 @@ from ssl_kedro.training.loop import train as train_method
 M = TypeVar("M", bound=Method)
 # The thesis warms up over 10 of 500 epochs; a training of few epochs over a tenth of them.
 _LONGEST_WARMUP = 10
+# Images that are embedded at a time by a thread.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -155,3 +160,35 @@ def add_classifier(
     return with_classifier(
         encoder, trained_classifier(encoder, features, images, recipe, seed=seed)
     )
+
+
+def embed(
+    encoder: Encoder,
+    folder: str | Path,
+    *,
+    branch: Branch | None = None,
+    budget: float | None = None,
+    device: str = "auto",
+) -> tuple[list[str], np.ndarray]:
+    """Paths and features of all images of a folder, at any depth; files that cannot be read lack.
+
+    All in memory; ``--tags embed`` of the pipelines has a file for millions.
+
+    Args:
+        encoder: trained.
+        folder: of images, or one image.
+        branch: "dense" or "gated"; None = dense, where the encoder has that.
+        budget: share of the dense MACs, of an encoder for every budget.
+        device: "auto" = CUDA where there is one.
+
+    Returns:
+        Paths below the folder, sorted, and float32 (N, D).
+
+    Raises:
+        InputError: nothing is there, or no image.
+        ConfigError: the encoder has no such branch, or none of such a budget.
+    """
+    files = image_files(Path(folder).expanduser(), "folder")
+    network = FeatureNetwork.of(encoder, branch, budget)
+    found = network.vectors(files, ExtractConfig(device=device, batch_size=_AT_ONCE))
+    return files.names.chosen(np.flatnonzero(found.counts))[:], found.vectors

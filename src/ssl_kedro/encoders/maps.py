@@ -104,6 +104,18 @@ class BranchMaps(MapNetwork):
                 yield module
 
 
+class FeatureMaps(BranchMaps):
+    """Features of one branch as maps of a single place: what ``encoder.dense(x)`` gives.
+
+    Of a transformer they are no mean of its maps.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features, (N, D, 1, 1)."""
+        features: Tensor = self.encoder(images, self.branch).features
+        return features[:, :, None, None]
+
+
 def load_map_network(folder: Path, branch: Branch = "dense") -> MapNetwork:
     """A network in evaluation mode, on the CPU.
 

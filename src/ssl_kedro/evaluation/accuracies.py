@@ -168,7 +168,7 @@ class Evaluator:
         Images above 32 px are averaged down to 32 px first: neighbours in tens of thousands of
         correlated dimensions are no better, and need gigabytes.
         """
-        return self.nearest(_pixels(self.bank.images), _pixels(self.queries.images))
+        return self.nearest(small_pixels(self.bank.images), small_pixels(self.queries.images))
 
     def untrained(self, encoder: Encoder) -> float:
         """Nearest neighbours among the dense features of an encoder that learnt nothing."""
@@ -208,7 +208,7 @@ def branch_costs(
     return Costs(whole, own, mean, 1 - mean / whole), tuple(channel_usage(record))
 
 
-def _pixels(images: np.ndarray, side: int = 32, block: int = 1024) -> np.ndarray:
+def small_pixels(images: np.ndarray, side: int = 32, block: int = 1024) -> np.ndarray:
     """Pixels in [0, 1] as (N, 3 s s) float32, averaged down to at most ``side`` px."""
     found = np.empty((len(images), 3 * min(side, images.shape[-1]) ** 2), dtype=np.float32)
     for start in range(0, len(images), block):

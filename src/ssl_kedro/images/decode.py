@@ -125,6 +125,18 @@ def decoded_part(
         return _pixels(whole.resize(shape, Image.Resampling.BILINEAR, box=cut))
 
 
+def decoded_thumbnail(path: Path, side: int) -> np.ndarray:
+    """One file as uint8 (3, H, W), RGB, whole; the longer of H and W is ``side`` px at most.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded; the text is the reason.
+    """
+    with _opened(path) as image, _drafted(image, 2 * side, None):
+        whole = _upright(image)
+        whole.thumbnail((side, side), Image.Resampling.BILINEAR)
+        return _pixels(whole)
+
+
 @dataclass(frozen=True)
 class Resize:
     """To which size images are brought.

@@ -17,7 +17,8 @@ from PIL import Image
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import shown
-from ssl_kedro.images.decode import Resize, decoded_part
+from ssl_kedro.core.names import Names
+from ssl_kedro.images.decode import Resize, decoded_image, decoded_part
 from ssl_kedro.images.files import UnreadableImageError
 
 # Images of one shape that follow each other come in batches; this many wait, per worker.
@@ -35,6 +36,8 @@ class Photographs(ABC):
     Raises:
         ValueError: a box for each image is needed.
     """
+
+    names: Sequence[str]
 
     def __init__(self, names: Sequence[str], boxes: np.ndarray | None = None) -> None:
         if boxes is not None and boxes.shape != (len(names), 4):
@@ -74,7 +77,8 @@ class Photographs(ABC):
         """Changes with names, boxes and content of the images."""
         found = hashlib.sha256()
         for index, name in enumerate(self.names):
-            found.update(f"{name}\x1f{self.box(index)}\x1e".encode())
+            told = f"{name}\x1f{self.box(index)}\x1e"
+            found.update(told.encode("utf-8", "surrogateescape"))
             found.update(self._content(index))
         return found.hexdigest()[:16]
 
@@ -106,11 +110,16 @@ class FilePhotographs(Photographs):
         return FilePhotographs(paths, self.names[first:stop], self._boxes(first, stop))
 
     def _content(self, index: int) -> bytes:
-        try:
-            state = self.paths[index].stat()
-        except OSError:  # a link to nothing, which reading will report
-            return b"missing"
-        return f"{state.st_size} {state.st_mtime_ns}".encode()
+        return _state(self.paths[index])
+
+
+def _state(path: Path) -> bytes:
+    """What changes when a file does."""
+    try:
+        state = path.stat()
+    except OSError:  # a link to nothing, which reading will report
+        return b"missing"
+    return f"{state.st_size} {state.st_mtime_ns}".encode()
 
 
 class ArrayPhotographs(Photographs):
@@ -150,6 +159,33 @@ class ArrayPhotographs(Photographs):
 
     def _content(self, index: int) -> bytes:
         return bytes(self._images[index].tobytes())
+
+
+class SquareFiles(Photographs):
+    """Image files as a training sees them: the central square of each; no boxes.
+
+    Names take the memory of their letters, so that there may be millions.
+
+    Args:
+        root: folder of the files.
+        names: paths below it, with forward slashes.
+    """
+
+    names: Names
+
+    def __init__(self, root: Path, names: Names) -> None:
+        self.root, self.names, self.boxes = root, names, None
+
+    def decoded(self, index: int, resize: Resize) -> np.ndarray:
+        """See :meth:`Photographs.decoded`: (3, side, side)."""
+        return decoded_image(self.root / self.names[index], resize.side)
+
+    def part(self, first: int, stop: int) -> "SquareFiles":
+        """See :meth:`Photographs.part`."""
+        return SquareFiles(self.root.absolute(), Names.of(self.names[first:stop]))
+
+    def _content(self, index: int) -> bytes:
+        return _state(self.root / self.names[index])
 
 
 @dataclass(frozen=True)

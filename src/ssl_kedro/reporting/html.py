@@ -10,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from ssl_kedro.reporting.thumbnails import Thumbnails
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -72,7 +74,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs, then tables, then pictures, then a list of terms.
+    """A heading with paragraphs, then tables, pictures, rows of small pictures, a list of terms.
 
     Args:
         folded: what to press to see all after the paragraphs; empty where all is shown.
@@ -82,6 +84,7 @@ class Section:
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
+    thumbnails: Sequence[Thumbnails] = ()
     terms: Sequence[tuple[str, str]] = ()
     folded: str = ""
 

@@ -230,7 +230,7 @@ def make_block(block: Block, advance: Callable[[int], object] = lambda _: None) 
         network = _kept(given, how.device)
     else:
         network = on_device(given, how.device)
-    made = _computed(network, block.photographs, how, advance)
+    made = computed_vectors(network, block.photographs, how, advance)
     with replaced_file(block.path, made.vectors.nbytes) as temporary:
         told = {"skipped": json.dumps(made.skipped)}
         save_file({"vectors": made.vectors, "counts": made.counts}, temporary, told)
@@ -267,9 +267,20 @@ def _kept(files: NetworkFiles, device: str) -> MapNetwork:
     return on_device(files.loaded(), device)
 
 
-def _computed(
-    network: MapNetwork, photographs: Photographs, how: How, advance: Callable[[int], object]
+def computed_vectors(
+    network: MapNetwork,
+    photographs: Photographs,
+    how: How,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Made:
+    """Vectors of images, all in memory.
+
+    Args:
+        network: on the device of ``how``, in evaluation mode; see :func:`on_device`.
+        photographs: the images.
+        how: to compute.
+        advance: called with numbers of images as they are done.
+    """
     device = resolved_device(how.device)
     counts = np.zeros(len(photographs), dtype=np.int64)
     found: list[np.ndarray] = []

@@ -33,7 +33,7 @@ from ssl_kedro.retrieval.blocks import Block, Blocks, How, NetworkFiles, make_bl
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 
 _VECTORS, _STARTS = "vectors.npy", "starts.npy"
-_SKIPPING = "extract.max_skipped"
+SKIPPING = "extract.max_skipped"
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,7 @@ def extract_vectors(
     store: VectorStore,
     identity: Mapping[str, Any],
     label: str,
+    parameter: str = SKIPPING,
 ) -> Extracted:
     """Pooled vectors of all images into a store, unless it holds them already.
 
@@ -193,6 +194,7 @@ def extract_vectors(
         store: where the vectors go.
         identity: what the vectors are made from; equal identities mean equal vectors.
         label: for the progress bar and messages.
+        parameter: that sets ``max_skipped``, for messages.
 
     Raises:
         ConfigError: more unreadable images than ``max_skipped``, or no readable one.
@@ -210,7 +212,7 @@ def extract_vectors(
         blocks = Blocks(folder, {**identity, **cut}, count, config.block)
         blocks.begin()
         how = config.how(resize, pooling)
-        skipped = _all_blocks(blocks, photographs, network, how, config, label)
+        skipped = _all_blocks(blocks, photographs, network, how, config, label, parameter)
         counts = np.zeros(count, dtype=np.int64)
         with store.written((network.map_channels,), "<f4") as (array, description):
             for (first, stop), made in zip(blocks.bounds, blocks.all_made(), strict=True):
@@ -233,6 +235,7 @@ def _all_blocks(
     how: How,
     config: ExtractConfig,
     label: str,
+    parameter: str,
 ) -> list[tuple[str, str]]:
     """Make those that are missing; names and reasons of the images without vectors, in order."""
     missing, count = blocks.missing(), len(photographs)
@@ -240,7 +243,7 @@ def _all_blocks(
 
     def check(allowed: float) -> list[tuple[str, str]]:
         found = [one for _, of_block in sorted(skipped.items()) for one in of_block]
-        check_skipped(found, count, allowed, label, _SKIPPING)
+        check_skipped(found, count, allowed, label, parameter)
         return found
 
     # One block alone does not need others.

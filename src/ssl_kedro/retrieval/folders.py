@@ -55,4 +55,4 @@ def described_folder(
     label = f"descriptors of {images}"
     with store.locked():  # until they are read: another call may put its own there
         extract_vectors(photographs, network, shape, pooling, config, store, identity, label)
-        return photographs.names, aggregated(store.vectors(), store.starts(), None)
+        return tuple(photographs.names), aggregated(store.vectors(), store.starts(), None)

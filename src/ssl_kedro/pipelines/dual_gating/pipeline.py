@@ -17,6 +17,8 @@ from ssl_kedro.pipelines.dual_gating.report.figures import accuracy_against_cost
 from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.report.runs import collect_runs, metrics
 from ssl_kedro.pipelines.entrance import given
+from ssl_kedro.pipelines.gated.embed_parameters import EMBED, FIND
+from ssl_kedro.pipelines.gated.embedding import embedding_nodes
 from ssl_kedro.pipelines.gated.few_labels import label_nodes
 from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
@@ -54,10 +56,13 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     the encoder for every budget, and what a user would take instead of a gated encoder; and so is
     "few_labels", which fine-tunes the dense baseline and dual gating, or beside "best" the encoder
     for every budget. "export" adds the nodes that write compact networks to files. "evaluate" does
-    nothing but evaluate the encoder of ``encoder.init``.
+    nothing but evaluate the encoder of ``encoder.init``, "embed" and "find" put a trained one to
+    use.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
+    if not {EMBED, FIND}.isdisjoint(asked):
+        return Pipeline(embedding_nodes(KEY, parameters, asked))
     named = tuple(part for part in (*known_parts(), *COMPARED, FEW_LABELS) if part in asked)
     parts = named or parameters.made_parts
     exported = EXPORT in asked

@@ -16,6 +16,8 @@ from ssl_kedro.pipelines.dynamic_channels.report.page import (
     dynamic_channels_report,
 )
 from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1, transfer_table
+from ssl_kedro.pipelines.gated.embed_parameters import EMBED, FIND
+from ssl_kedro.pipelines.gated.embedding import embedding_nodes
 from ssl_kedro.pipelines.gated.few_labels import label_nodes
 from ssl_kedro.pipelines.gated.gathering import (
     OF_EXPORT,
@@ -61,10 +63,13 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     "frontier" adds what a user would take instead of a gated encoder, and further seeds, "export"
     the nodes that write compact networks to files. "few_labels" fine-tunes the chapter's encoders,
     "transfer" evaluates them on other data, "consistency" adds gates that should decide alike for
-    two views. "evaluate" does nothing but evaluate the encoder of ``encoder.init``.
+    two views. "evaluate" does nothing but evaluate the encoder of ``encoder.init``, "embed" and
+    "find" put a trained one to use.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
+    if not {EMBED, FIND}.isdisjoint(asked):
+        return Pipeline(embedding_nodes(KEY, parameters, asked))
     exported = EXPORT in asked
     plain = [BEST] if parameters.recipe == BEST else []
     compared = [tag for tag in COMPARED if tag in asked][:1]

@@ -18,6 +18,7 @@ from ssl_kedro.pipelines.gated.graph import (
     PlannedModel,
     named,
 )
+from ssl_kedro.pipelines.gated.look import OVERVIEW, overview_of
 from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.pipelines.gated.report.gate_section import gate_plot, gate_responses
@@ -66,6 +67,7 @@ def gathering(
     if any(model.training.budget and not model.student for model in trained):
         found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
     found += [made for model in with_responses(models) for made in _of_gates(model)]
+    found += overview_of(models, with_responses(models))
     if timed:
         found += _of_timed(pipeline, timed, baseline)
     if exported:
@@ -167,6 +169,7 @@ def frames(models: Sequence[PlannedModel]) -> list[str]:
     timed = any(model.timed for model in models)
     tables = ["frontier_table", "inference_table"] * timed
     tables += ["gate_responses", "eval_images"] * bool(with_responses(models))
+    tables += [OVERVIEW] * bool(overview_of(models, with_responses(models)))
     return tables + ["peers"] * any(m.compared for m in models)
 
 

@@ -91,12 +91,14 @@ def evaluation_nodes(
             ),
         ]
     return [
-        node(_of(type(parameters), f), dict(inputs), outputs, name=f.__name__, tags=[EVALUATE])
+        node(typed_by(type(parameters), f), dict(inputs), outputs, name=f.__name__, tags=[EVALUATE])
         for f, inputs, outputs in made
     ]
 
 
-def _of(model: type[EncoderPipelineParameters], function: Callable[..., Any]) -> Callable[..., Any]:
+def typed_by(
+    model: type[EncoderPipelineParameters], function: Callable[..., Any]
+) -> Callable[..., Any]:
     """Function whose parameters are those of a chapter: Kedro reads their type from it."""
     bound = given(function)
     bound.__annotations__ = {**function.__annotations__, "parameters": model}

@@ -13,12 +13,20 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from ssl_kedro.core.config import ConfigError, merged
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.factory import cost_at, shape_values
 from ssl_kedro.encoders.frozen import place_of_weights
 from ssl_kedro.evaluation.fine_tuning import FineTuningConfig
 from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
+from ssl_kedro.evaluation.overview import OverviewConfig
 from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.pipelines.gated.embed_parameters import (
+    EMBED,
+    FIND,
+    EmbedParameters,
+    FindParameters,
+)
 from ssl_kedro.pipelines.gated.inference.parameters import HubParameters, InferenceParameters
 from ssl_kedro.pipelines.gated.methods_of_run import MethodsOfRun
 from ssl_kedro.pipelines.gated.own.parameters import OwnParameters
@@ -61,7 +69,10 @@ class EncoderPipelineParameters(MethodsOfRun):
         probe: recipe of the linear evaluation; None = there is none.
         inference: how trained gated encoders are timed and exported.
         hub: the folder of what is to be deployed that ``--tags export`` writes for a model hub.
+        overview: how images are looked at: near-duplicates, and without labels neighbours, groups.
         few_labels: how ``--tags few_labels`` fine-tunes trained encoders.
+        embed: what ``--tags embed`` makes vectors of.
+        find: what ``--tags find`` looks for among them.
         transfer: other data that encoders are evaluated on.
         own: how a run on somebody's own images is planned.
         keep_head: whether each encoder is also saved with the linear layer of its evaluation and
@@ -79,9 +90,12 @@ class EncoderPipelineParameters(MethodsOfRun):
     knn: KnnConfig = KnnConfig()
     inference: InferenceParameters = InferenceParameters()
     hub: HubParameters = HubParameters()
+    overview: OverviewConfig = OverviewConfig()
     few_labels: Annotated[FineTuningConfig, BeforeValidator(_with_list_of_shares)] = (
         FineTuningConfig()
     )
+    embed: EmbedParameters = EmbedParameters()
+    find: FindParameters = FindParameters()
     transfer: TransferParameters = TransferParameters()
     own: OwnParameters = OwnParameters()
     keep_head: bool = False
@@ -181,8 +195,29 @@ class EncoderPipelineParameters(MethodsOfRun):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """Peers, the encoder for every budget, few labels, files, and an encoder as it is."""
-        return ("frontier", "best", "few_labels", "export", "evaluate")
+        """Peers, the encoder for every budget, few labels, files; an encoder as it is, or used."""
+        return ("frontier", "best", "few_labels", "export", "evaluate", EMBED, FIND)
+
+    def check_missing(self, name: str) -> None:
+        """As for all, and say what ``--tags embed`` and ``--tags find`` need of earlier runs.
+
+        Raises:
+            InputError: it is not there.
+        """
+        super().check_missing(name)
+        pipeline, _, what = name.partition(".")
+        again = "with the same --env and --params run=NAME, if you give any"
+        if what in ("embeddings", "embedding_index"):
+            remedy = f"run --tags {EMBED} first, {again}"
+            raise InputError(f"--tags {FIND}", "no index here", "that of an earlier run", remedy)
+        if what == "encoder_to_use" or name == self.embed.encoder:
+            key, given = f"{pipeline}.{EMBED}.encoder", self.embed.encoder
+            raise InputError(
+                key,
+                f"{getattr(given, 'file', given)!r}, which is not there",
+                "a trained encoder, by its folder or its catalog name, or one of this room",
+                f"train one first: kedro run --pipeline {pipeline}, {again}",
+            )
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Refuse batches and votes of more images than there are, and batches of the wrong size."""

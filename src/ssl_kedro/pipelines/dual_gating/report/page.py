@@ -21,11 +21,13 @@ from ssl_kedro.pipelines.gated.inference.records import (
     Measurements,
     why_missing,
 )
+from ssl_kedro.pipelines.gated.look import Overview
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
 from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
+from ssl_kedro.pipelines.gated.report.overview import overview_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
@@ -68,6 +70,7 @@ def dual_gating_report(
     peers: pd.DataFrame | None = None,
     gate_responses: GateResponses | None = None,
     eval_images: ImageSet | None = None,
+    overview: Overview | None = None,
     label_table: pd.DataFrame | None = None,
     **tables: pd.DataFrame,
 ) -> str:
@@ -88,6 +91,7 @@ def dual_gating_report(
         peers: table of what a user would take instead.
         gate_responses: what the gates of one encoder look at; None without gates.
         eval_images: those that its pictures are of.
+        overview: what features show of the images.
         label_table: what fine-tuning with some of the labels gives; None without.
         tables: those that were made, by part; accuracy against cost goes with "table_6_1".
     """
@@ -109,6 +113,7 @@ def dual_gating_report(
         training_section(models, histories, seeds=seeds),
         *channels_section(models, seeds=seeds),
         *gate_section(gate_responses, eval_images),
+        *overview_sections(overview),
         *([] if embedding is None else [_embedding_section(embedding)]),
     ]
     return page(

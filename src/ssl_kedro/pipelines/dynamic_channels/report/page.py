@@ -17,11 +17,13 @@ from ssl_kedro.pipelines.gated.inference.records import (
     Measurements,
     why_missing,
 )
+from ssl_kedro.pipelines.gated.look import Overview
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
 from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
+from ssl_kedro.pipelines.gated.report.overview import overview_sections
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
     levels_to_beat,
@@ -70,6 +72,7 @@ def dynamic_channels_report(
     peers: pd.DataFrame | None = None,
     gate_responses: GateResponses | None = None,
     eval_images: ImageSet | None = None,
+    overview: Overview | None = None,
     label_table: pd.DataFrame | None = None,
     transfer_table: pd.DataFrame | None = None,
 ) -> str:
@@ -91,6 +94,7 @@ def dynamic_channels_report(
         peers: table of what a user would take instead.
         gate_responses: what the gates of one encoder look at; None without gates.
         eval_images: those that its pictures are of.
+        overview: what features show of the images.
         label_table: what fine-tuning with some of the labels gives; None without.
         transfer_table: linear accuracies on other data; None without.
     """
@@ -111,6 +115,7 @@ def dynamic_channels_report(
         *speed_sections(models, inference_models, inference_table, exports, chosen),
         *channels_section(models),
         *gate_section(gate_responses, eval_images),
+        *overview_sections(overview),
         training_section(models, histories),
     ]
     return page(
