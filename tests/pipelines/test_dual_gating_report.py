@@ -21,7 +21,8 @@ from ssl_kedro.pipelines.dual_gating.report.page import dual_gating_report
 from ssl_kedro.pipelines.dual_gating.row import Row as Common
 from ssl_kedro.pipelines.gated.records import Evaluations
 from ssl_kedro.pipelines.gated.report.page import closing_sections
-from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
+from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
+from ssl_kedro.pipelines.gated.report.trainings import training_curves
 from ssl_kedro.reporting.html import Picture, Section
 
 BUDGETS = (0.3, 0.5)

@@ -17,7 +17,8 @@ from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics
 from ssl_kedro.pipelines.dual_gating.row import Row as Common
 from ssl_kedro.pipelines.gated.records import Evaluations
-from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
+from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
+from ssl_kedro.pipelines.gated.report.trainings import training_curves
 from ssl_kedro.reporting.number_format import DASH, MINUS, three_digits
 
 

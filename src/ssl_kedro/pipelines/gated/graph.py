@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.gated import (
 from ssl_kedro.pipelines.gated.inference.export import export
 from ssl_kedro.pipelines.gated.inference.nodes import measure_inference, race_dense_engines
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.report.data_section import data_pictures
 from ssl_kedro.pipelines.gated.transfer_parameters import TRANSFER
 from ssl_kedro.pipelines.parameters import budget_name
 
@@ -174,9 +175,11 @@ def encoder_nodes(
     given_starts = {f"start_{number}": start for number, start in enumerate(ready)}
     data = {"data": f"{pipeline}.data_summary"}
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
+    trained_on = next(model.images for model in models if model.own_data)
     shared: list[tuple[Made, Sequence[str]]] = [
         ((preparation.select_execution, run | data | given_starts, "execution"), tags),
         ((preparation.measure_baselines, run | data | images, "baselines"), tags),
+        ((data_pictures, run | {"images": trained_on}, "data_pictures"), tags),
     ]
     if heads:
         shared.append(((nodes.class_names, data, "class_names"), tags))
