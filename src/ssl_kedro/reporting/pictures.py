@@ -40,7 +40,7 @@ class Picture:
     @property
     def least_width_px(self) -> int:
         """Narrower than this its text could not be read: a small screen scrolls instead."""
-        return min(round(0.56 * self.width_px), 800)
+        return min(round(0.62 * self.width_px), 800)
 
     def markup(self, number: int) -> Markup:
         """The picture as it stands in the page; its number keeps its ids apart from others'."""

@@ -50,7 +50,7 @@ def accuracy_by_budget(
         only: the one accuracy to show; "" = all.
     """
     measures = [name for name in measured(peers) if only in ("", name)]
-    made, axes = figure(5.6 * max(1, len(measures)), 4.6, columns=max(1, len(measures)))
+    made, axes = figure(5 * max(1, len(measures)), 4.4, columns=max(1, len(measures)))
     if not measures:
         axes[0].set_axis_off()
         axes[0].text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axes[0].transAxes)
@@ -71,7 +71,7 @@ def accuracy_by_budget(
         axis.set_ylabel("top-1 (%)")
         axis.set_xlim(0, 108)
     handles, labels = axes[0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    made.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return settled(made)
 
 

@@ -22,7 +22,7 @@ from ssl_kedro.reporting.number_format import plain, three_digits
 from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, PALE, figure, spread, title
 
 # Width of a letter of small print as a share of a panel's.
-_CHARACTER = 0.0115
+_CHARACTER = 0.0135
 _MARKERS = {"f32": "o", "bf16": "s", "int8": "^"}
 
 
@@ -35,7 +35,7 @@ def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
     """
     measure = measure_of(frontier_table)
     batches = sorted(frontier_table["batch"].unique())
-    made, axes = figure(max(6.4, 5.6 * len(batches)), 4.8, columns=len(batches))
+    made, axes = figure(5 * len(batches), 4.6, columns=len(batches))
     for axis, batch in zip(axes, batches, strict=True):
         rows = frontier_table[frontier_table["batch"] == batch].dropna(subset=[measure])
         title(axis, batch_label(batch))
@@ -45,7 +45,7 @@ def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
     made.legend(
         handles=_handles(frontier_table),
         loc="outside lower center",
-        ncols=5,
+        ncols=3,
         fontsize=9,
         frameon=False,
     )

@@ -86,7 +86,7 @@ def time_against_cost(table: pd.DataFrame) -> Figure:
     """
     batches = sorted(table["batch"].unique())
     table = table[(table["precision"] == "f32") & table["model"].map(has_gates)]
-    made, axes = figure(max(5.2, 4.6 * len(batches)), 4.2, columns=len(batches))
+    made, axes = figure(5 * len(batches), 4.4, columns=len(batches))
     methods = list(dict.fromkeys(map(name_of, table["model"])))
     for axis, batch in zip(axes, batches, strict=True):
         _panel(axis, table[table["batch"] == batch], methods)
@@ -102,7 +102,7 @@ def time_against_cost(table: pd.DataFrame) -> Figure:
         unique.values(),
         unique.keys(),
         loc="outside lower center",
-        ncols=min(4, len(unique)),
+        ncols=min(2, len(unique)),
         fontsize=9,
         frameon=False,
     )
