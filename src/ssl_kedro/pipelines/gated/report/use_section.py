@@ -18,13 +18,14 @@ def deploy_sentence(deployment: Deployment | None) -> str:
         return f"{deployment.why[:1].upper()}{deployment.why[1:]}."
     name = form_label(deployment.model, deployment.network, deployment.precision)
     gains = [
-        f"{ratio:.2f} times with {batch} image{'s' * (batch != '1')} at a time"
+        f"with {batch} image{'s' * (batch != '1')} at a time {ratio:.2f} times"
         for batch, ratio in deployment.ratio.items()
+        if ratio > 1
     ]
-    return (
-        f"Deploy {name}: {percent(deployment.accuracy)} {MEASURE_TITLES[deployment.measure]}. "
-        f"On this machine it is faster than the fastest dense network: {listed(gains)}."
-    )
+    start = f"Deploy {name}: {percent(deployment.accuracy)} {MEASURE_TITLES[deployment.measure]}."
+    if not gains:
+        return f"{start} No faster network is as accurate."
+    return f"{start} On this machine it beats the fastest dense network: {listed(gains)} as fast."
 
 
 def use_section(
