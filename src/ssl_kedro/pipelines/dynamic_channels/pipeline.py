@@ -99,7 +99,6 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
                     one,
                     [] if one[2] in OF_EXPORT else parts,
                     exported=exported,
-                    prefix=f"{KEY}_",
                 )
                 for one in made
             ),

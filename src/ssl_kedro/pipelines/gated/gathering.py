@@ -204,7 +204,7 @@ def left_to_export(made: Pipeline, asked: Sequence[str]) -> Pipeline:
 
 
 def report_node(
-    pipeline: str, made: Made, tags: Iterable[str], *, exported: bool, prefix: str = ""
+    pipeline: str, made: Made, tags: Iterable[str], *, exported: bool
 ) -> Node:
     """A node over all models, with the tags of the stages that it has to follow.
 
@@ -213,7 +213,6 @@ def report_node(
         made: what the node does.
         tags: further ones.
         exported: whether compact networks are written to files.
-        prefix: of the node's name, which ends in that of its output.
     """
     function, inputs, output = made
     following = ["report"]
@@ -225,6 +224,7 @@ def report_node(
         function,
         inputs,
         f"{pipeline}.{output}",
-        name=f"{prefix}{output}",
+        name=output,
+        namespace=pipeline,
         tags=[*tags, *following],
     )

@@ -194,12 +194,21 @@ def encoder_nodes(
                 {"pretrain_images": seen} | named(space, "train_images", "eval_images"),
                 f"{space}.data_summary",
                 name=f"summarise_{'data' if space == pipeline else space.rpartition('.')[2]}",
+                # Kedro-Viz folds away what stands in one namespace.
+                namespace=pipeline,
                 tags=list(tags),
             )
             for space, seen in sorted({model.data: model.images for model in models}.items())
         ),
         *(
-            node(function, inputs, f"{pipeline}.{output}", name=function.__name__, tags=of_node)
+            node(
+                function,
+                inputs,
+                f"{pipeline}.{output}",
+                name=function.__name__,
+                namespace=pipeline,
+                tags=of_node,
+            )
             for (function, inputs, output), of_node in shared
         ),
         *(
