@@ -213,7 +213,10 @@ def test_what_cannot_work_is_refused_before_the_first_node(
         ("--tags table_6_4,pretrain", "started"),
         ("--tags few_labels,export", "--tags = 'few_labels,export': expected a tag of what"),
         ("--pipeline saliency360 --tags architectur", "did you mean 'architecture'?"),
-        ("--nodes dual_gating.summarise_dat", "there is none; did you mean 'dual_gating.summarise_"),
+        (
+            "--nodes dual_gating.summarise_dat",
+            "there is none; did you mean 'dual_gating.summarise_",
+        ),
         ("--from-nodes x", "--from-nodes x: there is none; known: "),
         ("--to-nodes dual_gating.report1", "there is none; did you mean 'dual_gating.report'?"),
         ("--from-inputs dual_gating.train_image", "did you mean 'dual_gating.train_images'?"),

@@ -203,9 +203,7 @@ def left_to_export(made: Pipeline, asked: Sequence[str]) -> Pipeline:
     return made.filter(tags=[EXPORT]) if EXPORT in asked and set(COMPARED) & set(asked) else made
 
 
-def report_node(
-    pipeline: str, made: Made, tags: Iterable[str], *, exported: bool
-) -> Node:
+def report_node(pipeline: str, made: Made, tags: Iterable[str], *, exported: bool) -> Node:
     """A node over all models, with the tags of the stages that it has to follow.
 
     Args:
