@@ -27,6 +27,13 @@ from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
 from ssl_kedro.retrieval.sets import RetrievalSet
 
 
+_OWN = "Your images in folders, one folder for each thing: what lies in one is to be found together."
+_COMMAND = (
+    "kedro run --pipeline retrieval_eval --env folder \\\n"
+    "  --params retrieval_eval.dataset.root=PATH_OF_YOUR_FOLDER"
+)
+
+
 def report(
     parameters: RetrievalEvalParameters,
     data: Data,
@@ -41,12 +48,13 @@ def report(
     """
     found = nested(gathered)
     sections = [
-        *(_task_section(parameters, task, data, results, found) for task in results.evaluations),
-        *_revisited_section(found["table_3_3"]),
         *(
             _gallery_section(parameters, task, found["rankings"][name], results)
             for name, task in found.get("tasks", {}).items()
         ),
+        Section("Try it on your own images", [_OWN], code=_COMMAND),
+        *(_task_section(parameters, task, data, results, found) for task in results.evaluations),
+        *_revisited_section(found["table_3_3"]),
         *_dimension_section(data, results),
         *_whitening_section(results),
         *_encoder_section(found["table_3_1"], parameters),
