@@ -33,6 +33,7 @@ from ssl_kedro.pipelines.gated.variants import has_gates, name_of
 _AFTER_TIMING = (
     *("inference_models", "inference_table", "inference_plot"),
     *("frontier_table", "frontier_plot", "deployment", "peers", "peers_plot", "metrics", "report"),
+    "kept_channels",
 )
 # What is made of exported files alone.
 OF_EXPORT = ("exports", "deployed_files", "hub")
@@ -216,7 +217,7 @@ def report_node(pipeline: str, made: Made, tags: Iterable[str], *, exported: boo
     following = ["report"]
     if output in _AFTER_TIMING:
         following.append(MEASURE)
-    if exported and output in (*OF_EXPORT, "metrics", "report"):
+    if exported and output in (*OF_EXPORT, "metrics", "report", "kept_channels"):
         following.append(EXPORT)
     return node(
         function,

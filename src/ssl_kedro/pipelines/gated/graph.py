@@ -176,10 +176,12 @@ def encoder_nodes(
     data = {"data": f"{pipeline}.data_summary"}
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
     trained_on = next(model.images for model in models if model.own_data)
+    # Whatever part of a run is made anew, its report finds them.
+    pictured = [*tags, "report", *[MEASURE] * timed, *[EXPORT] * exported]
     shared: list[tuple[Made, Sequence[str]]] = [
         ((preparation.select_execution, run | data | given_starts, "execution"), tags),
         ((preparation.measure_baselines, run | data | images, "baselines"), tags),
-        ((data_pictures, run | {"images": trained_on}, "data_pictures"), tags),
+        ((data_pictures, run | {"images": trained_on}, "data_pictures"), pictured),
     ]
     if heads:
         shared.append(((nodes.class_names, data, "class_names"), tags))
