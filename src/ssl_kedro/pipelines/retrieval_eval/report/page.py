@@ -26,8 +26,9 @@ from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
 from ssl_kedro.retrieval.sets import RetrievalSet
 
-
-_OWN = "Your images in folders, one folder for each thing: what lies in one is to be found together."
+_OWN = (
+    "Your images in folders, one folder for each thing: what lies in one is to be found together."
+)
 _COMMAND = (
     "kedro run --pipeline retrieval_eval --env folder \\\n"
     "  --params retrieval_eval.dataset.root=PATH_OF_YOUR_FOLDER"
