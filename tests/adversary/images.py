@@ -52,7 +52,7 @@ def _gated(pipeline: str) -> Target:
     def arguments(root: Path) -> list[str]:
         changes = {"data.source": "folder", "data.root": root, "data.max_skipped": 0.5}
         changes |= {"train.batch_size": 2, "data.size": 16}
-        return asked(pipeline, changes, "--to-nodes", "summarise_data")
+        return asked(pipeline, changes, "--to-nodes", f"{pipeline}.summarise_data")
 
     def found(project: Path) -> Found:
         data = _read(project, f"03_primary/{pipeline}/data_summary.json")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipelines.page_text import text_of
 from pipelines.run_rows import METHODS, NAN, Row, evaluation, frame, random_rows, run_row
 from ssl_kedro.evaluation.features import BlockUsage
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
@@ -17,7 +18,8 @@ from ssl_kedro.pipelines.dual_gating.report.part_sections import part_sections
 from ssl_kedro.pipelines.dual_gating.report.runs import flat_metrics
 from ssl_kedro.pipelines.dual_gating.row import Row as Common
 from ssl_kedro.pipelines.gated.records import Evaluations
-from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
+from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure
+from ssl_kedro.pipelines.gated.report.trainings import training_curves
 from ssl_kedro.reporting.number_format import DASH, MINUS, three_digits
 
 
@@ -157,7 +159,13 @@ def test_cells_show_mean_and_deviation_in_percent() -> None:
         f"{MINUS}16.09",
     ]
     assert compared.rows == [
-        ["Barlow Twins dual", "30\N{NO-BREAK SPACE}%", *[f"{MINUS}15.00 ± 7.07"] * 2, "0.00 ± 0.00"]
+        [
+            "Barlow Twins dual",
+            "30\N{NO-BREAK SPACE}%",
+            # Student's quantile of one degree of freedom: 12.706 * 7.071 / sqrt(2) = 63.53.
+            *[f"{MINUS}15.00 [{MINUS}78.53, +48.53]"] * 2,
+            "0.00 [0.00, 0.00]",
+        ]
     ]
 
 
@@ -186,7 +194,7 @@ def test_transfer_shows_published_figures_only_where_there_are_any() -> None:
     assert shown.rows[2][:5] == ["a", "b", "Dual gating", "gated", "10\N{NO-BREAK SPACE}%"]
     assert shown.rows[2][5:] == [
         "50.50 ± 0.71",
-        "0.00 ± 0.00",
+        "0.00 [0.00, 0.00]",
         "79.92",
         f"{MINUS}0.16",
         f"{MINUS}29.42",
@@ -221,7 +229,7 @@ def test_a_run_of_one_table_needs_no_baseline(number: str) -> None:
 
 def test_a_report_without_dual_gating_or_gates_has_neither_lead_nor_channels_of_them() -> None:
     rows = random_rows(["simreg", "vicreg"], [30], [0])
-    page = report([], rows, {"chance": 0.1})
+    page = text_of(report([], rows, {"chance": 0.1}))
     assert "2 encoders were trained" in page
     assert "Channels" not in page
 
@@ -242,7 +250,7 @@ def test_cards_and_lead_are_means_over_seeds_of_plain_dual_gating() -> None:
             saved = {"flop_reduction": reduction if branch == "gated" else NAN}
             rows.append(run_row("dual", 30, seed, branch, **saved))
             rows.append(run_row("dual_ascent", 30, seed, branch))
-    page = report(["question_4"], rows, {"chance": 0.1})
+    page = text_of(report(["question_4"], rows, {"chance": 0.1}))
     assert "needs 30\N{NO-BREAK SPACE}% of the dense encoder's" in page
     # Dual ascent has the same method, yet no card.
     assert page.count("FLOPs (MACs) saved at budget") == 1

@@ -127,7 +127,7 @@ def test_consistency_trains_both_kinds_of_gates_at_each_budget(recipe: str) -> N
 def test_consistency_alone_has_as_many_seeds_as_asked_for() -> None:
     given = {"budgets": [0.3], "repeats": 2}
     graph = dynamic_channels.create_pipeline(given, ["consistency"])
-    (made,) = (node for node in graph.nodes if node.name == "dynamic_channels_consistency")
+    (made,) = (node for node in graph.nodes if node.name == "dynamic_channels.consistency")
     spaces = ("budget_30", "budget_30.simsiam_gating_consistent")
     runs = [f"dynamic_channels.{space}{seed}" for space in spaces for seed in ("", ".seed_1")]
     assert {*made.inputs} == {f"{run}.{out}" for run in runs for out in ("evaluation", "training")}

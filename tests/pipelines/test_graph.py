@@ -10,7 +10,7 @@ from ssl_kedro.pipelines.gated.nodes import collect_by_model
 def test_each_budget_is_a_namespace_of_the_same_shape() -> None:
     graph = dual_gating.create_pipeline({"budgets": [0.2, 0.4, 0.6]})
     spaces = {node.namespace for node in graph.nodes if node.namespace}
-    assert spaces == {"dual_gating.vicreg"} | {
+    assert spaces == {"dual_gating", "dual_gating.vicreg"} | {
         f"dual_gating.budget_{p}{part}" for p in (20, 40, 60) for part in ("", ".vicreg_gating")
     }
     for percent in (20, 40, 60):
@@ -39,6 +39,7 @@ def test_stl10_pretrains_on_its_unlabelled_part() -> None:
     assert {node.name.split(".")[-1].split("_")[0] for node in readers} == {
         "summarise",
         "pretrain",
+        "data",
     }
 
 

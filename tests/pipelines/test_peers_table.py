@@ -157,15 +157,16 @@ def test_costs_are_shares_of_the_whole_encoder(table: pd.DataFrame) -> None:
 
 def test_the_page_shows_what_was_measured(table: pd.DataFrame) -> None:
     parameters = DualGatingParameters.model_validate({})
-    curve, section = peers_section(parameters, table, {"chance": 0.1})
-    assert len(curve.pictures) == 1 and "chance 10.0" in curve.paragraphs[0]
+    [section] = peers_section(parameters, table, {"chance": 0.1})
+    assert len(section.pictures) == 2 and "chance 10.0" in section.paragraphs[0]
     shown = section.tables[0]
     assert "Linear" in shown.columns
     (cells,) = (cells for cells in shown.rows if cells[:2] == ["dual gating, 30 %", "gated"])
-    assert "+6.00 ± 4.00" in cells
+    # 4.303 * 4 / sqrt(3) = 9.94.
+    assert "+6.00 [\N{MINUS SIGN}3.94, +15.94]" in cells
     assert "thin, width 9" in cells
     without = table.assign(linear_top1=math.nan)
-    assert "Linear" not in peers_section(parameters, without, {})[1].tables[0].columns
+    assert "Linear" not in peers_section(parameters, without, {})[0].tables[0].columns
     assert peers_section(parameters, None, {}) == []
 
 

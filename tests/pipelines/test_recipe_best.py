@@ -48,7 +48,7 @@ def test_a_run_without_tags_trains_a_dense_encoder_and_the_one_for_every_budget(
     assert trained(made) == {dense, "nested", *budgets}
     names = {node.name for node in made.nodes}
     assert not any("table_" in name for name in names)
-    assert {"peers", "peers_plot"} <= {name.rsplit("channels_", 1)[-1] for name in names}
+    assert {"peers", "peers_plot"} <= {name.rsplit(".", 1)[-1] for name in names}
     same = pipeline.create_pipeline({**SMALL, "recipe": "authors"}, ("best",))
     assert {node.name for node in same.filter(tags=["best"]).nodes} == names
 

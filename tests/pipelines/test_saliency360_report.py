@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import judged_model, paired_differences
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet
-from ssl_kedro.pipelines.saliency360.report.page import saliency_report
+from ssl_kedro.pipelines.saliency360.report.page import Deployed, saliency_report
 from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.reporting.published import published_table
@@ -142,7 +142,9 @@ def table(number: int, found: dict[str, Any]) -> pd.DataFrame:
 def report(found: dict[str, Any], sheet: Figure | None = None, notes: Sequence[str] = ()) -> str:
     made = typed(found)
     differences, sheet = paired_differences(made), sheet or overlay_sheet([], [])
-    return saliency_report(made, differences, MANIFEST, all_tables(made), sheet, notes)
+    deployed = Deployed("contrastive", "models/contrastive/all")
+    tables = all_tables(made)
+    return saliency_report(made, differences, MANIFEST, tables, sheet, notes, deployed)
 
 
 # --- published figures
@@ -248,6 +250,7 @@ def test_the_report_holds_everything_and_nothing_from_elsewhere() -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "Table 4.3" not in page
     assert "Against what sees no image" in page
+    assert "models/contrastive/all" in page and "--tags predict" in page
     assert "+0.200 [+0.150, +0.250], better" in page
     assert "None" not in page
     without = copy.deepcopy(found)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-import base64
-import struct
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
+from ssl_kedro.reporting.glossary import Term
+from ssl_kedro.reporting.html import Card, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, MINUS, counted, percent, plain, signed, with_std
+from ssl_kedro.reporting.pictures import Picture, Strip
 from ssl_kedro.reporting.style import literal, spread
 
 NOT_A_NUMBER = float("nan")
@@ -30,6 +32,9 @@ class Reader(HTMLParser):
         if tag not in {"meta", "img", "br"}:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:
             self.mismatched.append(tag)
@@ -42,17 +47,21 @@ def page() -> str:
     nasty = '<script>alert("1")</script>'
     table = Table(
         ("name", "value", "difference"),
-        [[nasty, "1", "+2"], ["b", DASH, f"{MINUS}2"], ["c", "3", "4"]],
+        [[nasty, "1", "+2"], ["b", DASH, f"{MINUS}2"], ["c", "3", "+4"]],
         groups=[("", 1), ("measured", 2)],
         breaks=[1],
         caption=nasty,
+        decided={(0, 2), (1, 2)},
     )
     picture = Picture(Figure(figsize=(5, 2)), f"a picture of {nasty}")
+    strip = Strip(nasty, [np.zeros((3, 4, 4), np.uint8)], [nasty])
     sections = [
-        Section(nasty, (nasty,), [table], [picture], [(nasty, nasty)]),
+        Section(nasty, (nasty,), [table], [picture], [strip], nasty),
         Section("bare", tables=[Table(("", ""), [["a", "b"]], left=2)], folded="Show one"),
     ]
-    return rendered(Report(nasty, nasty, nasty, [Card(nasty, nasty)], sections))
+    lead = [(nasty, nasty)]
+    terms = [Term(nasty, nasty), Term("alert", nasty)]
+    return rendered(Report(nasty, lead, nasty, [Card(nasty, nasty)], sections, terms))
 
 
 def test_text_is_escaped_everywhere_and_tags_are_balanced() -> None:
@@ -69,14 +78,23 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     for tag, attributes in reader.tags:
         for name in ("src", "href", "srcset", "data"):
             if name in attributes:
-                assert (attributes[name] or "").startswith("data:"), (tag, name)
-    assert "url(" not in page() and "@import" not in page()
+                assert (attributes[name] or "").startswith(("data:", "#")), (tag, name)
+    assert not re.findall(r"url\((?!#)", page()) and "@import" not in page()
+
+
+def test_contents_lead_to_every_section() -> None:
+    reader = Reader(page())
+    ids = [section["id"] for section in reader.all("section")]
+    assert [link["href"] for link in reader.all("a")] == [f"#{name}" for name in ids]
+    assert len(set(ids)) == 3
 
 
 def test_every_picture_has_a_description_and_the_page_a_language() -> None:
     reader = Reader(page())
-    assert [image["alt"] for image in reader.all("img")] == [
-        'a picture of <script>alert("1")</script>'
+    nasty = '<script>alert("1")</script>'
+    assert [image["alt"] for image in reader.all("img")] == [f"{nasty}: {nasty}"]
+    assert [(d["role"], d["aria-label"]) for d in reader.all("svg")] == [
+        ("img", f"a picture of {nasty}")
     ]
     assert reader.all("html") == [{"lang": "en"}]
 
@@ -103,19 +121,6 @@ def test_table_marks_signs_groups_and_breaks() -> None:
     # The second table has no column names and so no head.
     assert len(reader.all("thead")) == 1
     assert len(reader.all("details")) == 1
-
-
-def test_pictures_are_what_they_say() -> None:
-    svg = Picture(Figure(figsize=(5, 2)), "")
-    kind, _, body = svg.data_uri.partition(";base64,")
-    assert kind == "data:image/svg+xml"
-    assert b"<svg" in base64.b64decode(body)
-    kind, _, body = Picture(Figure(figsize=(5, 2)), "", "png").data_uri.partition(";base64,")
-    assert kind == "data:image/png"
-    width, height = struct.unpack(">II", base64.b64decode(body)[16:24])
-    assert (width, height) == (5 * 130, 2 * 130)
-    assert svg.width_px == 550
-    assert svg.least_width_px == 396
 
 
 def test_numbers_and_dashes() -> None:
@@ -152,6 +157,7 @@ def test_spread_keeps_order_and_gap(centred: bool) -> None:
 
 
 def test_tints_change_places_where_lower_is_better() -> None:
-    table = Table(["m", "cost", "gain"], [["a", f"{MINUS}1", f"{MINUS}2"]], lower_is_better=[1])
-    page = rendered(Report("r", "", sections=[Section("s", tables=[table])]))
+    row, decided = ["a", f"{MINUS}1", f"{MINUS}2"], {(0, 1), (0, 2)}
+    table = Table(["m", "cost", "gain"], [row], lower_is_better=[1], decided=decided)
+    page = rendered(Report("r", [], sections=[Section("s", tables=[table])]))
     assert f'<td class="plus">{MINUS}1</td><td class="minus">{MINUS}2</td>' in page

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ssl_kedro.reporting.number_format import DASH, MINUS
+from ssl_kedro.reporting.number_format import DASH, MINUS, signed_with_std
 from ssl_kedro.reporting.table import (
     LESS_PUBLISHED,
     PUBLISHED,
@@ -93,3 +93,27 @@ def test_what_nobody_published_takes_no_column() -> None:
 
 def test_a_table_without_rows_has_its_columns() -> None:
     assert computed(COLUMNS, []).columns.tolist() == [column.name for column in COLUMNS]
+
+
+def differences(values: list[tuple[float, float, int]]) -> pd.DataFrame:
+    names = ("gain", "gain_std", "gain_n")
+    return pd.DataFrame([dict(zip(names, value, strict=True)) for value in values])
+
+
+def test_differences_over_seeds_have_an_interval_and_one_seed_decides_nothing() -> None:
+    columns: tuple[Column[object], ...] = (
+        Column("gain", lambda _: NAN, "Gain", RUN, signed_with_std, difference=True),
+    )
+    # Student's quantile of two degrees of freedom is 4.3027: 4.3027 * 1 / sqrt(3) = 2.4842.
+    frame = differences([(3.0, 1.0, 3), (-3.0, 1.0, 3), (2.0, 1.0, 3), (9.0, NAN, 1)])
+    table = shown(columns, frame, {RUN: RUN})
+    assert [row[0] for row in table.rows] == [
+        "+3.00 [+0.52, +5.48]",
+        f"{MINUS}3.00 [{MINUS}5.48, {MINUS}0.52]",
+        f"+2.00 [{MINUS}0.48, +4.48]",
+        "+9.00",
+    ]
+    assert table.decided == {(0, 0), (1, 0)}
+    assert table.groups == [(f"{RUN} (95 % interval over seeds)", 1)]
+    alone = shown(columns, frame.iloc[3:], {RUN: RUN})
+    assert (alone.decided, alone.groups) == (set(), [(f"{RUN} (one seed)", 1)])

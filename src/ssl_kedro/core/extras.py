@@ -26,6 +26,7 @@ EXTRAS = {
     "openvino": "fast",
     "pandas": "pipelines",
     "psutil": "tracking",
+    "pyarrow": "retrieval",
     "pydantic": "pipelines",
     "s3fs": "s3",
     "scipy": "pipelines",

@@ -4,12 +4,14 @@ Accuracies of two forms of one network on a few thousand images differ by chance
 what was lost. Compared image by image most of that chance is gone; the rest has an interval.
 """
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.stats import t as student
 
 Verdict = Literal["holds", "loses", "undecided"]
 # A form without labels holds if so many images keep their nearest neighbour.
@@ -65,6 +67,18 @@ def paired_loss(reference: np.ndarray, other: np.ndarray, *, confidence: float =
     reach = statistics.NormalDist().inv_cdf((1 + confidence) / 2) * (variance / count) ** 0.5
     low, high = 100 * (centre - reach), 100 * (centre + reach)
     return Loss(100 * float(lost.mean()), float(low), float(high), len(lost))
+
+
+def half_interval(std: float, count: int, confidence: float = 0.95) -> float:
+    """How far Student's interval reaches from the mean of some values to either side.
+
+    Args:
+        std: sample deviation of the values (n - 1).
+        count: how many, at least two.
+        confidence: of the interval, in (0, 1).
+    """
+    reach = float(student.ppf((1 + confidence) / 2, count - 1))
+    return reach * std / math.sqrt(count)
 
 
 def verdict(losses: Iterable[Loss], limit: float) -> Verdict:

@@ -130,7 +130,8 @@ def recipe_section(settings: Sequence[Setting], where: str, recipe: str) -> Sect
     )
     paragraphs += [f"As in the thesis: {same}."] * bool(same)
     tables = [Table(("", "This run", where), rows, left=3, wrap=True)] if rows else []
-    return Section("What differs from the published set-up", paragraphs, tables=tables)
+    folded = f"Show {len(rows)} settings that differ"
+    return Section("What differs from the published set-up", paragraphs, tables, folded=folded)
 
 
 @cache

@@ -80,7 +80,12 @@ def manifest_section(manifest: Mapping[str, Any], time_label: str = "Training ti
         ["Skipped files", counted(len(data["skipped"]))],
         ["Results taken over", _taken_over(manifest["earlier_results"])],
     ]
-    return Section("Reproducibility", tables=[Table(("", ""), rows, left=2, wrap=True)])
+    return Section(
+        "Reproducibility",
+        [f"Made on {str(manifest['created'])[:10]} with seed {manifest['seed']}."],
+        tables=[Table(("", ""), rows, left=2, wrap=True)],
+        folded="Show commit, versions, machine and data",
+    )
 
 
 def _processor(found: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,6 @@
 """Colours and axes that all figures share."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,19 +34,13 @@ def figure(
     axes = [axis for row in grid for axis in row]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=9)
+        axis.tick_params(labelsize=9, which="both")
     return made, axes
 
 
 def title(axis: Axes, text: str) -> None:
     """Left-aligned title that says what the panel shows."""
     axis.set_title(text, loc="left", fontsize=11)
-
-
-def label_point(axis: Axes, text: str, point: tuple[float, float], colour: str, rise: int) -> None:
-    """Small text over a point, or under it where ``rise`` (in typographic points) is negative."""
-    placed: dict[str, Any] = {"xytext": (0, rise), "textcoords": "offset points", "ha": "center"}
-    axis.annotate(text, point, fontsize=8, color=colour, **placed)
 
 
 def label_level(axis: Axes, text: str, at: tuple[float, float], colour: str, va: str) -> None:

@@ -17,11 +17,13 @@ from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
+from ssl_kedro.evaluation.paired import half_interval
 from ssl_kedro.reporting.html import Table
 from ssl_kedro.reporting.number_format import (
     DASH,
     percent,
     plain,
+    signed,
     signed_with_std,
     three_digits,
     with_std,
@@ -67,6 +69,8 @@ class Column(Generic[R]):
         dtype: pandas type in the frame, where it must be given.
         left: words that begin the table, aligned to the left.
         lower_is_better: a plus is then no gain.
+        difference: of two models. It has its interval over seeds, as many as ``<name>_n`` or
+            ``seeds`` says, and is tinted where that does not hold 0; over one seed it stays plain.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Column(Generic[R]):
     dtype: str = ""
     left: bool = False
     lower_is_better: bool = False
+    difference: bool = False
 
 
 def beside_published(
@@ -139,16 +144,37 @@ def shown(
     ]
     keys = list(frame[list(breaks)].fillna(0).itertuples(index=False, name=None))
     spans = {group: sum(column.group == group for column in visible) for group in groups}
+    rows = [[_cell(column, row) for column in visible] for row in frame.to_dict("records")]
+    told = {group: _over(groups[group], group, visible, frame) for group in groups}
     return Table(
         # "1-NN" must not break at its hyphen.
         [column.heading.replace("-", "\N{NON-BREAKING HYPHEN}") for column in visible],
-        [[_cell(column, row) for column in visible] for row in frame.to_dict("records")],
+        [[text for text, _ in row] for row in rows],
         left=next((i for i, c in enumerate(visible) if not c.left), len(visible)),
-        groups=[(groups[group], span) for group, span in spans.items() if span],
+        groups=[(told[group], span) for group, span in spans.items() if span],
         breaks=[i for i in range(1, len(keys)) if keys[i] != keys[i - 1]] if breaks else [],
         caption=caption,
         lower_is_better=[i for i, column in enumerate(visible) if column.lower_is_better],
+        decided={
+            (at, of) for at, row in enumerate(rows) for of, (_, sure) in enumerate(row) if sure
+        },
     )
+
+
+def _over(title: str, group: str, columns: Sequence[Column[Any]], frame: pd.DataFrame) -> str:
+    """Heading of a group; of differences it says what they are over."""
+    names = [column.name for column in columns if column.group == group and column.difference]
+    counts = [_seeds(name, row) for name in names for row in frame.to_dict("records")]
+    known = [count for count in counts if count]
+    if not known:
+        return title
+    return f"{title} ({'one seed' if max(known) == 1 else '95 % interval over seeds'})"
+
+
+def _seeds(name: str, row: Mapping[Any, Any]) -> int:
+    """How many seeds a difference is over; 0 where the table does not say."""
+    count = row.get(f"{name}_n", row.get("seeds", 0))
+    return 0 if pd.isna(count) or pd.isna(row[name]) else int(count)
 
 
 def _has_figures(column: Column[Any], frame: pd.DataFrame) -> bool:
@@ -156,7 +182,14 @@ def _has_figures(column: Column[Any], frame: pd.DataFrame) -> bool:
     return not optional or bool(frame[column.name].notna().any())
 
 
-def _cell(column: Column[Any], row: Mapping[Any, Any]) -> str:
+def _cell(column: Column[Any], row: Mapping[Any, Any]) -> tuple[str, bool]:
+    """Text, and whether it is a difference that more than chance decides."""
     value = row[column.name]
     std = row.get(column.std or f"{column.name}_std", math.nan)
-    return DASH if pd.isna(value) else column.text(value, std)
+    if pd.isna(value):
+        return DASH, False
+    seeds = _seeds(column.name, row) if column.difference else 0
+    if seeds < 2 or pd.isna(std):
+        return column.text(value, std), False
+    low, high = (value + end * half_interval(std, seeds) for end in (-1, 1))
+    return f"{signed(value)} [{signed(low)}, {signed(high)}]", low > 0 or high < 0

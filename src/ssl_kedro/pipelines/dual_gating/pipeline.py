@@ -25,6 +25,7 @@ from ssl_kedro.pipelines.gated.gathering import (
     frames,
     gathering,
     left_to_export,
+    of_page,
     report_node,
     stages,
 )
@@ -136,5 +137,7 @@ def _report(
     shown_as_well = [*tables, *further, *frames(models)]
     shown_as_well += ["embedding"] if "figure_6_2" in parts else []
     page = ("parameters", "metrics", "models", "histories", "run_manifest", *shown_as_well)
-    made.append((dual_gating_report, named(KEY, *page), "report"))
+    places, spaces = of_page(KEY, models)
+    report = given(dual_gating_report, spaces=spaces)
+    made.append((report, named(KEY, *page) | places, "report"))
     return made

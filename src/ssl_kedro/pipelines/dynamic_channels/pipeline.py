@@ -16,6 +16,7 @@ from ssl_kedro.pipelines.dynamic_channels.report.page import (
     dynamic_channels_report,
 )
 from ssl_kedro.pipelines.dynamic_channels.report.tables import metrics, table_5_1, transfer_table
+from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated.embed_parameters import EMBED, FIND
 from ssl_kedro.pipelines.gated.embedding import embedding_nodes
 from ssl_kedro.pipelines.gated.few_labels import label_nodes
@@ -24,6 +25,7 @@ from ssl_kedro.pipelines.gated.gathering import (
     frames,
     gathering,
     left_to_export,
+    of_page,
     report_node,
     stages,
 )
@@ -102,7 +104,6 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
                     one,
                     [] if one[2] in OF_EXPORT else parts,
                     exported=exported,
-                    prefix=f"{KEY}_",
                 )
                 for one in made
             ),
@@ -121,10 +122,12 @@ def _report(
     alike = [CONSISTENCY] if CONSISTENCY in parts else []
     of_chapter = ["table_5_1"] if BEST not in parts or alike else []
     page = ("parameters", "metrics", "models", "histories", "run_manifest", *of_chapter, *alike)
+    places, spaces = of_page(KEY, models)
+    report = given(dynamic_channels_report, spaces=spaces)
     tables = [*frames(models), *["transfer_table"] * bool(transfers)]
     made: list[Made] = [
         (metrics, named(KEY, "parameters", "models", "baselines", *further), "metrics"),
-        (dynamic_channels_report, named(KEY, *page, *further, *tables), "report"),
+        (report, named(KEY, *page, *further, *tables) | places, "report"),
     ]
     if of_chapter:
         figure = named(KEY, "parameters", "metrics", "table_5_1")

@@ -66,6 +66,7 @@ def paired(
             group,
             signed_with_std,
             lower_is_better=lower_is_better,
+            difference=True,
         ),
         Column(f"{name}_std", lambda row: difference(row).std),
     )

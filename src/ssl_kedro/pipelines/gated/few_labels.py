@@ -72,6 +72,7 @@ def label_nodes(
             seen,
             counts["label_counts"],
             name="check_labels",
+            namespace=pipeline,
             tags=list(tags),
         ),
     ]

@@ -20,19 +20,21 @@ from ssl_kedro.pipelines.gated.graph import (
 )
 from ssl_kedro.pipelines.gated.look import OVERVIEW, overview_of
 from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
+from ssl_kedro.pipelines.gated.report.channels import channel_usage_figure, kept_channels
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
 from ssl_kedro.pipelines.gated.report.gate_section import gate_plot, gate_responses
 from ssl_kedro.pipelines.gated.report.page import describe_run
 from ssl_kedro.pipelines.gated.report.peers import peers_table
 from ssl_kedro.pipelines.gated.report.speed_numbers import inference_frame
 from ssl_kedro.pipelines.gated.report.speed_section import time_against_cost
-from ssl_kedro.pipelines.gated.report.trainings import channel_usage_figure, training_curves
+from ssl_kedro.pipelines.gated.report.trainings import training_curves
 from ssl_kedro.pipelines.gated.variants import has_gates, name_of
 
 # What follows from times.
 _AFTER_TIMING = (
     *("inference_models", "inference_table", "inference_plot"),
     *("frontier_table", "frontier_plot", "deployment", "peers", "peers_plot", "metrics", "report"),
+    "kept_channels",
 )
 # What is made of exported files alone.
 OF_EXPORT = ("exports", "deployed_files", "hub")
@@ -66,6 +68,10 @@ def gathering(
     ]
     if any(model.training.budget and not model.student for model in trained):
         found.append((channel_usage_figure, named(pipeline, "models"), "channel_usage"))
+    if cut := with_kept_channels(models):
+        found.append(
+            (kept_channels, {m.key: f"{m.namespace}.encoder" for m in cut}, "kept_channels")
+        )
     found += [made for model in with_responses(models) for made in _of_gates(model)]
     found += overview_of(models, with_responses(models))
     if timed:
@@ -86,6 +92,11 @@ def gathering(
         figure = named(pipeline, "parameters", "peers", "baselines")
         found.append((accuracy_by_budget, figure, "peers_plot"))
     return found
+
+
+def with_kept_channels(models: Sequence[PlannedModel]) -> list[PlannedModel]:
+    """Networks that one training made for all budgets."""
+    return [m for m in models if m.own_data and not m.repeat and m.training.derived == "budgeted"]
 
 
 def with_responses(models: Sequence[PlannedModel]) -> list[PlannedModel]:
@@ -156,6 +167,16 @@ def _of_timed(pipeline: str, timed: Sequence[PlannedModel], baseline: str) -> li
     ]
 
 
+def of_page(pipeline: str, models: Sequence[PlannedModel]) -> tuple[dict[str, str], dict[str, str]]:
+    """What a report takes to say where encoders lie and what images look like.
+
+    Returns:
+        Catalog names by argument, and the name of the folder of each model of the first seed.
+    """
+    spaces = {m.key: m.namespace for m in models if m.own_data and not m.repeat}
+    return named(pipeline, "data_pictures", "bundles"), spaces
+
+
 def stages(models: Sequence[PlannedModel], *, exported: bool) -> list[str]:
     """Names of what metrics and report take from timing and export."""
     timed = any(model.timed for model in models)
@@ -170,6 +191,7 @@ def frames(models: Sequence[PlannedModel]) -> list[str]:
     tables = ["frontier_table", "inference_table"] * timed
     tables += ["gate_responses", "eval_images"] * bool(with_responses(models))
     tables += [OVERVIEW] * bool(overview_of(models, with_responses(models)))
+    tables += ["kept_channels"] * bool(with_kept_channels(models))
     return tables + ["peers"] * any(m.compared for m in models)
 
 
@@ -185,9 +207,7 @@ def left_to_export(made: Pipeline, asked: Sequence[str]) -> Pipeline:
     return made.filter(tags=[EXPORT]) if EXPORT in asked and set(COMPARED) & set(asked) else made
 
 
-def report_node(
-    pipeline: str, made: Made, tags: Iterable[str], *, exported: bool, prefix: str = ""
-) -> Node:
+def report_node(pipeline: str, made: Made, tags: Iterable[str], *, exported: bool) -> Node:
     """A node over all models, with the tags of the stages that it has to follow.
 
     Args:
@@ -195,18 +215,18 @@ def report_node(
         made: what the node does.
         tags: further ones.
         exported: whether compact networks are written to files.
-        prefix: of the node's name, which ends in that of its output.
     """
     function, inputs, output = made
     following = ["report"]
     if output in _AFTER_TIMING:
         following.append(MEASURE)
-    if exported and output in (*OF_EXPORT, "metrics", "report"):
+    if exported and output in (*OF_EXPORT, "metrics", "report", "kept_channels"):
         following.append(EXPORT)
     return node(
         function,
         inputs,
         f"{pipeline}.{output}",
-        name=f"{prefix}{output}",
+        name=output,
+        namespace=pipeline,
         tags=[*tags, *following],
     )

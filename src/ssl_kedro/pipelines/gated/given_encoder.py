@@ -264,7 +264,11 @@ def given_report(
     branch, found = next(iter(evaluation.branches.items()))
     flat = found.flat()
     told = f"of {percent(flat['knn_top1'])} in 1-NN" if flat else "not known: there are no labels"
-    lead = f"The {branch} features of {where} have an accuracy {told}. Nothing was trained."
+    lead = [
+        ("Trained", f"Nothing in this run: it evaluates {where} as it is."),
+        ("Result", f"The {branch} features have an accuracy {told}."),
+        ("Use", f'Load it by ssl_kedro.load_encoder("{where}").'),
+    ]
     size = f"made for images of {encoder.image_size} px, evaluated on {data.image_size} px"
     cards = [
         Card(f"{evaluation.macs.own / 1e6:,.1f} M", "FLOPs (MACs) an image"),

@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.gated import (
 from ssl_kedro.pipelines.gated.inference.export import export
 from ssl_kedro.pipelines.gated.inference.nodes import measure_inference, race_dense_engines
 from ssl_kedro.pipelines.gated.records import Training
+from ssl_kedro.pipelines.gated.report.data_section import data_pictures
 from ssl_kedro.pipelines.gated.transfer_parameters import TRANSFER
 from ssl_kedro.pipelines.parameters import budget_name
 
@@ -174,9 +175,13 @@ def encoder_nodes(
     given_starts = {f"start_{number}": start for number, start in enumerate(ready)}
     data = {"data": f"{pipeline}.data_summary"}
     run, images = named(pipeline, "parameters"), named(pipeline, "train_images", "eval_images")
+    trained_on = next(model.images for model in models if model.own_data)
+    # Whatever part of a run is made anew, its report finds them.
+    pictured = [*tags, "report", *[MEASURE] * timed, *[EXPORT] * exported]
     shared: list[tuple[Made, Sequence[str]]] = [
         ((preparation.select_execution, run | data | given_starts, "execution"), tags),
         ((preparation.measure_baselines, run | data | images, "baselines"), tags),
+        ((data_pictures, run | {"images": trained_on}, "data_pictures"), pictured),
     ]
     if heads:
         shared.append(((nodes.class_names, data, "class_names"), tags))
@@ -191,12 +196,21 @@ def encoder_nodes(
                 {"pretrain_images": seen} | named(space, "train_images", "eval_images"),
                 f"{space}.data_summary",
                 name=f"summarise_{'data' if space == pipeline else space.rpartition('.')[2]}",
+                # Kedro-Viz folds away what stands in one namespace.
+                namespace=pipeline,
                 tags=list(tags),
             )
             for space, seen in sorted({model.data: model.images for model in models}.items())
         ),
         *(
-            node(function, inputs, f"{pipeline}.{output}", name=function.__name__, tags=of_node)
+            node(
+                function,
+                inputs,
+                f"{pipeline}.{output}",
+                name=function.__name__,
+                namespace=pipeline,
+                tags=of_node,
+            )
             for (function, inputs, output), of_node in shared
         ),
         *(

@@ -178,5 +178,7 @@ LabelCounts = dict[str, int]
 # Of all models, by their names in the metrics, "dual.budget_30".
 Evaluations = dict[str, Evaluation]
 Histories = dict[str, list[dict[str, float]]]
+# Of networks that are cut from others, by their names in the metrics.
+Usages = dict[str, tuple[BlockUsage, ...]]
 # Linear accuracies on another data set, one a run of the probe.
 TransferAccuracies = dict[Branch, tuple[float, ...]]

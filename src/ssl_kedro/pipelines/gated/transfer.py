@@ -115,6 +115,7 @@ def transfer_nodes(
             images,
             f"{model.pipeline}.target_{target}",
             name=f"check_target_{target}",
+            namespace=model.pipeline,
             tags=[tag, *budget_tags([each.model for each in transfers])],
         )
         made = model.node(

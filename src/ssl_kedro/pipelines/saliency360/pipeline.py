@@ -206,7 +206,7 @@ def _report_nodes(
     runtime, results = _of(KEY, "runtime"), _of(KEY, "results")
     model = {"model": _model(parameters.deploy, parameters.deployed_part)}
     page = ONLY | results | _of(KEY, "differences") | {"manifest": f"{KEY}.run_manifest"}
-    page |= _stored(own) | _data(own, "store", "truth", "priors")
+    page |= _of(KEY, "bundles") | _stored(own) | _data(own, "store", "truth", "priors")
     page |= {f"tables.{name}": f"{KEY}.{name}" for name in TABLES}
     page |= {f"predictions.{name}": f"{KEY}.models.{name}.{own}.predictions" for name in models}
     shown = {"scores": f"{KEY}.score_figure", **_of(KEY, "report", "training_curves", "overlays")}

@@ -17,13 +17,13 @@ from ssl_kedro.pipelines.gated.variants import (
     name_of,
     title_of,
 )
+from ssl_kedro.reporting.labels import label_point, mark_point, settled
 from ssl_kedro.reporting.style import (
     BLUE,
     GREY,
     ORANGE,
     class_colours,
     figure,
-    label_point,
     literal,
     spread,
     title,
@@ -66,7 +66,7 @@ def accuracy_against_cost(metrics: Mapping[str, float], models: Mapping[str, Any
         label = "dual gating, dense"
         present.append(Line2D([], [], marker="o", ls="", color=BLUE, mfc="white", label=label))
     made.legend(handles=present, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
-    return made
+    return settled(made)
 
 
 def _result(metrics: Mapping[str, float], key: str, measure: str, name: str) -> str:
@@ -94,7 +94,14 @@ def _accuracy_panel(
         costs, accuracies = [p[0] for p in points], [p[1] for p in points]
         axis.plot(costs, accuracies, marker=marker, color=_COLOURS[name], lw=1)
     for cost, accuracy, label in gated["dual"]:
-        label_point(axis, label, (cost, accuracy), BLUE, 7)
+        mark_point(
+            axis,
+            (cost, accuracy),
+            f"dual gating, gated, budget {label}: {accuracy:.1f} % at {cost:.0f} % of the cost",
+            color=BLUE,
+            marker="o",
+        )
+        label_point(axis, label, (cost, accuracy), BLUE)
     axis.plot([100] * len(dense), [value for value, _ in dense], "o", color=BLUE, mfc="white", ms=6)
     levels = levels_to_beat(metrics)
     if measure != "knn_top1":

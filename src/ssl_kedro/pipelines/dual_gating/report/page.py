@@ -22,8 +22,11 @@ from ssl_kedro.pipelines.gated.inference.records import (
     why_missing,
 )
 from ssl_kedro.pipelines.gated.look import Overview
-from ssl_kedro.pipelines.gated.records import Evaluations, Histories
+from ssl_kedro.pipelines.gated.nodes import Arrays
+from ssl_kedro.pipelines.gated.records import Evaluations, Histories, Usages
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
+from ssl_kedro.pipelines.gated.report.channels import channels_section
+from ssl_kedro.pipelines.gated.report.data_section import data_section
 from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
@@ -31,27 +34,17 @@ from ssl_kedro.pipelines.gated.report.overview import overview_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
-from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
+from ssl_kedro.pipelines.gated.report.trainings import training_section
+from ssl_kedro.pipelines.gated.report.use_section import paths, use_section
 from ssl_kedro.pipelines.gated.variants import dual_models, middle_dual_key
-from ssl_kedro.reporting.html import Card, Picture, Section
+from ssl_kedro.reporting.html import Card, Section
 from ssl_kedro.reporting.number_format import percent
+from ssl_kedro.reporting.pictures import Picture
 
 _NO_LABELS = (
     "These images carry no labels: linear evaluation, 1-NN and their baselines were skipped, "
     "which is why accuracies are a dash. Training, costs and channel usage are complete. To "
     "evaluate, put the images into one folder a class."
-)
-_TERMS = (
-    (
-        "Dense, gated",
-        "The same weights with every channel computed, or only those that the gates open for "
-        "the image. Wall-clock time follows only with an engine that skips closed channels.",
-    ),
-    (
-        "Linear probe",
-        "Top-1 accuracy of one linear layer trained on frozen features, mean of its runs; the "
-        "standard deviation is over training seeds, or over those runs where there is one seed.",
-    ),
 )
 
 
@@ -72,6 +65,11 @@ def dual_gating_report(
     eval_images: ImageSet | None = None,
     overview: Overview | None = None,
     label_table: pd.DataFrame | None = None,
+    data_pictures: Arrays | None = None,
+    kept_channels: Usages | None = None,
+    bundles: str = "",
+    *,
+    spaces: Mapping[str, str] | None = None,
     **tables: pd.DataFrame,
 ) -> str:
     """Self-contained HTML with the results of whatever parts of chapter 6 were run.
@@ -93,28 +91,34 @@ def dual_gating_report(
         eval_images: those that its pictures are of.
         overview: what features show of the images.
         label_table: what fine-tuning with some of the labels gives; None without.
+        data_pictures: some images and their views; None without.
+        kept_channels: of networks that are cut for a budget; None without.
+        bundles: folder that encoders lie in.
+        spaces: name of each model's folder in it.
         tables: those that were made, by part; accuracy against cost goes with "table_6_1".
     """
     seeds = has_several_seeds(metrics)
     sections = [
+        *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
         *frontier_sections(
             parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
         ),
-        *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
+        *use_section(models, deployment, exports, paths(bundles, spaces or {})),
+        *data_section(run_manifest, data_pictures),
+        *channels_section(models, kept_channels, seeds=seeds),
+        *gate_section(gate_responses, eval_images),
         *peers_section(parameters, peers, metrics),
-        *label_section(parameters.few_labels, label_table),
-        *part_sections(tables, parameters),
         *(
             _levels_section(metrics, models, parameters, figure="table_6_1" in tables)
             if peers is None or "table_6_1" in tables
             else []
         ),
+        *part_sections(tables, parameters),
+        *label_section(parameters.few_labels, label_table),
+        *([] if embedding is None else [_embedding_section(embedding)]),
         *speed_sections(models, inference_models, inference_table, exports),
         training_section(models, histories, seeds=seeds),
-        *channels_section(models, seeds=seeds),
-        *gate_section(gate_responses, eval_images),
         *overview_sections(overview),
-        *([] if embedding is None else [_embedding_section(embedding)]),
     ]
     return page(
         "6",
@@ -127,14 +131,14 @@ def dual_gating_report(
             else BUDGETS_TITLE
         ),
         name="Dual gating",
-        lead=_lead(metrics, models, parameters, peers),
+        result=_result(metrics, models, parameters, peers),
+        deployment=deployment,
         cards=_cards(metrics, models, parameters, peers),
         sections=sections,
-        terms=_TERMS,
     )
 
 
-def _lead(
+def _result(
     metrics: Mapping[str, float],
     models: Evaluations,
     parameters: DualGatingParameters,

@@ -51,7 +51,7 @@ def part_section(part: Part, frame: pd.DataFrame, parameters: DualGatingParamete
     compared = frame[frame[differences].notna().any(axis=1)]
     if differences and len(compared):
         paired = "Differences in percentage points between runs of the same seed"
-        over = ", mean ± standard deviation over them." if frame["seeds"].max() > 1 else "."
+        over = ", their mean with its 95 % interval." if frame["seeds"].max() > 1 else "."
         of_others = {group: group for group in part.compared}
         tables.append(shown(part.columns, compared, of_others, part.breaks, paired + over))
     return Section(part.title, [verdict(part, frame)] if part.claims else [], tables=tables)

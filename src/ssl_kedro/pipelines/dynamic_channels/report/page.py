@@ -18,8 +18,11 @@ from ssl_kedro.pipelines.gated.inference.records import (
     why_missing,
 )
 from ssl_kedro.pipelines.gated.look import Overview
-from ssl_kedro.pipelines.gated.records import Evaluations, Histories
+from ssl_kedro.pipelines.gated.nodes import Arrays
+from ssl_kedro.pipelines.gated.records import Evaluations, Histories, Usages
 from ssl_kedro.pipelines.gated.report.budgets import BUDGETS_TITLE, budgets_cards, budgets_lead
+from ssl_kedro.pipelines.gated.report.channels import channels_section
+from ssl_kedro.pipelines.gated.report.data_section import data_section
 from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
@@ -33,26 +36,22 @@ from ssl_kedro.pipelines.gated.report.page import (
 )
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
-from ssl_kedro.pipelines.gated.report.trainings import channels_section, training_section
+from ssl_kedro.pipelines.gated.report.trainings import training_section
+from ssl_kedro.pipelines.gated.report.use_section import paths, use_section
 from ssl_kedro.pipelines.gated.variants import label_of, name_of
 from ssl_kedro.pipelines.parameters import budget_name
-from ssl_kedro.reporting.html import Card, Picture, Section
+from ssl_kedro.reporting.html import Card, Section
+from ssl_kedro.reporting.labels import label_point, mark_point, settled
 from ssl_kedro.reporting.number_format import percent
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.published import published_heading
-from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, label_point, title
+from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, title
 from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
 
 _NO_LABELS = (
     "These images carry no labels: 1-NN and its baselines were skipped, which is why accuracies "
     "are a dash and no operating point is named. Training, costs, channel usage and the trained "
     "encoders are complete. To evaluate, put the images into one folder a class."
-)
-_TERMS = (
-    (
-        "Operating point",
-        "The budget that saves most among those whose 1-NN accuracy stays within the allowed "
-        "distance of the ungated baseline's.",
-    ),
 )
 
 
@@ -75,6 +74,11 @@ def dynamic_channels_report(
     overview: Overview | None = None,
     label_table: pd.DataFrame | None = None,
     transfer_table: pd.DataFrame | None = None,
+    data_pictures: Arrays | None = None,
+    kept_channels: Usages | None = None,
+    bundles: str = "",
+    *,
+    spaces: Mapping[str, str] | None = None,
 ) -> str:
     """Self-contained HTML with the results of chapter 5.
 
@@ -97,24 +101,30 @@ def dynamic_channels_report(
         overview: what features show of the images.
         label_table: what fine-tuning with some of the labels gives; None without.
         transfer_table: linear accuracies on other data; None without.
+        data_pictures: some images and their views; None without.
+        kept_channels: of networks that are cut for a budget; None without.
+        bundles: folder that encoders lie in.
+        spaces: name of each model's folder in it.
     """
     labelled, chosen = "simsiam.knn_top1" in metrics, metrics.get("operating_point.budget")
     alone = peers if table_5_1 is None else None
     of_budgets = "" if alone is None else budgets_lead(parameters, alone)
     sections = [
+        *_collapse_section(models),
+        *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
         *frontier_sections(
             parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
         ),
-        *_collapse_section(models),
-        *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
+        *use_section(models, deployment, exports, paths(bundles, spaces or {})),
+        *data_section(run_manifest, data_pictures),
+        *channels_section(models, kept_channels),
+        *gate_section(gate_responses, eval_images),
         *peers_section(parameters, peers, metrics),
+        *_chapter_sections(metrics, table_5_1, parameters),
         *label_section(parameters.few_labels, label_table),
         *_transfer_section(transfer_table),
-        *_chapter_sections(metrics, table_5_1, parameters),
         *consistency_section(consistency),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
-        *channels_section(models),
-        *gate_section(gate_responses, eval_images),
         *overview_sections(overview),
         training_section(models, histories),
     ]
@@ -125,18 +135,18 @@ def dynamic_channels_report(
         models=models,
         title="Only the channels an image needs" if alone is None else BUDGETS_TITLE,
         name="Dynamic channel selection",
-        lead=of_budgets or _lead(metrics, parameters),
+        result=of_budgets or _result(metrics, parameters),
+        deployment=deployment,
         cards=(
             _cards(metrics, models, parameters)
             if alone is None
             else budgets_cards(parameters, metrics, alone)
         ),
         sections=sections,
-        terms=_TERMS,
     )
 
 
-def _lead(metrics: Mapping[str, float], parameters: DynamicChannelsParameters) -> str:
+def _result(metrics: Mapping[str, float], parameters: DynamicChannelsParameters) -> str:
     if "simsiam.knn_top1" not in metrics:
         return "The images have no labels, so accuracy was not evaluated; costs are below."
     baseline = percent(metrics["simsiam.knn_top1"])
@@ -261,7 +271,9 @@ def accuracy_against_cost(
     axis.plot(costs, gated["knn_top1"], marker="o", color=BLUE, lw=1.2, label="SimSiam, gated")
     points = zip(costs, gated["knn_top1"], gated["budget_percent"], strict=True)
     for cost, accuracy, budget in points:
-        label_point(axis, f"{budget:.0f} %", (cost, accuracy), BLUE, 8)
+        told = f"budget {budget:.0f} %: {accuracy:.1f} % 1-NN at {cost:.0f} % of the FLOPs"
+        mark_point(axis, (cost, accuracy), told, color=BLUE, marker="o")
+        label_point(axis, f"{budget:.0f} %", (cost, accuracy), BLUE)
     level, within = 100 * metrics["simsiam.knn_top1"], parameters.operating_point_within
     axis.axhline(level, color=GREY, lw=1.5, label="SimSiam, ungated")
     axis.axhspan(level - within, level, color=GREY, alpha=0.12, lw=0)
@@ -277,5 +289,5 @@ def accuracy_against_cost(
         axis.plot(*point, "o", ms=14, mfc="none", mec=ORANGE, mew=2, label=label)
     title(axis, heading)
     axis.margins(y=0.14)
-    axis.legend(loc="best", fontsize=9, frameon=False)
-    return made
+    made.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    return settled(made)

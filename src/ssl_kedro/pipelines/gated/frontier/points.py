@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
-from ssl_kedro.evaluation.paired import paired_loss
+from ssl_kedro.evaluation.paired import half_interval, paired_loss
 from ssl_kedro.inference.comparison import Comparison, key_parts, network_key
 from ssl_kedro.pipelines.gated.frontier.choice import Candidate, deployed, pareto_front
 from ssl_kedro.pipelines.gated.inference.records import Form, Measurement
@@ -312,6 +311,5 @@ def difference(ours: Mapping[int, np.ndarray], theirs: Mapping[int, np.ndarray])
 def seed_interval(differences: Sequence[float], confidence: float = 0.95) -> Difference:
     """Mean over two seeds or more, with Student's interval."""
     count, mean = len(differences), statistics.fmean(differences)
-    reach = statistics.stdev(differences) / math.sqrt(count)
-    reach *= float(student.ppf((1 + confidence) / 2, count - 1))
+    reach = half_interval(statistics.stdev(differences), count, confidence)
     return Difference(mean, mean - reach, mean + reach)

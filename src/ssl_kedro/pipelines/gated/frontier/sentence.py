@@ -1,4 +1,4 @@
-"""The front in one sentence: what to deploy, and how much faster it is."""
+"""The front in a few sentences: what to deploy, and how much faster it is."""
 
 import pandas as pd
 
@@ -28,8 +28,8 @@ def deployment_sentence(chosen: Deployment, frame: pd.DataFrame, max_loss: float
     if name == best:
         start = f"Within {points} of the best, which is also the fastest of these"
     return (
-        f"{start}, deploy {name}: {percent(chosen.accuracy)}{_interval(chosen, frame)}"
-        f"{_measured_on(chosen)}. Against the fastest dense network that loses at most "
+        f"{start}, deploy {name}: {percent(chosen.accuracy)}.{_interval(chosen, frame)} "
+        f"{_measured_on(chosen)} Against the fastest dense network that loses at most "
         f"{max_loss:g} points it is {listed(gains)}."
     )
 
@@ -37,8 +37,8 @@ def deployment_sentence(chosen: Deployment, frame: pd.DataFrame, max_loss: float
 def _measured_on(chosen: Deployment) -> str:
     """Accuracies that networks are chosen by flatter the choice."""
     if chosen.measure == "neighbours":
-        return ", of the baseline's networks: without labels encoders cannot be compared"
-    return ", on the evaluation images, which also decided between networks"
+        return "It is one of the baseline's: without labels encoders cannot be compared."
+    return "The evaluation images that this is measured on also decided between networks."
 
 
 def _interval(chosen: Deployment, frame: pd.DataFrame) -> str:
@@ -50,4 +50,7 @@ def _interval(chosen: Deployment, frame: pd.DataFrame) -> str:
     difference, low, high = (signed(float(rows[name].iloc[0]), 1) for name in names)
     seeds = int(rows["seeds"].iloc[0])
     over = f"{seeds} seeds" if seeds > 1 else "evaluation images"
-    return f" ({difference} points against dense in f32, 95 % interval {low} to {high} over {over})"
+    return (
+        f" That is {difference} points against dense in f32, with a 95 % interval of {low} to "
+        f"{high} over {over}."
+    )

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.report.page import cost_card, levels_to_beat, reference_lines
-from ssl_kedro.pipelines.gated.variants import name_of, title_of
+from ssl_kedro.pipelines.gated.variants import label_of, name_of, title_of
 from ssl_kedro.reporting.html import Card
+from ssl_kedro.reporting.labels import label_point, mark_point, settled
 from ssl_kedro.reporting.number_format import percent
 from ssl_kedro.reporting.style import (
     BLUE,
@@ -19,7 +20,6 @@ from ssl_kedro.reporting.style import (
     PURPLE,
     RED,
     figure,
-    label_point,
     title,
 )
 
@@ -36,7 +36,10 @@ def measured(peers: pd.DataFrame) -> list[str]:
 
 
 def accuracy_by_budget(
-    parameters: EncoderPipelineParameters, peers: pd.DataFrame, baselines: Mapping[str, float]
+    parameters: EncoderPipelineParameters,
+    peers: pd.DataFrame,
+    baselines: Mapping[str, float],
+    only: str = "",
 ) -> Figure:
     """Every network of the table of peers: accuracy over its share of the dense MACs.
 
@@ -44,9 +47,10 @@ def accuracy_by_budget(
         parameters: of the run.
         peers: from :func:`~ssl_kedro.pipelines.gated.report.peers.peers_table`.
         baselines: what there is to beat, fractions.
+        only: the one accuracy to show; "" = all.
     """
-    measures = measured(peers)
-    made, axes = figure(5.6 * max(1, len(measures)), 4.6, columns=max(1, len(measures)))
+    measures = [name for name in measured(peers) if only in ("", name)]
+    made, axes = figure(5 * max(1, len(measures)), 4.4, columns=max(1, len(measures)))
     if not measures:
         axes[0].set_axis_off()
         axes[0].text(0.5, 0.5, "no labels: not evaluated", ha="center", transform=axes[0].transAxes)
@@ -67,8 +71,8 @@ def accuracy_by_budget(
         axis.set_ylabel("top-1 (%)")
         axis.set_xlim(0, 108)
     handles, labels = axes[0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
-    return made
+    made.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    return settled(made)
 
 
 def _panel(
@@ -98,9 +102,11 @@ def _panel(
             zorder=3 if name == ours else 2,
             label=label if alone else f"{label}, {network}",
         )
-        if name == ours:
-            for cost, accuracy in zip(line["cost_share"], line[measure], strict=True):
-                label_point(axis, f"{cost:.0f} %", (cost, accuracy), colour, 8)
+        for key, cost, accuracy in line[["model", "cost_share", measure]].itertuples(index=False):
+            told = f"{label_of(key)}, {network}: {accuracy:.1f} % at {cost:.0f} % of the FLOPs"
+            mark_point(axis, (cost, accuracy), told, color=colour, marker=marker, ms=7, zorder=3)
+            if name == ours:
+                label_point(axis, f"{cost:.0f} %", (cost, accuracy), colour)
 
 
 def budgets_lead(parameters: EncoderPipelineParameters, peers: pd.DataFrame) -> str:

@@ -10,17 +10,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from ssl_kedro.pipelines.gated.frontier.names import MEASURE_TITLES, batch_label, form_label
+from ssl_kedro.pipelines.gated.frontier.names import (
+    ENGINES,
+    MEASURE_TITLES,
+    batch_label,
+    form_label,
+)
 from ssl_kedro.pipelines.gated.frontier.points import measure_of
+from ssl_kedro.reporting.labels import mark_point
+from ssl_kedro.reporting.number_format import plain, three_digits
 from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, PALE, figure, spread, title
 
 # Width of a letter of small print as a share of a panel's.
-_CHARACTER = 0.0115
+_CHARACTER = 0.0135
 _MARKERS = {"f32": "o", "bf16": "s", "int8": "^"}
 
 
 def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
-    """Networks on the front in colour and named, what they beat in grey.
+    """Networks on the front in colour and named, what they beat in grey; a panel a batch size.
 
     Args:
         frontier_table: from
@@ -28,7 +35,7 @@ def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
     """
     measure = measure_of(frontier_table)
     batches = sorted(frontier_table["batch"].unique())
-    made, axes = figure(max(6.4, 5.6 * len(batches)), 4.8, columns=len(batches))
+    made, axes = figure(5 * len(batches), 4.6, columns=len(batches))
     for axis, batch in zip(axes, batches, strict=True):
         rows = frontier_table[frontier_table["batch"] == batch].dropna(subset=[measure])
         title(axis, batch_label(batch))
@@ -38,7 +45,7 @@ def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
     made.legend(
         handles=_handles(frontier_table),
         loc="outside lower center",
-        ncols=4,
+        ncols=3,
         fontsize=9,
         frameon=False,
     )
@@ -65,12 +72,13 @@ def _panel(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
             (offered & fastest, {"mfc": GREY, "mec": GREY, "ms": 6}),
             (~offered, {"mfc": "none", "mec": GREY, "ms": 6}),
         ):
-            _points(axis, of[chosen], measure, marker, **look)
+            _points(axis, of[chosen], measure, marker=marker, **look)
         same = front[front["precision"] == precision]
-        _points(axis, same, measure, marker, mfc=BLUE, mec="white", ms=9, zorder=4)
+        _points(axis, same, measure, marker=marker, mfc=BLUE, mec="white", ms=9, zorder=4)
     axis.step(front["ms_per_image"], front[measure], where="post", color=BLUE, lw=1.4, zorder=2)
     deployed = rows[rows["deployed"].astype(bool)]
-    _points(axis, deployed, measure, "o", mfc="none", mec=ORANGE, ms=16, mew=2, zorder=5)
+    ring = {"mfc": "none", "mec": ORANGE, "ms": 16, "mew": 2, "zorder": 3}
+    _points(axis, deployed, measure, marker="o", **ring)
     axis.margins(y=0.1)
     _names(axis, front, measure)
 
@@ -96,8 +104,14 @@ def _name(row: Mapping[Hashable, Any]) -> str:
     return form_label(row["model"], row["network"], row["precision"])
 
 
-def _points(axis: Axes, rows: pd.DataFrame, measure: str, marker: str, **look: Any) -> None:
-    axis.plot(rows["ms_per_image"], rows[measure], ls="", marker=marker, **look)
+def _points(axis: Axes, rows: pd.DataFrame, measure: str, **look: Any) -> None:
+    for row in rows.to_dict("records"):
+        time, accuracy = row["ms_per_image"], row[measure]
+        told = (
+            f"{_name(row)} on {ENGINES[row['engine']]}: {plain(accuracy, 1)} % "
+            f"{MEASURE_TITLES[measure]}, {three_digits(time)} ms an image"
+        )
+        mark_point(axis, (time, accuracy), told, **look)
 
 
 def _names(axis: Axes, front: pd.DataFrame, measure: str) -> None:

@@ -18,8 +18,9 @@ from ssl_kedro.pipelines.gated.frontier.points import MEASURES, measure_of
 from ssl_kedro.pipelines.gated.inference.parameters import InferenceParameters
 from ssl_kedro.pipelines.gated.inference.records import Deployment
 from ssl_kedro.pipelines.gated.report.frontier_figure import frontier_figure
-from ssl_kedro.reporting.html import Picture, Section, Table
+from ssl_kedro.reporting.html import Section, Table
 from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.table import Column, computed, shown, word
 
 _VERDICTS = {"": "as trained", "holds": "holds", "loses": "loses", "undecided": "not decided"}
@@ -43,16 +44,24 @@ def frontier_sections(
         return []
     frame = frame.assign(verdict=frame["verdict"].fillna(""))
     measure = measure_of(frame)
-    picture = Picture(
-        frontier_figure(frame),
-        f"{MEASURE_TITLES[measure]} of every network, precision and engine over milliseconds an "
-        "image, one panel a batch size; the front is drawn, what it beats is grey",
-    )
+    pictures = [
+        Picture(
+            frontier_figure(frame[frame["batch"] == batch]),
+            f"{MEASURE_TITLES[measure]} of every network, precision and engine over milliseconds "
+            f"an image, {batch_label(batch)}; the front is drawn, what it beats is grey",
+        )
+        for batch in sorted(frame["batch"].unique())
+    ]
     said = [_capitalised(deployment.why), *_not_offered(options, frame)]
     said += [_measured(options, frame, missing), *_could_not(missing)]
     return [
-        Section("Accuracy per millisecond", said, pictures=[picture]),
-        Section("Networks, precisions, engines", tables=[_table(options, frame)]),
+        Section(
+            "Accuracy per millisecond",
+            said,
+            pictures=pictures,
+            tables=[_table(options, frame)],
+            folded="Show all networks, precisions and engines",
+        )
     ]
 
 

@@ -50,7 +50,8 @@ def found_gallery(found: pd.DataFrame, embeddings: Embeddings, files: SquareFile
     part = f"{facts['encoder']}, {facts['part']}"
     origin = f"Images of {shown(str(folder))}; features of {part}, {facts['image_size']} px"
     section = Section("Most similar images", [said], thumbnails=rows)
-    return rendered(Report("What is like this picture?", lead, origin, sections=[section]))
+    answers = [("What was looked for", lead)]
+    return rendered(Report("What is like this picture?", answers, origin, sections=[section]))
 
 
 def _thumbnail(path: Path, words: str, *, framed: bool = False) -> Thumbnail:

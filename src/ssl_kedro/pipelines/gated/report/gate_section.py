@@ -1,5 +1,7 @@
 """What gates look at: cheap and dear images, and channels that follow a class, with pictures."""
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,8 +15,9 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.nodes import Arrays
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.variants import label_of
-from ssl_kedro.reporting.html import Picture, Section
+from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import percent, plain
+from ssl_kedro.reporting.pictures import Strip
 from ssl_kedro.reporting.style import figure
 
 # Evaluation images that are looked at, at most.
@@ -81,12 +84,11 @@ def gate_section(responses: GateResponses | None, images: ImageSet | None) -> li
         )
     if responses.highest <= responses.lowest:
         said.append("All images cost the same: these gates do not look at the image.")
-    picture = Picture(
-        gate_pictures(responses, images.images),
-        "Cheapest and dearest images, and images that open or close channels which follow a class",
-        "png",
-    )
-    return [Section("What the gates look at", said, pictures=[picture])]
+    strips = [
+        Strip(row.words, list(images.images[list(row.places)]), [percent(c, 0) for c in row.costs])
+        for row in _rows(responses)
+    ]
+    return [Section("What the gates look at", said, strips=strips)]
 
 
 def gate_plot(responses: GateResponses, images: ImageSet) -> Figure:
@@ -101,12 +103,7 @@ def gate_pictures(responses: GateResponses, images: np.ndarray) -> Figure:
         responses: of one encoder.
         images: uint8 (N, 3, H, W), that its places are of.
     """
-    rows = [
-        ("cheapest", responses.cheapest, responses.cheapest_costs),
-        ("dearest", responses.dearest, responses.dearest_costs),
-    ]
-    for channel in responses.channels:
-        rows += [(_opened(channel), channel.opened, ()), (_closed(channel), channel.closed, ())]
+    rows = _rows(responses)
     columns = max(len(places) for _, places, _ in rows)
     made, axes = figure(0.95 * columns + 2.6, 1.05 * len(rows), len(rows), columns)
     for index, (words, places, costs) in enumerate(rows):
@@ -119,6 +116,23 @@ def gate_pictures(responses: GateResponses, images: np.ndarray) -> Figure:
                 axis.set_title(percent(costs[number], 0), fontsize=8, pad=2)
         _words(row[0], words)
     return made
+
+
+class _Row(NamedTuple):
+    words: str
+    places: tuple[int, ...]
+    costs: tuple[float, ...] = ()
+
+
+def _rows(responses: GateResponses) -> list[_Row]:
+    """What pictures show: places of images with what they have in common."""
+    rows = [
+        _Row("cheapest", responses.cheapest, responses.cheapest_costs),
+        _Row("dearest", responses.dearest, responses.dearest_costs),
+    ]
+    for channel in responses.channels:
+        rows += [_Row(_opened(channel), channel.opened), _Row(_closed(channel), channel.closed)]
+    return rows
 
 
 def _words(axis: Axes, words: str) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from ssl_kedro.pipelines.gated.inference.records import Deployment
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
-from ssl_kedro.pipelines.gated.records import DataSummary, Evaluation
+from ssl_kedro.pipelines.gated.records import DataSummary, Evaluation, Evaluations
+from ssl_kedro.pipelines.gated.report.use_section import deploy_sentence
 from ssl_kedro.pipelines.gated.variants import name_of, title_of
 from ssl_kedro.reporting.html import Card, Report, Section, rendered
 from ssl_kedro.reporting.manifest import run_manifest
-from ssl_kedro.reporting.number_format import MINUS, percent
+from ssl_kedro.reporting.number_format import listed, percent
 from ssl_kedro.reporting.published import compared, published_in, published_recipe, recipe_section
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.style import DARK, label_level, spread
@@ -43,18 +45,6 @@ def _recipe(parameters: EncoderPipelineParameters, models: Iterable[str]) -> str
     return " ".join(said)
 
 
-_TERMS = (
-    ("Budget, t_d", "The share of the dense encoder's cost that training asks the gates for."),
-    (
-        "FLOPs (MACs)",
-        "Multiply-accumulates of convolutions and matrices (stem, blocks, downsample, gates) for "
-        "one image; norms, activations and pooling are free. The thesis calls them FLOPs.",
-    ),
-    ("FLOP reduction", f"1 {MINUS} mean gated MACs / dense MACs over the evaluation images."),
-    ("1-NN", "Top-1 accuracy of naming the class of the nearest training image in feature space."),
-)
-
-
 def describe_run(
     parameters: EncoderPipelineParameters,
     data_summary: DataSummary,
@@ -78,13 +68,13 @@ def page(
     parameters: EncoderPipelineParameters,
     manifest: Mapping[str, Any],
     *,
-    models: Iterable[str],
+    models: Evaluations,
     title: str,
     name: str,
-    lead: str,
+    result: str,
+    deployment: Deployment | None,
     cards: Sequence[Card],
     sections: Iterable[Section],
-    terms: tuple[tuple[str, str], ...],
 ) -> str:
     """A chapter's self-contained HTML; :func:`closing_sections` stand behind its own.
 
@@ -92,13 +82,13 @@ def page(
         chapter: of the thesis.
         parameters: of the run.
         manifest: of the run.
-        models: keys of all models.
+        models: evaluations of all models, by key.
         title: of the page.
         name: of what was run.
-        lead: the result in one sentence.
+        result: what came out, in one sentence.
+        deployment: what to deploy; None where nothing was timed.
         cards: key figures.
         sections: the chapter's own.
-        terms: further ones of the chapter.
     """
     run = parameters.as_published(manifest)
     width = f"width {run['encoder.width']}, " if "encoder.width" in run else ""
@@ -107,8 +97,30 @@ def page(
         f"{name} (chapter {chapter}) on {run['data.source']} images, {width}{epochs}, "
         f"seed {manifest['seed']}, {manifest['created'][:10]}"
     )
-    closing = closing_sections(chapter, parameters, manifest, models, terms)
+    lead = [
+        ("Trained", _trained(models, run)),
+        ("Result", result),
+        ("Deploy", deploy_sentence(deployment)),
+    ]
+    closing = closing_sections(chapter, parameters, manifest, models)
     return rendered(Report(title, lead, origin, cards, [*sections, *closing]))
+
+
+# So many methods a sentence names.
+_NAMED = 4
+
+
+def _trained(models: Evaluations, run: Mapping[str, Any]) -> str:
+    """What was trained on what."""
+    of_run = {key: model for key, model in models.items() if model.training.epochs}
+    names = dict.fromkeys(title_of(name_of(key)) for key in of_run)
+    epochs = sorted({model.training.epochs for model in of_run.values()})
+    span = " to ".join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))
+    words = listed([*names]) if len(names) <= _NAMED else f"{len(names)} methods"
+    images = f"{run.get('images.pretrain', 0):,} {run['data.source']} images"
+    return (
+        f"{words} on {images} of {run['image_size']} px, {span} epochs each, without their labels."
+    )
 
 
 def cost_card(
@@ -124,9 +136,8 @@ def closing_sections(
     parameters: EncoderPipelineParameters,
     manifest: Mapping[str, Any],
     models: Iterable[str],
-    terms: tuple[tuple[str, str], ...],
 ) -> list[Section]:
-    """What differs from the thesis, skipped files, the manifest and terms."""
+    """What differs from the thesis, skipped files and the manifest."""
     run = parameters.as_published(manifest)
     if parameters.on_published_data:
         run["data.source"] = parameters.published
@@ -135,7 +146,6 @@ def closing_sections(
         recipe_section(published, published_in(chapter), _recipe(parameters, models)),
         *skipped_section(manifest),
         manifest_section(manifest),
-        Section("Terms", terms=(*_TERMS, *terms)),
     ]
 
 

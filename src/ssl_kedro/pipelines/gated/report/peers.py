@@ -19,7 +19,7 @@ from ssl_kedro.pipelines.gated.differences import (
 from ssl_kedro.pipelines.gated.inference.records import Measurement
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Evaluation
-from ssl_kedro.pipelines.gated.report.budgets import accuracy_by_budget
+from ssl_kedro.pipelines.gated.report.budgets import MEASURES, accuracy_by_budget, measured
 from ssl_kedro.pipelines.gated.report.page import to_beat
 from ssl_kedro.pipelines.gated.variants import (
     budget_percent,
@@ -28,8 +28,9 @@ from ssl_kedro.pipelines.gated.variants import (
     variant_of,
     width_of,
 )
-from ssl_kedro.reporting.html import Picture, Section
+from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import plain, three_digits
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.table import RUN, Column, computed, seconds, shown, tera, word
 
 Network = Literal["dense", "gated", "static"]
@@ -267,13 +268,22 @@ def peers_section(
     groups = {group: group for group in ("", RUN, _COST, _ITSELF, _ALL, _LESS_THIN)}
     frame = table.assign(name=table["model"].map(name_of))
     made = shown(columns, frame, groups, ["name"], caption)
-    picture = Picture(
-        accuracy_by_budget(parameters, table, levels),
-        "Accuracy of every network over its share of the dense encoder's FLOPs",
-    )
+    pictures = [
+        Picture(
+            accuracy_by_budget(parameters, table, levels, measure),
+            f"{MEASURES.get(measure, 'Accuracy')} of every network over its share of the dense "
+            "encoder's FLOPs",
+        )
+        for measure in measured(table) or [""]
+    ]
     return [
-        Section("All networks: accuracy against cost", _levels(levels), pictures=[picture]),
-        Section("All networks: figures", tables=[made]),
+        Section(
+            "Accuracy against cost",
+            _levels(levels),
+            pictures=pictures,
+            tables=[made],
+            folded="Show the figures of all networks, and what their trainings cost",
+        )
     ]
 
 

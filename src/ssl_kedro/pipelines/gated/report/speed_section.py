@@ -26,9 +26,10 @@ from ssl_kedro.pipelines.gated.variants import (
     name_of,
     title_of,
 )
-from ssl_kedro.reporting import style
-from ssl_kedro.reporting.html import Picture, Section, Table
+from ssl_kedro.reporting.html import Section, Table
+from ssl_kedro.reporting.labels import label_point, mark_point, settled
 from ssl_kedro.reporting.number_format import counted, percent, plain, signed, three_digits
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.style import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, RED, figure, title
 from ssl_kedro.reporting.table import Column, computed, shown, word
 
@@ -57,17 +58,22 @@ def speed_sections(
     gated = of_gated(inference or {})
     if gated and table is not None:
         table = table[table["model"].isin(list(gated))]
-        picture = Picture(
-            time_against_cost(table),
-            "Time of gated and static networks in f32 over their cost, both as shares of the "
-            "dense network's in f32, one panel a batch size",
-        )
+        pictures = [
+            Picture(
+                time_against_cost(table[table["batch"] == batch]),
+                "Time of gated and static networks in f32 over their cost, both as shares of the "
+                f"dense network's in f32, {batch_label(batch)}",
+            )
+            for batch in sorted(table["batch"].unique())
+        ]
         measured = {key: measurement for key, (measurement, _) in gated.items()}
         said = [_verdict(measured), *_static_verdicts(gated), _how(measured)]
         tables = [_time_table(table), _forced_table(models, gated)]
-        found.append(Section("Inference: FLOPs and time", said, tables=tables, pictures=[picture]))
+        folded = "Show the times of all networks, and what forced gates change"
+        found.append(Section("Inference: FLOPs and time", said, tables, pictures, folded=folded))
     if exports is not None:
-        found.append(Section("Exported files", tables=[export_table(exports, chosen)]))
+        table_of_files = export_table(exports, chosen)
+        found.append(Section("Exported files", tables=[table_of_files], folded="Show the files"))
     return found
 
 
@@ -80,7 +86,7 @@ def time_against_cost(table: pd.DataFrame) -> Figure:
     """
     batches = sorted(table["batch"].unique())
     table = table[(table["precision"] == "f32") & table["model"].map(has_gates)]
-    made, axes = figure(max(5.2, 4.6 * len(batches)), 4.2, columns=len(batches))
+    made, axes = figure(5 * len(batches), 4.4, columns=len(batches))
     methods = list(dict.fromkeys(map(name_of, table["model"])))
     for axis, batch in zip(axes, batches, strict=True):
         _panel(axis, table[table["batch"] == batch], methods)
@@ -96,11 +102,11 @@ def time_against_cost(table: pd.DataFrame) -> Figure:
         unique.values(),
         unique.keys(),
         loc="outside lower center",
-        ncols=min(4, len(unique)),
+        ncols=min(2, len(unique)),
         fontsize=9,
         frameon=False,
     )
-    return made
+    return settled(made)
 
 
 def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
@@ -116,10 +122,13 @@ def _panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
             costs, times = 100 * points["cost_share"], 100 / points["f32_ratio"]
             face = colour if network == "gated" else "white"
             name = network if len(methods) == 1 else f"{title_of(method)}, {network}"
-            axis.plot(costs, times, marker, color=colour, mfc=face, ms=7, label=name)
+            look: dict[str, Any] = {"marker": marker, "color": colour, "mfc": face, "ms": 7}
+            axis.plot(costs, times, ls="", label=name, **look)
             for cost, time, key in zip(costs, times, points["model"], strict=True):
-                rise = 8 if network == "gated" else -15
-                style.label_point(axis, f"{budget_percent(key)} %", (cost, time), colour, rise)
+                shares = f"{time:.0f} % of the time, {cost:.0f} % of the FLOPs"
+                told = f"{label_of(key)}, {network}: {shares}"
+                mark_point(axis, (cost, time), told, **look)
+                label_point(axis, f"{budget_percent(key)} %", (cost, time), colour)
     top = 100 / rows.loc[rows["network"] != "dense", "f32_ratio"].min()
     axis.set_xlim(0, 104)
     axis.set_ylim(0, max(110, 1.08 * top))

@@ -1,36 +1,30 @@
-"""What trainings left: their curves and times, and how often gates open channels (Fig. 5.1)."""
+"""What trainings left: their curves and times."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ssl_kedro.evaluation.features import BlockUsage
 from ssl_kedro.pipelines.gated.records import Evaluations, Histories
 from ssl_kedro.pipelines.gated.variants import (
     budget_percent,
     budgets_of,
     in_table_order,
-    label_of,
     name_of,
     title_of,
     width_of,
 )
 from ssl_kedro.reporting import style
-from ssl_kedro.reporting.html import Picture, Section
-from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, PALE, figure, title
+from ssl_kedro.reporting.html import Section
+from ssl_kedro.reporting.pictures import Picture
+from ssl_kedro.reporting.style import BLUE, DARK, GREY, ORANGE, figure, title
 
 # The models of Table 6.1 have losses of one scale and are few enough for common axes.
 _COLOURS = {"vicreg": GREY, "vicreg_gating": ORANGE, "dual": BLUE}
 _DASHES = ("-", "--", ":", "-.")
-# More rows of panels than these are drawn flatter, more panels of one budget on several rows.
-_TALL_ROWS = 4
-_PANELS_A_ROW = 3
 
 
 class _Panel(NamedTuple):
@@ -95,8 +89,8 @@ def training_curves(histories: Histories) -> Figure:
         histories: rows of every model, at least one; those without a quantity are left out
             of its panel.
     """
-    spread = any(_SPREAD.name in rows[0] for rows in histories.values())
-    panels = (_LOSS, _COST, _SPREAD) if spread else (_LOSS, _COST)
+    shown = (_LOSS, _COST, _SPREAD)
+    panels = [p for p in shown if any(p.name in rows[0] for rows in histories.values())]
     if all(name_of(key) in _COLOURS for key in histories):
         return _on_common_axes(histories, panels)
     return _one_row_a_model(histories, panels)
@@ -149,6 +143,8 @@ def _one_row_a_model(histories: Histories, panels: Sequence[_Panel]) -> Figure:
             axis.set_ylabel("%")
         if model == models[-1]:
             axis.set_xlabel("epoch")
+    if not shown:
+        return made
     if any(_size(key) not in shown for key in histories):
         shown["no budget"] = GREY
     handles = [Line2D([], [], color=colour, lw=2, label=label) for label, colour in shown.items()]
@@ -190,81 +186,3 @@ def _legend(made: Figure, handles: Sequence[Line2D]) -> None:
     made.legend(
         handles=handles, loc="outside lower center", ncols=columns, fontsize=9, frameon=False
     )
-
-
-def channels_section(models: Evaluations, *, seeds: bool = False) -> list[Section]:
-    """Channel usage of every model with gates; nothing without any.
-
-    Args:
-        models: evaluation of every model.
-        seeds: whether they are the first of several seeds.
-    """
-    if not any(model.channel_usage for model in models.values()):
-        return []
-    sentence = (
-        "Per mask, the share of channels that the gates open for every evaluation image, for "
-        "some, and for none (thesis, Fig. 5.1). In transformers these are heads and hidden units. "
-        "“Always off” is an observation on these images." + " Shown is the first seed." * seeds
-    )
-    picture = Picture(
-        channel_usage_figure(models),
-        "Stacked bars of channel usage for each mask and model: always on, depends on the image, "
-        "always off",
-    )
-    return [Section("Channels", (sentence,), pictures=[picture])]
-
-
-def channel_usage_figure(models: Evaluations) -> Figure:
-    """Share of channels always on, input-dependent and always off, per block (Fig. 5.1).
-
-    One row a model with its budgets side by side, dual gating first; up to three panels, or
-    those of a single budget, fill the rows one after another.
-    """
-    gated = [key for key, model in models.items() if model.channel_usage]
-    names = sorted(in_table_order(gated), key=lambda name: name != "dual")
-    ordered = sorted(gated, key=lambda key: (names.index(name_of(key)), budget_percent(key)))
-    budgets = len(budgets_of(gated))
-    columns = budgets if budgets > 1 and len(gated) > 3 else min(len(gated), _PANELS_A_ROW)
-    rows = max(1, -(-len(gated) // max(1, columns)))
-    height = 2.6 if rows <= _TALL_ROWS else 1.8
-    made, axes = figure(max(6, 3.7 * columns), height * rows + 0.5, rows, max(1, columns))
-    for axis in axes[len(gated) :]:
-        axis.set_visible(False)
-    for index, (axis, key) in enumerate(zip(axes, ordered, strict=False)):
-        _usage_panel(axis, models[key].channel_usage, label_of(key))
-        if index % columns == 0:
-            axis.set_ylabel("channels (%)")
-        if index >= len(gated) - columns:
-            attends = any(".attn" in block.block for block in models[key].channel_usage)
-            axis.set_xlabel("block, unit" if attends else "residual block (stage.block)")
-    handles = [Patch(color=colour, label=label) for _, label, colour in _USAGE]
-    made.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    return made
-
-
-_USAGE = (
-    ("always_on", "always on", BLUE),
-    ("dependent", "depends on the image", ORANGE),
-    ("always_off", "always off", PALE),
-)
-
-
-# Masks whose names have room beside each other.
-_MOST_UPRIGHT = 8
-
-
-def _usage_panel(axis: Axes, usage: Sequence[BlockUsage], name: str) -> None:
-    position = np.arange(len(usage))
-    bottom = np.zeros(len(usage))
-    for part, _, colour in _USAGE:
-        share = np.array([100 * getattr(block, part) / block.channels for block in usage])
-        axis.bar(position, share, 0.84, bottom=bottom, color=colour, edgecolor="white", lw=0.6)
-        bottom += share
-    channels = sum(block.channels for block in usage)
-    off = 100 * sum(block.always_off for block in usage) / channels
-    names = [block.block.removeprefix("layer").removeprefix("blocks.") for block in usage]
-    axis.set_xticks(position, names)
-    if len(names) > _MOST_UPRIGHT:
-        axis.tick_params(axis="x", rotation=90, labelsize=6)
-    axis.set_ylim(0, 100)
-    title(axis, f"{name}: {off:.0f} % always off")

@@ -18,28 +18,20 @@ from ssl_kedro.pipelines.retrieval_eval.report.tables import (
     RANKINGS,
     RERANKING,
 )
-from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import percent, plain, signed
+from ssl_kedro.reporting.glossary import RETRIEVAL
+from ssl_kedro.reporting.html import Card, Report, Section, Table, rendered
+from ssl_kedro.reporting.number_format import listed, percent, plain, signed
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
 from ssl_kedro.retrieval.sets import RetrievalSet
 
-_GLOSSARY = (
-    ("G", "Global search: images in the order of their descriptors' inner product."),
-    ("AQE", "The query replaced by the mean of itself and its first results, searched again."),
-    ("DBA", "Every image of the database replaced by a weighted mean of it and its neighbours."),
-    (
-        "mAP",
-        "Mean over queries of the area under the precision-recall polygon (trapezoidal rule, as "
-        "the published benchmarks compute it); junk is taken out of the ranking first.",
-    ),
-    (
-        "Easy, medium, hard",
-        "Revisited protocols. Easy: only easy images are to be found; hard: only hard ones; "
-        "medium: both. What is not asked for is taken out like junk.",
-    ),
-    ("Whitened on", "The images that PCA-whitening was learnt on. “itself” is a leak."),
-    ("Own dimension", "Region vectors at unit length, summed, at unit length: no PCA."),
+_OWN = (
+    "Your images in folders, one folder for each thing: what lies in one is to be found together."
+)
+_COMMAND = (
+    "kedro run --pipeline retrieval_eval --env folder \\\n"
+    "  --params retrieval_eval.dataset.root=PATH_OF_YOUR_FOLDER"
 )
 
 
@@ -57,48 +49,60 @@ def report(
     """
     found = nested(gathered)
     sections = [
-        *(_task_section(parameters, task, data, results, found) for task in results.evaluations),
-        *_revisited_section(found["table_3_3"]),
         *(
             _gallery_section(parameters, task, found["rankings"][name], results)
             for name, task in found.get("tasks", {}).items()
         ),
+        Section("Try it on your own images", [_OWN], code=_COMMAND),
+        *(_task_section(parameters, task, data, results, found) for task in results.evaluations),
+        *_revisited_section(found["table_3_3"]),
         *_dimension_section(data, results),
         *_whitening_section(results),
         *_encoder_section(found["table_3_1"], parameters),
         *_unanswerable_section(data),
         *skipped_section(manifest),
         manifest_section(manifest, time_label="Extraction time"),
-        Section("Terms", terms=_GLOSSARY),
     ]
     return rendered(
         Report(
             title="Frozen encoders as descriptors",
-            lead=_lead(data, results),
+            lead=_lead(parameters, data, results),
             origin=(
                 f"Instance retrieval (chapter 3), {parameters.pooling.kind} at "
                 f"{parameters.image.size} px, seed {manifest['seed']}, {manifest['created'][:10]}"
             ),
             cards=_cards(data, results),
             sections=sections,
+            terms=RETRIEVAL,
         )
     )
 
 
-def _lead(data: Data, results: Results) -> str:
+def _lead(
+    parameters: RetrievalEvalParameters, data: Data, results: Results
+) -> list[tuple[str, str]]:
+    """What was compared, what finds most, and what to take."""
     task = next(iter(results.evaluations))
     best = results.best_encoder(task)
     evaluation = results.evaluations[task][best]
     level = evaluation.level
     which = f" ({level})" if level else ""
-    sentence = (
+    compared = (
+        f"{len(results.evaluations[task])} encoders, frozen, find images of "
+        f"{listed([*results.evaluations])}: {data[task].images:,} images and "
+        f"{data[task].queries:,} queries on {task}."
+    )
+    found = (
         f"On {task}, {best} finds most: mAP{which} {percent(evaluation.headline())} by global "
-        f"search, where chance gives {percent(data[task].chance[level].map)}"
+        f"search, where chance gives {percent(data[task].chance[level].map)}."
     )
     ranking = max(RANKINGS, key=evaluation.headline)
-    if ranking == "g":
-        return f"{sentence}; no re-ranking adds to it."
-    return f"{sentence}; the best re-ranking brings it to {percent(evaluation.headline(ranking))}."
+    use = f"Take {best} with {parameters.pooling.kind} at {parameters.image.size} px. " + (
+        "No re-ranking adds to it."
+        if ranking == "g"
+        else f"The best re-ranking brings it to {percent(evaluation.headline(ranking))}."
+    )
+    return [("Compared", compared), ("Result", found), ("Use", use)]
 
 
 def _cards(data: Data, results: Results) -> list[Card]:

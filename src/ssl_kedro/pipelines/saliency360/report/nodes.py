@@ -17,7 +17,7 @@ from ssl_kedro.pipelines.saliency360 import records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.report.differences import Difference
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet, scores, training_curves
-from ssl_kedro.pipelines.saliency360.report.page import saliency_report
+from ssl_kedro.pipelines.saliency360.report.page import Deployed, saliency_report
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
@@ -248,6 +248,7 @@ def report(
     store: PanoramaStore,
     truth: Arrays,
     priors: Arrays,
+    bundles: str,
     **shown: Any,
 ) -> dict[str, Any]:
     """The self-contained HTML report, and the figures "scores", "training_curves", "overlays".
@@ -257,8 +258,12 @@ def report(
     of = nested(shown)
     sheet = _overlays(parameters, stored, store, truth, priors, of["predictions"])
     said = notes(parameters, results)
+    place = f"{bundles}/saliency360/models/{parameters.deploy}/{parameters.deployed_part}"
+    deployed = Deployed(parameters.deploy, place)
     return {
-        "report": saliency_report(results, differences, manifest, of["tables"], sheet, said),
+        "report": saliency_report(
+            results, differences, manifest, of["tables"], sheet, said, deployed
+        ),
         "overlays": sheet,
         # Drawn anew: a figure that was drawn for the page once is laid out otherwise.
         "scores": scores(results),

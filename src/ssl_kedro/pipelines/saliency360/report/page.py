@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,26 +13,28 @@ from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Differe
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
 from ssl_kedro.pipelines.saliency360.report.tables import PUBLISHED, ROW, SCORES, THIS_RUN, columns
-from ssl_kedro.reporting.html import Card, Picture, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
+from ssl_kedro.reporting.glossary import SALIENCY, Term
+from ssl_kedro.reporting.html import Card, Report, Section, Table, rendered
+from ssl_kedro.reporting.number_format import DASH, listed, plain, signed, three_digits
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.table import shown
 from ssl_kedro.saliency.metric import metrics
 from ssl_kedro.saliency.predict.runtime import STAGES
 
-_GLOSSARY = (
-    ("Sphere mode", "Every pixel counts as much as the solid angle that it covers."),
-    ("Planar mode", "The MIT benchmark's definitions on the pixels as they are."),
-    ("Authors mode", "Rows multiplied by a sine, as the thesis' code does."),
-    ("equator", "How often training panoramas are looked at, by latitude alone."),
-    ("mean", "The mean of the training maps: it also knows where viewers start."),
-    ("ceiling", "What half of the viewers say of the other half."),
-)
 _COSTS = (
     *("Model", "Encoder", "Decoder", "encoder GMAC", "decoder GMAC", "decoder M par."),
     *("pre\N{NON-BREAKING HYPHEN}training s", "decoder s"),
 )
 _SHEET = "Best to worst prediction; a line runs at half of each map's peak."
+
+
+class Deployed(NamedTuple):
+    """The model that a run keeps for use, and where it lies."""
+
+    name: str
+    folder: str
+
 
 # Title and text of what a table of differences is about.
 _DIFFERENCES = {
@@ -55,12 +57,13 @@ def saliency_report(
     tables: Mapping[str, pd.DataFrame],
     sheet: Figure,
     notes: Sequence[str],
+    deployed: Deployed,
 ) -> str:
     """Self-contained HTML with the results of chapter 4: ``tables`` are all of :func:`all_tables`.
 
     The sheet shows overlays; the notes say what differs from the thesis.
     """
-    lead, *said = verdicts(results, differences)
+    result, *said = verdicts(results, differences)
     level, draws = _level(results), results.intervals["resamples"]
     bars_said = (
         f"Main data, by solid angle. Bars: {level} intervals of the mean from {draws:,} draws of "
@@ -69,11 +72,16 @@ def saliency_report(
     bars = Picture(scores(results), "Scores of models and baselines by metric")
     curves = Picture(training_curves(results), "Losses of all trainings by epoch")
     sections = [
+        Section(
+            "Where people look, and what is predicted",
+            [_SHEET],
+            pictures=[Picture(sheet, _SHEET, "png")],
+        ),
+        Section("Scores", (bars_said,), pictures=[bars]),
+        _use_section(deployed),
         Section("What the numbers say", said),
         _difference_section(results, differences, "baseline"),
         *(_scores_section(name, tables["table_4_1"], results) for name in results.scores),
-        Section("Scores with intervals", (bars_said,), pictures=[bars]),
-        Section("Predictions", (_SHEET,), pictures=[Picture(sheet, _SHEET, "png")]),
         _ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
         _ablation_section("4.4", "projections", tables["table_4_4"]),
         _cost_section(results),
@@ -84,28 +92,54 @@ def saliency_report(
         Section("What these data cannot show", [*limits(results)]),
         *skipped_section(manifest),
         manifest_section(manifest),
-        Section("Terms", terms=(*_GLOSSARY, *_metric_terms())),
     ]
+    tested = f"{results.datasets[results.main].images} tested panoramas of {results.main}"
     report = Report(
         title="Where people look in panoramas",
-        lead=lead,
+        lead=[
+            ("Trained", _trained(results)),
+            ("Result", result),
+            ("Use", f"Predict with {deployed.name}, which this run keeps for your own panoramas."),
+        ],
         origin=(
-            f"Visual attention (chapter 4), {results.datasets[results.main].images} tested "
-            f"panoramas of {results.main}, seed {manifest['seed']}, {manifest['created'][:10]}"
+            f"Visual attention (chapter 4), {tested}, seed {manifest['seed']}, "
+            f"{manifest['created'][:10]}"
         ),
         cards=_cards(results),
         # A section with nothing to say is left out.
-        sections=[s for s in sections if s.paragraphs or s.tables or s.pictures or s.terms],
+        sections=[s for s in sections if s.paragraphs or s.tables or s.pictures],
+        terms=(*SALIENCY, *_metric_terms()),
     )
     return rendered(report)
 
 
-def _metric_terms() -> Iterator[tuple[str, str]]:
+def _trained(results: Results) -> str:
+    """What was trained on what."""
+    own = results.datasets[results.main]
+    encoders = [name for name, found in results.encoders.items() if found.kind not in GIVEN]
+    made = f"{len(encoders)} encoders ({listed(encoders)}) and {len(results.models)} decoders"
+    folds = f", in {own.folds} folds of scenes" if own.folds else ""
+    return f"{made}, tested on {own.images} panoramas of {results.main}{folds}."
+
+
+def _use_section(deployed: Deployed) -> Section:
+    said = [
+        f"The model {deployed.name} lies in {deployed.folder}: encoder and decoder, as safetensors "
+        "and JSON. It predicts maps for pictures, folders and videos."
+    ]
+    command = (
+        "kedro run --pipeline saliency360 --tags predict \\\n"
+        "  --params saliency360.predict.input=PATH_OF_YOUR_PANORAMA"
+    )
+    return Section("Use the model", said, code=command)
+
+
+def _metric_terms() -> Iterator[Term]:
     for metric in metrics().values():
         unit = f", {metric.unit}" if metric.unit else ""
         lower = "; lower is better" if metric.lower_is_better else ""
         meaning = f"{metric.meaning[0].upper()}{metric.meaning[1:]}"
-        yield metric.heading, f"{meaning}: {metric.range}{unit}{lower}."
+        yield Term(metric.heading, f"{meaning}: {metric.range}{unit}{lower}.")
 
 
 def _cards(results: Results) -> list[Card]:
@@ -206,7 +240,8 @@ def _cost_section(results: Results) -> Section:
         )
         on = f"{model.encoder} ({encoder.architecture})"
         rows.append([name, on, model.decoder, *map(three_digits, numbers)])
-    return Section("What it costs", tables=[Table(_COSTS, rows, left=3)])
+    table = Table(_COSTS, rows, left=3)
+    return Section("What it costs", tables=[table], folded="Show costs of models and trainings")
 
 
 def _runtime_section(table: pd.DataFrame) -> Section:
@@ -225,4 +260,4 @@ def _runtime_section(table: pd.DataFrame) -> Section:
     text = "Milliseconds a panorama. Published times are of 4K panoramas."
     names = ("Source", "Model", "Device", "Batch", *STAGES)
     made = Table(names, rows, left=3, breaks=[own] if own else [])
-    return Section("Table 4.2: run time", (text,), tables=[made])
+    return Section("Table 4.2: run time", (text,), tables=[made], folded="Show run times")
