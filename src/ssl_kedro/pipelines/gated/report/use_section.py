@@ -18,14 +18,14 @@ def deploy_sentence(deployment: Deployment | None) -> str:
         return f"{deployment.why[:1].upper()}{deployment.why[1:]}."
     name = form_label(deployment.model, deployment.network, deployment.precision)
     gains = [
-        f"with {batch} image{'s' * (batch != '1')} at a time {ratio:.2f} times"
+        f"{ratio:.2f} times as fast with {batch} image{'s' * (batch != '1')} at a time"
         for batch, ratio in deployment.ratio.items()
         if ratio > 1
     ]
     start = f"Deploy {name}: {percent(deployment.accuracy)} {MEASURE_TITLES[deployment.measure]}."
     if not gains:
         return f"{start} No faster network is as accurate."
-    return f"{start} On this machine it beats the fastest dense network: {listed(gains)} as fast."
+    return f"{start} Against the fastest dense network on this machine it is {listed(gains)}."
 
 
 def use_section(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ssl_kedro.core.errors import first_few
 from ssl_kedro.pipelines.saliency360.plans import GIVEN
 from ssl_kedro.pipelines.saliency360.records import BASELINES, Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
@@ -15,7 +16,7 @@ from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
 from ssl_kedro.pipelines.saliency360.report.tables import PUBLISHED, ROW, SCORES, THIS_RUN, columns
 from ssl_kedro.reporting.glossary import SALIENCY, Term
 from ssl_kedro.reporting.html import Card, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import DASH, listed, plain, signed, three_digits
+from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
 from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
 from ssl_kedro.reporting.table import shown
@@ -114,12 +115,13 @@ def saliency_report(
 
 
 def _trained(results: Results) -> str:
-    """What was trained on what."""
-    own = results.datasets[results.main]
-    encoders = [name for name, found in results.encoders.items() if found.kind not in GIVEN]
-    made = f"{len(encoders)} encoders ({listed(encoders)}) and {len(results.models)} decoders"
+    """What was trained, and what it is scored on."""
+    own, names = results.datasets[results.main], first_few(results.models, 4)
     folds = f", in {own.folds} folds of scenes" if own.folds else ""
-    return f"{made}, tested on {own.images} panoramas of {results.main}{folds}."
+    return (
+        f"{len(results.models)} models of where people look: {names}. They are scored on "
+        f"{own.images} panoramas of “{results.main}”{folds}."
+    )
 
 
 def _use_section(deployed: Deployed) -> Section:
