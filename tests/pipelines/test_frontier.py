@@ -56,7 +56,7 @@ def test_the_tag_alone_makes_all_that_it_reads(
     alone = made.filter(tags=["frontier"])
     assert {node.name for node in alone.nodes} == {node.name for node in made.nodes}
     free = {name.rsplit(".", 1)[-1] for name in alone.inputs() if not name.startswith("params:")}
-    assert free <= {"train_images", "eval_images", "checkpoint", "epoch_log", "origins"}
+    assert free <= {"train_images", "eval_images", "checkpoint", "epoch_log", "origins", "bundles"}
     seeds = {name: one.seed for name, one in trained(made).items()}
     key = pipeline.PIPELINE.name
     for space in (dense, gated, "width_6.thin"):

@@ -96,7 +96,7 @@ def test_each_part_is_a_complete_run_of_its_own(part: str) -> None:
     # Whatever is not read from sources, handles, origins or parameters is made within the part.
     free = {name.rsplit(".", 1)[-1] for name in graph.inputs() if not name.startswith("params:")}
     images = {"train_images", "eval_images", "pretrain_images"}
-    assert free <= images | {"checkpoint", "epoch_log", "origins"}
+    assert free <= images | {"checkpoint", "epoch_log", "origins", "bundles"}
     alone = graph.filter(tags=[part])
     assert {n.name for n in alone.nodes} == {n.name for n in graph.nodes}
     wanted = {"metrics", "report", "run_manifest", "runs"}
