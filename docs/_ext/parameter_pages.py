@@ -92,7 +92,8 @@ def _rows(
         inner, below = _inside(annotation)
         if inner is not None:
             nested.append((inner, value, (*here, *below)))
-        if inner is None or below:
+        # A text or nothing may stand in place of what has fields.
+        if inner is None or below or str in _members(annotation):
             about = _joined(_argument(kind, name), comments.get(here, ""))
             yield Row(".".join(here[1:]), _shown(value), allowed(annotation), about)
     for inner, value, below in nested:
@@ -159,7 +160,7 @@ def allowed(annotation: Any) -> str:
         limits = [words for one in inner[1:] if (words := _limits(one))]
         return ", ".join(dict.fromkeys([allowed(inner[0]), *limits]))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(allowed(member) for member in inner))
+        return " or ".join(filter(None, dict.fromkeys(allowed(member) for member in inner)))
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in inner)
     if origin is tuple:

@@ -97,7 +97,7 @@ def test_images_in_class_folders(tmp_path: Path, memory_limit_mb: float) -> None
     )
     record.save(summary)
     assert record.load() == summary
-    page = rendered(Report("t", "l", sections=skipped_section({"data": vars(summary)})))
+    page = rendered(Report("t", [], sections=skipped_section({"data": vars(summary)})))
     assert f"a/{SHOWN}" in page
     assert COUNTED in page
     page.encode()

@@ -107,8 +107,8 @@ def test_the_page_stays_small_even_with_noise(most: bool) -> None:
     """Noise is the worst that JPEG can meet; photographs take a third."""
     limits = {"queries": 12, "neighbours": 8, "clusters": 20, "examples": 8} if most else {}
     found = looked(side=64, **limits)
-    page = rendered(Report("t", "l", sections=overview_sections(found)))
-    empty = rendered(Report("t", "l"))
+    page = rendered(Report("t", [], sections=overview_sections(found)))
+    empty = rendered(Report("t", []))
     assert len(page) - len(empty) < 1.5e6
     assert page.count('<li class="') == page.count("data:image/jpeg;base64,") > 150
 
@@ -117,7 +117,7 @@ def test_words_of_data_are_escaped() -> None:
     found = looked()
     section = overview_sections(replace(found, encoder="<b>"))[-1]
     assert "<b>" not in Template("{{ s }}", autoescape=True).render(s=section.paragraphs[0])
-    page = rendered(Report("t", "l", sections=overview_sections(replace(found, encoder="<i>x"))))
+    page = rendered(Report("t", [], sections=overview_sections(replace(found, encoder="<i>x"))))
     assert "<i>x" not in page and not re.search(r'(src|href)="(?!data:)', page)
 
 

@@ -84,7 +84,7 @@ def test_a_folder_is_looked_at_planned_for_and_trained_on(
     [
         ({"own.fewest": 500}, "found 81 images; expected at least 500"),
         ({"recipe": "authors"}, "dual_gating.recipe = 'authors': expected best"),
-        ({"data.root": "/nowhere"}, "found nothing there (looked in /nowhere)"),
+        ({"data.root": "/nowhere"}, "found no such folder (looked in /nowhere)"),
     ],
 )
 def test_what_is_refused_before_anything_is_tried(

@@ -127,12 +127,12 @@ class DataConfig(Config):
         Raises:
             ImageSourceError: it is not given, or nothing is there.
         """
-        remedy = "set data.root to that"
+        remedy = "set data.root to that folder"
         if self.root is None or not self.root.strip():
-            raise self.error("root", "none given", expected, remedy)
+            raise self.error("root", "no folder given", expected, remedy)
         root = Path(self.root).expanduser()
         if not root.exists():
-            found = f"nothing there (looked in {root.absolute()})"
+            found = f"no such folder (looked in {root.absolute()})"
             raise self.error("root", found, expected, remedy)
         return root
 
@@ -140,7 +140,8 @@ class DataConfig(Config):
         """The folder ``root``; arguments and errors are those of :meth:`existing`."""
         root = self.existing(expected)
         if not root.is_dir():
-            raise self.error("root", "a file, not a folder", expected, "set data.root to that")
+            remedy = "set data.root to that folder"
+            raise self.error("root", "a file, not a folder", expected, remedy)
         return root
 
     def published_error(self, kind: Any, found: str) -> ImageSourceError:

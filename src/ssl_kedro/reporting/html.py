@@ -51,10 +51,10 @@ class Section:
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
-    thumbnails: Sequence[Thumbnails] = ()
     strips: Sequence[Strip] = ()
     code: str = ""
     folded: str = ""
+    thumbnails: Sequence[Thumbnails] = ()
 
 
 @dataclass(frozen=True)
