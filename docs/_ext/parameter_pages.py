@@ -92,8 +92,9 @@ def _rows(
         inner, below = _inside(annotation)
         if inner is not None:
             nested.append((inner, value, (*here, *below)))
-        # A text or nothing may stand in place of what has fields.
-        if inner is None or below or str in _members(annotation):
+        # A text may stand in place of what has fields; that of encoders is told with them.
+        alone = str in _members(annotation) and "." not in name
+        if inner is None or below or alone:
             about = _joined(_argument(kind, name), comments.get(here, ""))
             yield Row(".".join(here[1:]), _shown(value), allowed(annotation), about)
     for inner, value, below in nested:

@@ -39,7 +39,7 @@ EXTRAS = {
 class NotInstalledError(UserError, ModuleNotFoundError):
     """Something that was asked for needs packages that are not there.
 
-    Cause: the installation lacks an extra: a pipeline, an engine or a kind of file needs its packages.
+    Cause: the installation lacks an extra that a pipeline, an engine or a kind of file needs.
     Remedy: the command that the message ends with, such as ``pip install 'ssl_kedro[export]'``.
     """
 
