@@ -19,6 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from conftest import TINY, Project, copied_project
+from pipelines.page_text import text_of
 from pipelines.test_dynamic_channels import TINY as TINY_DYNAMIC
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_encoder
@@ -214,7 +215,7 @@ def test_the_front_is_what_no_other_network_beats(done: Done) -> None:
     fastest = min(close, key=lambda row: float(row["ms_per_image"]))
     assert (chosen["model"], chosen["network"]) == (fastest["model"], fastest["network"])
     assert chosen["precision"] == fastest["precision"] and fastest["deployed"] == "True"
-    assert chosen["why"][:60] in (done.results / "report.html").read_text()
+    assert chosen["why"][:60] in text_of((done.results / "report.html").read_text())
 
 
 def test_what_is_deployed_runs_without_this_project(done: Done, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from conftest import Project
 from oracles.norms import with_used_norms
+from pipelines.page_text import text_of
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.bundle import save_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
@@ -136,6 +137,6 @@ def test_a_run_evaluates_a_bundle_and_trains_nothing(project: Project) -> None:
     few = json.loads((folder / "few_labels.json").read_text())
     assert set(few) == {"dense", "gated"}
     assert all(len(few[branch][share]) == 2 for branch in few for share in ("0.01", "0.1"))
-    page = (project.results.parent / "dual_gating.given/report.html").read_text()
+    page = text_of((project.results.parent / "dual_gating.given/report.html").read_text())
     assert "Linear, 10 labels" in page and "Linear, 20 labels" in page
     assert f"{found['parameters']:,}" in page

@@ -16,6 +16,7 @@ import torch
 from mlflow import MlflowClient
 
 from conftest import ROOT, TIMED, Project
+from pipelines.page_text import text_of
 from ssl_kedro.encoders.bundle import load_bundle, load_encoder
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.network import CompactNetwork
@@ -45,7 +46,7 @@ def test_metrics_table_and_report_tell_what_gating_gains(finished: Project) -> N
     with (finished.results / "inference.csv").open() as file:
         rows = [row["model"] for row in csv.DictReader(file)]
     assert sorted(rows) == ["dual.budget_50"] * 6 + ["vicreg"] * 2
-    report = (finished.results / "report.html").read_text()
+    report = text_of((finished.results / "report.html").read_text())
     assert "Inference: FLOPs and time" in report
     assert "times as fast as the best dense engine at batch 8" in report
     client = MlflowClient(f"sqlite:///{finished.path / 'mlflow.db'}")

@@ -84,7 +84,7 @@ def test_unlabelled_targets_are_refused_before_anything_is_trained(
     train = load_images("digits", size=16, limit=20)
     bare = ImageSet(train.images, None, (), "mine")
     for target, key in (("other", "transfer.data.other"), ("textures", "data")):
-        check = next(node for node in nodes if node.name == f"check_target_{target}")
+        check = next(node for node in nodes if node.name == f"{name}.check_target_{target}")
         given = dict.fromkeys(check.inputs, train)
         assert check.run(given) == {f"{name}.target_{target}": list(train.class_names)}
         with pytest.raises(InputError, match=rf"^{name}\.{key}: found images without labels"):

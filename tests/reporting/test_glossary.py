@@ -35,7 +35,7 @@ def test_the_first_of_each_term_is_marked_in_every_place() -> None:
 def test_longer_words_win_and_parts_of_words_are_none() -> None:
     words = Marker(TERMS)
     assert titles(words("1-NN top-1")) == [("first", "1-NN top-1")]
-    assert titles(words("11-NN, 1-NNs, stop-12")) == []
+    assert titles(words("11-NN, 1-NNs, stop-12, a.top-1, top-1.b, a/1-NN")) == []
     assert titles(words("1\N{NON-BREAKING HYPHEN}NN")) == [
         ("nearest", "1\N{NON-BREAKING HYPHEN}NN")
     ]

@@ -195,7 +195,9 @@ class Marker:
             re.escape(word).replace(r"\-", "[-\N{NON-BREAKING HYPHEN}]") for word in longest_first
         ]
         self._pattern = (
-            re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE) if words else None
+            re.compile(rf"(?<![\w./])(?:{'|'.join(words)})(?![\w/]|\.\w)", re.IGNORECASE)
+            if words
+            else None
         )
 
     def begin(self) -> str:
