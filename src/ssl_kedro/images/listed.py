@@ -12,11 +12,11 @@ from ssl_kedro.images.decode_files import file_blocks
 from ssl_kedro.images.files import passed_over
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig
-from ssl_kedro.images.parts import Part
+from ssl_kedro.images.parts import ImagePart
 from ssl_kedro.images.store import Plan, stored
 
 
-def images_of_files(root: Path, files: Part, config: DataConfig) -> ImageSet:
+def images_of_files(root: Path, files: ImagePart, config: DataConfig) -> ImageSet:
     """Images of some files below a folder, decoded or found stored.
 
     Args:

@@ -17,7 +17,7 @@ from ssl_kedro.core.remote import at_hand, check_scheme
 
 if TYPE_CHECKING:
     from ssl_kedro.images.image_set import ImageSet
-    from ssl_kedro.images.parts import Part
+    from ssl_kedro.images.parts import ImagePart
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
@@ -195,7 +195,7 @@ class ImageSource:
     unlabelled: bool = False
     count: Callable[[DataConfig, Split, int], int | None] | None = None
     options: tuple[str, ...] = ()
-    files: Callable[[DataConfig, Split, int], tuple[Path, Part]] | None = None
+    files: Callable[[DataConfig, Split, int], tuple[Path, ImagePart]] | None = None
     package: str | None = None
 
 

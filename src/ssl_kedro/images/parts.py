@@ -20,7 +20,7 @@ MOST_DIGITS = 640
 
 
 @dataclass(frozen=True)
-class Part:
+class ImagePart:
     """Some images of a source.
 
     Args:
@@ -36,7 +36,7 @@ class Part:
     def __len__(self) -> int:
         return len(self.names)
 
-    def chosen(self, rows: np.ndarray) -> "Part":
+    def chosen(self, rows: np.ndarray) -> "ImagePart":
         """Those of some rows, int (K,), in that order."""
         if len(rows) == len(self):
             return self
@@ -44,7 +44,7 @@ class Part:
         return replace(self, names=self.names.chosen(rows), labels=labels)
 
 
-def kept_and_held(part: Part, config: DataConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def kept_and_held(part: ImagePart, config: DataConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of training and evaluation images where nothing but training images are given.
 
     Returns:
@@ -57,7 +57,7 @@ def kept_and_held(part: Part, config: DataConfig, seed: int) -> tuple[np.ndarray
     return held_out(_labels_to_split(part, config), config.eval_fraction, generator)
 
 
-def _labels_to_split(part: Part, config: DataConfig) -> np.ndarray:
+def _labels_to_split(part: ImagePart, config: DataConfig) -> np.ndarray:
     """Labels of images that are to be split; zeros where unlabelled."""
     unlabelled = part.labels is None
     labels = np.zeros(len(part), dtype=np.int64) if part.labels is None else part.labels
@@ -80,7 +80,9 @@ def _rarest(labels: np.ndarray) -> int:
     return int(names[counts.argmin()])
 
 
-def with_classes_of(train: Part, test: Part, test_name: str, config: DataConfig) -> Part:
+def with_classes_of(
+    train: ImagePart, test: ImagePart, test_name: str, config: DataConfig
+) -> ImagePart:
     """The evaluation part with its labels in the order of training's classes.
 
     Raises:
@@ -146,7 +148,7 @@ def is_number(label: str) -> bool:
 
 
 def check_classes(
-    part: Part, name: str, config: DataConfig, lost: Sequence[SkippedFile] = ()
+    part: ImagePart, name: str, config: DataConfig, lost: Sequence[SkippedFile] = ()
 ) -> None:
     """Refuse, by an ImageSourceError, a part without images or of a single class.
 

@@ -23,7 +23,7 @@ from ssl_kedro.images.files import (
 )
 from ssl_kedro.images.image_set import SkippedFile
 from ssl_kedro.images.load import DataConfig, ImageSourceError, image_source, source_of
-from ssl_kedro.images.parts import Part
+from ssl_kedro.images.parts import ImagePart
 
 # Headers read and images decoded at most.
 HEADERS, DECODED = 2000, 256
@@ -112,7 +112,7 @@ def survey_images(config: DataConfig, seed: int) -> Survey:
     )
 
 
-def _files(data: DataConfig, split: str, seed: int) -> tuple[Path, Part]:
+def _files(data: DataConfig, split: str, seed: int) -> tuple[Path, ImagePart]:
     files = image_source(data.source).files
     if files is None:
         raise data.error("source", f"{data.source}", "images in files", "name a folder or a table")
@@ -140,7 +140,7 @@ def _read_as(data: DataConfig, seed: int) -> tuple[DataConfig, str]:
     return data, f"The {len(part.class_names)} {kind} are taken for classes."
 
 
-def _no_classes(part: Part) -> str:
+def _no_classes(part: ImagePart) -> str:
     """Why folders are no classes; "" where they are."""
     if all(_DATE.fullmatch(name) for name in part.class_names):
         return "they are called by dates"
@@ -161,12 +161,14 @@ def _innermost(root: Path) -> Path:
     return root
 
 
-def _sample(files: Part, most: int, seed: int) -> list[str]:
+def _sample(files: ImagePart, most: int, seed: int) -> list[str]:
     rows = numpy_generator(seed, "survey").permutation(len(files))[:most]
     return [files.names[int(row)] for row in np.sort(rows)]
 
 
-def _headers(folder: Path, files: Part, seed: int) -> tuple[np.ndarray, list[SkippedFile], int]:
+def _headers(
+    folder: Path, files: ImagePart, seed: int
+) -> tuple[np.ndarray, list[SkippedFile], int]:
     """Shorter sides in px; what cannot be opened; how many files were."""
     names = _sample(files, HEADERS, seed)
     sides, unreadable = [], []
@@ -180,7 +182,7 @@ def _headers(folder: Path, files: Part, seed: int) -> tuple[np.ndarray, list[Ski
 
 
 def _decoded(
-    folder: Path, train: Part, seed: int
+    folder: Path, train: ImagePart, seed: int
 ) -> tuple[np.ndarray, list[SkippedFile], tuple[Path, ...]]:
     """Pictures of a sample, what cannot be read of it, and the files of the pictures."""
     pictures: dict[Path, np.ndarray] = {}

@@ -23,7 +23,7 @@ from ssl_kedro.images.listed import images_of_files
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.parts import (
     EVALUATION_PARTS,
-    Part,
+    ImagePart,
     check_classes,
     coded_labels,
     kept_and_held,
@@ -49,7 +49,7 @@ def _count(config: DataConfig, split: Split, seed: int) -> int:
     return len(_found(config, split, seed)[1])
 
 
-def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, Part]:
+def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, ImagePart]:
     """The table's folder and the files of a part."""
     training = split != "eval"
     files = _part(config, training, seed)
@@ -57,7 +57,7 @@ def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, Part]:
     return _table(config).parent, files.chosen(rows)
 
 
-def _part(config: DataConfig, training: bool, seed: int) -> Part:
+def _part(config: DataConfig, training: bool, seed: int) -> ImagePart:
     files, parts = _rows(config)
     check_classes(files, "the table", config)
     if parts is None:
@@ -80,7 +80,7 @@ def _error(config: DataConfig, found: str) -> Exception:
     return config.error("root", found, _EXPECTED, "correct the table, or data.root")
 
 
-def _rows(config: DataConfig) -> tuple[Part, np.ndarray | None]:
+def _rows(config: DataConfig) -> tuple[ImagePart, np.ndarray | None]:
     """All images with their labels, and the part of each: 0 training, 1 evaluation, 2 neither."""
     table = _table(config)
     texts: dict[str, int] = {}
@@ -117,7 +117,7 @@ def _rows(config: DataConfig) -> tuple[Part, np.ndarray | None]:
         labels, classes = coded_labels(np.array(codes, np.int64), list(texts), None, config)
     placed = np.array(parts, np.int64)
     held_out = part is not None and (placed == 1).any()
-    return Part(files, labels, classes), placed if held_out else None
+    return ImagePart(files, labels, classes), placed if held_out else None
 
 
 def _reader(file: TextIO) -> Any:

@@ -32,7 +32,7 @@ from ssl_kedro.images.files import (
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.listed import images_of_files
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
-from ssl_kedro.images.parts import EVALUATION_PARTS, Part, kept_and_held, with_classes_of
+from ssl_kedro.images.parts import EVALUATION_PARTS, ImagePart, kept_and_held, with_classes_of
 from ssl_kedro.images.subsets import limited
 
 _LAYOUT = (
@@ -41,7 +41,7 @@ _LAYOUT = (
 )
 
 
-def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, Part]:
+def _found(config: DataConfig, split: Split, seed: int) -> tuple[Path, ImagePart]:
     """The root and the files of a part of it."""
     training = split != "eval"
     root = folder_of(config)
@@ -69,7 +69,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     return images_of_files(root, files, config)
 
 
-def _part(root: Path, config: DataConfig, training: bool, seed: int) -> Part:
+def _part(root: Path, config: DataConfig, training: bool, seed: int) -> ImagePart:
     """Files of the training or the evaluation part."""
     listed = _without_classes if config.labels == "none" else _checked
     train_name = "train" if _has_parts(root) else ""
@@ -90,7 +90,7 @@ def _class_folders(root: Path, part: str) -> list[str]:
     ]
 
 
-def _listed(root: Path, part: str) -> Part:
+def _listed(root: Path, part: str) -> ImagePart:
     """Images of one part of a root, "" for the root itself, by class folder if there are any.
 
     Hidden files and files with other extensions are passed over, and so are folders without
@@ -98,7 +98,7 @@ def _listed(root: Path, part: str) -> Part:
     """
     classes = _class_folders(root, part)
     if not classes:
-        return Part(Names.of(_loose_images(root, part)), None, ())
+        return ImagePart(Names.of(_loose_images(root, part)), None, ())
     counts = []
 
     def files_of(name: str) -> list[str]:
@@ -110,7 +110,7 @@ def _listed(root: Path, part: str) -> Part:
     # One class at a time: strings take ten times what is kept of them.
     with progress_bar(None, "finding files", "files", delay=LONG_S) as bar:
         names = Names.of(chain.from_iterable(map(files_of, classes)))
-    return Part(names, np.repeat(np.arange(len(classes)), counts), tuple(classes))
+    return ImagePart(names, np.repeat(np.arange(len(classes)), counts), tuple(classes))
 
 
 def _loose_images(root: Path, part: str) -> list[str]:
@@ -130,7 +130,7 @@ def _has_parts(root: Path) -> bool:
     return set(_class_folders(root, "")) <= {"train", *EVALUATION_PARTS}
 
 
-def _evaluation_part(root: Path, train: Part) -> str:
+def _evaluation_part(root: Path, train: ImagePart) -> str:
     """First of test, val, validation, eval that is there; "" for none.
 
     One with class folders goes before one without: some data sets publish their test images
@@ -142,15 +142,15 @@ def _evaluation_part(root: Path, train: Part) -> str:
     return parts[0] if parts else ""
 
 
-def _without_classes(root: Path, part: str, config: DataConfig) -> Part:
+def _without_classes(root: Path, part: str, config: DataConfig) -> ImagePart:
     """Files at any depth below one part's folder, whatever their folders are called."""
     with progress_bar(None, "finding files", "files", delay=LONG_S) as bar:
         names = Names.of(images_below(root, part))
         bar.update(len(names))
-    return _not_empty(Part(names, None, ()), part, config)
+    return _not_empty(ImagePart(names, None, ()), part, config)
 
 
-def _not_empty(files: Part, part: str, config: DataConfig) -> Part:
+def _not_empty(files: ImagePart, part: str, config: DataConfig) -> ImagePart:
     if not len(files):
         raise config.error(
             "root",
@@ -161,7 +161,7 @@ def _not_empty(files: Part, part: str, config: DataConfig) -> Part:
     return files
 
 
-def _checked(root: Path, part: str, config: DataConfig) -> Part:
+def _checked(root: Path, part: str, config: DataConfig) -> ImagePart:
     """Files of one part's folder, refused if empty, mixed or of a single class."""
     files = _not_empty(_listed(root, part), part, config)
     if files.labels is None:

@@ -25,7 +25,7 @@ from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.parts import (
     EVALUATION_PARTS,
-    Part,
+    ImagePart,
     check_classes,
     coded_labels,
     kept_and_held,
@@ -53,7 +53,7 @@ class _Split:
 
     name: str
     image: str
-    part: Part
+    part: ImagePart
     kept: np.ndarray
     lost: tuple[SkippedFile, ...]
 
@@ -150,7 +150,7 @@ def _read(splits: dict[str, Any], name: str, config: DataConfig) -> _Split:
         given = getattr(rows.features[label], "names", None)
         coded, class_names = coded_labels(labels[kept], texts, given, config)
         names = names.chosen(kept)
-    part = Part(names, coded, class_names)
+    part = ImagePart(names, coded, class_names)
     check_classes(part, name, config, lost)
     return _Split(name, image, part, kept, lost)
 

@@ -28,7 +28,7 @@ from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig, ImageSource, Split
 from ssl_kedro.images.parts import (
     EVALUATION_PARTS,
-    Part,
+    ImagePart,
     check_classes,
     coded_labels,
     kept_and_held,
@@ -57,7 +57,7 @@ class _Samples:
         lost: what of the part cannot be read.
     """
 
-    part: Part
+    part: ImagePart
     index: TarIndex
     rows: np.ndarray
     shards: tuple[str, ...]
@@ -241,7 +241,7 @@ def _samples(root: Path, shards: list[str], name: str, config: DataConfig) -> _S
         raise config.error(
             "label_key", f"no sample of {name} with one", "a label beside images", "correct it"
         )
-    part = Part(
+    part = ImagePart(
         index.names if len(rows) == len(index.names) else index.names.chosen(rows), labels, names
     )
     check_classes(part, name, config, lost)
