@@ -22,7 +22,7 @@ from ssl_kedro.pipelines.entrance import chosen
 
 TEMPLATE = ROOT / "docs" / "examples" / "airflow" / "dag.py.j2"
 TRAINED, EXTRACTED = (f"dual_gating.vicreg.{verb}_vicreg" for verb in ("pretrain", "extract"))
-FIRST = ("summarise_data", "select_execution", TRAINED)
+FIRST = ("dual_gating.summarise_data", "dual_gating.select_execution", TRAINED)
 
 
 class Operator:

@@ -133,7 +133,7 @@ def test_faulty_parameters_are_named(changes: dict[str, Any], message: str) -> N
 def test_each_budget_is_a_namespace_beside_the_baseline() -> None:
     graph = dynamic_channels.create_pipeline({"budgets": [0.2, 0.6]})
     spaces = {node.namespace for node in graph.nodes if node.namespace}
-    assert spaces == {f"{KEY}.simsiam", f"{KEY}.budget_20", f"{KEY}.budget_60"}
+    assert spaces == {KEY, f"{KEY}.simsiam", f"{KEY}.budget_20", f"{KEY}.budget_60"}
     alone = graph.filter(tags=["budget_20"])
     assert f"{KEY}.budget_20.evaluation" in alone.all_outputs()
     assert f"{KEY}.simsiam.evaluation" in alone.all_outputs()

@@ -522,7 +522,7 @@ def test_graph_times_what_is_asked_for_and_exports_by_tag() -> None:
     exported = nodes("export", models="dual")
     short = {name.rsplit(".", 1)[-1] for name in exported}
     written = {"export_vicreg", "export_dual_budget_30", "exports", "deployed_files", "hub"}
-    assert short == {*written, "metrics", "report"}
+    assert short == {*written, "metrics", "report", "data_pictures"}
     # With the peers, of what their run has left.
     of_peers = {name.rsplit(".", 1)[-1] for name in nodes("frontier", "export", models="dual")}
     assert of_peers > short and "export_thin_width_36" in of_peers

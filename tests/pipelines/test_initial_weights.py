@@ -51,7 +51,7 @@ def test_all_encoders_of_the_run_s_width_begin_with_a_file(
     begun = starts(made)
     assert set(begun.values()) == {f"{name}.start"}
     # Narrower networks have other shapes, and students are taught instead.
-    assert {f"{name}.{dense}", f"{name}.nested", f"{name}.slim", "select_execution"} <= set(begun)
+    assert {f"{name}.{dense}", f"{name}.nested", f"{name}.slim", name} <= set(begun)
     assert not [of for of in begun if "thin" in of or "distilled" in of]
     assert not starts(pipeline.create_pipeline({"encoder": {"width": 16}}, ()))
 

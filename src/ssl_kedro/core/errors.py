@@ -62,7 +62,8 @@ class SettingError(InputError):
 
 def nearest(found: str, known: Collection[str]) -> str:
     """What somebody may have meant by a name that there is not: "did you mean 'lr'? known: ..."."""
-    close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
+    inside = [name for name in known if name.endswith(f".{found}")]
+    close = inside or difflib.get_close_matches(found, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {first_few(known, 24) or 'none'}"
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
 
 Verdict = Literal["holds", "loses", "undecided"]
 # A form without labels holds if so many images keep their nearest neighbour.
@@ -77,6 +76,8 @@ def half_interval(std: float, count: int, confidence: float = 0.95) -> float:
         count: how many, at least two.
         confidence: of the interval, in (0, 1).
     """
+    from scipy.stats import t as student  # noqa: PLC0415  the library alone does without
+
     reach = float(student.ppf((1 + confidence) / 2, count - 1))
     return reach * std / math.sqrt(count)
 

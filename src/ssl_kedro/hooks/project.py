@@ -225,7 +225,7 @@ class ProjectHook:
         loader: Any = context.config_loader
         for found in asked if names is not None else ():
             loader.check_environment(found.name)
-            changes = self._planning.changes(found, parameters[found.name], loader, command)
+            changes = self._planning.changes(found, parameters.get(found.name, {}), loader, command)
             if changes:
                 loader.settle({found.name: changes})
                 settled = effective_parameters.current()[found.name]

@@ -121,5 +121,5 @@ def test_arguments_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return None if name == "onnxruntime" else found(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
-    with pytest.raises(ModuleNotFoundError, match=r"onnxruntime.*pip install ssl_kedro\[export\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"onnxruntime.*pip install 'ssl_kedro\[export\]"):
         export_onnx(Model(), path, 32, 64)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _EACH_S = 3.0
 _ROUND = 2
 # Images of a forward pass.
 _FORWARD = 64
+_NO_RATE = 1e-12
 # Beyond these a run uses several processes to decode (images/decode_files.py).
 _MANY_FILES = 2000
 # Seconds of compiling and timing one network in one precision with all engines, and of all that
@@ -101,7 +103,8 @@ class Trial:
         execution: Execution,
     ) -> float:
         """Seconds for one image of a pass."""
-        recipe = parameters.train_config(name)
+        # Rates so small that however many steps are taken, the weights stay as good as they were.
+        recipe = replace(parameters.train_config(name), lr=_NO_RATE, warmup_lr=0.0)
         plan = planned_method(parameters, summary, Training(name, None, parameters.seed))
         method = plan.build()
         count = _ROUND * recipe.batch_size
