@@ -84,7 +84,7 @@ def test_bars_are_silent_in_logs_while_the_run_tells(capsys: pytest.CaptureFixtu
         bar.update(5)
     tell_elsewhere(False)
     assert "quiet" not in capsys.readouterr().err
-    with progress_bar(10, "loud", "steps") as bar:
+    with progress_bar(10, "loud", "steps", delay=0) as bar:
         bar.update(5)
     assert "loud" in capsys.readouterr().err
 

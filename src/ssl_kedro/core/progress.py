@@ -52,6 +52,8 @@ def progress_bar(total: int | None, description: str, unit: str, **options: Any)
         options: passed on to tqdm.
     """
     terminal = sys.stderr.isatty()
+    if not terminal:
+        options.setdefault("delay", LINE_S)
     if _told_by_others and not terminal:
         options["file"] = _Nowhere()
     made = _Bar(

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.core.seeding import derived_seed
@@ -158,6 +156,9 @@ def near_duplicates(
     kept = np.flatnonzero(alike >= similarity)
     kept = kept[np.argsort(-alike[kept], kind="stable")]
     found = pairs[kept]
+    from scipy.sparse import coo_array  # noqa: PLC0415  the library alone does without
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     graph = coo_array((np.ones(len(found)), (found[:, 0], found[:, 1])), shape=(count, count))
     members = np.unique(found)
     groups = len(np.unique(connected_components(graph, directed=False)[1][members]))
