@@ -16,8 +16,9 @@ class OwnParameters(PipelineParameters):
         fewest: images that a training is begun with. Of fewer an encoder learns little that one
             trained on other images does not know.
         passes: how often each image is to be seen at least, before a wider network or larger images
-            are afforded. Measured at 32 px: a network that saw them 56 times was three points above
-            a wider one that saw them 29 times in the same seconds (docs/results/gates.md).
+            are afforded. A rule of thumb: at 32 px, one seed, a thin network that saw them 56 times
+            was three points above a nested one that saw them 29 times in the same seconds
+            (docs/results/gates.md).
     """
 
     hours: Annotated[float | None, Field(gt=0, le=1000)] = None

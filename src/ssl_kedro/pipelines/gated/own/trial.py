@@ -37,8 +37,8 @@ _NO_RATE = 1e-12
 # Beyond these a run uses several processes to decode (images/decode_files.py).
 _MANY_FILES = 2000
 # Seconds of compiling and timing one network in one precision with all engines, and of all that
-# hardly depends on images and machine: starting, tables, figures and the page. Measured with
-# networks of width 8 to 32 on two cores (docs/results/own_images.md).
+# hardly depends on images and machine: starting, tables, figures and the page. Estimates: they
+# have not been measured yet, and make a short plan less certain than a long one.
 _A_NETWORK_S, _REST_S = 6.0, 20.0
 
 
