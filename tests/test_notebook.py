@@ -18,7 +18,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 def executed(path: Path, monkeypatch: pytest.MonkeyPatch, **changes: str) -> list[dict]:
     """Outputs of a notebook, run in its folder with some of its text changed."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         for old, new in changes.items():
