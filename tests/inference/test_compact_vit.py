@@ -244,6 +244,7 @@ def test_sizes_that_patches_do_not_fill_are_refused() -> None:
         network(pixels(1, 18))
 
 
+@pytest.mark.slow
 def test_compiled_it_gives_the_same() -> None:
     encoder = encoder_of(depth=1)
     network = compact(encoder, random_usage(encoder))

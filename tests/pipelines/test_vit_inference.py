@@ -58,7 +58,7 @@ def images() -> tuple[ImageSet, ImageSet]:
     return load_images(DATA, "train", 0), load_images(DATA, "eval", 0)
 
 
-@pytest.mark.parametrize("pooling", ["class", "mean"])
+@pytest.mark.parametrize("pooling", [pytest.param("class", marks=pytest.mark.slow), "mean"])
 def test_networks_are_timed_judged_and_written(
     pooling: Pooling,
     images: tuple[ImageSet, ImageSet],
