@@ -1,11 +1,11 @@
 """Self-supervised methods of lightly and solo-learn, trained by their own loops for given seconds.
 
-``python benchmarks/methods.py lightly simclr --folder TRAIN --test TEST --seconds 300`` trains one
+``python benchmarks/methods.py lightly simclr --folder TRAIN --seconds 300`` trains one
 method and prints what it took and its accuracies. ``python benchmarks/methods.py ours
 simclr_dual_gating --folder TRAIN`` prints the seconds of an epoch of ours.
 
 - ``lightly``: its transforms, losses, heads and utilities, in a loop as its CIFAR-10 benchmark has
-  it: SGD, rate .06 for 128 images, cosine.
+  it: SGD, rate .06 for 128 images (VICReg, which it has not, diverges at that: --lr), cosine.
 - ``solo``: solo-learn's own methods in PyTorch Lightning, by the recipes that it publishes for
   CIFAR-10. Release 1.0.2 asks for PyTorch 1.9; install it beside a newer one with ``pip install
   --no-deps solo-learn pytorch-lightning==1.9.5 lightning-bolts==0.7.0 einops torchmetrics
@@ -220,7 +220,7 @@ class Lightly:
         self.slow = nn.Sequential(copy.deepcopy(self.backbone), slow_head).requires_grad_(False)
         parts = (self.backbone, self.head, self.predictor)
         parameters = itertools.chain.from_iterable(part.parameters() for part in parts)
-        self.optimiser = torch.optim.SGD(parameters, lr=0.06, momentum=0.9, weight_decay=5e-4)
+        self.optimiser = torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, weight_decay=5e-4)
 
     def train(self, epochs: int) -> None:
         """All epochs of a training."""
@@ -407,6 +407,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--size", type=int, default=24, help="px of the views")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=0.06, help="of lightly's loop")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
