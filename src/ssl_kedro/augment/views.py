@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ssl_kedro.augment.blur import gaussian_blur
 from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.augment.transforms import Boxes, ColourDraws, apply_colour, crop_resize
 from ssl_kedro.core.collectives import own_slice, rows_of_all
@@ -87,6 +88,8 @@ class ViewDraws(NamedTuple):
         colour: colour changes, or None where the recipe has none.
         solarize: whether solarised, bool (N,), or None where the recipe never does.
         noise: added noise (N, 3, *size) in units of the range, or None.
+        blur: standard deviation of the blur in px (N,), 0 = none, or None where the recipe never
+            blurs.
     """
 
     boxes: Boxes
@@ -94,6 +97,7 @@ class ViewDraws(NamedTuple):
     colour: ColourDraws | None
     solarize: Tensor | None
     noise: Tensor | None
+    blur: Tensor | None = None
 
 
 def part(draws: Draws, rows: slice) -> Draws:
@@ -109,7 +113,7 @@ def part(draws: Draws, rows: slice) -> Draws:
 class RandomViews:
     """Per-sample random views of a uint8 batch, on the device of the data.
 
-    Crop, flip, colour jitter, grey, solarisation and noise, in this order. Crops are drawn
+    Crop, flip, colour jitter, grey, blur, solarisation and noise, in this order. Crops are drawn
     and resized as torchvision's RandomResizedCrop does; the colour differs in the details
     that :mod:`ssl_kedro.augment.transforms` lists.
 
@@ -173,12 +177,18 @@ class RandomViews:
             size = self._size(*image_size)
             noise = torch.randn(count, 3, *size, generator=generator, device=device)
             noise.mul_(config.noise)
+        blur = None
+        if config.blur > 0:  # drawn last: a recipe without it draws the rest alike
+            chosen, share = torch.rand(2, count, generator=generator, device=device)
+            low, high = config.blur_sigma
+            blur = torch.where(chosen < config.blur, share * (high - low) + low, 0.0)
         return ViewDraws(
             boxes=boxes,
             flip=uniform[0] < config.flip,
             colour=colour,
             solarize=uniform[1] < config.solarize if config.solarize > 0 else None,
             noise=noise,
+            blur=blur,
         )
 
     def render(self, images: Tensor, draws: ViewDraws) -> Tensor:
@@ -196,6 +206,8 @@ class RandomViews:
             views = apply_colour(crops, draws.colour, config.exact_hue, peak=255.0)
         if draws.colour is not None or config.interpolation == "bicubic":
             views.clamp_(0, 1)
+        if draws.blur is not None:
+            views = gaussian_blur(views, draws.blur, config.blur_side)
         if draws.solarize is not None:
             views = _solarize(views, draws.solarize)
         if draws.noise is not None:
