@@ -19,7 +19,7 @@ from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.gating.cost import NetworkCost
 
 DEFAULT: type[Backbone] = GatedResNet18
-_LATER = ("stages", "block")
+_LATER = ("separate_norms", "stages", "block")
 
 
 def backbone(architecture: str) -> type[Backbone]:
