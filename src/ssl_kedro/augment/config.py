@@ -11,7 +11,7 @@ _SHARE = Range(above=0, at_most=1)
 
 @dataclass(frozen=True)
 class ViewConfig(Config):
-    """Recipe of one random view; defaults: thesis 6.3.1, solo-learn's VICReg recipe for CIFAR.
+    """Recipe of one random view; defaults: solo-learn's VICReg for CIFAR, as the authors' scripts.
 
     Args:
         crop_scale: smallest and largest share of the image area that a crop covers.
@@ -26,7 +26,8 @@ class ViewConfig(Config):
         saturation: half width of the saturation factor around 1.
         hue: largest hue shift either way, in turns.
         grey: probability of dropping the colour.
-        solarize: probability of inverting all values at or above one half.
+        solarize: probability of inverting all values at or above one half; the thesis' text has
+            none.
         blur: probability of a Gaussian blur. Thesis 5.3.1 lists one, its authors' script has none;
             SimSiam blurs half of its views on ImageNet and none on CIFAR-10 (Chen & He 2021).
         blur_sigma: smallest and largest standard deviation of the blur in px of the view, drawn

@@ -165,7 +165,7 @@ def run_training(
     result = train_encoder(
         EncoderTraining(
             method=plan,
-            views=parameters.views,
+            views=parameters.training_views,
             recipe=config,
             execution=execution.of(method_classes()[training.method]),
             seed=training.seed,
