@@ -205,7 +205,7 @@ class RandomViews:
             noise.mul_(config.noise)
         blur = None
         if config.blur > 0:  # drawn last: a recipe without it draws the rest alike
-            chosen, share = torch.rand(2, count, generator=generator, device=device)
+            chosen, share = torch.rand(2, count, generator=generator, device=device).unbind()
             low, high = config.blur_sigma
             blur = torch.where(chosen < config.blur, share * (high - low) + low, 0.0)
         return ViewDraws(

@@ -26,7 +26,7 @@ def unpacked(images: Tensor, count: int, own: slice) -> tuple[Tensor, tuple[Tens
     """
     if images.ndim != 2:
         return images, None
-    height, width = torch.ones(2, count, device=images.device)
+    height, width = torch.ones(2, count, device=images.device).unbind()
     height[own], width[own] = sides_of(images)
     return pixels_of(images), (height, width)
 
@@ -46,14 +46,12 @@ def central_squares(images: np.ndarray, size: int) -> np.ndarray:
         return images
     found = np.empty((len(images), 3, size, size), np.uint8)
     for start in range(0, len(images), _CHUNK):
-        squeezed, sides = unpacked(
-            rows := torch.from_numpy(images[start : start + _CHUNK]), len(rows), slice(None)
-        )
-        height, width = sides or (torch.ones(0), torch.ones(0))
+        rows = torch.from_numpy(images[start : start + _CHUNK])
+        squeezed, (height, width) = pixels_of(rows), sides_of(rows)
         side = squeezed.shape[2]
         shapes = zip(width.tolist(), height.tolist(), strict=True)
         cut = [Form(size, side).cut(*shape) for shape in shapes]
-        left, top, right, bottom = torch.tensor(cut).T
+        left, top, right, bottom = torch.tensor(cut).unbind(dim=1)
         across, down = side / width, side / height
         box = Boxes(top * down, left * across, (bottom - top) * down, (right - left) * across)
         views = crop_resize(squeezed, box, torch.zeros(len(rows), dtype=torch.bool), (size, size))
