@@ -11,13 +11,13 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.form import is_whole
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.starting import set_pixel_statistics
 from ssl_kedro.evaluation.classifier import check_labels, trained_classifier
 from ssl_kedro.evaluation.features import branch_arrays
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
-from ssl_kedro.images.form import is_whole
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import Method
 from ssl_kedro.retrieval.embeddings import FeatureNetwork, image_files

@@ -13,8 +13,8 @@ from torchvision.transforms import RandomResizedCrop
 from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews
 from ssl_kedro.augment.whole import central_squares, unpacked
+from ssl_kedro.core.form import Form
 from ssl_kedro.images.decode import decoded_image
-from ssl_kedro.images.form import Form
 
 OFF = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "solarize": 0.0}
 

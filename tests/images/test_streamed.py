@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssl_kedro.core.form import Form
 from ssl_kedro.images import streamed
 from ssl_kedro.images.decode_files import TASKS_A_WORKER, WAITING_BYTES, images_a_task
-from ssl_kedro.images.form import Form
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.streamed import streamed_blocks
 

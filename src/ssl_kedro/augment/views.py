@@ -141,7 +141,7 @@ class RandomViews:
 
         Args:
             images: uint8 (N, 3, H, W), or rows of whole pictures (N, L)
-                (:mod:`ssl_kedro.images.form`), whose boxes are drawn in their own shape.
+                (:mod:`ssl_kedro.core.form`), whose boxes are drawn in their own shape.
             generator: source of all randomness, on the device of images.
 
         Returns:

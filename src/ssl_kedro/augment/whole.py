@@ -1,11 +1,11 @@
-"""Rows of whole pictures as tensors; see :mod:`ssl_kedro.images.form`."""
+"""Rows of whole pictures as tensors; see :mod:`ssl_kedro.core.form`."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssl_kedro.augment.transforms import Boxes, crop_resize
-from ssl_kedro.images.form import Form, is_whole, pixels_of, sides_of
+from ssl_kedro.core.form import Form, is_whole, pixels_of, sides_of
 
 # Pictures that are cut at once, which bounds memory.
 _CHUNK = 64

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.form import Form
 from ssl_kedro.images.decode import resized_square
-from ssl_kedro.images.form import Form
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.store import Block, Plan, stored

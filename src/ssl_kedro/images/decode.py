@@ -33,6 +33,7 @@ from threading import Lock
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from ssl_kedro.core.form import Form, with_sides
 from ssl_kedro.images.files import (
     DECODER_ERRORS,
     UnreadableImageError,
@@ -40,7 +41,6 @@ from ssl_kedro.images.files import (
     opened_image,
     reason_of,
 )
-from ssl_kedro.images.form import Form, with_sides
 
 # Decoded pixels above which an image waits until no other such one is in memory: 128 MB.
 _LARGE_PX = 2**25

@@ -30,9 +30,9 @@ from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.cores import available_cores
+from ssl_kedro.core.form import Form
 from ssl_kedro.images.decode import decoded_image, decoded_inside
 from ssl_kedro.images.files import UnreadableImageError
-from ssl_kedro.images.form import Form
 from ssl_kedro.images.load import DataConfig, ImageSourceError
 from ssl_kedro.images.store import Block
 

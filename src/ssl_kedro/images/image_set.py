@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ssl_kedro.core.form import is_whole, pixels_of
 from ssl_kedro.core.rows import rows_of
-from ssl_kedro.images.form import is_whole, pixels_of
 
 _BLOCK_BYTES = 32 * 2**20
 _HASHED_WHOLE_BYTES = 256 * 2**20
@@ -32,7 +32,7 @@ class ImageSet:
 
     Args:
         images: uint8 (N, 3, H, W), RGB, C-contiguous: an array, or a read-only memory map. Whole
-            pictures are rows (N, 3 S S + 4): see :mod:`ssl_kedro.images.form`.
+            pictures are rows (N, 3 S S + 4): see :mod:`ssl_kedro.core.form`.
         labels: int64 (N,), indices into ``class_names``; None where unlabelled.
         class_names: in the order of the labels; empty where unlabelled.
         source: name of the source, e.g. "textures".

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
 from ssl_kedro.core.errors import SettingError
 from ssl_kedro.core.extras import absent, how_to_install
+from ssl_kedro.core.form import Form
 from ssl_kedro.core.plugins import module_names, modules
 from ssl_kedro.core.remote import at_hand, check_scheme
-from ssl_kedro.images.form import Form
 
 if TYPE_CHECKING:
     from ssl_kedro.images.image_set import ImageSet

@@ -1,7 +1,7 @@
 """One array for all images: in memory, or a memory map that later runs reuse.
 
 A memory map is a folder ``<cache_dir>/<key>/`` with ``images.npy`` (uint8 (N, 3, S, S), or
-rows of whole pictures: :mod:`ssl_kedro.images.form`),
+rows of whole pictures: :mod:`ssl_kedro.core.form`),
 ``labels.npy`` (int64 (N,), where there are labels) and ``store.json`` (class names, skipped files).
 The key is a hash of everything the pixels depend on. Until it is whole it is called
 ``.<key>.part``, and whoever needs it next finishes it (:mod:`ssl_kedro.images.partial`).
@@ -24,9 +24,9 @@ from filelock import FileLock
 
 from ssl_kedro.core.errors import UserError, first_few, first_line, shown
 from ssl_kedro.core.files import free_bytes, size_of
+from ssl_kedro.core.form import Form
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
-from ssl_kedro.images.form import Form
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.partial import PartialStore

@@ -10,10 +10,10 @@ import numpy as np
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.form import Form
 from ssl_kedro.images.decode import decoded_bytes
 from ssl_kedro.images.decode_files import TASKS_A_WORKER, WAITING_BYTES, images_a_task
 from ssl_kedro.images.files import UnreadableImageError, opened_file, reason_of
-from ssl_kedro.images.form import Form
 from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.store import Block
 

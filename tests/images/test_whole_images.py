@@ -10,9 +10,9 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as v2
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.form import Form, is_whole, pixels_of, sides_of, with_sides
 from ssl_kedro.images import decode_files
 from ssl_kedro.images.decode import decoded_image
-from ssl_kedro.images.form import Form, is_whole, pixels_of, sides_of, with_sides
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
 
