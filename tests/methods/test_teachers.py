@@ -9,10 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from encoders.importers.resnet_oracle import maps, random_state
+from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_encoder, save_encoder
 from ssl_kedro.encoders.factory import EncoderSetup
-from ssl_kedro.encoders.frozen import InitialWeights, trained_encoder
+from ssl_kedro.encoders.frozen import (
+    FrozenEncoderConfig,
+    InitialWeights,
+    encoder_of,
+    frozen_encoder,
+    trained_encoder,
+)
 from ssl_kedro.encoders.gated_resnet import EncoderConfig
 from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
@@ -75,3 +82,16 @@ def test_a_teacher_of_another_shape_survives_being_written(tmp_path: Path, name:
         for one in (teacher, again)
     ]
     assert torch.equal(*(method.teacher(images) for method in found))
+
+
+def test_a_network_of_retrieval_teaches_as_the_encoder_that_it_is(tmp_path: Path) -> None:
+    """Catalog names of chapter 3 are networks of maps."""
+    path, state = moco_v2_file(tmp_path)
+    network = frozen_encoder(FrozenEncoderConfig("moco_v2", str(path)), 0)
+    images = torch.rand(2, 3, 32, 32)
+    found = encoder_of(network, "teacher").eval()(images, "dense").features
+    torch.testing.assert_close(
+        found.double(), maps(state, images).mean(dim=(2, 3)), atol=1e-4, rtol=1e-4
+    )
+    with pytest.raises(InputError, match="PixelMaps"):
+        encoder_of(frozen_encoder(FrozenEncoderConfig("pixels"), 0), "teacher")

@@ -190,7 +190,8 @@ class RandomViews:
                 where none was. Boxes are drawn in them, and then squeezed alike.
         """
         config, device = self.config, generator.device
-        boxes = draw_boxes(count, *(sides or image_size), config, generator)
+        height, width = sides or image_size
+        boxes = draw_boxes(count, height, width, config, generator)
         if sides is not None:
             down, across = image_size[0] / sides[0], image_size[1] / sides[1]
             boxes = Boxes(

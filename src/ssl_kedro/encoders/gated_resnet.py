@@ -204,8 +204,8 @@ class GatedBlock(nn.Module):
                 out = out * mask.to(out.dtype)[:, :, None, None]
         shortcut = x
         if self.downsample is not None:
-            conv, norm = _first(self.downsample, self.downsample_norm, branch)
-            shortcut = norm(conv(x))
+            first, norm = _first(self.downsample, self.downsample_norm, branch)
+            shortcut = norm(first(x))
         # In place: neither batch norm nor sum needs its output for the gradient.
         applied = [mask for mask, _ in found if mask is not None]
         decided = [decision for _, decision in found if decision is not None]
