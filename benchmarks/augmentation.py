@@ -83,6 +83,7 @@ def candidates(size: int, count: int) -> dict[str, Callable[[], object]]:
     linear = RandomViews(ViewConfig())
     exact = RandomViews(ViewConfig(exact_hue=True))
     bicubic = RandomViews(ViewConfig(interpolation="bicubic"))
+    blurred = RandomViews(ViewConfig(blur=0.5))
     plain = RandomViews(ViewConfig(jitter=0, grey=0, solarize=0))
     return {
         "torchvision, PIL, per sample": lambda: torch.stack([pil(p) for p in pictures]),
@@ -90,6 +91,7 @@ def candidates(size: int, count: int) -> dict[str, Callable[[], object]]:
         "ours, linear hue": lambda: linear(batch, generator),
         "ours, exact hue": lambda: exact(batch, generator),
         "ours, linear hue, bicubic": lambda: bicubic(batch, generator),
+        "ours, linear hue, half of them blurred": lambda: blurred(batch, generator),
         "ours, crop and flip only": lambda: plain(batch, generator),
     }
 

@@ -1,6 +1,6 @@
 """The library's verbs for a notebook or a script; :mod:`ssl_kedro` offers them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,6 +11,7 @@ from ssl_kedro.augment.config import ViewConfig
 from ssl_kedro.augment.views import RandomViews, SeveralViews
 from ssl_kedro.core.config import NOT_NEGATIVE, ConfigError
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.form import is_whole
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.starting import set_pixel_statistics
@@ -103,6 +104,9 @@ def train(
         raise ConfigError("workers", recipe.processes, "1: pipelines train in several processes")
     method.check_batch(method.config, recipe.batch_size, 1)
     whole = images.images.shape[-1]
+    if is_whole(images.images):
+        whole = method.encoder.image_size
+        views = replace(views, size=views.size or whole)
     side = views.size or whole
     if method.encoder.image_size not in (side, whole):
         raise InputError(
@@ -129,7 +133,7 @@ def train(
         | execution.identity,
         checkpoints=None if checkpoint is None else CheckpointStore(Path(checkpoint)),
     )
-    result.method.after_training(some_images(images.images, seed))
+    result.method.after_training(some_images(images.images, seed, method.encoder.image_size))
     return Trained(result.method, result.history, result.seconds)
 
 

@@ -25,6 +25,11 @@ from ssl_kedro.core.config import ConfigError
         ("grey", float("nan")),
         ("solarize", 2.0),
         ("noise", -1.0),
+        ("blur", 1.1),
+        ("blur_sigma", (2.0, 0.1)),
+        ("blur_sigma", (0.0, 1.0)),
+        ("blur_kernel", 4),
+        ("blur_kernel", 1),
     ],
 )
 def test_value_outside_its_range_names_the_field(field: str, value: Any) -> None:
@@ -56,3 +61,10 @@ def test_defaults_are_the_recipe_of_the_thesis() -> None:
 )
 def test_changes_colour(changes: dict[str, float], expected: bool) -> None:
     assert ViewConfig(**changes).changes_colour is expected  # type: ignore[arg-type]
+
+
+def test_crops_alone_are_resized_as_the_recipe_says() -> None:
+    config = ViewConfig(interpolation="bicubic", crop_scale=(0.3, 0.9), flip=0.25, blur=0.5)
+    crops = config.geometry
+    assert (crops.interpolation, crops.crop_scale, crops.flip) == ("bicubic", (0.3, 0.9), 0.25)
+    assert (crops.jitter, crops.grey, crops.solarize, crops.blur) == (0, 0, 0, 0)

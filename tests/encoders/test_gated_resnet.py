@@ -211,3 +211,48 @@ def test_zero_initialised_blocks_start_as_their_shortcuts() -> None:
         out, *_ = second(x, branch, None, None)
         assert second.downsample is not None
         assert torch.allclose(out, torch.relu(second.downsample(x)), atol=1e-6)
+
+
+def test_norms_of_stem_and_downsample_can_be_each_branchs_own() -> None:
+    """Each branch is then the encoder of that branch alone with the branch's norms."""
+    encoder = randomised(
+        GatedResNet18(EncoderConfig("cifar_pad1", 4, separate_norms="all"), image_size=16)
+    ).eval()
+    images = torch.rand(3, 3, 16, 16)
+    state = encoder.state_dict()
+    own = {name: name.split(".gated.") for name in state if "_norm.gated." in name}
+    assert len({head for head, _ in own.values()}) == 4  # the stem, and three downsamples
+    shared = GatedResNet18(EncoderConfig("cifar_pad1", 4), image_size=16).eval()
+    for branch in ("dense", "gated"):
+        alone = {name: value for name, value in state.items() if name not in own}
+        if branch == "gated":
+            moved = {f"{h.removesuffix('_norm')}.1.{t}": state[n] for n, (h, t) in own.items()}
+            assert moved.keys() < alone.keys()
+            alone |= moved
+        shared.load_state_dict(alone)
+        with torch.no_grad():
+            found = encoder(images, branch).features
+            assert torch.equal(found, shared(images, branch).features)
+            ours, theirs = encoder.folded(branch), shared.folded(branch)
+            assert torch.equal(ours.first.bias, theirs.first.bias)
+            for one, other in zip(ours.units, theirs.units, strict=True):
+                if one.shortcut is not None and other.shortcut is not None:
+                    assert torch.equal(one.shortcut.bias, other.shortcut.bias)
+    assert not torch.equal(encoder.folded("dense").first.bias, encoder.folded("gated").first.bias)
+
+
+def test_in_training_separate_norms_see_their_own_branch_alone() -> None:
+    torch.manual_seed(0)
+    encoder = GatedResNet18(EncoderConfig("cifar_pad1", 4, separate_norms="all"), image_size=16)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder.train()(torch.rand(4, 3, 16, 16), "gated")
+    changed = {n for n, v in encoder.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed
+    assert all("gate" in name for name in changed)
+
+
+def test_one_branch_has_nothing_to_separate() -> None:
+    shapes = [EncoderConfig("cifar_pad1", 4, separate_norms=kind) for kind in ("blocks", "all")]
+    for branch in ("dense", "gated"):
+        names = [GatedResNet18(s, branches=(branch,)).state_dict().keys() for s in shapes]
+        assert names[0] == names[1]

@@ -168,3 +168,15 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     with pytest.raises(error, match=words):
         start_from(encoder, source())
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+def test_norms_that_branches_do_not_share_begin_as_the_dense_ones() -> None:
+    source = trained()
+    shape = EncoderConfig("cifar_pad1", 8, separate_norms="all")
+    encoder = GatedResNet18(shape, image_size=16)
+    start_from(encoder, source)
+    state, wanted = encoder.state_dict(), source.state_dict()
+    for name in ("weight", "running_mean", "running_var"):
+        assert torch.equal(state[f"stem_norm.gated.{name}"], wanted[f"stem.1.{name}"])
+        block = "blocks.layer3_0.downsample"
+        assert torch.equal(state[f"{block}_norm.gated.{name}"], wanted[f"{block}.1.{name}"])

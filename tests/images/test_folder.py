@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,8 +219,8 @@ def test_interruption_ends_the_processes(
     started: list[decode_files._Worker] = []
     original = decode_files._Worker.__init__
 
-    def noted(worker: decode_files._Worker, config: DataConfig, root: Path) -> None:
-        original(worker, config, root)
+    def noted(worker: decode_files._Worker, *given: Any) -> None:
+        original(worker, *given)
         started.append(worker)
 
     def interrupted(*_: object) -> None:

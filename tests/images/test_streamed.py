@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssl_kedro.core.form import Form
 from ssl_kedro.images import streamed
 from ssl_kedro.images.decode_files import TASKS_A_WORKER, WAITING_BYTES, images_a_task
 from ssl_kedro.images.load import DataConfig
@@ -37,7 +38,7 @@ def test_images_that_wait_to_be_decoded_are_bounded(monkeypatch: pytest.MonkeyPa
             yield image
 
     monkeypatch.setattr(streamed, "WAITING_BYTES", 20 * len(image))
-    blocks = iter(streamed_blocks(values(), DataConfig(size=8, workers=2)))
+    blocks = iter(streamed_blocks(values(), DataConfig(size=8, workers=2), Form(8)))
     first, _ = next(blocks)
     # Each task may go beyond its share by an image, and one more has been begun.
     assert taken <= 20 + 3 * 2 * TASKS_A_WORKER

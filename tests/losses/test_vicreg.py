@@ -24,23 +24,24 @@ def slow_terms(z: list[list[float]]) -> tuple[float, float]:
     return variance, covariance
 
 
-def slow_loss(z_1: Tensor, z_2: Tensor, halve: bool) -> float:
+def slow_loss(z_1: Tensor, z_2: Tensor, convention: str) -> float:
+    """Equation 2.5: s = 1/n sum_i |z_i^1 - z_i^2|^2, of which others take the mean over d."""
     a, b = z_1.tolist(), z_2.tolist()
     n, d = len(a), len(a[0])
-    mse = sum((a[i][j] - b[i][j]) ** 2 for i in range(n) for j in range(d)) / (n * d)
+    distance = sum(sum((a[i][j] - b[i][j]) ** 2 for j in range(d)) for i in range(n)) / n
     (v_1, c_1), (v_2, c_2) = slow_terms(a), slow_terms(b)
-    variance = (v_1 + v_2) / (2 if halve else 1)
-    return 25 * mse + 25 * variance + (c_1 + c_2)
+    variance = (v_1 + v_2) / (2 if convention == "official" else 1)
+    return 25 * distance / (1 if convention == "text" else d) + 25 * variance + (c_1 + c_2)
 
 
-@pytest.mark.parametrize("convention", ["thesis", "official"])
+@pytest.mark.parametrize("convention", ["thesis", "official", "text"])
 def test_loss_equals_the_float64_loop(convention: str) -> None:
     generator = torch.Generator().manual_seed(0)
     z_1 = torch.randn(7, 5, generator=generator, dtype=torch.float64) * 0.7
     z_2 = z_1 + 0.3 * torch.randn(7, 5, generator=generator, dtype=torch.float64)
     found, _ = vicreg_loss(z_1, z_2, VICRegConfig(convention=convention))  # type: ignore[arg-type]
     assert float(found) == pytest.approx(
-        slow_loss(z_1.float().double(), z_2.float().double(), convention == "official"), rel=1e-5
+        slow_loss(z_1.float().double(), z_2.float().double(), convention), rel=1e-5
     )
 
 

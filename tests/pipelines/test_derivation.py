@@ -90,7 +90,7 @@ def test_a_budget_is_cut_from_a_network_for_every_budget() -> None:
     whole = NestedResNet18(NestedConfig(width=8), branches=("dense",), image_size=16)
     trained = Training("nested", 0.4, 3, derived="budgeted")
     cut = derivation.derive(PARAMETERS, whole, SET, trained=trained)
-    few = some_images(SET.images, 3, PARAMETERS.frontier.recalibration)
+    few = some_images(SET.images, 3, 16, PARAMETERS.frontier.recalibration)
     again = whole.at_budget(0.4, few, image_size=PARAMETERS.data.size)
     assert cut.config == again.config
     assert torch.equal(cut.dense(SET.images[:4]), again.dense(SET.images[:4]))

@@ -139,6 +139,23 @@ def test_a_teacher_that_was_not_run_leaves_the_total_open() -> None:
     assert one(table, model="dual")["total_training_seconds"] > 0
 
 
+def test_a_teacher_from_a_file_is_compared_with_the_thesis_and_its_cost_is_not_known() -> None:
+    rows = random_rows(["vicreg", "dual", "simreg", "seed"], [30], [0, 1])
+    known = {"simreg": "vicreg", "seed": "moco_v2"}
+    table = made("table_6_3", frame(rows), "CIFAR-100", comparable=True, teachers=known)
+    seed, simreg = one(table, model="seed"), one(table, model="simreg")
+    assert (seed["teacher"], simreg["teacher"]) == ("moco_v2", "vicreg")
+    assert seed["difference_knn"] == pytest.approx(seed["knn_normalised_top1"] - 35.29)
+    assert math.isnan(seed["total_training_seconds"])
+    assert simreg["total_training_seconds"] > 0
+    swapped = {"simreg": "moco_v2"}
+    table = made("table_6_3", frame(rows), "CIFAR-100", comparable=True, teachers=swapped)
+    assert table.set_index("model").loc[["simreg", "seed"], "difference_knn"].isna().all()
+    assert one(table, model="dual")["difference_knn"] == pytest.approx(
+        one(table, model="dual")["knn_normalised_top1"] - 58.49
+    )
+
+
 def test_students_are_measured_on_normalised_features_beside_their_print() -> None:
     rows = random_rows(["vicreg", "dual", "simreg", "seed"], [30], [0, 1])
     table = made("table_6_3", frame(rows), "CIFAR-100", comparable=True)

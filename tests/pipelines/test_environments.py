@@ -22,6 +22,7 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.methods.base import training_macs
 from ssl_kedro.pipelines import dual_gating, dynamic_channels, effective_parameters
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.parameters import parsed
 
 ENVIRONMENTS = ("cifar10", "cifar100", "stl10", "imagenet100")
@@ -45,6 +46,10 @@ COMMON: dict[str, Any] = {
     "views.grey": 0.2,
     "views.solarize": 0.1,
     "views.noise": 0,
+    "views.blur": 0,
+    "encoder.separate_norms": "blocks",
+    "distillation.teacher": "vicreg",
+    "distillation.teachers": {},
     "vicreg.invariance": 25,
     "vicreg.variance": 25,
     "vicreg.covariance": 1,
@@ -248,6 +253,34 @@ def test_few_labels_take_the_steps_and_batches_of_whole_data_sets(
     found = merged(environment, monkeypatch)[pipeline.PIPELINE.name]["few_labels"]
     batch = 256 if environment == "imagenet100" else 128
     assert (found["least_steps"], found["batch_size"], found["scratch_lr"]) == (1000, batch, 0.1)
+
+
+def test_what_only_the_text_says_is_in_its_recipe(
+    environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5.3.1, 5.4; 6.3, 6.3.1 and eq. 2.5: what the authors' scripts have otherwise."""
+    values = merged(environment, monkeypatch)
+    for recipe, five, six in (
+        ("authors", (0.0, True), (0.1, "blocks", "thesis")),
+        ("text", (0.5, False), (0.0, "all", "text")),
+    ):
+        chapter_5, chapter_6 = (
+            parsed(kind, key, values[key] | {"recipe": recipe})
+            for kind, key in (
+                (DynamicChannelsParameters, "dynamic_channels"),
+                (DualGatingParameters, "dual_gating"),
+            )
+        )
+        assert (chapter_5.views.blur, at(chapter_5, "encoder.zero_init_residual")) == five
+        paths = ("views.solarize", "encoder.separate_norms", "vicreg.convention")
+        assert tuple(at(chapter_6, path) for path in paths) == six
+        assert chapter_5.views.blur_sigma == (0.1, 2.0)
+        published = recipe == "text" and environment in TRANSFERS
+        assert chapter_6.distillation.shown["seed"] == ("moco_v2" if published else "vicreg")
+        assert chapter_6.distillation.shown["simreg"] == "vicreg"
+        for chapter in (chapter_5, chapter_6):
+            assert chapter.data.resize == (256 if environment == "imagenet100" else None)
+            assert chapter.training_views.size == chapter.data.size
 
 
 @pytest.mark.parametrize("environment", ["imagenet100"], indirect=True)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.pipelines import dual_gating
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
@@ -80,6 +82,30 @@ def test_students_learn_from_the_teacher_and_gates_of_their_own_seed() -> None:
     students = [n for n in graph.nodes if "distil_" in n.name]
     assert len(students) == 2
     assert all("dual_gating.budget_50.encoder" in n.inputs for n in students)
+
+
+def test_each_student_has_a_teacher_of_its_own_where_it_is_said() -> None:
+    """Thesis 6.3.1: SimReg's is the run's baseline, SEED's a published MoCo v2."""
+    distillation = {
+        "teachers": {"seed": "moco_v2"},
+        "files": {"moco_v2": {"kind": "moco_v2", "file": "moco_v2_800ep_pretrain.pth.tar"}},
+    }
+    graph = dual_gating.create_pipeline(
+        {"budgets": [0.3], "distillation": distillation}, ["table_6_3"]
+    )
+    taught = {
+        n.name.rpartition("distil_")[2]: {*n.inputs} for n in graph.nodes if "distil_" in n.name
+    }
+    own, given = "dual_gating.vicreg.encoder", "dual_gating.teachers.moco_v2"
+    assert own in taught["simreg_budget_30"] - {given}
+    assert given in taught["seed_budget_30"] - {own}
+    known = parameters(distillation=distillation)
+    with pytest.raises(
+        ConfigError, match=r"distillation\.files\.moco_v2\.file = .*facebookresearch"
+    ):
+        known.check_missing(given)
+    with pytest.raises(ValidationError, match="and not 'vicreg'"):
+        parameters(distillation={"files": {"vicreg": {"file": "a/b"}}})
 
 
 def test_sibling_names_what_is_missing() -> None:

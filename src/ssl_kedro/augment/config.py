@@ -1,5 +1,6 @@
 """The recipes of random views, of images and of panoramas."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ _SHARE = Range(above=0, at_most=1)
 
 @dataclass(frozen=True)
 class ViewConfig(Config):
-    """Recipe of one random view; defaults: thesis 6.3.1, solo-learn's VICReg recipe for CIFAR.
+    """Recipe of one random view; defaults: solo-learn's VICReg for CIFAR, as the authors' scripts.
 
     Args:
         crop_scale: smallest and largest share of the image area that a crop covers.
@@ -25,13 +26,20 @@ class ViewConfig(Config):
         saturation: half width of the saturation factor around 1.
         hue: largest hue shift either way, in turns.
         grey: probability of dropping the colour.
-        solarize: probability of inverting all values at or above one half.
+        solarize: probability of inverting all values at or above one half; the thesis' text has
+            none.
+        blur: probability of a Gaussian blur. Thesis 5.3.1 lists one, its authors' script has none;
+            SimSiam blurs half of its views on ImageNet and none on CIFAR-10 (Chen & He 2021).
+        blur_sigma: smallest and largest standard deviation of the blur in px of the view, drawn
+            uniformly (Chen & He 2021; Chen et al. 2020, MoCo v2).
+        blur_kernel: side of its kernel in px, odd; None reaches three of the largest deviations.
         noise: standard deviation of added Gaussian noise, in units of the range [0, 1].
         exact_hue: True shifts hue in HSV as torchvision does; False rotates colours about the
             grey axis, which folds into the same 3 x 3 matrix as the rest and is faster.
 
     Raises:
-        ConfigError: a value outside its range, or a pair whose first exceeds its second.
+        ConfigError: a value outside its range, a pair whose first exceeds its second, or an even
+            kernel.
     """
 
     crop_scale: Annotated[tuple[float, float], _SHARE] = (0.2, 1.0)
@@ -46,22 +54,32 @@ class ViewConfig(Config):
     hue: Annotated[float, Range(at_least=0, at_most=0.5)] = 0.1
     grey: Annotated[float, PROBABILITY] = 0.2
     solarize: Annotated[float, PROBABILITY] = 0.1
+    blur: Annotated[float, PROBABILITY] = 0.0
+    blur_sigma: Annotated[tuple[float, float], Range(above=0, at_most=32)] = (0.1, 2.0)
+    blur_kernel: Annotated[int, Range(at_least=3, at_most=255)] | None = None
     noise: Annotated[float, STRENGTH] = 0.0
     exact_hue: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("crop_scale", "crop_ratio"):
+        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
             low, high = getattr(self, name)
             if low > high:
                 raise ConfigError(name, (low, high), "the smaller bound first")
+        if self.blur_kernel is not None and self.blur_kernel % 2 == 0:
+            raise ConfigError("blur_kernel", self.blur_kernel, "an odd number of px")
 
     @property
     def geometry(self) -> "ViewConfig":
         """The recipe's crops and flips alone, in the size of the images."""
-        names = ("crop_scale", "crop_ratio", "flip")
+        names = ("crop_scale", "crop_ratio", "interpolation", "flip")
         crops = {name: getattr(self, name) for name in names}
         return ViewConfig(**crops, jitter=0, grey=0, solarize=0)
+
+    @property
+    def blur_side(self) -> int:
+        """Side of the kernel of the blur in px."""
+        return self.blur_kernel or 2 * math.ceil(3 * self.blur_sigma[1]) + 1
 
     @property
     def changes_colour(self) -> bool:

@@ -67,7 +67,7 @@ def crop_resize(
 
     Args:
         images: (N, C, H, W), uint8 or float32.
-        boxes: one box a sample, inside the image.
+        boxes: one box a sample, inside the image; sides may end within pixels.
         flip: which samples are mirrored left to right, bool (N,).
         size: height and width of the output in pixels.
         interpolation: kernel.
@@ -82,8 +82,8 @@ def crop_resize(
     y_taps = taps(boxes.top, boxes.height, upright, height, rows, interpolation=interpolation)
     # Transposed first: a pass mixes whole rows, so the horizontal one needs columns as rows.
     # The copy is cheapest while the data are bytes.
-    across = _mix_rows(images.transpose(2, 3).contiguous().float(), *x_taps)
-    return _mix_rows(across.transpose(2, 3).contiguous(), *y_taps)
+    across = mix_rows(images.transpose(2, 3).contiguous().float(), *x_taps)
+    return mix_rows(across.transpose(2, 3).contiguous(), *y_taps)
 
 
 def taps(
@@ -119,8 +119,9 @@ def taps(
     index = first + torch.arange(tap_count, device=start.device)
     distance = ((index + 0.5 - centre) / shrink).abs_()
     weight = (1 - distance).clamp_min_(0) if interpolation == "bilinear" else _cubic(distance)
-    end = start + extent
-    inside = (index >= start[:, None, None]) & (index < end[:, None, None])
+    # Of a box that begins or ends within a pixel, the pixel counts as inside.
+    begin, end = start.floor(), (start + extent).ceil()
+    inside = (index >= begin[:, None, None]) & (index < end[:, None, None])
     weight = weight.mul_(inside)
     weight = weight / weight.sum(dim=2, keepdim=True)
     return index.clamp_(0, length - 1).long(), weight
@@ -133,7 +134,7 @@ def _cubic(distance: Tensor) -> Tensor:
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
 
 
-def _mix_rows(images: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+def mix_rows(images: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Weighted sums (N, C, S, Q) of rows of images (N, C, L, Q), float32, contiguous.
 
     Row s is a mixture of the rows index[:, s], (N, K), with the weights weight[:, s].

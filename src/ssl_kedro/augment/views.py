@@ -7,8 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from ssl_kedro.augment.blur import gaussian_blur
 from ssl_kedro.augment.config import PanoramaViewConfig, ViewConfig
 from ssl_kedro.augment.transforms import Boxes, ColourDraws, apply_colour, crop_resize
+from ssl_kedro.augment.whole import unpacked
 from ssl_kedro.core.collectives import own_slice, rows_of_all
 
 Draws = TypeVar("Draws", bound=tuple[Any, ...])
@@ -21,7 +23,11 @@ CHUNK_PIXELS = 128 * 32 * 32
 
 
 def draw_boxes(
-    count: int, height: int, width: int, config: ViewConfig, generator: torch.Generator
+    count: int,
+    height: int | Tensor,
+    width: int | Tensor,
+    config: ViewConfig,
+    generator: torch.Generator,
 ) -> Boxes:
     """Draw crop boxes: area uniform, ratio log-uniform, position uniform.
 
@@ -30,32 +36,40 @@ def draw_boxes(
 
     Args:
         count: number of boxes N.
-        height: height of the images in pixels.
-        width: width of the images in pixels.
+        height: height of the images in pixels, of all or of each (N,).
+        width: width of the images in pixels, the same.
         config: scale and ratio of the crops.
         generator: source of randomness; the boxes lie on its device.
     """
     uniform = torch.rand(2, count, ATTEMPTS, generator=generator, device=generator.device)
     position = torch.rand(2, count, generator=generator, device=generator.device)
     (smallest, largest), (low, high) = config.crop_scale, config.crop_ratio
-    side = ((uniform[0] * (largest - smallest) + smallest) * (height * width)).sqrt_()
+    # Of each image (N,), and of each attempt (N, 1).
+    high_px, wide_px = (_each(side, position[0]) for side in (height, width))
+    rows, columns = high_px[:, None], wide_px[:, None]
+    side = ((uniform[0] * (largest - smallest) + smallest) * (rows * columns)).sqrt_()
     # Narrowest and widest by the square root of width over height, log-uniform.
     narrow, wide = math.log(low) / 2, math.log(high) / 2
     root_ratio = (uniform[1] * (wide - narrow) + narrow).exp_()
     widths = (side * root_ratio).round_()
     heights = (side / root_ratio).round_()
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    fits = (widths > 0) & (widths <= columns) & (heights > 0) & (heights <= rows)
     # argmax returns the first of several equal maxima.
     first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
     found = fits.any(dim=1)
-    largest_height = max(1, min(height, round(width / low)))
-    largest_width = max(1, min(width, round(height * high)))
+    largest_height = torch.minimum(high_px, (wide_px / low).round_()).clamp_min_(1)
+    largest_width = torch.minimum(wide_px, (high_px * high).round_()).clamp_min_(1)
     box_width = torch.where(found, widths.gather(1, first)[:, 0], largest_width)
     box_height = torch.where(found, heights.gather(1, first)[:, 0], largest_height)
-    free = torch.stack([height - box_height, width - box_width])
+    free = torch.stack([high_px - box_height, wide_px - box_width])
     corner = torch.minimum((position * (free + 1)).floor_(), free)
     corner = torch.where(found, corner, (free / 2).floor_())
     return Boxes(corner[0], corner[1], box_height, box_width)
+
+
+def _each(side: int | Tensor, like: Tensor) -> Tensor:
+    """A side of every image, float32 as the other."""
+    return side if isinstance(side, Tensor) else torch.full_like(like, side)
 
 
 def draw_colours(
@@ -87,6 +101,8 @@ class ViewDraws(NamedTuple):
         colour: colour changes, or None where the recipe has none.
         solarize: whether solarised, bool (N,), or None where the recipe never does.
         noise: added noise (N, 3, *size) in units of the range, or None.
+        blur: standard deviation of the blur in px (N,), 0 = none, or None where the recipe never
+            blurs.
     """
 
     boxes: Boxes
@@ -94,6 +110,7 @@ class ViewDraws(NamedTuple):
     colour: ColourDraws | None
     solarize: Tensor | None
     noise: Tensor | None
+    blur: Tensor | None = None
 
 
 def part(draws: Draws, rows: slice) -> Draws:
@@ -109,7 +126,7 @@ def part(draws: Draws, rows: slice) -> Draws:
 class RandomViews:
     """Per-sample random views of a uint8 batch, on the device of the data.
 
-    Crop, flip, colour jitter, grey, solarisation and noise, in this order. Crops are drawn
+    Crop, flip, colour jitter, grey, blur, solarisation and noise, in this order. Crops are drawn
     and resized as torchvision's RandomResizedCrop does; the colour differs in the details
     that :mod:`ssl_kedro.augment.transforms` lists.
 
@@ -123,22 +140,24 @@ class RandomViews:
         """One random view of every image.
 
         Args:
-            images: uint8 (N, 3, H, W).
+            images: uint8 (N, 3, H, W), or rows of whole pictures (N, L)
+                (:mod:`ssl_kedro.core.form`), whose boxes are drawn in their own shape.
             generator: source of all randomness, on the device of images.
 
         Returns:
             float32 (N, 3, S, S) in [0, 1], not normalised; S = config.size. Without a size
-            (N, 3, H, W).
+            (N, 3, H, W), of whole pictures squares.
 
         Raises:
             TypeError: images are not uint8.
             ValueError: wrong shape, or generator and images on different devices.
         """
+        count, own = rows_of_all(len(images)), own_slice(len(images))
+        images, sides = unpacked(images, count, own)
         check_batch(images, generator)
         height, width = images.shape[2:]
         size = self._size(height, width)
-        whole = self.draw(rows_of_all(len(images)), (height, width), generator)
-        draws = part(whole, own_slice(len(images)))
+        draws = part(self.draw(count, (height, width), generator, sides), own)
         views = torch.empty(len(images), 3, *size, device=images.device)
         # What fits the cache of a CPU core at once.
         step = max(1, CHUNK_PIXELS // max(height * width, math.prod(size)))
@@ -152,7 +171,11 @@ class RandomViews:
         return views
 
     def draw(
-        self, count: int, image_size: tuple[int, int], generator: torch.Generator
+        self,
+        count: int,
+        image_size: tuple[int, int],
+        generator: torch.Generator,
+        sides: tuple[Tensor, Tensor] | None = None,
     ) -> ViewDraws:
         """Draw everything random about the views of count images.
 
@@ -163,9 +186,17 @@ class RandomViews:
             count: number of images N.
             image_size: their height and width in pixels.
             generator: source of randomness; the draws lie on its device.
+            sides: heights and widths (N,) of the pictures that were squeezed into that size; None
+                where none was. Boxes are drawn in them, and then squeezed alike.
         """
         config, device = self.config, generator.device
-        boxes = draw_boxes(count, *image_size, config, generator)
+        height, width = sides or image_size
+        boxes = draw_boxes(count, height, width, config, generator)
+        if sides is not None:
+            down, across = image_size[0] / sides[0], image_size[1] / sides[1]
+            boxes = Boxes(
+                boxes.top * down, boxes.left * across, boxes.height * down, boxes.width * across
+            )
         uniform = torch.rand(2, count, generator=generator, device=device)
         colour = draw_colours(count, config, generator) if config.changes_colour else None
         noise = None
@@ -173,12 +204,18 @@ class RandomViews:
             size = self._size(*image_size)
             noise = torch.randn(count, 3, *size, generator=generator, device=device)
             noise.mul_(config.noise)
+        blur = None
+        if config.blur > 0:  # drawn last: a recipe without it draws the rest alike
+            chosen, share = torch.rand(2, count, generator=generator, device=device).unbind()
+            low, high = config.blur_sigma
+            blur = torch.where(chosen < config.blur, share * (high - low) + low, 0.0)
         return ViewDraws(
             boxes=boxes,
             flip=uniform[0] < config.flip,
             colour=colour,
             solarize=uniform[1] < config.solarize if config.solarize > 0 else None,
             noise=noise,
+            blur=blur,
         )
 
     def render(self, images: Tensor, draws: ViewDraws) -> Tensor:
@@ -196,6 +233,8 @@ class RandomViews:
             views = apply_colour(crops, draws.colour, config.exact_hue, peak=255.0)
         if draws.colour is not None or config.interpolation == "bicubic":
             views.clamp_(0, 1)
+        if draws.blur is not None:
+            views = gaussian_blur(views, draws.blur, config.blur_side)
         if draws.solarize is not None:
             views = _solarize(views, draws.solarize)
         if draws.noise is not None:

@@ -312,6 +312,21 @@ class InitialEncoderDataset(_WeightsDataset[Encoder]):
         return {"filepath": None if self.config is None else self.config.file}
 
 
+class TeacherDataset(InitialEncoderDataset):
+    """A trained encoder that parameters name as a teacher.
+
+    Args:
+        name: of the teacher.
+        distillation: of the parameters; its ``files`` say where the weights lie.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
+    """
+
+    refusal = "a teacher is read-only"
+
+    def __init__(self, *, name: str, distillation: dict[str, Any], **files: Any) -> None:
+        super().__init__(encoder={"init": (distillation.get("files") or {}).get(name)}, **files)
+
+
 class CheckpointDataset(HandleDataset[CheckpointStore]):
     """Handle on the checkpoint file of one training."""
 

@@ -19,7 +19,7 @@ from ssl_kedro.gating.budget import GateConfig
 from ssl_kedro.gating.cost import NetworkCost
 
 DEFAULT: type[Backbone] = GatedResNet18
-_LATER = ("stages", "block")
+_LATER = ("separate_norms", "stages", "block")
 
 
 def backbone(architecture: str) -> type[Backbone]:
@@ -71,18 +71,59 @@ def own_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in foreign}
 
 
-def cost_at(
+def sketch(
     shape: EncoderShape, image_size: int, gate_reduction: int, *, gate_input_dependent: bool = True
-) -> NetworkCost:
-    """Cost of an encoder that is not built: no memory is taken for its weights."""
+) -> Backbone:
+    """An encoder with gates that has no values: no memory is taken for its weights."""
     with torch.device("meta"):
-        encoder = new_backbone(
+        return new_backbone(
             shape,
             image_size=image_size,
             gate_reduction=gate_reduction,
             gate_input_dependent=gate_input_dependent,
         )
-    return encoder.cost()
+
+
+def cost_at(
+    shape: EncoderShape, image_size: int, gate_reduction: int, *, gate_input_dependent: bool = True
+) -> NetworkCost:
+    """Cost of an encoder that is not built."""
+    return sketch(
+        shape, image_size, gate_reduction, gate_input_dependent=gate_input_dependent
+    ).cost()
+
+
+@dataclass(frozen=True)
+class GateOverhead:
+    """What gates add to an encoder.
+
+    Args:
+        parameters: of the gates.
+        all_parameters: of the encoder with them, and with one set of norms.
+        macs: of the gates for an image.
+        dense_macs: of the network without them.
+    """
+
+    parameters: int
+    all_parameters: int
+    macs: int
+    dense_macs: int
+
+
+def gate_overhead(shape: EncoderShape, image_size: int, gates: GateConfig) -> GateOverhead:
+    """What gates add to an encoder of a shape for images of a size in px."""
+    given = gates.reduction, gates.input_dependent
+    encoder = sketch(shape, image_size, given[0], gate_input_dependent=given[1])
+    with torch.device("meta"):
+        dense = new_backbone(shape, branches=("dense",), image_size=image_size)
+    added = sum(value.numel() for gate in encoder.gates() for value in gate.parameters())
+    cost = encoder.cost()
+    return GateOverhead(
+        added,
+        added + sum(value.numel() for value in dense.parameters()),
+        sum(block.gate for block in cost.blocks),
+        cost.dense,
+    )
 
 
 @dataclass(frozen=True)

@@ -200,18 +200,29 @@ def trained_encoder(
         InputError: a network of another kind, that no encoder here can begin with.
     """
     path = local_copy(weights.file, storage_options)
-    network: Bundled
     if weights.kind == "bundle":
-        network = load_bundle(path, MapNetwork, Encoder)
-    else:
-        network = import_weights(weights.kind, path)[0].bundled
-    if isinstance(network, BottleneckResNet):
-        network = network.encoder
-    if isinstance(network, Encoder):
-        return network
+        return encoder_of(load_bundle(path, MapNetwork, Encoder), weights.file)
+    return encoder_of(import_weights(weights.kind, path)[0], weights.file)
+
+
+def encoder_of(network: Bundled, name: str) -> Encoder:
+    """The encoder that a network is, or has the shape of.
+
+    Args:
+        network: an encoder, maps of one, or a published ResNet.
+        name: of it, for messages.
+
+    Raises:
+        InputError: a network of another kind.
+    """
+    found = network.bundled
+    if isinstance(found, BottleneckResNet):
+        found = found.encoder
+    if isinstance(found, Encoder):
+        return found
     raise InputError(
-        weights.file,
-        type(network).__name__,
+        name,
+        type(found).__name__,
         "an encoder whose shape can be trained here",
         "name the weights of an architecture that encoder.architecture knows",
     )

@@ -51,7 +51,11 @@ class EncoderConfig(EncoderShape):
             block, two for a bottleneck; None = those of a ResNet. A thinner network has fewer, for
             instance as many as learnt gates open on average.
         zero_init_residual: start each block as its shortcut, with zeros as the weights of
-            its last batch norm (Goyal et al. 2017, 5.1; SimSiam).
+            its last batch norm (Goyal et al. 2017, 5.1; SimSiam's code). PyTorch's default
+            initialisation, which thesis 5.4 has, does not.
+        separate_norms: batch norms that each branch has of its own: "blocks" = those behind the
+            convolutions of blocks, while stem and downsample share theirs (authors' code); "all" =
+            these as well, as in slimmable networks (Yu et al. 2019), which thesis 6.3.1 follows.
         stages: blocks of each stage, each stage twice as wide as the one before: (2, 2, 2, 2) is
             ResNet-18.
         block: "basic" = two 3x3 convolutions; "bottleneck" = 1x1, 3x3 and 1x1, the last to four
@@ -64,6 +68,7 @@ class EncoderConfig(EncoderShape):
     width: Annotated[int, Range(at_least=2, at_most=1024)] = 64
     inner_channels: tuple[Annotated[int, Range(at_least=1, at_most=8192)], ...] | None = None
     zero_init_residual: bool = False
+    separate_norms: Literal["blocks", "all"] = "blocks"
     stages: Stages = (2, 2, 2, 2)
     block: BlockKind = "basic"
 
@@ -117,20 +122,22 @@ class GatedBlock(nn.Module):
     ReLU(BN(conv(x))), so a masked channel need be neither computed by the convolution before it
     nor read by the one behind.
 
-    Each branch has batch norms of its own for all convolutions; the downsample's is shared (thesis
-    6.3.1, after slimmable networks).
+    Each branch has batch norms of its own for all convolutions; whether for the downsample as well,
+    the shape says (``separate_norms``).
 
     Args:
         channels: of the input, of each mask, and of the output.
         stride: of the first 3x3 convolution.
         branches: which there are.
         gates: one for each mask, or None where there is no gated branch.
+        separate: whether the gated branch has a norm of its own for the downsample.
     """
 
     conv1: nn.Conv2d
     gate: Gate | None
     gate2: Gate | None
     downsample: nn.Sequential | None
+    downsample_norm: nn.ModuleDict
 
     def __init__(
         self,
@@ -138,6 +145,8 @@ class GatedBlock(nn.Module):
         stride: int,
         branches: Sequence[Branch],
         gates: Sequence[Gate | None],
+        *,
+        separate: bool = False,
     ) -> None:
         super().__init__()
         kernels = KERNELS[len(gates)]
@@ -153,12 +162,13 @@ class GatedBlock(nn.Module):
         self.masks = len(gates)
         for place, gate in zip(("gate", "gate2"), gates, strict=False):
             self.register_module(place, gate)
-        self.downsample = None
+        self.downsample, self.downsample_norm = None, nn.ModuleDict()
         if stride != 1 or channels[0] != channels[-1]:
             self.downsample = nn.Sequential(
                 nn.Conv2d(channels[0], channels[-1], 1, stride, bias=False),
                 nn.BatchNorm2d(channels[-1]),
             )
+            self.downsample_norm = _gated_norm(channels[-1], separate)
 
     def layers(self) -> list[tuple[nn.Conv2d, nn.ModuleDict]]:
         """Convolutions and their norms by branch, in order."""
@@ -192,7 +202,10 @@ class GatedBlock(nn.Module):
             out, mask = torch.relu_(out), found[index][0]
             if mask is not None:
                 out = out * mask.to(out.dtype)[:, :, None, None]
-        shortcut = x if self.downsample is None else self.downsample(x)
+        shortcut = x
+        if self.downsample is not None:
+            first, norm = _first(self.downsample, self.downsample_norm, branch)
+            shortcut = norm(first(x))
         # In place: neither batch norm nor sum needs its output for the gradient.
         applied = [mask for mask, _ in found if mask is not None]
         decided = [decision for _, decision in found if decision is not None]
@@ -217,11 +230,14 @@ class GatedBlock(nn.Module):
 
     def folded(self, name: str, branch: Branch) -> FoldedUnit:
         """The block as plain weights."""
+        shortcut = None
+        if self.downsample is not None:
+            shortcut = folded(*_first(self.downsample, self.downsample_norm, branch))
         return FoldedUnit(
             name=name,
             stride=max(conv.stride[0] for conv, _ in self.layers()),
             layers=tuple(folded(conv, norms[branch]) for conv, norms in self.layers()),
-            shortcut=None if self.downsample is None else folded(*self.downsample),
+            shortcut=shortcut,
             gates=tuple(folded_gate(gate) for gate in self.gates()),
         )
 
@@ -240,6 +256,8 @@ class GatedResNet18(Backbone):
         super().__init__(config, **options)
         self.feature_dimensions = config.feature_dimensions
         self.stem = _stem(config.stem, config.width)
+        separate = config.separate_norms == "all" and len(self.branches) > 1
+        self.stem_norm = _gated_norm(config.width, separate)
         self.blocks = nn.ModuleDict()
         given = config.width
         places = [(stage, index) for stage, n in enumerate(config.stages) for index in range(n)]
@@ -248,7 +266,7 @@ class GatedResNet18(Backbone):
             gates = [self.new_gate(given, channels) for channels in inner]
             stride = 2 if stage > 0 and index == 0 else 1
             self.blocks[f"layer{stage + 1}_{index}"] = GatedBlock(
-                (given, *inner, returned), stride, self.branches, gates
+                (given, *inner, returned), stride, self.branches, gates, separate=separate
             )
             given = returned
         for module in self.modules():
@@ -276,7 +294,10 @@ class GatedResNet18(Backbone):
     ) -> Masked:
         """Maps of the last block, (N, D, h, w); see :class:`Encoder`."""
         self.check_branch(branch)
-        x = self.stem(self.laid_out(images, self._stem_conv))
+        conv, norm = _first(self.stem, self.stem_norm, branch)
+        x = norm(conv(self.laid_out(images, self._stem_conv)))
+        for layer in list(self.stem)[2:]:
+            x = layer(x)
         applied: list[Tensor] = []
         decided: list[Tensor] = []
         count = self.config.masks_a_block
@@ -305,7 +326,7 @@ class GatedResNet18(Backbone):
         self.check_branch(branch)
         return FoldedEncoder(
             stem=self.config.stem,
-            first=folded(self.stem[0], self.stem[1]),
+            first=folded(*_first(self.stem, self.stem_norm, branch)),
             units=tuple(block.folded(name, branch) for name, block in self.residual_blocks()),
             pixel_mean=self.pixel_mean,
             pixel_std=self.pixel_std,
@@ -316,6 +337,18 @@ class GatedResNet18(Backbone):
 def _after(side: int, conv: nn.Conv2d) -> int:
     """Side of the map behind a square convolution."""
     return (side + 2 * int(conv.padding[0]) - conv.kernel_size[0]) // conv.stride[0] + 1
+
+
+def _gated_norm(channels: int, separate: bool) -> nn.ModuleDict:
+    """The gated branch's own norm beside one that is else shared; or nothing."""
+    return nn.ModuleDict({"gated": nn.BatchNorm2d(channels)} if separate else {})
+
+
+def _first(
+    layers: nn.Sequential, own: nn.ModuleDict, branch: Branch
+) -> tuple[nn.Module, nn.Module]:
+    """The convolution that layers begin with, and a branch's norm behind it."""
+    return layers[0], own[branch] if branch in own else layers[1]
 
 
 def _stem(kind: Stem, width: int) -> nn.Sequential:

@@ -1,5 +1,6 @@
 """What encoders begin a training with: the dense weights of a trained one, pixels' statistics."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -100,4 +101,6 @@ def _is_weight(name: str, value: Tensor) -> bool:
 
 
 def _dense(name: str) -> str:
+    """The name of a branch's weight in a dense network, where stem and downsample have one norm."""
+    name = re.sub(r"(stem|downsample)_norm\.gated\.", r"\1.1.", name)
     return name.replace(".gated.", ".dense.")

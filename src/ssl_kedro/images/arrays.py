@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from ssl_kedro.core.form import Form
 from ssl_kedro.images.decode import resized_square
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig
@@ -29,7 +30,7 @@ def resized_images(images: np.ndarray, size: int) -> np.ndarray:
     result = np.empty((len(images), 3, size, size), dtype=np.uint8)
     for index, image in enumerate(images):
         picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-        result[index] = np.asarray(resized_square(picture, size)).transpose(2, 0, 1)
+        result[index] = np.asarray(resized_square(picture, Form(size))).transpose(2, 0, 1)
     return result
 
 

@@ -11,7 +11,7 @@ transparency of any kind  composited on white
 16-bit colour             the high byte, as Pillow decodes it
 EXIF orientation          applied
 animated, several pages   the first frame
-not square                the central square whose side is the shorter side
+not square                the central square whose side is the shorter side, or what a form says
 float or 32-bit grey      unreadable: white is not defined (integers up to 65535 are 16-bit)
 truncated, broken, empty  unreadable
 over the pixel limit      unreadable (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million by default, where
@@ -33,6 +33,7 @@ from threading import Lock
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from ssl_kedro.core.form import Form, with_sides
 from ssl_kedro.images.files import (
     DECODER_ERRORS,
     UnreadableImageError,
@@ -46,8 +47,8 @@ _LARGE_PX = 2**25
 _large = Lock()
 
 
-def decoded_image(source: Path | Image.Image, size: int) -> np.ndarray:
-    """One image as uint8 (3, size, size), RGB, row 0 at the top.
+def decoded_image(source: Path | Image.Image, size: int | Form) -> np.ndarray:
+    """One image as uint8 (3, size, size), RGB, row 0 at the top, or as a form has it.
 
     The image is resized with an antialiased bilinear kernel so that its shorter side is
     ``size``, and cropped to the central square. JPEG files more than four times as large
@@ -56,26 +57,26 @@ def decoded_image(source: Path | Image.Image, size: int) -> np.ndarray:
     Args:
         source: a file, whose content decides the format, not its name; or a picture in memory,
             of any mode, which is not changed.
-        size: side of the result in pixels.
+        size: side of the result in pixels, or what is to be kept of the picture.
 
     Raises:
         UnreadableImageError: it cannot be decoded; the text is the reason.
     """
     if isinstance(source, Image.Image):
         with _faults_told():
-            return _square(source, size)
-    with _opened(source) as image, _drafted(image, 2 * size, None):
-        return _square(image, size)
+            return _formed(source, size)
+    with _opened(source) as image, _drafted(image, _least(size), None):
+        return _formed(image, size)
 
 
-def decoded_inside(path: Path, offset: int, count: int, size: int) -> np.ndarray:
+def decoded_inside(path: Path, offset: int, count: int, size: int | Form) -> np.ndarray:
     """One image inside of a larger file, as :func:`decoded_image`.
 
     Args:
         path: of the file.
         offset: of the image's first byte.
         count: bytes of the image.
-        size: side of the result in pixels.
+        size: as there.
 
     Raises:
         UnreadableImageError: it cannot be decoded; the text is the reason.
@@ -89,14 +90,14 @@ def decoded_inside(path: Path, offset: int, count: int, size: int) -> np.ndarray
     return decoded_bytes(data, size)
 
 
-def decoded_bytes(data: bytes, size: int) -> np.ndarray:
+def decoded_bytes(data: bytes, size: int | Form) -> np.ndarray:
     """One image file in memory, as :func:`decoded_image`.
 
     Raises:
         UnreadableImageError: it cannot be decoded; the text is the reason.
     """
-    with _faults_told(), _header_read(data) as image, _drafted(image, 2 * size, None):
-        return _square(image, size)
+    with _faults_told(), _header_read(data) as image, _drafted(image, _least(size), None):
+        return _formed(image, size)
 
 
 def decoded_part(
@@ -198,19 +199,27 @@ def _faults_told() -> Iterator[None]:
         raise UnreadableImageError(f"cannot be decoded: {reason_of(error)}") from error
 
 
-def _square(image: Image.Image, size: int) -> np.ndarray:
-    return _pixels(resized_square(_upright(image), size))
+def _least(size: int | Form) -> int:
+    """Sides in px that a picture is decoded at, at least."""
+    return 2 * (size if isinstance(size, int) else max(size.size, size.resize or 0))
 
 
-def resized_square(image: Image.Image, size: int) -> Image.Image:
+def _formed(image: Image.Image, size: int | Form) -> np.ndarray:
+    whole = _upright(image)
+    form = Form(size) if isinstance(size, int) else size
+    if not form.whole:
+        return _pixels(resized_square(whole, form))
+    squeezed = whole.resize((form.side, form.side), Image.Resampling.BILINEAR)
+    return with_sides(_pixels(squeezed), *whole.size)
+
+
+def resized_square(image: Image.Image, form: Form) -> Image.Image:
     """Central square of an image at size x size pixels, antialiased bilinear."""
     width, height = image.size
-    if width == height == size:
+    if width == height == form.size and form.resize is None:
         return image
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    box = form.cut(width, height)
+    return image.resize((form.size, form.size), Image.Resampling.BILINEAR, box=box)
 
 
 @contextmanager

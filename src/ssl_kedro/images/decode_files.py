@@ -6,9 +6,10 @@ fast). The processes are of our own making: unlike those of multiprocessing they
 the locks of a running program nor import its main module again.
 
 Each runs this module. Protocol, for each task: one line of JSON comes in on standard input
-(``{"root", "files", "size", "pixel_limit"}``); one line of JSON goes out on standard output
-(``{"skipped": [[index, reason], ...]}``), followed by the images, uint8 (K, 3, size, size) as
-bytes. A process ends with its standard input, and so with the process that started it.
+(``{"root", "files", "form", "pixel_limit"}``); one line of JSON goes out on standard output
+(``{"skipped": [[index, reason], ...]}``), followed by the images, uint8, as
+the form has them, as bytes. A process ends with its standard input, and so with the process that
+started it.
 """
 
 import json
@@ -19,6 +20,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -28,6 +30,7 @@ from PIL import Image
 
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.cores import available_cores
+from ssl_kedro.core.form import Form
 from ssl_kedro.images.decode import decoded_image, decoded_inside
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.load import DataConfig, ImageSourceError
@@ -45,25 +48,31 @@ _FEW_BYTES = 20e6
 
 
 def file_blocks(
-    config: DataConfig, root: Path, files: Sequence[Any], total_bytes: int, done: int = 0
+    config: DataConfig,
+    form: Form,
+    root: Path,
+    files: Sequence[Any],
+    total_bytes: int,
+    done: int = 0,
 ) -> Iterator[Block]:
     """Decoded files, in order; the same whatever the number of workers.
 
     Args:
-        config: its ``size`` and ``workers``.
+        config: its ``workers``.
+        form: what is kept of each.
         root: folder of the source.
         files: path relative to root, or (path, offset, bytes) of an image inside of a file, each.
         total_bytes: of the images; many or large ones are worth several processes.
         done: how many of the files are left out, from the first on.
     """
     workers = config.workers or available_cores()
-    step = images_a_task(config.size, workers)
+    step = images_a_task(form.side, workers)
     starts = range(done, len(files), step)
     tasks = (files[start : start + step] for start in starts)
     workers = min(workers, len(starts))
     if workers <= 1 or (len(files) < _FEW_FILES and total_bytes < _FEW_BYTES):
-        return (_decoded_files(root, task, config.size) for task in tasks)
-    return _parallel(config, root, tasks, workers)
+        return (_decoded_files(root, task, form) for task in tasks)
+    return _parallel(config, form, root, tasks, workers)
 
 
 def images_a_task(size: int, workers: int) -> int:
@@ -72,9 +81,9 @@ def images_a_task(size: int, workers: int) -> int:
     return max(1, min(MOST_IMAGES_A_TASK, room))
 
 
-def _decoded_files(root: Path, files: Sequence[Any], size: int) -> Block:
-    """Several files below a root, in order, size x size px."""
-    images = np.empty((len(files), 3, size, size), dtype=np.uint8)
+def _decoded_files(root: Path, files: Sequence[Any], form: Form) -> Block:
+    """Several files below a root, in order."""
+    images = np.empty((len(files), *form.row_shape), dtype=np.uint8)
     skipped = []
     filled = 0
     # The fate of large images and odd metadata is decided in decode.py; Pillow's warnings
@@ -85,9 +94,9 @@ def _decoded_files(root: Path, files: Sequence[Any], size: int) -> Block:
         for index, file in enumerate(files):
             try:
                 if isinstance(file, str):
-                    images[filled] = decoded_image(root / file, size)
+                    images[filled] = decoded_image(root / file, form)
                 else:
-                    images[filled] = decoded_inside(root / file[0], file[1], file[2], size)
+                    images[filled] = decoded_inside(root / file[0], file[1], file[2], form)
             except UnreadableImageError as error:
                 skipped.append((index, str(error)))
             else:
@@ -98,8 +107,8 @@ def _decoded_files(root: Path, files: Sequence[Any], size: int) -> Block:
 class _Worker:
     """One decoding process; see the top of this file for the protocol."""
 
-    def __init__(self, config: DataConfig, root: Path) -> None:
-        self._config, self._root = config, root
+    def __init__(self, config: DataConfig, form: Form, root: Path) -> None:
+        self._config, self._form, self._root = config, form, root
         package = str(Path(__file__).parents[2])
         known = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(
@@ -111,11 +120,11 @@ class _Worker:
 
     def decoded(self, files: Sequence[Any]) -> Block:
         """Files as a block, decoded by the process."""
-        size = self._config.size
+        form = self._form
         task = {
             "root": str(self._root),
             "files": list(files),
-            "size": size,
+            "form": asdict(form),
             "pixel_limit": Image.MAX_IMAGE_PIXELS,
         }
         tasks, answers = self._process.stdin, self._process.stdout
@@ -129,10 +138,10 @@ class _Worker:
             raise self._ended(files)
         skipped = json.loads(line)["skipped"]
         count = len(files) - len(skipped)
-        content = answers.read(count * 3 * size * size)
-        if len(content) < count * 3 * size * size:
+        content = answers.read(count * form.row_bytes)
+        if len(content) < count * form.row_bytes:
             raise self._ended(files)
-        return np.frombuffer(content, dtype=np.uint8).reshape(count, 3, size, size), skipped
+        return np.frombuffer(content, dtype=np.uint8).reshape(count, *form.row_shape), skipped
 
     def close(self) -> None:
         """End the process, which ends with its standard input."""
@@ -155,7 +164,7 @@ def _shown(file: Any) -> str:
 
 
 def _parallel(
-    config: DataConfig, root: Path, tasks: Iterable[Sequence[Any]], workers: int
+    config: DataConfig, form: Form, root: Path, tasks: Iterable[Sequence[Any]], workers: int
 ) -> Iterator[Block]:
     idle: SimpleQueue[_Worker] = SimpleQueue()
 
@@ -168,7 +177,7 @@ def _parallel(
 
     with ExitStack() as stack:
         for _ in range(workers):
-            worker = _Worker(config, root)
+            worker = _Worker(config, form, root)
             stack.callback(worker.close)
             idle.put(worker)
         # The threads only wait for the processes.
@@ -183,7 +192,8 @@ def main() -> None:
     for line in sys.stdin.buffer:
         task = json.loads(line)
         Image.MAX_IMAGE_PIXELS = task["pixel_limit"]
-        images, skipped = _decoded_files(Path(task["root"]), task["files"], task["size"])
+        form = Form(**task["form"])
+        images, skipped = _decoded_files(Path(task["root"]), task["files"], form)
         answers.write(json.dumps({"skipped": skipped}).encode() + b"\n")
         answers.write(images.tobytes())
         answers.flush()

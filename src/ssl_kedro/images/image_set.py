@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ssl_kedro.core.form import is_whole, pixels_of
 from ssl_kedro.core.rows import rows_of
 
 _BLOCK_BYTES = 32 * 2**20
@@ -30,7 +31,8 @@ class ImageSet:
     """One part of a source.
 
     Args:
-        images: uint8 (N, 3, H, W), RGB, C-contiguous: an array, or a read-only memory map.
+        images: uint8 (N, 3, H, W), RGB, C-contiguous: an array, or a read-only memory map. Whole
+            pictures are rows (N, 3 S S + 4): see :mod:`ssl_kedro.core.form`.
         labels: int64 (N,), indices into ``class_names``; None where unlabelled.
         class_names: in the order of the labels; empty where unlabelled.
         source: name of the source, e.g. "textures".
@@ -50,7 +52,8 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        square = is_whole(images) or (images.ndim == 4 and images.shape[1] == 3)
+        if images.dtype != np.uint8 or not square:
             raise ValueError(
                 f"images: expected uint8 (N, 3, H, W), found {images.dtype} {images.shape}"
             )
@@ -100,10 +103,12 @@ class ImageSet:
             raise ValueError("channel statistics need at least one image, found none")
         total = np.zeros(3, dtype=np.uint64)
         squares = np.zeros(3, dtype=np.uint64)
-        for pixels in self._blocks(np.arange(len(self))):
+        count = 0
+        for rows in self._blocks(np.arange(len(self))):
+            pixels = pixels_of(rows) if is_whole(rows) else rows
+            count += pixels.size // 3
             total += pixels.sum(axis=(0, 2, 3), dtype=np.uint64)
             squares += np.square(pixels, dtype=np.uint16).sum(axis=(0, 2, 3), dtype=np.uint64)
-        count = self.images.size // 3
         mean = total / count
         # Clipped because of rounding: a variance of 0 may come out as -1e-12.
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from ssl_kedro.core.config import POSITIVE, Config, ConfigError, Range
 from ssl_kedro.core.errors import SettingError
 from ssl_kedro.core.extras import absent, how_to_install
+from ssl_kedro.core.form import Form
 from ssl_kedro.core.plugins import module_names, modules
 from ssl_kedro.core.remote import at_hand, check_scheme
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Split = Literal["pretrain", "train", "eval"]
 PACKAGE = "ssl_kedro.images.sources"
-_OPTIONS = ("labels", "image_key", "label_key", "subset", "train_split", "eval_split")
+_OPTIONS = ("resize", "labels", "image_key", "label_key", "subset", "train_split", "eval_split")
 _COUNT, _GENERATED = Range(at_least=1), Range(at_least=1, at_most=10_000_000)
 
 
@@ -46,6 +47,10 @@ class DataConfig(Config):
             ``npz`` or ``csv``, a pattern of tar files (``webdataset``) or a name on the Hugging
             Face Hub (``huggingface``), also elsewhere (``s3://...``); None for textures and digits.
         size: height and width of the stored images in pixels.
+        resize: shorter side in px that pictures are brought to before the central square of
+            ``size`` px is cut out (torchvision's ``Resize`` and ``CenterCrop``). Those to pre-train
+            on are then kept whole, squeezed into a square of that side, so that crops reach their
+            borders. None = central squares of the shorter side, throughout.
         limit: at most so many images of each training part, the classes as equal in number
             as they can be; None keeps all.
         eval_limit: the same for the evaluation part.
@@ -75,6 +80,7 @@ class DataConfig(Config):
     source: str = "textures"
     root: str | None = None
     size: Annotated[int, Range(at_least=8, at_most=1024)] = 32
+    resize: Annotated[int | None, Range(at_least=8, at_most=1024)] = None
     limit: Annotated[int | None, _COUNT] = None
     eval_limit: Annotated[int | None, _COUNT] = None
     eval_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
@@ -109,6 +115,12 @@ class DataConfig(Config):
         if source.package and absent(source.package):
             expected = f"one whose package is installed: {how_to_install(source.package)}"
             raise ConfigError("source", self.source, expected)
+        if self.resize is not None and self.resize < self.size:
+            raise ConfigError("resize", self.resize, f"at least size, {self.size} px")
+
+    def form(self, split: Split) -> Form:
+        """What is kept of each picture of a part."""
+        return Form(self.size, self.resize, whole=split == "pretrain" and self.resize is not None)
 
     def limit_of(self, training: bool) -> tuple[str, int | None]:
         """Name and value of the limit of the training or the evaluation part."""

@@ -26,7 +26,7 @@ class PartialStore(AbstractContextManager["PartialStore"]):
 
     Args:
         folder: where; need not exist yet. Nobody else may write there.
-        row_shape: of an image, (3, S, S).
+        row_shape: of an image, (3, S, S) or (3 S S + 4,).
 
     Attributes:
         unreadable: the reason by index of each image that could not be decoded.
@@ -57,7 +57,7 @@ class PartialStore(AbstractContextManager["PartialStore"]):
         """The next block.
 
         Args:
-            images: uint8 (K, 3, S, S), those that could be read.
+            images: uint8 (K, *row_shape), those that could be read.
             unreadable: index in the block, and the reason, of each of the others.
         """
         self._array.add(images)

@@ -1,6 +1,7 @@
 """One array for all images: in memory, or a memory map that later runs reuse.
 
-A memory map is a folder ``<cache_dir>/<key>/`` with ``images.npy`` (uint8 (N, 3, S, S)),
+A memory map is a folder ``<cache_dir>/<key>/`` with ``images.npy`` (uint8 (N, 3, S, S), or
+rows of whole pictures: :mod:`ssl_kedro.core.form`),
 ``labels.npy`` (int64 (N,), where there are labels) and ``store.json`` (class names, skipped files).
 The key is a hash of everything the pixels depend on. Until it is whole it is called
 ``.<key>.part``, and whoever needs it next finishes it (:mod:`ssl_kedro.images.partial`).
@@ -23,6 +24,7 @@ from filelock import FileLock
 
 from ssl_kedro.core.errors import UserError, first_few, first_line, shown
 from ssl_kedro.core.files import free_bytes, size_of
+from ssl_kedro.core.form import Form
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.image_set import ImageSet, SkippedFile
@@ -38,8 +40,8 @@ _ABANDONED_AFTER_S = 7 * 86400.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
 
 
-# Some consecutive images of a source: uint8 (K, 3, S, S), those that could be read, and for each
-# of the others its index in the block and the reason.
+# Some consecutive images of a source: uint8 (K, *row_shape of the form), those that could be read,
+# and for each of the others its index in the block and the reason.
 Block: TypeAlias = tuple[np.ndarray, Sequence[tuple[int, str]]]
 
 
@@ -57,6 +59,7 @@ class Plan:
         paths: (count,), of the files; empty for a source without files.
         always_mapped: a memory map whatever the size.
         lost: files that were found unreadable before the images were counted.
+        form: what is kept of each image; None = squares of ``data.size``.
     """
 
     identity: tuple[Any, ...]
@@ -67,6 +70,7 @@ class Plan:
     paths: Sequence[str] = ()
     always_mapped: bool = False
     lost: tuple[SkippedFile, ...] = ()
+    form: Form | None = None
 
 
 def stored(plan: Plan, config: DataConfig) -> ImageSet:
@@ -123,16 +127,23 @@ def _written(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet:
 
 
 def _bytes(plan: Plan, config: DataConfig) -> int:
-    return plan.count * 3 * config.size**2
+    return plan.count * _form(plan, config).row_bytes
+
+
+def _form(plan: Plan, config: DataConfig) -> Form:
+    return plan.form or Form(config.size)
 
 
 def _key(plan: Plan, config: DataConfig) -> str:
-    text = json.dumps([_FORMAT, config.source, config.size, plan.count, plan.identity])
+    form = _form(plan, config)
+    # What was stored before there was a choice keeps its name.
+    other = [] if form == Form(config.size) else [asdict(form)]
+    text = json.dumps([_FORMAT, config.source, config.size, plan.count, plan.identity, *other])
     return f"{config.source}-{config.size}px-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
 def _in_memory(plan: Plan, config: DataConfig) -> ImageSet:
-    images = np.empty((plan.count, 3, config.size, config.size), dtype=np.uint8)
+    images = np.empty((plan.count, *_form(plan, config).row_shape), dtype=np.uint8)
     filled = done = 0
     reasons: dict[int, str] = {}
     with _bar(plan, config, 0) as bar:
@@ -165,7 +176,7 @@ def _read(plan: Plan, config: DataConfig, done: int) -> Iterator[Block]:
 
 
 def _write(plan: Plan, config: DataConfig, part: Path, folder: Path) -> None:
-    with PartialStore(part, (3, config.size, config.size)) as store:
+    with PartialStore(part, _form(plan, config).row_shape) as store:
         with _bar(plan, config, store.done) as bar:
             for images, unreadable in _read(plan, config, store.done):
                 store.add(images, unreadable)
@@ -232,7 +243,7 @@ def _opened(store: MappedStore, plan: Plan, config: DataConfig) -> ImageSet | No
         found = ImageSet(images, labels, names, config.source, (*skipped, *plan.lost))
     except (LookupError, TypeError, ValueError, OverflowError, OSError, EOFError):
         return None
-    if images.shape != (plan.count - len(skipped), 3, config.size, config.size):
+    if images.shape != (plan.count - len(skipped), *_form(plan, config).row_shape):
         return None
     _check_number(plan, config, found.skipped)  # whoever has made it may have allowed more
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.cores import available_cores
 from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.form import Form
 from ssl_kedro.images.decode import decoded_bytes
 from ssl_kedro.images.decode_files import TASKS_A_WORKER, WAITING_BYTES, images_a_task
 from ssl_kedro.images.files import UnreadableImageError, opened_file, reason_of
@@ -17,15 +18,16 @@ from ssl_kedro.images.load import DataConfig
 from ssl_kedro.images.store import Block
 
 
-def streamed_blocks(values: Iterable[Any], config: DataConfig) -> Iterator[Block]:
+def streamed_blocks(values: Iterable[Any], config: DataConfig, form: Form) -> Iterator[Block]:
     """Images in their order, decoded; what waits is bounded in bytes, also before it is decoded.
 
     Args:
         values: of images: their bytes, ``{"bytes", "path"}``, or None.
-        config: its ``size`` and ``workers``.
+        config: its ``workers``.
+        form: what is kept of each.
     """
     workers = config.workers or available_cores()
-    most, room = images_a_task(config.size, workers), WAITING_BYTES // (workers * TASKS_A_WORKER)
+    most, room = images_a_task(form.side, workers), WAITING_BYTES // (workers * TASKS_A_WORKER)
 
     def tasks() -> Iterator[list[Any]]:
         task, size = [], 0
@@ -39,11 +41,11 @@ def streamed_blocks(values: Iterable[Any], config: DataConfig) -> Iterator[Block
             yield task
 
     def decoded(task: list[Any]) -> Block:
-        images = np.empty((len(task), 3, config.size, config.size), np.uint8)
+        images = np.empty((len(task), *form.row_shape), np.uint8)
         filled, skipped = 0, []
         for index, value in enumerate(task):
             try:
-                images[filled] = decoded_bytes(_content(value), config.size)
+                images[filled] = decoded_bytes(_content(value), form)
                 filled += 1
             except UnreadableImageError as error:
                 skipped.append((index, str(error)))

@@ -1,4 +1,4 @@
-"""VICReg: variance, invariance, covariance (Bardes et al. 2022; thesis eq. 6.1)."""
+"""VICReg: variance, invariance, covariance (Bardes et al. 2022; thesis eq. 2.5 and 6.1)."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -16,19 +16,21 @@ class VICRegConfig(Config):
     """Weights of the three terms.
 
     Args:
-        invariance: weight of the mean squared error between the views (25).
+        invariance: weight of the squared difference between the views (25).
         variance: weight of the hinge on each dimension's standard deviation (25).
         covariance: weight of the squared off-diagonal covariances (1). The thesis prints
             25 / 25 / 1 in the order variance / covariance / invariance; paper and authors'
             scripts mean the order used here.
         convention: "thesis" adds the variance terms of both views, as the thesis and its
-            authors' code do; "official" halves that sum, as the paper's own code does.
+            authors' code do; "official" halves that sum, as the paper's own code does. "text" is
+            thesis eq. 2.5 to the letter: added, and the squared difference is summed over
+            dimensions, where the others (and the code) take their mean.
     """
 
     invariance: Annotated[float, WEIGHT] = 25.0
     variance: Annotated[float, WEIGHT] = 25.0
     covariance: Annotated[float, WEIGHT] = 1.0
-    convention: Literal["thesis", "official"] = "thesis"
+    convention: Literal["thesis", "official", "text"] = "thesis"
 
 
 def variance_term(z: Tensor) -> Tensor:
@@ -69,6 +71,8 @@ def vicreg_loss(z_1: Tensor, z_2: Tensor, config: VICRegConfig) -> tuple[Tensor,
         raise ValueError("VICReg needs a batch of at least 2 samples: its variance is over them")
     z_1, z_2 = z_1.float(), z_2.float()
     invariance = loss_average((z_1 - z_2).square().mean())
+    if config.convention == "text":
+        invariance = invariance * z_1.shape[1]
     variance = variance_term(z_1) + variance_term(z_2)
     if config.convention == "official":
         variance = variance / 2

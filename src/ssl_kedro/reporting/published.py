@@ -39,6 +39,12 @@ def published_table(table: str) -> pd.DataFrame:
     return frame
 
 
+def published_overhead() -> tuple[float, float]:
+    """What gates add in the thesis (6.3.1): shares of parameters and of MACs, fractions."""
+    content = _content("overhead_6")
+    return content["parameters_percent"] / 100, content["macs_percent"] / 100
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting as published and as run; a published None: the thesis does not state it."""

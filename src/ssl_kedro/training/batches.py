@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     """Some of the training images.
 
     Args:
-        images: uint8 (B, 3, H, W) on the device.
+        images: uint8 (B, 3, H, W) on the device, or rows of whole pictures.
         indices: int64 (B,) on the CPU, their places among all training images.
     """
 
@@ -53,7 +53,7 @@ class BatchSource:
     disk and only the batches are read. Of a batch that processes share, each takes its own rows.
 
     Args:
-        images: uint8 (N, 3, H, W), an array or a memory map.
+        images: uint8 (N, 3, H, W), or rows of whole pictures; an array or a memory map.
         batch_size: images a batch; the incomplete last batch of an epoch is left out.
         device: where the batches are wanted.
         seed: of the order.

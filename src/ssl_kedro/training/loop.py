@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.augment.whole import central_squares
 from ssl_kedro.core.collectives import leads
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.progress import progress_bar
@@ -119,7 +120,8 @@ def train_encoder(
     Arguments and errors are those of :func:`train_planned`.
     """
     result = train_planned(training, images, log, checkpoints)
-    result.method.after_training(some_images(images, training.seed))
+    size = training.method.setup.image_size
+    result.method.after_training(some_images(images, training.seed, size))
     return result
 
 
@@ -133,7 +135,7 @@ def train_planned(
 
     Args:
         training: what to do.
-        images: uint8 (N, 3, H, W), an array or a memory map.
+        images: uint8 (N, 3, H, W), or rows of whole pictures; an array or a memory map.
         log: gets a row after each epoch; on a machine that is not the first, all of them at the end
             and without its subscribers.
         checkpoints: where the state after an epoch is kept.
@@ -151,11 +153,14 @@ def train_planned(
     return train_shared(training, images, log, checkpoints)
 
 
-def some_images(images: np.ndarray, seed: int, count: int = 2000) -> np.ndarray:
-    """At most so many images (N, 3, H, W): drawn, since folders keep classes together."""
+def some_images(images: np.ndarray, seed: int, size: int, count: int = 2000) -> np.ndarray:
+    """At most so many images (N, 3, H, W): drawn, since folders keep classes together.
+
+    Of whole pictures the central squares of a size in px.
+    """
     drawn = numpy_generator(seed, "recalibration")
     chosen = drawn.choice(len(images), min(count, len(images)), replace=False)
-    return rows_of(images, np.sort(chosen))
+    return central_squares(rows_of(images, np.sort(chosen)), size)
 
 
 def train_in_process(

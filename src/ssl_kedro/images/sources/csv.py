@@ -42,7 +42,7 @@ _EXPECTED = (
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of the table ``root``; see the top of this file."""
     root, files = _found(config, split, seed)
-    return images_of_files(root, files, config)
+    return images_of_files(root, files, config, split)
 
 
 def _count(config: DataConfig, split: Split, seed: int) -> int:
@@ -154,5 +154,9 @@ def _below(folder: Path, path: str) -> str:
 
 
 SOURCE = ImageSource(
-    ("csv",), _load, count=_count, options=("labels", "image_key", "label_key"), files=_found
+    ("csv",),
+    _load,
+    count=_count,
+    options=("labels", "image_key", "label_key", "resize"),
+    files=_found,
 )

@@ -66,7 +66,7 @@ def _count(config: DataConfig, split: Split, seed: int) -> int:
 def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     """Images of the folder ``root``; see the top of this file."""
     root, files = _found(config, split, seed)
-    return images_of_files(root, files, config)
+    return images_of_files(root, files, config, split)
 
 
 def _part(root: Path, config: DataConfig, training: bool, seed: int) -> ImagePart:
@@ -197,5 +197,5 @@ def _single_class_remedy(root: Path, part: str, name: str) -> str:
 
 
 SOURCE = ImageSource(
-    ("folder", "imagenet100"), _load, count=_count, options=("labels",), files=_found
+    ("folder", "imagenet100"), _load, count=_count, options=("labels", "resize"), files=_found
 )

@@ -67,6 +67,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     digest = hashlib.sha256(found.image.encode() + kept.tobytes())
     if labels is not None:
         digest.update(labels.tobytes())
+    form = config.form(split)
     plan = Plan(
         identity=(
             config.root,
@@ -79,9 +80,10 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
         count=len(kept),
         labels=labels,
         class_names=part.class_names,
-        blocks=lambda done: streamed_blocks(_values(found, kept[done:], config), config),
+        blocks=lambda done: streamed_blocks(_values(found, kept[done:], config), config, form),
         paths=part.names.chosen(chosen),
         lost=found.lost,
+        form=form,
     )
     return stored(plan, config)
 
@@ -237,6 +239,6 @@ SOURCE = ImageSource(
     ("huggingface",),
     _load,
     count=_count,
-    options=("image_key", "label_key", "subset", "train_split", "eval_split"),
+    options=("image_key", "label_key", "subset", "train_split", "eval_split", "resize"),
     package="datasets",
 )

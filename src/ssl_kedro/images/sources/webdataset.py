@@ -106,6 +106,7 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
     if part.labels is not None:
         digest.update(part.labels.tobytes())
     total = int(index.spans[samples.rows, 1].sum())
+    form = config.form(split)
     plan = Plan(
         identity=(
             str(root.resolve()),
@@ -116,9 +117,10 @@ def _load(config: DataConfig, split: Split, seed: int) -> ImageSet:
         count=len(part),
         labels=part.labels,
         class_names=part.class_names,
-        blocks=partial(file_blocks, config, root, _Places(samples), total),
+        blocks=partial(file_blocks, config, form, root, _Places(samples), total),
         paths=part.names,
         lost=samples.lost,
+        form=form,
     )
     return replace(stored(plan, config), passed_over=index.passed_over)
 
@@ -292,4 +294,6 @@ def _given_names(root: Path, config: DataConfig) -> list[str] | None:
     return found
 
 
-SOURCE = ImageSource(("webdataset",), _load, count=_count, options=("image_key", "label_key"))
+SOURCE = ImageSource(
+    ("webdataset",), _load, count=_count, options=("image_key", "label_key", "resize")
+)

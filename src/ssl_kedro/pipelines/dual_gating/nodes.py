@@ -20,7 +20,7 @@ def part_table(parameters: DualGatingParameters, rows: pd.DataFrame, *, part: st
         dataset=parameters.published,
         is_that_dataset=parameters.on_published_data,
         published_names=parameters.transfer.published,
-        own_teacher=parameters.distillation.teacher == "vicreg",
+        teachers=parameters.distillation.shown,
     )
     return parts()[part].table(common)
 

@@ -1,19 +1,25 @@
 """Parameters of the dual_gating pipeline."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ssl_kedro.core.config import Config, ConfigError
+from ssl_kedro.encoders.frozen import InitialWeights, origin_of, place_of_weights
 from ssl_kedro.evaluation.embedding import EmbeddingConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.pipelines.dual_gating.part import parts
+from ssl_kedro.pipelines.dual_gating.row import OWN_TEACHER
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.transfer_parameters import TransferParameters
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING, DUAL_GATING_PEERS, Variant
 from ssl_kedro.pipelines.parameters import PipelineParameters, distinct, name_list
+
+# What the catalog calls teachers from files.
+TEACHERS = "teachers"
 
 PublishedData = Literal["CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100"]
 
@@ -42,15 +48,41 @@ class ChapterTransferParameters(TransferParameters):
     published: dict[str, PublishedData] = Field(default_factory=dict)
 
 
+def _name_of_file(name: str) -> str:
+    """A name for a teacher's file, which is also one in the catalog."""
+    if not re.fullmatch(r"\w+", name) or name == OWN_TEACHER:
+        raise ValueError(f"expected letters, digits and underscores, and not {OWN_TEACHER!r}")
+    return name
+
+
 class DistillationParameters(PipelineParameters):
     """Table 6.3.
 
     Args:
-        teacher: "vicreg" = the run's own dense baseline of the same seed, or the catalog
-            name of any encoder, such as "dual_gating.budget_30.encoder".
+        teacher: of students: "vicreg" = the run's own dense baseline of the same seed, a name of
+            ``files``, or the catalog name of an encoder, such as "dual_gating.budget_30.encoder".
+        teachers: of single students, where it is another.
+        files: trained encoders by name: a bundle's folder, or ``file`` and ``kind`` (one of
+            ``importers.KINDS``).
     """
 
-    teacher: str = "vicreg"
+    teacher: str = OWN_TEACHER
+    teachers: dict[Literal["simreg", "seed"], str] = Field(default_factory=dict)
+    files: dict[
+        Annotated[str, AfterValidator(_name_of_file)],
+        Annotated[InitialWeights, BeforeValidator(place_of_weights)],
+    ] = Field(default_factory=dict)
+
+    def of(self, student: str) -> str:
+        """The teacher of a student, by the student's name in reports."""
+        return next((by for who, by in self.teachers.items() if who == student), self.teacher)
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The teacher of each student for tables: a file by its kind."""
+        kinds = {name: weights.kind for name, weights in self.files.items()}
+        teachers = {student: self.of(student) for student in ("simreg", "seed")}
+        return {student: kinds.get(name, name) for student, name in teachers.items()}
 
 
 class AblationParameters(PipelineParameters):
@@ -113,12 +145,18 @@ class DualGatingParameters(EncoderPipelineParameters):
     def check_missing(self, name: str) -> None:
         """As for all, and refuse a teacher that nobody knows."""
         super().check_missing(name)
-        if name == self.distillation.teacher:
+        of = self.distillation
+        for file, weights in of.files.items():
+            if name.endswith(f".{TEACHERS}.{file}"):
+                expected = f"a file that exists, from {origin_of(weights.kind)}"
+                raise ConfigError(f"distillation.files.{file}.file", weights.file, expected)
+        keys = {"teacher": of.teacher, **{f"teachers.{who}": by for who, by in of.teachers.items()}}
+        for key in (key for key, teacher in keys.items() if teacher == name):
             raise ConfigError(
-                "distillation.teacher",
+                f"distillation.{key}",
                 name,
                 '"vicreg", or the name of an encoder that the catalog defines and an earlier run '
-                'has left, such as "dual_gating.budget_30.encoder"',
+                'has left, such as "dual_gating.budget_30.encoder", or one of distillation.files',
             )
 
     def check_seen(self, node: str, constants: Mapping[str, Any], seen: Mapping[str, Any]) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
+from ssl_kedro.pipelines.dual_gating.parameters import TEACHERS, DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
+from ssl_kedro.pipelines.dual_gating.row import OWN_TEACHER
 from ssl_kedro.pipelines.gated.graph import (
     BEST,
     FEW_LABELS,
@@ -114,9 +115,11 @@ def _taken_over(
     parameters: DualGatingParameters, models: Sequence[Model], student: Model
 ) -> dict[str, str]:
     """Catalog names of a student's teacher, and of the gates that give its channels."""
-    teacher = parameters.distillation.teacher
-    if teacher == "vicreg":
-        teacher = f"{sibling(models, student, 'vicreg').namespace}.encoder"
+    teacher = parameters.distillation.of(student.name)
+    if teacher == OWN_TEACHER:
+        teacher = f"{sibling(models, student, OWN_TEACHER).namespace}.encoder"
+    elif teacher in parameters.distillation.files:
+        teacher = f"{KEY}.{TEACHERS}.{teacher}"
     gates = f"{sibling(models, student, 'dual').namespace}.features"
     return {"teacher": teacher, "gate_features": gates}
 

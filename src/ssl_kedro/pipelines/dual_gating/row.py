@@ -10,7 +10,9 @@ import pandas as pd
 from ssl_kedro.pipelines.gated.rows import ModelRow, each_model
 from ssl_kedro.reporting.published import published_table
 
-__all__ = ["NEAREST_PRINTED", "Row", "each_model"]
+__all__ = ["NEAREST_PRINTED", "OWN_TEACHER", "Row", "each_model"]
+# Who teaches students where nothing else is said: the run's dense baseline.
+OWN_TEACHER = "vicreg"
 # Every published table has figures for it; it stands in where one has none for the run's data set.
 NEAREST_PRINTED = "CIFAR-100"
 _PUBLISHED_NAMES = {
@@ -30,14 +32,20 @@ class Row(ModelRow):
         dataset: of the thesis, whose figures stand beside.
         is_that_dataset: whether the run used it.
         published_names: the thesis' name of each data set that has one.
-        own_teacher: whether the run's dense baseline taught the students.
+        teachers: who taught each student: "vicreg" = the run's dense baseline (as where nothing is
+            said), the kind of a file, or the catalog name of an encoder.
     """
 
     number: str = ""
     dataset: str = ""
     is_that_dataset: bool = False
     published_names: Mapping[str, str] = field(default_factory=dict)
-    own_teacher: bool = True
+    teachers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def teacher(self) -> str:
+        """Who taught the model, where it is a student."""
+        return self.teachers.get(self.model, OWN_TEACHER)
 
     @property
     def seeds(self) -> int:

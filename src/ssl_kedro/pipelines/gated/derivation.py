@@ -33,14 +33,14 @@ def derive(
     kind, expected = _FROM[trained.derived]
     if not isinstance(encoder, kind):
         raise ConfigError("encoder.architecture", type(encoder).__name__, expected)
-    seen = some_images(images.images, trained.seed, parameters.frontier.recalibration)
+    size, count = parameters.data.size, parameters.frontier.recalibration
+    seen = some_images(images.images, trained.seed, size, count)
     device = resolved_device(parameters.train.device)
     if isinstance(encoder, SlimmableResNet18) and trained.width is not None:
         return encoder.at_width(trained.width, seen, device=device)
     if trained.budget is None:
         raise ValueError(f"{trained.label}: a cut network has a width or a budget")
     # Its cost is reported at the size of whole images, which views may fall short of.
-    size = parameters.data.size
     if isinstance(encoder, NestedResNet18):
         return encoder.at_budget(trained.budget, seen, image_size=size, device=device)
     return pruned(encoder, trained.budget, seen, image_size=size, device=device)

@@ -75,6 +75,11 @@ class MethodsOfRun(PipelineParameters):
         return self.views.size or self.data.size
 
     @property
+    def training_views(self) -> ViewConfig:
+        """The recipe of the views, with their size: whole pictures do not tell it."""
+        return dataclasses.replace(self.views, size=self.view_size)
+
+    @property
     def shared_options(self) -> dict[str, Config]:
         """Options that stand once for all methods that have them, by name."""
         return {"vicreg": VICRegConfig()}

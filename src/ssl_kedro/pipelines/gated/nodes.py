@@ -12,9 +12,11 @@ import numpy as np
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.errors import InputError
 from ssl_kedro.encoders.base import Encoder, EncoderShape
+from ssl_kedro.encoders.bundled import Bundled
 from ssl_kedro.encoders.classifier import with_classifier
 from ssl_kedro.encoders.factory import EncoderSetup, cost_at, shape_values
 from ssl_kedro.encoders.fingerprint import weight_fingerprint
+from ssl_kedro.encoders.frozen import encoder_of
 from ssl_kedro.evaluation.accuracies import Accuracies, Evaluator, branch_costs
 from ssl_kedro.evaluation.classifier import trained_classifier
 from ssl_kedro.evaluation.features import branch_arrays, gate_record, mean_open_channels
@@ -56,7 +58,7 @@ def pretrain(
     images: ImageSet,
     checkpoints: CheckpointStore,
     log: EpochLog,
-    teacher: Encoder | None = None,
+    teacher: Bundled | None = None,
     gate_features: Arrays | None = None,
     start: Encoder | None = None,
     *,
@@ -72,12 +74,13 @@ def pretrain(
     if gate_features is not None:
         channels = mean_open_channels(gate_record(gate_features, "train"))
         identity |= {"inner_channels": list(channels)}
-    if teacher is not None:
-        identity |= {"teacher": weight_fingerprint(teacher)}
+    teaching = None if teacher is None else encoder_of(teacher, "distillation.teacher")
+    if teaching is not None:
+        identity |= {"teacher": weight_fingerprint(teaching)}
     if start is not None:
         identity |= {"start": weight_fingerprint(start)}
     plan = planned_method(
-        parameters, data, training, teacher=teacher, inner_channels=channels, start=start
+        parameters, data, training, teacher=teaching, inner_channels=channels, start=start
     )
     return run_training(parameters, execution, images, checkpoints, log, training, plan, identity)
 
@@ -165,7 +168,7 @@ def run_training(
     result = train_encoder(
         EncoderTraining(
             method=plan,
-            views=parameters.views,
+            views=parameters.training_views,
             recipe=config,
             execution=execution.of(method_classes()[training.method]),
             seed=training.seed,

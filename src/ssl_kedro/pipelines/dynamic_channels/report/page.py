@@ -26,6 +26,7 @@ from ssl_kedro.pipelines.gated.report.data_section import data_section
 from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
+from ssl_kedro.pipelines.gated.report.overhead import overhead_section
 from ssl_kedro.pipelines.gated.report.overview import overview_sections
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
@@ -118,6 +119,7 @@ def dynamic_channels_report(
         *use_section(models, deployment, exports, paths(bundles, spaces or {})),
         *data_section(run_manifest, data_pictures),
         *channels_section(models, kept_channels),
+        *overhead_section(parameters, models),
         *gate_section(gate_responses, eval_images),
         *peers_section(parameters, peers, metrics),
         *_chapter_sections(metrics, table_5_1, parameters),

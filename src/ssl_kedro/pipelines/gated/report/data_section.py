@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ssl_kedro.augment.views import RandomViews
+from ssl_kedro.augment.whole import central_squares
 from ssl_kedro.core.seeding import numpy_generator, torch_generator
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.nodes import Arrays
@@ -38,17 +39,15 @@ def data_pictures(parameters: EncoderPipelineParameters, images: ImageSet) -> Ar
         present = np.unique(labels)
         classes = present[np.linspace(0, len(present) - 1, min(_CLASSES, len(present))).astype(int)]
         chosen = np.concatenate([order[labels[order] == of][:_OF_A_CLASS] for of in classes])
-    viewed = images.images[
-        chosen[:: max(1, len(chosen) // _IMAGES_WITH_VIEWS)][:_IMAGES_WITH_VIEWS]
-    ]
-    generator = torch_generator(parameters.seed, "data pictures")
-    batch = torch.from_numpy(np.ascontiguousarray(viewed))
-    made = RandomViews(parameters.views)
+    few = chosen[:: max(1, len(chosen) // _IMAGES_WITH_VIEWS)][:_IMAGES_WITH_VIEWS]
+    viewed = np.ascontiguousarray(images.images[few])
+    generator, size = torch_generator(parameters.seed, "data pictures"), parameters.data.size
+    batch, made = torch.from_numpy(viewed), RandomViews(parameters.training_views)
     views = torch.stack([made(batch, generator) for _ in range(_VIEWS)], dim=1)
     return {
-        "images": np.ascontiguousarray(images.images[chosen]),
+        "images": central_squares(np.ascontiguousarray(images.images[chosen]), size),
         "labels": np.full(len(chosen), -1) if labels is None else labels[chosen],
-        "viewed": batch.numpy(),
+        "viewed": central_squares(viewed, size),
         "views": (views * 255).round().to(torch.uint8).numpy(),
     }
 
