@@ -133,6 +133,8 @@ def test_the_thesis_settings_of_oxford_and_paris() -> None:
         ({"encoders": {"x": {"kind": "moco_v1"}}}, "file = None: expected a path"),
         ({"descriptors": {"database": "nowhere.npy"}}, "descriptors.queries = None"),
         ({"pooling": {"kind": "vlad"}}, "pooling.kind"),
+        ({"encoders": {"random": {"pooling": "own"}}}, 'another than "own" with kind random'),
+        ({"encoders": {"random": {"whitening": "itself"}}}, "encoders.random.whitening"),
         ({"imagesize": 3}, "there is no such key"),
         ({"search": {"index": "IFV3"}}, "search.index = 'IFV3': expected \"exact\" or a faiss"),
     ],
@@ -166,6 +168,32 @@ def test_a_data_set_may_be_called_like_an_argument(name: str) -> None:
     assert {f"{KEY}.{name}.task", "params:retrieval_eval"} <= {
         *nodes[f"{KEY}.check_data"].inputs,
     }
+
+
+def test_an_encoder_may_have_its_publishers_whitening_or_none() -> None:
+    values = merged() | {"evaluate": ["facades"]}
+    published = {"kind": "gem_ap", "file": "gem.pt", "pooling": "own", "whitening": "own"}
+    plain = values["encoders"]["random"] | {"whitening": "none", "pooling": "gem"}
+    values["encoders"] = values["encoders"] | {"gem": published, "random": plain}
+    values["ensembles"] = {"both": ["pixels", "gem"]}
+    nodes = {
+        node.name.split(".")[-1]: node for node in retrieval_eval.create_pipeline(values).nodes
+    }
+    space = f"{KEY}.facades"
+    assert f"{space}.gem.whitening" in nodes["describe_database_gem_facades"].inputs
+    assert nodes["publish_whitening_gem_facades"].outputs == [f"{space}.gem.whitening"]
+    assert f"{KEY}.gem.network" in nodes["publish_whitening_gem_facades"].inputs
+    assert not any("whitening" in name for name in nodes["describe_database_random_facades"].inputs)
+    learnt = [name for name in nodes if name.startswith("learn_whitening")]
+    assert not [name for name in learnt if "gem" in name or "random" in name]
+    # an ensemble's PCA is learnt on descriptors of the other set, whitened as its members are
+    other = f"{KEY}.other_facades.gem"
+    assert nodes["describe_database_gem_other_facades"].outputs == [f"{other}.descriptors"]
+    assert nodes["publish_whitening_gem_other_facades"].outputs == [f"{other}.whitening"]
+    p = check(values)
+    assert p.whitened_on("facades", "gem") == "own"
+    assert p.whitened_on("facades", "both") == "other_facades + own"
+    assert (p.pooled_by("random"), p.pooled_by("both")) == ("gem", "rmac + own")
 
 
 def test_an_index_is_a_node_only_where_search_is_not_exact() -> None:

@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.retrieval_eval.records import (
     TaskSummary,
 )
 from ssl_kedro.pipelines.retrieval_eval.report.page import report
+from ssl_kedro.pipelines.retrieval_eval.report.questions import answers
 from ssl_kedro.pipelines.retrieval_eval.report.tables import RANKINGS
 from ssl_kedro.pipelines.retrieval_eval.report.tables import tables as all_tables
 from ssl_kedro.reporting.manifest import run_manifest
@@ -79,6 +80,7 @@ def test_published_figures_stand_in_the_rows_of_their_encoders(
     assert classic.loc[("oxford5k", "", "wide"), "published_g"] == 58.59
     assert classic.loc[("oxford5k", "", "mine"), printed].isna().all()
     assert classic.loc[("roxford5k", "hard", "base"), printed].isna().all()
+    assert classic.loc[("oxford5k", "", "base"), "difference_g"] == pytest.approx(25 - 55.12)
     assert (classic[list(RANKINGS)] == 25).all().all()
     revisited = tables["table_3_3"].set_index(["task", "level", "encoder"])
     assert set(revisited.index.get_level_values("task")) == {"roxford5k"}
@@ -116,7 +118,8 @@ def test_the_page_shows_what_is_published_where_it_is_known(
         training_seconds=0.0,
         origins={},
     )
-    page = report(parameters(), data, results(), manifest, **tables)
+    answered = answers(parameters(), results())
+    page = report(parameters(), data, results(), manifest, **tables, **answered)
     classic, revisited = (
         page.split(f"Table 3.2: {title}</h2>")[1].split("</section>")[0]
         for title in ("oxford5k", "roxford5k, medium")
@@ -125,6 +128,9 @@ def test_the_page_shows_what_is_published_where_it_is_known(
     assert "67.85" in classic
     assert "Published, thesis Table 3.2" not in revisited
     assert "roxford5k, thesis Table 3.3" in page
+    assert "roxford5k, run less published" in page
+    assert "\N{MINUS SIGN}30.12" in classic  # 25 less 55.12
+    assert "24.00 M" in page.split("Table 3.1: encoders</h2>")[1].split("</section>")[0]
     assert "lost" in page
 
 

@@ -55,7 +55,7 @@ def test_chapter_5_is_chapter_6_with_its_own_training() -> None:
     assert published_heading("5", "CIFAR-10") == "Published (CIFAR-10, width 64, 500 epochs)"
 
 
-@pytest.mark.parametrize("chapter", ["4_pretraining", "4_decoding", "5", "6"])
+@pytest.mark.parametrize("chapter", ["3", "4_pretraining", "4_decoding", "5", "6"])
 def test_every_recipe_says_where_it_stands(chapter: str) -> None:
     assert published_in(chapter).startswith("Thesis")
     assert all(name for name, _ in published_recipe(chapter).values())

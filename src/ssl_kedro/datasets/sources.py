@@ -24,6 +24,7 @@ from ssl_kedro.encoders.frozen import (
 from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, Split, count_images, load_images
+from ssl_kedro.retrieval.described import DescribedEncoderConfig
 from ssl_kedro.retrieval.extraction import VectorStore
 from ssl_kedro.retrieval.sets import (
     RetrievalDataConfig,
@@ -237,7 +238,7 @@ class FrozenEncoderDataset(_WeightsDataset[MapNetwork]):
         **files: Any,
     ) -> None:
         super().__init__(**files)
-        self.config = TypeAdapter(FrozenEncoderConfig).validate_python(dict(encoders[name]))
+        self.config = TypeAdapter(DescribedEncoderConfig).validate_python(dict(encoders[name]))
         self._name, self._seed = name, seed
 
     def load(self) -> MapNetwork:

@@ -16,6 +16,7 @@ from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
 
 EncoderSize = Literal[32, 64, 128]
+MapResize = Literal["average", "bilinear"]
 Size = Annotated[int, Range(at_least=1, at_most=8192)]
 # (width of the window, stride, factor of ndf after it) of the blocks up to the maps.
 _BLOCKS: dict[int, tuple[tuple[int, int, int], ...]] = {
@@ -54,7 +55,7 @@ class AmdimConfig(Config):
     encoder_size: EncoderSize = 128
     use_bn: bool = False
     map_side: Annotated[int, Range(at_least=1)] | None = 23
-    map_resize: Literal["average", "bilinear"] = "average"
+    map_resize: MapResize = "average"
 
 
 class OptionalNorm(nn.Module):

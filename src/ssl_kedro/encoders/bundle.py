@@ -127,6 +127,12 @@ def load_encoder(folder: str | Path, device: torch.device | str = "cpu") -> Enco
     return load_bundle(folder, Encoder, device=device)  # type: ignore[type-abstract]
 
 
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """What an import has said of a bundle's weights; empty where they were trained here."""
+    found = _description(folder, Bundled.bundle_name).get("provenance", {})
+    return found if isinstance(found, dict) else {}
+
+
 def _description(folder: Path, what: str) -> dict[str, Any]:
     for path in (folder / CONFIG_NAME, folder / WEIGHTS_NAME):
         if not path.is_file():

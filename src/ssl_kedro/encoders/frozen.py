@@ -18,10 +18,12 @@ from ssl_kedro.core.errors import InputError
 from ssl_kedro.core.extras import require
 from ssl_kedro.core.remote import check_scheme, is_remote, local_copy
 from ssl_kedro.core.seeding import derived_seed
+from ssl_kedro.encoders.amdim import AmdimEncoder, MapResize
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.bundle import load_bundle
 from ssl_kedro.encoders.bundled import Bundled
+from ssl_kedro.encoders.descriptor_head import bundled_head, descriptor_head
 from ssl_kedro.encoders.importers import KINDS, import_weights
 from ssl_kedro.encoders.maps import MapNetwork, load_map_network
 from ssl_kedro.encoders.onnx_maps import OnnxMaps
@@ -50,6 +52,9 @@ class FrozenEncoderConfig(Config):
         width: of "random": channels of the first stage; 64 is ResNet-50.
         side: of "pixels": px.
         model: of "timm": its name there.
+        map_side: of "amdim": cells that its maps' longer side is brought to; 0 = as they come.
+        map_resize: of "amdim": "average" or "bilinear"; see
+            :class:`~ssl_kedro.encoders.amdim.AmdimConfig`.
         pixel_mean: of "onnx": that its file expects pixels to be normalised by, per channel, in
             [0, 1]; ImageNet's are (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225).
         pixel_std: the same.
@@ -67,6 +72,8 @@ class FrozenEncoderConfig(Config):
     width: Annotated[int, Range(at_least=4, at_most=1024)] = 64
     side: Annotated[int, Range(at_least=2, at_most=_MOST_PIXELS)] = 16
     model: str = ""
+    map_side: Annotated[int, Range(at_least=0, at_most=4096)] = 23
+    map_resize: MapResize = "average"
     pixel_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     pixel_std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
     adapt_batch_norm: bool = True
@@ -186,8 +193,16 @@ def frozen_encoder(
     if config.kind == "onnx":
         return OnnxMaps(path, config.pixel_mean, config.pixel_std)
     if config.kind == "bundle":
-        return load_map_network(path, config.branch)
-    return import_weights(config.kind, path)[0]
+        network = load_map_network(path, config.branch)
+        network.head = bundled_head(path)
+        return network
+    network, report = import_weights(config.kind, path)
+    network.head = descriptor_head(report.notes, report.extras)
+    if isinstance(network, AmdimEncoder):
+        network.config = dataclasses.replace(
+            network.config, map_side=config.map_side or None, map_resize=config.map_resize
+        )
+    return network
 
 
 def trained_encoder(

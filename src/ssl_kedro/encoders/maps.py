@@ -17,6 +17,7 @@ from ssl_kedro.core.config import Config
 from ssl_kedro.encoders.base import Branch, Encoder
 from ssl_kedro.encoders.bundle import BundleError, load_bundle
 from ssl_kedro.encoders.bundled import INPUT, Bundled, Normalised
+from ssl_kedro.encoders.descriptor_head import DescriptorHead
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -24,10 +25,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class MapNetwork(Bundled, ABC):
     """Images (N, 3, H, W), uint8 or float in [0, 1], RGB, to maps (N, C, h, w).
 
-    Pixels are normalised inside. ``map_channels`` is C.
+    Pixels are normalised inside. ``map_channels`` is C. ``head`` is what the weights' publisher
+    makes of the maps, where its file says so; it is no part of the network.
     """
 
     map_channels: int
+    head: DescriptorHead | None = None
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

@@ -153,7 +153,8 @@ RETRIEVAL = (
     ),
     Term(
         "Whitened on",
-        "The images that PCA-whitening was learnt on. “itself” is a leak.",
+        "The images that PCA-whitening was learnt on. “itself” is a leak; “own” is whitening that "
+        "the encoder's publisher gives out.",
         ("whitened on", "whitening", "PCA-whitening"),
     ),
     Term("Own dimension", "Region vectors at unit length, summed, at unit length: no PCA."),

@@ -71,6 +71,7 @@ class Column(Generic[R]):
         lower_is_better: a plus is then no gain.
         difference: of two models. It has its interval over seeds, as many as ``<name>_n`` or
             ``seeds`` says, and is tinted where that does not hold 0; over one seed it stays plain.
+        over: what such a difference is over, in the plural, if not seeds.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Column(Generic[R]):
     left: bool = False
     lower_is_better: bool = False
     difference: bool = False
+    over: str = "seeds"
 
 
 def beside_published(
@@ -163,12 +165,13 @@ def shown(
 
 def _over(title: str, group: str, columns: Sequence[Column[Any]], frame: pd.DataFrame) -> str:
     """Heading of a group; of differences it says what they are over."""
-    names = [column.name for column in columns if column.group == group and column.difference]
-    counts = [_seeds(name, row) for name in names for row in frame.to_dict("records")]
+    found = [column for column in columns if column.group == group and column.difference]
+    counts = [_seeds(column.name, row) for column in found for row in frame.to_dict("records")]
     known = [count for count in counts if count]
     if not known:
         return title
-    return f"{title} ({'one seed' if max(known) == 1 else '95 % interval over seeds'})"
+    over = found[0].over
+    return f"{title} ({'one seed' if max(known) == 1 else f'95 % interval over {over}'})"
 
 
 def _seeds(name: str, row: Mapping[Any, Any]) -> int:

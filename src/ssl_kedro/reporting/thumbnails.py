@@ -38,6 +38,8 @@ class Thumbnail:
         missing: what stands in its place where there is none.
         framed: whether it is set off from the others, as what these were looked for by.
         last: whether a gap follows it.
+        mark: what it turned out to be, "correct", "wrong" or "junk": each has its own line around
+            it; say so in the words too.
     """
 
     uri: str
@@ -46,6 +48,7 @@ class Thumbnail:
     missing: str = ""
     framed: bool = False
     last: bool = False
+    mark: str = ""
 
     def __html__(self) -> Markup:
         """One item of a list."""
@@ -54,7 +57,8 @@ class Thumbnail:
         )
         if not self.uri:
             picture = Markup('<span class="missing">{}</span>').format(self.missing)
-        kinds = " ".join(["framed"] * self.framed + ["last"] * (self.last or self.framed))
+        last = self.last or self.framed
+        kinds = " ".join(filter(None, ["framed" * self.framed, "last" * last, self.mark]))
         return Markup('<li class="{}" title="{}">{}<small>{}</small></li>').format(
             kinds, self.description, picture, self.words
         )

@@ -97,8 +97,10 @@ def aggregated_at(
         bounds = np.asarray(starts[first : first + _IMAGES_A_BLOCK + 1])
         block = torch.from_numpy(np.array(vectors[bounds[0] : bounds[-1]], dtype=np.float32))
         owner = torch.from_numpy(np.repeat(np.arange(len(bounds) - 1), np.diff(bounds)))
-        unit = torch.nn.functional.normalize(block, dim=1)
-        if whitening is not None:
+        if whitening is None:
+            unit = torch.nn.functional.normalize(block, dim=1)
+        else:
+            unit = whitening.prepared(block)
             # An empty region (a dead map) has no direction, which whitening would invent.
             alive = unit.abs().amax(dim=1, keepdim=True) > 0 if len(unit) else unit[:, :1] > 0
             unit = whitening.applied(unit, max(sides.values())) * alive

@@ -82,6 +82,17 @@ class RetrievalSet:
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def judged(self) -> GroundTruth:
+        """The ground truth.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.truth is None:
+            raise ValueError(f"{self.name} has no ground truth")
+        return self.truth
+
+    @property
     def own_rows(self) -> np.ndarray:
         """For each query the database row that is the same picture, -1 where none is, (Q,)."""
         if self.truth is None:

@@ -4,8 +4,9 @@ The components stand in the order of their variance, so that the first d columns
 transform are the transform to d dimensions: a sweep over d learns nothing again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -77,6 +78,49 @@ class Whitening:
         mean = torch.from_numpy(self.mean).to(vectors.device)
         projection = torch.from_numpy(self.projection[:, :wanted].copy()).to(vectors.device)
         return (vectors - mean) @ projection
+
+    def prepared(self, vectors: Tensor) -> Tensor:
+        """Pooled vectors, (M, C), as :meth:`applied` takes them: at unit length, (M, D).
+
+        Zero stays zero: an empty region (a dead map) has no direction.
+        """
+        return torch.nn.functional.normalize(vectors, dim=1)
+
+
+@dataclass(frozen=True)
+class PublishedWhitening(Whitening):
+    """A projection and a PCA that somebody has published; see ``encoders.descriptor_head``.
+
+    Args:
+        weight: (D, C), float32.
+        bias: (D,), float32.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray], power: float) -> Self:
+        """Arrays "mean", "projection" (components in columns), "variances", "weight", "bias".
+
+        Args:
+            arrays: those.
+            power: of the variances that components are divided by.
+        """
+        scale = np.maximum(arrays["variances"], np.finfo(np.float32).tiny) ** power
+        scaled = (arrays["projection"] / scale).astype(np.float32)
+        return cls(**{**arrays, "projection": scaled, "count": len(scale)})
+
+    @property
+    def reliable_dimensions(self) -> int:
+        """All: it was learnt on more than there is to see here."""
+        return self.dimensions
+
+    def prepared(self, vectors: Tensor) -> Tensor:
+        """Projected and brought to unit length; zero stays zero."""
+        weight, bias = (torch.from_numpy(a).to(vectors.device) for a in (self.weight, self.bias))
+        alive = vectors.abs().amax(dim=1, keepdim=True) > 0 if len(vectors) else vectors[:, :1] > 0
+        return torch.nn.functional.normalize(vectors @ weight.T + bias, dim=1) * alive
 
 
 def learnt_whitening(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from encoders.amdim_oracle import layers, random_state
 from ssl_kedro.encoders.amdim import AmdimEncoder
 from ssl_kedro.encoders.bundle import save_bundle
+from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.importers import WeightsError, import_weights
 from ssl_kedro.encoders.maps import load_map_network
 
@@ -50,6 +52,29 @@ def test_maps_equal_an_independent_network(tmp_path: Path, prefix: str) -> None:
     again = load_map_network(tmp_path / "bundle")
     with torch.no_grad():
         assert torch.equal(again(images), found)
+
+
+@pytest.mark.parametrize(
+    ("side", "resize", "expected"),
+    [
+        (0, "average", lambda maps: maps),
+        (3, "average", lambda maps: torch.nn.functional.adaptive_avg_pool2d(maps, (2, 3))),
+        (
+            3,
+            "bilinear",
+            lambda maps: torch.nn.functional.interpolate(maps, (2, 3), mode="bilinear"),
+        ),
+    ],
+)
+@torch.no_grad()
+def test_parameters_say_what_maps_are_brought_to(
+    tmp_path: Path, side: int, resize: Any, expected: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    torch.save(content(random_state(**SHAPE, use_bn=False)), tmp_path / "amdim.pth")
+    path, images = str(tmp_path / "amdim.pth"), torch.rand(1, 3, 150, 166)  # maps of 4 x 5
+    whole = frozen_encoder(FrozenEncoderConfig("amdim", path), 0)(images)
+    config = FrozenEncoderConfig("amdim", path, map_side=side, map_resize=resize)
+    torch.testing.assert_close(frozen_encoder(config, 0)(images), expected(whole))
 
 
 @pytest.mark.parametrize("fault", ["missing", "shape", "extra", "use_bn", "hyper", "size", "twice"])

@@ -13,6 +13,8 @@ from encoders.importers.resnet_oracle import random_state
 from ssl_kedro.encoders.amdim import AmdimConfig, AmdimEncoder
 from ssl_kedro.encoders.bottleneck_resnet import BottleneckConfig, BottleneckResNet
 from ssl_kedro.encoders.bundle import BundleError, load_encoder, save_bundle, save_encoder
+from ssl_kedro.encoders.descriptor_head import PROJECTION
+from ssl_kedro.encoders.frozen import FrozenEncoderConfig, frozen_encoder
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.importers import import_weights
 from ssl_kedro.encoders.maps import BranchMaps, MapNetwork, load_map_network
@@ -65,11 +67,14 @@ def test_provenance_and_extras_of_an_import_are_kept(tmp_path: Path) -> None:
     assert found["notes"] == {"gem_p": 2.5}
     assert found["files"] == dict(report.files)
     assert list(found["files"]) == ["gem.pt"]
-    assert found["dropped"]["fc.weight"] == "the learnt whitening, kept apart"
+    assert found["dropped"]["fc.weight"] == "the projection behind the pooling, kept apart"
     assert found["used"]["conv1.weight"] == "conv1.weight"
     extras = load_file(tmp_path / "bundle" / "extras.safetensors")
-    assert torch.equal(extras["whitening.weight"], torch.ones(2, 128))
+    assert torch.equal(extras["projection.weight"], torch.ones(2, 128))
     assert isinstance(load_map_network(tmp_path / "bundle"), BottleneckResNet)
+    head = frozen_encoder(FrozenEncoderConfig("bundle", str(tmp_path / "bundle")), 0).head
+    assert head is not None
+    assert (head.power, head.whitens, set(head.arrays)) == (2.5, False, set(PROJECTION))
 
 
 @pytest.mark.parametrize("branch", ["dense", "gated"])

@@ -179,12 +179,12 @@ def test_files_without_counts_of_batches_are_whole(tmp_path: Path) -> None:
     assert len(report.used) == len(old)
 
 
-def test_gem_keeps_its_exponent_and_its_whitening(tmp_path: Path) -> None:
+def test_gem_keeps_its_exponent_and_its_projection(tmp_path: Path) -> None:
     torch.save(gem(random_state(101, 4)), tmp_path / "w.pt")
     _, report = import_weights("gem_ap", tmp_path / "w.pt")
     assert report.notes == {"gem_p": 2.75}
-    assert report.extras["whitening.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert report.extras["whitening.bias"].tolist() == [0, 1]
+    assert report.extras["projection.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert report.extras["projection.bias"].tolist() == [0, 1]
     assert "options" in report.dropped
 
 

@@ -16,9 +16,11 @@ import torch
 from sklearn.decomposition import PCA
 
 from encoders.importers.resnet_oracle import random_state
-from ssl_kedro.core.pickles import InertObject
+from ssl_kedro.core.pickles import Allowed, InertObject, unpickled
+from ssl_kedro.encoders.descriptor_head import WHITENING
 from ssl_kedro.encoders.gated_vit import GatedViT, ViTConfig
 from ssl_kedro.encoders.importers import KINDS, WeightsError, import_weights
+from ssl_kedro.encoders.importers.pickled_arrays import ARRAYS, KeptState
 from ssl_kedro.encoders.importers.torch_file import read_inert, read_torch
 
 PICKLED = [kind for kind in KINDS if not kind.startswith("simclr")]
@@ -87,13 +89,44 @@ def test_objects_of_scikit_learn_become_stand_ins(tmp_path: Path, zipped: bool) 
         read_torch(path)
     network, report = import_weights("gem_ap", path)
     assert report.notes["gem_p"] == 3
-    assert "pca" in report.dropped
+    assert report.dropped["pca"] == "the PCA of Landmarks_clean, kept apart"
+    arrays = (pca.mean_, pca.components_, pca.explained_variance_)
+    for name, expected in zip(WHITENING, arrays, strict=True):
+        assert np.array_equal(report.extras[name].numpy(), expected.astype(np.float32))
     for name, value in network.state_dict().items():
         if name in state:
             assert torch.equal(value, state[name])
     found = read_inert(path)["pca"]["Landmarks_clean"]
     assert isinstance(found, InertObject)
     assert "sklearn.decomposition" in repr(found)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i2", "|u1", "<f2"])
+def test_arrays_in_a_pickle_are_read_without_numpys_help(order: Any, dtype: str) -> None:
+    array = np.asarray(np.arange(12).reshape(3, 4), dtype, order)
+    # Files older than NumPy 2 name its modules otherwise.
+    for name in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
+        raw = pickle.dumps([array], 2).replace(b"numpy._core.multiarray", name)
+        (found,) = unpickled(io.BytesIO(raw), Allowed(ARRAYS))
+        assert np.array_equal(found.values(), array)
+
+
+def test_what_is_no_array_of_numbers_is_a_stand_in_or_refused() -> None:
+    (found,) = unpickled(io.BytesIO(pickle.dumps([np.array([{}, None])], 2)), Allowed(ARRAYS))
+    assert isinstance(found.values(), InertObject)
+    raw = pickle.dumps([np.arange(3, dtype="<i4")], 2)
+    (found,) = unpickled(io.BytesIO(raw.replace(b"K\x03\x85", b"K\x04\x85")), Allowed(ARRAYS))
+    with pytest.raises(ValueError, match=r"shape \(4,\) in 12 bytes"):
+        found.values()
+
+
+def test_an_object_whose_state_is_kept_is_none_of_its_class() -> None:
+    raw = pickle.dumps(PCA(1).fit(np.eye(3)), 2)
+    first, second = (unpickled(io.BytesIO(raw), Allowed(ARRAYS, foreign=True)) for _ in range(2))
+    assert isinstance(first, KeptState)
+    assert not isinstance(first, PCA)
+    assert type(first) is not type(second)  # no pickle can change what another finds
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -15,6 +15,8 @@ from ssl_kedro.encoders.bundled import Bundled
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, MapNetwork
 
 IMAGENET = "ImageNet mean (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225)"
+# By what an encoder was trained; "" = nobody says.
+Trained = Literal["self-supervised", "supervised", "fine-tuned", "untrained", ""]
 CLASSIFIER = "the classifier, which is no part of the encoder"
 CHECK_KIND = "check the kind of the file"
 _SHOWN = 10
@@ -138,6 +140,7 @@ class Kind:
         network: tensors -> a network of their shape, still without them; ResNet-50 if not said.
         normalisation: of pixels, in words.
         row: in Tables 3.1-3.4 of the thesis; "" where it has none.
+        trained: without labels, with labels, or for retrieval itself.
         sources: path that the user gives -> files that are read.
     """
 
@@ -148,6 +151,7 @@ class Kind:
     network: Callable[[Selection, Path], MapNetwork] = _RESNET_50
     normalisation: str = IMAGENET
     row: str = ""
+    trained: Trained = "self-supervised"
     sources: Callable[[Path], Sequence[Path]] = lambda path: (path,)
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.pickles import DAMAGE, Allowed, InertObject, unpickled
 from ssl_kedro.encoders.importers.kind import CHECK_KIND, WeightsError
+from ssl_kedro.encoders.importers.pickled_arrays import ARRAYS, KeptState, PickledArray
 
 _REFETCH = "fetch the file from its publisher again"
 _TYPES = {
@@ -113,7 +114,8 @@ def read_inert(path: Path) -> Any:
     """Content of a file of ``torch.save``, with stand-ins for all that is not plain.
 
     Returns:
-        Dictionaries, lists, numbers, strings, tensors on the CPU and :class:`InertObject`.
+        Dictionaries, lists, numbers, strings, tensors on the CPU, NumPy's arrays and
+        :class:`InertObject`, with the attributes of scikit-learn's PCA.
 
     Raises:
         ValueError, and the other exceptions of ``DAMAGE``: the file is damaged.
@@ -167,6 +169,7 @@ _ALLOWED = Allowed(
         "collections.OrderedDict": lambda: type("Mapping", (dict,), {"__setstate__": _ignored}),
         "torch._utils._rebuild_tensor_v2": lambda: lambda *arguments: _Record(arguments),
         "torch._utils._rebuild_parameter": lambda: lambda tensor, *_: tensor,
+        **ARRAYS,
     },
     foreign=True,
     outside=_storage,
@@ -225,7 +228,7 @@ def _is_stand_in(value: Any) -> bool:
 
 
 class _Builder:
-    """Turns records into tensors, once the pickle has ended.
+    """Turns records into tensors and arrays, once the pickle has ended.
 
     Args:
         read: key of a storage -> its bytes.
@@ -241,6 +244,11 @@ class _Builder:
             raise ValueError("values nested too deeply")
         if isinstance(value, _Record):
             return self._tensor(*value.arguments)
+        if isinstance(value, PickledArray):
+            return value.values()
+        if isinstance(value, KeptState):
+            value.state = self.built(value.state, depth + 1)
+            return value
         if isinstance(value, dict):
             return {k: self.built(v, depth + 1) for k, v in value.items()}
         if isinstance(value, list | tuple):

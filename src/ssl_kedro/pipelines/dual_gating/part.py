@@ -9,7 +9,7 @@ import pandas as pd
 from ssl_kedro.core.plugins import modules
 from ssl_kedro.pipelines.dual_gating.row import Row, each_model
 from ssl_kedro.pipelines.gated import rows
-from ssl_kedro.pipelines.gated.differences import paired
+from ssl_kedro.reporting.differences import paired
 from ssl_kedro.reporting.table import RUN, Column, beside_published, computed
 
 LESS_DUAL = "Less dual gating"

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from ssl_kedro.pipelines.gated.differences import (
+from ssl_kedro.pipelines.gated.variants import capitalised_title
+from ssl_kedro.reporting.differences import (
     UNKNOWN,
     PairedDifference,
     mean_and_std,
     paired_difference,
 )
-from ssl_kedro.pipelines.gated.variants import capitalised_title
 from ssl_kedro.reporting.table import Column, budget, word
 
 

@@ -14,7 +14,6 @@ from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import image_source
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.gated.differences import paired
 from ssl_kedro.pipelines.gated.graph import Made, PlannedModel, budget_tags, named
 from ssl_kedro.pipelines.gated.nodes import evaluator, extract
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
@@ -28,6 +27,7 @@ from ssl_kedro.pipelines.gated.rows import (
     whole_percent,
 )
 from ssl_kedro.pipelines.parameters import ParameterError
+from ssl_kedro.reporting.differences import paired
 from ssl_kedro.reporting.table import RUN, Column, word
 
 

@@ -1,24 +1,20 @@
-"""Nodes of chapter 3: from images to descriptors, from descriptors to scores."""
+"""Nodes of chapter 3 from images to descriptors; ``ranking_nodes`` has those that follow."""
 
 import dataclasses
 import logging
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from typing import Any
 
 import numpy as np
 
-from ssl_kedro.core.cluster import HERE, Workers, spread
+from ssl_kedro.core.cluster import spread
 from ssl_kedro.encoders.maps import MapNetwork, network_fingerprint
 from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.records import (
     Data,
-    Evaluation,
     Extraction,
-    Sweep,
     TaskSummary,
 )
+from ssl_kedro.retrieval.described import head_arrays
 from ssl_kedro.retrieval.descriptors import (
     aggregated,
     checked_descriptors,
@@ -30,15 +26,9 @@ from ssl_kedro.retrieval.extraction import (
     adapted,
     extract_vectors,
 )
-from ssl_kedro.retrieval.ground_truth.model import GroundTruth
-from ssl_kedro.retrieval.scoring import chance_scores, ranking_scores, whitened_scores
-from ssl_kedro.retrieval.searcher import (
-    Searcher,
-    index_of,
-    reranked,
-)
+from ssl_kedro.retrieval.scoring import chance_scores
 from ssl_kedro.retrieval.sets import RetrievalSet
-from ssl_kedro.retrieval.whitening import Whitening, learnt_whitening
+from ssl_kedro.retrieval.whitening import PublishedWhitening, Whitening, learnt_whitening
 
 Arrays = dict[str, np.ndarray]
 
@@ -88,7 +78,7 @@ def extract(
 ) -> Extraction:
     """Pooled vectors of all images, into the stores; what is there already is kept."""
     config, resize = parameters.encoders[encoder], parameters.resize(encoder)
-    described, pooling = data[task.name], parameters.pooling
+    described, pooling = data[task.name], config.pooling_of(parameters.pooling, network)
     identity = {
         "network": network_fingerprint(network),
         "adapted_to": described.fingerprint if config.adapt_batch_norm else None,
@@ -127,8 +117,26 @@ def learn_whitening(extraction: Extraction, database_vectors: VectorStore) -> Ar
     return dataclasses.asdict(learnt) | {"count": np.array([learnt.count])}
 
 
-def _whitening(arrays: Arrays) -> Whitening:
+def publish_whitening(
+    parameters: RetrievalEvalParameters, network: MapNetwork, *, encoder: str
+) -> Arrays:
+    """The whitening that an encoder's publisher gives out with it."""
+    return head_arrays(parameters.encoders[encoder].head_of(network))
+
+
+def whitening_of(parameters: RetrievalEvalParameters, encoder: str, arrays: Arrays) -> Whitening:
+    """A whitening from the arrays that it is kept as."""
+    if "weight" in arrays:
+        power = parameters.encoders[encoder].whitening_power
+        return PublishedWhitening.of_arrays(arrays, power)
     return Whitening(**{**arrays, "count": int(arrays["count"][0])})  # type: ignore[arg-type]
+
+
+def wanted_dimensions(parameters: RetrievalEvalParameters, whitening: Whitening) -> int:
+    """As many as asked for and reliable; all of a published one."""
+    if isinstance(whitening, PublishedWhitening):
+        return whitening.dimensions
+    return min(parameters.whitening.dimensions, whitening.reliable_dimensions)
 
 
 def describe_database(
@@ -136,6 +144,8 @@ def describe_database(
     extraction: Extraction,  # noqa: ARG001  says that the store is complete
     database_vectors: VectorStore,
     whitening: Arrays | None = None,
+    *,
+    encoder: str,
 ) -> np.ndarray:
     """One descriptor an image, (N, d); whitened where a whitening is given.
 
@@ -143,12 +153,11 @@ def describe_database(
     """
     learnt, dimensions = None, None
     if whitening:
-        learnt = _whitening(whitening)
-        wanted, possible = parameters.whitening.dimensions, learnt.reliable_dimensions
-        dimensions = min(wanted, possible)
-        if wanted > possible:
+        learnt = whitening_of(parameters, encoder, whitening)
+        dimensions, wanted = wanted_dimensions(parameters, learnt), parameters.whitening.dimensions
+        if wanted > dimensions:
             reason = f"was learnt from {learnt.count:,} vectors of length {len(learnt.mean)}"
-            _log.info("%d dimensions in place of %d: whitening %s", possible, wanted, reason)
+            _log.info("%d dimensions in place of %d: whitening %s", dimensions, wanted, reason)
     return aggregated(database_vectors.vectors(), database_vectors.starts(), learnt, dimensions)
 
 
@@ -159,10 +168,12 @@ def describe_queries(
     query_vectors: VectorStore,
     descriptors: np.ndarray,
     whitening: Arrays | None = None,
+    *,
+    encoder: str,
 ) -> np.ndarray:
     """One descriptor a query, (Q, d): of its own image, or its row of the database."""
     if extraction.queries is not None:
-        return describe_database(parameters, extraction, query_vectors, whitening)
+        return describe_database(parameters, extraction, query_vectors, whitening, encoder=encoder)
     return np.array(descriptors[task.own_rows])
 
 
@@ -195,7 +206,7 @@ def check_own_descriptors(
     own_queries: np.ndarray,
 ) -> Arrays:
     """A user's descriptors at unit length, refused where they do not fit the ground truth."""
-    truth, files = _truth(task), parameters.descriptors
+    truth, files = task.judged, parameters.descriptors
     database, queries = checked_descriptors(
         {
             "database": (own_database, len(truth.database), files.database),
@@ -203,105 +214,3 @@ def check_own_descriptors(
         }
     )
     return {"descriptors": database, "query_descriptors": queries}
-
-
-def index(parameters: RetrievalEvalParameters, descriptors: np.ndarray) -> Any:
-    """A faiss index of the database's descriptors."""
-    with _workers(parameters) as workers:
-        return index_of(descriptors, parameters.search, parameters.seed, workers)
-
-
-def _workers(parameters: RetrievalEvalParameters) -> AbstractContextManager[Workers]:
-    """Those of the extraction, where the database is searched in pieces."""
-    if parameters.search.shards == 1:
-        return nullcontext(HERE)
-    return spread(parameters.extract.processes, parameters.extract.cluster)
-
-
-def search(
-    parameters: RetrievalEvalParameters,
-    descriptors: np.ndarray,
-    query_descriptors: np.ndarray,
-    index: Any = None,
-) -> Arrays:
-    """Global search: database indices, best first, (K, Q); full where the search is exact."""
-    with _workers(parameters) as workers:
-        searcher = Searcher(descriptors, index, parameters.search, parameters.seed, workers)
-        return {"g": searcher.rankings(query_descriptors)}
-
-
-def rerank(
-    parameters: RetrievalEvalParameters,
-    task: RetrievalSet,
-    descriptors: np.ndarray,
-    query_descriptors: np.ndarray,
-    rankings: Arrays,
-    index: Any = None,
-) -> Arrays:
-    """Rankings after query expansion, database-side augmentation and both, (K, Q) each."""
-    own = task.own_rows
-    with _workers(parameters) as workers:
-        searcher = Searcher(descriptors, index, parameters.search, parameters.seed, workers)
-        return reranked(searcher, query_descriptors, rankings["g"], own, parameters.reranking)
-
-
-def score(
-    parameters: RetrievalEvalParameters,
-    task: RetrievalSet,
-    descriptors: np.ndarray,
-    query_descriptors: np.ndarray,
-    rankings: Arrays,
-    reranked: Arrays,
-) -> Evaluation:
-    """Scores of every ranking, and what they were made with."""
-    truth, usable = _truth(task), np.asarray(query_descriptors.any(axis=1))
-    sets = ("own",) if parameters.own_descriptors else parameters.whitening_sets(task.name)
-    return Evaluation(
-        whitened_on=sets[0],
-        cropped=task.cropped,
-        dimensions=int(descriptors.shape[1]),
-        index=parameters.search.index,
-        rankings={
-            name: ranking_scores(found, truth, usable)
-            for name, found in {**rankings, **reranked}.items()
-        },
-    )
-
-
-def sweep(
-    parameters: RetrievalEvalParameters,
-    extraction: Extraction,
-    task: RetrievalSet,
-    database_vectors: VectorStore,
-    query_vectors: VectorStore,
-    **found: Arrays,
-) -> Sweep:
-    """Global search at other dimensions and with whitening learnt elsewhere.
-
-    Whitenings are by the set that each was learnt on; the task's first one is evaluated at all
-    dimensions.
-    """
-    wanted = parameters.whitening
-    queries = task.own_rows if extraction.queries is None else query_vectors
-    scores = partial(whitened_scores, _truth(task), database_vectors, queries)
-    whitenings = nested(found).get("whitenings", {})
-    learnt = {name: _whitening(arrays) for name, arrays in whitenings.items()}
-    sets = parameters.whitening_sets(task.name)
-    main = next((learnt[name] for name in sets if name in learnt), None)
-    # At most what the whitening set spans.
-    reachable = sorted({d for d in wanted.sweep if main is not None and d <= main.dimensions})
-    return Sweep(
-        dimensions=dict(zip(reachable, scores(main, reachable), strict=True)),
-        whitened_on={
-            name: scores(w, [min(wanted.dimensions, w.reliable_dimensions)])[0]
-            for name, w in learnt.items()
-        },
-        true_dimension=scores(None, [None])[0] if wanted.true_dimension else None,
-        channels=extraction.database.channels if wanted.true_dimension else None,
-    )
-
-
-def _truth(task: RetrievalSet) -> GroundTruth:
-    if task.truth is None:
-        raise ValueError(f"{task.name} has no ground truth")
-    return task.truth

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.remote import check_scheme, is_remote
-from ssl_kedro.encoders.frozen import FrozenEncoderConfig, check_present
+from ssl_kedro.encoders.frozen import check_present
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.pipelines.parameters import (
     Names,
@@ -19,6 +19,7 @@ from ssl_kedro.pipelines.parameters import (
     checked_device,
     without_nulls,
 )
+from ssl_kedro.retrieval.described import NONE, OWN, RUN, DescribedEncoderConfig
 from ssl_kedro.retrieval.descriptors import PoolingConfig
 from ssl_kedro.retrieval.extraction import ExtractConfig
 from ssl_kedro.retrieval.index import empty_index
@@ -26,8 +27,8 @@ from ssl_kedro.retrieval.ranking import RerankingConfig
 from ssl_kedro.retrieval.searcher import SearchConfig
 from ssl_kedro.retrieval.sets import RetrievalDataConfig, Source, effective_config
 
-# A dataset's name in ``whitening.learn_on`` for itself, and for no whitening at all.
-ITSELF, NONE = "itself", "none"
+# A dataset's name in ``whitening.learn_on`` for itself; "none" is for no whitening at all.
+ITSELF = "itself"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # faiss, PCA and memory go no further.
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
@@ -103,10 +104,15 @@ class GalleryConfig(Config):
     Args:
         queries: rows of a gallery.
         results: shown of each query, best first.
+        compared: queries of a data set for which all encoders' results are shown (Figures 3.4 to
+            3.6); 0 = none.
+        encoders: of which these are shown, at most, those that find most.
     """
 
     queries: Annotated[int, Range(at_least=1, at_most=20)] = 4
     results: Annotated[int, Range(at_least=1, at_most=20)] = 8
+    compared: Annotated[int, Range(at_least=0, at_most=4)] = 1
+    encoders: Annotated[int, Range(at_least=1, at_most=20)] = 14
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ class RetrievalEvalParameters(PipelineParameters):
     dataset: DatasetOverride = Field(default_factory=DatasetOverride)
     evaluate: Names = ()
     datasets: dict[str, RetrievalDataConfig] = Field(default_factory=dict)
-    encoders: dict[str, FrozenEncoderConfig] = Field(default_factory=dict)
+    encoders: dict[str, DescribedEncoderConfig] = Field(default_factory=dict)
     use: Names = ()
     ensembles: Annotated[dict[str, Names], BeforeValidator(without_nulls)] = Field(
         default_factory=dict
@@ -261,10 +267,34 @@ class RetrievalEvalParameters(PipelineParameters):
             return (self.descriptors.name,)
         return (*self.present_encoders, *self.present_ensembles)
 
-    def whitening_sets(self, task: str) -> tuple[str, ...]:
-        """Data sets that whitening for a task is learnt on, "none" among them; first = main."""
+    def whitening_sets(self, task: str, encoder: str = "") -> tuple[str, ...]:
+        """Data sets that whitening for a task is learnt on; first = main.
+
+        "none" is among them, and "own" alone for an encoder whose publisher's it is.
+        """
+        config = self.encoders.get(encoder)
+        if config is not None and config.whitening != RUN:
+            return (config.whitening,)
         sets = (task if name == ITSELF else name for name in self.whitening.learn_on)
         return tuple(dict.fromkeys(sets))
+
+    def members(self, described: str) -> Names:
+        """The encoders of an ensemble; of an encoder itself."""
+        return self.ensembles.get(described, (described,))
+
+    def whitened_on(self, task: str, described: str) -> str:
+        """The set that an encoder's or ensemble's whitening was learnt on, for tables."""
+        if self.own_descriptors:
+            return OWN
+        sets = (self.whitening_sets(task, member)[0] for member in self.members(described))
+        return " + ".join(dict.fromkeys(sets))
+
+    def pooled_by(self, described: str) -> str:
+        """Kind of pooling of an encoder or ensemble, for tables; "" of a user's descriptors."""
+        if self.own_descriptors:
+            return ""
+        kinds = (self.encoders[member].pooling for member in self.members(described))
+        return " + ".join(dict.fromkeys(self.pooling.kind if k == RUN else k for k in kinds))
 
     def resize(self, encoder: str) -> Resize:
         """Size of the images that an encoder sees."""

@@ -7,9 +7,10 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.retrieval_eval import nodes
-from ssl_kedro.pipelines.retrieval_eval.parameters import NONE, RetrievalEvalParameters
-from ssl_kedro.pipelines.retrieval_eval.report import figures, page, tables
+from ssl_kedro.pipelines.retrieval_eval import nodes, ranking_nodes
+from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
+from ssl_kedro.pipelines.retrieval_eval.report import figures, numbers, page, questions, tables
+from ssl_kedro.retrieval.described import NONE, OWN, RUN
 
 KEY = "retrieval_eval"
 PARAMETERS = {"parameters": f"params:{KEY}"}
@@ -118,28 +119,51 @@ def _extract_node(space: Space) -> Node:
 
 def _database_node(parameters: RetrievalEvalParameters, space: Space) -> Node:
     own, whitening = ["extraction", "database_vectors"], _main_whitening(parameters, space)
-    return space.node(nodes.describe_database, own, "descriptors", **PARAMETERS, **whitening)
+    describe = given(nodes.describe_database, encoder=space.encoder)
+    return space.node(describe, own, "descriptors", **PARAMETERS, **whitening)
+
+
+def _whitenings(parameters: RetrievalEvalParameters, space: Space) -> dict[str, str]:
+    """Whitenings of an encoder for a task by the set that they were learnt on, the main one first.
+
+    One that its publisher gives out is "own", and kept with the task.
+    """
+    return {
+        name: Space(space.task if name == OWN else name, space.encoder).name("whitening")
+        for name in parameters.whitening_sets(space.task, space.encoder)
+        if name != NONE
+    }
 
 
 def _main_whitening(parameters: RetrievalEvalParameters, space: Space) -> dict[str, str]:
     """The whitening that makes a task's descriptors, where there is one."""
-    main = parameters.whitening_sets(space.task)[0]
-    return {} if main == NONE else {"whitening": Space(main, space.encoder).name("whitening")}
+    main = parameters.whitening_sets(space.task, space.encoder)[0]
+    return {} if main == NONE else {"whitening": _whitenings(parameters, space)[main]}
+
+
+def _publish_node(space: Space) -> Node:
+    """The whitening of an encoder's publisher; evaluations need no file of weights then."""
+    function = given(nodes.publish_whitening, encoder=space.encoder)
+    network = f"{KEY}.{space.encoder}.network"
+    return space.node(function, [], "whitening", tags=["extract"], network=network, **PARAMETERS)
 
 
 def _encoder_nodes(parameters: RetrievalEvalParameters, space: Space) -> list[Node]:
     """Descriptors of one encoder for one task, and its sweep."""
     task = PARAMETERS | {"task": _task_data(space.task)}
-    sets = [name for name in parameters.whitening_sets(space.task) if name != NONE]
-    whitenings = {f"whitenings.{n}": Space(n, space.encoder).name("whitening") for n in sets}
+    found = {f"whitenings.{name}": at for name, at in _whitenings(parameters, space).items()}
     queries = ["extraction", "query_vectors", "descriptors"]
     main = _main_whitening(parameters, space)
     stores = ["extraction", "database_vectors", "query_vectors"]
+    describe = given(nodes.describe_queries, encoder=space.encoder)
+    sweep = given(ranking_nodes.sweep, encoder=space.encoder)
+    published = parameters.encoders[space.encoder].whitening == OWN
     return [
         _extract_node(space),
+        *([_publish_node(space)] if published else []),
         _database_node(parameters, space),
-        space.node(nodes.describe_queries, queries, "query_descriptors", **task, **main),
-        space.node(nodes.sweep, stores, "sweep", **task, **whitenings),
+        space.node(describe, queries, "query_descriptors", **task, **main),
+        space.node(sweep, stores, "sweep", **task, **found),
     ]
 
 
@@ -149,12 +173,17 @@ def _whitening_nodes(parameters: RetrievalEvalParameters, name: str) -> list[Nod
     ensembles = parameters.present_ensembles.values()
     for encoder in parameters.present_encoders:
         space = Space(name, encoder)
-        if name not in parameters.tasks:
+        whitening = parameters.encoders[encoder].whitening
+        member = any(encoder in members for members in ensembles)
+        if name not in parameters.tasks and (whitening == RUN or member):
             made.append(_extract_node(space))
-            if any(encoder in members for members in ensembles):
+            if whitening == OWN:
+                made.append(_publish_node(space))
+            if member:
                 made.append(_database_node(parameters, space))
-        own = ["extraction", "database_vectors"]
-        made.append(space.node(nodes.learn_whitening, own, "whitening"))
+        if whitening == RUN:
+            own = ["extraction", "database_vectors"]
+            made.append(space.node(nodes.learn_whitening, own, "whitening"))
     return made
 
 
@@ -181,12 +210,13 @@ def _own_descriptors_node(space: Space) -> Node:
 def _search_nodes(parameters: RetrievalEvalParameters, space: Space) -> list[Node]:
     """Index where search is not exact, rankings, re-ranking and scores."""
     index = [] if parameters.search.index == "exact" else ["index"]
-    task = PARAMETERS | {"task": _task_data(space.task)}
-    made = [space.node(nodes.index, ["descriptors"], "index", **PARAMETERS)] if index else []
+    task, of = PARAMETERS | {"task": _task_data(space.task)}, ranking_nodes
+    made = [space.node(of.index, ["descriptors"], "index", **PARAMETERS)] if index else []
+    score = given(of.score, encoder=space.encoder)
     made += [
-        space.node(nodes.search, [*DESCRIBED, *index], "rankings", **PARAMETERS),
-        space.node(nodes.rerank, [*DESCRIBED, "rankings", *index], "reranked", **task),
-        space.node(nodes.score, [*DESCRIBED, "rankings", "reranked"], "evaluation", **task),
+        space.node(of.search, [*DESCRIBED, *index], "rankings", **PARAMETERS),
+        space.node(of.rerank, [*DESCRIBED, "rankings", *index], "reranked", **task),
+        space.node(score, [*DESCRIBED, "rankings", "reranked"], "evaluation", **task),
     ]
     if not parameters.own_descriptors:
         tags, own = ["evaluate", "report"], ["rankings", "evaluation"]
@@ -213,12 +243,14 @@ def _report_nodes(parameters: RetrievalEvalParameters) -> list[Node]:
     both = {"data": DATA} | results
     manifest, origins = {"manifest": f"{KEY}.run_manifest"}, {"origins": f"{KEY}.origins"}
     made = {name: f"{KEY}.{name}" for name in TABLES}
-    of_page = PARAMETERS | both | manifest | made | shown
+    compared = {"questions": f"{KEY}.questions", "supervision": f"{KEY}.supervision"}
+    of_page = PARAMETERS | both | manifest | made | compared | shown
     return [
-        _shared_node(tables.collect, found, results["results"]),
-        _shared_node(tables.metrics, both, f"{KEY}.metrics"),
+        _shared_node(numbers.collect, found, results["results"]),
+        _shared_node(numbers.metrics, both, f"{KEY}.metrics"),
         _shared_node(tables.tables, PARAMETERS | results, made),
-        _shared_node(tables.describe_run, PARAMETERS | both | origins, manifest["manifest"]),
+        _shared_node(questions.answers, PARAMETERS | results, compared),
+        _shared_node(numbers.describe_run, PARAMETERS | both | origins, manifest["manifest"]),
         _shared_node(figures.dimensions, both, f"{KEY}.dimensions"),
         _shared_node(page.report, of_page, f"{KEY}.report"),
     ]

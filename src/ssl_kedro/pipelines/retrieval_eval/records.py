@@ -61,11 +61,14 @@ class Evaluation:
     """Scores of one encoder on one task.
 
     Args:
-        whitened_on: data set that whitening was learnt on, "none", or "own".
+        whitened_on: data set that whitening was learnt on, "none", or "own": of the encoder's
+            publisher, or the user's.
         cropped: whether queries were cut to their boxes.
         dimensions: of the descriptors.
         index: "exact" or a faiss factory string.
         rankings: by ranking ("g", "aqe", "dba", "dba_aqe", "alpha_qe") and level.
+        pooled_by: kind of pooling, "own" for that of an encoder's publisher; "" where a user's
+            descriptors are evaluated.
     """
 
     whitened_on: str
@@ -73,6 +76,7 @@ class Evaluation:
     dimensions: int
     index: str
     rankings: dict[str, Levels]
+    pooled_by: str = ""
 
     @property
     def level(self) -> str:

@@ -19,6 +19,7 @@ KINDS = {
         publisher="Steiner et al. 2022, in timm (supervised on ImageNet-21k and ImageNet)",
         file="model.safetensors or pytorch_model.bin of vit_{tiny,small}_patch16_224",
         hosted="https://huggingface.co/timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k (or small)",
+        trained="supervised",
         read=read_timm_vit,
         network=vision_transformer(_HALF, _HALF),
         normalisation="mean 0.5 and deviation 0.5",

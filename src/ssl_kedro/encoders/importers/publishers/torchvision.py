@@ -16,7 +16,11 @@ def read_torchvision(path: Path) -> Selection:
 
 
 _kind = partial(
-    Kind, publisher="torchvision (supervised on ImageNet)", hosted=HOSTED, read=read_torchvision
+    Kind,
+    publisher="torchvision (supervised on ImageNet)",
+    hosted=HOSTED,
+    trained="supervised",
+    read=read_torchvision,
 )
 KINDS = {
     "torchvision_resnet18": _kind(

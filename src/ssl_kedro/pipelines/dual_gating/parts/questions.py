@@ -23,14 +23,14 @@ from ssl_kedro.pipelines.dual_gating.part import (
     Part,
 )
 from ssl_kedro.pipelines.dual_gating.row import Row, each_model
-from ssl_kedro.pipelines.gated.differences import (
+from ssl_kedro.pipelines.gated.variants import FAMILIES
+from ssl_kedro.reporting.differences import (
     UNKNOWN,
     PairedDifference,
     mean_and_std,
     paired,
     paired_difference,
 )
-from ssl_kedro.pipelines.gated.variants import FAMILIES
 from ssl_kedro.reporting.number_format import DASH
 from ssl_kedro.reporting.table import Column
 

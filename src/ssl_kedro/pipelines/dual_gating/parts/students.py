@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ssl_kedro.pipelines.dual_gating.part import BUDGET, MODEL, SEEDS, Part, measured
 from ssl_kedro.pipelines.dual_gating.row import OWN_TEACHER, Row, each_model
-from ssl_kedro.pipelines.gated.differences import mean_and_std
 from ssl_kedro.pipelines.gated.variants import DUAL_GATING
+from ssl_kedro.reporting.differences import mean_and_std
 from ssl_kedro.reporting.table import (
     LESS_PUBLISHED,
     PUBLISHED,

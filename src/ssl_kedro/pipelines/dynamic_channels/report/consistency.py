@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.pipelines.gated.differences import PairedDifference, paired
 from ssl_kedro.pipelines.gated.records import Evaluation, TrainingRecord
 from ssl_kedro.pipelines.gated.rows import BUDGET, MODEL, ModelRow, each_model
 from ssl_kedro.pipelines.gated.variants import budget_percent, name_of
+from ssl_kedro.reporting.differences import PairedDifference, paired
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.table import RUN, Column, computed, shown
 

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from ssl_kedro.evaluation.fine_tuning import FineTuningConfig
-from ssl_kedro.pipelines.gated.differences import paired
 from ssl_kedro.pipelines.gated.rows import BRANCH, BUDGET, MODEL, ModelRow, each_branch
 from ssl_kedro.pipelines.gated.variants import capitalised_title
 from ssl_kedro.pipelines.parameters import budget_name
+from ssl_kedro.reporting.differences import paired
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import percent, plain
 from ssl_kedro.reporting.table import Column, computed, shown

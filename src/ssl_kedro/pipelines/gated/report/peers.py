@@ -9,13 +9,6 @@ from typing import Literal
 import pandas as pd
 
 from ssl_kedro.evaluation.accuracies import Accuracies
-from ssl_kedro.pipelines.gated.differences import (
-    UNKNOWN,
-    PairedDifference,
-    mean_and_std,
-    paired,
-    paired_difference,
-)
 from ssl_kedro.pipelines.gated.inference.records import Measurement
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.records import Evaluation
@@ -27,6 +20,13 @@ from ssl_kedro.pipelines.gated.variants import (
     name_of,
     variant_of,
     width_of,
+)
+from ssl_kedro.reporting.differences import (
+    UNKNOWN,
+    PairedDifference,
+    mean_and_std,
+    paired,
+    paired_difference,
 )
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import plain, three_digits

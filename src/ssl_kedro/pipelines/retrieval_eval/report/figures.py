@@ -66,7 +66,7 @@ def gallery(
         raise ValueError(f"a gallery of {task.name} needs its images and its ground truth")
     level, ranked = evaluation.level, rankings["g"]
     precisions = evaluation.rankings["g"][level].ap
-    chosen = _spread_over(precisions, parameters.gallery.queries)
+    chosen = spread_queries(precisions, parameters.gallery.queries)
     shown = min(parameters.gallery.results, len(ranked))
     made = Figure(figsize=(1.15 * (shown + 1) + 0.2, 1.35 * max(len(chosen), 1) + 0.5), dpi=110)
     axes = made.subplots(max(len(chosen), 1), shown + 1, squeeze=False)
@@ -77,7 +77,7 @@ def gallery(
         own = int(task.own_rows[query])
         asked = (database, own) if task.queries is None else (task.queries, query)
         _picture(axes[row, 0], *asked, f"query, AP {100 * (precisions[query] or 0):.0f}")
-        judged = _judged(truth, level, query, own)
+        judged = judged_images(truth, level, query, own)
         for column, image in enumerate(ranked[:shown, query], start=1):
             if image >= 0:
                 _picture(axes[row, column], database, int(image), str(column))
@@ -98,7 +98,7 @@ def gallery(
     return made
 
 
-def _spread_over(ap: Sequence[float | None], count: int) -> list[int]:
+def spread_queries(ap: Sequence[float | None], count: int) -> list[int]:
     """Queries at even steps from the best to the worst AP."""
     found = {query: value for query, value in enumerate(ap) if value is not None}
     known = sorted(found, key=lambda query: -found[query])
@@ -107,7 +107,7 @@ def _spread_over(ap: Sequence[float | None], count: int) -> list[int]:
     return [known[round(at)] for at in np.linspace(0, len(known) - 1, count)]
 
 
-def _judged(truth: GroundTruth, level: str, query: int, own_row: int) -> dict[int, str]:
+def judged_images(truth: GroundTruth, level: str, query: int, own_row: int) -> dict[int, str]:
     """What each judged image is for a query; others are wrong."""
     found: dict[int, str] = {}
     of_level = truth.levels[level]

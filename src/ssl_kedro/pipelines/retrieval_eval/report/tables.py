@@ -1,28 +1,18 @@
-"""All of a run in numbers: metrics, manifest, and Tables 3.1 to 3.4 beside the published ones."""
+"""Tables 3.1 to 3.4 of a run beside the published ones."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.pipelines.entrance import nested
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
-from ssl_kedro.pipelines.retrieval_eval.records import (
-    Data,
-    Evaluation,
-    Extraction,
-    Results,
-    Sweep,
-    entries,
-)
-from ssl_kedro.reporting.manifest import run_manifest
+from ssl_kedro.pipelines.retrieval_eval.records import Evaluation, Extraction, Results, entries
 from ssl_kedro.reporting.number_format import DASH, plain
 from ssl_kedro.reporting.published import published_table
-from ssl_kedro.reporting.run_sections import passed_over_by
-from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, computed, word
-from ssl_kedro.retrieval.scoring import MeanScore, flat_scores
+from ssl_kedro.reporting.table import PUBLISHED, RUN, Column, beside_published, computed, word
+from ssl_kedro.retrieval.scoring import MeanScore
 
 # The last one is not in the thesis.
 RANKINGS = {
@@ -32,58 +22,8 @@ RANKINGS = {
     "dba_aqe": "+ DBA + AQE",
     "alpha_qe": "alpha-QE",
 }
+PRINTED = ("g", "aqe", "dba", "dba_aqe")
 PRECISIONS = {"map": "mAP", "mp5": "mP@5", "mp10": "mP@10"}
-
-
-def collect(**found: Evaluation | Extraction | Sweep) -> Results:
-    """All of a run; names such as "evaluations.facades.pixels" say what each is."""
-    return Results(**nested(found))
-
-
-def metrics(data: Data, results: Results) -> dict[str, float]:
-    """The numbers of the run under flat keys, fractions.
-
-    ``<task>.<encoder>.<ranking>.map`` for classic ground truth,
-    ``<task>.<encoder>.<ranking>.{easy,medium,hard}.{map,mp5,mp10}`` for revisited; beside them
-    ``<task>.chance``, and per encoder ``whitened_on.<set>``, ``dimensions.<d>`` and
-    ``true_dimension``.
-    """
-    flat: dict[str, float] = {}
-    for task, encoder, evaluation in entries(results.evaluations):
-        flat |= flat_scores(data[task].chance, f"{task}.chance")
-        for ranking, scores in evaluation.rankings.items():
-            flat |= flat_scores(scores, f"{task}.{encoder}.{ranking}")
-    for task, encoder, sweep in entries(results.sweeps):
-        prefix = f"{task}.{encoder}"
-        for name, means in sweep.whitened_on.items():
-            flat |= flat_scores(means, f"{prefix}.whitened_on.{name}")
-        for d, means in sweep.dimensions.items():
-            flat |= flat_scores(means, f"{prefix}.dimensions.{d}")
-        flat |= flat_scores(sweep.true_dimension or {}, f"{prefix}.true_dimension")
-    return flat
-
-
-def describe_run(
-    parameters: RetrievalEvalParameters, data: Data, results: Results, origins: Mapping[str, str]
-) -> dict[str, Any]:
-    """Versions, commit, data, seed, device and cost of the run."""
-    extractions = entries(results.extractions)
-    parts = [(task, part) for task, _, found in extractions for part in found.parts]
-    skipped = {(f"{task}/{name}", why) for task, part in parts for name, why in part.skipped}
-    config = parameters.extract
-    return run_manifest(
-        seed=parameters.seed,
-        data={
-            "images": {task: found.images for task, found in data.items()},
-            "fingerprints": {task: found.fingerprint or "none" for task, found in data.items()},
-            "skipped": sorted(skipped),
-            "passed_over": passed_over_by(found.passed_over for found in data.values()),
-        },
-        execution={"device": config.device, "precision": config.precision},
-        parameters=parameters.as_written,
-        training_seconds=sum(part.seconds for _, part in parts),
-        origins=origins,
-    )
 
 
 def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, pd.DataFrame]:
@@ -91,7 +31,7 @@ def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, p
 
     Table 3.1 has a row an encoder and task, 3.2 and 3.3 one a task, encoder and level ("" for
     the classic protocol, which 3.3 leaves out), 3.4 one a dimension besides (empty: the encoder's
-    own, not whitened).
+    own, not whitened). Differences are run less published.
     """
     rows = published_rows(parameters)
     extracted = [
@@ -117,13 +57,22 @@ def tables(parameters: RetrievalEvalParameters, results: Results) -> dict[str, p
     }
 
 
-def _printed(table: str, value: str, **where: object) -> float | None:
-    """A figure of the thesis, None where it has none for such a row."""
+def _printed(table: str, value: str, **where: object) -> Any:
+    """A figure of the thesis, NaN where it has none for such a row."""
     found = published_table(table)
     for column, wanted in where.items():
         same = found[column].isna() if wanted is None else found[column] == wanted
         found = found[same]
-    return None if found.empty else float(found[value].iloc[0])
+    return math.nan if found.empty else found[value].iloc[0]
+
+
+def _always(_: object) -> bool:
+    """Figures stand beside those of the same data; what was done otherwise is a list of its own."""
+    return True
+
+
+def _millions(count: Any, _: float) -> str:
+    return f"{count / 1e6:,.2f} M" if count else DASH
 
 
 def published_rows(parameters: RetrievalEvalParameters) -> dict[str, str]:
@@ -156,18 +105,20 @@ class _Extracted:
     def seconds(self) -> float:
         return sum(part.seconds for part in self.found.parts)
 
+    def printed(self, value: str) -> Any:
+        return _printed("3.1", value, row=self.config.row)
+
 
 EXTRACTIONS: tuple[Column[_Extracted], ...] = (
     Column("task", lambda of: of.task, "Data set", text=word),
     Column("encoder", lambda of: of.encoder, "Encoder", text=word),
     Column("kind", lambda of: of.config.kind),
     Column("branch", lambda of: of.config.branch if of.config.kind == "bundle" else ""),
-    Column("row", lambda of: of.config.row),
     Column(
         "parameters",
         lambda of: of.found.parameters,
         "Parameters",
-        text=lambda count, _: f"{count / 1e6:,.2f} M" if count else DASH,
+        text=_millions,
     ),
     Column("channels", lambda of: of.found.database.channels, "C", text=word),
     Column("image_size", lambda of: of.parameters.resize(of.encoder).side, "px", text=word),
@@ -185,7 +136,22 @@ EXTRACTIONS: tuple[Column[_Extracted], ...] = (
         "images/s",
         text=lambda speed, _: plain(speed, 1),
     ),
-    Column("published_parameters", lambda of: _printed("3.1", "parameters", row=of.config.row)),
+    Column("row", lambda of: of.config.row or None, "Method", PUBLISHED, word),
+    Column("published_model", lambda of: of.printed("model"), "Model", PUBLISHED, word),
+    Column(
+        "published_epochs",
+        lambda of: of.printed("epochs"),
+        "Epochs",
+        PUBLISHED,
+        lambda count, _: f"{count:.0f}",
+    ),
+    Column(
+        "published_parameters",
+        lambda of: of.printed("parameters"),
+        "Parameters",
+        PUBLISHED,
+        _millions,
+    ),
 )
 
 
@@ -202,20 +168,23 @@ class _Scored:
     def map(self, ranking: str) -> float:
         return 100 * self.evaluation.rankings[ranking][self.level].map
 
-    def published_map(self, ranking: str) -> float | None:
-        return None if self.level else _printed("3.2", ranking, dataset=self.task, row=self.row)
+    def published_map(self, ranking: str) -> float:
+        if self.level:
+            return math.nan
+        return float(_printed("3.2", ranking, dataset=self.task, row=self.row))
 
     def precision(self, name: str) -> float:
         return 100 * float(getattr(self.evaluation.rankings["g"][self.level], name))
 
-    def published_precision(self, name: str) -> float | None:
-        return _printed("3.3", name, dataset=self.task, row=self.row, level=self.level)
+    def published_precision(self, name: str) -> float:
+        return float(_printed("3.3", name, dataset=self.task, row=self.row, level=self.level))
 
 
 _SETTING: tuple[Column[_Scored], ...] = (
     Column("task", lambda of: of.task),
     Column("level", lambda of: of.level),
     Column("encoder", lambda of: of.encoder, "Encoder", text=word),
+    Column("pooled_by", lambda of: of.evaluation.pooled_by or None, "Pooled by", text=word),
     Column("whitened_on", lambda of: of.evaluation.whitened_on, "Whitened on", text=word),
     Column("cropped", lambda of: of.evaluation.cropped),
     Column("dimensions", lambda of: of.evaluation.dimensions, "d", text=word),
@@ -227,21 +196,30 @@ RERANKING = (
         for name, heading in RANKINGS.items()
     ),
     *(
-        Column(
-            f"published_{name}",
-            partial(_Scored.published_map, ranking=name),
+        column
+        for name in PRINTED
+        for column in beside_published(
+            name,
             RANKINGS[name],
-            PUBLISHED,
+            partial(_Scored.map, ranking=name),
+            partial(_Scored.published_map, ranking=name),
+            comparable=_always,
         )
-        for name in ("g", "aqe", "dba", "dba_aqe")
     ),
 )
 REVISITED = (
     *_SETTING,
     *(Column(name, partial(_Scored.precision, name=name)) for name in PRECISIONS),
     *(
-        Column(f"published_{name}", partial(_Scored.published_precision, name=name))
+        column
         for name in PRECISIONS
+        for column in beside_published(
+            name,
+            "",
+            partial(_Scored.precision, name=name),
+            partial(_Scored.published_precision, name=name),
+            comparable=_always,
+        )
     ),
 )
 
@@ -258,10 +236,15 @@ class _Swept:
     row: str
 
     @property
-    def published(self) -> float | None:
+    def map(self) -> float:
+        return 100 * self.score.map
+
+    @property
+    def published(self) -> float:
         if self.level or not self.row:
-            return None
-        return _printed("3.4", "map", dataset=self.task, row=self.row, dimension=self.dimension)
+            return math.nan
+        where = {"dataset": self.task, "row": self.row, "dimension": self.dimension}
+        return float(_printed("3.4", "map", **where))
 
 
 DIMENSIONS: tuple[Column[_Swept], ...] = (
@@ -269,6 +252,6 @@ DIMENSIONS: tuple[Column[_Swept], ...] = (
     Column("level", lambda of: of.level),
     Column("encoder", lambda of: of.encoder),
     Column("dimension", lambda of: of.dimension, dtype="Int64"),
-    Column("map", lambda of: 100 * of.score.map, dtype="float64"),
-    Column("published_map", lambda of: of.published, dtype="float64"),
+    Column("map", lambda of: of.map, dtype="float64"),
+    *beside_published("map", "", lambda of: of.map, lambda of: of.published, comparable=_always),
 )

@@ -1,4 +1,4 @@
-"""Differences of two models over the seeds that both have, and their columns in a table."""
+"""Differences of two models over what both have, seeds or queries, and their columns in a table."""
 
 import math
 import statistics
@@ -12,12 +12,12 @@ R = TypeVar("R")
 
 
 class PairedDifference(NamedTuple):
-    """Difference of two models over the seeds that both have, in percentage points.
+    """Difference of two models over the seeds, or queries, that both have, in percentage points.
 
     Args:
-        mean: NaN without a common seed.
-        std: sample deviation (n - 1); NaN below two common seeds.
-        n: number of common seeds.
+        mean: NaN without a common one.
+        std: sample deviation (n - 1); NaN below two common ones.
+        n: number of common ones.
     """
 
     mean: float
@@ -32,7 +32,7 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     """Mean and deviation of ours - theirs over common seeds; a NaN value does not count.
 
     Args:
-        ours: fractions by seed.
+        ours: fractions by seed, or by query.
         theirs: the same.
     """
     values = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
@@ -56,8 +56,9 @@ def paired(
     *,
     counted: bool = True,
     lower_is_better: bool = False,
+    over: str = "seeds",
 ) -> tuple[Column[R], ...]:
-    """A difference over seeds, its deviation and, if ``counted``, the number of seeds."""
+    """A difference over what ``over`` says, its deviation and, if ``counted``, their number."""
     found: tuple[Column[R], ...] = (
         Column(
             name,
@@ -67,6 +68,7 @@ def paired(
             signed_with_std,
             lower_is_better=lower_is_better,
             difference=True,
+            over=over,
         ),
         Column(f"{name}_std", lambda row: difference(row).std),
     )
