@@ -20,12 +20,12 @@ from ssl_kedro.core.files import DamagedFileError
 from ssl_kedro.datasets.rooms import RoomsDataset
 from ssl_kedro.pipelines import dual_gating, dynamic_channels, retrieval_eval
 from ssl_kedro.pipelines.assembly.nodes import assemble
-from ssl_kedro.pipelines.assembly.parameters import AssembleParameters
+from ssl_kedro.pipelines.assembly.parameters import AssembleParameters, data_key
 from ssl_kedro.pipelines.assembly.tables import Assembly
 from ssl_kedro.pipelines.dual_gating.assembled import ASSEMBLY
 from ssl_kedro.pipelines.dynamic_channels.assembled import ASSEMBLY as CHAPTER_5
 from ssl_kedro.pipelines.retrieval_eval.assembled import ASSEMBLY as CHAPTER_3
-from ssl_kedro.reporting.published import data_key, published_table
+from ssl_kedro.reporting.published import published_table
 
 CONF = Path(__file__).parents[2] / "conf"
 PIPELINES = {"dual_gating": ASSEMBLY, "dynamic_channels": CHAPTER_5, "retrieval_eval": CHAPTER_3}

@@ -39,11 +39,6 @@ def published_table(table: str) -> pd.DataFrame:
     return frame
 
 
-def data_key(dataset: str) -> str:
-    """A data set of the thesis as sources, environments and parameters name it: "cifar10"."""
-    return dataset.lower().replace("-", "")
-
-
 @dataclass(frozen=True)
 class Setting:
     """One setting as published and as run; a published None: the thesis does not state it."""

@@ -13,8 +13,9 @@ import pandas as pd
 
 from ssl_kedro.core.errors import InputError, nearest
 from ssl_kedro.datasets.rooms import Made, Room
+from ssl_kedro.pipelines.assembly.parameters import data_key
 from ssl_kedro.pipelines.assembly.tables import Assembly, Figure, SpanningTable
-from ssl_kedro.reporting.published import changes, compared, data_key, published_recipe
+from ssl_kedro.reporting.published import changes, compared, published_recipe
 from ssl_kedro.reporting.table import RUN, Column, beside_published, budget, computed, word
 
 _HEADINGS = {

@@ -11,8 +11,9 @@ import pandas as pd
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.errors import nearest
 from ssl_kedro.datasets.rooms import Room
+from ssl_kedro.pipelines.assembly.parameters import data_key
 from ssl_kedro.reporting.glossary import ENCODERS, Term
-from ssl_kedro.reporting.published import data_key, published_table
+from ssl_kedro.reporting.published import published_table
 
 
 @dataclass(frozen=True)

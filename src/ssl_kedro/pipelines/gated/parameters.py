@@ -21,7 +21,7 @@ from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.evaluation.overview import OverviewConfig
 from ssl_kedro.gating.cost import NetworkCost
-from ssl_kedro.pipelines.assembly.parameters import ASSEMBLE, AssembleParameters
+from ssl_kedro.pipelines.assembly.parameters import ASSEMBLE, AssembleParameters, data_key
 from ssl_kedro.pipelines.gated.embed_parameters import (
     EMBED,
     FIND,
@@ -44,7 +44,6 @@ from ssl_kedro.pipelines.parameters import (
     checked_graphs,
     checked_workers,
 )
-from ssl_kedro.reporting.published import data_key
 
 
 def _with_list_of_shares(value: Any) -> Any:
