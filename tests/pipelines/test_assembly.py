@@ -204,18 +204,18 @@ def test_every_data_set_has_an_environment_that_runs_on_it(pipeline: str) -> Non
 
 
 def test_nothing_of_it_is_in_a_run_without_the_tag() -> None:
-    for found in (dual_gating, dynamic_channels):
+    for name, found in (("dual_gating", dual_gating), ("dynamic_channels", dynamic_channels)):
         plain = found.PIPELINE.create_pipeline({})
         assert "assemble" not in {tag for node in plain.nodes for tag in node.tags}
         only = found.PIPELINE.create_pipeline({}, ["assemble"])
-        assert [node.name for node in only.nodes] == ["assemble"]
+        assert [node.name for node in only.nodes] == [f"{name}.assemble"]
         with pytest.raises(ConfigError, match="assemble without other tags"):
             found.PIPELINE.create_pipeline({}, ["assemble", "frontier"])
         with pytest.raises(ConfigError, match=r"assemble.runs.*did you mean 'cifar10'"):
             found.PIPELINE.create_pipeline({"assemble": {"runs": {"cifar-10": "a"}}}, ["assemble"])
     base = yaml.safe_load((CONF / "base/parameters_retrieval_eval.yml").read_text("utf-8"))
     only = retrieval_eval.PIPELINE.create_pipeline(base["retrieval_eval"], ["assemble"])
-    assert [node.name for node in only.nodes] == ["assemble"]
+    assert [node.name for node in only.nodes] == ["retrieval_eval.assemble"]
 
 
 def test_the_command_writes_tables_and_page(project: Project) -> None:

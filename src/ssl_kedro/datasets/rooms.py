@@ -92,7 +92,7 @@ class Room:
                 datetime.fromisoformat(found["created"]),
                 found["versions"]["ssl_kedro"] or UNKNOWN,
                 found["git_commit"] or UNKNOWN,
-                pd.json_normalize(found["parameters"]).iloc[0].to_dict(),
+                {str(k): v for k, v in pd.json_normalize(found["parameters"]).iloc[0].items()},
                 by_origin=False,
             )
 

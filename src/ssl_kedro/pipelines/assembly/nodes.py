@@ -84,6 +84,7 @@ def assemble_nodes(assembly: Assembly, parameters: _Assembled, asked: Sequence[s
             {"parameters": f"params:{key}.assemble", "rooms": f"{key}.rooms"},
             made | {"report": f"{key}.assembled"},
             name=assemble.__name__,
+            namespace=key,
             tags=[ASSEMBLE],
         )
     ]

@@ -191,7 +191,8 @@ def assembled_rows(
 ) -> Iterator[AssembledRow]:
     """All printed rows, each with what the run of its data set has for it."""
     found = {name: run.rows(name) if run is not None else {} for name, run in runs.items()}
-    for printed in table.printed.to_dict("records"):
+    for record in table.printed.to_dict("records"):
+        printed = {str(name): value for name, value in record.items()}
         dataset = printed[table.dataset]
         key = tuple(_text(printed[name]) for name in table.keys)
         run = runs[dataset]
