@@ -9,7 +9,7 @@ from typing import Any
 
 import ssl_kedro
 
-TABLE_6_1 = ("method", "branch", "budget_percent", "linear_top1", "flop_reduction")
+TABLE_6_1 = ("method", "branch", "budget_percent", "linear_top1", "flop_reduction", "linear_std")
 
 
 def leave(

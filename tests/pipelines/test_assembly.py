@@ -32,10 +32,10 @@ PIPELINES = {"dual_gating": ASSEMBLY, "dynamic_channels": CHAPTER_5, "retrieval_
 CIFAR = {"data.source": "cifar10", "data.size": 32, "train.epochs": 20, "encoder.width": 64}
 # Measured at 50 % as the thesis prints it plus or minus a little, and nothing at 10 and 30 %.
 ROWS = (
-    ("vicreg", "dense", None, 90.11, None),
-    ("vicreg_gating", "gated", 50, 90.2, 50.62),
-    ("dual_gating", "dense", "50.0", 91.2, None),
-    ("dual_gating", "gated", 50, 90.4, 50.02),
+    ("vicreg", "dense", None, 90.11, None, 0.25),
+    ("vicreg_gating", "gated", 50, 90.2, 50.62, 0.5),
+    ("dual_gating", "dense", "50.0", 91.2, None, None),
+    ("dual_gating", "gated", 50, 90.4, 50.02, 0.5),
 )
 
 
@@ -73,6 +73,8 @@ def test_two_rooms_make_one_table(tmp_path: Path) -> None:
     assert gated["difference_flop_reduction"] == pytest.approx(50.62 - 51.62)
     other = row(frame, dataset="STL-10", method="vicreg")
     assert (other["linear_top1"], other["run"]) == (90.11, "stl10/night")
+    assert "90.11 ± 0.25" in made["report"] and "91.11 ± 0.03" in made["report"]
+    assert "are measured, by 2 runs, in Table 6.1." in made["report"]
     assert "Epochs 20 (500)" in dual["differs"] and "Epochs" not in other["differs"]
 
 
@@ -102,7 +104,7 @@ def test_the_latest_run_stands_unless_another_is_named(tmp_path: Path) -> None:
         ("cifar10/old", "2026-03-01T22:00:00+00:00", 2.0),
         ("", "2026-03-01T23:00:00+00:00", 3.0),
     ):
-        rows = [("vicreg", "dense", None, linear, None)]
+        rows = [("vicreg", "dense", None, linear, None, None)]
         leave(tmp_path, room, "table_6_1", TABLE_6_1, rows, shared=CIFAR, made=made)
     leave(tmp_path, "cifar10", "table_6_4", ("model",), [], shared=CIFAR)
     for named, linear in (({}, 3.0), ({"cifar10": "cifar10/new"}, 1.0), ({"cifar10": "base"}, 3.0)):

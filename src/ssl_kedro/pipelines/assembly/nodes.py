@@ -22,7 +22,7 @@ from ssl_kedro.pipelines.assembly.rows import (
 from ssl_kedro.pipelines.assembly.tables import Assembly, SpanningTable
 from ssl_kedro.pipelines.entrance import given, refuse_others
 from ssl_kedro.reporting.html import Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import DASH
+from ssl_kedro.reporting.number_format import DASH, listed
 from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, shown
 
 
@@ -117,7 +117,7 @@ def _page(assembly: Assembly, parts: Sequence[_Part]) -> str:
             "Assembled",
             f"{printed - lacking} of the {printed} figures that the thesis prints in "
             f"{len(parts)} tables are measured, by {len(used)} runs"
-            + (f", in Tables {', '.join(some)}." if some else "."),
+            + (f", in Table{'s' * (len(some) > 1)} {listed(some)}." if some else "."),
         ),
         ("Made by", _code(used)),
     ]

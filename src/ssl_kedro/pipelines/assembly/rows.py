@@ -214,6 +214,7 @@ def columns(table: SpanningTable) -> tuple[Column[AssembledRow], ...]:
         *(measured for measured, _, _ in figures),
         *(published for _, published, _ in figures),
         *(difference for _, _, difference in figures),
+        *(one for figure in table.figures for one in _deviations(figure)),
         Column("run", lambda of: of.run and of.run.room.name),
         Column("made", lambda of: of.run and of.run.made.time),
         Column("version", lambda of: of.run and of.run.made.version),
@@ -244,9 +245,22 @@ def _figure(figure: Figure) -> tuple[Column[AssembledRow], ...]:
     def measured(of: AssembledRow) -> float:
         return of.measured(figure)
 
+    def published(of: AssembledRow) -> float:
+        return of.published(figure)
+
     return (
         Column(figure.name, measured, figure.heading, RUN),
-        *beside_published(figure.name, figure.heading, measured, lambda of: of.published(figure)),
+        *beside_published(figure.name, figure.heading, measured, published),
+    )
+
+
+def _deviations(figure: Figure) -> tuple[Column[AssembledRow], ...]:
+    """Columns that the page prints behind a figure, as their names say."""
+    if not figure.std:
+        return ()
+    return (
+        Column(f"{figure.name}_std", lambda of: of.found.get(figure.std)),
+        Column(f"published_{figure.name}_std", lambda of: of.printed.get(figure.std)),
     )
 
 

@@ -24,11 +24,13 @@ class Figure:
         name: of its column in the thesis' table, and in the assembled one.
         heading: on the page.
         column: of a run's table; "" = the same.
+        std: column of its deviation in both, where they have it; "" = none.
     """
 
     name: str
     heading: str
     column: str = ""
+    std: str = ""
 
 
 @dataclass(frozen=True)

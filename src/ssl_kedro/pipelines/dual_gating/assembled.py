@@ -5,7 +5,7 @@ from ssl_kedro.pipelines.dual_gating.plan import KEY
 from ssl_kedro.pipelines.dual_gating.row import PUBLISHED_NAMES
 
 _BUDGET = {"budget_percent": "budget_percent"}
-_LINEAR = Figure("linear_top1", "Linear")
+_LINEAR = Figure("linear_top1", "Linear", std="linear_std")
 _REDUCTION = Figure("flop_reduction", "FLOP reduction")
 _BRANCHES = (
     Figure("dense_knn_top1", "Dense 1-NN"),
