@@ -118,12 +118,14 @@ def test_the_latest_run_stands_unless_another_is_named(tmp_path: Path) -> None:
 
 def test_other_images_stand_in_only_by_name_and_take_no_difference(tmp_path: Path) -> None:
     folder = CIFAR | {"data.source": "folder", "data.limit": 1000}
+    folder["methods.vicreg.train.epochs"] = 2  # a recipe of its own
     leave(tmp_path, "mine", "table_6_1", TABLE_6_1, ROWS, shared=folder)
     assert assembled(tmp_path)["table_6_1"]["run"].isna().all()
     frame = assembled(tmp_path, {"cifar10": "mine"})["table_6_1"]
     dense = row(frame, dataset="CIFAR-10", method="vicreg")
     assert dense["linear_top1"] == 90.11 and math.isnan(dense["difference_linear_top1"])
     assert "Images folder (CIFAR-10)" in dense["differs"] and "data.limit 1000" in dense["differs"]
+    assert "Epochs 20 (500)" in dense["differs"] and "vicreg: Epochs 2 (500)" in dense["differs"]
 
 
 def test_other_code_and_other_parameters_are_named(tmp_path: Path) -> None:

@@ -104,7 +104,15 @@ class Run:
         run = dict(given) | {"image_size": size, "view_size": given.get("views.size") or size}
         run["data.source"] = dataset if self.is_on(dataset) else given.get("data.source")
         run = {key: value for key, value in run.items() if value is not None}
-        said = [changes(compared(published_recipe(chapter, dataset), run))] if chapter else []
+        said: list[str] = []
+        if chapter:
+            recipe = published_recipe(chapter, dataset)
+            said.append(changes(compared(recipe, run)))
+            for method in dict.fromkeys(self.table.printed["method"]):
+                own = f"methods.{method}."
+                of_method = {k.removeprefix(own): v for k, v in run.items() if k.startswith(own)}
+                if found := changes(compared(recipe, of_method)):
+                    said.append(f"{method}: {found}")
         said += [f"{key} {run[key]}" for key in _LIMITS if key in run]
         return "; ".join(filter(None, said))
 
