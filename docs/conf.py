@@ -23,7 +23,7 @@ extensions = [
     "offline",
     "docstrings",
 ]
-exclude_patterns = ["examples", "_ext", "_generated/errors.md"]
+exclude_patterns = ["examples", "_ext", "_generated/errors.md", "_generated/thesis.md"]
 # Headings of pages are targets of links, as they are on GitHub.
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]

@@ -7,11 +7,12 @@ from api_pages import api_pages
 from error_pages import error_pages
 from parameter_pages import parameter_pages
 from sphinx.application import Sphinx
+from thesis_pages import thesis_pages
 
 
 def _write(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "_generated"
-    pages = {**api_pages(), **parameter_pages(), **error_pages()}
+    pages = {**api_pages(), **parameter_pages(), **error_pages(), **thesis_pages()}
     for name, text in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any
 
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.plugins import module_names
 
 if TYPE_CHECKING:
@@ -90,6 +91,22 @@ def chosen(names: Collection[str] | None) -> dict[str, Entrance]:
     known = entrances()
     known["__default__"] = next(found for found in known.values() if found.default)
     return {name: found for name, found in known.items() if names is None or name in names}
+
+
+def refuse_others(tags: Collection[str], asked: Collection[str], known: Collection[str]) -> None:
+    """Refuse tags of a pipeline beside some that do something else than its run.
+
+    Args:
+        tags: that are asked for, and can only stand alone.
+        asked: all tags of the run.
+        known: tags of the pipeline.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    if others := sorted({*asked} & {*known} - {*tags}):
+        expected = f"{' and '.join(tags)} without other tags"
+        raise ConfigError("--tags", ",".join([*tags, *others]), expected)
 
 
 def given(function: Callable[..., Any], **constants: Any) -> Callable[..., Any]:

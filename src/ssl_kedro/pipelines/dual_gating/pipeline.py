@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
+from ssl_kedro.pipelines.assembly.nodes import assemble_nodes
+from ssl_kedro.pipelines.assembly.parameters import ASSEMBLE
 from ssl_kedro.pipelines.dual_gating import nodes
+from ssl_kedro.pipelines.dual_gating.assembled import ASSEMBLY
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dual_gating.part import parts as known_parts
 from ssl_kedro.pipelines.dual_gating.plan import (
@@ -58,12 +61,14 @@ def create_pipeline(parameters: DualGatingParameters, asked: Sequence[str] = ())
     "few_labels", which fine-tunes the dense baseline and dual gating, or beside "best" the encoder
     for every budget. "export" adds the nodes that write compact networks to files. "evaluate" does
     nothing but evaluate the encoder of ``encoder.init``, "embed" and "find" put a trained one to
-    use.
+    use, "assemble" makes tables over data sets of runs that are there.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
     if not {EMBED, FIND}.isdisjoint(asked):
         return Pipeline(embedding_nodes(KEY, parameters, asked))
+    if ASSEMBLE in asked:
+        return Pipeline(assemble_nodes(ASSEMBLY, parameters, asked))
     named = tuple(part for part in (*known_parts(), *COMPARED, FEW_LABELS) if part in asked)
     parts = named or parameters.made_parts
     exported = EXPORT in asked

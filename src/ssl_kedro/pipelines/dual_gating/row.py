@@ -15,7 +15,8 @@ __all__ = ["NEAREST_PRINTED", "OWN_TEACHER", "Row", "each_model"]
 OWN_TEACHER = "vicreg"
 # Every published table has figures for it; it stands in where one has none for the run's data set.
 NEAREST_PRINTED = "CIFAR-100"
-_PUBLISHED_NAMES = {
+# The thesis' names of models, where they are not the runs' own.
+PUBLISHED_NAMES = {
     "dual": "dual_gating",
     "barlow_dual": "barlow_dual_gating",
     "simreg": "SimReg",
@@ -83,7 +84,7 @@ class Row(ModelRow):
         """The published row of this model, or of another without a budget; at most one."""
         printed, name, percent = self.printed, model or self.model, None if model else self.percent
         budgets = printed["budget_percent"]
-        same = printed["method"] == _PUBLISHED_NAMES.get(name, name)
+        same = printed["method"] == PUBLISHED_NAMES.get(name, name)
         same &= budgets.isna() if percent is None else budgets == percent
         return printed[same & (printed["branch"] == branch)] if branch else printed[same]
 

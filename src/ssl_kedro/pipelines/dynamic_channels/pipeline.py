@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Pipeline
 
+from ssl_kedro.pipelines.assembly.nodes import assemble_nodes
+from ssl_kedro.pipelines.assembly.parameters import ASSEMBLE
+from ssl_kedro.pipelines.dynamic_channels.assembled import ASSEMBLY
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
 from ssl_kedro.pipelines.dynamic_channels.report.consistency import (
     CONSISTENCY,
@@ -66,12 +69,14 @@ def create_pipeline(parameters: DynamicChannelsParameters, asked: Sequence[str] 
     the nodes that write compact networks to files. "few_labels" fine-tunes the chapter's encoders,
     "transfer" evaluates them on other data, "consistency" adds gates that should decide alike for
     two views. "evaluate" does nothing but evaluate the encoder of ``encoder.init``, "embed" and
-    "find" put a trained one to use.
+    "find" put a trained one to use, "assemble" makes Table 5.1 of runs on several data sets.
     """
     if EVALUATE in asked:
         return Pipeline(evaluation_nodes(KEY, parameters, asked))
     if not {EMBED, FIND}.isdisjoint(asked):
         return Pipeline(embedding_nodes(KEY, parameters, asked))
+    if ASSEMBLE in asked:
+        return Pipeline(assemble_nodes(ASSEMBLY, parameters, asked))
     exported = EXPORT in asked
     plain = [BEST] if parameters.recipe == BEST else []
     compared = [tag for tag in COMPARED if tag in asked][:1]

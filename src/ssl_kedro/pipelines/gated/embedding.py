@@ -15,7 +15,7 @@ from ssl_kedro.core.errors import InputError, first_few, shown
 from ssl_kedro.core.names import Names
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.images.photographs import SquareFiles
-from ssl_kedro.pipelines.entrance import given
+from ssl_kedro.pipelines.entrance import given, refuse_others
 from ssl_kedro.pipelines.gated.embed_parameters import EMBED, FIND
 from ssl_kedro.pipelines.gated.given_encoder import typed_by
 from ssl_kedro.pipelines.gated.graph import named
@@ -75,9 +75,7 @@ def embedding_nodes(
             missing.
     """
     tags = [tag for tag in (EMBED, FIND) if tag in asked]
-    if others := sorted({*asked} & {*parameters.further_tags} - {*tags}):
-        expected = f"{' and '.join(tags)} without other tags"
-        raise ConfigError("--tags", ",".join([*tags, *others]), expected)
+    refuse_others(tags, asked, parameters.further_tags)
     what = {EMBED: ("input", "a folder of images"), FIND: ("query", "a picture, or a folder")}
     for tag in tags:
         key, expected = what[tag]

@@ -18,7 +18,7 @@ from ssl_kedro.evaluation.linear_probe import ProbeConfig, linear_probe_right
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.subsets import label_count, labelled_subset
 from ssl_kedro.inference.comparison import key_parts
-from ssl_kedro.pipelines.entrance import given
+from ssl_kedro.pipelines.entrance import given, refuse_others
 from ssl_kedro.pipelines.gated import nodes, preparation
 from ssl_kedro.pipelines.gated.graph import named
 from ssl_kedro.pipelines.gated.inference.nodes import measure_inference, race_dense_engines
@@ -56,8 +56,7 @@ def evaluation_nodes(
     Raises:
         ConfigError: no encoder is given, or other tags are.
     """
-    if others := sorted({*asked} & {*parameters.further_tags} - {EVALUATE}):
-        raise ConfigError("--tags", f"{EVALUATE},{','.join(others)}", f"{EVALUATE} alone")
+    refuse_others([EVALUATE], asked, parameters.further_tags)
     if not (start := parameters.initial(pipeline, "")):
         expected = "the encoder to evaluate: a path, file and kind, or the name of an encoder"
         raise ConfigError(f"{pipeline}.encoder.init", None, expected)

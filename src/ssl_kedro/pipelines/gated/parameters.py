@@ -21,6 +21,7 @@ from ssl_kedro.evaluation.knn import KnnConfig
 from ssl_kedro.evaluation.linear_probe import ProbeConfig
 from ssl_kedro.evaluation.overview import OverviewConfig
 from ssl_kedro.gating.cost import NetworkCost
+from ssl_kedro.pipelines.assembly.parameters import ASSEMBLE, AssembleParameters, data_key
 from ssl_kedro.pipelines.gated.embed_parameters import (
     EMBED,
     FIND,
@@ -74,6 +75,7 @@ class EncoderPipelineParameters(MethodsOfRun):
         embed: what ``--tags embed`` makes vectors of.
         find: what ``--tags find`` looks for among them.
         transfer: other data that encoders are evaluated on.
+        assemble: runs that ``--tags assemble`` makes tables over data sets of.
         own: how a run on somebody's own images is planned.
         keep_head: whether each encoder is also saved with the linear layer of its evaluation and
             the names of the classes.
@@ -97,6 +99,7 @@ class EncoderPipelineParameters(MethodsOfRun):
     embed: EmbedParameters = EmbedParameters()
     find: FindParameters = FindParameters()
     transfer: TransferParameters = TransferParameters()
+    assemble: AssembleParameters = AssembleParameters()
     own: OwnParameters = OwnParameters()
     keep_head: bool = False
     published: str = "CIFAR-10"
@@ -108,8 +111,7 @@ class EncoderPipelineParameters(MethodsOfRun):
 
         Environments say so of their own source; a run may name a folder in its place.
         """
-        source = self.published.lower().replace("-", "")
-        return self.published_data_is_ours and self.data.source == source
+        return self.published_data_is_ours and self.data.source == data_key(self.published)
 
     @property
     def stem(self) -> str:
@@ -195,8 +197,8 @@ class EncoderPipelineParameters(MethodsOfRun):
 
     @property
     def further_tags(self) -> Sequence[str]:
-        """Peers, the encoder for every budget, few labels, files; an encoder as it is, or used."""
-        return ("frontier", "best", "few_labels", "export", "evaluate", EMBED, FIND)
+        """Peers, the encoder for every budget, few labels, files; an encoder used; tables."""
+        return ("frontier", "best", "few_labels", "export", "evaluate", EMBED, FIND, ASSEMBLE)
 
     def check_missing(self, name: str) -> None:
         """As for all, and say what ``--tags embed`` and ``--tags find`` need of earlier runs.

@@ -12,6 +12,7 @@ from ssl_kedro.core.config import Config, ConfigError, Range
 from ssl_kedro.core.remote import check_scheme, is_remote
 from ssl_kedro.encoders.frozen import check_present
 from ssl_kedro.images.decode import Resize
+from ssl_kedro.pipelines.assembly.parameters import ASSEMBLE, AssembleParameters
 from ssl_kedro.pipelines.parameters import (
     Names,
     PipelineParameters,
@@ -147,6 +148,7 @@ class RetrievalEvalParameters(PipelineParameters):
         extract: device, precision, batch size.
         descriptors: a user's own, in place of all encoders.
         gallery: of the pictures.
+        assemble: runs that ``--tags assemble`` makes tables over data sets of.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -166,6 +168,12 @@ class RetrievalEvalParameters(PipelineParameters):
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     descriptors: OwnDescriptors = Field(default_factory=OwnDescriptors)
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
+    assemble: AssembleParameters = AssembleParameters()
+
+    @property
+    def further_tags(self) -> tuple[str, ...]:
+        """Tables over data sets of earlier runs."""
+        return (ASSEMBLE,)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

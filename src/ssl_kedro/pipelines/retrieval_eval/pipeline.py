@@ -6,8 +6,11 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline, node
 
+from ssl_kedro.pipelines.assembly.nodes import assemble_nodes
+from ssl_kedro.pipelines.assembly.parameters import ASSEMBLE
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.retrieval_eval import nodes, ranking_nodes
+from ssl_kedro.pipelines.retrieval_eval.assembled import ASSEMBLY
 from ssl_kedro.pipelines.retrieval_eval.parameters import RetrievalEvalParameters
 from ssl_kedro.pipelines.retrieval_eval.report import figures, numbers, page, questions, tables
 from ssl_kedro.retrieval.described import NONE, OWN, RUN
@@ -59,8 +62,10 @@ class Space:
         )
 
 
-def create_pipeline(parameters: RetrievalEvalParameters, _: Sequence[str] = ()) -> Pipeline:
-    """The whole chapter for these parameters, whatever tags the run has."""
+def create_pipeline(parameters: RetrievalEvalParameters, asked: Sequence[str] = ()) -> Pipeline:
+    """The whole chapter for these parameters; with the tag "assemble" tables of earlier runs."""
+    if ASSEMBLE in asked:
+        return Pipeline(assemble_nodes(ASSEMBLY, parameters, asked))
     own = parameters.own_descriptors
     whitening_sets = () if own else _whitening_sets(parameters)
     names = [*parameters.tasks, *whitening_sets]
