@@ -76,7 +76,7 @@ Baselines = dict[str, Scored]
 class StageTime:
     """Median milliseconds of one stage of the run time a panorama, ``batch`` panoramas at a time.
 
-    The device is as it calls itself, the threads are PyTorch's.
+    The device is as it calls itself, the threads are PyTorch's, the picture is its file's size.
     """
 
     stage: str
@@ -85,6 +85,7 @@ class StageTime:
     ms: float
     device: str
     threads: int
+    picture: str = ""
 
 
 StageTimes = list[StageTime]
