@@ -95,7 +95,7 @@ def test_the_thesis_settings(environment: str) -> None:
     assert (p.encoder.width, p.decoder.kind, p.decoder.width) == (1.0, "thesis", 1.0)
     assert (p.contrast.local_weight, p.contrast.negatives) == (0.7, 16000)
     assert (p.contrast.temperature, p.contrast.bank_momentum) == (0.07, 0.5)
-    # Salient360! has fewer than 80 panoramas for training, and nothing else is pre-trained on there.
+    # There are fewer than 80 panoramas of Salient360! for training.
     batch = 64 if environment == "salient360" else 80
     assert (p.train.epochs, p.train.batch_size, p.train.optimiser) == (250, batch, "sgd")
     assert p.train.peak_lr == pytest.approx(0.01)

@@ -20,7 +20,7 @@ import numpy as np
 from ssl_kedro.core.ahead import computed_ahead
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.cores import available_cores
-from ssl_kedro.core.files import DamagedFileError, reading, storage_told
+from ssl_kedro.core.files import DamagedFileError, StorageError, reading, storage_told
 from ssl_kedro.core.progress import progress_bar
 from ssl_kedro.core.stores import MappedStore
 from ssl_kedro.images.files import UnreadableImageError, check_skipped
@@ -103,12 +103,13 @@ class PanoramaStore(MappedStore):
         for other in self.folder.parent.glob(f".{self.folder.name}.*.part"):
             if other != part:  # of what the source was before
                 shutil.rmtree(other, ignore_errors=True)
-        with storage_told(self.folder):
-            try:
+        try:
+            with storage_told(self.folder, temporary=part):
                 return self._written(source, indices, identity, part, label, max_skipped)
-            except ConfigError:  # what is mended is another source
-                shutil.rmtree(part, ignore_errors=True)
-                raise
+        except (ConfigError, StorageError):
+            # What is mended is another source, and a full disk is not to stay full.
+            shutil.rmtree(part, ignore_errors=True)
+            raise
 
     def _written(
         self,

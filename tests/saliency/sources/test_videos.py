@@ -25,7 +25,7 @@ def config(root: Path, **options: object) -> SourceConfig:
 def folder(tmp_path: Path, video: Video) -> Path:
     video("videos/indoor/a.mp4", count=25, rate=10)
     video("videos/b.avi", count=35, rate=10)
-    (tmp_path / "videos/notes.txt").write_text("of no account")
+    (tmp_path / "videos/notes.md").write_text("of no account")
     return tmp_path / "videos"
 
 
@@ -38,7 +38,7 @@ def test_frames_of_all_videos_at_a_rate(folder: Path) -> None:
     assert source.scenes == ("b",) * 4 + ("indoor/a",) * 3
     assert set(source.splits) == {"unlabelled"}
     assert source.saliency(0) is None and source.fixation_sets(0) == ()
-    assert source.passed_over == {".txt": 1}
+    assert source.passed_over == {".md": 1}
     # Frame k shows second k, which is frame 10 k of the video: shade 70 k.
     for index, shade in ((0, 0), (1, 70), (3, 210), (5, 70), (4, 0)):
         assert abs(source.image(index, 8, 16).mean() - shade) < 5
