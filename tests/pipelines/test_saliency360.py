@@ -305,7 +305,9 @@ def test_recipes() -> None:
     some = check(merged(recipe="raw_bgr;last_sample_loss"))
     assert not some.views_of("contrastive").authors_crop
     fixed = check(merged())
-    made = {name: fixed.recipe_of(name) for name, m in fixed.models.items() if m.part == "recipe"}
+    made = {
+        name: fixed.recipe_of(name) for name, m in fixed.models.items() if m.part == ("recipe",)
+    }
     assert made.pop("authors") == QUIRKS
     # One model a quirk, made with this one alone.
     assert made == {quirk: (quirk,) for quirk in QUIRKS}

@@ -275,8 +275,8 @@ def test_no_difference_where_something_is_not_the_thesis(what: str) -> None:
         }.get(what, {})
     rows = table(1, found).set_index(["model", "mode"])
     row = rows.loc[("contrastive", "planar")]
-    assert np.isnan(row["difference_cc"])
-    assert np.isnan(row["published_cc"]) == (what not in ("data", "model"))
+    assert pd.isna(row["difference_cc"])
+    assert pd.isna(row["published_cc"]) == (what not in ("data", "model"))
 
 
 def test_table_4_3_has_a_row_for_each_of_the_six_cells() -> None:
