@@ -259,6 +259,15 @@ def test_published_figures_stand_beside_flat_scores_of_the_same_network() -> Non
     assert less == {n: pytest.approx(own[n] - PUBLISHED_CC[n]) for n in PUBLISHED_CC}
 
 
+def test_models_of_others_are_known_by_their_names() -> None:
+    found = of_the_thesis()
+    found["models"]["salgan360"] = model("random")
+    found["scores"]["mine"]["salgan360"] = scored(0.5)
+    rows = table(1, found).set_index(["model", "mode"])
+    assert rows.loc[("salgan360", "planar"), "published_cc"] == 0.639
+    assert pd.isna(rows.loc[("salgan360", "sphere"), "published_cc"])
+
+
 @pytest.mark.parametrize("what", ["data", "model", "lambda", "projections", "random", "unknown"])
 def test_no_difference_where_something_is_not_the_thesis(what: str) -> None:
     found = of_the_thesis(["24 tested panoramas (25)"] if what == "data" else [])

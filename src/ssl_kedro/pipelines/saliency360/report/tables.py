@@ -118,20 +118,26 @@ def _frame(results: Results, table: str, measured: Iterable[Row]) -> pd.DataFram
 
 
 def _beside(results: Results, table: str, row: Row) -> Row:
-    """What the thesis publishes for the network of a flat row, by data, setting and lambda.
+    """What the thesis publishes for the model of a flat row, by data, setting and lambda.
 
-    Differences only where nothing of data, protocol and networks differs.
+    Models of others are known by their names. Differences stand only where nothing of data,
+    protocol and networks differs.
     """
     plan = results.models.get(row["model"])
     if plan is None or row["mode"] != FLAT:
         return {}
     network, tested = _NETWORKS.get(row["architecture"]), results.datasets[row["dataset"]]
-    own = {**row, "dataset": tested.published, "model": network, "architecture": network}
-    own = {key: value for key, value in own.items() if key not in metrics()}
-    for figures in published_table(table).to_dict("records"):
-        known = {str(k): v for k, v in figures.items() if k in metrics()}
-        alike = {**{k: v for k, v in figures.items() if k not in known}, **_COMMON[table]}
-        if all(own.get(str(key)) == value for key, value in alike.items()):
+    own: Row = {"dataset": tested.published, "model": network, "architecture": network}
+    own |= {name: row[name] for name in ("setting", "local_weight", "projections")}
+    figures: dict[str, Any]
+    for figures in published_table(table).to_dict("records"):  # type: ignore[assignment]
+        known = {name: figures.pop(name) for name in metrics() if name in figures}
+        if figures.get("setting") == "" and figures["model"].casefold() == row["model"].casefold():
+            alike = figures["dataset"] == tested.published
+        else:
+            expected = {**_COMMON[table], **figures}
+            alike = all(own[name] == value for name, value in expected.items())
+        if alike:
             found: Row = {f"published_{name}": value for name, value in known.items()}
             if not (tested.differs or plan.differs):
                 found |= {
