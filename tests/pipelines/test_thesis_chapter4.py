@@ -14,10 +14,16 @@ from conftest import TINY_SALIENCY, copied_project
 from pipelines.chapter4_releases import TESTED_FROM, write_releases
 from pipelines.test_saliency360 import check, merged
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.encoders.panorama_encoder import new_panorama_encoder
+from ssl_kedro.encoders.saliency_model import SaliencyModel, build_decoder
 from ssl_kedro.pipelines.saliency360 import data_nodes
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import Data, SourceSummary, Training
-from ssl_kedro.pipelines.saliency360.report.protocol import data_differs, published_data
+from ssl_kedro.pipelines.saliency360.report.protocol import (
+    data_differs,
+    model_differs,
+    published_data,
+)
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.open import open_source
@@ -198,6 +204,44 @@ def test_other_data_are_none_of_the_thesis() -> None:
     assert data_differs(p, "generated", {}, [], False, []) == [
         "generated is none of the thesis' data sets"
     ]
+
+
+def made(p: Saliency360Parameters, name: str) -> SaliencyModel:
+    encoder = new_panorama_encoder(p.encoder_config(p.models[name].encoder), 0)
+    return SaliencyModel(encoder, build_decoder(p.decoder_config(name), encoder.map_channels))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("contrastive", {}, []),
+        ("vgg_without_attention", {}, []),
+        ("light_decoder", {}, ["light decoder (thesis)"]),
+        ("contrastive", {"train__epochs": 3}, ["epochs 3 (250)"]),
+        ("random", {}, ["random encoder (contrastive)"]),
+        ("raw_bgr", {}, ["errors of the authors' code: raw bgr"]),
+        (
+            "fine_tuned",
+            {"encoder__longitude_padding": "circular"},
+            [
+                "the encoder is trained with the decoder (frozen)",
+                "convolutions go on around the panorama (they do not)",
+            ],
+        ),
+    ],
+)
+def test_a_model_says_what_it_has_not_of_the_thesis(
+    name: str, changes: dict[str, Any], said: list[str]
+) -> None:
+    p = check(merged(ENVIRONMENT, **changes))
+    assert model_differs(p, name, made(p, name)) == said
+
+
+def test_the_base_environment_is_another_experiment() -> None:
+    p = check(merged())
+    found = model_differs(p, "contrastive", made(p, "contrastive"))
+    assert found[0] == "0.25 times the channels"
+    assert "the decoders' loss weighs pixels by solid angle (alike)" in found
 
 
 # --- a run
