@@ -71,16 +71,13 @@ def _comparison(results: Results, dataset: str) -> Iterator[str]:
     found = results.datasets[dataset]
     if not found.published:
         return
-    if found.differs:
-        yield (
-            "No difference to published scores is given: data or protocol are not the thesis' "
-            f"({'; '.join(found.differs)}; the thesis' in brackets)."
-        )
-    else:
-        yield (
-            "Data and protocol are the thesis'. Differences stand where networks and their "
-            "training are so too."
-        )
+    yield (
+        "No difference to published scores is given, since data or protocol are not the thesis': "
+        "“What differs from the thesis” says how."
+        if found.differs
+        else "Data and protocol are the thesis'. Differences stand where networks and their "
+        "training are so too."
+    )
     if note := kld_note(results, dataset):
         yield note
 
