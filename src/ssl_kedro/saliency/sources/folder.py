@@ -81,19 +81,18 @@ def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[Panora
     else:
         names = list(images) if part else layouts.kept_unlabelled(list(images), config, root)
         scenes = layouts.scenes_of(names, config.scene_pattern, place)
-        sides = {
-            name: (scene, part or "unlabelled") for name, scene in zip(names, scenes, strict=True)
-        }
+        split: Split = part or "unlabelled"
+        sides = {name: (scene, split) for name, scene in zip(names, scenes, strict=True)}
     return [
         PanoramaFiles(
             prefix + name,
             scene if config.scene_pattern else prefix + scene,
-            split,
+            side,
             images[name],
             labels["saliency"][name] if "saliency" in labels else None,
             (labels["fixations"][name],) if "fixations" in labels else (),
         )
-        for name, (scene, split) in sides.items()
+        for name, (scene, side) in sides.items()
     ]
 
 

@@ -93,8 +93,10 @@ class JoinedSources(PanoramaSource):
             [f"{prefix}/{scene}" for prefix, source in items for scene in source.scenes],
             [split for source in self.sources.values() for split in source.splits],
         )
-        passed = (source.passed_over for source in self.sources.values())
-        self.passed_over = sum(map(Counter, passed), Counter[str]())
+        passed_over: Counter[str] = Counter()
+        for source in self.sources.values():
+            passed_over.update(source.passed_over)
+        self.passed_over = passed_over
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama brought to a size; see :class:`PanoramaSource`."""

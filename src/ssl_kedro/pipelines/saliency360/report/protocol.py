@@ -5,8 +5,8 @@ A difference to a published figure says something only where both are the same (
 
 from collections.abc import Iterator, Sequence
 
-from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder
-from ssl_kedro.encoders.saliency_model import SaliencyModel
+from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
+from ssl_kedro.encoders.saliency_model import DecoderConfig, SaliencyModel
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import Data, Training
 from ssl_kedro.reporting.number_format import listed
@@ -121,9 +121,9 @@ def model_differs(
     """How one model differs from the thesis' of the same architecture."""
     plan, encoder = parameters.models[name], network.encoder
     size, decoder = parameters.image.size, network.decoder.config
-    kind, shapes = parameters.encoders[plan.encoder].kind, [decoder]
-    if isinstance(encoder, PanoramaEncoder):
-        shapes = [encoder.config, decoder]
+    kind = parameters.encoders[plan.encoder].kind
+    shapes: list[PanoramaEncoderConfig | DecoderConfig] = [decoder]
+    shapes += [encoder.config] if isinstance(encoder, PanoramaEncoder) else []
     wide = {shape.width for shape in shapes}
     around = any(shape.longitude_padding == "circular" for shape in shapes)
     recipe = ", ".join(parameters.recipe_of(name)).replace("_", " ")

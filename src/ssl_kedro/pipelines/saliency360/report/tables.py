@@ -129,8 +129,8 @@ def _beside(results: Results, table: str, row: Row) -> Row:
     network, tested = _NETWORKS.get(row["architecture"]), results.datasets[row["dataset"]]
     own: Row = {"dataset": tested.published, "model": network, "architecture": network}
     own |= {name: row[name] for name in ("setting", "local_weight", "projections")}
-    figures: dict[str, Any]
-    for figures in published_table(table).to_dict("records"):  # type: ignore[assignment]
+    published: list[Any] = published_table(table).to_dict("records")
+    for figures in published:
         known = {name: figures.pop(name) for name in metrics() if name in figures}
         if figures.get("setting") == "" and figures["model"].casefold() == row["model"].casefold():
             alike = figures["dataset"] == tested.published
