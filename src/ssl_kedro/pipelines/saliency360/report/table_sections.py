@@ -9,9 +9,7 @@ import pandas as pd
 from ssl_kedro.pipelines.saliency360.records import BASELINES, Results
 from ssl_kedro.pipelines.saliency360.report.sentences import kld_note
 from ssl_kedro.pipelines.saliency360.report.tables import (
-    BESIDE,
     FLAT,
-    LESS_PUBLISHED,
     PUBLISHED,
     ROW,
     SCORES,
@@ -20,7 +18,8 @@ from ssl_kedro.pipelines.saliency360.report.tables import (
 )
 from ssl_kedro.reporting.html import Section, Table
 from ssl_kedro.reporting.number_format import DASH, three_digits
-from ssl_kedro.reporting.table import shown
+from ssl_kedro.reporting.table import LESS_PUBLISHED, shown
+from ssl_kedro.reporting.table import PUBLISHED as BESIDE
 from ssl_kedro.saliency.predict.runtime import STAGES
 
 # How Table 4.1 of the page leaves out what its heading and text say.
