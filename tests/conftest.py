@@ -66,6 +66,8 @@ TINY_SALIENCY: dict[str, object] = {
     "decoder_train.epochs": 2,
     "decoder_train.batch_size": 4,
     "score.resamples": 50,
+    "timing.widths": "64",
+    "timing.panoramas": 1,
     "gallery.panoramas": 2,
 }
 # Timing in moments: what it says of speed means nothing.

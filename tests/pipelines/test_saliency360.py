@@ -30,7 +30,7 @@ from ssl_kedro.saliency.sources.generated import GeneratedPanoramas
 
 KEY = "saliency360"
 CONF = Path(__file__).parents[2] / "conf"
-ENVIRONMENTS = ["", "salient360", "vr_eyetracking", "folder"]
+ENVIRONMENTS = ["", "salient360", "vr_eyetracking", "thesis_chapter4", "folder"]
 
 
 def run(
@@ -88,14 +88,16 @@ def test_every_environment_is_valid(environment: str) -> None:
     assert parameters.parts == ("given",)
 
 
-@pytest.mark.parametrize("environment", ["salient360", "vr_eyetracking"])
+@pytest.mark.parametrize("environment", ["salient360", "vr_eyetracking", "thesis_chapter4"])
 def test_the_thesis_settings(environment: str) -> None:
     p = check(merged(environment))
     assert p.image.size == (160, 320)
     assert (p.encoder.width, p.decoder.kind, p.decoder.width) == (1.0, "thesis", 1.0)
     assert (p.contrast.local_weight, p.contrast.negatives) == (0.7, 16000)
     assert (p.contrast.temperature, p.contrast.bank_momentum) == (0.07, 0.5)
-    assert (p.train.epochs, p.train.batch_size, p.train.optimiser) == (250, 80, "sgd")
+    # There are fewer than 80 panoramas of Salient360! for training.
+    batch = 64 if environment == "salient360" else 80
+    assert (p.train.epochs, p.train.batch_size, p.train.optimiser) == (250, batch, "sgd")
     assert p.train.peak_lr == pytest.approx(0.01)
     assert (p.decoder_train.epochs, p.decoder_train.batch_size) == (100, 64)
     assert (p.decoder_train.optimiser, p.decoder_train.weight_decay) == ("adam", 1e-4)
@@ -108,7 +110,13 @@ def test_ablations_are_made_when_they_are_asked_for() -> None:
     p = check(merged())
     assert set(p.chosen_models()) == {"contrastive", "random"}
     assert set(p.chosen_encoders()) == {"contrastive", "random"}
-    assert {"lambda_50", "lambda_90"} <= set(p.chosen_models(("local_weight",)))
+    six = p.chosen_models(("local_weight",)).keys() - {"contrastive", "random"}
+    cells = {(p.encoder_config(n).architecture, p.contrast_of(n)) for n in six}
+    assert {name for name, _ in cells} == {"vgg16"}
+    assert {(c.attention, c.local_weight) for _, c in cells} == {
+        (attention, weight) for attention in (True, False) for weight in (0.5, 0.7, 0.9)
+    }
+    assert p.chosen_models(("architecture",)).keys() & six == {"vgg", "vgg_without_attention"}
     everything = check(merged(ablations=["all"]))
     assert set(everything.chosen_models()) == set(everything.models)
     nodes = saliency360.create_pipeline(merged(), ("projections",)).only_nodes_with_tags(
@@ -120,7 +128,7 @@ def test_ablations_are_made_when_they_are_asked_for() -> None:
     assert "collect" in names
 
 
-PARTS = sorted({m["part"] for m in merged()["models"].values() if "part" in m})
+PARTS = sorted({p for m in check(merged()).models.values() for p in m.part} - {"main"})
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -234,11 +242,16 @@ def test_a_vgg_needs_maps_that_can_be_halved(height: int) -> None:
 
 def test_the_report_says_all_that_differs_from_the_thesis() -> None:
     # Notes read the scenes of the data and the histories of the encoders alone.
-    scenes = SimpleNamespace(scenes=99)
+    differs: list[str] = []
+    scenes = SimpleNamespace(scenes=99, differs=differs)
     encoders: dict[str, Any] = {"random": SimpleNamespace(history=[], kind="random")}
     many: Any = SimpleNamespace(
         datasets={"generated": scenes, "salient360": scenes}, encoders=encoders
     )
+
+    def named(name: str) -> Any:
+        return SimpleNamespace(datasets={name: scenes}, encoders=encoders)
+
     base = " ".join(notes(check(merged()), many))
     for text in (
         "0.25 times the thesis' channels",
@@ -252,10 +265,17 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
         "weighs pixels by solid angle",
     ):
         assert text in base
-    assert notes(check(merged("salient360")), many) == []
-    assert notes(check(merged("salient360", contrast__negatives=8)), many) == [
-        "Pre-training, with the thesis' value behind: negatives 8 (16,000)."
+    of_another_batch = "Pre-training, with the thesis' value behind: panoramas a batch 64 (80)."
+    assert notes(check(merged("salient360")), many) == [of_another_batch]
+    assert notes(
+        check(merged("vr_eyetracking", contrast__negatives=8)), named("vr_eyetracking")
+    ) == ["Pre-training, with the thesis' value behind: negatives 8 (16,000)."]
+    differs += ["24 tested panoramas (25)", "2 folds of scenes (the named part)"]
+    assert notes(check(merged("vr_eyetracking")), named("vr_eyetracking")) == [
+        "Data and protocol of vr_eyetracking, with the thesis' behind: 24 tested panoramas (25); "
+        "2 folds of scenes (the named part)."
     ]
+    differs.clear()
     last = {"global_loss": 7.0}
     encoders["own"] = SimpleNamespace(
         history=[last], kind="contrastive", temperature=0.18, chance_loss=6.5
@@ -285,7 +305,9 @@ def test_recipes() -> None:
     some = check(merged(recipe="raw_bgr;last_sample_loss"))
     assert not some.views_of("contrastive").authors_crop
     fixed = check(merged())
-    made = {name: fixed.recipe_of(name) for name, m in fixed.models.items() if m.part == "recipe"}
+    made = {
+        name: fixed.recipe_of(name) for name, m in fixed.models.items() if m.part == ("recipe",)
+    }
     assert made.pop("authors") == QUIRKS
     # One model a quirk, made with this one alone.
     assert made == {quirk: (quirk,) for quirk in QUIRKS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ from ssl_kedro.pipelines.saliency360.report.page import Deployed, saliency_repor
 from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.reporting.published import published_table
+from ssl_kedro.saliency.ground_truth import saliency_map
 from ssl_kedro.saliency.metric import metrics
+from ssl_kedro.saliency.panoramas import Fixations
 
 
 def interval(mean: float | None, half: float | None = 0.02) -> dict[str, Any]:
@@ -147,6 +150,22 @@ def report(found: dict[str, Any], sheet: Figure | None = None, notes: Sequence[s
     return saliency_report(made, differences, MANIFEST, tables, sheet, notes, deployed)
 
 
+def by_angle(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the run in sphere mode."""
+    return found[(found["source"] == "this run") & (found["mode"] == "sphere")]
+
+
+def of_the_thesis(differs: Sequence[str] = ()) -> dict[str, Any]:
+    """Results on Salient360! of networks like the thesis', scored flat and by solid angle."""
+    found = results()
+    found["datasets"]["mine"] |= {"published": "Salient360!", "differs": list(differs)}
+    found["encoders"] |= {"i": encoder(attention=False), "vgg": encoder(architecture="vgg16")}
+    for name in ("i", "vgg"):
+        found["models"][name] = model(name)
+        found["scores"]["mine"][name] = scored(0.5)
+    return found
+
+
 # --- published figures
 
 
@@ -193,8 +212,7 @@ def test_ablations_have_rows_only_where_there_is_something_to_compare() -> None:
     found["encoders"]["lambda_50"] = encoder(local_weight=0.5)
     found["models"]["lambda_50"] = model("lambda_50")
     found["scores"]["mine"]["lambda_50"] = scored(0.55)
-    own = table(3, found)
-    own = own[own["source"] == "this run"]
+    own = by_angle(table(3, found))
     assert own["local_weight"].tolist() == [0.5, 0.7]
     assert own["cc"].tolist() == [pytest.approx(0.55), pytest.approx(0.6)]
     assert (table(4, found)["source"] == "published").all()
@@ -212,19 +230,116 @@ def test_ablations_leave_out_models_that_differ_in_something_else() -> None:
         "small": model("small"),
     }
     found["scores"]["mine"] |= dict.fromkeys(("lambda_50", "heavy", "tuned", "small"), scored(0.5))
-    own = table(3, found)
-    assert own[own["source"] == "this run"]["model"].tolist() == ["lambda_50", "contrastive"]
+    assert by_angle(table(3, found))["model"].tolist() == ["lambda_50", "contrastive"]
     assert (table(4, found)["source"] == "published").all()
     found["encoders"]["flat"] = encoder(projections=False)
     found["models"]["flat"] = model("flat")
     found["scores"]["mine"]["flat"] = scored(0.5)
-    own = table(4, found)
-    assert own[own["source"] == "this run"]["model"].tolist() == ["flat", "contrastive"]
+    assert by_angle(table(4, found))["model"].tolist() == ["flat", "contrastive"]
 
 
 def test_every_published_row_names_its_data() -> None:
     for number in (1, 3, 4):
         assert table(number, results())["dataset"].notna().all()
+
+
+PUBLISHED_CC = {"contrastive": 0.584, "i": 0.52, "vgg": 0.538}
+
+
+def test_published_figures_stand_beside_flat_scores_of_the_same_network() -> None:
+    found = table(1, of_the_thesis())
+    flat = found[(found["source"] == "this run") & (found["mode"] == "planar")]
+    beside = flat.set_index("model")["published_cc"].dropna().to_dict()
+    assert beside == PUBLISHED_CC
+    assert found[found["mode"] == "sphere"]["published_cc"].isna().all()
+    # What the thesis does not score has nothing beside it.
+    assert not {"published_sauc", "published_info_gain"} & set(found.columns)
+    less = flat.set_index("model")["difference_cc"].dropna().to_dict()
+    own = {"contrastive": 0.6, "i": 0.5, "vgg": 0.5}
+    assert less == {n: pytest.approx(own[n] - PUBLISHED_CC[n]) for n in PUBLISHED_CC}
+
+
+def test_models_of_others_are_known_by_their_names() -> None:
+    found = of_the_thesis()
+    found["models"]["salgan360"] = model("random")
+    found["scores"]["mine"]["salgan360"] = scored(0.5)
+    rows = table(1, found).set_index(["model", "mode"])
+    assert rows.loc[("salgan360", "planar"), "published_cc"] == 0.639
+    assert pd.isna(rows.loc[("salgan360", "sphere"), "published_cc"])
+
+
+@pytest.mark.parametrize("what", ["data", "model", "lambda", "projections", "random", "unknown"])
+def test_no_difference_where_something_is_not_the_thesis(what: str) -> None:
+    found = of_the_thesis(["24 tested panoramas (25)"] if what == "data" else [])
+    own, data = found["encoders"]["contrastive"], found["datasets"]["mine"]
+    if what == "model":
+        found["models"]["contrastive"]["differs"] = ["light decoder (thesis)"]
+    elif what == "unknown":
+        data["published"] = ""
+    else:
+        own |= {
+            "lambda": {"local_weight": 0.5},
+            "projections": {"projections": False},
+            "random": {"kind": "random"},
+        }.get(what, {})
+    rows = table(1, found).set_index(["model", "mode"])
+    row = rows.loc[("contrastive", "planar")]
+    assert pd.isna(row["difference_cc"])
+    assert pd.isna(row["published_cc"]) == (what not in ("data", "model"))
+
+
+def test_table_4_3_has_a_row_for_each_of_the_six_cells() -> None:
+    found = results()
+    found["datasets"]["mine"]["published"] = "VR-EyeTracking + Sitzmann"
+    for attention in (True, False):
+        for weight in (0.5, 0.7, 0.9):
+            name = f"vgg_{attention}_{weight}"
+            changes = {"attention": attention, "local_weight": weight}
+            found["encoders"][name] = encoder(architecture="vgg16", **changes)
+            found["models"][name] = model(name)
+            found["scores"]["mine"][name] = scored(0.5)
+    rows = table(3, found)
+    beside = rows[rows["published_cc"].notna()]
+    published = published_table("4.3")
+    keys = ["setting", "local_weight"]
+    assert len(beside) == 6
+    assert (
+        beside.set_index(keys)["published_cc"].sort_index().tolist()
+        == published.set_index(keys)["cc"].sort_index().tolist()
+    )
+    assert len(by_angle(rows)) == 6
+
+
+def test_the_page_says_why_nothing_is_compared_and_why_klds_cannot_be() -> None:
+    found = of_the_thesis(["24 tested panoramas (25)"])
+    page = report(found)
+    assert "No difference to published scores is given" in page
+    assert "Run less published" not in page
+    assert "cannot come from gaze" not in page  # these maps are as published
+    assert "Run less published" in report(of_the_thesis())
+    found["datasets"]["mine"] |= {"published": "VR-EyeTracking + Sitzmann", "sigma_deg": 3.34}
+    page = report(found)
+    assert "The published KLDs of 7.1 to 10.2 cannot come from gaze smoothed by 3.34" in page
+    assert "5.8 at most" in page
+    # Maps as sharp as this could be the published ones.
+    found["datasets"]["mine"]["sigma_deg"] = 1.0
+    assert "cannot come from gaze" not in report(found)
+
+
+def test_no_map_of_smoothed_gaze_is_further_from_a_flat_one_than_the_page_says() -> None:
+    """ln(pi / (e sigma^2)): a single point of the equator, which is the sharpest of flat maps."""
+    one = np.zeros(1)
+    bound = math.log(math.pi / (math.e * math.radians(3.34) ** 2))
+    found = {}
+    for latitude in (0.0, 60.0):
+        point = Fixations(one, np.full(1, latitude), np.zeros(1, np.int64))
+        truth = saliency_map(point, 512, 1024)
+        share = truth / truth.sum(dtype=np.float64)
+        known = share[share > 0]
+        found[latitude] = float((known * np.log(known * share.size)).sum())
+    assert found[0.0] == pytest.approx(bound, abs=0.01)
+    assert found[60.0] < found[0.0]
+    assert bound == pytest.approx(5.83, abs=0.01)
 
 
 def test_run_times_stand_beside_the_published_ones() -> None:

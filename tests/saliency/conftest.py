@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from videos import write_video
+
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -58,26 +60,9 @@ def text(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Write:
-    """Writes a video whose frame i has the shade 7 i (modulo 256), or one colour (B, G, R)."""
-    cv2 = pytest.importorskip("cv2")
+    """Writes a video below the test's folder; see :func:`videos.write_video`."""
 
-    def write(
-        name: str,
-        count: int = 12,
-        rate: float = 10,
-        size: tuple[int, int] = (64, 32),
-        colour: tuple[int, int, int] | None = None,
-    ) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        code = cv2.VideoWriter_fourcc(*("mp4v" if path.suffix == ".mp4" else "MJPG"))
-        writer = cv2.VideoWriter(str(path), code, rate, size)
-        if not writer.isOpened():
-            pytest.skip("OpenCV cannot write this kind of video here")
-        for index in range(count):
-            shade = colour or (index * 7 % 256,) * 3
-            writer.write(np.full((size[1], size[0], 3), shade, np.uint8))
-        writer.release()
-        return path
+    def write(name: str, *arguments: object, **options: object) -> Path:
+        return write_video(tmp_path / name, *arguments, **options)  # type: ignore[arg-type]
 
     return write

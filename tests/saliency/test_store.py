@@ -61,3 +61,52 @@ def test_too_many_broken_ones_end_the_run_and_keep_what_was_there(tmp_path: Path
     with pytest.raises(ConfigError, match="max_skipped"):
         store.fill(Plain(SIX, broken=(2,)), [2], (4, 8), label="data", max_skipped=1.0)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+class KilledError(Exception):
+    """Ends a process."""
+
+
+class Dying(Plain):
+    """Panoramas of which one kills whoever decodes it."""
+
+    dies_at: int | None = None
+
+    def image(self, index: int, height: int, width: int) -> np.ndarray:
+        if index == self.dies_at:
+            raise KilledError
+        return super().image(index, height, width)
+
+    def in_order(self, index: int) -> bool:
+        return True
+
+
+def test_a_killed_store_goes_on_with_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssl_kedro.images.partial._KEPT_EVERY_S", -1.0)
+    rows, size = list(range(24)), (4, 8)
+    source, store = Dying(["train"] * 24, broken=(3,)), PanoramaStore(tmp_path / "store")
+    source.dies_at = 18
+    with pytest.raises(KilledError):
+        store.fill(source, rows, size, label="data", max_skipped=0.1)
+    assert store.description() is None
+    (part,) = tmp_path.glob(".store.*.part")
+    source.decoded, source.dies_at = [], None
+    found = store.fill(source, rows, size, label="data", max_skipped=0.1)
+    assert source.decoded == rows[18:]
+    assert found.skipped == [("p3", "it ends too early")]
+    assert not part.exists()
+    whole, undisturbed = PanoramaStore(tmp_path / "whole"), Plain(["train"] * 24, broken=(3,))
+    assert found == whole.fill(undisturbed, rows, size, label="data", max_skipped=0.1)
+    np.testing.assert_array_equal(whole.images(), store.images())
+
+
+def test_what_a_killed_store_left_of_another_source_goes(tmp_path: Path) -> None:
+    source, store = Dying(["train"] * 9), PanoramaStore(tmp_path / "store")
+    source.dies_at = 8
+    with pytest.raises(KilledError):
+        store.fill(source, list(range(9)), (4, 8), label="data")
+    found = store.fill(Plain(["train"] * 9, mark="b"), [0, 1], (4, 8), label="data")
+    assert found.names == ["p0", "p1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

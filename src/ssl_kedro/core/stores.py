@@ -88,7 +88,7 @@ class MappedStore:
         self, folder: Path, array: str = "images.npy", description: str = "description.json"
     ) -> None:
         self.folder = folder
-        self._array, self._description = array, description
+        self._array, self.description_name = array, description
 
     def array(self) -> np.ndarray:
         """What it holds, a read-only memory map."""
@@ -99,7 +99,9 @@ class MappedStore:
         try:
             with reading(self.folder, "an array and its description", "It is made again"):
                 self.array()
-                found = json.loads((self.folder / self._description).read_text(encoding="utf-8"))
+                found = json.loads(
+                    (self.folder / self.description_name).read_text(encoding="utf-8")
+                )
         except (DamagedFileError, FileNotFoundError):
             return None
         return found if isinstance(found, dict) else None
@@ -113,4 +115,6 @@ class MappedStore:
             description: dict[str, Any] = {}
             with GrowingArray(temporary / self._array, row_shape, kind) as array:
                 yield array, description
-            (temporary / self._description).write_text(json.dumps(description), encoding="utf-8")
+            (temporary / self.description_name).write_text(
+                json.dumps(description), encoding="utf-8"
+            )

@@ -33,7 +33,7 @@ from ssl_kedro.retrieval.sets import (
     retrieval_set,
 )
 from ssl_kedro.saliency.panoramas import PanoramaSource
-from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.config import JoinedConfig, SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
 from ssl_kedro.saliency.store import PanoramaStore
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
@@ -92,7 +92,7 @@ class PanoramaSourceDataset(SourceDataset[PanoramaSource]):
     Args:
         name: of the source.
         own: name of the run's own data.
-        data: its configuration.
+        data: its configuration, of one source or several.
         unlabelled: further configurations by name.
         also_test_on: further configurations by name.
         files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
@@ -111,7 +111,7 @@ class PanoramaSourceDataset(SourceDataset[PanoramaSource]):
         **files: Any,
     ) -> None:
         super().__init__(**files)
-        self._name = name
+        self._name, self._own = name, own
         self._configs = {own: data, **(unlabelled or {}), **(also_test_on or {})}
         self._opened: PanoramaSource | None = None
 
@@ -123,13 +123,15 @@ class PanoramaSourceDataset(SourceDataset[PanoramaSource]):
 
     def look(self) -> PanoramaSource | None:
         """As loaded; None where it would have to be downloaded."""
-        return None if is_remote(self._config().root) else self.load()
+        elsewhere = any(is_remote(part.root) for part in self._config().parts)
+        return None if elsewhere else self.load()
 
     def _release(self) -> None:
         self._opened = None
 
     def _config(self) -> SourceConfig:
-        return TypeAdapter(SourceConfig).validate_python(dict(self._configs[self._name]))
+        kind = JoinedConfig if self._name == self._own else SourceConfig
+        return TypeAdapter(kind).validate_python(dict(self._configs[self._name]))
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}

@@ -69,19 +69,26 @@ class PartialStore(AbstractContextManager["PartialStore"]):
         if time.monotonic() - self._last_kept > _KEPT_EVERY_S:
             self._keep()
 
-    def finish(self, folder: Path, labels: np.ndarray | None, description: object) -> None:
+    def finish(
+        self,
+        folder: Path,
+        labels: np.ndarray | None,
+        description: object,
+        description_name: str = "store.json",
+    ) -> None:
         """Close it, and give it its name.
 
         Args:
             folder: which it becomes; one that is there is damaged, and goes.
             labels: int64, of the images; None where there are none.
             description: JSON values.
+            description_name: of the file that they go to.
         """
         self.__exit__()
         if labels is not None:
             np.save(self.folder / "labels.npy", labels, allow_pickle=False)
         text = json.dumps(description)
-        (self.folder / "store.json").write_text(text, encoding="utf-8")
+        (self.folder / description_name).write_text(text, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         # The journal goes last: without it nobody could finish what a kill leaves.
         self.folder.replace(folder)

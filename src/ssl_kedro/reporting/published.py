@@ -75,6 +75,15 @@ def published_recipe(chapter: str, dataset: str = "") -> dict[str, tuple[str, An
     return found
 
 
+def published_protocol() -> dict[str, Any]:
+    """Data of chapter 4 by their names in its tables: sources, and numbers of panoramas.
+
+    "train" and "test" count panoramas, "scenes" tested videos and single panoramas together;
+    "pretraining" panoramas without labels; "trained_on" is what all decoders learn from.
+    """
+    return _content("protocol_4")
+
+
 def published_in(chapter: str) -> str:
     """Where the thesis states a recipe, "Thesis, 6.3.1"."""
     return str(_content(f"recipe_{chapter}")["where"])

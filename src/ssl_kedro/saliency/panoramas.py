@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -150,6 +151,18 @@ class PanoramaSource(ABC):
     def fixations(self, index: int) -> Fixations | None:
         """All of :meth:`fixation_sets`; None = not known."""
         return joined(self.fixation_sets(index))
+
+    def file(self, index: int) -> Path | None:  # noqa: ARG002
+        """The picture or video that it is read from; None = none."""
+        return None
+
+    def width_px(self, index: int) -> int | None:  # noqa: ARG002
+        """How wide it is in its file; None = it is drawn at any size."""
+        return None
+
+    def in_order(self, index: int) -> bool:  # noqa: ARG002
+        """Whether it is read fast only after those before it, as a frame of a video is."""
+        return False
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ from ssl_kedro.encoders.maps import BranchMaps, MapNetwork
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaNetwork
 from ssl_kedro.encoders.panorama_maps import panorama_network
 from ssl_kedro.saliency.folds import part
+from ssl_kedro.saliency.held_out import check_held_out
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.inputs import found_input
 
@@ -58,6 +59,10 @@ def check_seen(parameters: "Saliency360Parameters", node: str, seen: Mapping[str
         found_input(chosen.input, chosen.max_megapixels)
     if node == "check_sources" and parameters.dataset in sources:
         _check_parts(parameters, sources[parameters.dataset])
+    if node == "check_sources":
+        for name in parameters.also_test_on.keys() & sources.keys():
+            check_tested(parameters, name, sources[name])
+        check_held_out(sources, parameters.learnt_from, parameters.tested)
     if node == "store_for_pretraining" and {parameters.dataset, *parameters.unlabelled} == {
         *sources
     }:
@@ -92,6 +97,18 @@ def checked_network(
     return made
 
 
+def check_tested(parameters: "Saliency360Parameters", name: str, source: PanoramaSource) -> None:
+    """Refuse a source that models are only tested on without a part to test on.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if "test" not in source.splits:
+        share = parameters.also_test_on[name].test_share
+        expected = "panoramas for testing, found none: 1 makes all that, test_list names some"
+        raise ConfigError(f"also_test_on.{name}.test_share", share, expected)
+
+
 def _check_parts(parameters: "Saliency360Parameters", own: PanoramaSource) -> None:
     for name in parameters.parts:
         found = part(name, own.scenes, own.splits, parameters.folds, parameters.seed)
@@ -105,10 +122,10 @@ def _check_parts(parameters: "Saliency360Parameters", own: PanoramaSource) -> No
 def _check_pretraining(
     parameters: "Saliency360Parameters", sources: Collection[PanoramaSource]
 ) -> None:
-    every, size = parameters.pretrain_on == "all", parameters.train.batch_size
-    count = sum(every or split == "unlabelled" for source in sources for split in source.splits)
+    splits, size = parameters.pretraining_splits, parameters.train.batch_size
+    count = sum(split in splits for source in sources for split in source.splits)
     if not count:
-        expected = 'panoramas to pre-train on: add sources under "unlabelled", or set it to "all"'
+        expected = 'panoramas to pre-train on: add sources under "unlabelled", or set it to "train"'
         raise ConfigError("pretrain_on", parameters.pretrain_on, expected)
     trained = any(plan.kind == "contrastive" for plan in parameters.chosen_encoders().values())
     if trained and size > count:

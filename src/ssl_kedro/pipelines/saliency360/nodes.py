@@ -1,9 +1,9 @@
-"""Nodes of chapter 4: panoramas, ground truth, pre-training, decoders, predictions, use."""
+"""Nodes of chapter 4: pre-training, decoders, predictions, use."""
 
 import copy
 import dataclasses
 import logging
-from collections import Counter
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,11 @@ from ssl_kedro.pipelines.saliency360 import checks, records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.scoring import part_of, tested_rows
 from ssl_kedro.saliency.fitting import encoder_macs, fit_decoder, predicted_maps, prior_at
-from ssl_kedro.saliency.ground_truth import Arrays, truth_arrays
+from ssl_kedro.saliency.ground_truth import Arrays
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.files import write_predictions
 from ssl_kedro.saliency.predict.onnx_export import ExportReport, export_onnx
 from ssl_kedro.saliency.predict.runtime import RuntimeConfig, runtimes_on
-from ssl_kedro.saliency.sources.open import JoinedSources
 from ssl_kedro.saliency.store import PanoramaStore, StoredPanoramas
 from ssl_kedro.training.batches import check_batch_size
 from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
@@ -43,70 +42,8 @@ from ssl_kedro.training.execution import choose_execution
 from ssl_kedro.training.loop import train_planned
 from ssl_kedro.training.planned import PanoramaTraining
 
-# Real panoramas that an exported file is compared on, beside noise, and that are timed.
-_COMPARED, _TIMED = 4, 8
-
-
-def check_sources(
-    parameters: Saliency360Parameters,  # noqa: ARG001  checked against them before the run
-    **sources: PanoramaSource,
-) -> records.Data:
-    """How many panoramas there are."""
-    found: records.Data = {}
-    given: dict[str, PanoramaSource] = nested(sources)["sources"]
-    for name, source in given.items():
-        splits: dict[str, int] = dict(sorted(Counter(source.splits).items()))
-        scenes = len(set(source.scenes))
-        found[name] = records.SourceSummary(
-            len(source), scenes, splits, source.fingerprint, dict(source.passed_over)
-        )
-    return found
-
-
-def store_panoramas(
-    parameters: Saliency360Parameters,
-    data: records.Data,  # noqa: ARG001  nothing is decoded before all sources are checked
-    source: PanoramaSource,
-    store: PanoramaStore,
-    *,
-    name: str,
-) -> StoredPanoramas:
-    """Decode the panoramas that have a truth, at the size that networks see."""
-    labelled = [i for i, split in enumerate(source.splits) if split != "unlabelled"]
-    skipped = parameters.max_skipped
-    return store.fill(source, labelled, parameters.image.size, label=name, max_skipped=skipped)
-
-
-def store_for_pretraining(
-    parameters: Saliency360Parameters,
-    data: records.Data,  # noqa: ARG001
-    store: PanoramaStore,
-    **sources: PanoramaSource,
-) -> StoredPanoramas:
-    """Decode the panoramas that encoders are pre-trained on."""
-    source = JoinedSources(nested(sources)["sources"])
-    every = parameters.pretrain_on == "all"
-    chosen = [i for i, split in enumerate(source.splits) if every or split == "unlabelled"]
-    size, skipped = parameters.image.size, parameters.max_skipped
-    return store.fill(source, chosen, size, label="pretraining", max_skipped=skipped)
-
-
-def ground_truth(
-    parameters: Saliency360Parameters, source: PanoramaSource, stored: StoredPanoramas
-) -> dict[str, Any]:
-    """Maps and fixations of the stored panoramas, see :func:`truth_arrays`, and their numbers.
-
-    Empty maps and directions off the sphere are found here: trainings wait for the numbers.
-    """
-    config = parameters.truth
-    truth = truth_arrays(source, stored.indices, config.source, config.height, config.sigma_deg)
-    summary = records.TruthSummary(
-        len(truth["maps"]),
-        int(truth["made_from_fixations"].sum()),
-        int(truth["known"].sum()),
-        len(truth["viewer"]),
-    )
-    return {"truth": truth, "truth_summary": summary}
+# Real panoramas that an exported file is compared on, beside noise.
+_COMPARED = 4
 
 
 def random_encoder(parameters: Saliency360Parameters, *, encoder: str) -> dict[str, Any]:
@@ -267,17 +204,38 @@ def predict_tested(
 
 
 def measure_runtime(
-    parameters: Saliency360Parameters, store: PanoramaStore, model: SaliencyModel
+    parameters: Saliency360Parameters,
+    source: PanoramaSource,
+    stored: StoredPanoramas,
+    model: SaliencyModel,
 ) -> list[records.StageTime]:
-    """Milliseconds of each stage of the deployed model per panorama, as in Table 4.2."""
-    width, device = parameters.image.width, parameters.decoder_train.device
-    config = RuntimeConfig((1, 8), width=width, device=device)
-    times = runtimes_on(model, np.array(store.images()[:_TIMED]), config)
-    of, name = records.StageTime, parameters.deploy
-    return [
-        of(one.stage, name, one.batch_size, one.milliseconds, one.device, one.threads)
-        for one in times
-    ]
+    """Milliseconds of each stage of the deployed model per panorama, as in Table 4.2.
+
+    The widest panoramas are taken; where one is enlarged nevertheless, the size says so.
+    """
+    timing, device = parameters.timing, parameters.decoder_train.device
+    config = RuntimeConfig((1, 8), width=parameters.image.width, device=device)
+    own = {index: source.width_px(index) or math.inf for index in stored.indices}
+    chosen = sorted(own, key=lambda index: -own[index])[: timing.panoramas]
+    found = []
+    for width in timing.widths:
+        pictures = [source.image(index, width // 2, width) for index in chosen]
+        narrowest = min(own[index] for index in chosen)
+        enlarged = f", enlarged from {narrowest:g} px" if narrowest < width else ""
+        size = f"{width} x {width // 2}{enlarged}"
+        found += [
+            records.StageTime(
+                stage=one.stage,
+                model=parameters.deploy,
+                batch=one.batch_size,
+                ms=one.milliseconds,
+                device=one.device,
+                threads=one.threads,
+                picture=size,
+            )
+            for one in runtimes_on(model, pictures, config)
+        ]
+    return found
 
 
 def predict(

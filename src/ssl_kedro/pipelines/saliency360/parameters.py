@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.augment.config import PanoramaViewConfig
-from ssl_kedro.core.config import Config, ConfigError, Range
+from ssl_kedro.core.config import Config, ConfigError
 from ssl_kedro.encoders.frozen import origin_of
 from ssl_kedro.encoders.importers import KINDS
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoderConfig
@@ -21,15 +21,21 @@ from ssl_kedro.pipelines.parameters import (
     checked_device,
     checked_graphs,
     checked_workers,
-    name_list,
     without_nulls,
 )
 from ssl_kedro.pipelines.saliency360 import checks, plans
 from ssl_kedro.pipelines.saliency360.records import BASELINES
+from ssl_kedro.pipelines.saliency360.sections import (
+    GalleryConfig,
+    ImageConfig,
+    PredictParameters,
+    ScoreConfig,
+    TimingConfig,
+    TruthConfig,
+)
 from ssl_kedro.saliency.folds import part_names
-from ssl_kedro.saliency.maps import MODES, Mode
-from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
-from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.panoramas import Split
+from ssl_kedro.saliency.sources.config import JoinedConfig, SourceConfig
 from ssl_kedro.training.config import TrainConfig
 
 # The global head of a VGG halves its maps and pools 2 x 2: they need 3 rows of 16 px.
@@ -41,78 +47,6 @@ _NO_NULLS = BeforeValidator(without_nulls)
 C = TypeVar("C", bound=Config)
 
 
-@dataclass(frozen=True)
-class ImageConfig(Config):
-    """Size at which networks see panoramas, in px; multiples of 16 (thesis 4.3.2: 160 x 320).
-
-    The width is twice the height.
-    """
-
-    height: Annotated[int, Range(at_least=16, at_most=2048)] = 160
-    width: Annotated[int, Range(at_least=32, at_most=4096)] = 320
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("height", "width"):
-            if getattr(self, name) % 16:
-                raise ConfigError(name, getattr(self, name), "a multiple of 16")
-        if self.width != 2 * self.height:
-            expected = f"{2 * self.height}, twice the height: panoramas are 360 x 180 degrees"
-            raise ConfigError("width", self.width, expected)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.height, self.width
-
-
-@dataclass(frozen=True)
-class TruthConfig(Config):
-    """What predictions are compared with.
-
-    Args:
-        source: "maps" as published, made from "fixations", or "auto": maps where there are any.
-        sigma_deg: of the Gaussian on the sphere that fixations are smoothed with.
-        height: rows of the maps that scores are computed on; columns are twice as many.
-    """
-
-    source: Literal["auto", "maps", "fixations"] = "auto"
-    sigma_deg: Annotated[float, Range(above=0, at_most=90)] = 3.34
-    height: Annotated[int, Range(at_least=16, at_most=2048)] = 160
-
-
-@dataclass(frozen=True)
-class ScoreConfig(Config):
-    """How predictions are scored.
-
-    Args:
-        modes: "sphere" weighs pixels by solid angle, "planar" as the MIT benchmark, "authors" as
-            the thesis' code.
-        resamples: of the bootstrap over scenes.
-        confidence: of the intervals.
-        ceiling_repeats: random halves of the viewers.
-    """
-
-    modes: Annotated[tuple[Mode, ...], Field(min_length=1), BeforeValidator(name_list)] = MODES
-    resamples: Annotated[int, Range(at_least=1, at_most=100_000)] = 2000
-    confidence: Annotated[float, Range(above=0, below=1)] = 0.95
-    ceiling_repeats: Annotated[int, Range(at_least=1, at_most=1000)] = 5
-
-
-@dataclass(frozen=True)
-class PredictParameters(PredictConfig):
-    """What to predict for; ``outputs`` may be one string, as "map;overlay"."""
-
-    outputs: Annotated[tuple[Output, ...], BeforeValidator(name_list)] = PredictConfig.outputs
-
-
-@dataclass(frozen=True)
-class GalleryConfig(Config):
-    """How many panoramas the report shows."""
-
-    panoramas: Annotated[int, Range(at_least=1, at_most=24)] = 6
-
-
 class Saliency360Parameters(PipelineParameters):
     """Everything of chapter 4 that a user may want to change.
 
@@ -121,11 +55,11 @@ class Saliency360Parameters(PipelineParameters):
         dataset: name of the data in results.
         recipe: "best", "text" (as the thesis prints it), "authors", or some of the authors'
             quirks by name.
-        data: panoramas with maps or fixations, and unlabelled ones.
+        data: panoramas with maps or fixations, and unlabelled ones, of one source or several.
         unlabelled: further panoramas for pre-training, by name.
-        also_test_on: further panoramas that the models are only tested on, by name.
-        pretrain_on: "unlabelled" panoramas, or "all": also those that decoders are trained
-            and tested on, whose maps the pre-training never sees.
+        also_test_on: further sources by name, whose test parts the models are only tested on.
+        pretrain_on: "unlabelled" panoramas, "train": also those that decoders are trained on, or
+            "all": also those that they are tested on. No pre-training ever sees a map.
         folds: 0 = the given split; k = every scene is tested once by a decoder that has seen
             the other folds only.
         image: size that networks see.
@@ -139,6 +73,7 @@ class Saliency360Parameters(PipelineParameters):
         ablations: parts of ``models`` beyond "main"; "all" = every one.
         deploy: model that predicts and is exported.
         score: metrics and intervals.
+        timing: what the run time is measured on.
         predict: what to predict, with ``--tags predict``.
         gallery: of the report.
         max_skipped: share of panoramas that may be unreadable.
@@ -147,10 +82,10 @@ class Saliency360Parameters(PipelineParameters):
     seed: Annotated[int, Field(ge=0)] = 0
     dataset: str = "generated"
     recipe: Annotated[tuple[plans.Quirk, ...], BeforeValidator(plans.named_quirks)] = ()
-    data: SourceConfig = field(default_factory=SourceConfig)
+    data: JoinedConfig = field(default_factory=JoinedConfig)
     unlabelled: Annotated[dict[str, SourceConfig], _NO_NULLS] = Field(default_factory=dict)
     also_test_on: Annotated[dict[str, SourceConfig], _NO_NULLS] = Field(default_factory=dict)
-    pretrain_on: Literal["unlabelled", "all"] = "all"
+    pretrain_on: Literal["unlabelled", "train", "all"] = "all"
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     image: ImageConfig = field(default_factory=ImageConfig)
     truth: TruthConfig = field(default_factory=TruthConfig)
@@ -167,6 +102,7 @@ class Saliency360Parameters(PipelineParameters):
     ablations: Names = ()
     deploy: str = "contrastive"
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    timing: TimingConfig = field(default_factory=TimingConfig)
     predict: PredictParameters = field(default_factory=PredictParameters)
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
     max_skipped: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -189,14 +125,19 @@ class Saliency360Parameters(PipelineParameters):
         checks.check_names("models", self.models, *BASELINES, *self.datasets)
         if self.folds == 1:
             raise ConfigError("folds", 1, "0 (the given split) or at least 2")
+        if self.folds and self.pretrain_on == "train":
+            expected = '"unlabelled" or "all": each panorama is tested in one of the folds'
+            raise ConfigError("pretrain_on", self.pretrain_on, expected)
+        if self.timing.data is not None:
+            checks.check_known("timing.data", self.timing.data, self.datasets)
         for name, model in self.models.items():
             checks.check_known(f"models.{name}.encoder", model.encoder, self.encoders)
-            checks.check_names(f"models.{name}.part", (model.part,))
+            checks.check_names(f"models.{name}.part", model.part)
             plans.check_recipe(f"models.{name}.recipe", model.recipe, plans.DECODING_QUIRKS)
         for name, encoder in self.encoders.items():
             self.contrast_of(name)
             plans.check_recipe(f"encoders.{name}.recipe", encoder.recipe, plans.VIEW_QUIRKS)
-        parts = sorted({model.part for model in self.models.values()} - {plans.MAIN})
+        parts = sorted({p for model in self.models.values() for p in model.part} - {plans.MAIN})
         for name in self.ablations:
             checks.check_known("ablations", name, ("all", *parts))
         checks.check_known("deploy", self.deploy, self.models)
@@ -205,7 +146,8 @@ class Saliency360Parameters(PipelineParameters):
     @property
     def further_tags(self) -> tuple[str, ...]:
         """Parts that models belong to, and what is done with a model."""
-        return ("predict", "export", *(model.part for model in self.models.values()))
+        parts = (part for model in self.models.values() for part in model.part)
+        return ("predict", "export", *parts)
 
     def check_missing(self, name: str) -> None:
         """Refuse to deploy a model that no run makes, and encoders whose file is not there."""
@@ -231,7 +173,7 @@ class Saliency360Parameters(PipelineParameters):
         """Models of the run: the main ones and those of ablations that are asked for."""
         wanted = {plans.MAIN, *self.ablations, *asked}
         everything = "all" in self.ablations
-        return {n: m for n, m in self.models.items() if everything or m.part in wanted}
+        return {n: m for n, m in self.models.items() if everything or wanted & {*m.part}}
 
     def chosen_encoders(self, asked: tuple[str, ...] = ()) -> dict[str, plans.EncoderPlan]:
         """Encoders that these models need."""
@@ -242,6 +184,36 @@ class Saliency360Parameters(PipelineParameters):
     def datasets(self) -> tuple[str, ...]:
         """Names of the data that models are tested on, the run's own first."""
         return (self.dataset, *self.also_test_on)
+
+    def configs_of(self, dataset: str) -> tuple[SourceConfig, ...]:
+        """The sources that tested data are made of."""
+        return (self.data if dataset == self.dataset else self.also_test_on[dataset]).parts
+
+    @property
+    def pretraining_splits(self) -> tuple[Split, ...]:
+        """Splits that encoders are pre-trained on; of those that are tested only for "all"."""
+        more: dict[str, tuple[Split, ...]] = {"train": ("train",), "all": ("train", "test")}
+        return ("unlabelled", *more.get(self.pretrain_on, ()))
+
+    @property
+    def learnt_from(self) -> dict[str, tuple[Split, ...]]:
+        """Splits of each source that an encoder or a decoder learns from."""
+        splits = self.pretraining_splits
+        return {self.dataset: (*splits, "train"), **dict.fromkeys(self.unlabelled, splits)}
+
+    @property
+    def tested(self) -> dict[str, tuple[Split, ...]]:
+        """Splits of each source that nothing may learn from.
+
+        The run's own are not among them where ``pretrain_on`` or folds say otherwise.
+        """
+        own = () if self.folds or "test" in self.pretraining_splits else (self.dataset,)
+        return dict.fromkeys((*own, *self.also_test_on), ("test",))
+
+    @property
+    def timed(self) -> str:
+        """Name of the data whose panoramas are timed."""
+        return self.timing.data or self.dataset
 
     @property
     def parts(self) -> tuple[str, ...]:

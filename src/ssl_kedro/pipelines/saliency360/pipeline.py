@@ -6,7 +6,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.saliency360 import nodes, scoring
+from ssl_kedro.pipelines.saliency360 import data_nodes, nodes, scoring
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import MAIN
 from ssl_kedro.pipelines.saliency360.report import nodes as report
@@ -27,16 +27,17 @@ def create_pipeline(parameters: Saliency360Parameters, asked: tuple[str, ...] = 
     models = parameters.chosen_models(asked)
     encoders = parameters.chosen_encoders(asked)
     # Of nodes that every part needs.
-    shared = sorted({"evaluate", *(plan.part for plan in parameters.models.values())} - {MAIN})
+    every = (part for plan in parameters.models.values() for part in plan.part)
+    shared = sorted({"evaluate", *every} - {MAIN})
     made = [Pipeline(_data_nodes(parameters), tags=[*shared, "data", "pretrain", "decode"])]
     for name in encoders:
         parameters.check_size(name)
-        parts = {plan.part for plan in models.values() if plan.encoder == name}
+        parts = {p for plan in models.values() if plan.encoder == name for p in plan.part}
         # An ablation takes encoders of the main models as they are: it never trains them again.
         tags = ["pretrain", name, *({MAIN} if MAIN in parts else parts)]
         made.append(Pipeline([_encoder_node(parameters, name)], tags=tags))
     for name, plan in models.items():
-        tags = ["decode", name, plan.part]
+        tags = ["decode", name, *plan.part]
         made.append(Pipeline(_decoder_nodes(parameters, name), tags=tags))
         made.append(Pipeline(_score_nodes(parameters, name), tags=[*tags, "evaluate"]))
     results = _report_nodes(parameters, models, encoders)
@@ -79,26 +80,27 @@ def _data_nodes(parameters: Saliency360Parameters) -> list[Node]:
     """Sources checked, panoramas stored, ground truth made, baselines scored."""
     own, unlabelled = parameters.dataset, tuple(parameters.unlabelled)
     checked = ONLY | {"data": SUMMARY}
+    roles = {"learnt_from": parameters.learnt_from, "tested": parameters.tested}
     priors = _data(own, "priors")
     every = ONLY | _sources(parameters.datasets + unlabelled)
     seen = checked | {"store": f"{PRETRAINING}.store"} | _sources((own, *unlabelled))
     labelled = ONLY | _stored(own) | _data(own, "truth")
     made = [
-        _node(nodes.check_sources, every, SUMMARY),
-        _node(nodes.store_for_pretraining, seen, f"{PRETRAINING}.panoramas"),
+        _node(given(data_nodes.check_sources, **roles), every, SUMMARY),
+        _node(data_nodes.store_for_pretraining, seen, f"{PRETRAINING}.panoramas"),
         _node(scoring.learn_priors, labelled, priors["priors"]),
     ]
     for name in parameters.datasets:
         source, stored, truth = _data(name, "source"), _stored(name), _data(name, "truth")
         made += [
             _node(
-                given(nodes.store_panoramas, name=name),
+                given(data_nodes.store_panoramas, name=name, own=name == own),
                 checked | source | _data(name, "store"),
                 stored["stored"],
                 f"store_{name}",
             ),
             _node(
-                nodes.ground_truth,
+                data_nodes.ground_truth,
                 ONLY | source | stored,
                 truth | _data(name, "truth_summary"),
                 f"ground_truth_{name}",
@@ -211,7 +213,7 @@ def _report_nodes(
     page |= {f"predictions.{name}": f"{KEY}.models.{name}.{own}.predictions" for name in models}
     shown = {"scores": f"{KEY}.score_figure", **_of(KEY, "report", "training_curves", "overlays")}
     collected = ONLY | data | runtime | _collected(parameters, models, encoders)
-    timed = ONLY | _data(own, "store") | model
+    timed = ONLY | _data(parameters.timed, "source") | _stored(parameters.timed) | model
     return [
         _node(nodes.measure_runtime, timed, runtime["runtime"]),
         _node(report.collect, collected, results["results"]),

@@ -9,7 +9,7 @@ from ssl_kedro.encoders.base import Branch
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig
 from ssl_kedro.encoders.importers import KINDS
 from ssl_kedro.encoders.panorama_encoder import LongitudePadding
-from ssl_kedro.pipelines.parameters import PipelineParameters, name_list
+from ssl_kedro.pipelines.parameters import Names, PipelineParameters, name_list
 
 MAIN = "main"
 # Kinds of encoders that a run makes; others are trained networks of maps, from files.
@@ -96,7 +96,7 @@ class ModelPlan(PipelineParameters):
         encoder: name of an encoder.
         decoder: instead of ``decoder.kind``.
         fine_tune: the encoder is trained with the decoder.
-        part: "main", or the ablation that it belongs to; those are made only when asked for, by
+        part: "main", or the ablations that it belongs to; those are made only when asked for, by
             ``ablations`` or by their tag.
         recipe: instead of the pipeline's; of the quirks, those of the decoding concern a model.
     """
@@ -105,7 +105,7 @@ class ModelPlan(PipelineParameters):
     decoder: Literal["light", "thesis", "salgan"] | None = None
     fine_tune: bool = False
     recipe: OwnRecipe = None
-    part: str = MAIN
+    part: Annotated[Names, Field(min_length=1)] = (MAIN,)
 
 
 def check_recipe(key: str, recipe: tuple[Quirk, ...] | None, allowed: tuple[Quirk, ...]) -> None:

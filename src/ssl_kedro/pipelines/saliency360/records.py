@@ -76,7 +76,7 @@ Baselines = dict[str, Scored]
 class StageTime:
     """Median milliseconds of one stage of the run time a panorama, ``batch`` panoramas at a time.
 
-    The device is as it calls itself, the threads are PyTorch's.
+    The device is as it calls itself, the threads are PyTorch's, the picture is its file's size.
     """
 
     stage: str
@@ -85,6 +85,7 @@ class StageTime:
     ms: float
     device: str
     threads: int
+    picture: str = ""
 
 
 StageTimes = list[StageTime]
@@ -99,6 +100,9 @@ class TestedData:
         truth: what predictions are compared with, in words.
         role: "main", or "out_of_distribution".
         skipped: (name, reason) of panoramas that could not be decoded.
+        sigma_deg: of the Gaussian that fixations were smoothed with; None = maps as published.
+        published: name in the thesis' tables, "" = not among them.
+        differs: what of data and protocol is not the thesis'.
     """
 
     images: int
@@ -109,6 +113,9 @@ class TestedData:
     truth: str
     role: str
     skipped: list[tuple[str, str]]
+    sigma_deg: float | None = None
+    published: str = ""
+    differs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +142,10 @@ class EncoderResult(Training):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelResult(Training):
-    """An encoder with a decoder, how the decoder was trained, and what both cost a panorama."""
+    """An encoder with a decoder, how the decoder was trained, and what both cost a panorama.
+
+    ``differs`` says what of the networks and their trainings is not the thesis'.
+    """
 
     encoder: str
     decoder: str
@@ -144,6 +154,7 @@ class ModelResult(Training):
     decoder_macs: int
     encoder_macs: int
     decoder_parameters: int
+    differs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ from ssl_kedro.saliency.predict.prediction import density, model_at_work
 # The last is the four together, whose median is not their sum.
 STAGES = ("decode", "encoder", "decoder", "post", "total")
 
-_USUAL_SIZE = (2048, 1024)
-
 
 @dataclass(frozen=True)
 class RuntimeConfig(Config):
@@ -80,14 +78,16 @@ class Runtime:
     threads: int
 
 
-def runtimes_on(model: nn.Module, images: np.ndarray, config: RuntimeConfig) -> list[Runtime]:
-    """See :func:`runtimes`; for pictures uint8 (N, 3, H, W), made JPEGs of 2048 x 1024 px first."""
+def runtimes_on(
+    model: nn.Module, images: Sequence[np.ndarray], config: RuntimeConfig
+) -> list[Runtime]:
+    """See :func:`runtimes`; for pictures uint8 (3, H, W), made JPEGs of their size first."""
     place = Path(tempfile.gettempdir())
     with storage_told(place), tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{index}.jpg" for index in range(len(images))]
         for path, image in zip(paths, images, strict=True):
             picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-            picture.resize(_USUAL_SIZE).save(path, quality=90)
+            picture.save(path, quality=90)
         return runtimes(model, paths, config)
 
 

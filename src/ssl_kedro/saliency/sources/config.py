@@ -1,13 +1,15 @@
 """Which panoramas, from where, and how their files are to be understood."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from ssl_kedro.core.config import POSITIVE, PROBABILITY, RATE, Config, ConfigError, Range
 from ssl_kedro.core.remote import check_scheme
 
-SourceKind = Literal["generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann"]
+SourceKind = Literal[
+    "generated", "folder", "manifest", "salient360", "vr_eyetracking", "sitzmann", "videos"
+]
 # 20000 x 10000: Salient360! has panoramas of 16384 x 8192, beyond Pillow's own limit.
 MAX_MEGAPIXELS = 200.0
 _COUNT = Range(at_least=0, at_most=100_000)
@@ -80,8 +82,12 @@ class SourceConfig(Config):
         scene_pattern: regular expression with one group, searched in the names; what the group
             matches is the scene. None = each panorama is its own scene.
         test_share: share of the scenes that are for testing, where nothing else says which.
-        test_names: panoramas or videos that are for testing (Salient360!, VR-EyeTracking,
-            Sitzmann); () = ``test_share`` decides.
+        test_names: panoramas or videos that are for testing; () = lists or
+            ``test_share`` decide.
+        train_list, test_list: text files with a name of a panorama or video on each line (# begins
+            a remark), by their paths from root: the published split. One alone leaves the rest to
+            the other side; with both, what neither names is left out. Of a source without labels
+            what is not for training is left out. Not of "generated" and "manifest".
         columns: names of the columns of fixation tables.
         movement: of Salient360!: of head and eyes, or of the head alone.
         eye: of Salient360! (head and eyes): whose scanpaths count. With "both" each eye's fixations
@@ -107,6 +113,8 @@ class SourceConfig(Config):
     scene_pattern: str | None = None
     test_share: Annotated[float, PROBABILITY] = 0.2
     test_names: tuple[str, ...] = ()
+    train_list: str | None = None
+    test_list: str | None = None
     columns: FixationColumns = FixationColumns()
     movement: Literal["head_and_eye", "head"] = "head_and_eye"
     eye: Literal["left", "right", "both"] = "left"
@@ -125,9 +133,49 @@ class SourceConfig(Config):
             if groups != 1:
                 expected = f"exactly one group, found {groups}"
                 raise ConfigError("scene_pattern", self.scene_pattern, expected)
+        if self.test_list is not None and self.test_names:
+            raise ConfigError("test_list", self.test_list, "none, because test_names is given")
+        for name in ("train_list", "test_list"):
+            if getattr(self, name) is not None and self.source in ("generated", "manifest"):
+                expected = f"none, because source = {self.source} has its own split"
+                raise ConfigError(name, getattr(self, name), expected)
         given = self.root is not None and bool(self.root.strip())
         if self.source == "generated" and given:
             raise ConfigError("root", self.root, "none, because source = generated reads no files")
         if self.source != "generated" and not given:
             what = "the manifest's path" if self.source == "manifest" else "the data set's folder"
             raise ConfigError("root", self.root, f"{what}, because source = {self.source}")
+
+    @property
+    def parts(self) -> "tuple[SourceConfig, ...]":
+        """The sources that it is made of."""
+        return (self,)
+
+
+@dataclass(frozen=True)
+class JoinedConfig(SourceConfig):
+    """One source, or several joined to one.
+
+    Args:
+        sources: by the names that come before those of their panoramas. Where there are some they
+            take the place of all other fields, each with its own.
+
+    Raises:
+        ConfigError: a name with a slash, or a field beside ``sources`` that would do nothing.
+    """
+
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.sources:
+            if not name or "/" in name:
+                raise ConfigError("sources", name, "names without a slash")
+        for name in ("root", "limit", "train_list", "test_list", "scene_pattern"):
+            if self.sources and (value := getattr(self, name)) is not None:
+                raise ConfigError(name, value, "none beside sources: set it in each of them")
+
+    @property
+    def parts(self) -> tuple[SourceConfig, ...]:
+        """The sources that it is made of."""
+        return tuple(self.sources.values()) or (self,)

@@ -77,6 +77,14 @@ class FilePanoramas(PanoramaSource):
         """One panorama brought to a size; see :class:`PanoramaSource`."""
         return decoded_panorama(self.panoramas[index].image, height, width, self.max_megapixels)
 
+    def file(self, index: int) -> Path:
+        """The picture; see :class:`PanoramaSource`."""
+        return self.panoramas[index].image
+
+    def width_px(self, index: int) -> int:
+        """By the picture's header; see :class:`PanoramaSource`."""
+        return panorama_size(self.file(index))[0]
+
     def saliency(self, index: int) -> np.ndarray | None:
         """Its map, None where there is none; see :class:`PanoramaSource`."""
         path = self.panoramas[index].saliency

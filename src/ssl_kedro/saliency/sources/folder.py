@@ -25,8 +25,8 @@ class FolderPanoramas(FilePanoramas):
     """The panoramas of a folder.
 
     Args:
-        config: ``root``, names of the three folders, ``scene_pattern``, ``test_share``,
-            ``columns``, ``limit`` and ``seed``.
+        config: ``root``, names of the three folders, ``scene_pattern``, lists or
+            ``test_names`` or ``test_share``, ``columns``, ``limit`` and ``seed``.
 
     Raises:
         SaliencyDataError: no such folder, no images, two files of one stem, files without a
@@ -36,6 +36,14 @@ class FolderPanoramas(FilePanoramas):
     def __init__(self, config: SourceConfig) -> None:
         root = layouts.existing(config)
         parts = [part for part in get_args(Split) if (root / part / config.images).is_dir()]
+        lists = config.train_list or config.test_list or ", ".join(config.test_names)
+        if parts and lists:
+            raise SaliencyDataError(
+                root,
+                found=f"the folder {parts[0]}, and a list of names, {lists}",
+                expected="one of them, which says what is for testing",
+                remedy="leave out train_list, test_list and test_names",
+            )
         panoramas = [each for part in parts or [None] for each in _listed(root, part, config)]
         train, test = (
             {each.scene for each in panoramas if each.split == split} for split in ("train", "test")
@@ -68,20 +76,23 @@ def _listed(root: Path, part: Split | None, config: SourceConfig) -> list[Panora
     loose = part is None and not kinds and not (place / config.images).is_dir()
     images = _images(place if loose else place / config.images, config)
     labels = _labels(place, kinds, images, config)
-    scenes = layouts.scenes_of(list(images), config.scene_pattern, place)
-    splits: Sequence[Split] = [part or "unlabelled"] * len(images)
     if part is None and kinds:
-        splits = layouts.split_scenes(scenes, config, root)
+        sides = layouts.assigned(list(images), config, root)
+    else:
+        names = list(images) if part else layouts.kept_unlabelled(list(images), config, root)
+        scenes = layouts.scenes_of(names, config.scene_pattern, place)
+        split: Split = part or "unlabelled"
+        sides = {name: (scene, split) for name, scene in zip(names, scenes, strict=True)}
     return [
         PanoramaFiles(
             prefix + name,
             scene if config.scene_pattern else prefix + scene,
-            split,
+            side,
             images[name],
             labels["saliency"][name] if "saliency" in labels else None,
             (labels["fixations"][name],) if "fixations" in labels else (),
         )
-        for name, scene, split in zip(images, scenes, splits, strict=True)
+        for name, (scene, side) in sides.items()
     ]
 
 

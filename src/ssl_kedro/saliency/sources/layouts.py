@@ -113,28 +113,78 @@ def scenes_of(names: Sequence[str], pattern: str | None, root: Path) -> list[str
     return [str(scene) for scene in scenes]
 
 
+def named_split(names: Sequence[str], config: SourceConfig, root: Path) -> dict[str, Split] | None:
+    """Split of the names that ``test_names`` or lists give one; None where nothing names any.
+
+    Raises:
+        SaliencyDataError: a list without names, a name of which there is no panorama, or one on
+            both sides.
+    """
+    lists = {key: getattr(config, key) for key in ("train_list", "test_list")}
+    given = {key: _listed(root / file) for key, file in lists.items() if file is not None}
+    if config.test_names:
+        given["test_names"] = set(config.test_names)
+    if not given:
+        return None
+    for key, chosen in given.items():
+        if unknown := sorted(chosen - set(names)):
+            raise SaliencyDataError(
+                root,
+                found=f"none of the name {first_few(unknown, NAMED)}",
+                expected="names of what is there, such as " + first_few(sorted(set(names))),
+                remedy=f"correct {key}",
+            )
+    train = given.pop("train_list", None)
+    test = next(iter(given.values()), None)
+    if both := sorted((train or set()) & (test or set())):
+        raise SaliencyDataError(
+            root,
+            found=f"in both lists: {first_few(both, NAMED)}",
+            expected="each name in one",
+            remedy="correct train_list or test_list",
+        )
+    train = set(names) - (test or set()) if train is None else train
+    test = set(names) - train if test is None else test
+    return {n: "test" if n in test else "train" for n in names if n in test or n in train}
+
+
+def _listed(path: Path) -> set[str]:
+    """Names of a list, one a line."""
+    if not path.is_file():
+        raise SaliencyDataError(
+            path, "no such file", "a list of names", "correct its path, which counts from root"
+        )
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    names = {name for line in lines if (name := line.partition("#")[0].strip())}
+    if not names:
+        raise SaliencyDataError(path, "no names", "a name a line", "fill the list")
+    return names
+
+
+def kept_unlabelled(names: Sequence[str], config: SourceConfig, root: Path) -> list[str]:
+    """Names without labels that lists do not hold out of the pre-training.
+
+    Raises:
+        SaliencyDataError: as for :func:`named_split`.
+    """
+    sides = named_split(names, config, root)
+    return [name for name in names if sides is None or sides.get(name) == "train"]
+
+
 def assigned(
     names: Sequence[str], config: SourceConfig, root: Path
 ) -> dict[str, tuple[str, Split]]:
-    """Scene and split of each name: by ``test_names`` where they are given, else ``test_share``.
+    """Scene and split of each name that has one: by names or lists, else by ``test_share``.
 
     Raises:
-        SaliencyDataError: a test name of which there is no panorama, one scene only, or as
-            :func:`scenes_of`.
+        SaliencyDataError: as for :func:`named_split`, one scene only, or as :func:`scenes_of`.
     """
-    scenes = scenes_of(names, config.scene_pattern, root)
-    unknown = sorted(set(config.test_names) - set(names))
-    if unknown:
-        raise SaliencyDataError(
-            root,
-            found=f"none of the name {first_few(unknown, NAMED)}",
-            expected="names of what is there, such as " + first_few(sorted(set(names))),
-            remedy="correct test_names",
-        )
-    splits: Sequence[Split] = ["test" if name in config.test_names else "train" for name in names]
-    if not config.test_names:
-        splits = split_scenes(scenes, config, root)
-    return dict(zip(names, zip(scenes, splits, strict=True), strict=True))
+    scenes = dict(zip(names, scenes_of(names, config.scene_pattern, root), strict=True))
+    splits = named_split(names, config, root)
+    if splits is None:
+        drawn = split_scenes(list(scenes.values()), config, root)
+        splits = dict(zip(names, drawn, strict=True))
+    return {name: (scenes[name], split) for name, split in splits.items()}
 
 
 def split_scenes(scenes: Sequence[str], config: SourceConfig, root: Path) -> list[Split]:

@@ -1,6 +1,7 @@
 """The entrance: panoramas of a configured source, and several sources as one."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -12,7 +13,7 @@ import numpy as np
 from ssl_kedro.core.remote import at_hand, is_remote, local_copy
 from ssl_kedro.images.files import EXTENSIONS, passed_over
 from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
-from ssl_kedro.saliency.sources.config import SourceConfig
+from ssl_kedro.saliency.sources.config import JoinedConfig, SourceConfig
 from ssl_kedro.saliency.sources.fixation_files import EXTENSIONS as FIXATIONS
 from ssl_kedro.saliency.sources.saliency_files import EXTENSIONS as MAPS
 from ssl_kedro.saliency.video import VIDEO_EXTENSIONS
@@ -27,6 +28,7 @@ _SOURCES = {
     "salient360": "Salient360Panoramas",
     "vr_eyetracking": "VrEyeTrackingFrames",
     "sitzmann": "SitzmannPanoramas",
+    "videos": "VideosPanoramas",
 }
 
 
@@ -37,7 +39,7 @@ _READ = EXTENSIONS | MAPS | FIXATIONS | VIDEO_EXTENSIONS | {".pck", ".pkl", ".pi
 def open_source(
     config: SourceConfig, storage_options: Mapping[str, Any] | None = None
 ) -> PanoramaSource:
-    """Panoramas of a source, looked through as far as it is cheap.
+    """Panoramas of a source, or of several as one, looked through as far as it is cheap.
 
     Args:
         config: which.
@@ -47,6 +49,10 @@ def open_source(
         SaliencyDataError: files that cannot be used, named.
         RemoteError: they lie elsewhere and cannot be reached.
     """
+    if isinstance(config, JoinedConfig) and config.sources:
+        return JoinedSources(
+            {name: open_source(one, storage_options) for name, one in config.sources.items()}
+        )
     folder, _, name = (config.root or "").rpartition("/")
     if config.source == "manifest" and is_remote(config.root) and name.endswith(".csv"):
         # The files that it lists lie beside it.
@@ -87,6 +93,10 @@ class JoinedSources(PanoramaSource):
             [f"{prefix}/{scene}" for prefix, source in items for scene in source.scenes],
             [split for source in self.sources.values() for split in source.splits],
         )
+        passed_over: Counter[str] = Counter()
+        for source in self.sources.values():
+            passed_over.update(source.passed_over)
+        self.passed_over = passed_over
 
     def image(self, index: int, height: int, width: int) -> np.ndarray:
         """One panorama brought to a size; see :class:`PanoramaSource`."""
@@ -102,6 +112,21 @@ class JoinedSources(PanoramaSource):
         """Where its viewers looked; see :class:`PanoramaSource`."""
         source, place = self._places[index]
         return source.fixation_sets(place)
+
+    def file(self, index: int) -> Path | None:
+        """What it is read from; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.file(place)
+
+    def width_px(self, index: int) -> int | None:
+        """How wide it is in its file; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.width_px(place)
+
+    def in_order(self, index: int) -> bool:
+        """Whether it is a frame of a video; see :class:`PanoramaSource`."""
+        source, place = self._places[index]
+        return source.in_order(place)
 
     @property
     def fingerprint(self) -> str:

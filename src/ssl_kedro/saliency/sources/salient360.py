@@ -19,7 +19,7 @@ samples of an observer from 0: where it does not grow, the next observer begins.
 observer of the left and the right eye is taken to be one person, which the release does not say.
 
 The release names no split of its 85 images that could be confirmed (programs cut it at their
-own places), so that ``test_names`` or ``test_share`` decides.
+own places; thesis 4.4 has 80 and 25), so that lists, ``test_names`` or ``test_share`` decide.
 """
 
 import dataclasses
@@ -54,8 +54,8 @@ class Salient360Panoramas(FilePanoramas):
 
     Args:
         config: ``root`` (the folder that holds ``Stimuli`` or ``Images``), ``movement``,
-            ``eye`` (fixations of both eyes are scored eye by eye), ``test_names`` (``P1``, ...) or
-            ``test_share``, ``limit``, ``seed``.
+            ``eye`` (fixations of both eyes are scored eye by eye), lists or ``test_names`` (``P1``,
+            ...) or ``test_share``, ``limit``, ``seed``.
 
     Raises:
         SaliencyDataError: no such folders, or images without a map and without a scanpath.
@@ -86,6 +86,7 @@ class Salient360Panoramas(FilePanoramas):
         panoramas = [
             PanoramaFiles(key, *sides[key], image, maps.get(key, (None,))[0], paths.get(key, ()))
             for key, image in images.items()
+            if key in sides
         ]
         super().__init__(panoramas, root, config)
 

@@ -17,7 +17,8 @@ Repetitions and (0, 0) are left out here, so that the arrays can be stacked as t
 folder of the panoramas ("images" means ``img_files`` where there is no such folder).
 
 No split is published; programs since have tested on cubemap_0000, cubemap_0006 and
-cubemap_0009, which ``test_names`` can say.
+cubemap_0009. Thesis 4.4 has 14 and 11 panoramas, three more than the release. ``test_names`` or
+lists can say which.
 """
 
 import dataclasses
@@ -47,8 +48,8 @@ class SitzmannPanoramas(FilePanoramas):
     """The panoramas with the fixations of one condition.
 
     Args:
-        config: ``root``, ``fixations`` (the condition), ``images``, ``test_names`` or
-            ``test_share``, ``scene_pattern``, ``limit``, ``seed``.
+        config: ``root``, ``fixations`` (the condition), ``images``, lists, ``test_names``
+            or ``test_share``, ``scene_pattern``, ``limit``, ``seed``.
 
     Raises:
         SaliencyDataError: folders or files that are missing, or pickles.
@@ -83,6 +84,7 @@ class SitzmannPanoramas(FilePanoramas):
         panoramas = [
             PanoramaFiles(name, *sides[name], image, None, (runs[name],))
             for name, image in images.items()
+            if name in sides
         ]
         super().__init__(panoramas, root, dataclasses.replace(config, columns=_COLUMNS))
 

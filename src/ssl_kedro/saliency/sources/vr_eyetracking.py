@@ -14,78 +14,53 @@ Each frame taken is one panorama, and each video one scene. Its fixations are al
 from half a frame interval before it to half after it (the earlier border belongs to it), those
 of all viewers of the video; the release has gaze points, not fixations told apart from saccades.
 
-The release lists its 134 training and 74 test videos in a spreadsheet, ``train_test_set.xlsx``;
-give the test videos' names as ``test_names``, or ``test_share`` decides over videos.
+The release lists its 134 training and 74 test videos in a spreadsheet, ``train_test_set.xlsx``
+(thesis 4.4 has 75, 4,700 frames for training and 1,300 of the others); save the names as lists, or
+give ``test_names``, or ``test_share`` decides over videos.
 """
 
 import dataclasses
-import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from ssl_kedro.images.files import UnreadableImageError
-from ssl_kedro.saliency.panoramas import Fixations, PanoramaSource
+from ssl_kedro.saliency.panoramas import Fixations
 from ssl_kedro.saliency.sources import layouts
 from ssl_kedro.saliency.sources.config import SourceConfig
-from ssl_kedro.saliency.sources.errors import SaliencyDataError, all_of
-from ssl_kedro.saliency.sources.files import files_fingerprint, two_to_one
+from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.sources.fixation_files import Gaze, viewer_numbers
-from ssl_kedro.saliency.video import VIDEO_EXTENSIONS, VideoFrames, resized_frame
+from ssl_kedro.saliency.sources.frames import FramePanoramas, opened_videos
+from ssl_kedro.saliency.video import VIDEO_EXTENSIONS
 
 _VIDEO_FOLDERS = ("videos", "Videos")
 _GAZE_FOLDER = "Gaze_txt_files"
 _LINE = "frame,<index>,forward,<x>,<y>,eye,<x>,<y>"
 
 
-class VrEyeTrackingFrames(PanoramaSource):
+class VrEyeTrackingFrames(FramePanoramas):
     """Frames of the videos, with the gaze of all viewers at their time.
 
-    Frames are read fastest in their order: an earlier frame of a video starts it again.
-
     Args:
-        config: ``root``, ``frame_rate``, ``test_names`` (videos) or ``test_share``, ``limit``
-            (frames), ``seed``.
+        config: ``root``, ``frame_rate``, lists or ``test_names`` (videos) or ``test_share``,
+            ``limit`` (frames), ``seed``.
 
     Raises:
         SaliencyDataError: missing folders, videos without gaze or the reverse, damaged videos.
     """
 
     def __init__(self, config: SourceConfig) -> None:
-        self._root = layouts.existing(config)
-        self._videos = _videos(self._root, config)
+        root = layouts.existing(config)
+        files, gaze = _videos(root)
         by_video = dataclasses.replace(config, scene_pattern=None)
-        sides = layouts.assigned(list(self._videos), by_video, self._root)
-        frames = [
-            (name, number, side)
-            for name, (_, side) in sides.items()
-            for number in range(len(self._videos[name][0]))
-        ]
-        kept = layouts.chosen([side for *_, side in frames], config.limit, config.seed)
-        self._frames = [frames[index] for index in kept]
-        super().__init__(
-            [f"{name}/{number:05d}" for name, number, _ in self._frames],
-            [name for name, *_ in self._frames],
-            [side for *_, side in self._frames],
-        )
-        self._lock = threading.Lock()
-        self._read: VideoFrames | None = None
+        sides = layouts.assigned(list(files), by_video, root)
+        splits = {name: split for name, (_, split) in sides.items()}
+        videos = opened_videos({name: files[name] for name in splits}, config, root)
+        super().__init__(videos, splits, root, config)
+        self._traces = {name: gaze[name] for name in splits}
         self._read_gaze = lru_cache(maxsize=1)(read_gaze)
-
-    def image(self, index: int, height: int, width: int) -> np.ndarray:
-        """One frame brought to a size; see :class:`PanoramaSource`."""
-        name, number, _ = self._frames[index]
-        video, _ = self._videos[name]
-        if not two_to_one(video.width, video.height):
-            raise UnreadableImageError(f"{video.path}: {_not_a_sphere(video)}")
-        with self._lock:
-            if self._read is not video:
-                self.close()
-                self._read = video
-            return resized_frame(video.frame(number).pixels, height, width)
 
     def saliency(self, index: int) -> None:  # noqa: ARG002
         """None: the release has gaze only."""
@@ -94,34 +69,19 @@ class VrEyeTrackingFrames(PanoramaSource):
     def fixation_sets(self, index: int) -> tuple[Fixations, ...]:
         """Gaze points around the frame's time; () where nobody looked."""
         name, number, _ = self._frames[index]
-        video, traces = self._videos[name]
+        video = self._videos[name]
         with self._lock:
-            gaze = self._read_gaze(traces, video.frames_a_second)
+            gaze = self._read_gaze(self._traces[name], video.frames_a_second)
         inside = near(gaze.t_s, number, video.rate)
         return (gaze.fixations.of(inside),) if inside.any() else ()
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with names, splits, rate, and sizes and dates of videos and gaze files."""
-        rates = {str(video.rate) for video, _ in self._videos.values()}
-        return files_fingerprint(
-            [*self.names, *self.splits, *sorted(rates)],
-            (path for video, traces in self._videos.values() for path in (video.path, *traces)),
-        )
+    def _checks(self) -> list[Callable[[], object]]:
+        traces = (path for of_video in self._traces.values() for path in of_video)
+        # The first line of each gaze file.
+        return [*super()._checks(), *(partial(next, _lines(path)) for path in traces)]
 
-    def check(self) -> None:
-        """Look at sizes of all videos and at the first line of each gaze file."""
-        videos = [partial(_check_size, video) for video, _ in self._videos.values()]
-        gaze = [
-            partial(next, _lines(path)) for _, traces in self._videos.values() for path in traces
-        ]
-        all_of(self._root, [*videos, *gaze])
-
-    def close(self) -> None:
-        """Let go of the video that is open."""
-        if self._read is not None:
-            self._read.close()
-            self._read = None
+    def _files(self, name: str) -> tuple[Path, ...]:
+        return (*super()._files(name), *self._traces[name])
 
 
 def near(t_s: np.ndarray, number: int, rate: float) -> np.ndarray:
@@ -185,8 +145,8 @@ def _values(path: Path, line: int, text: str) -> tuple[float, float, float]:
     return found
 
 
-def _videos(root: Path, config: SourceConfig) -> dict[str, tuple[VideoFrames, tuple[Path, ...]]]:
-    """Videos with their gaze files, by name."""
+def _videos(root: Path) -> tuple[dict[str, Path], dict[str, tuple[Path, ...]]]:
+    """Videos and their gaze files, by name."""
     place = next((root / name for name in _VIDEO_FOLDERS if (root / name).is_dir()), None)
     traces = root / _GAZE_FOLDER
     if place is None or not traces.is_dir():
@@ -210,22 +170,4 @@ def _videos(root: Path, config: SourceConfig) -> dict[str, tuple[VideoFrames, tu
     layouts.check_partners(root, unpaired, "name", expected)
     if not files:
         raise SaliencyDataError(root, "no videos", expected, "add or remove these files")
-    calls = [partial(VideoFrames, path, config.frame_rate) for path in files.values()]
-    return {
-        name: (video, tuple(gaze[name]))
-        for name, video in zip(files, all_of(root, calls), strict=True)
-    }
-
-
-def _check_size(video: VideoFrames) -> None:
-    if not two_to_one(video.width, video.height):
-        raise SaliencyDataError(
-            video.path,
-            found=_not_a_sphere(video),
-            expected="frames twice as wide as high",
-            remedy="leave the video out, or cut a stereo video to one eye",
-        )
-
-
-def _not_a_sphere(video: VideoFrames) -> str:
-    return f"frames of {video.width} x {video.height} px, which are not twice as wide as high"
+    return files, {name: tuple(of_video) for name, of_video in gaze.items()}

@@ -18,6 +18,11 @@ from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.report.differences import Difference
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet, scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.page import Deployed, saliency_report
+from ssl_kedro.pipelines.saliency360.report.protocol import (
+    data_differs,
+    model_differs,
+    published_data,
+)
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
@@ -62,7 +67,7 @@ def collect(
         image=dataclasses.asdict(parameters.image),
         intervals={"level": scored_by.confidence, "resamples": scored_by.resamples},
         datasets={
-            name: _dataset(parameters, name, of, scored["uniform"])
+            name: _dataset(parameters, name, of, scored["uniform"], data)
             for name, scored in every.items()
         },
         encoders={name: _encoder(parameters, name, of) for name in of["pretrained"]},
@@ -93,7 +98,11 @@ def collect(
 
 
 def _dataset(
-    parameters: Saliency360Parameters, name: str, of: Found, tested: records.Scored
+    parameters: Saliency360Parameters,
+    name: str,
+    of: Found,
+    tested: records.Scored,
+    data: records.Data,
 ) -> records.TestedData:
     truth: Arrays = of["truth"][name]
     made = truth["made_from_fixations"]
@@ -108,6 +117,16 @@ def _dataset(
         truth=from_fixations if made.all() else "maps" if not made.any() else "both",
         role="main" if own else "out_of_distribution",
         skipped=of["stored"][name].skipped,
+        sigma_deg=parameters.truth.sigma_deg if made.any() else None,
+        published=published_data(parameters, name),
+        differs=data_differs(
+            parameters,
+            name,
+            data,
+            tested.scenes,
+            bool(made.any()),
+            [one for one in of["pretrained"].values() if one.history],
+        ),
     )
 
 
@@ -153,6 +172,7 @@ def _model(parameters: Saliency360Parameters, name: str, of: Found) -> records.M
         decoder_macs=macs["decoder"],
         encoder_macs=_encoder_macs(parameters, name, of),
         decoder_parameters=sum(p.numel() for p in model.decoder.parameters()),
+        differs=model_differs(parameters, name, model),
     )
 
 

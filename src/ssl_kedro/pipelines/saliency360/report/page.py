@@ -1,6 +1,5 @@
 """The page of the saliency360 pipeline."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,19 +8,21 @@ from matplotlib.figure import Figure
 
 from ssl_kedro.core.errors import first_few
 from ssl_kedro.pipelines.saliency360.plans import GIVEN
-from ssl_kedro.pipelines.saliency360.records import BASELINES, Results
+from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
 from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
-from ssl_kedro.pipelines.saliency360.report.tables import PUBLISHED, ROW, SCORES, THIS_RUN, columns
+from ssl_kedro.pipelines.saliency360.report.table_sections import (
+    ablation_section,
+    runtime_section,
+    scores_section,
+)
 from ssl_kedro.reporting.glossary import SALIENCY, Term
 from ssl_kedro.reporting.html import Card, Report, Section, Table, rendered
-from ssl_kedro.reporting.number_format import DASH, plain, signed, three_digits
+from ssl_kedro.reporting.number_format import plain, signed, three_digits
 from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.run_sections import manifest_section, skipped_section
-from ssl_kedro.reporting.table import shown
 from ssl_kedro.saliency.metric import metrics
-from ssl_kedro.saliency.predict.runtime import STAGES
 
 _COSTS = (
     *("Model", "Encoder", "Decoder", "encoder GMAC", "decoder GMAC", "decoder M par."),
@@ -82,11 +83,11 @@ def saliency_report(
         _use_section(deployed),
         Section("What the numbers say", said),
         _difference_section(results, differences, "baseline"),
-        *(_scores_section(name, tables["table_4_1"], results) for name in results.scores),
-        _ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
-        _ablation_section("4.4", "projections", tables["table_4_4"]),
+        *(scores_section(name, tables["table_4_1"], results) for name in results.scores),
+        ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
+        ablation_section("4.4", "projections", tables["table_4_4"]),
         _cost_section(results),
-        _runtime_section(tables["table_4_2"]),
+        runtime_section(tables["table_4_2"]),
         Section("Training", pictures=[curves]),
         _difference_section(results, differences, "quirks"),
         Section("What differs from the thesis", notes),
@@ -194,42 +195,6 @@ def _difference_section(results: Results, differences: Sequence[Difference], abo
     return Section(title, (text,), tables=[table])
 
 
-def _scores_section(dataset: str, table: pd.DataFrame, results: Results) -> Section:
-    """Table 4.1 of one data set, and the published rows under the run's own."""
-    mode, found = results.mode(dataset), results.datasets[dataset]
-    own = table[
-        (table["source"] == THIS_RUN) & (table["dataset"] == dataset) & (table["mode"] == mode)
-    ]
-    baseline = own["model"].isin(BASELINES)
-    folds = f", {found.folds} folds of scenes" if found.folds else ""
-    role = "" if found.role == "main" else " Not trained on: out of distribution."
-    text = (
-        f"{found.images} panoramas of {found.scenes} scenes{folds}; truth: {found.truth}. "
-        f"{mode.capitalize()} mode.{role}"
-    )
-
-    def part(rows: pd.DataFrame, above: str, *hidden: str) -> Table:
-        beside = [column for column in columns("4.1") if column.name not in hidden]
-        return shown(beside, rows, {ROW: above, SCORES: ""})
-
-    hidden = ("source", "encoder", "mode")
-    mine = part(pd.concat([own[~baseline], own[baseline]]), "", "dataset", *hidden)
-    tables = [dataclasses.replace(mine, breaks=[int((~baseline).sum())])]
-    if found.role == "main":
-        # Said above the columns: below a long table it would come too late.
-        above = "published, on other data: for orientation only"
-        tables.append(part(table[table["source"] == PUBLISHED], above, "decoder", *hidden))
-    return Section(f"Table 4.1: {dataset}", (text,), tables=tables)
-
-
-def _ablation_section(number: str, what: str, table: pd.DataFrame) -> Section:
-    """Measured and published rows of an ablation, none where the run has nothing to compare."""
-    tables = []
-    if (table["source"] == THIS_RUN).any():
-        tables.append(shown(columns(number), table, {ROW: "", SCORES: ""}, breaks=["source"]))
-    return Section(f"Table {number}: {what}", tables=tables)
-
-
 def _cost_section(results: Results) -> Section:
     """What each model costs, a row each."""
     rows = []
@@ -244,22 +209,3 @@ def _cost_section(results: Results) -> Section:
         rows.append([name, on, model.decoder, *map(three_digits, numbers)])
     table = Table(_COSTS, rows, left=3)
     return Section("What it costs", tables=[table], folded="Show costs of models and trainings")
-
-
-def _runtime_section(table: pd.DataFrame) -> Section:
-    """A row a model and batch, stages side by side; published ones are totals."""
-    rows = []
-    keys = ["source", "model", "device", "threads", "batch"]
-    key: Any
-    for key, of in table.groupby(keys, sort=False, dropna=False):
-        source, model, device, threads, batch = key
-        known = dict(zip(of["stage"], of["ms"], strict=True))
-        count = "" if pd.isna(threads) else f", {threads:.0f} thread{'s' * (threads > 1)}"
-        size = DASH if pd.isna(batch) else f"{batch:.0f}"
-        times = [three_digits(known.get(stage)) for stage in STAGES]
-        rows.append([source, model, f"{device}{count}", size, *times])
-    own = sum(row[0] == THIS_RUN for row in rows)
-    text = "Milliseconds a panorama. Published times are of 4K panoramas."
-    names = ("Source", "Model", "Device", "Batch", *STAGES)
-    made = Table(names, rows, left=3, breaks=[own] if own else [])
-    return Section("Table 4.2: run time", (text,), tables=[made], folded="Show run times")

@@ -1,5 +1,6 @@
 """What a run of chapter 4 says, and what it does differently from the thesis, in sentences."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -7,8 +8,10 @@ from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import GIVEN
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import FEW_SCENES, Difference, judged_model
+from ssl_kedro.pipelines.saliency360.report.protocol import settings_differ
 from ssl_kedro.reporting.number_format import listed, percent, plain, three_digits
-from ssl_kedro.reporting.published import changes, compared, published_recipe, values_of
+from ssl_kedro.reporting.published import published_table
+from ssl_kedro.saliency.evaluation import Estimate
 from ssl_kedro.saliency.metric import metrics
 
 # Names of a baseline where it is first spoken of, and afterwards.
@@ -151,6 +154,30 @@ def limits(results: Results) -> Iterator[str]:
             yield f"{name} has no fixations: AUC-J, sAUC, NSS and information gain need some."
 
 
+def kld_note(results: Results, dataset: str) -> str:
+    """Why published KLDs cannot stand beside those on smoothed gaze, where they are larger.
+
+    A map of one point, smoothed by sigma, has KLD ln(pi / (e sigma^2)) against a flat one: pixels
+    count alike, 2 pi^2 square radians of them, and the entropy of the Gaussian is
+    ln(2 pi e sigma^2). Whatever else is smoothed so is broader.
+    """
+    found = results.datasets[dataset]
+    rows = published_table("4.1")
+    klds = rows[rows["dataset"] == found.published]["kld"]
+    uniform = results.scores[dataset].get("uniform", {}).get("planar", {}).get("kld", Estimate())
+    if found.sigma_deg is None or klds.empty:
+        return ""
+    most = math.log(math.pi / (math.e * math.radians(found.sigma_deg) ** 2))
+    if klds.min() <= most:
+        return ""
+    known = "" if uniform.mean is None else f"{plain(uniform.mean)} here, and "
+    return (
+        f"The published KLDs of {klds.min():.1f} to {klds.max():.1f} cannot come from gaze "
+        f"smoothed by {found.sigma_deg:g} degrees, as here: against such maps a uniform one, which "
+        f"knows nothing, has a KLD of {known}{most:.1f} at most, where all look at one point."
+    )
+
+
 def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
     """What differs from the thesis, and what these data can and cannot show."""
     size, prior = parameters.image.size, parameters.decoder.prior
@@ -162,12 +189,15 @@ def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
         f"They see {size[0]} x {size[1]} px; thesis 160 x 320." * (size != (160, 320)),
         *_given_notes(results),
     ]
-    for name, stage in (("Pre-training", "pretraining"), ("Decoding", "decoding")):
-        thesis = published_recipe(f"4_{stage}")
-        said = changes(compared(thesis, values_of(parameters, list(thesis))))
+    for name, said in settings_differ(parameters).items():
         found.append(f"{name}, with the thesis' value behind: {said}." * bool(said))
     found += [
         *_pretraining_notes(parameters, results),
+        *(
+            f"Data and protocol of {name}, with the thesis' behind: {'; '.join(one.differs)}."
+            for name, one in results.datasets.items()
+            if one.differs
+        ),
         "Convolutions continue on the other side of the panorama; the thesis' do not."
         * (parameters.encoder.longitude_padding == "circular"),
         f"Decoders start from the {prior} map of their training scenes and add to it; the thesis' "
