@@ -103,6 +103,8 @@ def _scored(results: Results) -> Iterator[Row]:
 
 def _networks(results: Results, name: str) -> Row:
     """Encoder and decoder of a model; nothing of a baseline. Setting (ii) is with attention."""
+    if name in results.given:
+        return {"encoder": "maps of others", "decoder": "maps of others"}
     plan = results.models.get(name)
     if plan is None:
         return {}
