@@ -20,7 +20,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.saliency360.plans import QUIRKS
+from ssl_kedro.pipelines.saliency360.plans import QUIRKS, TEXT
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.saliency.evaluation import TruthsOfTested
 from ssl_kedro.saliency.ground_truth import fixations_of, truth_arrays
@@ -237,7 +237,7 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
     scenes = SimpleNamespace(scenes=99)
     encoders: dict[str, Any] = {"random": SimpleNamespace(history=[], kind="random")}
     many: Any = SimpleNamespace(
-        datasets={"generated": scenes, "salient360": scenes}, encoders=encoders
+        datasets={"generated": scenes, "salient360": scenes}, encoders=encoders, given=["unisal"]
     )
     base = " ".join(notes(check(merged()), many))
     for text in (
@@ -252,6 +252,12 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
         "weighs pixels by solid angle",
     ):
         assert text in base
+    assert "Maps of others, read from folders: unisal." in base
+    many.given = []
+    text_recipe = " ".join(notes(check(merged(recipe="text")), many))
+    assert "Recipe text: heads, their ends, temperature, decoder" in text_recipe
+    for replaced in ("solid angle", "errors of the authors", "last layer", "decoder light"):
+        assert replaced not in text_recipe
     assert notes(check(merged("salient360")), many) == []
     assert notes(check(merged("salient360", contrast__negatives=8)), many) == [
         "Pre-training, with the thesis' value behind: negatives 8 (16,000)."
@@ -277,7 +283,7 @@ def test_switches_may_be_what_yaml_makes_of_them() -> None:
 
 
 def test_recipes() -> None:
-    assert check(merged(recipe="fixed")).recipe == check(merged(recipe="text")).recipe == ()
+    assert check(merged(recipe="fixed")).recipe == check(merged()).recipe == ()
     authors = check(merged(recipe="authors"))
     assert len(authors.recipe) == 5
     assert authors.views_of("contrastive").authors_crop
@@ -287,6 +293,7 @@ def test_recipes() -> None:
     fixed = check(merged())
     made = {name: fixed.recipe_of(name) for name, m in fixed.models.items() if m.part == "recipe"}
     assert made.pop("authors") == QUIRKS
+    assert made.pop("text") == (TEXT,)
     # One model a quirk, made with this one alone.
     assert made == {quirk: (quirk,) for quirk in QUIRKS}
     assert fixed.recipe_of("contrastive") == ()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.race import race, seconds_of
+from ssl_kedro.encoders.base import Branch
 from ssl_kedro.encoders.maps import BranchMaps
 from ssl_kedro.encoders.panorama_maps import PanoramaMaps
 from ssl_kedro.inference.compact import GateUsage, compact, dense_network
@@ -112,7 +113,7 @@ def gate_usage(encoder: PanoramaMaps, images: np.ndarray) -> GateUsage:
 def compact_branches(encoder: PanoramaMaps, usage: GateUsage) -> dict[str, PanoramaMaps]:
     """Both branches with norms folded, "gated" without the channels that are never open."""
     within = encoder.masked_encoder
-    dense = "dense" if "dense" in within.branches else "gated"
+    dense: Branch = "dense" if "dense" in within.branches else "gated"
     networks = {"gated": compact(within, usage), "dense": dense_network(within, dense)}
     made = {}
     for name, network in networks.items():

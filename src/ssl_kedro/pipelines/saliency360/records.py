@@ -167,7 +167,7 @@ class Results:
     """Everything that tables and report are made of, data sets, encoders and models by name.
 
     Args:
-        recipe: "best", or quirks of the authors' code.
+        recipe: "best", "text", or quirks of the authors' code.
         image: "height" and "width" that networks see, in px.
         intervals: "level" and "resamples" of the bootstrap over scenes.
         datasets: the run's own first.

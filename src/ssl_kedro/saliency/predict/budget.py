@@ -21,8 +21,8 @@ class Allowance:
     """What a clip has been allowed so far, less what it has spent.
 
     Each frame brings ``share`` of the dense cost. One is computed where the allowance pays for as
-    much as the last computed one took, the first in any case: after any number t of frames no more
-    than max(t share dense, 0) + the dearest frame is spent.
+    much as the last computed one took, the first in any case: after t frames no more than
+    t share dense and the dearest frame is spent.
 
     Args:
         share: of the dense encoder's cost that a frame may take on average, in (0, 1].

@@ -103,14 +103,14 @@ def latitude_section(table: pd.DataFrame, poles: Figure) -> Section:
     bands = list(of_bands.itertuples(index=False, name=None))
     heads = [_named(low, high) for low, high in bands]
     groups = [("", 1), *((head, 2) for head in heads)]
-    looks: list[str] = ["where people looked"]
-    rows: list[list[str]] = []
-    for model, of in table.groupby("model", sort=False):
-        row = [str(model)]
-        for one in of.itertuples():
-            row += [percent(one.predicted, 1), _text(one.cc, one.cc_low, one.cc_high)]
-        rows.append(row)
-        looks = [looks[0], *(cell for one in of.itertuples() for cell in (percent(one.looks), ""))]
+    looks, rows = ["where people looked"], []
+    of_models: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_dict("records"):
+        of_models.setdefault(str(row["model"]), []).append({str(k): v for k, v in row.items()})
+    for model, of in of_models.items():
+        cells = ((percent(one["predicted"]), _cc(one)) for one in of)
+        rows.append([model, *(cell for pair in cells for cell in pair)])
+        looks = looks[:1] + [cell for one in of for cell in (percent(one["looks"]), "")]
     text = (
         "Share of all looks that a model expects in a band of latitude, and the correlation of its "
         "map with the truth among the pixels of that band, by solid angle, with its interval over "
@@ -133,11 +133,11 @@ def _named(low: float, high: float) -> str:
     return f"{low:g} to {high:g} degrees".replace("-", MINUS)
 
 
-def _text(mean: float | None, low: float | None, high: float | None) -> str:
-    if pd.isna(mean):
+def _cc(row: Mapping[str, Any]) -> str:
+    if pd.isna(row["cc"]):
         return DASH
-    ends = "" if pd.isna(low) else f" [{plain(low)}, {plain(high)}]"
-    return f"{plain(mean)}{ends}".replace("-", MINUS)
+    ends = "" if pd.isna(row["cc_low"]) else f" [{plain(row['cc_low'])}, {plain(row['cc_high'])}]"
+    return f"{plain(row['cc'])}{ends}".replace("-", MINUS)
 
 
 def pole_sheet(
