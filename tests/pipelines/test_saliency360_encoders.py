@@ -116,7 +116,7 @@ def test_a_budget_of_videos_asks_for_gates() -> None:
     values["predict"]["budget"] = 0.3
     assert check(values).predict.budget == 0.3
     with pytest.raises(ParameterError, match=r"predict\.budget = 0\.3: expected null: .*of contr"):
-        check(values | {"deploy": "contrastive"})
+        check(merged(predict__budget=0.3))
 
 
 def test_old_parameters_still_name_an_earlier_runs_encoder(tmp_path: Path) -> None:

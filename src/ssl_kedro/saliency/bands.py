@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_kedro.saliency.maps import checked_map, pixel_shares, resized, weighted_product
-from ssl_kedro.saliency.metric import centred
+
+# Rows whose deviation is this small beside their values are even up to rounding.
+_EVEN = 1e-9
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class BandScore:
     Args:
         truth: share of all looks that fall there.
         predicted: share that the prediction expects there.
-        cc: correlation of both maps among the band's pixels, by solid angle; None where one of
-            them is the same everywhere there.
+        cc_along: correlation of both maps along the band's circles of latitude, by solid angle;
+            None where one of them does not vary along any.
     """
 
     truth: float
     predicted: float
-    cc: float | None
+    cc_along: float | None
 
 
 def band_scores(
@@ -56,8 +58,9 @@ def band_scores(
 ) -> list[BandScore]:
     """Scores in each band; a row belongs to the band that holds its middle.
 
-    A correlation within a band knows nothing of how the bands compare with each other: latitude
-    alone, which is nearly all of what an equator prior knows, is worth next to nothing there.
+    Towards a pole densities fall, so that latitude alone correlates with where people look within a
+    band as well. Each row's mean is therefore taken from both maps: what is left is whether the
+    right places along a circle of latitude are expected, of which an equator prior says nothing.
 
     Args:
         prediction: density per solid angle (h, 2h) of any size and scale.
@@ -83,13 +86,15 @@ def band_scores(
                 f"expected rows between {band.low_deg:g} and {band.high_deg:g} degrees, found none "
                 f"of {height}: take higher maps or fewer bands"
             )
-        cc = _correlation(wanted[rows], found[rows], shares[rows] / (shares[rows].sum() * width))
+        cc = _along_circles(wanted[rows], found[rows], shares[rows])
         scores.append(BandScore(float(looked[rows].sum()), float(expected[rows].sum()), cc))
     return scores
 
 
-def _correlation(first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> float | None:
-    (one, deviation), (other, others) = centred(first, shares), centred(second, shares)
-    if not deviation or not others:
-        return None
-    return weighted_product(one, other, shares) / (deviation * others)
+def _along_circles(first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> float | None:
+    maps = [values - values.mean(axis=1, keepdims=True) for values in (first, second)]
+    spreads = [weighted_product(one, one, shares) ** 0.5 for one in maps]
+    for spread, values in zip(spreads, (first, second), strict=True):
+        if spread <= _EVEN * weighted_product(values, values, shares) ** 0.5:
+            return None
+    return weighted_product(maps[0], maps[1], shares) / (spreads[0] * spreads[1])

@@ -22,7 +22,11 @@ _NO_NULLS = BeforeValidator(without_nulls)
 
 
 class RecipeChanges(PipelineParameters):
-    """What a recipe replaces in the sections of these names; the rest stays as it is."""
+    """What a recipe replaces in the sections of these names; the rest stays as it is.
+
+    Args:
+        encoder, contrast, decoder, decoding: fields of that section with other values.
+    """
 
     encoder: dict[str, Any] = Field(default_factory=dict)
     contrast: dict[str, Any] = Field(default_factory=dict)
@@ -31,7 +35,11 @@ class RecipeChanges(PipelineParameters):
 
 
 class Recipes(PipelineParameters):
-    """What recipes replace; those of the authors' errors are code, each a quirk of its own."""
+    """What recipes replace; the authors' errors are code, each a quirk of its own.
+
+    Args:
+        text: as the thesis prints it.
+    """
 
     text: RecipeChanges = Field(default_factory=RecipeChanges)
 

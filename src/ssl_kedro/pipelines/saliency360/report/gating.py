@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference
 from ssl_kedro.reporting.html import Section, Table
-from ssl_kedro.reporting.number_format import percent, three_digits
+from ssl_kedro.reporting.number_format import MINUS, percent, three_digits
 from ssl_kedro.saliency.metric import metrics
 
 _COLUMNS = ("Model", "less", "GMAC", "of dense", "ms", "of dense", "saved")
@@ -25,7 +25,7 @@ def gating_section(results: Results, differences: Sequence[Difference]) -> Secti
                 *(first, lost[0].second, three_digits(encoder.macs / 1e9)),
                 percent(encoder.macs / time.dense_macs, 1),
                 *(three_digits(time.gated_ms), three_digits(time.dense_ms)),
-                percent(1 - time.gated_ms / time.dense_ms, 0),
+                percent(1 - time.gated_ms / time.dense_ms, 0).replace("-", MINUS),
                 *(one.decided for one in lost),
             ]
         )
@@ -38,8 +38,8 @@ def gating_section(results: Results, differences: Sequence[Difference]) -> Secti
         f"measured in turns on {times[0].device}, {threads}, one panorama at a time, by PyTorch "
         "with norms folded: the gated branch without the channels that none of "
         f"{times[0].panoramas} panoramas opens. A channel that only some open is computed for "
-        "all, so that time falls less than MACs. Scores are less those of the dense branch, "
-        "paired."
+        "all, and gates take time of their own: time falls less than MACs, and may rise. Scores "
+        "are less those of the dense branch, paired."
     )
     columns = [*_COLUMNS, *(metrics()[metric].heading for metric in DECIDING)]
     return Section("What gating saves, and loses", (text,), tables=[Table(columns, rows, left=2)])

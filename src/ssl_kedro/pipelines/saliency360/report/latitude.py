@@ -58,7 +58,7 @@ def latitude_table(
     """A row a model and band of latitude; ``shown`` are "predictions.<model>".
 
     Shares of looks and of what was predicted are means over the tested panoramas, as is the
-    correlation within a band, with its interval over scenes.
+    correlation along circles of latitude, with its interval over scenes.
     """
     bands = latitude_bands(parameters.score.bands_deg)
     maps = tested_maps(parameters, stored, priors, nested(shown)["predictions"])
@@ -77,7 +77,7 @@ def _row(
     scores: Sequence[BandScore],
     scenes: Sequence[str],
 ) -> dict[str, Any]:
-    known = np.array([np.nan if one.cc is None else one.cc for one in scores])
+    known = np.array([np.nan if one.cc_along is None else one.cc_along for one in scores])
     cc = bootstrap_interval(
         known,
         numpy_generator(parameters.seed, "bootstrap"),
@@ -90,9 +90,9 @@ def _row(
         "to_deg": band.high_deg,
         "looks": float(np.mean([one.truth for one in scores])),
         "predicted": float(np.mean([one.predicted for one in scores])),
-        "cc": cc.mean,
-        "cc_low": cc.low,
-        "cc_high": cc.high,
+        "cc_along": cc.mean,
+        "cc_along_low": cc.low,
+        "cc_along_high": cc.high,
         "panoramas": cc.images,
     }
 
@@ -113,9 +113,9 @@ def latitude_section(table: pd.DataFrame, poles: Figure) -> Section:
         looks = looks[:1] + [cell for one in of for cell in (percent(one["looks"]), "")]
     text = (
         "Share of all looks that a model expects in a band of latitude, and the correlation of its "
-        "map with the truth among the pixels of that band, by solid angle, with its interval over "
-        "scenes. Within a band the equator prior knows next to nothing. A dash: a map is the same "
-        "everywhere there."
+        "map with the truth along the circles of latitude in that band, by solid angle, with its "
+        "interval over scenes. Each circle's mean is taken from both maps first: densities fall "
+        "towards the poles, which latitude alone knows. A dash: a map does not vary along them."
     )
     claim = (
         "The thesis says of Figure 4.7 that zenith and nadir are predicted accurately; it gives no "
@@ -123,7 +123,7 @@ def latitude_section(table: pd.DataFrame, poles: Figure) -> Section:
         "predicted, as a viewer sees them who faces the front. Colours are densities, 1 = even "
         "over the sphere, on one scale a row."
     )
-    columns = ["Model", *["share", "CC"] * len(bands)]
+    columns = ["Model", *["share", "CC along"] * len(bands)]
     made = Table(columns, [looks, *rows], left=1, groups=groups, breaks=[1])
     picture = Picture(poles, "Both poles: truth and predictions", "png")
     return Section("By latitude, and the poles", (text, claim), tables=[made], pictures=[picture])
@@ -134,10 +134,9 @@ def _named(low: float, high: float) -> str:
 
 
 def _cc(row: Mapping[str, Any]) -> str:
-    if pd.isna(row["cc"]):
-        return DASH
-    ends = "" if pd.isna(row["cc_low"]) else f" [{plain(row['cc_low'])}, {plain(row['cc_high'])}]"
-    return f"{plain(row['cc'])}{ends}".replace("-", MINUS)
+    mean, low, high = (row[f"cc_along{end}"] for end in ("", "_low", "_high"))
+    ends = "" if pd.isna(low) else f" [{plain(low)}, {plain(high)}]"
+    return DASH if pd.isna(mean) else f"{plain(mean)}{ends}".replace("-", MINUS)
 
 
 def pole_sheet(
