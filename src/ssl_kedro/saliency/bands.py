@@ -97,4 +97,4 @@ def _along_circles(first: np.ndarray, second: np.ndarray, shares: np.ndarray) ->
     for spread, values in zip(spreads, (first, second), strict=True):
         if spread <= _EVEN * weighted_product(values, values, shares) ** 0.5:
             return None
-    return weighted_product(maps[0], maps[1], shares) / (spreads[0] * spreads[1])
+    return weighted_product(maps[0], maps[1], shares) / float(spreads[0] * spreads[1])
