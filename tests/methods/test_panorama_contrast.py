@@ -17,11 +17,9 @@ from ssl_kedro.losses.memory_nce import chance_loss, memory_nce
 from ssl_kedro.methods.panorama_contrast import (
     ContrastConfig,
     PanoramaContrast,
-    ViewAttention,
     equivalent_temperature,
-    global_head,
-    local_head,
 )
+from ssl_kedro.methods.panorama_heads import ViewAttention, global_head, local_head
 
 SIZE = (64, 128)
 COUNT = 12

@@ -20,7 +20,7 @@ from ssl_kedro.core.config import ConfigError
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError, parsed
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.saliency360.plans import QUIRKS
+from ssl_kedro.pipelines.saliency360.plans import QUIRKS, TEXT
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
 from ssl_kedro.saliency.evaluation import TruthsOfTested
 from ssl_kedro.saliency.ground_truth import fixations_of, truth_arrays
@@ -246,11 +246,11 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
     scenes = SimpleNamespace(scenes=99, differs=differs)
     encoders: dict[str, Any] = {"random": SimpleNamespace(history=[], kind="random")}
     many: Any = SimpleNamespace(
-        datasets={"generated": scenes, "salient360": scenes}, encoders=encoders
+        datasets={"generated": scenes, "salient360": scenes}, encoders=encoders, given=["unisal"]
     )
 
     def named(name: str) -> Any:
-        return SimpleNamespace(datasets={name: scenes}, encoders=encoders)
+        return SimpleNamespace(datasets={name: scenes}, encoders=encoders, given=[])
 
     base = " ".join(notes(check(merged()), many))
     for text in (
@@ -265,6 +265,12 @@ def test_the_report_says_all_that_differs_from_the_thesis() -> None:
         "weighs pixels by solid angle",
     ):
         assert text in base
+    assert "Maps of others, read from folders: unisal." in base
+    many.given = []
+    text_recipe = " ".join(notes(check(merged(recipe="text")), many))
+    assert "Recipe text: heads, their ends, temperature, decoder" in text_recipe
+    for replaced in ("solid angle", "errors of the authors", "last layer", "decoder light"):
+        assert replaced not in text_recipe
     of_another_batch = "Pre-training, with the thesis' value behind: panoramas a batch 64 (80)."
     assert notes(check(merged("salient360")), many) == [of_another_batch]
     assert notes(
@@ -297,7 +303,7 @@ def test_switches_may_be_what_yaml_makes_of_them() -> None:
 
 
 def test_recipes() -> None:
-    assert check(merged(recipe="fixed")).recipe == check(merged(recipe="text")).recipe == ()
+    assert check(merged(recipe="fixed")).recipe == check(merged()).recipe == ()
     authors = check(merged(recipe="authors"))
     assert len(authors.recipe) == 5
     assert authors.views_of("contrastive").authors_crop
@@ -309,6 +315,7 @@ def test_recipes() -> None:
         name: fixed.recipe_of(name) for name, m in fixed.models.items() if m.part == ("recipe",)
     }
     assert made.pop("authors") == QUIRKS
+    assert made.pop("text") == (TEXT,)
     # One model a quirk, made with this one alone.
     assert made == {quirk: (quirk,) for quirk in QUIRKS}
     assert fixed.recipe_of("contrastive") == ()

@@ -110,6 +110,15 @@ def test_a_branch_or_a_size_that_there_is_not_is_refused_before_the_run(tmp_path
         checked(given(tmp_path / "vit.pth", kind="timm", model=name))
 
 
+def test_a_budget_of_videos_asks_for_gates() -> None:
+    """Where the deployed model has none, a run says so before it starts."""
+    values = given("f", branch="gated")
+    values["predict"]["budget"] = 0.3
+    assert check(values).predict.budget == 0.3
+    with pytest.raises(ParameterError, match=r"predict\.budget = 0\.3: expected null: .*of contr"):
+        check(merged(predict__budget=0.3))
+
+
 def test_old_parameters_still_name_an_earlier_runs_encoder(tmp_path: Path) -> None:
     network = PanoramaEncoder(PanoramaEncoderConfig(width=0.05, architecture="vgg16")).eval()
     save_bundle(network, tmp_path / "encoder")
@@ -187,6 +196,18 @@ def test_a_bundles_branches_serve_a_run_and_come_back(project: Project) -> None:
     report = (results(project) / "report.html").read_text()
     assert "Not trained in this run: dense (resnet18 of width 4, dense; bundle) and gated" in report
     assert "those that the masks leave" in report
+    # Both branches under decoders alike: what gates save, and what they lose.
+    gating = encoders["gated"]["gating"]
+    assert gating["dense_macs"] == whole and gating["gated_ms"] > 0
+    assert encoders["dense"]["gating"] is None
+    assert "What gating saves, and loses" in report
+    differences = json.loads((results(project) / "differences.json").read_text())
+    pairs = {(one["first"], one["second"]) for one in differences if one["about"] == "gating"}
+    assert pairs == {("random", "contrastive")}
+    bands = list(csv.DictReader((results(project) / "table_latitude.csv").open()))
+    assert {row["model"] for row in bands} >= {"contrastive", "random", "equator", "mean"}
+    assert sum(float(row["looks"]) for row in bands if row["model"] == "mean") == pytest.approx(1)
+    assert (results(project) / "poles.png").stat().st_size > 1000
 
     models = project.path / "data/06_models/saliency360/models"
     images = torch.rand(2, 3, 32, 64)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import judged_model, paired_differences
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet
-from ssl_kedro.pipelines.saliency360.report.page import Deployed, saliency_report
+from ssl_kedro.pipelines.saliency360.report.page import Deployed, Sheets, saliency_report
 from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.reporting.published import published_table
@@ -146,8 +146,24 @@ def report(found: dict[str, Any], sheet: Figure | None = None, notes: Sequence[s
     made = typed(found)
     differences, sheet = paired_differences(made), sheet or overlay_sheet([], [])
     deployed = Deployed("contrastive", "models/contrastive/all")
-    tables = all_tables(made)
-    return saliency_report(made, differences, MANIFEST, tables, sheet, notes, deployed)
+    tables = all_tables(made) | {"table_latitude": by_latitude("contrastive", "equator")}
+    sheets = Sheets(sheet, Figure())
+    return saliency_report(made, differences, MANIFEST, tables, sheets, notes, deployed)
+
+
+def by_latitude(*models: str) -> pd.DataFrame:
+    """A table as :func:`latitude_table` makes it."""
+    bands = [(60.0, 90.0), (-60.0, 60.0), (-90.0, -60.0)]
+    rows = [
+        {
+            **{"model": model, "from_deg": low, "to_deg": high, "looks": 0.02, "predicted": 0.05},
+            **{"cc_along": None if low < -60 else 0.25, "panoramas": 10},
+            **{"cc_along_low": 0.125, "cc_along_high": 0.375},
+        }
+        for model in models
+        for low, high in bands
+    ]
+    return pd.DataFrame(rows)
 
 
 def by_angle(found: pd.DataFrame) -> pd.DataFrame:
@@ -259,9 +275,13 @@ def test_published_figures_stand_beside_flat_scores_of_the_same_network() -> Non
     assert less == {n: pytest.approx(own[n] - PUBLISHED_CC[n]) for n in PUBLISHED_CC}
 
 
-def test_models_of_others_are_known_by_their_names() -> None:
+@pytest.mark.parametrize("maps", [False, True])
+def test_models_of_others_are_known_by_their_names(maps: bool) -> None:
     found = of_the_thesis()
-    found["models"]["salgan360"] = model("random")
+    if maps:
+        found["given"] = ["salgan360"]
+    else:
+        found["models"]["salgan360"] = model("random")
     found["scores"]["mine"]["salgan360"] = scored(0.5)
     rows = table(1, found).set_index(["model", "mode"])
     assert rows.loc[("salgan360", "planar"), "published_cc"] == 0.639
@@ -426,3 +446,51 @@ def test_a_contrastive_model_with_quirks_is_judged_before_a_random_one() -> None
     # Nothing made without quirks is there to compare it with.
     assert "What the authors' quirks change" not in page.replace("&#39;", "'")
     assert "is not known" in page
+
+
+# --- gates, latitude, decoders
+
+
+def gated() -> dict[str, Any]:
+    """A bundle's two branches under decoders alike, and a gated one without a partner."""
+    found = results()
+    time = {
+        **{"dense_macs": 4_000_000_000, "gated_ms": 30.0, "dense_ms": 40.0},
+        **{"channels_left": 0.75, "panoramas": 8, "device": "CPU", "threads": 2},
+    }
+    of_bundle = {"kind": "bundle", "history": [], "file": "bundle"}
+    found["encoders"] |= {
+        "whole": encoder(**of_bundle, macs=4_000_000_000),
+        "some": encoder(**of_bundle, masked=True, macs=1_000_000_000, gating=time),
+    }
+    found["models"] |= {
+        "whole": model("whole"),
+        "some": model("some"),
+        "alone": model("some", "salgan"),
+    }
+    for name, cc in {"whole": 0.5, "some": 0.47, "alone": 0.6}.items():
+        found["scores"]["mine"][name] = scored(cc)
+    return found
+
+
+def test_what_gates_save_stands_beside_what_they_lose() -> None:
+    found = paired_differences(typed(gated()))
+    pairs = {(one.first, one.second) for one in found if one.about == "gating"}
+    assert pairs == {("some", "whole")}
+    page = report(gated())
+    assert "What gating saves, and loses" in page
+    row = page.rsplit("What gating saves, and loses", 1)[1].split("</tbody>")[0]
+    # A quarter of the MACs, three quarters of the time, .03 of CC.
+    for text in ("25.0", "<td>30</td><td>40</td>", "0.030"):
+        assert text in row
+    assert "What gating saves" not in report(results())
+
+
+def test_bands_of_latitude_and_decoders_are_said() -> None:
+    page = report(results())
+    section = page.rsplit("By latitude, and the poles", 1)[1]
+    assert "where people looked" in section
+    assert "0.25 [0.12, 0.38]" in section
+    assert "thesis 6.45 M, salgan 17.07 M" in page
+    assert "light 0.32 M" in page
+    assert "2.6 times fewer than SalGAN" in page

@@ -216,7 +216,8 @@ def made(p: Saliency360Parameters, name: str) -> SaliencyModel:
     [
         ("contrastive", {}, []),
         ("vgg_without_attention", {}, []),
-        ("light_decoder", {}, ["light decoder (thesis)"]),
+        ("light_decoder", {}, ["decoder light (thesis)"]),
+        ("text", {"decoding__weighting": "sphere"}, []),
         ("contrastive", {"train__epochs": 3}, ["epochs 3 (250)"]),
         ("random", {}, ["random encoder (contrastive)"]),
         ("raw_bgr", {}, ["errors of the authors' code: raw bgr"]),

@@ -32,6 +32,7 @@ from ssl_kedro.retrieval.sets import (
     effective_config,
     retrieval_set,
 )
+from ssl_kedro.saliency.given_maps import MapFolder
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import JoinedConfig, SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
@@ -135,6 +136,45 @@ class PanoramaSourceDataset(SourceDataset[PanoramaSource]):
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self._name}
+
+
+class MapFolderDataset(SourceDataset[MapFolder]):
+    """Somebody else's saliency maps of one data set: listed, none decoded.
+
+    Args:
+        model: what they are called.
+        name: of the data set.
+        own: name of the run's own data, which one folder alone is for.
+        models: of the parameters, whose ``folder`` says where the maps lie.
+        files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
+    """
+
+    refusal = "maps of another predictor are read-only"
+
+    def __init__(
+        self, *, model: str, name: str, own: str, models: dict[str, Any], **files: Any
+    ) -> None:
+        super().__init__(**files)
+        folder = (models.get(model) or {}).get("folder")
+        self._folder = folder.get(name) if isinstance(folder, dict) else folder
+        if isinstance(folder, str) and name != own:
+            self._folder = None
+
+    def load(self) -> MapFolder:
+        """See :class:`ssl_kedro.saliency.given_maps.MapFolder`."""
+        if self._folder is None:
+            raise DatasetError("no folder of maps is named: set the model's folder")
+        return MapFolder(Path(self._folder).expanduser())
+
+    def look(self) -> MapFolder | None:
+        """As loaded; None without a folder."""
+        return self.load() if self._exists() else None
+
+    def _exists(self) -> bool:
+        return self._folder is not None and Path(self._folder).expanduser().is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._folder}
 
 
 class RetrievalSetDataset(SourceDataset[RetrievalSet]):

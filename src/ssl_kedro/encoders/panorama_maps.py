@@ -56,8 +56,10 @@ class PanoramaMaps(PanoramaNetwork):
         if images.ndim != 4 or images.shape[2] % STRIDE or images.shape[3] % STRIDE:
             expected = f"expected panoramas (N, 3, H, W), H and W multiples of {STRIDE}"
             raise ValueError(f"{expected}, found {tuple(images.shape)}")
+        return self._at_stride(self.network(images), images)
+
+    def _at_stride(self, maps: Tensor, images: Tensor) -> Tensor:
         rows, columns = images.shape[2] // STRIDE, images.shape[3] // STRIDE
-        maps = self.network(images)
         if maps.shape[2] * maps.shape[3] == 1 < rows * columns:
             raise ValueError(f"maps of one place for {images.shape[2]} x {images.shape[3]} px")
         return resized(maps, (rows, columns), self.longitude_padding)
@@ -98,11 +100,38 @@ class PanoramaMaps(PanoramaNetwork):
         gated = isinstance(within, BranchMaps) and within.branch == "gated"
         return gated and isinstance(getattr(within.bundled, "config", None), EncoderConfig)
 
-    @torch.no_grad()
     def masked_macs(self, images: Tensor) -> Tensor:
-        """Multiply-accumulates that masks leave of each panorama, gates included, (N,) float64.
+        """The second of :meth:`maps_and_macs`."""
+        return self.maps_and_macs(images)[1]
+
+    @torch.no_grad()
+    def maps_and_macs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps, and multiply-accumulates that masks leave of each panorama, gates included.
 
         PyTorch computes every channel all the same.
+
+        Returns:
+            What :meth:`forward` gives, and (N,) float64 on the CPU.
+
+        Raises:
+            ValueError: it is not :attr:`masked`.
+        """
+        encoder = self.masked_encoder
+        maps, masks, _ = encoder.maps(images, "gated")
+        macs = cost_at_size(encoder, *images.shape[2:]).masked(masks).double().cpu()
+        return self._at_stride(maps, images), macs
+
+    def dense_macs(self, height: int, width: int) -> int:
+        """Multiply-accumulates of its dense branch for one panorama.
+
+        Raises:
+            ValueError: it is not :attr:`masked`.
+        """
+        return cost_at_size(self.masked_encoder, height, width).dense
+
+    @property
+    def masked_encoder(self) -> Encoder:
+        """The encoder whose gated branch this is.
 
         Raises:
             ValueError: it is not :attr:`masked`.
@@ -110,8 +139,7 @@ class PanoramaMaps(PanoramaNetwork):
         within = self.network
         if not self.masked or not isinstance(within, BranchMaps):
             raise ValueError(f"{self.architecture} has no masks whose cost is known")
-        masks = within.encoder.maps(images, "gated")[1]
-        return cost_at_size(within.encoder, *images.shape[2:]).masked(masks).double().cpu()
+        return within.encoder
 
     def description(self) -> dict[str, Any]:
         """Its network, as in the network's own bundle, and what readers may want to know."""

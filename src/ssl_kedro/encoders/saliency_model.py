@@ -4,7 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from ssl_kedro.encoders.panorama_encoder import (
 )
 
 DecoderKind = Literal["light", "thesis", "salgan"]
+DECODERS: tuple[DecoderKind, ...] = get_args(DecoderKind)
 # Channels of the 3x3 convolutions of each block; the map doubles after each block but the last.
 _BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
     "thesis": ((512,), (512,), (256,), (128, 128), (64, 64)),
@@ -41,7 +42,7 @@ class DecoderConfig(Config):
 
     Args:
         kind: "thesis" (6.45 M parameters, 17.46 G MACs at 160 x 320 and width 1), "salgan" (the
-            full decoder that it was cut from, 17.07 M), or "light" (0.45 M, 0.2 G), which
+            full decoder that it was cut from, 17.07 M), or "light" (0.32 M, 0.2 G), which
             predicts at a quarter of the size: saliency maps are smooth.
         width: share of the channels of every layer.
         longitude_padding: what stands beyond the left and right edge: "zeros" (thesis), or the
@@ -166,6 +167,13 @@ def build_decoder(config: DecoderConfig, in_channels: int) -> SaliencyDecoder:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return decoder
+
+
+def decoder_parameters(config: DecoderConfig, in_channels: int) -> int:
+    """How many parameters a decoder has; none is made."""
+    with torch.device("meta"):
+        decoder = build_decoder(config, in_channels)
+    return sum(parameter.numel() for parameter in decoder.parameters())
 
 
 class SaliencyModel(Bundled):

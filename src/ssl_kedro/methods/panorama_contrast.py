@@ -2,31 +2,33 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ssl_kedro.core.collectives import own_rows, rows_of_all
 from ssl_kedro.core.config import PROBABILITY, TEMPERATURE, Config, ConfigError, Range
 from ssl_kedro.core.progress import Progress
 from ssl_kedro.core.seeding import torch_generator, weights_drawn
-from ssl_kedro.encoders.bottleneck_resnet import bottlenecks
 from ssl_kedro.encoders.panorama_encoder import (
     STRIDE,
     PanoramaEncoder,
     PanoramaEncoderConfig,
     macs_by_hooks,
     new_panorama_encoder,
-    scaled,
 )
 from ssl_kedro.losses.memory_nce import MemoryBank, memory_nce
 from ssl_kedro.methods.base import TRAINED_PASS, StepResult, Trainable, Views, normalised_deviation
+from ssl_kedro.methods.panorama_heads import (
+    HeadEnd,
+    Heads,
+    ViewAttention,
+    global_head,
+    local_head,
+)
 
-# "relu" as in the thesis: embeddings have no negative value, so that all are alike at first and
-# the memory bank drives them round together for many steps. "batch_norm" centres them.
-HeadEnd = Literal["relu", "batch_norm"]
 _GLOBAL, _LOCAL = 0, 1
 
 
@@ -41,8 +43,10 @@ class ContrastConfig(Config):
         bank_momentum: of the bank's vectors (0.5).
         attention: between the views; without it setting (i) of Table 4.1.
         embedding: D (512).
+        heads: "authors", as their code has them, or "text"; see
+            :mod:`~ssl_kedro.methods.panorama_heads`.
         head_end: last layer of the heads: "relu" (thesis) or "batch_norm", which centres the
-            embeddings and learns in far fewer steps.
+            embeddings and learns in far fewer steps; of the text's that of the global one.
     """
 
     local_weight: Annotated[float, PROBABILITY] = 0.7
@@ -51,6 +55,7 @@ class ContrastConfig(Config):
     bank_momentum: Annotated[float, Range(at_least=0, below=1)] = 0.5
     attention: bool = True
     embedding: Annotated[int, Range(at_least=2, at_most=16_384)] = 512
+    heads: Heads = "authors"
     head_end: HeadEnd = "relu"
 
 
@@ -104,8 +109,9 @@ class PanoramaContrast(Trainable):
         self.config = config
         self.image_size = image_size
         map_size = (image_size[0] // STRIDE, image_size[1] // STRIDE)
-        self.global_head = global_head(encoder, map_size, config.embedding, config.head_end)
-        self.local_head = local_head(encoder, config.embedding, config.head_end)
+        chosen = (config.embedding, config.head_end, config.heads)
+        self.global_head = global_head(encoder, map_size, *chosen)
+        self.local_head = local_head(encoder, *chosen)
         self.attention = (
             ViewAttention(encoder.map_channels, encoder.config.width) if config.attention else None
         )
@@ -211,100 +217,3 @@ class ContrastPlan:
         encoder = new_panorama_encoder(self.encoder, self.seed)
         with weights_drawn(self.seed, "heads"):
             return PanoramaContrast(encoder, self.config, self.count, self.seed, self.image_size)
-
-
-def global_head(
-    encoder: PanoramaEncoder,
-    map_size: tuple[int, int],
-    embedding: int,
-    end: HeadEnd = "relu",
-) -> nn.Module:
-    """Maps (N, C, h, w) of the source view to embeddings (N, D), before they get unit length.
-
-    After a ResNet: two 1x1 to 1024, the fourth stage, average, two fully connected layers; after
-    VGG: a 3x3 of stride 2, pooling, two fully connected layers.
-
-    Args:
-        encoder: whose maps they are.
-        map_size: h and w.
-        embedding: D.
-        end: last layer; see :data:`HeadEnd`.
-    """
-    width, channels = encoder.config.width, encoder.map_channels
-    if encoder.config.architecture == "resnet50":
-        wide = scaled(1024, width)
-        stage, out = bottlenecks(wide, scaled(512, width), 3, 2)
-        return nn.Sequential(
-            nn.Conv2d(channels, wide, 1, bias=False),
-            nn.BatchNorm2d(wide),
-            nn.Conv2d(wide, wide, 1, bias=False),
-            nn.BatchNorm2d(wide),
-            nn.ReLU(inplace=True),
-            stage,
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            *_connected(out, embedding, end),
-        )
-    height, columns = ((side + 1) // 2 - 1 for side in map_size)
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, stride=2, padding=1),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2, stride=1),
-        nn.Flatten(),
-        *_connected(channels * height * columns, embedding, end),
-    )
-
-
-def _connected(channels: int, embedding: int, end: HeadEnd) -> list[nn.Module]:
-    return [
-        nn.Linear(channels, embedding),
-        nn.BatchNorm1d(embedding),
-        nn.ReLU(inplace=True),
-        nn.Linear(embedding, embedding),
-        nn.ReLU(inplace=True) if end == "relu" else nn.BatchNorm1d(embedding, affine=False),
-    ]
-
-
-def local_head(encoder: PanoramaEncoder, embedding: int, end: HeadEnd = "relu") -> nn.Module:
-    """Maps (N, C, h, w) of the other view to embeddings of each cell (N, D, h, w)."""
-    return nn.Sequential(
-        nn.Conv2d(encoder.map_channels, embedding, 1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(embedding, embedding, 1, bias=False),
-        nn.BatchNorm2d(embedding),
-        nn.ReLU(inplace=True) if end == "relu" else nn.Identity(),
-    )
-
-
-class ViewAttention(nn.Module):
-    """What of the other view matters to each cell of the source view (Zhang et al. 2019).
-
-    Queries come from the source view, keys and values from the other, pooled 2 x 2: at 10 x 20
-    cells a 200 x 50 attention, softmax without a scale. gamma starts at 0, so that nothing is
-    added at first.
-
-    Args:
-        channels: C of the maps.
-        width: share of the channels of its own layers.
-    """
-
-    def __init__(self, channels: int, width: float) -> None:
-        super().__init__()
-        inner, values = scaled(64, width), scaled(256, width)
-        self.query = nn.Conv2d(channels, inner, 1)
-        self.key = nn.Conv2d(channels, inner, 1)
-        self.value = nn.Conv2d(channels, values, 1)
-        self.out = nn.Conv2d(values, channels, 1)
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, source: Tensor, other: Tensor) -> Tensor:
-        """Gamma times the attended values plus the other view's maps, (N, C, h, w)."""
-        count, _, height, columns = other.shape
-        query = self.query(source).flatten(2)
-        key = functional.max_pool2d(self.key(other), 2).flatten(2)
-        value = functional.max_pool2d(self.value(other), 2).flatten(2)
-        attention = torch.softmax(query.transpose(1, 2) @ key, dim=2)
-        attended = (value @ attention.transpose(1, 2)).view(count, -1, height, columns)
-        found: Tensor = self.gamma * self.out(attended) + other
-        return found

@@ -281,9 +281,10 @@ def _explained(key: str, model: type[BaseModel], values: Mapping[str, Any], item
         return f"{name} = {cause.value!r}: expected {cause.expected}"
     name = ".".join([key, *location])
     if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        # What a recipe replaces has the keys of the parameters themselves.
-        above = item["loc"][2 if location[0] == "recipes" else 0 : -1]
-        known = field_names(model, above, values)
+        above = item["loc"][:-1]
+        # What a recipe replaces has the keys of the parameters themselves, or some of them.
+        inner = above[2:] if location[0] == "recipes" else above
+        known = field_names(model, above, values) or field_names(model, inner, values)
         return f"{name}: there is no such key; {nearest(location[-1], known)}"
     if item["type"] == "tuple_type":
         return f"{name} = {item['input']!r}: expected a list, as [1, 2] in a parameter file"

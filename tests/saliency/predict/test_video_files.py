@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ssl_kedro.images.files import UnreadableImageError
-from ssl_kedro.saliency.predict.files import VideoWriter
 from ssl_kedro.saliency.predict.prediction import ahead
+from ssl_kedro.saliency.predict.video_files import VideoWriter
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
 from ssl_kedro.saliency.video import Video, taken_frames, taken_rate
 

@@ -21,12 +21,9 @@ from ssl_kedro.images.load import DataConfig
 from ssl_kedro.losses.vicreg import VICRegConfig
 from ssl_kedro.methods.base import ExpanderConfig, MethodConfig
 from ssl_kedro.methods.plan import method_classes
+from ssl_kedro.pipelines.changes import validated_config
 from ssl_kedro.pipelines.gated.frontier.parameters import FrontierParameters
-from ssl_kedro.pipelines.gated.recipes import (
-    Initial,
-    changed_recipe,
-    validated_config,
-)
+from ssl_kedro.pipelines.gated.recipes import Initial, changed_recipe
 from ssl_kedro.pipelines.gated.records import Training
 from ssl_kedro.pipelines.gated.variants import Variant, has_gates
 from ssl_kedro.pipelines.parameters import (

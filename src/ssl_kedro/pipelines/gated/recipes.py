@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter
 
-from ssl_kedro.core.config import Config, ConfigError
-from ssl_kedro.core.errors import nearest
+from ssl_kedro.core.config import ConfigError
 from ssl_kedro.encoders.frozen import InitialWeights, place_of_weights
-from ssl_kedro.pipelines.parameters import field_names
+from ssl_kedro.pipelines.changes import validated_config
 from ssl_kedro.training.config import TrainConfig
 
 
@@ -56,27 +55,3 @@ def changed_recipe(train: TrainConfig, changes: Mapping[str, Any], location: str
                 f"{location}.{name}", changes[name], "nothing: it is set for the whole run in train"
             )
     return validated_config(TrainConfig, dataclasses.asdict(train) | dict(changes), location)
-
-
-C = TypeVar("C", bound=Config)
-
-
-def validated_config(kind: type[C], values: Mapping[str, Any], location: str) -> C:
-    """A configuration of some kind from plain values.
-
-    Raises:
-        ConfigError: a value cannot be used; the error names the whole key.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join([location, *map(str, first["loc"])])
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, ConfigError):
-            raise ConfigError(f"{location}.{cause.field}", cause.value, cause.expected) from None
-        expected = first["msg"].lower()
-        if first["type"] == "unexpected_keyword_argument":
-            known = field_names(kind, first["loc"][:-1])
-            expected = f"one of the keys there; {nearest(str(first['loc'][-1]), known)}"
-        raise ConfigError(name, first["input"], expected) from None

@@ -11,7 +11,9 @@ from ssl_kedro.core.errors import first_line
 from ssl_kedro.encoders.maps import BranchMaps, MapNetwork
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaNetwork
 from ssl_kedro.encoders.panorama_maps import panorama_network
+from ssl_kedro.pipelines.saliency360 import plans
 from ssl_kedro.saliency.folds import part
+from ssl_kedro.saliency.given_maps import MapFolder
 from ssl_kedro.saliency.held_out import check_held_out
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.predict.inputs import found_input
@@ -34,6 +36,31 @@ def check_names(key: str, names: Iterable[str], *taken: str) -> None:
         if not _NAME.fullmatch(name) or name in taken:
             also = f", other than {', '.join(taken)}" if taken else ""
             raise ConfigError(key, name, f"letters, digits and underscores{also}")
+
+
+def check_plans(parameters: "Saliency360Parameters") -> None:
+    """Refuse encoders and models that name what there is not, or cannot be made as they say.
+
+    Raises:
+        ConfigError: naming key, value and what is allowed.
+    """
+    parameters.sections((plans.TEXT,))
+    for name, encoder in parameters.encoders.items():
+        parameters.contrast_of(name)
+        plans.check_recipe(f"encoders.{name}.recipe", encoder.recipe, plans.VIEW_QUIRKS)
+    for name, model in parameters.models.items():
+        check_names(f"models.{name}.part", model.part)
+        for dataset in model.folder if isinstance(model.folder, dict) else ():
+            check_known(f"models.{name}.folder", dataset, parameters.datasets)
+        if model.kind == "trained":
+            check_known(f"models.{name}.encoder", model.encoder, parameters.encoders)
+            plans.check_recipe(f"models.{name}.recipe", model.recipe, plans.DECODING_QUIRKS)
+    deployed = parameters.models.get(parameters.deploy)
+    if parameters.predict.budget is not None and deployed is not None:
+        plan = parameters.encoders.get(deployed.encoder)
+        if plan is not None and plan.branch != "gated":
+            expected = f"null: the encoder of {parameters.deploy}, which predicts, has no gates"
+            raise ConfigError("predict.budget", parameters.predict.budget, expected)
 
 
 def check_seen(parameters: "Saliency360Parameters", node: str, seen: Mapping[str, Any]) -> None:
@@ -67,6 +94,22 @@ def check_seen(parameters: "Saliency360Parameters", node: str, seen: Mapping[str
         *sources
     }:
         _check_pretraining(parameters, list(sources.values()))
+
+
+def check_maps(
+    parameters: "Saliency360Parameters", source: PanoramaSource, folder: MapFolder, *, own: bool
+) -> None:
+    """Refuse maps of somebody's that are missing, surplus, or cannot be used.
+
+    Raises:
+        SaliencyDataError: naming each.
+    """
+    rows = [row for row, split in enumerate(source.splits) if split != "unlabelled"]
+    if own:
+        scenes, splits, seed = source.scenes, source.splits, parameters.seed
+        parts = [part(name, scenes, splits, parameters.folds, seed) for name in parameters.parts]
+        rows = [int(row) for found in parts for row in found.test]
+    folder.paired([source.names[row] for row in rows], source.names)
 
 
 def checked_network(

@@ -6,11 +6,12 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline, node
 
 from ssl_kedro.pipelines.entrance import given
-from ssl_kedro.pipelines.saliency360 import data_nodes, nodes, scoring
+from ssl_kedro.pipelines.saliency360 import data_nodes, gating, nodes, scoring
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.plans import MAIN
 from ssl_kedro.pipelines.saliency360.report import nodes as report
 from ssl_kedro.pipelines.saliency360.report.differences import paired_differences
+from ssl_kedro.pipelines.saliency360.report.latitude import latitude_table
 from ssl_kedro.pipelines.saliency360.report.tables import all_tables
 from ssl_kedro.saliency.folds import ALL
 
@@ -19,12 +20,13 @@ ONLY = {"parameters": f"params:{KEY}"}
 SUMMARY = f"{KEY}.data_summary"
 PRETRAINING = f"{KEY}.data.pretraining"
 TABLES = ("table_4_1", "table_4_2", "table_4_3", "table_4_4")
+LATITUDE = "table_latitude"
 Names = dict[str, str]
 
 
 def create_pipeline(parameters: Saliency360Parameters, asked: tuple[str, ...] = ()) -> Pipeline:
     """The whole chapter for these parameters, and the parts that tags ask for."""
-    models = parameters.chosen_models(asked)
+    models, given = (parameters.chosen_models(asked, kind) for kind in ("trained", "maps"))
     encoders = parameters.chosen_encoders(asked)
     # Of nodes that every part needs.
     every = (part for plan in parameters.models.values() for part in plan.part)
@@ -36,11 +38,17 @@ def create_pipeline(parameters: Saliency360Parameters, asked: tuple[str, ...] = 
         # An ablation takes encoders of the main models as they are: it never trains them again.
         tags = ["pretrain", name, *({MAIN} if MAIN in parts else parts)]
         made.append(Pipeline([_encoder_node(parameters, name)], tags=tags))
+    for name in parameters.gated_encoders(encoders):
+        made.append(Pipeline([_gating_node(parameters, name)], tags=["decode", name, "evaluate"]))
     for name, plan in models.items():
         tags = ["decode", name, *plan.part]
         made.append(Pipeline(_decoder_nodes(parameters, name), tags=tags))
-        made.append(Pipeline(_score_nodes(parameters, name), tags=[*tags, "evaluate"]))
-    results = _report_nodes(parameters, models, encoders)
+        tested = _predict_nodes(parameters, name) + _score_nodes(parameters, name)
+        made.append(Pipeline(tested, tags=[*tags, "evaluate"]))
+    for name, plan in given.items():
+        tags = ["decode", name, *plan.part, "evaluate"]
+        made.append(Pipeline(_given_nodes(parameters, name), tags=tags))
+    results = _report_nodes(parameters, models, encoders, given)
     made.append(Pipeline(results, tags=[*shared, "decode", "report"]))
     return Pipeline([*made, *_use_nodes(parameters, asked)])
 
@@ -134,6 +142,16 @@ def _encoder_node(parameters: Saliency360Parameters, encoder: str) -> Node:
     return _node(function, inputs, outputs, f"pretrain_{encoder}", space)
 
 
+def _gating_node(parameters: Saliency360Parameters, encoder: str) -> Node:
+    """What the gates of an encoder save."""
+    space = f"{KEY}.encoders.{encoder}"
+    inputs = ONLY | _data(parameters.dataset, "store") | _stored(parameters.dataset)
+    inputs |= _of(space, "network")
+    return _node(
+        gating.measure_gating, inputs, f"{space}.gating", f"measure_gating_{encoder}", space
+    )
+
+
 def _decoder_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
     """Decoders of each part of one model."""
     own, space = parameters.dataset, f"{KEY}.models.{model}"
@@ -151,49 +169,76 @@ def _decoder_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
     ]
 
 
-def _score_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
-    """Predictions and scores of one model on every data set."""
-    space = f"{KEY}.models.{model}"
-    priors = _data(parameters.dataset, "priors")
+def _predict_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
+    """Predictions of one model for every data set."""
     made = []
     for name in parameters.datasets:
         own = name == parameters.dataset
         # Another data set is predicted by the deployed part; no part tests one made from all.
         parts = [p for p in parameters.parts if p != ALL] if own else [parameters.deployed_part]
-        models = {f"models.{part}": _model(model, part) for part in parts}
+        inputs = ONLY | _stored(name) | _data(name, "store")
+        inputs |= {f"models.{part}": _model(model, part) for part in parts}
         label = model if own else f"{model} on {name}"
-        predictions = _of(f"{space}.{name}", "predictions")
-        made += [
-            _node(
-                given(nodes.predict_tested, label=label, own=own),
-                ONLY | _stored(name) | _data(name, "store") | models,
-                predictions["predictions"],
-                f"predict_{model}_{name}",
-                space,
-            ),
-            _node(
-                given(scoring.score_model, own=own),
-                ONLY | _stored(name) | _data(name, "truth") | priors | predictions,
-                f"{space}.{name}.scores",
-                f"score_{model}_{name}",
-                space,
-            ),
-        ]
+        function = given(nodes.predict_tested, label=label, own=own)
+        made.append(_prediction_node(function, inputs, model, name, "predict"))
     return made
 
 
+def _given_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
+    """Somebody else's maps of the data sets that they were made for, and their scores."""
+    made = []
+    for name in parameters.covered(model):
+        folder = {"folder": f"{KEY}.models.{model}.{name}.map_folder"}
+        inputs = ONLY | _stored(name) | _data(name, "source") | folder
+        function = given(scoring.read_maps, model=model, own=name == parameters.dataset)
+        made.append(_prediction_node(function, inputs, model, name, "read"))
+    return made + _score_nodes(parameters, model)
+
+
+def _prediction_node(
+    function: Callable[..., Any], inputs: Names, model: str, name: str, verb: str
+) -> Node:
+    space = f"{KEY}.models.{model}"
+    return _node(function, inputs, f"{space}.{name}.predictions", f"{verb}_{model}_{name}", space)
+
+
+def _score_nodes(parameters: Saliency360Parameters, model: str) -> list[Node]:
+    """Scores of one model's predictions."""
+    space, priors = f"{KEY}.models.{model}", _data(parameters.dataset, "priors")
+    return [
+        _node(
+            given(scoring.score_model, own=name == parameters.dataset),
+            ONLY
+            | _stored(name)
+            | _data(name, "truth")
+            | priors
+            | _of(f"{space}.{name}", "predictions"),
+            f"{space}.{name}.scores",
+            f"score_{model}_{name}",
+            space,
+        )
+        for name in parameters.covered(model)
+    ]
+
+
 def _collected(
-    parameters: Saliency360Parameters, models: Iterable[str], encoders: Iterable[str]
+    parameters: Saliency360Parameters,
+    models: Iterable[str],
+    encoders: Iterable[str],
+    others: Iterable[str],
 ) -> Names:
     """What results are gathered from; see :func:`report.nodes.collect`."""
     deployed = parameters.deployed_part
     found = {f"pretrained.{name}": f"{KEY}.encoders.{name}.training" for name in encoders}
+    for name in parameters.gated_encoders(encoders):
+        found[f"gating.{name}"] = f"{KEY}.encoders.{name}.gating"
     for name in parameters.datasets:
         space = f"{KEY}.data.{name}"
         found[f"stored.{name}"] = f"{space}.panoramas"
         found |= {f"{kind}.{name}": f"{space}.{kind}" for kind in ("truth", "baselines")}
-        for model in models:
-            found[f"scores.{name}.{model}"] = f"{KEY}.models.{model}.{name}.scores"
+        for model in (*models, *others):
+            if name in parameters.covered(model):
+                found[f"scores.{name}.{model}"] = f"{KEY}.models.{model}.{name}.scores"
     for model in models:
         found[f"fitted.{model}"] = f"{KEY}.models.{model}.{deployed}.training"
         found[f"networks.{model}"] = _model(model, deployed)
@@ -201,7 +246,10 @@ def _collected(
 
 
 def _report_nodes(
-    parameters: Saliency360Parameters, models: Iterable[str], encoders: Iterable[str]
+    parameters: Saliency360Parameters,
+    models: Iterable[str],
+    encoders: Iterable[str],
+    others: Iterable[str],
 ) -> list[Node]:
     """Results over all models, differences, tables, pictures and the report."""
     own, data = parameters.dataset, {"data": SUMMARY}
@@ -209,10 +257,13 @@ def _report_nodes(
     model = {"model": _model(parameters.deploy, parameters.deployed_part)}
     page = ONLY | results | _of(KEY, "differences") | {"manifest": f"{KEY}.run_manifest"}
     page |= _of(KEY, "bundles") | _stored(own) | _data(own, "store", "truth", "priors")
-    page |= {f"tables.{name}": f"{KEY}.{name}" for name in TABLES}
-    page |= {f"predictions.{name}": f"{KEY}.models.{name}.{own}.predictions" for name in models}
-    shown = {"scores": f"{KEY}.score_figure", **_of(KEY, "report", "training_curves", "overlays")}
-    collected = ONLY | data | runtime | _collected(parameters, models, encoders)
+    page |= {f"tables.{name}": f"{KEY}.{name}" for name in (*TABLES, LATITUDE)}
+    shown_maps = [name for name in (*models, *others) if own in parameters.covered(name)]
+    maps = {f"predictions.{name}": f"{KEY}.models.{name}.{own}.predictions" for name in shown_maps}
+    by_latitude = ONLY | _stored(own) | _data(own, "truth", "priors") | maps
+    shown = {"scores": f"{KEY}.score_figure"}
+    shown |= _of(KEY, "report", "training_curves", "overlays", "poles")
+    collected = ONLY | data | runtime | _collected(parameters, models, encoders, others)
     timed = ONLY | _data(parameters.timed, "source") | _stored(parameters.timed) | model
     return [
         _node(nodes.measure_runtime, timed, runtime["runtime"]),
@@ -221,7 +272,8 @@ def _report_nodes(
         _node(report.metrics, results, f"{KEY}.metrics"),
         _node(all_tables, results, _of(KEY, *TABLES), "tables"),
         _node(report.describe_run, ONLY | data | results | _of(KEY, "origins"), page["manifest"]),
-        _node(report.report, page, shown),
+        _node(latitude_table, by_latitude, f"{KEY}.{LATITUDE}"),
+        _node(report.report, page | maps, shown),
     ]
 
 

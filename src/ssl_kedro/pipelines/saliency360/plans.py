@@ -1,10 +1,11 @@
-"""Encoders and models of a run of chapter 4, and the authors' errors they may be made with."""
+"""Encoders and models of a run of chapter 4, and the recipes they may be made with."""
 
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.remote import is_remote
 from ssl_kedro.encoders.base import Branch
 from ssl_kedro.encoders.frozen import FrozenEncoderConfig
 from ssl_kedro.encoders.importers import KINDS
@@ -17,23 +18,26 @@ MADE = ("contrastive", "random")
 GIVEN = ("file", "bundle", "timm", *KINDS)
 Quirk = Literal["centre_crop", "nearest_projection", "last_sample_loss", "raw_bgr", "tuned_norms"]
 QUIRKS: tuple[Quirk, ...] = get_args(Quirk)
+# As the thesis prints it: what ``recipes.text`` replaces.
+TEXT: Literal["text"] = "text"
+Recipe = tuple[Quirk | Literal["text"], ...]
 # Those that concern the pre-training of an encoder.
 VIEW_QUIRKS: tuple[Quirk, ...] = ("centre_crop", "nearest_projection")
 # Those that concern the training of a decoder.
 DECODING_QUIRKS = tuple(quirk for quirk in QUIRKS if quirk not in VIEW_QUIRKS)
 
 
-def named_quirks(value: Any) -> Any:
-    """No quirk for "best" or "text", all for "authors"; else their names, as a list or "a;b".
+def named_recipe(value: Any) -> Any:
+    """Nothing for "best", all quirks for "authors"; else "text" or quirks, as a list or "a;b".
 
     "fixed" is what earlier versions called "best".
     """
-    named = {"best": (), "text": (), "fixed": (), "authors": QUIRKS}
+    named = {"best": (), "fixed": (), "authors": QUIRKS}
     return named[value] if isinstance(value, str) and value in named else name_list(value)
 
 
 # Of one encoder or one model; None = the pipeline's.
-OwnRecipe = Annotated[tuple[Quirk, ...] | None, BeforeValidator(named_quirks)]
+OwnRecipe = Annotated[Recipe | None, BeforeValidator(named_recipe)]
 
 
 class EncoderPlan(PipelineParameters):
@@ -50,7 +54,8 @@ class EncoderPlan(PipelineParameters):
             its architecture, one of a saliency360 run its padding too.
         projections: instead of the one of ``views``.
         local_weight, attention: instead of those of ``contrast``; the weight is lambda.
-        recipe: instead of the pipeline's; of the quirks, those of the views concern an encoder.
+        recipe: instead of the pipeline's; of the quirks, those of the views concern an encoder,
+            of the text objective and heads.
     """
 
     kind: str = "contrastive"
@@ -90,26 +95,59 @@ class EncoderPlan(PipelineParameters):
 
 
 class ModelPlan(PipelineParameters):
-    """One model of the run: an encoder and a decoder on top.
+    """One model of the run: an encoder with a decoder on top, or maps that somebody else made.
 
     Args:
+        kind: "trained" here, or "maps": any predictor's, read from a folder.
         encoder: name of an encoder.
-        decoder: instead of ``decoder.kind``.
+        decoder: instead of the recipe's, and of ``decoder.kind``.
         fine_tune: the encoder is trained with the decoder.
+        folder: of maps, named after the panoramas of the run's own data; or such a folder for
+            each data set that was predicted, by its name.
         part: "main", or the ablations that it belongs to; those are made only when asked for, by
             ``ablations`` or by their tag.
-        recipe: instead of the pipeline's; of the quirks, those of the decoding concern a model.
+        recipe: instead of the pipeline's; of the quirks, those of the decoding concern a model,
+            of the text the decoder and its loss.
     """
 
-    encoder: str
+    kind: Literal["trained", "maps"] = "trained"
+    encoder: str = ""
     decoder: Literal["light", "thesis", "salgan"] | None = None
     fine_tune: bool = False
+    folder: str | dict[str, str] | None = None
     recipe: OwnRecipe = None
     part: Annotated[Names, Field(min_length=1)] = (MAIN,)
 
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.kind == "trained":
+            if self.folder is not None:
+                raise ConfigError("folder", self.folder, 'none: kind "maps" alone reads maps')
+            return self
+        if not self.folder:
+            raise ConfigError("folder", self.folder, "a folder of maps, named after the panoramas")
+        for name in ("encoder", "decoder", "fine_tune", "recipe"):
+            if value := getattr(self, name):
+                raise ConfigError(name, value, 'none with kind "maps", made elsewhere')
+        places = [self.folder] if isinstance(self.folder, str) else self.folder.values()
+        for place in filter(is_remote, places):
+            raise ConfigError("folder", place, "a folder of this machine")
+        return self
 
-def check_recipe(key: str, recipe: tuple[Quirk, ...] | None, allowed: tuple[Quirk, ...]) -> None:
+    def covers(self, dataset: str, own: str) -> bool:
+        """Whether a data set is predicted: every one is by a model that is trained here.
+
+        Args:
+            dataset: its name.
+            own: name of the run's own data, which a single folder is for.
+        """
+        if self.kind == "trained":
+            return True
+        return dataset in self.folder if isinstance(self.folder, dict) else dataset == own
+
+
+def check_recipe(key: str, recipe: Recipe | None, allowed: tuple[Quirk, ...]) -> None:
     """Refuse quirks that would do nothing where they stand; "authors" means what applies."""
-    foreign = [quirk for quirk in recipe or () if quirk not in allowed]
+    foreign = [part for part in recipe or () if part not in (*allowed, TEXT)]
     if foreign and recipe != QUIRKS:
         raise ConfigError(key, foreign[0], f"best, text, authors, or some of {', '.join(allowed)}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ssl_kedro.saliency.evaluation import Estimate, Estimates, Scores
+from ssl_kedro.saliency.gating_time import GatingTime
 
 # A row an epoch, of numbers by name.
 History = list[dict[str, int | float]]
@@ -89,6 +90,8 @@ class StageTime:
 
 
 StageTimes = list[StageTime]
+# Of a gated encoder; none where it has no masks.
+GatingTimes = list[GatingTime]
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class EncoderResult(Training):
         width: share of the thesis' channels; None of a network from elsewhere.
         macs: mean over the tested panoramas.
         masked: they are what the masks of a gated branch leave.
+        file: of one from elsewhere, whose branches it says which belong together.
+        gating: beside its dense branch, of one with masks.
     """
 
     kind: str
@@ -138,6 +143,8 @@ class EncoderResult(Training):
     macs: int
     parameters: int
     masked: bool = False
+    file: str | None = None
+    gating: GatingTime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +178,7 @@ class Results:
     """Everything that tables and report are made of, data sets, encoders and models by name.
 
     Args:
-        recipe: "best", or quirks of the authors' code.
+        recipe: "best", "text", or quirks of the authors' code.
         image: "height" and "width" that networks see, in px.
         intervals: "level" and "resamples" of the bootstrap over scenes.
         datasets: the run's own first.
@@ -179,6 +186,7 @@ class Results:
         differences: the same less the equator prior, paired by panorama.
         runtime: of the deployed model.
         panoramas: of all sources.
+        given: names of models whose maps somebody else made.
     """
 
     seed: int
@@ -193,6 +201,7 @@ class Results:
     per_image: dict[str, PerImage]
     runtime: list[StageTime]
     panoramas: Data
+    given: list[str] = field(default_factory=list)
 
     @property
     def main(self) -> str:

@@ -7,9 +7,11 @@ import numpy as np
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.records import Scored
+from ssl_kedro.saliency import given_maps
 from ssl_kedro.saliency.baselines import ceiling_scores, equator_prior, mean_map, uniform_map
 from ssl_kedro.saliency.evaluation import Scores, TruthsOfTested, score_all, transposed
 from ssl_kedro.saliency.folds import Part, part
+from ssl_kedro.saliency.given_maps import MapFolder
 from ssl_kedro.saliency.ground_truth import Arrays, fixations_of
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.store import StoredPanoramas
@@ -65,6 +67,25 @@ def truths_of_tested(
     rows = [int(row) for of_part in tested.values() for row in of_part]
     parts = [name for name, of_part in tested.items() for _ in of_part]
     return rows, TruthsOfTested(truth, rows, [priors[f"{name}.equator"] for name in parts]), parts
+
+
+def read_maps(
+    parameters: Saliency360Parameters,
+    stored: StoredPanoramas,
+    source: PanoramaSource,
+    folder: MapFolder,
+    *,
+    model: str,
+    own: bool,
+) -> Arrays:
+    """What somebody else's predictor says of the tested panoramas, as :func:`predict_tested`.
+
+    Returns:
+        "maps": float32 (T, h, 2h), at the size of the truth; "rows": int64 (T,).
+    """
+    rows = np.concatenate(list(tested_rows(parameters, stored, own=own).values()))
+    paths = folder.paired([stored.names[row] for row in rows], source.names)
+    return {"maps": given_maps.read_maps(paths, parameters.truth.height, model), "rows": rows}
 
 
 def score_model(

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from ssl_kedro.core.config import Config, ConfigError, Range
-from ssl_kedro.pipelines.parameters import name_list
+from ssl_kedro.pipelines.parameters import budget_list, name_list
+from ssl_kedro.saliency.bands import latitude_bands
 from ssl_kedro.saliency.maps import MODES, Mode
 from ssl_kedro.saliency.predict.prediction import Output, PredictConfig
 
@@ -68,12 +69,22 @@ class ScoreConfig(Config):
         resamples: of the bootstrap over scenes.
         confidence: of the intervals.
         ceiling_repeats: random halves of the viewers.
+        bands_deg: distances from the equator at which bands of latitude meet, ascending.
     """
 
     modes: Annotated[tuple[Mode, ...], Field(min_length=1), BeforeValidator(name_list)] = MODES
     resamples: Annotated[int, Range(at_least=1, at_most=100_000)] = 2000
     confidence: Annotated[float, Range(above=0, below=1)] = 0.95
     ceiling_repeats: Annotated[int, Range(at_least=1, at_most=1000)] = 5
+    bands_deg: Annotated[tuple[float, ...], BeforeValidator(budget_list)] = (30.0, 60.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            latitude_bands(self.bands_deg)
+        except ValueError as error:
+            expected = "ascending latitudes between 0 and 90"
+            raise ConfigError("bands_deg", [*self.bands_deg], expected) from error
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,17 @@ class PredictParameters(PredictConfig):
 
 @dataclass(frozen=True)
 class GalleryConfig(Config):
-    """How many panoramas the report shows."""
+    """What the report shows.
+
+    Args:
+        panoramas: how many.
+        poles: of how many of them the surroundings of the poles.
+        pole_deg: how far from each pole; up to the equator.
+    """
 
     panoramas: Annotated[int, Range(at_least=1, at_most=24)] = 6
+    poles: Annotated[int, Range(at_least=1, at_most=12)] = 2
+    pole_deg: Annotated[float, Range(above=0, below=90)] = 45.0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Predictions stream: the next images are decoded while the network works, and onl
 are in memory at a time, however large the folder or long the video.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
@@ -22,6 +22,7 @@ from ssl_kedro.core.remote import check_scheme
 from ssl_kedro.images.decode import Resize
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.photographs import Unreadable, batches
+from ssl_kedro.saliency.predict.budget import GatedFrames, gated_encoder
 from ssl_kedro.saliency.predict.inputs import PanoramaFiles, PredictionInput, Unpredicted
 from ssl_kedro.saliency.sources.config import MAX_MEGAPIXELS
 from ssl_kedro.saliency.sources.errors import SaliencyDataError
@@ -45,6 +46,9 @@ class PredictConfig(Config):
             the panorama's own size (images only).
         batch_size: images that the network takes at a time.
         frames_per_second: of videos; None, or more than a video has, = every frame.
+        budget: of videos: share of the dense encoder's cost that a frame may take on average; a
+            frame beyond it takes the map of the one before. None = every frame is computed. For
+            models on a gated encoder.
         opacity: of overlays where a map is at its peak.
         overlay_width: widest overlay or heat map in px; larger panoramas are brought to it.
         max_megapixels: larger images, in million pixels, end the run before the model works.
@@ -60,6 +64,7 @@ class PredictConfig(Config):
     resolution: Literal["model", "panorama"] = "model"
     batch_size: Annotated[int, Range(at_least=1, at_most=1024)] = 8
     frames_per_second: Annotated[float | None, Range(above=0)] = None
+    budget: Annotated[float | None, Range(above=0, at_most=1)] = None
     opacity: Annotated[float, PROBABILITY] = 0.8
     overlay_width: Annotated[int, Range(at_least=64, at_most=32_768)] = 2048
     max_megapixels: Annotated[float, Range(above=0)] = MAX_MEGAPIXELS
@@ -80,11 +85,14 @@ class Prediction:
         name: of the file, relative to the input.
         saliency: the model's map as it is, float32 (h, w) in (0, 1).
         frame: of a video, its pixels at most ``overlay_width`` wide; None for an image.
+        macs: of a video, what a gated encoder took; 0 where it is the map of the frame before,
+            None of other encoders.
     """
 
     name: str
     saliency: np.ndarray
     frame: VideoFrame | None = None
+    macs: float | None = None
 
 
 def density(saliency: np.ndarray) -> np.ndarray:
@@ -182,13 +190,21 @@ def _of_video(
             # The file breaks off here: what came before is kept.
 
     missing = "a video without a frame that can be decoded"
+    counted = config.budget is not None or gated_encoder(model) is not None
+    gated = GatedFrames(model, config.budget) if counted else None
+
+    def frames(images: np.ndarray) -> Iterable[tuple[np.ndarray, float | None]]:
+        if gated is None:
+            return ((one, None) for one in _maps(model, images, device))
+        return gated(torch.from_numpy(images).to(device).float() / 255)
+
     try:
         with closing(ahead(prepared(), config.batch_size)) as coming:
             while part := list(islice(coming, config.batch_size)):
                 missing = ""
-                maps = _maps(model, np.stack([image for _, image in part]), device)
-                for (frame, _), saliency in zip(part, maps, strict=True):
-                    yield Prediction(name, saliency, frame)
+                images = np.stack([image for _, image in part])
+                for (frame, _), (saliency, macs) in zip(part, frames(images), strict=True):
+                    yield Prediction(name, saliency, frame, macs)
     except (SaliencyDataError, UnreadableImageError) as error:
         missing = getattr(error, "found", str(error))
     if missing:

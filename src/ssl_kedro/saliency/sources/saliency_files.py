@@ -27,18 +27,23 @@ _RAW_NAME = re.compile(r"_(\d+)x(\d+)(?:x(\d+))?_(32|64)b(?:_\w+)?$")
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
 
-def read_saliency(path: Path) -> np.ndarray:
+def read_saliency(path: Path, *, any_size: bool = False) -> np.ndarray:
     """One map, float32 (h, 2h), not negative, not all zero.
 
     Accepted are grey pictures of 8 or 16 bits, ``.npy`` (H, W) or (2, H, W), and ``.bin``: raw
     little-endian floats by rows, zenith first, whose name says width, height and bits
     (``NAME_WxH_32b.bin``); where it does not, float32 or float64 of a map twice as wide as high.
 
+    Args:
+        path: of the file.
+        any_size: take a map of other sides too, (h, w): many predictors give the whole panorama
+            at the size that their network takes.
+
     Raises:
         SaliencyDataError: not 2:1, negative, not finite, all zero, of the wrong length.
         UnreadableImageError: a picture that cannot be decoded.
     """
-    check_saliency(path)
+    check_saliency(path, any_size=any_size)
     kind = path.suffix.lower()
     if kind == ".npy":
         maps = mapped_array(path)
@@ -57,8 +62,12 @@ def read_saliency(path: Path) -> np.ndarray:
     return np.ascontiguousarray(mean.astype(np.float32))
 
 
-def check_saliency(path: Path) -> None:
+def check_saliency(path: Path, *, any_size: bool = False) -> None:
     """Refuse a map whose header, length or shape shows that it cannot be used.
+
+    Args:
+        path: of the file.
+        any_size: as for :func:`read_saliency`.
 
     Raises:
         SaliencyDataError: as :func:`read_saliency`.
@@ -68,15 +77,15 @@ def check_saliency(path: Path) -> None:
     if not path.is_file():
         raise SaliencyDataError(path, "no such file", "a saliency map", "correct its name")
     if kind == ".npy":
-        _check_shape(path, mapped_array(path).shape)
+        _check_shape(path, mapped_array(path).shape, any_size)
     elif kind == ".bin":
-        _check_shape(path, _raw_layout(path)[0])
+        _check_shape(path, _raw_layout(path)[0], any_size)
     elif kind in PICTURES:
         if path.stat().st_size == 0:
             raise UnreadableImageError(f"{path}: empty file")
         with opened(path) as image:
             shape = (image.height, image.width)
-        _check_shape(path, shape)
+        _check_shape(path, shape, any_size)
     else:
         raise SaliencyDataError(
             path,
@@ -119,7 +128,7 @@ def _raw_layout(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     )
 
 
-def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+def _check_shape(path: Path, shape: tuple[int, ...], any_size: bool) -> None:
     if len(shape) == 3 and shape[0] not in (1, 2):
         raise SaliencyDataError(
             path,
@@ -127,7 +136,8 @@ def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
             expected="one map, or two for two eyes",
             remedy="take the frames apart and give each its map",
         )
-    if len(shape) not in (2, 3) or shape[-1] != 2 * shape[-2] or shape[-2] < 1:
+    whole = len(shape) in (2, 3) and shape[-2] >= 1
+    if not whole or not (any_size or shape[-1] == 2 * shape[-2]):
         size = " x ".join(str(side) for side in reversed(shape))
         raise SaliencyDataError(
             path,

@@ -11,13 +11,16 @@ from typing import Literal
 
 import numpy as np
 
+from ssl_kedro.pipelines.saliency360.plans import TEXT
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.reporting.number_format import signed
 from ssl_kedro.saliency.evaluation import bootstrap_interval
 from ssl_kedro.saliency.metric import metrics
 
 Judgement = Literal["better", "worse", "undecided", "no interval", "unknown"]
-About = Literal["baseline", "pre-training", "fine-tuning", "decoder", "quirks"]
+About = Literal[
+    "baseline", "other", "pre-training", "fine-tuning", "decoder", "gating", "text", "quirks"
+]
 # Percentile intervals of fewer scenes than this are too narrow to be believed.
 FEW_SCENES = 5
 # The two that the report is about: agreement of maps, and bits a look.
@@ -109,12 +112,16 @@ def paired_differences(results: Results) -> list[Difference]:
 def _pairs(results: Results) -> Iterator[tuple[About, str, str]]:
     """Every model and each baseline; then the judged one and those that differ in one thing."""
     names, judged = scored_models(results), judged_model(results)
-    for name in names:
+    others = [name for name in results.given if name in results.scores[results.main]]
+    for name in (*names, *others):
         for baseline in ("equator", "mean"):
             if baseline in results.scores[results.main]:
                 yield "baseline", name, baseline
+    yield from _gated_pairs(results, names)
     if judged is None:
         return
+    for name in others:
+        yield "other", judged, name
     own = results.models[judged]
     encoder = results.encoders[own.encoder]
     parts = ("encoder", "decoder", "fine_tune", "recipe")
@@ -133,8 +140,25 @@ def _pairs(results: Results) -> Iterator[tuple[About, str, str]]:
             yield "fine-tuning", name, judged
         elif changed == {"decoder"}:
             yield "decoder", name, judged
+        elif TEXT in plan.recipe and TEXT not in own.recipe:
+            yield "text", name, judged
         elif "recipe" in changed <= {"recipe", "encoder"} and not own.recipe:
             yield "quirks", name, judged
+
+
+def _gated_pairs(results: Results, names: list[str]) -> Iterator[tuple[About, str, str]]:
+    """Each model on a gated branch, and the one on the dense branch that is like it otherwise."""
+
+    def like(name: str) -> tuple[object, ...]:
+        plan = results.models[name]
+        recipe = tuple(plan.recipe)
+        return results.encoders[plan.encoder].file, plan.decoder, plan.fine_tune, recipe
+
+    masked = {name for name in names if results.encoders[results.models[name].encoder].masked}
+    for name in sorted(masked):
+        dense = next((n for n in names if n not in masked and like(n) == like(name)), None)
+        if dense is not None:
+            yield "gating", name, dense
 
 
 def _difference(results: Results, about: About, first: str, second: str, metric: str) -> Difference:

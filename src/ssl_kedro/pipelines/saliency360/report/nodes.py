@@ -17,14 +17,14 @@ from ssl_kedro.pipelines.saliency360 import records
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
 from ssl_kedro.pipelines.saliency360.report.differences import Difference
 from ssl_kedro.pipelines.saliency360.report.figures import overlay_sheet, scores, training_curves
-from ssl_kedro.pipelines.saliency360.report.page import Deployed, saliency_report
+from ssl_kedro.pipelines.saliency360.report.latitude import Maps, pole_sheet, tested_maps
+from ssl_kedro.pipelines.saliency360.report.page import Deployed, Sheets, saliency_report
 from ssl_kedro.pipelines.saliency360.report.protocol import (
     data_differs,
     model_differs,
     published_data,
 )
 from ssl_kedro.pipelines.saliency360.report.sentences import notes
-from ssl_kedro.pipelines.saliency360.scoring import tested_rows
 from ssl_kedro.reporting.manifest import run_manifest
 from ssl_kedro.reporting.run_sections import passed_over_by
 from ssl_kedro.saliency.evaluation import intervals
@@ -94,6 +94,11 @@ def collect(
         },
         runtime=runtime,
         panoramas=data,
+        given=[
+            name
+            for name, plan in parameters.models.items()
+            if plan.kind == "maps" and any(name in scored for scored in every.values())
+        ],
     )
 
 
@@ -148,6 +153,8 @@ def _encoder(parameters: Saliency360Parameters, name: str, of: Found) -> records
         macs=_encoder_macs(parameters, model, of),
         parameters=sum(p.numel() for p in used),
         masked=isinstance(network, PanoramaMaps) and network.masked,
+        file=parameters.encoders[name].file,
+        gating=next(iter(of.get("gating", {}).get(name, ())), None),
     )
 
 
@@ -225,19 +232,9 @@ def _overlays(
     stored: StoredPanoramas,
     store: PanoramaStore,
     truth: Arrays,
-    priors: Arrays,
-    predictions: dict[str, Arrays],
+    maps: Maps,
 ) -> Figure:
     """Tested panoramas from the best to the worst predicted, each model beside the truth."""
-    maps: dict[str, dict[int, np.ndarray]] = {
-        name: dict(zip(found["rows"].tolist(), found["maps"], strict=True))
-        for name, found in predictions.items()
-    }
-    maps["equator"] = {
-        int(row): priors[f"{part}.equator"]
-        for part, rows in tested_rows(parameters, stored, own=True).items()
-        for row in rows
-    }
 
     def correlation(name: str, row: int) -> float:
         found = scores_by_mode(maps[name][row], PanoramaTruth(truth["maps"][row]), ("sphere",))
@@ -271,20 +268,24 @@ def report(
     bundles: str,
     **shown: Any,
 ) -> dict[str, Any]:
-    """The self-contained HTML report, and the figures "scores", "training_curves", "overlays".
+    """The self-contained HTML report, and its figures.
 
     It shows the run's own panoramas; ``shown`` are "tables.<name>" and "predictions.<model>".
     """
     of = nested(shown)
-    sheet = _overlays(parameters, stored, store, truth, priors, of["predictions"])
+    maps = tested_maps(parameters, stored, priors, of["predictions"])
+    without_mean = {name: found for name, found in maps.items() if name != "mean"}
+    sheet = _overlays(parameters, stored, store, truth, without_mean)
+    poles = pole_sheet(parameters, stored, store, truth, maps)
     said = notes(parameters, results)
     place = f"{bundles}/saliency360/models/{parameters.deploy}/{parameters.deployed_part}"
     deployed = Deployed(parameters.deploy, place)
     return {
         "report": saliency_report(
-            results, differences, manifest, of["tables"], sheet, said, deployed
+            results, differences, manifest, of["tables"], Sheets(sheet, poles), said, deployed
         ),
         "overlays": sheet,
+        "poles": poles,
         # Drawn anew: a figure that was drawn for the page once is laid out otherwise.
         "scores": scores(results),
         "training_curves": training_curves(results),

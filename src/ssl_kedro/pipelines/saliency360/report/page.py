@@ -11,7 +11,9 @@ from ssl_kedro.pipelines.saliency360.plans import GIVEN
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import DECIDING, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.figures import scores, training_curves
-from ssl_kedro.pipelines.saliency360.report.sentences import limits, verdicts
+from ssl_kedro.pipelines.saliency360.report.gating import gating_section
+from ssl_kedro.pipelines.saliency360.report.latitude import latitude_section
+from ssl_kedro.pipelines.saliency360.report.sentences import decoder_sentence, limits, verdicts
 from ssl_kedro.pipelines.saliency360.report.table_sections import (
     ablation_section,
     runtime_section,
@@ -38,12 +40,23 @@ class Deployed(NamedTuple):
     folder: str
 
 
+class Sheets(NamedTuple):
+    """Pictures of maps: overlays over panoramas, and both poles of some."""
+
+    overlays: Figure
+    poles: Figure
+
+
 # Title and text of what a table of differences is about.
 _DIFFERENCES = {
     "baseline": (
         "Against what sees no image",
         "means of the differences on the same panoramas, with their {level} intervals over scenes "
         "where there are enough.",
+    ),
+    "text": (
+        "What the printed recipe changes",
+        "models made as the thesis prints it, less {second}.",
     ),
     "quirks": (
         "What the authors' quirks change",
@@ -57,13 +70,13 @@ def saliency_report(
     differences: Sequence[Difference],
     manifest: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
-    sheet: Figure,
+    sheets: Sheets,
     notes: Sequence[str],
     deployed: Deployed,
 ) -> str:
     """Self-contained HTML with the results of chapter 4: ``tables`` are all of :func:`all_tables`.
 
-    The sheet shows overlays; the notes say what differs from the thesis.
+    The notes say what differs from the thesis.
     """
     result, *said = verdicts(results, differences)
     level, draws = _level(results), results.intervals["resamples"]
@@ -77,18 +90,21 @@ def saliency_report(
         Section(
             "Where people look, and what is predicted",
             [_SHEET],
-            pictures=[Picture(sheet, _SHEET, "png")],
+            pictures=[Picture(sheets.overlays, _SHEET, "png")],
         ),
         Section("Scores", (bars_said,), pictures=[bars]),
         _use_section(deployed),
         Section("What the numbers say", said),
         _difference_section(results, differences, "baseline"),
         *(scores_section(name, tables["table_4_1"], results) for name in results.scores),
+        latitude_section(tables["table_latitude"], sheets.poles),
         ablation_section("4.3", "weight of the local loss", tables["table_4_3"]),
         ablation_section("4.4", "projections", tables["table_4_4"]),
         _cost_section(results),
+        gating_section(results, differences),
         runtime_section(tables["table_4_2"]),
         Section("Training", pictures=[curves]),
+        _difference_section(results, differences, "text"),
         _difference_section(results, differences, "quirks"),
         Section("What differs from the thesis", notes),
         Section("What these data cannot show", [*limits(results)]),
@@ -168,7 +184,7 @@ def _level(results: Results) -> str:
 
 
 def _difference_section(results: Results, differences: Sequence[Difference], about: str) -> Section:
-    """Every model less each baseline; or each with the authors' errors less one without."""
+    """Every model less each baseline; or each of another recipe less the judged one."""
     found = [one for one in differences if one.about == about]
     if not found:
         return Section("")
@@ -181,9 +197,9 @@ def _difference_section(results: Results, differences: Sequence[Difference], abo
         [name, *(one.decided for one in found if one.first == name)]
         for name in dict.fromkeys(one.first for one in found)
     ]
-    if about == "quirks":
+    if about in ("text", "quirks"):
         groups = []
-        headings.insert(1, "As the authors' code")
+        headings.insert(1, "Recipe")
         for row in rows:
             row.insert(1, ", ".join(results.models[row[0]].recipe).replace("_", " "))
     text = (
@@ -208,4 +224,7 @@ def _cost_section(results: Results) -> Section:
         on = f"{model.encoder} ({encoder.architecture})"
         rows.append([name, on, model.decoder, *map(three_digits, numbers)])
     table = Table(_COSTS, rows, left=3)
-    return Section("What it costs", tables=[table], folded="Show costs of models and trainings")
+    said = (decoder_sentence(),)
+    return Section(
+        "What it costs", said, tables=[table], folded="Show costs of models and trainings"
+    )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ssl_kedro.encoders.panorama_encoder import PanoramaEncoder, PanoramaEncoderConfig
 from ssl_kedro.encoders.saliency_model import DecoderConfig, SaliencyModel
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
+from ssl_kedro.pipelines.saliency360.plans import TEXT
 from ssl_kedro.pipelines.saliency360.records import Data, Training
 from ssl_kedro.reporting.number_format import listed
 from ssl_kedro.reporting.published import (
@@ -118,7 +119,7 @@ def settings_differ(parameters: Saliency360Parameters) -> dict[str, str]:
 def model_differs(
     parameters: Saliency360Parameters, name: str, network: SaliencyModel
 ) -> list[str]:
-    """How one model differs from the thesis' of the same architecture."""
+    """How one model that is trained here differs from the thesis' of the same architecture."""
     plan, encoder = parameters.models[name], network.encoder
     size, decoder = parameters.image.size, network.decoder.config
     kind = parameters.encoders[plan.encoder].kind
@@ -126,18 +127,18 @@ def model_differs(
     shapes += [encoder.config] if isinstance(encoder, PanoramaEncoder) else []
     wide = {shape.width for shape in shapes}
     around = any(shape.longitude_padding == "circular" for shape in shapes)
-    recipe = ", ".join(parameters.recipe_of(name)).replace("_", " ")
+    made = parameters.made_with(name)
+    quirks = [part for part in parameters.recipe_of(name) if part != TEXT]
     found = [
         f"{kind} encoder (contrastive)" * (kind != "contrastive"),
         f"{min(wide):g} times the channels" * (wide != {1.0}),
         f"{size[0]} x {size[1]} px (160 x 320)" * (size != (160, 320)),
-        f"{decoder.kind} decoder (thesis)" * (decoder.kind != "thesis"),
         "the encoder is trained with the decoder (frozen)" * plan.fine_tune,
         "convolutions go on around the panorama (they do not)" * around,
         f"decoders start from the {decoder.prior} map (from nothing)" * (decoder.prior != "none"),
         "the decoders' loss weighs pixels by solid angle (alike)"
-        * (parameters.decoding.weighting == "sphere"),
-        f"errors of the authors' code: {recipe}" * bool(recipe),
-        *settings_differ(parameters).values(),
+        * (made.decoding.weighting == "sphere"),
+        f"errors of the authors' code: {', '.join(quirks).replace('_', ' ')}" * bool(quirks),
+        *settings_differ(made).values(),
     ]
     return [one for one in found if one]

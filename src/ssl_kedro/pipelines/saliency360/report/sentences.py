@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Any
 
+from ssl_kedro.encoders.saliency_model import DECODERS, DecoderConfig, decoder_parameters
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters
-from ssl_kedro.pipelines.saliency360.plans import GIVEN
+from ssl_kedro.pipelines.saliency360.plans import GIVEN, TEXT
 from ssl_kedro.pipelines.saliency360.records import Results
 from ssl_kedro.pipelines.saliency360.report.differences import FEW_SCENES, Difference, judged_model
 from ssl_kedro.pipelines.saliency360.report.protocol import settings_differ
@@ -24,6 +26,8 @@ _BASELINES = {
 }
 _LONG = {"cc": "CC", "info_gain": "information gain"}
 _LEADS = {
+    "other": "{first} less the maps of {second}",
+    "text": "The recipe as the thesis prints it less that of {second} ({first}, {second})",
     "pre-training": "Contrastive less random encoder ({first}, {second})",
     "fine-tuning": "Fine-tuned less frozen encoder ({first}, {second})",
     "decoder": (
@@ -65,11 +69,12 @@ def verdicts(results: Results, differences: Sequence[Difference]) -> list[str]:
         )
     for (about, first, second), found in pairs.items():
         if about in _LEADS:
-            one, other = results.models[first], results.models[second]
-            times = three_digits(one.decoder_macs / other.decoder_macs)
-            lead = _LEADS[about].format(
-                first=first, second=second, one=one, other=other, times=times
-            )
+            pair: dict[str, Any] = {"first": first, "second": second}
+            if second in results.models:
+                one, other = results.models[first], results.models[second]
+                times = three_digits(one.decoder_macs / other.decoder_macs)
+                pair |= {"one": one, "other": other, "times": times}
+            lead = _LEADS[about].format(**pair)
             said.append(f"{lead}: {_figures(found)}")
     return [sentence for sentence in said if sentence]
 
@@ -142,6 +147,17 @@ def _ceiling(results: Results, name: str) -> str:
     return f"{text}; {name} covers {covered} of the way there from the equator prior."
 
 
+def decoder_sentence() -> str:
+    """How large decoders are at the thesis' width, and what the thesis says of that."""
+    of = {kind: decoder_parameters(DecoderConfig(kind=kind), 512) for kind in DECODERS}
+    each = ", ".join(f"{kind} {count / 1e6:.2f} M" for kind, count in of.items())
+    ratio = of["salgan"] / of["thesis"]
+    return (
+        f"Parameters of decoders at the thesis' width: {each}. The thesis' decoder has "
+        f"{ratio:.1f} times fewer than SalGAN's; the thesis says 3.8, and not of what."
+    )
+
+
 def limits(results: Results) -> Iterator[str]:
     """What the data sets are too small, or too bare, to show."""
     for name, found in results.datasets.items():
@@ -180,35 +196,46 @@ def kld_note(results: Results, dataset: str) -> str:
 
 def notes(parameters: Saliency360Parameters, results: Results) -> list[str]:
     """What differs from the thesis, and what these data can and cannot show."""
-    size, prior = parameters.image.size, parameters.decoder.prior
+    made = parameters.model_copy(update=parameters.sections(parameters.recipe))
+    size, prior = made.image.size, made.decoder.prior
     scenes = results.datasets[parameters.dataset].scenes
-    quirks = ", ".join(parameters.recipe).replace("_", " ")
+    quirks = ", ".join(part for part in parameters.recipe if part != TEXT).replace("_", " ")
     found = [
-        f"Networks made here have {parameters.encoder.width:g} times the thesis' channels."
-        * (parameters.encoder.width != 1),
+        f"Networks made here have {made.encoder.width:g} times the thesis' channels."
+        * (made.encoder.width != 1),
         f"They see {size[0]} x {size[1]} px; thesis 160 x 320." * (size != (160, 320)),
         *_given_notes(results),
+        *_recipe_notes(parameters),
     ]
-    for name, said in settings_differ(parameters).items():
+    for name, said in settings_differ(made).items():
         found.append(f"{name}, with the thesis' value behind: {said}." * bool(said))
     found += [
-        *_pretraining_notes(parameters, results),
+        *_pretraining_notes(made, results),
         *(
             f"Data and protocol of {name}, with the thesis' behind: {'; '.join(one.differs)}."
             for name, one in results.datasets.items()
             if one.differs
         ),
         "Convolutions continue on the other side of the panorama; the thesis' do not."
-        * (parameters.encoder.longitude_padding == "circular"),
+        * (made.encoder.longitude_padding == "circular"),
         f"Decoders start from the {prior} map of their training scenes and add to it; the thesis' "
         "start from nothing." * (prior != "none"),
         "The decoders' loss weighs pixels by solid angle; eq. 4.4 counts them alike."
-        * (parameters.decoding.weighting == "sphere"),
+        * (made.decoding.weighting == "sphere"),
         f"Every model is made with errors of the authors' code: {quirks}." * bool(quirks),
         f"{scenes} scenes are few: intervals say what these scenes allow, no more."
         * (scenes < _FEW_FOR_INTERVALS),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def _recipe_notes(parameters: Saliency360Parameters) -> Iterator[str]:
+    """What the recipe of the text replaces, where it is the run's."""
+    if TEXT in parameters.recipe:
+        yield (
+            "Recipe text: heads, their ends, temperature, decoder and its loss are as the thesis "
+            "prints them, whatever these parameters say elsewhere."
+        )
 
 
 def _given_notes(results: Results) -> Iterator[str]:
@@ -219,6 +246,8 @@ def _given_notes(results: Results) -> Iterator[str]:
         yield (
             f"Not trained in this run: {named}. Maps of another stride than 16 are resized to it."
         )
+    if results.given:
+        yield f"Maps of others, read from folders: {listed(results.given)}."
     if masked := [name for name, one in given.items() if one.masked]:
         yield (
             f"The multiply-accumulates of {listed(masked)} are those that the masks leave, gates "

@@ -120,15 +120,15 @@ def _frame(results: Results, table: str, measured: Iterable[Row]) -> pd.DataFram
 def _beside(results: Results, table: str, row: Row) -> Row:
     """What the thesis publishes for the model of a flat row, by data, setting and lambda.
 
-    Models of others are known by their names. Differences stand only where nothing of data,
-    protocol and networks differs.
+    Models of others are known by their names, as are those whose maps were read. Differences
+    stand only where nothing of data, protocol and networks differs.
     """
-    plan = results.models.get(row["model"])
-    if plan is None or row["mode"] != FLAT:
+    plan, given = results.models.get(row["model"]), row["model"] in results.given
+    if row["mode"] != FLAT or not (plan or given):
         return {}
-    network, tested = _NETWORKS.get(row["architecture"]), results.datasets[row["dataset"]]
+    network, tested = _NETWORKS.get(row.get("architecture", "")), results.datasets[row["dataset"]]
     own: Row = {"dataset": tested.published, "model": network, "architecture": network}
-    own |= {name: row[name] for name in ("setting", "local_weight", "projections")}
+    own |= {name: row.get(name) for name in ("setting", "local_weight", "projections")}
     published: list[Any] = published_table(table).to_dict("records")
     for figures in published:
         known = {name: figures.pop(name) for name in metrics() if name in figures}
@@ -139,7 +139,7 @@ def _beside(results: Results, table: str, row: Row) -> Row:
             alike = all(own[name] == value for name, value in expected.items())
         if alike:
             found: Row = {f"published_{name}": value for name, value in known.items()}
-            if not (tested.differs or plan.differs):
+            if not (tested.differs or (plan and plan.differs)):
                 found |= {
                     f"difference_{name}": row[name] - value
                     for name, value in known.items()
@@ -163,6 +163,8 @@ def _scored(results: Results) -> Iterator[Row]:
 
 def _networks(results: Results, name: str) -> Row:
     """Encoder and decoder of a model; nothing of a baseline. Setting (ii) is with attention."""
+    if name in results.given:
+        return {"encoder": "maps of others", "decoder": "maps of others"}
     plan = results.models.get(name)
     if plan is None:
         return {}
