@@ -5,6 +5,9 @@ from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import percent
 from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails
 
+# Of its pictures, in px: what they show has to be told at a glance.
+_SIDE = 64
+
 
 def overview_sections(found: Overview | None) -> list[Section]:
     """Sections of the page: all three without labels, near-duplicates alone, if any, with them."""
@@ -28,6 +31,7 @@ def _neighbours(found: Overview) -> list[Section]:
                 _picture(found, one.query, framed=True),
                 *(_picture(found, place) for place in near),
             ],
+            _SIDE,
         )
         for one in found.neighbours
         for kind, near in one.found.items()
@@ -66,7 +70,7 @@ def _duplicates(found: Overview) -> list[Section]:
             _picture(found, pair.second, f"pixels {pair.by_pixels:.2f}", last=True),
         )
     ]
-    row = Thumbnails("The most similar pairs:", pictures)
+    row = Thumbnails("The most similar pairs", pictures, _SIDE)
     return [Section("Near-duplicates", [said, *[across] * bool(found.across)], thumbnails=[row])]
 
 
@@ -75,6 +79,7 @@ def _clusters(found: Overview) -> list[Section]:
         Thumbnails(
             f"{group.size:,} images ({percent(group.size / found.images, 0)})",
             [_picture(found, place) for place in group.examples],
+            _SIDE,
         )
         for group in found.clusters
     ]
