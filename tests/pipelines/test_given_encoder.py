@@ -77,7 +77,9 @@ def test_few_labels_are_as_many_of_each_class_and_one_at_least(
 
 @BOTH
 def test_other_tags_beside_it_are_refused(pipeline: ModuleType) -> None:
-    with pytest.raises(ConfigError, match="--tags = 'evaluate,export': expected evaluate alone"):
+    with pytest.raises(
+        ConfigError, match="--tags = 'evaluate,export': expected evaluate without other tags"
+    ):
         pipeline.create_pipeline({"encoder": {"init": "a/b"}}, ("evaluate", "export"))
 
 

@@ -75,9 +75,7 @@ def embedding_nodes(
             missing.
     """
     tags = [tag for tag in (EMBED, FIND) if tag in asked]
-    if others := sorted({*asked} & {*parameters.further_tags} - {*tags}):
-        expected = f"{' and '.join(tags)} without other tags"
-        raise ConfigError("--tags", ",".join([*tags, *others]), expected)
+    parameters.check_alone(tags, asked)
     what = {EMBED: ("input", "a folder of images"), FIND: ("query", "a picture, or a folder")}
     for tag in tags:
         key, expected = what[tag]

@@ -56,8 +56,7 @@ def evaluation_nodes(
     Raises:
         ConfigError: no encoder is given, or other tags are.
     """
-    if others := sorted({*asked} & {*parameters.further_tags} - {EVALUATE}):
-        raise ConfigError("--tags", f"{EVALUATE},{','.join(others)}", f"{EVALUATE} alone")
+    parameters.check_alone([EVALUATE], asked)
     if not (start := parameters.initial(pipeline, "")):
         expected = "the encoder to evaluate: a path, file and kind, or the name of an encoder"
         raise ConfigError(f"{pipeline}.encoder.init", None, expected)

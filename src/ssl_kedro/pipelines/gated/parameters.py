@@ -198,6 +198,20 @@ class EncoderPipelineParameters(MethodsOfRun):
         """Peers, the encoder for every budget, few labels, files; an encoder as it is, or used."""
         return ("frontier", "best", "few_labels", "export", "evaluate", EMBED, FIND)
 
+    def check_alone(self, tags: Sequence[str], asked: Sequence[str]) -> None:
+        """Refuse other tags of the pipeline beside some that train nothing.
+
+        Args:
+            tags: that do not go with others.
+            asked: tags of the run.
+
+        Raises:
+            ConfigError: naming all that were asked for.
+        """
+        if others := sorted({*asked} & {*self.further_tags} - {*tags}):
+            expected = f"{' and '.join(tags)} without other tags"
+            raise ConfigError("--tags", ",".join([*tags, *others]), expected)
+
     def check_missing(self, name: str) -> None:
         """As for all, and say what ``--tags embed`` and ``--tags find`` need of earlier runs.
 
