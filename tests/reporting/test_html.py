@@ -127,6 +127,7 @@ def test_table_marks_signs_groups_and_breaks() -> None:
 def test_numbers_and_dashes() -> None:
     assert percent(0.7527) == "75.3\N{NO-BREAK SPACE}%"
     assert percent(0.07, 0) == "7\N{NO-BREAK SPACE}%"
+    assert plain(-0.05) == f"{MINUS}0.05"
     assert percent(None) == percent(NOT_A_NUMBER) == plain(NOT_A_NUMBER) == DASH
     assert signed(NOT_A_NUMBER) == with_std(NOT_A_NUMBER, NOT_A_NUMBER) == DASH
     assert signed(-1.234) == f"{MINUS}1.23"

@@ -24,7 +24,7 @@ def test_a_figure_stands_in_the_page_as_svg_that_says_what_its_marks_are() -> No
     root = ET.fromstring(picture.markup(7))
     assert root.attrib["aria-label"] == 'a "line"'
     assert "width" not in root.attrib and "viewBox" in root.attrib
-    assert f"max-width: {picture.width_px}px" in root.attrib["style"]
+    assert f"--width: {picture.width_px}px" in root.attrib["style"]
     name = "{http://www.w3.org/2000/svg}"
     told = [
         title.text for group in root.iter(f"{name}g") for title in group.findall(f"{name}title")

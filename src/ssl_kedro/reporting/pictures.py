@@ -46,7 +46,7 @@ class Picture:
         metadata = nothing if self.format == "svg" else {}
         with rc_context({"svg.hashsalt": "ssl_kedro"}):
             self.figure.savefig(buffer, format=self.format, dpi=130, metadata=metadata)
-        style = f"max-width: {self.width_px}px; min-width: {self.least_width_px}px"
+        style = f"--width: {self.width_px}px; --least: {self.least_width_px}px"
         if self.format == "png":
             source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
             image = '<img style="{}" src="{}" alt="{}">'

@@ -138,11 +138,11 @@ def _task_section(
     crop = "cut to their boxes" if described.cropped else "whole images"
     taken = parameters.reranking
     text = (
-        f"{described.images:,} images, {described.queries:,} queries ({crop}). Chance "
-        f"{percent(described.chance[level].map)}. Percent; global search; + AQE (N = {taken.aqe}); "
-        f"+ DBA (N' = {taken.dba}); + DBA (N' = {taken.dba}) + AQE (N = {taken.dba_aqe}); "
-        f"+ alpha-QE (N = {taken.alpha_qe}, alpha = {taken.alpha:g})."
-    )
+        f"{described.images:,} images, {described.queries:,} queries ({crop}). mAP in percent; "
+        f"chance is {plain(100 * described.chance[level].map, 1)}. G is global search; the others "
+        f"rank again: AQE with {taken.aqe} neighbours, DBA with {taken.dba} (then AQE with "
+        f"{taken.dba_aqe}), alpha-QE with {taken.alpha_qe} and alpha = {taken.alpha:g}."
+    ).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     heading = f"Table 3.2: {task}{f', {level}' if level else ''}"
     return Section(heading, (text,), tables=[shown(RERANKING, table, groups)])
 
@@ -236,10 +236,8 @@ def _whitening_section(results: Results) -> list[Section]:
 
 def _encoder_section(table: pd.DataFrame, parameters: RetrievalEvalParameters) -> list[Section]:
     absent = () if parameters.own_descriptors else parameters.absent_encoders
-    paragraphs = [
-        f"Left out, since there is nothing at {parameters.encoders[name].file}: {name}."
-        for name in absent
-    ]
+    missing = [f"{name} ({parameters.encoders[name].file})" for name in absent]
+    paragraphs = [f"Left out, since their files are not there: {listed(missing)}."] * bool(missing)
     measured = [] if table.empty else [shown(EXTRACTIONS, table, {"": ""})]
     if not measured and not paragraphs:
         return []

@@ -64,6 +64,7 @@ def training_curves(results: Results) -> Figure:
             points = zip(*((row["epoch"], row["loss"]) for row in history), strict=True)
             axis.plot(*points, color=colour, lw=1.6, label=literal(label))
         axis.set_xlabel("epoch", fontsize=9, color=DARK)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_ylabel("loss", fontsize=9, color=DARK)
         title(axis, name if curves else f"{name}: none in this run")
         if curves:
