@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,19 @@ def test_viz_is_shown_what_the_other_dataset_shows(tmp_path: Path) -> None:
     table.save(pd.DataFrame({"x": [1, 2, 3]}))
     assert "x" in str(table.preview(nrows=2))
     assert not hasattr(made("text.Text", tmp_path / "a.txt"), "preview")
+    assert made("pandas.CSV", tmp_path / "none_yet.csv").preview() is None
+
+
+def test_viz_is_shown_what_the_catalog_names_instead(tmp_path: Path) -> None:
+    path = "ssl_kedro.reporting.previews.metric_table"
+    dataset = WholeFileDataset(
+        filepath=str(tmp_path / "a.json"), dataset={"type": "json.JSONDataset"}, preview=path
+    )
+    assert dataset.preview() is None
+    dataset.save({"a.x": 1})
+    assert dataset.preview()["data"] == [["a", 1]]
+    assert signature(dataset.preview).return_annotation.__name__ == "TablePreview"
+    assert pickle.loads(pickle.dumps(dataset)).preview() == dataset.preview()
 
 
 def test_arguments_reach_the_other_dataset(tmp_path: Path) -> None:
