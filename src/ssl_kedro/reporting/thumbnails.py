@@ -10,7 +10,7 @@ from markupsafe import Markup
 from PIL import Image
 
 # Up to so long a side, in px, pictures are kept without loss; of larger ones JPEG is enough.
-_EXACT, _QUALITY = 48, 80
+_EXACT, _QUALITY = 48, 75
 # Rows that need no more than so many px stand two to a line on a wide screen.
 _HALF = 440
 _GAP = 6

@@ -24,6 +24,8 @@ from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.reporting.thumbnails import image_uri
 
+# Longer side in px of the pictures: of many a page stays small.
+_SIDE = 56
 # Images in memory at a time, where they are a memory map.
 _AT_ONCE = 1024
 OVERVIEW = "overview"
@@ -150,7 +152,7 @@ def _pictures(
     """Text of small pictures of some that were kept."""
     places = np.array(sorted(shown), dtype=np.int64)
     images = _images(sides, kept[places])
-    return {p: image_uri(one) for p, one in zip(places.tolist(), images, strict=True)}
+    return {p: image_uri(one, _SIDE) for p, one in zip(places.tolist(), images, strict=True)}
 
 
 def _by_name(

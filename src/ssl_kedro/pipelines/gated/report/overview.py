@@ -16,6 +16,18 @@ def overview_sections(found: Overview | None) -> list[Section]:
     return [*_neighbours(found), *_duplicates(found), *_clusters(found)]
 
 
+def unlabelled_sections(found: Overview | None) -> list[Section]:
+    """What a page without accuracies begins with: why, and what features show all the same."""
+    shown = overview_sections(found)
+    said = (
+        "These images carry no labels, so there are no accuracies. "
+        + "What features show without labels comes next. " * bool(shown)
+        + "Costs, times and channels are complete. To have accuracies as well, put the images into "
+        "one folder a class."
+    )
+    return [Section("No labels", [said]), *shown]
+
+
 def _picture(
     found: Overview, place: int, words: str = "", *, framed: bool = False, last: bool = False
 ) -> Thumbnail:
