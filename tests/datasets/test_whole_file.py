@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from base64 import b64decode
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
+from matplotlib.figure import Figure
 
 from ssl_kedro.datasets.files import WholeFileDataset
 from warm import run_module
@@ -77,6 +79,10 @@ def test_viz_is_shown_what_the_other_dataset_shows(tmp_path: Path) -> None:
     table = made("pandas.CSV", tmp_path / "a.csv")
     table.save(pd.DataFrame({"x": [1, 2, 3]}))
     assert "x" in str(table.preview(nrows=2))
+    picture = made("matplotlib.Matplotlib", tmp_path / "a.png")  # written, never read
+    picture.save(Figure())
+    assert signature(picture.preview).return_annotation.__name__ == "ImagePreview"
+    assert b64decode(picture.preview()) == (tmp_path / "a.png").read_bytes()
     assert not hasattr(made("text.Text", tmp_path / "a.txt"), "preview")
     assert made("pandas.CSV", tmp_path / "none_yet.csv").preview() is None
 

@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from run_rows import evaluation
 
+from pipelines.run_rows import evaluation
 from ssl_kedro.datasets.base import named_object
 from ssl_kedro.evaluation.accuracies import Accuracies, Costs
 from ssl_kedro.pipelines.gated.report.previews import accuracies, accuracies_of_one, front, losses

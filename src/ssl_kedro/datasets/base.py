@@ -88,13 +88,21 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
 
         @wraps(make)
         def preview(**options: Any) -> Any:
-            return make(self.load(), **options) if self.exists() else None
+            return make(**options) if self.exists() else None
 
         return preview
 
     def _previewed(self) -> Callable[..., Any] | None:
-        """What makes a preview of the value; None where there is no preview."""
-        return None if self._preview is None else named_object(self._preview)
+        """What makes a preview; None where there is none."""
+        if self._preview is None:
+            return None
+        make = named_object(self._preview)
+
+        @wraps(make)
+        def of_value(**options: Any) -> Any:
+            return make(self.load(), **options)
+
+        return of_value  # type: ignore[no-any-return]
 
     @abstractmethod
     def read(self, path: Path) -> Value:

@@ -87,7 +87,7 @@ class WholeFileDataset(FileDataset[Any]):
             return None
 
         @wraps(theirs)
-        def preview(_: Any, **options: Any) -> Any:
+        def preview(**options: Any) -> Any:
             with self._here() as path:
                 return self._at(path).preview(**options)  # type: ignore[attr-defined]
 
