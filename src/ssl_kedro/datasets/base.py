@@ -102,7 +102,7 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         def of_value(**options: Any) -> Any:
             return make(self.load(), **options)
 
-        return of_value  # type: ignore[no-any-return]
+        return of_value
 
     @abstractmethod
     def read(self, path: Path) -> Value:
