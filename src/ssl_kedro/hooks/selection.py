@@ -162,9 +162,10 @@ def _there(name: str, catalog: DataCatalog) -> bool:
     dataset = catalog.get(name)
     if dataset is None:
         return False
-    tells = type(dataset)._exists is not AbstractDataset._exists
+    *_, inner = layers(dataset)  # a cache is in memory, what it reads need not be
+    tells = type(inner)._exists is not AbstractDataset._exists
     # What is kept in memory alone comes from a hook.
-    return not tells or getattr(dataset, "_EPHEMERAL", False) or catalog.exists(name)
+    return not tells or getattr(inner, "_EPHEMERAL", False) or catalog.exists(name)
 
 
 def _pipeline_of(node: Node) -> str:
