@@ -41,7 +41,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "own_images": []}  # pages with none beside them
 html_theme_options = {
     "logo": {"text": "ssl_kedro"},
     "header_links_before_dropdown": 8,

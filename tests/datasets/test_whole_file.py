@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
+from base64 import b64decode
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
+from matplotlib.figure import Figure
 
 from ssl_kedro.datasets.files import WholeFileDataset
 from warm import run_module
@@ -75,7 +79,24 @@ def test_viz_is_shown_what_the_other_dataset_shows(tmp_path: Path) -> None:
     table = made("pandas.CSV", tmp_path / "a.csv")
     table.save(pd.DataFrame({"x": [1, 2, 3]}))
     assert "x" in str(table.preview(nrows=2))
+    picture = made("matplotlib.Matplotlib", tmp_path / "a.png")  # written, never read
+    picture.save(Figure())
+    assert signature(picture.preview).return_annotation.__name__ == "ImagePreview"
+    assert b64decode(picture.preview()) == (tmp_path / "a.png").read_bytes()
     assert not hasattr(made("text.Text", tmp_path / "a.txt"), "preview")
+    assert made("pandas.CSV", tmp_path / "none_yet.csv").preview() is None
+
+
+def test_viz_is_shown_what_the_catalog_names_instead(tmp_path: Path) -> None:
+    path = "ssl_kedro.reporting.previews.metric_table"
+    dataset = WholeFileDataset(
+        filepath=str(tmp_path / "a.json"), dataset={"type": "json.JSONDataset"}, preview=path
+    )
+    assert dataset.preview() is None
+    dataset.save({"a.x": 1})
+    assert dataset.preview()["data"] == [["a", 1]]
+    assert signature(dataset.preview).return_annotation.__name__ == "TablePreview"
+    assert pickle.loads(pickle.dumps(dataset)).preview() == dataset.preview()
 
 
 def test_arguments_reach_the_other_dataset(tmp_path: Path) -> None:

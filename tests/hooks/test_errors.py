@@ -28,6 +28,16 @@ def test_message_of_the_cause_is_found_below_the_framework() -> None:
     assert message.startswith("data.root = '/x': found nothing; expected a folder")
 
 
+def test_a_setting_is_named_by_its_pipeline_wherever_the_message_names_it() -> None:
+    error = ImageSourceError("root", "/x/data.root", "data.roots", "a folder", "set data.root")
+    error.stand_under("dual_gating")
+    error.stand_under("dual_gating")
+    assert str(error) == (
+        "dual_gating.data.root = '/x/data.root': found data.roots; expected a folder. "
+        "To solve it, set dual_gating.data.root."
+    )
+
+
 def test_programming_errors_keep_their_traceback() -> None:
     assert mendable_message(ZeroDivisionError("x")) is None
     assert mendable_message(ValueError("x")) is None

@@ -123,10 +123,25 @@ def test_what_can_run_starts(pipeline: str, kedro: Command) -> None:
         ("dual_gating", "data.eval_limit=5", "data.eval_limit = 5: found 10 classes"),
         ("dual_gating", "data.generated=1", "data.generated = 1: found 10 classes; expected at le"),
         ("dual_gating", "data.generated=100000000000", "expected a number at least 1 and at most"),
-        ("dual_gating", "data.source=folder", "data.root = None: found no folder given"),
-        ("dual_gating", "data.source=npz", "data.root = None: found no file given"),
+        (
+            "dual_gating",
+            "data.source=folder",
+            "dual_gating.data.root = None: found no folder given",
+        ),
+        ("dual_gating", "data.source=npz", "dual_gating.data.root = None: found no file given"),
         ("dual_gating", "data.source=cifar10", "data.root = None: found no folder given; expected"),
         ("dual_gating", "data.source=stl10,data.root=.", "data.root = '.': found no stl10_binary/"),
+        ("dual_gating", "data.source=folder,data.root=gone", "solve it, set dual_gating.data.root"),
+        (
+            "dual_gating",
+            "encoder.init=./gone",
+            "dual_gating.encoder.init = './gone': expected a folder that exists, from the dual_gat",
+        ),
+        (
+            "dynamic_channels",
+            "encoder.init.kind=solo_learn,encoder.init.file=gone.ckpt",
+            "dynamic_channels.encoder.init.file = 'gone.ckpt': expected a file that exists",
+        ),
         (
             "dual_gating",
             "data.source=folder,data.root=images",

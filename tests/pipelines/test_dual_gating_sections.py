@@ -230,7 +230,7 @@ def test_a_run_of_one_table_needs_no_baseline(number: str) -> None:
 def test_a_report_without_dual_gating_or_gates_has_neither_lead_nor_channels_of_them() -> None:
     rows = random_rows(["simreg", "vicreg"], [30], [0])
     page = text_of(report([], rows, {"chance": 0.1}))
-    assert "2 encoders were trained" in page
+    assert "2 encoders were trained." in page and "tables below" not in page
     assert "Channels" not in page
 
 

@@ -14,7 +14,7 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.look import Overview, look_at_images
-from ssl_kedro.pipelines.gated.report.overview import overview_sections
+from ssl_kedro.pipelines.gated.report.overview import overview_sections, unlabelled_sections
 from ssl_kedro.reporting.html import Report, rendered
 
 GROUPS, EACH, HELD = 3, 20, 15
@@ -94,6 +94,13 @@ def test_with_labels_near_duplicates_alone_are_told_and_none_in_silence() -> Non
     told = {section.title: section.paragraphs[0] for section in overview_sections(without)}
     assert list(told) == ["What the encoder takes for alike", "Near-duplicates", "Groups"]
     assert told["Near-duplicates"].startswith("None among 75 images:")
+
+
+def test_a_page_without_labels_points_at_what_is_there_alone() -> None:
+    [said, *shown] = unlabelled_sections(looked())
+    assert "comes next" in said.paragraphs[0] and shown == overview_sections(looked())
+    [alone] = unlabelled_sections(None)
+    assert "next" not in alone.paragraphs[0]
 
 
 def test_of_many_images_a_random_part_is_looked_at() -> None:

@@ -87,11 +87,11 @@ def test_pictures_are_images_of_the_run_with_their_classes_and_views(labelled: b
 def test_a_row_of_the_page_is_a_class_or_all_images() -> None:
     manifest = {"data": {"images": {"pretrain": 60}, "class_names": ("ant", "bee", "cat")}}
     rows, views = data_section(manifest, data_pictures(parameters(), images(np.arange(60) % 3)))
-    assert [strip.words for strip in rows.strips] == ["ant", "bee", "cat"]
+    assert [row.words for row in rows.thumbnails] == ["ant", "bee", "cat"]
     assert "60 to train encoders on" in rows.paragraphs[0]
-    assert [len(strip.images) for strip in views.strips] == [8] * 4
+    assert [len(row.pictures) for row in views.thumbnails] == [8] * 4
     alone, _ = data_section(manifest, data_pictures(parameters(), images(None)))
-    assert [len(strip.images) for strip in alone.strips] == [24]
+    assert [len(row.pictures) for row in alone.thumbnails] == [24]
     assert data_section(manifest, None) == []
 
 

@@ -4,15 +4,15 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from ssl_kedro.reporting.glossary import Term
 from ssl_kedro.reporting.html import Card, Report, Section, Table, rendered
 from ssl_kedro.reporting.number_format import DASH, MINUS, counted, percent, plain, signed, with_std
-from ssl_kedro.reporting.pictures import Picture, Strip
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.style import literal, spread
+from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails
 
 NOT_A_NUMBER = float("nan")
 
@@ -54,9 +54,10 @@ def page() -> str:
         decided={(0, 2), (1, 2)},
     )
     picture = Picture(Figure(figsize=(5, 2)), f"a picture of {nasty}")
-    strip = Strip(nasty, [np.zeros((3, 4, 4), np.uint8)], [nasty])
+    shown = Thumbnail("data:,", nasty, nasty)
+    row = Thumbnails(nasty, [shown, Thumbnail("", missing=nasty)])
     sections = [
-        Section(nasty, (nasty,), [table], [picture], [strip], nasty),
+        Section(nasty, (nasty,), [table], [picture], [row], nasty),
         Section("bare", tables=[Table(("", ""), [["a", "b"]], left=2)], folded="Show one"),
     ]
     lead = [(nasty, nasty)]
@@ -92,7 +93,7 @@ def test_contents_lead_to_every_section() -> None:
 def test_every_picture_has_a_description_and_the_page_a_language() -> None:
     reader = Reader(page())
     nasty = '<script>alert("1")</script>'
-    assert [image["alt"] for image in reader.all("img")] == [f"{nasty}: {nasty}"]
+    assert [image["alt"] for image in reader.all("img")] == [nasty]
     assert [(d["role"], d["aria-label"]) for d in reader.all("svg")] == [
         ("img", f"a picture of {nasty}")
     ]
@@ -126,6 +127,7 @@ def test_table_marks_signs_groups_and_breaks() -> None:
 def test_numbers_and_dashes() -> None:
     assert percent(0.7527) == "75.3\N{NO-BREAK SPACE}%"
     assert percent(0.07, 0) == "7\N{NO-BREAK SPACE}%"
+    assert plain(-0.05) == f"{MINUS}0.05"
     assert percent(None) == percent(NOT_A_NUMBER) == plain(NOT_A_NUMBER) == DASH
     assert signed(NOT_A_NUMBER) == with_std(NOT_A_NUMBER, NOT_A_NUMBER) == DASH
     assert signed(-1.234) == f"{MINUS}1.23"

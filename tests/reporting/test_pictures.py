@@ -5,12 +5,10 @@ import io
 import re
 import xml.etree.ElementTree as ET
 
-import numpy as np
-import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssl_kedro.reporting.pictures import Picture, Strip, small_image, tip
+from ssl_kedro.reporting.pictures import Picture, tip
 
 
 def drawn(told: str = "VICReg <1> & 2") -> Figure:
@@ -26,7 +24,7 @@ def test_a_figure_stands_in_the_page_as_svg_that_says_what_its_marks_are() -> No
     root = ET.fromstring(picture.markup(7))
     assert root.attrib["aria-label"] == 'a "line"'
     assert "width" not in root.attrib and "viewBox" in root.attrib
-    assert f"max-width: {picture.width_px}px" in root.attrib["style"]
+    assert f"--width: {picture.width_px}px" in root.attrib["style"]
     name = "{http://www.w3.org/2000/svg}"
     told = [
         title.text for group in root.iter(f"{name}g") for title in group.findall(f"{name}title")
@@ -52,20 +50,3 @@ def test_a_png_has_the_size_of_the_figure() -> None:
     image = Image.open(io.BytesIO(base64.b64decode(coded)))
     assert image.size == (5 * 130, 2 * 130)
     assert 'alt="a line"' in text
-
-
-@pytest.mark.parametrize(
-    ("side", "kind", "shown"), [(8, "PNG", 8), (48, "PNG", 48), (200, "JPEG", 96)]
-)
-def test_small_images_are_exact_and_large_ones_are_shrunk(side: int, kind: str, shown: int) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8)
-    made = Image.open(io.BytesIO(base64.b64decode(small_image(image).split("base64,")[1])))
-    assert (made.format, made.size) == (kind, (shown, shown))
-    if kind == "PNG":
-        assert np.array_equal(np.asarray(made).transpose(2, 0, 1), image)
-
-
-def test_a_strip_pairs_images_with_captions() -> None:
-    images = [np.full((3, 4, 4), value, np.uint8) for value in (0, 255)]
-    assert [caption for _, caption in Strip("", images, ["a", "b"]).shown] == ["a", "b"]
-    assert [caption for _, caption in Strip("", images).shown] == ["", ""]

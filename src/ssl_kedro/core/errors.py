@@ -57,7 +57,13 @@ class SettingError(InputError):
     section: ClassVar[str]
 
     def __init__(self, key: str, value: object, found: str, expected: str, remedy: str) -> None:
-        super().__init__(f"{self.section}.{key} = {value!r}", found, expected, remedy)
+        self._key = f"{self.section}.{key}"
+        super().__init__(f"{self._key} = {value!r}", found, expected, remedy)
+
+    def stand_under(self, pipeline: str) -> None:
+        """Complete the key by the pipeline whose parameter it is, wherever the message names it."""
+        alone = rf"(?<![\w./]){re.escape(self._key)}\b"
+        self.args = (re.sub(alone, f"{pipeline}.{self._key}", self.args[0]),)
 
 
 def nearest(found: str, known: Collection[str]) -> str:

@@ -1,9 +1,11 @@
 """What our Kedro datasets share: files anywhere, values that are only read, handles to write to."""
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from functools import wraps
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
@@ -29,6 +31,12 @@ class PathError(UserError, DatasetError):
     """
 
 
+def named_object(path: str) -> Any:
+    """What a module has under a name, such as "ssl_kedro.pipelines.gated.records.Evaluation"."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
 class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
     """A value in a file or folder, on this machine or where fsspec finds it.
 
@@ -43,6 +51,8 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         fs_args: of the file system.
         credentials: of the file system.
         metadata: for Kedro-Viz and tracking; not read here.
+        preview: path of the function that makes of the value what Kedro-Viz shows, such as
+            "ssl_kedro.reporting.previews.metric_table"; its result's type says what that is.
     """
 
     holds: str = "a file"
@@ -56,8 +66,10 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         fs_args: dict[str, Any] | None = None,
         credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
+        preview: str | None = None,
     ) -> None:
         self._given = filepath is not None
+        self._preview = preview
         check_scheme("filepath", filepath)
         self._protocol, path = get_protocol_and_path(filepath or "", version)
         if self._protocol == "file":
@@ -67,6 +79,30 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         self.metadata = metadata
         asked = (self._reaching(self._fs.exists), self._reaching(self._fs.glob))
         super().__init__(PurePosixPath(path), version, *asked)
+
+    def __getattr__(self, name: str) -> Any:
+        """Kedro-Viz shows what has the method ``preview``; nothing of what is not there yet."""
+        make = self._previewed() if name == "preview" and "_preview" in vars(self) else None
+        if make is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        @wraps(make)
+        def preview(**options: Any) -> Any:
+            return make(**options) if self.exists() else None
+
+        return preview
+
+    def _previewed(self) -> Callable[..., Any] | None:
+        """What makes a preview; None where there is none."""
+        if self._preview is None:
+            return None
+        make = named_object(self._preview)
+
+        @wraps(make)
+        def of_value(**options: Any) -> Any:
+            return make(self.load(), **options)
+
+        return of_value
 
     @abstractmethod
     def read(self, path: Path) -> Value:

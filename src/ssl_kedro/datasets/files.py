@@ -1,7 +1,7 @@
 """Kedro datasets of what nodes leave in files and folders: arrays, records, indices, networks."""
 
-import importlib
 import json
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from ssl_kedro.core.errors import InputError
-from ssl_kedro.datasets.base import FileDataset, FolderDataset
+from ssl_kedro.datasets.base import FileDataset, FolderDataset, named_object
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.bundled import B
@@ -78,15 +78,18 @@ class WholeFileDataset(FileDataset[Any]):
     def _at(self, path: Path) -> AbstractDataset[Any, Any]:
         return AbstractDataset.from_config(path.name, {**self._other, "filepath": str(path)})
 
-    def __getattr__(self, name: str) -> Any:
-        """Kedro-Viz shows what the other dataset has to show, where it has."""
-        if name != "preview":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    def _previewed(self) -> Callable[..., Any] | None:
+        """Where nothing else is asked for, what the other dataset has to show."""
+        if self._preview is not None:
+            return super()._previewed()
+        theirs = getattr(self._at(Path(self._filepath.name)), "preview", None)
+        if theirs is None:
+            return None
 
-        @wraps(getattr(self._at(Path(self._filepath.name)), name))
-        def preview(*arguments: Any, **options: Any) -> Any:
+        @wraps(theirs)
+        def preview(**options: Any) -> Any:
             with self._here() as path:
-                return getattr(self._at(path), name)(*arguments, **options)
+                return self._at(path).preview(**options)  # type: ignore[attr-defined]
 
         return preview
 
@@ -108,8 +111,7 @@ class RecordDataset(FileDataset[Any]):
 
     @property
     def _adapter(self) -> TypeAdapter[Any]:
-        module, _, name = self._record.rpartition(".")
-        return TypeAdapter(getattr(importlib.import_module(module), name))
+        return TypeAdapter(named_object(self._record))
 
     def read(self, path: Path) -> Any:
         """The value.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kedro.io import DataCatalog
+from kedro.io import AbstractDataset, DataCatalog
 from kedro.pipeline import Pipeline
 
 from ssl_kedro.core.errors import UserError, first_few
@@ -49,4 +49,5 @@ def layers(dataset: Any) -> Iterator[Any]:
     """A dataset, what it is wrapped round, as a cache is, and so on."""
     while dataset is not None:
         yield dataset
-        dataset = getattr(dataset, "_dataset", None)
+        inner = getattr(dataset, "_dataset", None)  # of others a configuration may have that name
+        dataset = inner if isinstance(inner, AbstractDataset) else None

@@ -11,7 +11,7 @@ import yaml
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 
-from ssl_kedro.core.errors import UserError
+from ssl_kedro.core.errors import SettingError, UserError
 from ssl_kedro.pipelines.entrance import Entrance
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ class PlanningHook:
         from ssl_kedro.pipelines.gated.own.prepare import prepared  # noqa: PLC0415  loads torch
 
         began = time.monotonic()
-        made = prepared(
-            found.name,
-            values,
-            (loader.runtime_params or {}).get(found.name, {}),
-            found.check,
-            lambda: time.monotonic() - began,
-            _tell,
-        )
+        given = (loader.runtime_params or {}).get(found.name, {})
+        try:
+            made = prepared(
+                found.name, values, given, found.check, lambda: time.monotonic() - began, _tell
+            )
+        except SettingError as error:
+            error.stand_under(found.name)
+            raise
         self._prepared[found.name] = made
         self._command = {"env": loader.env, "run": (loader.runtime_params or {}).get("run")}
         for line in made.lines:
@@ -104,6 +104,10 @@ class PlanningHook:
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
         """Say where the encoder lies, how it is loaded, and what to deploy."""
         for name, made in self._prepared.items():
+            from ssl_kedro.pipelines.gated.report.use_section import (  # noqa: PLC0415  loads torch
+                deploy_sentence,
+            )
+
             encoder: Any = catalog.get(f"{name}.{made.trained}.encoder")
             place = encoder._describe()["filepath"]
             _tell(f"\nThe encoder, one for every budget: {place}")
@@ -111,7 +115,7 @@ class PlanningHook:
                 "Load it: import ssl_kedro as ssl; "
                 f"ssl.load_encoder({str(place)!r}).gated(images, budget=0.3)"
             )
-            _tell(f"Deploy: {catalog.load(f'{name}.deployment').why}")
+            _tell(deploy_sentence(catalog.load(f"{name}.deployment")))
         self._prepared.clear()
 
 

@@ -10,7 +10,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.core.errors import UserError, first_few, nearest
+from ssl_kedro.core.errors import SettingError, UserError, first_few, nearest
 from ssl_kedro.hooks.catalog import layers
 
 if TYPE_CHECKING:
@@ -162,9 +162,10 @@ def _there(name: str, catalog: DataCatalog) -> bool:
     dataset = catalog.get(name)
     if dataset is None:
         return False
-    tells = type(dataset)._exists is not AbstractDataset._exists
+    *_, inner = layers(dataset)  # a cache is in memory, what it reads need not be
+    tells = type(inner)._exists is not AbstractDataset._exists
     # What is kept in memory alone comes from a hook.
-    return not tells or getattr(dataset, "_EPHEMERAL", False) or catalog.exists(name)
+    return not tells or getattr(inner, "_EPHEMERAL", False) or catalog.exists(name)
 
 
 def _pipeline_of(node: Node) -> str:
@@ -202,14 +203,17 @@ def check_seen(
 @contextmanager
 def _named(space: str) -> Iterator[None]:
     """Complete the keys of errors by the pipeline that a name begins with."""
+    pipeline = space.partition(".")[0]
     try:
         yield
+    except SettingError as error:
+        error.stand_under(pipeline)
+        raise
     except (ConfigError, DatasetError) as error:
         cause = error if isinstance(error, ConfigError) else error.__cause__
         if not isinstance(cause, ConfigError):
             raise
-        key = f"{space.partition('.')[0]}.{cause.field}"
-        raise ConfigError(key, cause.value, cause.expected) from error
+        raise ConfigError(f"{pipeline}.{cause.field}", cause.value, cause.expected) from error
 
 
 def _seen(dataset: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ssl_kedro.reporting.glossary import ENCODERS, Marker, Term
-from ssl_kedro.reporting.pictures import Picture, Strip
+from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.thumbnails import Thumbnails
 
 
@@ -51,10 +51,9 @@ class Section:
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
-    strips: Sequence[Strip] = ()
+    thumbnails: Sequence[Thumbnails] = ()
     code: str = ""
     folded: str = ""
-    thumbnails: Sequence[Thumbnails] = ()
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 
 
 def plain(value: float | None, digits: int = 2) -> str:
-    """Number with a fixed count of decimals."""
-    return DASH if pd.isna(value) else f"{value:.{digits}f}"
+    """Number with a fixed count of decimals, the minus as typeset."""
+    return DASH if pd.isna(value) else f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float | None, digits: int = 2) -> str:

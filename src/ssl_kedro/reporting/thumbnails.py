@@ -1,4 +1,4 @@
-"""Small pictures in rows on a page, as JPEG in the page itself."""
+"""Small pictures in rows on a page; the pictures stand in the page itself."""
 
 import base64
 import io
@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from PIL import Image
 
-# Of JPEG: enough for pictures so small.
-_QUALITY = 75
+# Up to so long a side, in px, pictures are kept without loss; of larger ones JPEG is enough.
+_EXACT, _QUALITY = 48, 75
+# Rows that need no more than so many px stand two to a line on a wide screen.
+_HALF = 440
+_GAP = 6
 
 
-def jpeg_uri(pixels: np.ndarray, side: int) -> str:
+def image_uri(pixels: np.ndarray, side: int = 96) -> str:
     """An image as text that stands in a page.
 
     Args:
@@ -23,8 +26,13 @@ def jpeg_uri(pixels: np.ndarray, side: int) -> str:
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     image.thumbnail((side, side))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    if max(image.size) <= _EXACT:
+        kind = "png"
+        image.save(buffer, kind, optimize=True)
+    else:
+        kind = "jpeg"
+        image.save(buffer, kind, quality=_QUALITY, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,11 @@ class Thumbnail:
     """One small picture.
 
     Args:
-        uri: from :func:`jpeg_uri`; empty where there is none.
+        uri: from :func:`image_uri`; empty where there is none.
         words: below it.
         description: for those who cannot see it, and what a pointer shows.
         missing: what stands in its place where there is none.
-        framed: whether it is set off from the others, as what these were looked for by.
+        framed: whether it is set off from the others, as what these belong to.
         last: whether a gap follows it.
         mark: what it turned out to be, "correct", "wrong" or "junk": each has its own line around
             it; say so in the words too.
@@ -59,28 +67,28 @@ class Thumbnail:
             picture = Markup('<span class="missing">{}</span>').format(self.missing)
         last = self.last or self.framed
         kinds = " ".join(filter(None, ["framed" * self.framed, "last" * last, self.mark]))
-        return Markup('<li class="{}" title="{}">{}<small>{}</small></li>').format(
-            kinds, self.description, picture, self.words
-        )
+        words = Markup("<small>{}</small>").format(self.words) if self.words else ""
+        item = Markup('<li class="{}" title="{}">{}{}</li>')
+        return item.format(kinds, self.description, picture, words)
 
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """A row of pictures under a line of words; it wraps where the screen ends.
+    """A row of pictures with words about it; it wraps where the screen ends.
 
     Args:
-        words: above it; may be empty.
+        words: what they have in common; may be empty.
         pictures: from left to right.
-        side: on the page, in px.
+        side: on a wide screen, in px.
     """
 
     words: str
     pictures: Sequence[Thumbnail]
-    side: int = 64
+    side: int = 46
 
     def __html__(self) -> Markup:
         """The row."""
-        items = Markup("").join(self.pictures)
-        heading = Markup('<p class="of-row">{}</p>').format(self.words) if self.words else ""
-        shown = Markup('{}<ul class="thumbs" style="--side: {}px">{}</ul>')
-        return shown.format(escape(heading), self.side, items)
+        wide = " wide" * (len(self.pictures) * (self.side + _GAP) > _HALF)
+        heading = Markup("<p>{}</p>").format(self.words) if self.words else ""
+        shown = Markup('<div class="row{}" style="--side: {}px">{}<ul>{}</ul></div>')
+        return shown.format(wide, self.side, heading, Markup("").join(self.pictures))

@@ -22,9 +22,9 @@ from ssl_kedro.pipelines.gated.graph import Made, PlannedModel, named
 from ssl_kedro.pipelines.gated.nodes import Arrays
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.variants import label_of
-from ssl_kedro.reporting.thumbnails import jpeg_uri
+from ssl_kedro.reporting.thumbnails import image_uri
 
-# Longer side in px of the pictures.
+# Longer side in px of the pictures: of many a page stays small.
 _SIDE = 56
 # Images in memory at a time, where they are a memory map.
 _AT_ONCE = 1024
@@ -152,7 +152,7 @@ def _pictures(
     """Text of small pictures of some that were kept."""
     places = np.array(sorted(shown), dtype=np.int64)
     images = _images(sides, kept[places])
-    return {p: jpeg_uri(one, _SIDE) for p, one in zip(places.tolist(), images, strict=True)}
+    return {p: image_uri(one, _SIDE) for p, one in zip(places.tolist(), images, strict=True)}
 
 
 def _by_name(

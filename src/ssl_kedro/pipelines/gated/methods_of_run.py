@@ -230,8 +230,10 @@ class MethodsOfRun(PipelineParameters):
     def check_missing(self, name: str) -> None:
         """Refuse weights to begin with that are not there."""
         if isinstance(self.init, InitialWeights) and name.endswith(".start"):
-            expected = f"a file that exists, from {origin_of(self.init.kind)}"
-            raise ConfigError("encoder.init.file", self.init.file, expected)
+            bundle = self.init.kind == "bundle"  # a path alone names one
+            what, key = ("folder", "") if bundle else ("file", ".file")
+            expected = f"a {what} that exists, from {origin_of(self.init.kind)}"
+            raise ConfigError(f"encoder.init{key}", self.init.file, expected)
         keys = {"encoder.init": self.init}
         keys |= {f"methods.{of}.init": found.init for of, found in self.methods.items()}
         for key in (key for key, init in keys.items() if init == name):

@@ -1,6 +1,6 @@
 """The report of the dual_gating pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -31,7 +31,7 @@ from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
 from ssl_kedro.pipelines.gated.report.overhead import overhead_section
-from ssl_kedro.pipelines.gated.report.overview import overview_sections
+from ssl_kedro.pipelines.gated.report.overview import overview_sections, unlabelled_sections
 from ssl_kedro.pipelines.gated.report.page import cost_card, page, to_beat
 from ssl_kedro.pipelines.gated.report.peers import peers_section
 from ssl_kedro.pipelines.gated.report.speed_section import speed_sections
@@ -41,12 +41,6 @@ from ssl_kedro.pipelines.gated.variants import dual_models, middle_dual_key
 from ssl_kedro.reporting.html import Card, Section
 from ssl_kedro.reporting.number_format import percent
 from ssl_kedro.reporting.pictures import Picture
-
-_NO_LABELS = (
-    "These images carry no labels: linear evaluation, 1-NN and their baselines were skipped, "
-    "which is why accuracies are a dash. Training, costs and channel usage are complete. To "
-    "evaluate, put the images into one folder a class."
-)
 
 
 def dual_gating_report(
@@ -98,9 +92,9 @@ def dual_gating_report(
         spaces: name of each model's folder in it.
         tables: those that were made, by part; accuracy against cost goes with "table_6_1".
     """
-    seeds = has_several_seeds(metrics)
+    seeds, labelled = has_several_seeds(metrics), "chance" in metrics
     sections = [
-        *([] if "chance" in metrics else [Section("No labels", (_NO_LABELS,))]),
+        *([] if labelled else unlabelled_sections(overview)),
         *frontier_sections(
             parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
         ),
@@ -120,7 +114,7 @@ def dual_gating_report(
         *([] if embedding is None else [_embedding_section(embedding)]),
         *speed_sections(models, inference_models, inference_table, exports),
         training_section(models, histories, seeds=seeds),
-        *overview_sections(overview),
+        *(overview_sections(overview) if labelled else []),
     ]
     return page(
         "6",
@@ -133,7 +127,7 @@ def dual_gating_report(
             else BUDGETS_TITLE
         ),
         name="Dual gating",
-        result=_result(metrics, models, parameters, peers),
+        result=_result(metrics, models, parameters, peers, tables),
         deployment=deployment,
         cards=_cards(metrics, models, parameters, peers),
         sections=sections,
@@ -145,11 +139,13 @@ def _result(
     models: Evaluations,
     parameters: DualGatingParameters,
     peers: pd.DataFrame | None,
+    tables: Collection[str],
 ) -> str:
     key = middle_dual_key(models)
     if key is None:
         lead = "" if peers is None else budgets_lead(parameters, peers)
-        return lead or f"{len(models)} encoders were trained; the tables below compare them."
+        trained = f"{len(models)} encoders were trained" if len(models) > 1 else "One was trained"
+        return lead or f"{trained}{'; the tables below compare them' * bool(tables)}."
     cost = percent(1 - metrics[f"{key}.gated.flop_reduction"], 0)
     sentence = (
         f"Trained for a budget of {percent(models[key].budget, 0)}, the gated encoder needs "

@@ -27,7 +27,7 @@ from ssl_kedro.pipelines.gated.report.few_labels import label_section
 from ssl_kedro.pipelines.gated.report.frontier_section import frontier_sections
 from ssl_kedro.pipelines.gated.report.gate_section import gate_section
 from ssl_kedro.pipelines.gated.report.overhead import overhead_section
-from ssl_kedro.pipelines.gated.report.overview import overview_sections
+from ssl_kedro.pipelines.gated.report.overview import overview_sections, unlabelled_sections
 from ssl_kedro.pipelines.gated.report.page import (
     cost_card,
     levels_to_beat,
@@ -48,12 +48,6 @@ from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.published import published_heading
 from ssl_kedro.reporting.style import BLUE, GREY, ORANGE, figure, title
 from ssl_kedro.reporting.table import PUBLISHED, RUN, shown
-
-_NO_LABELS = (
-    "These images carry no labels: 1-NN and its baselines were skipped, which is why accuracies "
-    "are a dash and no operating point is named. Training, costs, channel usage and the trained "
-    "encoders are complete. To evaluate, put the images into one folder a class."
-)
 
 
 def dynamic_channels_report(
@@ -112,7 +106,7 @@ def dynamic_channels_report(
     of_budgets = "" if alone is None else budgets_lead(parameters, alone)
     sections = [
         *_collapse_section(models),
-        *([] if labelled else [Section("No labels", (_NO_LABELS,))]),
+        *([] if labelled else unlabelled_sections(overview)),
         *frontier_sections(
             parameters.inference, frontier_table, deployment, why_missing(inference_models or {})
         ),
@@ -127,7 +121,7 @@ def dynamic_channels_report(
         *_transfer_section(transfer_table),
         *consistency_section(consistency),
         *speed_sections(models, inference_models, inference_table, exports, chosen),
-        *overview_sections(overview),
+        *(overview_sections(overview) if labelled else []),
         training_section(models, histories),
     ]
     return page(
@@ -150,7 +144,7 @@ def dynamic_channels_report(
 
 def _result(metrics: Mapping[str, float], parameters: DynamicChannelsParameters) -> str:
     if "simsiam.knn_top1" not in metrics:
-        return "The images have no labels, so accuracy was not evaluated; costs are below."
+        return "The images have no labels, so accuracy was not evaluated."
     baseline = percent(metrics["simsiam.knn_top1"])
     chosen = metrics.get("operating_point.budget")
     allowed = f"{parameters.operating_point_within:g} points of the ungated encoder's {baseline}"

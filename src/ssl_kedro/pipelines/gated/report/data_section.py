@@ -13,7 +13,7 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.pipelines.gated.nodes import Arrays
 from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.reporting.html import Section
-from ssl_kedro.reporting.pictures import Strip
+from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails, image_uri
 
 # How much of the data a page has room for.
 _CLASSES, _OF_A_CLASS, _UNLABELLED = 10, 8, 24
@@ -71,21 +71,31 @@ def data_section(manifest: Mapping[str, Any], shown: Arrays | None) -> list[Sect
         said.append(
             "A row is a class. Training does not look at the classes; only its evaluation does."
         )
-    strips = [
-        Strip(_class_name(data, of), list(shown["images"][labels == of])) for of in classes
-    ] or [Strip("training images", list(shown["images"]))]
+    rows = [_row(_class_name(data, of), shown["images"][labels == of]) for of in classes] or [
+        _row("training images", shown["images"])
+    ]
     views = Section(
         "What training sees: views",
         [
             "Training never sees an image as it is. It sees random views, and learns that views of "
-            "one image belong together. First in each row: the image. Then: some of its views."
+            "one image belong together. Framed: an image. Beside it: some of its views."
         ],
-        strips=[
-            Strip("", [image, *views], ["image", *["view"] * len(views)])
+        thumbnails=[
+            Thumbnails(
+                "",
+                [
+                    Thumbnail(image_uri(image), description="an image", framed=True),
+                    *(Thumbnail(image_uri(view), description="a view of it") for view in views),
+                ],
+            )
             for image, views in zip(shown["viewed"], shown["views"], strict=True)
         ],
     )
-    return [Section("The images", said, strips=strips), views]
+    return [Section("The images", said, thumbnails=rows), views]
+
+
+def _row(words: str, images: np.ndarray) -> Thumbnails:
+    return Thumbnails(words, [Thumbnail(image_uri(one), description=words) for one in images])
 
 
 _USES = {"pretrain": "train encoders on", "train": "teach the evaluation", "eval": "evaluate on"}

@@ -52,6 +52,13 @@ def frontier_figure(frontier_table: pd.DataFrame) -> Figure:
     return made
 
 
+def _between(ratio: float) -> tuple[float, ...]:
+    """Ticks between powers of ten, of which an axis has room for the fewer the longer it is."""
+    if ratio > 100:
+        return (1.0,)
+    return (2, 5) if ratio > 4 else (1.5, 2, 3, 4, 5, 7)
+
+
 def _panel(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
     axis.set_xscale("log")
     for formatted in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
@@ -59,9 +66,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
     if rows.empty:
         return
     low, high = rows["ms_per_image"].min(), rows["ms_per_image"].max()
-    axis.xaxis.set_minor_locator(
-        LogLocator(subs=(2, 5) if high / low > 4 else (1.5, 2, 3, 4, 5, 7))
-    )
+    axis.xaxis.set_minor_locator(LogLocator(subs=_between(high / low)))
     front = rows[rows["on_front"].astype(bool)].sort_values("ms_per_image")
     _make_room(axis, front, 1.2 * high, low / 1.2)
     for precision, marker in _MARKERS.items():

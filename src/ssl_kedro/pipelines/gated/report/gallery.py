@@ -9,7 +9,7 @@ from ssl_kedro.images.decode import decoded_thumbnail
 from ssl_kedro.images.files import UnreadableImageError
 from ssl_kedro.images.photographs import SquareFiles
 from ssl_kedro.reporting.html import Report, Section, rendered
-from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails, jpeg_uri
+from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails, image_uri
 from ssl_kedro.retrieval.embeddings import Embeddings
 
 # On the page, in px; as files twice as large, for screens of high resolution.
@@ -58,7 +58,7 @@ def _thumbnail(path: Path, words: str, *, framed: bool = False) -> Thumbnail:
     """A file as it is, not cropped; or why it cannot be shown."""
     uri, missing = "", ""
     try:
-        uri = jpeg_uri(decoded_thumbnail(path, 2 * _SIDE), 2 * _SIDE)
+        uri = image_uri(decoded_thumbnail(path, 2 * _SIDE), 2 * _SIDE)
     except UnreadableImageError as error:
         missing = str(error) if path.exists() else "the file is gone"
     return Thumbnail(uri, words, shown(str(path)), missing, framed)

@@ -17,8 +17,8 @@ from ssl_kedro.pipelines.gated.parameters import EncoderPipelineParameters
 from ssl_kedro.pipelines.gated.variants import label_of
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import percent, plain
-from ssl_kedro.reporting.pictures import Strip
 from ssl_kedro.reporting.style import figure
+from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails, image_uri
 
 # Evaluation images that are looked at, at most.
 _LOOKED_AT = 2000
@@ -84,11 +84,13 @@ def gate_section(responses: GateResponses | None, images: ImageSet | None) -> li
         )
     if responses.highest <= responses.lowest:
         said.append("All images cost the same: these gates do not look at the image.")
-    strips = [
-        Strip(row.words, list(images.images[list(row.places)]), [percent(c, 0) for c in row.costs])
-        for row in _rows(responses)
-    ]
-    return [Section("What the gates look at", said, strips=strips)]
+    rows = []
+    for words, places, costs in _rows(responses):
+        below = [percent(cost, 0) for cost in costs] or [""] * len(places)
+        shown = zip(images.images[list(places)], below, strict=True)
+        pictures = [Thumbnail(image_uri(image), cost, f"{words} {cost}") for image, cost in shown]
+        rows.append(Thumbnails(words, pictures))
+    return [Section("What the gates look at", said, thumbnails=rows)]
 
 
 def gate_plot(responses: GateResponses, images: ImageSet) -> Figure:

@@ -5,12 +5,27 @@ from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import percent
 from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails
 
+# Of its pictures, in px: what they show has to be told at a glance.
+_SIDE = 64
+
 
 def overview_sections(found: Overview | None) -> list[Section]:
     """Sections of the page: all three without labels, near-duplicates alone, if any, with them."""
     if found is None:
         return []
     return [*_neighbours(found), *_duplicates(found), *_clusters(found)]
+
+
+def unlabelled_sections(found: Overview | None) -> list[Section]:
+    """What a page without accuracies begins with: why, and what features show all the same."""
+    shown = overview_sections(found)
+    said = (
+        "These images carry no labels, so there are no accuracies. "
+        + "What features show without labels comes next. " * bool(shown)
+        + "Costs, times and channels are complete. To have accuracies as well, put the images into "
+        "one folder a class."
+    )
+    return [Section("No labels", [said]), *shown]
 
 
 def _picture(
@@ -28,6 +43,7 @@ def _neighbours(found: Overview) -> list[Section]:
                 _picture(found, one.query, framed=True),
                 *(_picture(found, place) for place in near),
             ],
+            _SIDE,
         )
         for one in found.neighbours
         for kind, near in one.found.items()
@@ -66,7 +82,7 @@ def _duplicates(found: Overview) -> list[Section]:
             _picture(found, pair.second, f"pixels {pair.by_pixels:.2f}", last=True),
         )
     ]
-    row = Thumbnails("The most similar pairs:", pictures)
+    row = Thumbnails("The most similar pairs", pictures, _SIDE)
     return [Section("Near-duplicates", [said, *[across] * bool(found.across)], thumbnails=[row])]
 
 
@@ -75,6 +91,7 @@ def _clusters(found: Overview) -> list[Section]:
         Thumbnails(
             f"{group.size:,} images ({percent(group.size / found.images, 0)})",
             [_picture(found, place) for place in group.examples],
+            _SIDE,
         )
         for group in found.clusters
     ]

@@ -98,7 +98,7 @@ def page(
         f"seed {manifest['seed']}, {manifest['created'][:10]}"
     )
     lead = [
-        ("Trained", _trained(models, run)),
+        ("Trained", _trained(models, run, labelled=manifest["data"].get("labelled", True))),
         ("Result", result),
         ("Deploy", deploy_sentence(deployment)),
     ]
@@ -110,7 +110,7 @@ def page(
 _NAMED = 4
 
 
-def _trained(models: Evaluations, run: Mapping[str, Any]) -> str:
+def _trained(models: Evaluations, run: Mapping[str, Any], *, labelled: bool) -> str:
     """What was trained on what."""
     of_run = {key: model for key, model in models.items() if model.training.epochs}
     names = dict.fromkeys(title_of(name_of(key)) for key in of_run)
@@ -118,9 +118,8 @@ def _trained(models: Evaluations, run: Mapping[str, Any]) -> str:
     span = " to ".join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))
     words = listed([*names]) if len(names) <= _NAMED else f"{len(names)} methods"
     images = f"{run.get('images.pretrain', 0):,} {run['data.source']} images"
-    return (
-        f"{words} on {images} of {run['image_size']} px, {span} epochs each, without their labels."
-    )
+    labels = "without their labels" if labelled else "which have no labels"
+    return f"{words} on {images} of {run['image_size']} px, {span} epochs each, {labels}."
 
 
 def cost_card(

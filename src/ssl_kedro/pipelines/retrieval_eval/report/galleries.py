@@ -17,7 +17,7 @@ from ssl_kedro.pipelines.retrieval_eval.records import Evaluation, Results
 from ssl_kedro.pipelines.retrieval_eval.report.figures import judged_images, spread_queries
 from ssl_kedro.reporting.html import Section
 from ssl_kedro.reporting.number_format import percent
-from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails, jpeg_uri
+from ssl_kedro.reporting.thumbnails import Thumbnail, Thumbnails, image_uri
 from ssl_kedro.retrieval.sets import RetrievalSet
 
 # In px. A page of four data sets with all encoders of the thesis stays below 5 MB.
@@ -128,7 +128,7 @@ class _Pictures:
         key = (id(images), at)
         if key not in self._made:
             try:
-                self._made[key] = jpeg_uri(images.decoded(at, Resize(_SIDE, True)), _SIDE), ""
+                self._made[key] = image_uri(images.decoded(at, Resize(_SIDE, True)), _SIDE), ""
             except UnreadableImageError as error:
                 self._made[key] = "", str(error)
         uri, missing = self._made[key]

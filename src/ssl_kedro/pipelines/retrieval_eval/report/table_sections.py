@@ -15,7 +15,7 @@ from ssl_kedro.pipelines.retrieval_eval.report.tables import (
     published_rows,
 )
 from ssl_kedro.reporting.html import Section, Table
-from ssl_kedro.reporting.number_format import percent, plain, signed
+from ssl_kedro.reporting.number_format import listed, plain, signed
 from ssl_kedro.reporting.pictures import Picture
 from ssl_kedro.reporting.published import published_table
 from ssl_kedro.reporting.table import LESS_PUBLISHED, PUBLISHED, RUN, shown
@@ -39,11 +39,11 @@ def reranking_section(
     crop = "cut to their boxes" if described.cropped else "whole images"
     taken = parameters.reranking
     text = (
-        f"{described.images:,} images, {described.queries:,} queries ({crop}). Chance "
-        f"{percent(described.chance[level].map)}. Percent; global search; + AQE (N = {taken.aqe}); "
-        f"+ DBA (N' = {taken.dba}); + DBA (N' = {taken.dba}) + AQE (N = {taken.dba_aqe}); "
-        f"+ alpha-QE (N = {taken.alpha_qe}, alpha = {taken.alpha:g})."
-    )
+        f"{described.images:,} images, {described.queries:,} queries ({crop}). mAP in percent; "
+        f"chance is {plain(100 * described.chance[level].map, 1)}. G is global search; the others "
+        f"rank again: AQE with {taken.aqe} neighbours, DBA with {taken.dba} (then AQE with "
+        f"{taken.dba_aqe}), alpha-QE with {taken.alpha_qe} and alpha = {taken.alpha:g}."
+    ).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     made = [shown(RERANKING, table, {"": "", RUN: "This run, mAP"})]
     known = table[table["published_g"].notna()]
     if len(known):
@@ -161,10 +161,8 @@ def whitening_section(results: Results) -> list[Section]:
 def encoder_section(table: pd.DataFrame, parameters: RetrievalEvalParameters) -> list[Section]:
     """Table 3.1: the run's encoders with their parameters as counted, the thesis' beside."""
     absent = () if parameters.own_descriptors else parameters.absent_encoders
-    paragraphs = [
-        f"Left out, since there is nothing at {parameters.encoders[name].file}: {name}."
-        for name in absent
-    ]
+    missing = [f"{name} ({parameters.encoders[name].file})" for name in absent]
+    paragraphs = [f"Left out, since their files are not there: {listed(missing)}."] * bool(missing)
     groups = {"": "", PUBLISHED: "Published, thesis Table 3.1"}
     measured = [] if table.empty else [shown(EXTRACTIONS, table, groups)]
     if not measured and not paragraphs:

@@ -110,8 +110,8 @@ class _Extracted:
 
 
 EXTRACTIONS: tuple[Column[_Extracted], ...] = (
-    Column("task", lambda of: of.task, "Data set", text=word),
-    Column("encoder", lambda of: of.encoder, "Encoder", text=word),
+    Column("task", lambda of: of.task, "Data set", text=word, left=True),
+    Column("encoder", lambda of: of.encoder, "Encoder", text=word, left=True),
     Column("kind", lambda of: of.config.kind),
     Column("branch", lambda of: of.config.branch if of.config.kind == "bundle" else ""),
     Column(
@@ -183,10 +183,14 @@ class _Scored:
 _SETTING: tuple[Column[_Scored], ...] = (
     Column("task", lambda of: of.task),
     Column("level", lambda of: of.level),
-    Column("encoder", lambda of: of.encoder, "Encoder", text=word),
-    Column("pooled_by", lambda of: of.evaluation.pooled_by or None, "Pooled by", text=word),
+    Column("encoder", lambda of: of.encoder, "Encoder", text=word, left=True),
+    Column(
+        "pooled_by", lambda of: of.evaluation.pooled_by or None, "Pooled by", text=word, left=True
+    ),
     Column("row", lambda of: of.row),
-    Column("whitened_on", lambda of: of.evaluation.whitened_on, "Whitened on", text=word),
+    Column(
+        "whitened_on", lambda of: of.evaluation.whitened_on, "Whitened on", text=word, left=True
+    ),
     Column("cropped", lambda of: of.evaluation.cropped),
     Column("dimensions", lambda of: of.evaluation.dimensions, "d", text=word),
 )

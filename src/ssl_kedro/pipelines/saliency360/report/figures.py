@@ -6,6 +6,7 @@ from itertools import cycle
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ssl_kedro.pipelines.saliency360.records import BASELINES, Results, Training
 from ssl_kedro.reporting.number_format import MINUS, plain
@@ -64,6 +65,7 @@ def training_curves(results: Results) -> Figure:
             points = zip(*((row["epoch"], row["loss"]) for row in history), strict=True)
             axis.plot(*points, color=colour, lw=1.6, label=literal(label))
         axis.set_xlabel("epoch", fontsize=9, color=DARK)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylabel("loss", fontsize=9, color=DARK)
         title(axis, name if curves else f"{name}: none in this run")
         if curves:

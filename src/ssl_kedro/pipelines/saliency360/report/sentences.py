@@ -86,6 +86,8 @@ def _headline(results: Results, name: str, baselines: dict[str, list[Difference]
         return f"{said} No baseline was scored."
     for baseline, found in baselines.items():
         said += f" Against {_BASELINES[baseline][0]} it is {_summary(found)}."
+    if any(one.judgement == "no interval" for found in baselines.values() for one in found):
+        said += " Where there is no paired interval, that decides nothing."
     return said
 
 
@@ -104,8 +106,7 @@ def _judged(one: Difference) -> str:
     if one.judgement != "no interval" or one.mean is None:
         return one.judgement
     ahead = -one.mean if metrics()[one.metric].lower_is_better else one.mean
-    word = "level" if ahead == 0 else "ahead" if ahead > 0 else "behind"
-    return f"{word} (undecided, without a paired interval)"
+    return "level" if ahead == 0 else "ahead" if ahead > 0 else "behind"
 
 
 def _figures(found: Sequence[Difference]) -> str:
