@@ -17,7 +17,8 @@ VICReg diverges at these rates here: give both a tenth, ``--lr 0.006`` and ``--l
 Both train a dense network of our shape (BasicBlocks of torchvision behind a 3x3 stem that pads by
 one), on views by the recipe of ours, on one thread, with images decoded in the loop. A first epoch
 is timed, and as many are made as fit the seconds, of the processor, not of the clock, so that other
-work on the machine counts for less. Accuracies are ours: linear and 1-NN on frozen features.
+work on the machine counts for less; ``--epochs`` sets their number. Accuracies are ours: linear and
+1-NN on frozen features.
 """
 
 from __future__ import annotations
@@ -376,8 +377,10 @@ def trained(options: argparse.Namespace) -> tuple[nn.Module, int, float]:
         peer.train(epochs)
         return peer, time.process_time() - began
 
-    _, of_one = timed(2)
-    epochs = max(2, int(options.seconds / (of_one / 2)))
+    epochs = options.epochs
+    if not epochs:
+        _, of_one = timed(2)
+        epochs = max(2, int(options.seconds / (of_one / 2)))
     peer, seconds = timed(epochs)
     return peer.backbone.eval(), epochs, seconds
 
@@ -407,6 +410,7 @@ def main() -> None:
     parser.add_argument("method")
     parser.add_argument("--folder", type=Path, required=True, help="train/, of class folders")
     parser.add_argument("--seconds", type=float, default=300.0, help="of the processor")
+    parser.add_argument("--epochs", type=int, help="in place of as many as fit the seconds")
     parser.add_argument("--limit", type=int, default=10_000)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--size", type=int, default=24, help="px of the views")
