@@ -5,17 +5,20 @@ method and prints what it took and its accuracies. ``python benchmarks/methods.p
 simclr_dual_gating --folder TRAIN`` prints the seconds of an epoch of ours.
 
 - ``lightly``: its transforms, losses, heads and utilities, in a loop as its CIFAR-10 benchmark has
-  it: SGD, rate .06 for 128 images (VICReg, which it has not, diverges at that: --lr), cosine.
+  it: SGD, rate .06 for 128 images, cosine.
 - ``solo``: solo-learn's own methods in PyTorch Lightning, by the recipes that it publishes for
   CIFAR-10. Release 1.0.2 asks for PyTorch 1.9; install it beside a newer one with ``pip install
   --no-deps solo-learn pytorch-lightning==1.9.5 lightning-bolts==0.7.0 einops torchmetrics
   lightning-utilities wandb`` and what these import. Its W-MSE calls ``torch.cholesky``, which
   PyTorch no longer has.
 
+VICReg diverges at these rates here: give both a tenth, ``--lr 0.006`` and ``--lr 0.03``.
+
 Both train a dense network of our shape (BasicBlocks of torchvision behind a 3x3 stem that pads by
 one), on views by the recipe of ours, on one thread, with images decoded in the loop. A first epoch
 is timed, and as many are made as fit the seconds, of the processor, not of the clock, so that other
-work on the machine counts for less. Accuracies are ours: linear and 1-NN on frozen features.
+work on the machine counts for less; ``--epochs`` sets their number. Accuracies are ours: linear and
+1-NN on frozen features.
 """
 
 from __future__ import annotations
@@ -220,7 +223,9 @@ class Lightly:
         self.slow = nn.Sequential(copy.deepcopy(self.backbone), slow_head).requires_grad_(False)
         parts = (self.backbone, self.head, self.predictor)
         parameters = itertools.chain.from_iterable(part.parameters() for part in parts)
-        self.optimiser = torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, weight_decay=5e-4)
+        self.optimiser = torch.optim.SGD(
+            parameters, lr=options.lr or 0.06, momentum=0.9, weight_decay=5e-4
+        )
 
     def train(self, epochs: int) -> None:
         """All epochs of a training."""
@@ -304,7 +309,7 @@ class Solo:
             grad_clip_lars=True,
             eta_lars=0.02,
             exclude_bias_n_norm=True,
-            lr=rate * BATCH / 256,
+            lr=(options.lr or rate) * BATCH / 256,
             weight_decay=decay,
             classifier_lr=0.1,
             accumulate_grad_batches=1,
@@ -372,8 +377,10 @@ def trained(options: argparse.Namespace) -> tuple[nn.Module, int, float]:
         peer.train(epochs)
         return peer, time.process_time() - began
 
-    _, of_one = timed(2)
-    epochs = max(2, int(options.seconds / (of_one / 2)))
+    epochs = options.epochs
+    if not epochs:
+        _, of_one = timed(2)
+        epochs = max(2, int(options.seconds / (of_one / 2)))
     peer, seconds = timed(epochs)
     return peer.backbone.eval(), epochs, seconds
 
@@ -403,11 +410,12 @@ def main() -> None:
     parser.add_argument("method")
     parser.add_argument("--folder", type=Path, required=True, help="train/, of class folders")
     parser.add_argument("--seconds", type=float, default=300.0, help="of the processor")
+    parser.add_argument("--epochs", type=int, help="in place of as many as fit the seconds")
     parser.add_argument("--limit", type=int, default=10_000)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--size", type=int, default=24, help="px of the views")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=0.06, help="of lightly's loop")
+    parser.add_argument("--lr", type=float, help="in place of the peer's own")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from oracles.sliced_resnet import sliced_forward
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stem
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Projection, Stem
 
 
 def randomised(encoder: GatedResNet18, seed: int = 0) -> GatedResNet18:
@@ -256,3 +257,26 @@ def test_one_branch_has_nothing_to_separate() -> None:
     for branch in ("dense", "gated"):
         names = [GatedResNet18(s, branches=(branch,)).state_dict().keys() for s in shapes]
         assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("channels", [3, 8])
+def test_shortcuts_of_few_channels_are_convolutions_with_a_stride(
+    layout: torch.memory_format, channels: int
+) -> None:
+    """In float64, which oneDNN does not compute, the stride is safe to take."""
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(10, channels, 16, 16, generator=drawn).contiguous(memory_format=layout)
+    projection = Projection(channels, 4, 2).to(memory_format=layout)
+    oracle = x.double().requires_grad_()
+    expected = functional.conv2d(oracle, projection.weight.double(), stride=2)
+    for _ in range(20):
+        x = x.detach().requires_grad_()
+        found = projection(x)
+        (found**2).sum().backward()
+    (expected**2).sum().backward()
+    assert oracle.grad is not None
+    assert x.grad is not None
+    assert found.shape == (10, 4, 8, 8)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(x.grad.double(), oracle.grad, rtol=1e-5, atol=1e-4)

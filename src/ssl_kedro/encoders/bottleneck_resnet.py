@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.config import Config, Range
 from ssl_kedro.encoders.folding import Stem, stem_pool
-from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Stages
+from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18, Projection, Stages
 from ssl_kedro.encoders.maps import IMAGENET_MEAN, IMAGENET_STD, NormalisedMaps
 from ssl_kedro.encoders.torchvision_names import encoder_name
 
@@ -59,7 +59,7 @@ class Bottleneck(nn.Module):
         self.downsample: nn.Sequential | None = None
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                Projection(in_channels, out_channels, stride),
                 nn.BatchNorm2d(out_channels),
             )
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self, Unpack, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ssl_kedro.core.config import ConfigError, Range
 from ssl_kedro.encoders.base import (
@@ -35,6 +36,7 @@ from ssl_kedro.gating.gate import Gate
 _Blocks = Annotated[int, Range(at_least=1, at_most=64)]
 Stages = tuple[_Blocks, _Blocks, _Blocks, _Blocks]
 BlockKind = Literal["basic", "bottleneck"]
+_LEAST_CHANNELS = 8
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,25 @@ class EncoderConfig(EncoderShape):
         return dataclasses.replace(self, width=width, inner_channels=inner)
 
 
+class Projection(nn.Conv2d):
+    """1x1 convolution of a shortcut, with a stride and no bias.
+
+    With fewer than 8 input channels it picks the pixels itself: of channels_last maps, PyTorch's
+    backward pass of the convolution with a stride then overwrites memory on CPUs without AVX-512
+    (2.14, oneDNN).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C', h', w')."""
+        if self.in_channels >= _LEAST_CHANNELS or self.stride == (1, 1):
+            return super().forward(x)
+        rows, columns = self.stride
+        return functional.conv2d(x[..., ::rows, ::columns], self.weight)
+
+
 class GatedBlock(nn.Module):
     """Residual block whose inner channels gates can switch off per sample.
 
@@ -165,7 +186,7 @@ class GatedBlock(nn.Module):
         self.downsample, self.downsample_norm = None, nn.ModuleDict()
         if stride != 1 or channels[0] != channels[-1]:
             self.downsample = nn.Sequential(
-                nn.Conv2d(channels[0], channels[-1], 1, stride, bias=False),
+                Projection(channels[0], channels[-1], stride),
                 nn.BatchNorm2d(channels[-1]),
             )
             self.downsample_norm = _gated_norm(channels[-1], separate)
