@@ -129,7 +129,7 @@ class Projection(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C', h', w')."""
-        if self.in_channels >= _LEAST_CHANNELS or self.stride == (1, 1):
+        if x.shape[1] >= _LEAST_CHANNELS or self.stride == (1, 1):
             return super().forward(x)
         rows, columns = self.stride
         return functional.conv2d(x[..., ::rows, ::columns], self.weight)
