@@ -221,7 +221,7 @@ def test_what_cannot_work_is_refused_before_the_first_node(
     [
         (
             "--tags pretran",
-            "--tags pretran: there is none; did you mean 'pretrain'? known: best",
+            "--tags pretran: there is none; did you mean 'pretrain'? known: assemble, best",
         ),
         ("--tags pretrain,vicrg", "--tags vicrg: there is none; did you mean 'vicreg'?"),
         ("--tags table_6_9", "--tags table_6_9: there is none; did you mean 'table_6_"),

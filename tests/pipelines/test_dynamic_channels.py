@@ -262,7 +262,8 @@ def test_collapse_is_reported_by_name(
     data = DataSummary("textures", True, (), 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), {}, {})
     training = Training("simsiam", None, 0)
     for weight, expected in ((None, False), (0.0, True)):
-        method = planned_method(p, data, training).build()
+        planned = planned_method(p, data, training)
+        method = planned.build()
         if weight is not None:
             # A projector whose last layer puts out a constant: every embedding is one point.
             monkeypatch.setattr(method, "projector", torch.nn.Linear(32, 8))
@@ -270,7 +271,7 @@ def test_collapse_is_reported_by_name(
             torch.nn.init.ones_(method.projector.bias)
             method.projector.requires_grad_(False)
         caplog.clear()
-        plan = SimpleNamespace(build=lambda method=method: method)
+        plan = SimpleNamespace(setup=planned.setup, build=lambda method=method: method)
         with caplog.at_level(logging.WARNING):
             _, found = run_training(
                 p, Execution("cpu", "fp32", {}), images, None, None, training, plan, {}

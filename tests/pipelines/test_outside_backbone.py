@@ -68,7 +68,8 @@ def test_it_is_trained_saved_evaluated_timed_and_exported(
         (
             {"encoder.wdth": 4},
             "dual_gating.encoder.wdth: there is no such key; did you mean 'width'? known: "
-            "architecture, block, init, inner_channels, stages, stem, width, zero_init_residual",
+            "architecture, block, init, inner_channels, separate_norms, stages, stem, width, "
+            "zero_init_residual",
         ),
     ],
 )
