@@ -48,6 +48,7 @@ def test_files_are_json_and_safetensors_only(tmp_path: Path) -> None:
         "width": 4,
         "inner_channels": None,
         "zero_init_residual": False,
+        "separate_norms": "blocks",
         "stages": [2, 2, 2, 2],
         "block": "basic",
     }

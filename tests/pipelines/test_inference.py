@@ -29,6 +29,7 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.onnx_file import ExportError
+from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters
@@ -385,6 +386,8 @@ def test_export_is_checked_and_refuses_another_size(
     images: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
+    if lacking := processor_lacks("int8"):
+        pytest.skip(lacking)
     encoder = random_encoder()
     features = extract(given(), encoder, *images)
     won = {"dense": ("native",), "static": ("openvino", "native")}

@@ -20,6 +20,7 @@ from ssl_kedro.encoders.tokens import Pooling
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.planned import PlannedNetwork
+from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.inference.vit import CompactViT
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.inference.export import export
@@ -66,6 +67,8 @@ def test_networks_are_timed_judged_and_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("onnxruntime")
+    if lacking := processor_lacks("int8"):
+        pytest.skip(lacking)
     parameters = given(pooling, engines="native;onnxruntime", precisions="f32;int8", max_loss=100)
     encoder = encoder_of(pooling)
     features = extract(parameters, encoder, *images)

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
@@ -175,11 +175,12 @@ class FileDataset(AbstractVersionedDataset[Value, Value], Generic[Value]):
         return reached(f"{self._protocol}://{str(self._filepath).lstrip('/')}")
 
     def _reaching(self, asking: Callable[[str], Any]) -> Callable[[str], Any]:
-        def asked(path: str) -> Any:
-            with self._reached():
-                return asking(get_filepath_str(PurePosixPath(path), self._protocol))
+        # Bound, not nested: processes of a runner are sent the dataset.
+        return partial(self._asked, asking)
 
-        return asked
+    def _asked(self, asking: Callable[[str], Any], path: str) -> Any:
+        with self._reached():
+            return asking(get_filepath_str(PurePosixPath(path), self._protocol))
 
     def _write_here(self, data: Value, path: Path) -> None:
         with replaced_file(path) as temporary:
