@@ -15,6 +15,7 @@ from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.compact import dense_network
 from ssl_kedro.inference.engines.base import engine_features
 from ssl_kedro.inference.engines.probe import fastest_engine
+from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.inference.forms import calibration_images, held_out_of
 from ssl_kedro.pipelines.gated.inference.nodes import measure_inference
@@ -67,6 +68,8 @@ def test_what_calibrates_is_not_held_out(images: tuple[ImageSet, ImageSet]) -> N
 @pytest.mark.slow
 def test_forms_are_evaluated_through_their_engines(images: tuple[ImageSet, ImageSet]) -> None:
     pytest.importorskip("onnxruntime")
+    if lacking := processor_lacks("bf16") or processor_lacks("int8"):
+        pytest.skip(lacking)
     found, answers = measured(images, precisions="f32;bf16;int8", engines="onnxruntime;eager")
     keys = {(form.network, form.precision) for form in found.forms}
     networks = ("dense", "gated", "static")
