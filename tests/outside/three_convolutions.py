@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ssl_kedro.core.config import Range
 from ssl_kedro.encoders.base import Backbone, BackboneOptions, Branch, EncoderShape
 from ssl_kedro.encoders.folding import FoldedEncoder, FoldedUnit, folded, folded_gate
+from ssl_kedro.encoders.gated_resnet import Projection
 from ssl_kedro.gating.cost import BlockCost, NetworkCost
 
 PLACES = ("near", "far", "last")
@@ -38,7 +39,7 @@ class Pair(nn.Module):
         )
         self.across = self.across_norm = None
         if step > 1:
-            self.across = nn.Conv2d(given, made, 1, step, bias=False)
+            self.across = Projection(given, made, step)
             self.across_norm = nn.BatchNorm2d(made)
 
 
