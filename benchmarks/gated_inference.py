@@ -34,6 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.precision import PRECISIONS
 from ssl_kedro.encoders.folding import Stem
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.resnet50 import GatedResNet50, ResNet50Config
@@ -41,7 +42,6 @@ from ssl_kedro.inference.compact import GateUsage, compact, dense_network
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.precision import PRECISIONS
 
 Call = tuple[Engine, Tensor, Tensor | None]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from inference.networks import agreeing_masks, gate_usage, random_usage
 from oracles.drawn import with_drawn_values
 from ssl_kedro.core.errors import InputError
+from ssl_kedro.core.precision import processor_lacks
 from ssl_kedro.encoders.bundle import BundleError, load_bundle, save_bundle
 from ssl_kedro.encoders.factory import new_backbone
 from ssl_kedro.encoders.gated_vit import GatedViT, ViTConfig
@@ -35,7 +36,6 @@ from ssl_kedro.inference.hub import ModelCard, write_hub_folder
 from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.network import CompactEncoder
 from ssl_kedro.inference.onnx_graph import compact_onnx
-from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.inference.vit import CompactViT
 
 SHAPES: dict[str, dict[str, Any]] = {

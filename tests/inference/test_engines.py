@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from inference.networks import random_encoder, random_usage
+from ssl_kedro.core import precision as instructions
 from ssl_kedro.core import race
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.hooks.project import mendable_message
-from ssl_kedro.inference import precision as instructions
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines import packaged, probe
 from ssl_kedro.inference.engines.base import (
@@ -22,7 +23,6 @@ from ssl_kedro.inference.engines.base import (
     engine_features,
 )
 from ssl_kedro.inference.engines.probe import ENGINES, EngineName, fastest_engine
-from ssl_kedro.inference.precision import Precision
 
 TESTED: tuple[EngineName, ...] = tuple(name for name in ENGINES if name != "compiled")
 

@@ -8,12 +8,12 @@ import torch
 
 from inference.networks import random_encoder, random_usage
 from oracles.onnx_operators import every_value
+from ssl_kedro.core.precision import processor_lacks
 from ssl_kedro.encoders.gated_resnet import Stem
 from ssl_kedro.inference.compact import compact, dense_network
 from ssl_kedro.inference.engines.packaged import OnnxRuntimeEngine, OpenVinoEngine
 from ssl_kedro.inference.int8 import CalibrationError
 from ssl_kedro.inference.network import CompactNetwork
-from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.inference.quantisation import quantised_onnx
 
 pytest.importorskip("onnxruntime")

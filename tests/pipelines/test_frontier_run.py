@@ -21,10 +21,10 @@ from torch import nn
 from conftest import TINY, Project, copied_project
 from pipelines.page_text import text_of
 from pipelines.test_dynamic_channels import TINY as TINY_DYNAMIC
+from ssl_kedro.core.precision import processor_lacks
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_encoder
 from ssl_kedro.images.load import DataConfig, load_images
-from ssl_kedro.inference.precision import processor_lacks
 
 pytestmark = pytest.mark.slow
 # Of width 4: 2 and 3 channels.

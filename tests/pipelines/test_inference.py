@@ -19,6 +19,7 @@ from inference.networks import random_encoder
 from pipelines.run_rows import evaluation
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.extras import NotInstalledError
+from ssl_kedro.core.precision import processor_lacks
 from ssl_kedro.encoders.base import Branch, Encoder, Encoding
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.encoders.pair import EncoderPair
@@ -29,7 +30,6 @@ from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.network import CompactEncoder, CompactNetwork
 from ssl_kedro.inference.onnx_file import ExportError
-from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.pipelines import dual_gating, dynamic_channels
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.dynamic_channels.parameters import DynamicChannelsParameters

@@ -10,12 +10,12 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from inference.networks import random_encoder
+from ssl_kedro.core.precision import processor_lacks
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.compact import dense_network
 from ssl_kedro.inference.engines.base import engine_features
 from ssl_kedro.inference.engines.probe import fastest_engine
-from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.inference.forms import calibration_images, held_out_of
 from ssl_kedro.pipelines.gated.inference.nodes import measure_inference

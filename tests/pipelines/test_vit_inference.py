@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from oracles.drawn import with_drawn_values
+from ssl_kedro.core.precision import processor_lacks
 from ssl_kedro.encoders import timm_names
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.bundle import load_bundle
@@ -20,7 +21,6 @@ from ssl_kedro.encoders.tokens import Pooling
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, load_images
 from ssl_kedro.inference.planned import PlannedNetwork
-from ssl_kedro.inference.precision import processor_lacks
 from ssl_kedro.inference.vit import CompactViT
 from ssl_kedro.pipelines.dual_gating.parameters import DualGatingParameters
 from ssl_kedro.pipelines.gated.inference.export import export

@@ -37,6 +37,12 @@ def way(precision: str, memory_format: MemoryFormat) -> Execution:
     return Execution("cpu", precision, {}, memory_format)
 
 
+@pytest.fixture(autouse=True)
+def processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has bf16, whichever runs the tests."""
+    monkeypatch.setattr(execution, "processor_lacks", lambda precision: "")
+
+
 @pytest.fixture
 def clock(
     monkeypatch: pytest.MonkeyPatch,
@@ -117,6 +123,23 @@ def test_what_is_given_is_not_tried(
     assert counts[BF16] == counts[BF16_CONTIGUOUS] == 0
     given = config(precision="bf16", memory_format="contiguous")
     assert choose_execution(new_method(), SHAPE, given).trial_ms == {}
+
+
+@pytest.mark.parametrize("precision", ["auto", "bf16"])
+def test_a_processor_does_not_imitate_bf16(
+    precision: str,
+    new_method: NewMethod,
+    clock: Callable[..., dict[Execution, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(execution, "processor_lacks", lambda precision: f"no {precision} here")
+    counts = clock({FP32: 1.0, FP32_CONTIGUOUS: 2.0, BF16: 0.1, BF16_CONTIGUOUS: 0.1})
+    with caplog.at_level("INFO"):
+        found = choose_execution(new_method(), SHAPE, config(precision=precision))
+    assert found.precision == "fp32"
+    assert counts[BF16] == counts[BF16_CONTIGUOUS] == 0
+    assert ("Training in fp32: no bf16 here" in caplog.text) is (precision == "bf16")
 
 
 def test_a_real_trial_leaves_the_method_alone(new_method: NewMethod) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_kedro.core.precision import PRECISIONS, Precision
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.probe import (
     ENGINES,
@@ -24,7 +25,6 @@ from ssl_kedro.inference.engines.probe import (
     timed_in_turns,
 )
 from ssl_kedro.inference.planned import PlannedNetwork
-from ssl_kedro.inference.precision import PRECISIONS, Precision
 
 NetworkName = Literal["dense", "gated", "static"]
 # A gate's decision makes one image cheaper than another, so several batches take turns: at most

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssl_kedro.core.files import replaced_file
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.encoders.base import SIDE, Backbone, Encoder
 from ssl_kedro.encoders.bundle import load_bundle, save_bundle
 from ssl_kedro.encoders.factory import new_backbone
@@ -31,7 +32,6 @@ from ssl_kedro.inference.onnx_file import (
 )
 from ssl_kedro.inference.onnx_graph import compact_onnx
 from ssl_kedro.inference.planned import CompactGate, PlannedNetwork
-from ssl_kedro.inference.precision import Precision
 from ssl_kedro.inference.quantisation import quantised_onnx
 
 # A gate this close to its threshold may fall on either side when sums are rounded otherwise.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.inference.engines.base import Engine
 from ssl_kedro.inference.engines.packaged import (
     CompiledEngine,
@@ -23,7 +24,6 @@ from ssl_kedro.inference.engines.packaged import (
 from ssl_kedro.inference.engines.probe import EngineName
 from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.planned import PlannedNetwork
-from ssl_kedro.inference.precision import Precision
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # Batches after which an engine has what it needs.

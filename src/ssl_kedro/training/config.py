@@ -33,7 +33,7 @@ class TrainConfig(Config):
         gate_lr_factor: learning rate of the gates over that of the rest (1).
         device: "auto" = CUDA where there is one, else CPU; "cpu"; "cuda"; "cuda:1"...
         precision: "fp32", "bf16", or "auto" = the faster of the two in a short trial on
-            this machine.
+            this machine; fp32 on a CPU without instructions for bf16.
         memory_format: "channels_last", "contiguous", or "auto" = the faster of the two in the
             same trial.
         compile: forward and backward pass through torch.compile: "on", "off", or "auto" = on a

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ssl_kedro.core.devices import resolved_device
 from ssl_kedro.core.errors import first_line
+from ssl_kedro.core.precision import processor_lacks
 from ssl_kedro.core.race import first_within, prepared, race
 from ssl_kedro.methods.base import Trainable
 from ssl_kedro.training.config import (
@@ -45,7 +46,8 @@ def choose_execution(
     order above and with fp32 and channels_last first, is within 10 %. Which one wins depends on
     processor and width, so it is measured. What cannot be recorded or compiled is left out,
     with a line in the log; a method that says so itself is not recorded whatever ``graphs`` is,
-    nor compiled whatever ``compile`` is.
+    nor compiled whatever ``compile`` is. A CPU without instructions for bf16 computes in fp32,
+    also where bf16 is asked for: what it would imitate takes many times as long.
 
     Args:
         method: a freshly built method, left untouched.
@@ -57,6 +59,7 @@ def choose_execution(
         RuntimeError: no step could be computed in any way that the recipe leaves open.
     """
     device = resolved_device(config.device)
+    config = _not_imitated(config, device)
     if config.graphs == "on" and device.type != "cuda":
         raise ValueError(f"train.graphs = on: {device} has none, only CUDA devices; use auto")
     if not method.recordable and config.graphs != "off":
@@ -72,6 +75,18 @@ def choose_execution(
     way = trial.best(_faster_ways(way, config, device))
     least = {name: round(1000 * seconds, 1) for name, seconds in trial.least.items()}
     return replace(way, trial_ms=least)
+
+
+def _not_imitated(config: TrainConfig, device: torch.device) -> TrainConfig:
+    if (
+        device.type != "cpu"
+        or config.precision == "fp32"
+        or not (lacking := processor_lacks("bf16"))
+    ):
+        return config
+    if config.precision == "bf16":
+        logger.info("Training in fp32: %s", lacking)
+    return replace(config, precision="fp32")
 
 
 def _eager_ways(config: TrainConfig, device: torch.device) -> list[Execution]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.errors import UserError
-from ssl_kedro.inference.precision import Precision
+from ssl_kedro.core.precision import Precision
 
 
 class EngineUnavailableError(UserError, RuntimeError):

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from ssl_kedro.core.errors import first_line
 from ssl_kedro.core.extras import absent, how_to_install
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.inference.engines.base import BatchEngine, EngineUnavailableError
 from ssl_kedro.inference.network import CompactBlock
 from ssl_kedro.inference.onnx_file import onnx_session
 from ssl_kedro.inference.onnx_graph import compact_onnx
 from ssl_kedro.inference.planned import CompactGate, PlannedNetwork
-from ssl_kedro.inference.precision import Precision
 from ssl_kedro.inference.quantisation import quantised_onnx
 
 # Files in int8 of networks that are still in use.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ssl_kedro.core.extras import absent, how_to_install
+from ssl_kedro.core.precision import PRECISIONS, Precision, processor_lacks
 from ssl_kedro.core.race import first_within, prepared, race, seconds_of
 from ssl_kedro.inference.engines.base import Engine, EngineUnavailableError
 from ssl_kedro.inference.engines.packaged import (
@@ -26,7 +27,6 @@ from ssl_kedro.inference.engines.packaged import (
 from ssl_kedro.inference.native import build
 from ssl_kedro.inference.native.kernel import NativeNetwork
 from ssl_kedro.inference.planned import PlannedNetwork
-from ssl_kedro.inference.precision import PRECISIONS, Precision, processor_lacks
 
 K = TypeVar("K", bound=str)
 _LOG = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from typing import Any
 from kedro.pipeline import Node, node
 
 from ssl_kedro.core.config import ConfigError
+from ssl_kedro.core.precision import PRECISIONS
 from ssl_kedro.inference.onnx_file import check_export_installed
-from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.methods.plan import method_classes
 from ssl_kedro.pipelines.entrance import given
 from ssl_kedro.pipelines.gated import (

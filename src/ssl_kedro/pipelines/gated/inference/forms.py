@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.core.seeding import numpy_generator
 from ssl_kedro.evaluation.accuracies import Accuracies, Evaluator
 from ssl_kedro.evaluation.features import branch_arrays, gate_record
@@ -20,7 +21,6 @@ from ssl_kedro.inference.engines.probe import EngineName
 from ssl_kedro.inference.memory import engine_maker, engine_memory_mb
 from ssl_kedro.inference.network import CompactEncoder
 from ssl_kedro.inference.planned import PlannedNetwork
-from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.gated.inference.networks import Networks
 from ssl_kedro.pipelines.gated.inference.records import Footprint, Form
 from ssl_kedro.pipelines.gated.nodes import evaluator

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ssl_kedro.core.devices import resolved_device
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.evaluation.accuracies import Accuracies
 from ssl_kedro.images.image_set import ImageSet
@@ -13,7 +14,6 @@ from ssl_kedro.inference.comparison import Comparison, NetworkName, compare, tim
 from ssl_kedro.inference.engines.base import Engine
 from ssl_kedro.inference.engines.probe import fastest_engine
 from ssl_kedro.inference.forcing import forcing_report
-from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.gated.inference.forms import (
     Judge,
     Timed,

@@ -6,10 +6,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from ssl_kedro.core.config import ConfigError
 from ssl_kedro.core.extras import require
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.encoders.base import EncoderShape
 from ssl_kedro.gating.cost import NetworkCost
 from ssl_kedro.inference.engines.probe import EngineName, why_unavailable
-from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.parameters import (
     Names,
     PipelineParameters,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
+from ssl_kedro.core.precision import Precision
 from ssl_kedro.evaluation.forms import Judgement
 from ssl_kedro.evaluation.paired import Verdict
 from ssl_kedro.inference.comparison import Comparison, NetworkName
@@ -11,7 +12,6 @@ from ssl_kedro.inference.engines.probe import EngineName, Probe
 from ssl_kedro.inference.export import ExportReport, FileReport
 from ssl_kedro.inference.forcing import ForcingReport
 from ssl_kedro.inference.planned import PlannedNetwork
-from ssl_kedro.inference.precision import Precision
 from ssl_kedro.pipelines.gated.records import WrittenAccuracies
 
 

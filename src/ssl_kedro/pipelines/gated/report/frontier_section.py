@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssl_kedro.inference.precision import PRECISIONS
+from ssl_kedro.core.precision import PRECISIONS
 from ssl_kedro.pipelines.gated.frontier.names import (
     ENGINES,
     MEASURE_TITLES,

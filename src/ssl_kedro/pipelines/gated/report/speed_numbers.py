@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from ssl_kedro.core.precision import PRECISIONS
 from ssl_kedro.evaluation.accuracies import Accuracies
 from ssl_kedro.inference.comparison import Comparison, NetworkName, key_parts
-from ssl_kedro.inference.precision import PRECISIONS
 from ssl_kedro.pipelines.gated.inference.records import (
     Deployment,
     Exports,
