@@ -11,7 +11,9 @@ from filelock import FileLock
 from mlflow import MlflowClient
 
 from conftest import Project
+from ssl_kedro.hooks.project import ParameterAwareConfigLoader
 from ssl_kedro.hooks.rooms import RoomError, room
+from ssl_kedro.settings import CONFIG_LOADER_ARGS
 
 ENVIRONMENTS = ("base", "cifar10", "local")
 
@@ -32,6 +34,14 @@ def test_every_environment_and_run_has_a_folder(
     environment: str | None, run: object, expected: str
 ) -> None:
     assert room(environment, run, ENVIRONMENTS) == expected
+
+
+def test_each_session_of_a_process_has_its_own_room() -> None:
+    conf = str(Path(__file__).parents[2] / "conf")
+    for env, expected in ((None, "data"), ("own", "data/own"), (None, "data")):
+        loader = ParameterAwareConfigLoader(conf, env, **CONFIG_LOADER_ARGS)
+        path = loader["catalog"]["{namespace}.report"]["filepath"]
+        assert path == f"{expected}/08_reporting/{{namespace}}/report.html"
 
 
 @pytest.mark.parametrize("run", ["", "..", "a/b", ".hidden", "01_raw", "a b", "-x"])

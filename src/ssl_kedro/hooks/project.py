@@ -85,7 +85,6 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
         resolvers = {
             "oc.env": _environment_variable,
             "parameter": effective_parameters.lookup,
-            "room": self.room,
             **(options.pop("custom_resolvers", None) or {}),
         }
         super().__init__(*arguments, custom_resolvers=resolvers, **options)
@@ -105,6 +104,8 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
         Raises:
             ConfigFileError: a file is not YAML, or an interpolation leads nowhere.
         """
+        # Of this loader: Kedro registers a name once, and a notebook has several sessions.
+        OmegaConf.register_new_resolver("room", self.room, replace=True)
         try:
             found: dict[str, Any] = super().__getitem__(key)
             return merged(found, self._settled) if key == "parameters" else found
