@@ -84,7 +84,6 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
         shorten_errors()  # the first code of ours that a run comes to
         resolvers = {
             "oc.env": _environment_variable,
-            "parameter": effective_parameters.lookup,
             **(options.pop("custom_resolvers", None) or {}),
         }
         super().__init__(*arguments, custom_resolvers=resolvers, **options)
@@ -104,8 +103,10 @@ class ParameterAwareConfigLoader(OmegaConfigLoader):
         Raises:
             ConfigFileError: a file is not YAML, or an interpolation leads nowhere.
         """
-        # Of this loader: Kedro registers a name once, and a notebook has several sessions.
+        # Of this loader: Kedro registers a name once, and a notebook has several sessions, for each
+        # of which it imports the project anew.
         OmegaConf.register_new_resolver("room", self.room, replace=True)
+        OmegaConf.register_new_resolver("parameter", effective_parameters.lookup, replace=True)
         try:
             found: dict[str, Any] = super().__getitem__(key)
             return merged(found, self._settled) if key == "parameters" else found
