@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def executed(path: Path, monkeypatch: pytest.MonkeyPatch, **changes: str) -> lis
 
 def texts(outputs: list[dict]) -> str:
     kinds = ("text/plain", "text/html", "text/markdown")
-    return " ".join(str(o.get("data", {}).get(kind, "")) for o in outputs for kind in kinds)
+    said = " ".join(str(o.get("data", {}).get(kind, "")) for o in outputs for kind in kinds)
+    return re.sub(r"\x1b\[[\d;]*m", "", said)  # colours of Kedro's kernel
 
 
 def test_quickstart_trains_compares_and_deploys(
