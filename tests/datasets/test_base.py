@@ -13,7 +13,7 @@ import torch
 from kedro.io import DataCatalog, DatasetError
 
 from ssl_kedro.datasets.files import ArrayMapDataset, RecordDataset, TensorsDataset
-from ssl_kedro.datasets.sources import CheckpointDataset
+from ssl_kedro.datasets.handles import CheckpointDataset
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 from ssl_kedro.hooks.project import mendable_message
 

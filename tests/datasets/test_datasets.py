@@ -8,7 +8,8 @@ import torch
 from kedro.io import DatasetError
 
 from ssl_kedro.datasets.files import EncoderBundleDataset, TensorsDataset
-from ssl_kedro.datasets.sources import CheckpointDataset, EpochLogDataset, ImageSourceDataset
+from ssl_kedro.datasets.handles import CheckpointDataset, EpochLogDataset
+from ssl_kedro.datasets.sources import ImageSourceDataset
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
 
 

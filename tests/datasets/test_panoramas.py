@@ -14,12 +14,8 @@ from ssl_kedro.datasets.files import (
     PanoramaEncoderDataset,
     SaliencyModelDataset,
 )
-from ssl_kedro.datasets.sources import (
-    GivenEncoderDataset,
-    OutputPathDataset,
-    PanoramaSourceDataset,
-    PanoramaStoreDataset,
-)
+from ssl_kedro.datasets.handles import OutputPathDataset, PanoramaStoreDataset
+from ssl_kedro.datasets.sources import GivenEncoderDataset, PanoramaSourceDataset
 from ssl_kedro.encoders.panorama_encoder import (
     PanoramaEncoder,
     PanoramaEncoderConfig,

@@ -13,7 +13,8 @@ import pytest
 from conftest import TINY_SALIENCY, Project
 from pipelines.test_saliency360 import KEY, check, merged, metrics, results
 from ssl_kedro.core.config import ConfigError
-from ssl_kedro.datasets.sources import MapFolderDataset, PanoramaStoreDataset
+from ssl_kedro.datasets.handles import PanoramaStoreDataset
+from ssl_kedro.datasets.sources import MapFolderDataset
 from ssl_kedro.pipelines import saliency360
 from ssl_kedro.pipelines.parameters import ParameterError
 from ssl_kedro.pipelines.saliency360 import scoring

@@ -12,7 +12,7 @@ from torch import nn
 from saliency.scoring_for_tests import score
 from ssl_kedro.augment.config import PanoramaViewConfig
 from ssl_kedro.augment.panorama_views import PanoramaViews
-from ssl_kedro.datasets.sources import CheckpointDataset, EpochLogDataset, PanoramaStoreDataset
+from ssl_kedro.datasets.handles import CheckpointDataset, EpochLogDataset, PanoramaStoreDataset
 from ssl_kedro.pipelines.parameters import parsed
 from ssl_kedro.pipelines.saliency360 import nodes, scoring
 from ssl_kedro.pipelines.saliency360.parameters import Saliency360Parameters

@@ -1,6 +1,6 @@
 """Kedro datasets that the catalog makes and no node saves.
 
-Images, panoramas, tasks and encoders of parameters, and handles on what a node writes as it runs.
+Images, panoramas, tasks and encoders of parameters.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
 from ssl_kedro.core.remote import is_remote
-from ssl_kedro.datasets.base import HandleDataset, SourceDataset, Value
+from ssl_kedro.datasets.base import SourceDataset, Value
 from ssl_kedro.encoders.base import Encoder
 from ssl_kedro.encoders.fingerprint import weight_fingerprint
 from ssl_kedro.encoders.frozen import (
@@ -25,7 +25,6 @@ from ssl_kedro.encoders.maps import MapNetwork
 from ssl_kedro.images.image_set import ImageSet
 from ssl_kedro.images.load import DataConfig, Split, count_images, load_images
 from ssl_kedro.retrieval.described import DescribedEncoderConfig
-from ssl_kedro.retrieval.extraction import VectorStore
 from ssl_kedro.retrieval.sets import (
     RetrievalDataConfig,
     RetrievalSet,
@@ -36,8 +35,6 @@ from ssl_kedro.saliency.given_maps import MapFolder
 from ssl_kedro.saliency.panoramas import PanoramaSource
 from ssl_kedro.saliency.sources.config import JoinedConfig, SourceConfig
 from ssl_kedro.saliency.sources.open import open_source
-from ssl_kedro.saliency.store import PanoramaStore
-from ssl_kedro.training.checkpoints import CheckpointStore, EpochLog
 
 
 class ImageSourceDataset(SourceDataset[ImageSet]):
@@ -368,38 +365,3 @@ class TeacherDataset(InitialEncoderDataset):
 
     def __init__(self, *, name: str, distillation: dict[str, Any], **files: Any) -> None:
         super().__init__(encoder={"init": (distillation.get("files") or {}).get(name)}, **files)
-
-
-class CheckpointDataset(HandleDataset[CheckpointStore]):
-    """Handle on the checkpoint file of one training."""
-
-    opened_by = CheckpointStore
-    refusal = "checkpoints are written by the training node through their store"
-
-
-class EpochLogDataset(HandleDataset[EpochLog]):
-    """Handle on the per-epoch metrics of one training, one JSON object a line."""
-
-    opened_by = EpochLog
-    refusal = "epoch metrics are written by the training node through their log"
-
-
-class VectorStoreDataset(HandleDataset[VectorStore]):
-    """Handle on the vectors of one encoder and task, written in constant memory."""
-
-    opened_by = VectorStore
-    refusal = "vectors are written by the extraction through their store"
-
-
-class PanoramaStoreDataset(HandleDataset[PanoramaStore]):
-    """Handle on the decoded panoramas of a source, which a node fills as it decodes."""
-
-    opened_by = PanoramaStore
-    refusal = "panoramas are written by the decoding node through their store"
-
-
-class OutputPathDataset(HandleDataset[Path]):
-    """Where a node that writes as it goes is to write: files that are too large to return."""
-
-    opened_by = Path
-    refusal = "what lies at an output path is written by the node that is given it"
