@@ -33,10 +33,8 @@ def test_two_workers_make_the_run_of_one(finished: Project, project: Project) ->
     for model in ("vicreg", "budget_50", "budget_50.vicreg_gating"):
         one, two = trained(finished, model), trained(project, model)
         assert (one["epochs"], one["macs"]) == (two["epochs"], two["macs"])
-        # Float32's rounding moves gates, and steps of so small batches move with them, by as much
-        # as the processor's instructions have it; in float64 the steps are the same
-        # (tests/training/distributed/test_equality.py).
-        assert two["history"][0]["loss"] == pytest.approx(one["history"][0]["loss"], rel=0.1)
+        # Later epochs follow from rounding at gates and with so small batches from little else.
+        assert two["history"][0]["loss"] == pytest.approx(one["history"][0]["loss"], rel=0.02)
         folder = project.path / "data" / "06_models" / f"dual_gating.{model}"
         rows = (folder / "epochs.jsonl").read_text().splitlines()
         assert [json.loads(row) for row in rows] == two["history"]
