@@ -11,6 +11,7 @@ from ssl_kedro.datasets.files import EncoderBundleDataset, TensorsDataset
 from ssl_kedro.datasets.handles import CheckpointDataset, EpochLogDataset
 from ssl_kedro.datasets.sources import ImageSourceDataset
 from ssl_kedro.encoders.gated_resnet import EncoderConfig, GatedResNet18
+from ssl_kedro.images.load import ImageSourceError
 
 
 def test_encoder_bundle_round_trip(tmp_path: Path) -> None:
@@ -44,6 +45,15 @@ def test_tensors_round_trip_keeps_types_and_shapes(tmp_path: Path) -> None:
     for name, value in arrays.items():
         assert loaded[name].dtype == value.dtype
         assert np.array_equal(loaded[name], value)
+
+
+def test_a_data_set_to_transfer_to_is_named_by_its_own_key(tmp_path: Path) -> None:
+    data = {"CIFAR-100": {"source": "folder", "root": str(tmp_path / "nowhere")}}
+    dataset = ImageSourceDataset(split="train", data=data, entry="CIFAR-100")
+    with pytest.raises(ImageSourceError, match=r"^transfer\.data\.CIFAR-100\.root = "):
+        dataset.look()
+    with pytest.raises(DatasetError, match=r"transfer\.data\.CIFAR-100\.root = "):
+        dataset.load()
 
 
 def test_image_source_follows_its_parameters_and_is_read_only() -> None:

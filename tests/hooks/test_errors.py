@@ -86,3 +86,14 @@ def test_a_name_that_is_not_known_ends_the_run_with_the_nearest_one(
     assert "Traceback" not in said
     assert not (bare_project.path / "data").exists()
     assert not (bare_project.path / "mlflow.db").exists()
+
+
+def test_a_key_names_the_section_that_it_stands_in() -> None:
+    """A data set to transfer to is not the run's own, wherever the message names a key."""
+    error = ImageSourceError(
+        "root", "/x/data.root", "data.roots", "a folder", "or data.labels=none"
+    )
+    error.stand_in("transfer.data.CIFAR-100")
+    error.stand_under("dual_gating")
+    assert str(error).startswith("dual_gating.transfer.data.CIFAR-100.root = '/x/data.root'")
+    assert str(error).endswith("or transfer.data.CIFAR-100.labels=none.")

@@ -60,6 +60,12 @@ class SettingError(InputError):
         self._key = f"{self.section}.{key}"
         super().__init__(f"{self._key} = {value!r}", found, expected, remedy)
 
+    def stand_in(self, section: str) -> None:
+        """Name another section than that of the kind, for values that stand in several."""
+        alone = rf"(?<![\w./]){re.escape(self.section)}\.(?=[a-z])"
+        self.args = (re.sub(alone, f"{section}.", self.args[0]),)
+        self._key = f"{section}.{self._key.removeprefix(f'{self.section}.')}"
+
     def stand_under(self, pipeline: str) -> None:
         """Complete the key by the pipeline whose parameter it is, wherever the message names it."""
         alone = rf"(?<![\w./]){re.escape(self._key)}\b"

@@ -4,12 +4,15 @@ Images, panoramas, tasks and encoders of parameters.
 """
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kedro.io import DatasetError
 from pydantic import TypeAdapter
 
+from ssl_kedro.core.errors import SettingError
 from ssl_kedro.core.remote import is_remote
 from ssl_kedro.datasets.base import SourceDataset, Value
 from ssl_kedro.encoders.base import Encoder
@@ -44,7 +47,7 @@ class ImageSourceDataset(SourceDataset[ImageSet]):
         split: "pretrain", "train" or "eval".
         data: fields of :class:`ssl_kedro.images.load.DataConfig`.
         seed: of subsets, splits and generated images.
-        entry: takes ``data`` as named configurations and reads the one of this name.
+        entry: takes ``data`` as the named configurations of ``transfer.data`` and reads this one.
         size: side in px to resize to, in place of the configuration's own.
         files: how they are reached; see :class:`ssl_kedro.datasets.base.SourceDataset`.
     """
@@ -68,16 +71,30 @@ class ImageSourceDataset(SourceDataset[ImageSet]):
         chosen = data if entry is None else data[entry]
         config = TypeAdapter(DataConfig).validate_python(dict(chosen))
         self._config = config if size is None else dataclasses.replace(config, size=size)
-        self._split, self._seed = split, seed
+        self._split, self._seed, self._entry = split, seed, entry
 
     def load(self) -> ImageSet:
         """Decode the images; see :func:`ssl_kedro.images.load.load_images`."""
-        return load_images(self._config, self._split, self._seed, self._storage_options)
+        with self._named():
+            return load_images(self._config, self._split, self._seed, self._storage_options)
 
     def look(self) -> int | None:
         """How many, see :func:`~ssl_kedro.images.load.count_images`; None for those elsewhere."""
         config = self._config
-        return None if is_remote(config.root) else count_images(config, self._split, self._seed)
+        if is_remote(config.root):
+            return None
+        with self._named():
+            return count_images(config, self._split, self._seed)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors name the keys of the entry."""
+        try:
+            yield
+        except SettingError as error:
+            if self._entry is not None:
+                error.stand_in(f"transfer.data.{self._entry}")
+            raise
 
     def _describe(self) -> dict[str, Any]:
         config = self._config
