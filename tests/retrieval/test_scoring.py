@@ -103,7 +103,23 @@ def test_chance_is_that_of_random_rankings() -> None:
     count = 50
     task = truth([[q % count] for q in range(400)], [[]] * 400, count)
     expected = np.mean([((0 if r else 1) + 1 / (r + 1)) / 2 for r in range(count)])
-    assert chance_scores(task, 0)[""].map == pytest.approx(expected, rel=0.05)
+    assert chance_scores(task, 0)[""].map == pytest.approx(expected, rel=0.02)
+
+
+def test_chance_follows_from_how_many_are_judged_alone() -> None:
+    """Levels with positives and junk: rankings drawn whole and scored one by one."""
+    positives, junk, count = [[0, 1, 2], [5]], [[3, 4, 6, 7, 8], []], 12
+    task, generator = truth(positives, junk, count), np.random.default_rng(0)
+    whole = [
+        ranking_scores(np.stack([generator.permutation(count) for _ in positives], axis=1), task)[
+            ""
+        ]
+        for _ in range(4000)
+    ]
+    found = chance_scores(task, 0)[""]
+    for name in ("map", "mp1", "mp5", "mp10"):
+        expected = float(np.mean([getattr(one, name) for one in whole]))
+        assert getattr(found, name) == pytest.approx(expected, rel=0.03), name
 
 
 @pytest.mark.parametrize("dataset", ["oxford5k", "roxford5k"])

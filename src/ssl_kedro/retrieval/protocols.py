@@ -207,6 +207,16 @@ def places_by_similarity(similarities: np.ndarray, judgements: Judgements) -> Pl
     return _joined(judgements, places, kinds)
 
 
+def places_at_random(judgements: Judgements, count: int, generator: np.random.Generator) -> Places:
+    """Where random rankings of so many images would have them, without ranking the others."""
+    places, kinds = [], []
+    for of_list in judgements.kinds:
+        drawn = generator.choice(count, len(of_list), replace=False, shuffle=False)
+        places.append(np.sort(drawn))
+        kinds.append(generator.permutation(of_list))
+    return _joined(judgements, places, kinds)
+
+
 def _joined(
     judgements: Judgements, places: Sequence[np.ndarray], kinds: Sequence[np.ndarray]
 ) -> Places:

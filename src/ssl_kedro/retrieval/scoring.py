@@ -1,5 +1,6 @@
 """What rankings are worth, level by level, and what chance would give."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -12,6 +13,7 @@ from ssl_kedro.retrieval.ground_truth.model import GroundTruth
 from ssl_kedro.retrieval.protocols import (
     Places,
     average_precisions,
+    places_at_random,
     places_by_similarity,
     places_in_rankings,
     precisions_at,
@@ -20,7 +22,7 @@ from ssl_kedro.retrieval.searcher import similarities_unseen_last
 from ssl_kedro.retrieval.whitening import Whitening
 
 PRECISIONS_AT = (1, 5, 10)
-_CHANCE_ROUNDS = 20
+_CHANCE_DRAWS = 20_000  # random rankings at least
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,10 @@ def similarity_scores(
 
 def chance_scores(truth: GroundTruth, seed: int) -> dict[str, MeanScores]:
     """Mean of the scores of random rankings, by level."""
-    shape = (len(truth.database), len(truth.queries))
+    generator, count = numpy_generator(seed, "chance"), len(truth.database)
     rounds = [
-        similarity_scores(numpy_generator(seed, "chance", r).random(shape, np.float32), truth)
-        for r in range(_CHANCE_ROUNDS)
+        _scores(places_at_random(truth.judgements, count, generator), truth, None)
+        for _ in range(math.ceil(_CHANCE_DRAWS / len(truth.queries)))
     ]
     names = [field.name for field in fields(MeanScores)]
     return {

@@ -153,6 +153,14 @@ def test_drawn_queries(tmp_path: Path) -> None:
     assert len(labelled_folder(tmp_path, max_queries=1000)[0].queries) == 100
 
 
+def test_one_instance_alone_is_refused_since_every_ranking_would_be_right(tmp_path: Path) -> None:
+    plant(tmp_path, ["A/1.jpg", "A/2.jpg"])
+    with pytest.raises(GroundTruthError, match="2 images, all of one instance \\('A'\\)"):
+        labelled_folder(tmp_path)
+    plant(tmp_path, ["distractors/9.jpg"])
+    assert labelled_folder(tmp_path)[0].queries == ("A/1.jpg", "A/2.jpg")
+
+
 HEAD = "file,instance\n"
 
 

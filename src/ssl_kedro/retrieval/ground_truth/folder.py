@@ -99,6 +99,8 @@ def labelled_folder(
         asked = _drawn([label for label in labels if label.query], max_queries, seed)
         if easy_within_deg is not None:
             _check_angles(labels)
+        else:
+            _check_others(instances, len(tree.paths))
         truth = GroundTruth(
             tuple(map(shown, tree.paths)),
             tuple(shown(label.path) for label in asked),
@@ -142,6 +144,18 @@ def _instances(labels: Sequence[Label]) -> dict[str, list[Label]]:
             "add images, or correct the instances' names",
         )
     return instances
+
+
+def _check_others(instances: Mapping[str, Sequence[Label]], count: int) -> None:
+    """Refuse one instance that all images show: every ranking would be right."""
+    if len(instances) == 1:
+        (name, labels), *_ = instances.items()
+        if len({label.path for label in labels}) == count:
+            raise GroundTruthError(
+                f"{count} images, all of one instance ({name!r}): every ranking would be right",
+                f"images of several instances, or others in a folder {DISTRACTORS!r}",
+                "add some, or set root to the folder that holds a folder for each instance",
+            )
 
 
 def _drawn(asked: list[Label], most: int | None, seed: int) -> list[Label]:

@@ -27,7 +27,7 @@ def existing(config: SourceConfig) -> Path:
             root,
             found=f"nothing there (looked for {root.absolute()})",
             expected=f"the data of source = {config.source}",
-            remedy="set root to where the data lie",
+            remedy="set root to where the data lie: data.root of a run, root of an entry of others",
         )
     if config.source != "manifest" and not root.is_dir():
         raise SaliencyDataError(
